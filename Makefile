@@ -1,0 +1,36 @@
+# make quickstart   from a clone to scored designs; run again, it continues
+# make test         the whole test suite
+# make lint         style
+#
+# PYTHON chooses the interpreter of the virtual environment, ARGS adds to a command:
+#   make quickstart PYTHON=python3.12 ARGS="--out runs/quickstart --seed 1"
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+
+.PHONY: quickstart test lint
+
+# The network is needed for the installation alone.
+quickstart: .venv/installed-quickstart
+	HF_HUB_OFFLINE=1 $(BIN)/didi-protein quickstart $(ARGS)
+
+# One thread a worker: two workers with all threads each would wait for one another.
+test: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed-quickstart: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) ".[metrics,report]"
+	touch $@
+
+.venv/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) ".[dev]"
+	touch $@ .venv/installed-quickstart

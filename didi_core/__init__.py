@@ -1,0 +1,3 @@
+"""The distillation engine: knows nothing of amino acids or English."""
+
+__version__ = "0.1.0"

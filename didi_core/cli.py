@@ -1,0 +1,80 @@
+"""What both programs share: exit statuses, signals, and options that every verb has.
+
+Exit status: 0 all done; 1 some records failed; 2 bad input or usage; 130 and 143 interrupted.
+"""
+
+import errno
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from didi_core.errors import RecordsFailed, Terminated, UserError
+
+# Typer carries its own copy of click from 0.26 on: take the base class from what it exports.
+_ClickError = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+_INTERRUPTED = "Interrupted; what was finished is saved (continue with --resume)."
+
+
+def _raise_terminated(signum: int, frame: object) -> None:  # noqa: ARG001
+    raise Terminated
+
+
+def run_program(program: Callable[[], object]) -> int:
+    """Run `program` and translate how it ended into an exit status (DESIGN: exit statuses)."""
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        # Outside its standalone mode typer turns an exit, and Ctrl-C as 130, into a result.
+        status = program()
+    except UserError as error:
+        return _complain(f"Error: {error}", 2)
+    except RecordsFailed as error:
+        return _complain(str(error), 1)
+    except _ClickError as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain(_INTERRUPTED, 130)
+    except Terminated:
+        return _complain("Terminated; what was finished is saved (continue with --resume).", 143)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM):
+            where = f" ({error.filename})" if error.filename else ""
+            return _complain(f"Error: cannot write{where}: {error.strerror}.", 2)
+        raise
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    if status == 130:
+        return _complain(_INTERRUPTED, 130)
+    return status if isinstance(status, int) else 0
+
+
+def _complain(message: str, status: int) -> int:
+    print(message, file=sys.stderr)
+    return status
+
+
+def console() -> Console:
+    """The console for tables people read: standard output."""
+    return Console(soft_wrap=False)
+
+
+def check_output(path: Path, *, resume: bool, overwrite: bool, flag: str = "--out") -> None:
+    """Refuse an output that exists, unless the user said what to do with it.
+
+    Raises:
+        UserError: both switches are given, or `path` exists (a folder: and is not empty) and
+            neither is.
+    """
+    if resume and overwrite:
+        raise UserError("--resume and --overwrite exclude each other: give one of them.")
+    exists = any(path.iterdir()) if path.is_dir() else path.exists()
+    if exists and not (resume or overwrite):
+        raise UserError(
+            f"{flag} {path} exists: choose another name, --resume to continue it, "
+            "or --overwrite to replace it."
+        )

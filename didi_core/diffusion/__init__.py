@@ -1,0 +1,1 @@
+"""Noise schedules, processes and exact categorical draws: pure tensor mathematics."""

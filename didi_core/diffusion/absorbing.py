@@ -1,0 +1,74 @@
+"""The absorbing (masked) process: a token is kept with probability alpha(t), else becomes mask.
+
+Sources: MDLM, arXiv 2406.07524, sections 3.1 to 3.3. Positions that are not `maskable` (framing
+tokens, padding, residues a template keeps) are never touched.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from didi_core.diffusion.schedules import LogLinearSchedule
+
+
+@dataclass(frozen=True)
+class AbsorbingProcess:
+    """Forward corruption, reverse posterior and likelihood bound of masked diffusion."""
+
+    mask_id: int
+    schedule: LogLinearSchedule = field(default_factory=LogLinearSchedule)
+
+    def corrupt(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        maskable: Bool[Tensor, "batch width"],
+        t: Float[Tensor, "batch"],
+        uniform: Float[Tensor, "batch width"],
+    ) -> Int[Tensor, "batch width"]:
+        """z_t: each maskable token is kept with probability alpha(t), else becomes mask."""
+        masked = maskable & (uniform >= self.schedule.alpha(t).unsqueeze(-1))
+        return tokens.masked_fill(masked, self.mask_id)
+
+    def reveal_probability(self, alpha_t: float, alpha_s: float) -> float:
+        """Chance that a position masked at t is revealed: (alpha_s - alpha_t) / (1 - alpha_t)."""
+        return (alpha_s - alpha_t) / (1.0 - alpha_t)
+
+    def reverse_posterior(
+        self, log_probs: Float[Tensor, "n k"], alpha_t: float, alpha_s: float
+    ) -> Float[Tensor, "n k_plus_mask"]:
+        """q(z_s | z_t = mask, x ~ p): probabilities of each generable token and, last, of mask."""
+        reveal = self.reveal_probability(alpha_t, alpha_s)
+        stay = log_probs.new_full((*log_probs.shape[:-1], 1), 1.0 - reveal)
+        return torch.cat([reveal * log_probs.exp(), stay], dim=-1)
+
+    def bound_terms(
+        self,
+        token_log_prob: Float[Tensor, "masked"],
+        row: Int[Tensor, "masked"],
+        t: Float[Tensor, "batch"],
+    ) -> Float[Tensor, "batch"]:
+        """One-sample estimate of the bound on -log p(x), in nats a sequence.
+
+        -alpha'(t) / (1 - alpha(t)) times the sum over masked positions of -log p(x | z_t)
+        (MDLM equation 10). Its mean over t uniform in (0, 1) bounds -log p(x).
+
+        Args:
+            token_log_prob: log p of the true token at each masked position.
+            row: the batch row of each masked position.
+            t: time of each row.
+        """
+        total = torch.zeros_like(t, dtype=token_log_prob.dtype).index_add(0, row, -token_log_prob)
+        return total * self.schedule.weight(t).to(total)
+
+
+def low_discrepancy_times(
+    count: int, uniform: Float[Tensor, ""] | float, low: float = 0.0, high: float = 1.0
+) -> Float[Tensor, "count"]:
+    """`count` times spread evenly over (low, high) by one uniform shift (MDLM, appendix).
+
+    Each time alone is uniform; together they cover the interval, which lowers the variance.
+    """
+    offsets = (torch.arange(count, dtype=torch.float64) + torch.as_tensor(uniform)) / count
+    return (low + (high - low) * offsets).float()

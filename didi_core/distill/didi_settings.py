@@ -1,0 +1,64 @@
+"""Settings of DiDi-Instruct: every component of the method has its switch.
+
+Defaults are ours; `preset=paper` (configs/preset/paper.yaml) holds the published ones.
+"""
+
+from dataclasses import dataclass, field
+
+from didi_core.distill.optimizers import OptimizerSettings
+
+
+@dataclass
+class DidiSettings:
+    """Numbers refer to the steps of METHODS 2 (DiDi-Instruct, arXiv 2509.25035)."""
+
+    group_size: int = 4
+    """Samples that share tau and length, over which rewards are normalised (1, 5)."""
+    tau_beta: tuple[float, float] = (1.0, 1.0)
+    """tau is drawn from this Beta distribution (1)."""
+    tau_range: tuple[float, float] = (0.02, 0.98)
+    """and clamped to this range (1)."""
+    share_tau: bool = True
+    """One tau a group; the released code draws one a row (1)."""
+    score_decomposition: bool = True
+    """Two reverse steps, by way of z_tau; else one, from all-mask to x (2)."""
+    end_time: float = 1e-3
+    """Time at which the last reverse step ends (2)."""
+    coupled_time: bool = True
+    """Re-mask x at the same tau; else at a time of its own (3)."""
+    label_smoothing: float = 0.1
+    """Of the discriminator's labels (4)."""
+    discriminator_blocks: int = 4
+    """Last blocks of the discriminator that train; all where there are fewer (4)."""
+    discriminator_warmup: int = 0
+    """Steps that train the discriminator alone before the student moves."""
+    reward_clip: float = 8.0
+    """Bound on the discriminator's log-odds (5)."""
+    group_normalise: bool = True
+    """Normalise rewards within groups; else use them as they are (5)."""
+    advantage_clip: float = 3.0
+    """Bound on the normalised reward (5)."""
+    use_omega: bool = True
+    """Weight by omega(tau) = -alpha'(tau) / (1 - alpha(tau)) (6)."""
+    omega_range: tuple[float, float] = (0.1, 10.0)
+    use_pi: bool = True
+    """Divide by the density of tau (6)."""
+    kl_kind: str = "jeffreys"
+    """forward, backward or jeffreys (7)."""
+    kl_beta: float = 0.5
+    """Share of the backward divergence in jeffreys (7)."""
+    kl_start: float = 0.01
+    """Weight of the divergence from the teacher at the all-mask state (7)."""
+    kl_middle: float = 0.01
+    """Weight of the divergence from the teacher at z_tau (7)."""
+    entropy_bonus: float = 0.0005
+    """Weight of the entropy of the student's predictions (7)."""
+    reduce_log_prob: str = "mean"
+    """mean over a row's tokens, or sum as published (2)."""
+    student: OptimizerSettings = field(
+        default_factory=lambda: OptimizerSettings(lr=3e-5, warmup_steps=20, clip_norm=0.5)
+    )
+    discriminator: OptimizerSettings = field(
+        default_factory=lambda: OptimizerSettings(lr=1e-4, warmup_steps=20, clip_norm=1.0)
+    )
+    ema: float = 0.999

@@ -1,0 +1,32 @@
+"""The interface of everything the training loop can drive, pre-training included.
+
+A method owns its networks and optimisers and has one `step`. The loop does not know which method
+it drives.
+"""
+
+from typing import Any, Protocol
+
+from lightning.fabric import Fabric
+from torch import nn
+
+
+class Method(Protocol):
+    """What a training method offers the loop."""
+
+    def setup(self, fabric: Fabric) -> None:
+        """Move networks to the device and wrap them; called once, before any step."""
+        ...
+
+    def step(self, step: int, steps: int) -> dict[str, float]:
+        """Do update number `step` (from 0) of `steps`; return figures to log."""
+        ...
+
+    def result(self) -> nn.Module:
+        """The network the run is for, with the weights to be saved (EMA)."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs beyond (seed, step)."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...

@@ -1,0 +1,71 @@
+"""Optimisers and the learning-rate schedule: warm-up, constant, linear decay to zero."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from didi_core.errors import UserError
+
+
+@dataclass
+class OptimizerSettings:
+    """How one network is updated."""
+
+    name: str = "adamw"
+    """adamw; or muon for the matrices of the blocks and adamw for the rest (torch 2.9 or newer)."""
+    lr: float = 1e-4
+    """Peak learning rate of adamw."""
+    muon_lr: float = 0.01
+    """Peak learning rate of muon."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    warmup_steps: int = 100
+    decay_fraction: float = 0.0
+    """Share of the run, at its end, over which the rate falls to zero."""
+    clip_norm: float = 1.0
+    """Largest global gradient norm."""
+
+
+def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
+    """The optimiser, or for muon the pair of them, over the parameters that train."""
+    trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    if settings.name == "adamw":
+        return [_adamw([p for _, p in trained], settings)]
+    if not hasattr(torch.optim, "Muon"):
+        raise UserError(f"optimizer.name=muon needs torch 2.9 or newer, not {torch.__version__}.")
+    matrices = [p for name, p in trained if p.ndim == 2 and _in_a_block(name)]
+    chosen = {id(p) for p in matrices}
+    rest = [p for _, p in trained if id(p) not in chosen]
+    muon = torch.optim.Muon(matrices, lr=settings.muon_lr, weight_decay=settings.weight_decay)
+    return [muon, _adamw(rest, settings)]
+
+
+def _in_a_block(name: str) -> bool:
+    """Whether a parameter belongs to a repeated block, by our names or Hugging Face's."""
+    return name.startswith("blocks.") or ".layers." in name
+
+
+def _adamw(parameters: list[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(
+        parameters, lr=settings.lr, betas=settings.betas, weight_decay=settings.weight_decay
+    )
+
+
+def set_learning_rate(
+    optimizers: list[torch.optim.Optimizer], settings: OptimizerSettings, step: int, steps: int
+) -> None:
+    """Set the rates for update number `step` (from 0) of `steps`."""
+    factor = rate_factor(step, steps, settings.warmup_steps, settings.decay_fraction)
+    for optimizer in optimizers:
+        peak = settings.muon_lr if type(optimizer).__name__ == "Muon" else settings.lr
+        for group in optimizer.param_groups:
+            group["lr"] = peak * factor
+
+
+def rate_factor(step: int, steps: int, warmup_steps: int, decay_fraction: float) -> float:
+    """Factor on the peak rate: linear warm-up, one, then linear to zero."""
+    warm = min(1.0, (step + 1) / max(1, warmup_steps))
+    decay_steps = int(decay_fraction * steps)
+    cool = min(1.0, (steps - step) / decay_steps) if decay_steps else 1.0
+    return min(warm, cool)

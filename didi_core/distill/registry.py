@@ -1,0 +1,52 @@
+"""The distillation methods by name: to add one, write its file and settings and add a line here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import nn
+
+from didi_core.distill.didi import DidiInstruct
+from didi_core.distill.didi_settings import DidiSettings
+from didi_core.distill.dmmd import MomentMatching
+from didi_core.distill.dmmd_settings import DmmdSettings
+from didi_core.distill.method import Method
+from didi_core.distill.reference import GroupedReference
+from didi_core.errors import UserError
+from didi_core.vocabulary import Vocabulary
+
+Builder = Callable[[nn.Module, Vocabulary, GroupedReference, Any, int], Method]
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One method: what it can be told, and how it is built."""
+
+    settings: type
+    build: Builder
+
+
+METHODS: Mapping[str, MethodEntry] = {
+    "didi": MethodEntry(DidiSettings, DidiInstruct),
+    "dmmd": MethodEntry(DmmdSettings, MomentMatching),
+}
+
+
+def method_settings(config: Mapping[str, Any]) -> tuple[str, Any]:
+    """Name and typed settings from the `method` part of a configuration.
+
+    Raises:
+        UserError: an unknown method, or a key or value its settings refuse.
+    """
+    values = dict(config)
+    name = str(values.pop("name", ""))
+    if name not in METHODS:
+        raise UserError(f"method={name} is unknown: choose one of {', '.join(METHODS)}.")
+    structured = OmegaConf.structured(METHODS[name].settings)
+    try:
+        return name, OmegaConf.to_object(OmegaConf.merge(structured, values))
+    except OmegaConfBaseException as error:
+        first = str(error).splitlines()[0]
+        raise UserError(f"method={name}: {first}.") from error

@@ -1,0 +1,77 @@
+"""The student's reverse steps with their log-probabilities (score decomposition, METHODS 2 step 2).
+
+One gradient-carrying forward a step: tokens are drawn from its detached probabilities.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from didi_core.batches import TokenBatch
+from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
+from didi_core.sampling.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class ReverseStep:
+    """One reverse step of a batch."""
+
+    before: Int[Tensor, "batch width"]
+    masked: Bool[Tensor, "batch width"]
+    """Masked before the step, whether or not revealed by it."""
+    log_probs: Float[Tensor, "masked generable"]
+    """The student's, with gradient, at the masked positions in row-major order."""
+    after: Int[Tensor, "batch width"]
+    revealed: Bool[Tensor, "masked"]
+    """Which of the masked positions the step reveals."""
+    drawn: Int[Tensor, "masked"]
+    """Rank drawn at each masked position; used where revealed."""
+
+    @property
+    def row(self) -> Int[Tensor, "masked"]:
+        return self.masked.nonzero()[:, 0]
+
+    def drawn_log_prob(self) -> Float[Tensor, "masked"]:
+        """log p of the drawn token at revealed positions, 0 elsewhere; carries the gradient."""
+        chosen = self.log_probs.gather(-1, self.drawn.unsqueeze(-1)).squeeze(-1)
+        return chosen * self.revealed
+
+
+def reverse_step(
+    student: Predictor,
+    batch: TokenBatch,
+    mask_id: int,
+    reveal_probability: Float[Tensor, "batch"],
+    seed: int,
+    rows: Int[Tensor, "batch"],
+    step: int,
+    index: int,
+) -> ReverseStep:
+    """One reverse step: each masked position is revealed with its row's probability.
+
+    Args:
+        batch: state before the step.
+        rows: keys of the rows' random numbers.
+        step: training step, part of the key.
+        index: number of this reverse step within the training step.
+    """
+    tokens = batch.tokens
+    masked = (tokens == mask_id) & batch.maskable
+    log_probs = student.log_probs(tokens, batch.lengths, masked)
+    row, position = masked.nonzero(as_tuple=True)
+    keys = (rows.to(tokens.device)[row], position, step, index)
+    uniform = keyed_uniform(seed, Stream.REVEAL, *keys, device=tokens.device)
+    revealed = uniform < reveal_probability[row]
+    token_uniform = keyed_uniform(seed, Stream.TOKEN, *keys, device=tokens.device)
+    drawn = draw_categorical(log_probs.detach(), token_uniform)
+    ids = student.vocabulary.generable.to(tokens.device)[drawn]
+    after = tokens.clone()
+    after[row[revealed], position[revealed]] = ids[revealed]
+    return ReverseStep(tokens, masked, log_probs, after, revealed, drawn)
+
+
+def all_masked(batch: TokenBatch, mask_id: int) -> Int[Tensor, "batch width"]:
+    """The prior: every maskable position masked, all else kept."""
+    return torch.where(batch.maskable, mask_id, batch.tokens)

@@ -1,0 +1,28 @@
+"""Errors that are the user's to mend, and how a command ends with them.
+
+Raise `UserError` with one sentence that names the flag, the value and the mend. The command-line
+wrapper (`didi_core.cli`) prints it without a traceback and exits with status 2.
+"""
+
+
+class UserError(ValueError):
+    """Bad input or usage. The message names the flag or file, the value, and how to mend it."""
+
+
+class RecordsFailed(Exception):
+    """Some records failed while others succeeded: the command exits with status 1."""
+
+    def __init__(self, num_failed: int, num_records: int, listed_in: str) -> None:
+        super().__init__(
+            f"{num_failed} of {num_records} records failed; they are listed in {listed_in}"
+        )
+        self.num_failed = num_failed
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. Not an `Exception`, so that only clean-up code sees it."""
+
+
+def missing_extra(package: str, extra: str) -> UserError:
+    """The error for a package that an optional extra would have installed."""
+    return UserError(f"This needs the package {package}: pip install 'didi-protein[{extra}]'")

@@ -1,0 +1,94 @@
+"""Hydra verbs inside a program of plain verbs: `key=value`, `--cfg job`, `--multirun`.
+
+The configuration tree is the repository's `configs/`, installed as `didi_core/_configs`; it is
+merged onto a dataclass, so that unknown keys and wrong types are refused by name.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from didi_core.errors import UserError
+
+Settings = TypeVar("Settings")
+
+
+def config_folder() -> Path:
+    """Where the configuration lies: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    for folder in (package / "_configs", package.parent / "configs"):
+        if (folder / "pretrain.yaml").exists():
+            return folder
+    raise UserError(
+        f"The configuration folder is missing beside {package}: install didi-protein anew."
+    )
+
+
+def run_hydra(
+    config_name: str,
+    settings_class: type[Settings],
+    task: Callable[[Settings], object],
+    arguments: Sequence[str],
+    program: str,
+) -> None:
+    """Compose `config_name` with the overrides in `arguments` and call `task` for each job.
+
+    Raises:
+        UserError: an unknown key or option, a wrong type, or a required key left out.
+    """
+
+    @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)
+    def job(config: DictConfig) -> None:
+        task(settings_from(config, settings_class))
+
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    # Hydra prints its own traceback and exits with 1 unless it is told to raise.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = [program, *arguments]
+    try:
+        job()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_first_sentence(error, program)) from error
+    finally:
+        sys.argv = argv
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+
+
+def settings_from(config: DictConfig, settings_class: type[Settings]) -> Settings:
+    """A typed `settings_class` from a composed configuration.
+
+    Raises:
+        UserError: required keys that were left out, all at once.
+    """
+    merged = OmegaConf.merge(OmegaConf.structured(settings_class), config)
+    missing = sorted(OmegaConf.missing_keys(merged))
+    if missing:
+        raise UserError("Required: " + ", ".join(f"{key}=..." for key in missing))
+    try:
+        return OmegaConf.to_object(merged)
+    except MissingMandatoryValue as error:
+        raise UserError(str(error)) from error
+
+
+def as_plain(settings: object) -> Any:
+    """Nested dataclasses as dictionaries, for run.json."""
+    if is_dataclass(settings):
+        return {field.name: as_plain(getattr(settings, field.name)) for field in fields(settings)}
+    return list(settings) if isinstance(settings, tuple) else settings
+
+
+def _first_sentence(error: Exception, program: str) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    shown = [
+        line for line in lines if not line.startswith(("full_key", "object_type", "reference"))
+    ]
+    return f"{' '.join(shown[:6])} (see every setting with: {program} --cfg job)"

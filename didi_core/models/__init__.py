@@ -1,0 +1,1 @@
+"""Denoisers, attention, discriminator, EMA, and model folders."""

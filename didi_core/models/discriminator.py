@@ -1,0 +1,111 @@
+"""The discriminator of DiDi-Instruct: which positions look like the reference's.
+
+A copy of the teacher whose output layer is replaced by a spectrally normalised per-token head. At
+the optimum its logit at a masked position is the log density ratio log p_reference / q_student of
+the state, so a higher logit is a better sample (METHODS 2, step 4).
+"""
+
+import copy
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from didi_core.errors import UserError
+from didi_core.files import atomic_path
+from didi_core.models.esm import EsmDenoiser, SoftTokens
+from didi_core.models.safe_reader import read_weights
+
+
+class DiscriminatorHead(nn.Module):
+    """Linear, SiLU, Linear to one logit; both spectrally normalised.
+
+    Uses torch's older hook, whose tensors carry the published names `weight_orig`, `weight_u` and
+    `weight_v`.
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.utils.spectral_norm(nn.Linear(hidden_size, hidden_size)),
+            nn.SiLU(),
+            nn.utils.spectral_norm(nn.Linear(hidden_size, 1)),
+        )
+
+    def forward(self, hidden: Float[Tensor, "n hidden"]) -> Float[Tensor, "n"]:
+        return self.main(hidden).squeeze(-1)
+
+
+class Discriminator(nn.Module):
+    """Tokens (or soft tokens) to one logit at each chosen position."""
+
+    def __init__(self, teacher: EsmDenoiser) -> None:
+        super().__init__()
+        self.trunk = copy.deepcopy(teacher)
+        # The vocabulary head is not used; the final norm before the new head is kept.
+        for name in ("head_dense", "head_norm", "head_bias"):
+            delattr(self.trunk, name)
+        head = DiscriminatorHead(teacher.settings.hidden_size)
+        self.output_layer = head.to(teacher.embedding.weight)  # its device and type
+
+    def train_last_blocks(self, count: int) -> None:
+        """Let the head, the final norm and the last `count` blocks train; freeze the rest."""
+        self.requires_grad_(False)
+        self.output_layer.requires_grad_(True)
+        self.trunk.final_norm.requires_grad_(True)
+        for block in self.trunk.blocks[max(0, len(self.trunk.blocks) - count) :]:
+            block.requires_grad_(True)
+
+    def logits_at(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        at: Bool[Tensor, "batch width"],
+        soft: SoftTokens | None = None,
+    ) -> Float[Tensor, "chosen"]:
+        """Logits where `at` is True, in row-major order, in float32 or better."""
+        logits = self.output_layer(self.trunk.trunk(tokens, lengths, soft)[at])
+        return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def save_discriminator(discriminator: Discriminator, path: Path) -> None:
+    tensors = {
+        n: t.detach().cpu().contiguous().clone() for n, t in discriminator.state_dict().items()
+    }
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
+
+
+def load_discriminator(teacher_layout: EsmDenoiser, path: Path) -> Discriminator:
+    """The discriminator stored at `path`, for the model it stands beside: its layout, its device.
+
+    Raises:
+        UserError: a broken file, or tensors that are missing, unexpected, of another shape, or
+            not finite.
+    """
+    discriminator = Discriminator(teacher_layout)
+    stored = read_weights(path)
+    expected = discriminator.state_dict()
+    wrong = sorted(expected.keys() ^ stored.keys())
+    wrong += [n for n in expected if n in stored and expected[n].shape != stored[n].shape]
+    if wrong:
+        raise UserError(f"{path} does not fit its model: {', '.join(wrong[:8])}.")
+    strange = [name for name, tensor in stored.items() if not tensor.isfinite().all()]
+    if strange:
+        raise UserError(f"{path} holds values that are not finite: {', '.join(strange[:8])}.")
+    discriminator.load_state_dict(stored)
+    return discriminator.eval().requires_grad_(False)
+
+
+def soft_tokens(
+    log_probs: Float[Tensor, "masked generable"],
+    masked: Bool[Tensor, "batch width"],
+    generable: Int[Tensor, "generable"],
+    vocabulary_size: int,
+) -> SoftTokens:
+    """The student's distribution at masked positions as input of the discriminator."""
+    probabilities = log_probs.new_zeros(log_probs.shape[0], vocabulary_size)
+    probabilities = probabilities.index_copy(1, generable.to(log_probs.device), log_probs.exp())
+    return SoftTokens(masked, probabilities)

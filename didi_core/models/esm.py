@@ -1,0 +1,176 @@
+"""A denoiser in the ESM-2 layout, which DPLM shares: rotary positions, no time input.
+
+Trunk (tokens to hidden states) and head (hidden states at chosen positions to logits) are
+separate calls, because most of a step's positions need no logits. One embedding function serves
+token ids, soft inputs and noise. The three projections of attention are one matrix here;
+`didi_core.models.esm_names` maps to and from the published tensor names.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from didi_core.batches import padding_mask
+from didi_core.models.attention import attend
+from didi_core.models.rotary import RotaryCache, rotate
+
+TRAINED_MASK_SHARE = 0.15 * 0.8
+"""Share of tokens that ESM-2's training replaced by mask; fixed in its token dropout."""
+
+
+@dataclass(frozen=True)
+class EsmSettings:
+    """Shape of the network; field names are those of this package, not of a file format."""
+
+    vocabulary_size: int
+    num_layers: int
+    hidden_size: int
+    num_heads: int
+    intermediate_size: int
+    mask_id: int
+    max_tokens: int = 1026
+    """Longest input, framing included."""
+    token_dropout: bool = False
+    """ESM-2's rescaling by the share of masks (METHODS 5); follow the folder's own config."""
+    layer_norm_eps: float = 1e-5
+
+
+@dataclass(frozen=True)
+class SoftTokens:
+    """Distributions over the vocabulary in place of token ids, at some positions."""
+
+    at: Bool[Tensor, "batch width"]
+    probabilities: Float[Tensor, "chosen vocabulary"]
+    """One row for each True of `at`, in row-major order."""
+
+
+class EsmBlock(nn.Module):
+    """Pre-norm attention and feed-forward."""
+
+    def __init__(self, settings: EsmSettings) -> None:
+        super().__init__()
+        width, eps = settings.hidden_size, settings.layer_norm_eps
+        self.num_heads = settings.num_heads
+        self.attention_norm = nn.LayerNorm(width, eps=eps)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width, eps=eps)
+        self.mlp_in = nn.Linear(width, settings.intermediate_size)
+        self.mlp_out = nn.Linear(settings.intermediate_size, width)
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "batch width hidden"],
+        rotary: tuple[Tensor, Tensor],
+        keep: Bool[Tensor, "batch width"] | None,
+    ) -> Float[Tensor, "batch width hidden"]:
+        hidden = hidden + self.attention_out(
+            self._attention(self.attention_norm(hidden), rotary, keep)
+        )
+        return hidden + self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(hidden))))
+
+    def _attention(
+        self, hidden: Tensor, rotary: tuple[Tensor, Tensor], keep: Tensor | None
+    ) -> Tensor:
+        batch, width, size = hidden.shape
+        qkv = self.qkv(hidden).view(batch, width, 3, self.num_heads, size // self.num_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        attended = attend(rotate(query, *rotary), rotate(key, *rotary), value, keep)
+        return attended.transpose(1, 2).reshape(batch, width, size)
+
+
+class EsmDenoiser(nn.Module):
+    """Tokens and lengths to hidden states, and hidden states at chosen positions to logits."""
+
+    def __init__(self, settings: EsmSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        width, eps = settings.hidden_size, settings.layer_norm_eps
+        self.embedding = nn.Embedding(settings.vocabulary_size, width)
+        self.blocks = nn.ModuleList(EsmBlock(settings) for _ in range(settings.num_layers))
+        self.final_norm = nn.LayerNorm(width, eps=eps)
+        self.head_dense = nn.Linear(width, width)
+        self.head_norm = nn.LayerNorm(width, eps=eps)
+        self.head_bias = nn.Parameter(torch.zeros(settings.vocabulary_size))
+        self._rotary = RotaryCache(width // settings.num_heads)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Fresh weights: normal with deviation 0.02, smaller where a block writes to the stream."""
+        residual = 0.02 / (2 * self.settings.num_layers) ** 0.5
+        for name, parameter in self.named_parameters():
+            if parameter.ndim < 2:
+                continue
+            writes = name.endswith(("attention_out.weight", "mlp_out.weight"))
+            nn.init.normal_(parameter, std=residual if writes else 0.02, generator=generator)
+        for module in self.modules():
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def embed(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        soft: SoftTokens | None = None,
+        noise: Float[Tensor, "batch width hidden"] | None = None,
+    ) -> Float[Tensor, "batch width hidden"]:
+        """Input of the first block; padding is zero.
+
+        With token dropout the mask's embedding is zeroed and the rest multiplied by
+        0.88 / (1 - share of masks); framing counts in the share. A position given softly keeps
+        its mask in `tokens` and so counts as masked. Noise is added after the zeroing.
+        """
+        table = self.embedding.weight
+        is_mask = tokens == self.settings.mask_id
+        if self.settings.token_dropout:
+            table = table.masked_fill(
+                F.one_hot(torch.tensor(self.settings.mask_id), table.shape[0])
+                .bool()
+                .unsqueeze(-1)
+                .to(table.device),
+                0.0,
+            )
+        embedded = F.embedding(tokens, table)
+        if soft is not None:
+            expected = (soft.probabilities.to(table.dtype) @ table).to(embedded.dtype)
+            embedded = embedded.masked_scatter(soft.at.unsqueeze(-1), expected)
+        if self.settings.token_dropout:
+            share = is_mask.sum(-1) / lengths
+            embedded = embedded * ((1 - TRAINED_MASK_SHARE) / (1 - share))[:, None, None]
+        if noise is not None:
+            embedded = embedded + noise
+        return embedded * padding_mask(lengths, tokens.shape[1]).unsqueeze(-1).to(embedded.dtype)
+
+    def trunk(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        soft: SoftTokens | None = None,
+        noise: Float[Tensor, "batch width hidden"] | None = None,
+    ) -> Float[Tensor, "batch width hidden"]:
+        """Hidden states after the final norm. Values at padding are undefined."""
+        width = tokens.shape[1]
+        keep = padding_mask(lengths, width)
+        rotary = self._rotary.table(width, tokens.device)
+        hidden = self.embed(tokens, lengths, soft, noise)
+        for block in self.blocks:
+            hidden = block(hidden, rotary, keep)
+        return self.final_norm(hidden)
+
+    def head(self, hidden: Float[Tensor, "n hidden"]) -> Float[Tensor, "n vocabulary"]:
+        """Logits at chosen positions: gather them from the trunk's output first."""
+        features = self.head_norm(F.gelu(self.head_dense(hidden)))
+        return F.linear(features, self.embedding.weight, self.head_bias)
+
+    def logits_at(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        at: Bool[Tensor, "batch width"],
+        soft: SoftTokens | None = None,
+        noise: Float[Tensor, "batch width hidden"] | None = None,
+    ) -> Float[Tensor, "chosen vocabulary"]:
+        """Trunk, then head where `at` is True, in row-major order."""
+        return self.head(self.trunk(tokens, lengths, soft, noise)[at])

@@ -1,0 +1,172 @@
+"""Tensor names: this package's ESM layout to and from those of `transformers` `EsmForMaskedLM`.
+
+The published layout keeps query, key and value apart; here they are one matrix, `qkv`, stacked in
+that order along its first axis. DPLM (arXiv 2402.18567) uses the published names unchanged.
+"""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from didi_core.errors import UserError
+from didi_core.models.esm import EsmDenoiser, EsmSettings
+from didi_core.models.rotary import inverse_frequencies
+
+_MODULE_NAMES = {
+    "embedding": "esm.embeddings.word_embeddings",
+    "final_norm": "esm.encoder.emb_layer_norm_after",
+    "head_dense": "lm_head.dense",
+    "head_norm": "lm_head.layer_norm",
+}
+_BLOCK_MODULE_NAMES = {
+    "attention_norm": "attention.LayerNorm",
+    "attention_out": "attention.output.dense",
+    "mlp_norm": "LayerNorm",
+    "mlp_in": "intermediate.dense",
+    "mlp_out": "output.dense",
+}
+_QKV_NAMES = ("query", "key", "value")
+_TIED = "lm_head.decoder.weight"
+_EMBEDDING = "esm.embeddings.word_embeddings.weight"
+_NORM_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+_NORM_ALIAS = re.compile(r"LayerNorm\.(gamma|beta)$")
+_IGNORED = re.compile(
+    r"(.*\.)?inv_freq|esm\.embeddings\.position_ids|esm\.embeddings\.position_embeddings\.weight"
+    r"|esm\.contact_head\..*|esm\.pooler\..*|lm_head\.decoder\.weight"
+)
+
+
+def published_names(name: str) -> list[str]:
+    """The published tensor or tensors that make up our tensor `name`, in stacking order."""
+    if name == "head_bias":
+        return ["lm_head.bias"]
+    module, _, kind = name.rpartition(".")
+    if module in _MODULE_NAMES:
+        return [f"{_MODULE_NAMES[module]}.{kind}"]
+    _, layer, part = module.split(".")
+    prefix = f"esm.encoder.layer.{layer}"
+    if part == "qkv":
+        return [f"{prefix}.attention.self.{which}.{kind}" for which in _QKV_NAMES]
+    return [f"{prefix}.{_BLOCK_MODULE_NAMES[part]}.{kind}"]
+
+
+def to_published(denoiser: EsmDenoiser, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The weights under their published names, cast to `dtype`, on the CPU.
+
+    The head that predicts contacts, which this network lacks, is written as zeros. The output
+    matrix is the embedding and is not written twice. Rotary frequencies are written for each
+    layer, in float32: transformers 4 and 5 read them so, and complain of a file without.
+
+    Raises:
+        UserError: a weight does not fit into `dtype`, or is not finite.
+    """
+    published: dict[str, Tensor] = {}
+    for name, tensor in denoiser.state_dict().items():
+        names = published_names(name)
+        for target, part in zip(names, tensor.chunk(len(names)), strict=True):
+            published[target] = part.detach().to("cpu", dtype).contiguous().clone()
+    settings = denoiser.settings
+    num_maps = settings.num_layers * settings.num_heads
+    published["esm.contact_head.regression.weight"] = torch.zeros(1, num_maps, dtype=dtype)
+    published["esm.contact_head.regression.bias"] = torch.zeros(1, dtype=dtype)
+    for layer in range(settings.num_layers):
+        name = f"esm.encoder.layer.{layer}.attention.self.rotary_embeddings.inv_freq"
+        published[name] = inverse_frequencies(settings.hidden_size // settings.num_heads)
+    _require_finite(published, f"the model, cast to {str(dtype).removeprefix('torch.')}")
+    return published
+
+
+def from_published(
+    weights: Mapping[str, Tensor], settings: EsmSettings, source: str
+) -> EsmDenoiser:
+    """A denoiser that holds `weights`, in float32.
+
+    Args:
+        weights: tensors under their published names; a common prefix, as training frameworks
+            write it (`model.net.`), is allowed.
+        source: the file or folder, for messages.
+
+    Raises:
+        UserError: tensors are missing, unexpected, of another shape, or not finite. The message
+            lists them.
+    """
+    weights = _with_usual_names(weights)
+    with torch.device("meta"):
+        denoiser = EsmDenoiser(settings)
+    shapes = {name: tensor.shape for name, tensor in denoiser.state_dict().items()}
+    _require_same_names(weights, shapes, source)
+    used = {published: weights[published] for name in shapes for published in published_names(name)}
+    _require_tied(weights, source)
+    _require_shapes(used, shapes, source)
+    _require_finite(used, source)
+    state = {}
+    for name in shapes:
+        parts = [used.pop(published).float() for published in published_names(name)]
+        state[name] = torch.cat(parts)
+    denoiser.load_state_dict(state, strict=True, assign=True)
+    return denoiser
+
+
+def _with_usual_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without a prefix common to the network, and norms called `weight` and `bias`.
+
+    `save_pretrained` of transformers 5 was seen (5.23.0) to write the blocks' norms as `gamma`
+    and `beta`, as TensorFlow called them.
+    """
+    prefix = next((n.removesuffix(_EMBEDDING) for n in weights if n.endswith(_EMBEDDING)), "")
+    usual = {}
+    for name, tensor in weights.items():
+        new = _NORM_ALIAS.sub(lambda found: _NORM_NAMES[found[0]], name.removeprefix(prefix))
+        # Two tensors that would share a name stay apart, and one of them is then unexpected.
+        usual[name if new in weights and new != name else new] = tensor
+    return usual
+
+
+def _require_same_names(
+    weights: Mapping[str, Tensor], shapes: Mapping[str, object], source: str
+) -> None:
+    expected = {published for name in shapes for published in published_names(name)}
+    found = {name for name in weights if not _IGNORED.fullmatch(name)}
+    complaints = []
+    if missing := sorted(expected - found):
+        complaints.append(f"missing: {', '.join(missing)}")
+    if unexpected := sorted(found - expected):
+        complaints.append(f"unexpected: {', '.join(unexpected)}")
+    if complaints:
+        raise UserError(
+            f"{source} does not hold the tensors that its config.json describes; "
+            f"{'; '.join(complaints)}. Check that weights and config.json belong together."
+        )
+
+
+def _require_tied(weights: Mapping[str, Tensor], source: str) -> None:
+    if _TIED in weights and not torch.equal(weights[_TIED], weights[_EMBEDDING]):
+        raise UserError(
+            f"{source}: {_TIED} differs from {_EMBEDDING}; models with an output matrix of "
+            "their own (such as DPLM-2) cannot be read."
+        )
+
+
+def _require_shapes(
+    used: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], source: str
+) -> None:
+    wrong = []
+    for name, shape in shapes.items():
+        parts = published_names(name)
+        expected = torch.Size([shape[0] // len(parts), *shape[1:]])
+        for published in parts:
+            if used[published].shape != expected:
+                wrong.append(f"{published} {list(used[published].shape)}, not {list(expected)}")
+    if wrong:
+        raise UserError(
+            f"{source} holds tensors of another shape than its config.json describes: "
+            f"{'; '.join(wrong)}."
+        )
+
+
+def _require_finite(weights: Mapping[str, Tensor], source: str) -> None:
+    bad = sorted(name for name, tensor in weights.items() if not torch.isfinite(tensor).all())
+    if bad:
+        raise UserError(f"{source} holds NaN or infinity in {', '.join(bad)}: it cannot be used.")

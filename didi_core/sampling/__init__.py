@@ -1,0 +1,1 @@
+"""Reverse samplers: everything that turns a denoiser and a request into sequences."""

@@ -1,0 +1,83 @@
+"""Exact reverse samplers of a masked model: ancestral (K steps) and first-hitting (its limit).
+
+Both are one loop over a plan of which step reveals which position. A row in which a step reveals
+nothing is not sent through the network, and logits are computed only where tokens are revealed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from didi_core.sampling.drawing import draw_tokens
+from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.request import Prior, Sampled, SampleSettings
+from didi_core.sampling.reveal import NEVER, ancestral_plan, first_hitting_plan
+
+Plan = Callable[[Prior, SampleSettings], Int[Tensor, "batch width"]]
+
+
+@dataclass(frozen=True)
+class PlannedSampler:
+    """Reveals positions in planned steps, drawing each from p(x | z_t)."""
+
+    predictor: Predictor
+    plan: Plan
+
+    @torch.no_grad()
+    def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
+        tokens = prior.batch.tokens.clone()
+        plan = self.plan(prior, settings)
+        calls = torch.zeros_like(prior.batch.lengths)
+        for step in _steps(plan, settings):
+            now = plan == step
+            every_row = settings.grid == "published"
+            rows = (now.any(-1) | every_row).nonzero()[:, 0]
+            calls[rows] += 1
+            self._reveal(tokens, prior, now, rows, step, settings)
+        return Sampled(tokens, calls, torch.zeros_like(calls))
+
+    def _reveal(
+        self,
+        tokens: Tensor,
+        prior: Prior,
+        now: Tensor,
+        rows: Tensor,
+        step: int,
+        settings: SampleSettings,
+    ) -> None:
+        """Draw the positions `now` of `rows`, in place."""
+        log_probs = self.predictor.log_probs(tokens[rows], prior.batch.lengths[rows], now[rows])
+        row, position = now.nonzero(as_tuple=True)
+        if settings.grid == "published" and step == settings.steps:
+            rank = log_probs.argmax(-1)  # the published clean-up call takes the most probable
+        else:
+            record = prior.records[row]
+            rank = draw_tokens(log_probs, settings.draw, settings.seed, record, position, step)
+        tokens[row, position] = self.predictor.vocabulary.generable.to(rank.device)[rank]
+
+    def num_steps(self, num_free: int, settings: SampleSettings) -> int:
+        if settings.steps is None:
+            return num_free
+        if settings.grid == "published":
+            return settings.steps + 1
+        return min(settings.steps, num_free)
+
+
+def ancestral(predictor: Predictor) -> PlannedSampler:
+    """K steps on an even grid (MDLM, arXiv 2406.07524, section 3.2)."""
+    return PlannedSampler(predictor, ancestral_plan)
+
+
+def first_hitting(predictor: Predictor) -> PlannedSampler:
+    """One token a call, in random order."""
+    return PlannedSampler(predictor, first_hitting_plan)
+
+
+def _steps(plan: Tensor, settings: SampleSettings) -> list[int]:
+    """Steps that must be run: all of the published grid, else those that reveal something."""
+    if settings.grid == "published" and settings.steps is not None:
+        return list(range(settings.steps + 1))
+    return [int(step) for step in plan[plan != NEVER].unique()]

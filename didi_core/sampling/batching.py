@@ -1,0 +1,34 @@
+"""The batch plan of a request: a function of the whole request, never of what is left to do.
+
+So a resumed or sharded run computes every record in a batch of the same shape and neighbours, and
+its output is the same bit for bit.
+"""
+
+from collections.abc import Sequence
+
+from didi_core.batches import bucket_width
+
+
+def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Record numbers of each batch, like widths together.
+
+    Args:
+        lengths: tokens of each record, framing included.
+        batch_tokens: most rows times padded width of a batch; a single longer record still gets
+            a batch of its own.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (bucket_width(lengths[i]), i))
+    batches: list[list[int]] = []
+    width = 0
+    for record in order:
+        same = bucket_width(lengths[record]) == width
+        if not same or (len(batches[-1]) + 1) * width > batch_tokens:
+            batches.append([])
+            width = bucket_width(lengths[record])
+        batches[-1].append(record)
+    return batches
+
+
+def shard_of(batches: list[list[int]], index: int, count: int) -> list[list[int]]:
+    """The batches of shard `index` (from 1) of `count`: every `count`-th one."""
+    return batches[index - 1 :: count]

@@ -1,0 +1,96 @@
+"""Fill one batch of sequences with a sampler, in halves where the device's memory is too small.
+
+Random numbers are keyed by record, so that a halved batch draws from the same keys.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from didi_core.batches import pad_batch
+from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.request import Prior, Sampled, Sampler, SampleSettings
+from didi_core.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Filled:
+    """One sequence a sampler finished."""
+
+    ids: list[int]
+    """Framed, without padding."""
+    denoiser_calls: int
+    discriminator_calls: int
+
+
+@dataclass(frozen=True)
+class MeteredPredictor:
+    """A predictor that says how many rows each call sent through the network."""
+
+    inner: Predictor
+    on_call: Callable[[int], None]
+
+    def log_probs(
+        self, tokens: Tensor, *more: Any, **named: Any
+    ) -> Float[Tensor, "chosen generable"]:
+        result = self.inner.log_probs(tokens, *more, **named)
+        self.on_call(tokens.shape[0])
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+def build_prior(
+    rows: Sequence[Sequence[int]],
+    keys: Sequence[int],
+    vocabulary: Vocabulary,
+    device: torch.device | str,
+) -> Prior:
+    """The batch to fill: mask tokens are free, everything else is kept.
+
+    Args:
+        rows: framed ids; `vocabulary.mask_id` where something is to be generated.
+        keys: key of each row's random numbers.
+    """
+    batch = pad_batch(rows, vocabulary)
+    free = batch.maskable & (batch.tokens == vocabulary.mask_id)
+    batch = replace(batch, maskable=free).to(device)
+    return Prior(batch, torch.tensor(list(keys), dtype=torch.int64, device=device))
+
+
+@dataclass(frozen=True)
+class Filler:
+    """A sampler with everything it needs to fill rows."""
+
+    sampler: Sampler
+    settings: SampleSettings
+    vocabulary: Vocabulary
+    device: torch.device
+
+    def fill(self, rows: Sequence[Sequence[int]], keys: Sequence[int]) -> list[Filled | None]:
+        """Finished sequences, as `rows` are ordered; None where memory does not hold even one."""
+        try:
+            prior = build_prior(rows, keys, self.vocabulary, self.device)
+            return list(_unpack(self.sampler.sample(prior, self.settings), rows))
+        except torch.OutOfMemoryError:
+            pass  # leave the handler first: the traceback keeps the batch's tensors alive
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(rows) == 1:
+            return [None]
+        half = len(rows) // 2
+        return self.fill(rows[:half], keys[:half]) + self.fill(rows[half:], keys[half:])
+
+
+def _unpack(sampled: Sampled, rows: Sequence[Sequence[int]]) -> list[Filled]:
+    columns = (sampled.tokens, sampled.denoiser_calls, sampled.discriminator_calls)
+    tokens, calls, discriminator_calls = (column.tolist() for column in columns)
+    return [
+        Filled(tokens[i][: len(row)], calls[i], discriminator_calls[i])
+        for i, row in enumerate(rows)
+    ]

@@ -1,0 +1,127 @@
+"""The work in progress of a request: JSON lines, one a finished batch, each forced to disk.
+
+The first line holds the settings that decide the result, so that a run is continued only with the
+same ones. A line that a kill cut short is dropped.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from didi_core.errors import UserError
+from didi_core.files import atomic_open
+from didi_core.sampling.redraw import Finished
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FinishedBatch:
+    """What one line holds."""
+
+    seconds: float
+    """Wall-clock time of the batch."""
+    rows: list[Finished]
+
+
+@dataclass
+class PartialFile:
+    """Batches finished so far, in the order of the plan."""
+
+    path: Path
+    batches: list[FinishedBatch] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        return sum(batch.seconds for batch in self.batches)
+
+    @property
+    def rows(self) -> list[Finished]:
+        return [row for batch in self.batches for row in batch.rows]
+
+    def append(self, seconds: float, rows: Sequence[Finished]) -> None:
+        """Add a batch; it is on disk when this returns.
+
+        Raises:
+            UserError: it cannot be written, as on a full disk. Earlier batches are kept.
+        """
+        batch = FinishedBatch(seconds, list(rows))
+        line = json.dumps(asdict(batch), separators=(",", ":"), allow_nan=False) + "\n"
+        try:
+            with open(self.path, "ab") as stream:
+                stream.write(line.encode())
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise UserError(
+                f"{self.path} cannot be written ({error.strerror}); what was finished before is "
+                "saved: make room, then continue with --resume."
+            ) from error
+        self.batches.append(batch)
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def partial_path(out: Path) -> Path:
+    """Where the work in progress of an output is kept."""
+    return out.with_name(out.name + ".partial")
+
+
+def start_partial(path: Path, settings: Settings) -> PartialFile:
+    """A new file; whatever stood there is replaced."""
+    with atomic_open(path) as stream:
+        stream.write(json.dumps({"settings": settings}, allow_nan=False) + "\n")
+    return PartialFile(path)
+
+
+def continue_partial(path: Path, settings: Settings) -> PartialFile:
+    """The file of an interrupted run, cut back to its last whole line.
+
+    Raises:
+        UserError: it was made with other settings, or is no such file.
+    """
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    try:
+        first, *lines = [json.loads(line) for line in whole.splitlines()]
+        stored = first["settings"]
+        batches = [
+            FinishedBatch(line["seconds"], [Finished(**row) for row in line["rows"]])
+            for line in lines
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"--resume: {path} is no unfinished run of this command ({error}); "
+            "start again with --overwrite."
+        ) from error
+    require_same_settings(stored, settings, path)
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+    return PartialFile(path, batches)
+
+
+def require_same_settings(stored: Settings, settings: Settings, path: Path) -> None:
+    """Refuse to continue a run with other settings.
+
+    Raises:
+        UserError: naming each setting that differs, with both values.
+    """
+    current = json.loads(json.dumps(settings))
+    differing = [
+        f"{name} was {_shown(stored.get(name))}, now {_shown(current.get(name))}"
+        for name in {**stored, **current}
+        if stored.get(name) != current.get(name)
+    ]
+    if differing:
+        raise UserError(
+            f"--resume: {path} was made with other settings: {'; '.join(differing)}. "
+            "Give the same ones, or start again with --overwrite."
+        )
+
+
+def _shown(value: object) -> str:
+    return "not given" if value is None else str(value)

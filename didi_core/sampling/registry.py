@@ -1,0 +1,150 @@
+"""The samplers by name: what `--sampler` can choose, and how each is built from a model.
+
+To add one, add an entry to `SAMPLERS`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+from didi_core.errors import UserError
+from didi_core.models.discriminator import load_discriminator
+from didi_core.models.folder import LoadedModel
+from didi_core.sampling.ancestral import ancestral, first_hitting
+from didi_core.sampling.dplm import DEFAULT_STEPS, DplmSampler, DplmSettings
+from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.request import Sampler, SampleSettings
+from didi_core.sampling.rgas import GuidedSampler, RgasSettings
+
+SamplerOptions = Mapping[str, object]
+"""Settings that only one sampler has, by name; from the Python interface."""
+Builder = Callable[[Predictor, LoadedModel, SamplerOptions], Sampler]
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class SamplerKind:
+    """One sampler."""
+
+    name: str
+    build: Builder
+    takes_steps: bool = True
+    """False where the sampler itself decides how many calls it makes."""
+    has_published_grid: bool = True
+    """Whether `--grid published` means anything to it."""
+    reveals_on_grid: bool = True
+    """Whether its steps follow a grid of alphas, which `--reveal-exponent` bends."""
+    default_steps: int | None = None
+    """Steps where none are given; None where they must be."""
+
+
+def _without_options(name: str, build: Callable[[Predictor], Sampler]) -> Builder:
+    """A builder that needs the predictor alone and refuses options."""
+
+    def builder(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
+        del model  # no weights beside the denoiser's
+        if options:
+            raise UserError(f"sampler {name} has no options, but got {', '.join(options)}.")
+        return build(predictor)
+
+    return builder
+
+
+def _from_options(name: str, settings: type[Settings], options: SamplerOptions) -> Settings:
+    known = [field.name for field in fields(settings)]
+    if unknown := [key for key in options if key not in known]:
+        raise UserError(
+            f"sampler {name} has no option {', '.join(unknown)}; it has {', '.join(known)}."
+        )
+    return settings(**options)
+
+
+def _rgas(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
+    if "discriminator" not in model.extras:
+        raise UserError(
+            f"--sampler rgas needs a student distilled with method=didi: --model {model.name} has "
+            "no discriminator.safetensors. Distil one, or choose another sampler."
+        )
+    guidance = _from_options("rgas", RgasSettings, options)
+    discriminator = load_discriminator(model.denoiser, model.extras["discriminator"])
+    return GuidedSampler(predictor, discriminator, guidance)
+
+
+def _dplm(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
+    del model  # no weights beside the denoiser's
+    return DplmSampler(predictor, _from_options("dplm", DplmSettings, options))
+
+
+SAMPLERS: dict[str, SamplerKind] = {
+    kind.name: kind
+    for kind in (
+        SamplerKind("ancestral", _without_options("ancestral", ancestral)),
+        SamplerKind(
+            "first-hitting",
+            _without_options("first-hitting", first_hitting),
+            takes_steps=False,
+            has_published_grid=False,
+            reveals_on_grid=False,
+        ),
+        SamplerKind("rgas", _rgas, has_published_grid=False),
+        SamplerKind(
+            "dplm",
+            _dplm,
+            has_published_grid=False,
+            reveals_on_grid=False,
+            default_steps=DEFAULT_STEPS,
+        ),
+    )
+}
+
+
+def find_sampler(name: str) -> SamplerKind:
+    """The sampler of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in SAMPLERS:
+        raise UserError(f"--sampler {name} does not exist: choose one of {', '.join(SAMPLERS)}.")
+    return SAMPLERS[name]
+
+
+def build_predictor(model: LoadedModel) -> Predictor:
+    """The model as samplers see it.
+
+    Raises:
+        UserError: it needs an input that is not supported.
+    """
+    if "noise" in model.extras:
+        raise UserError(
+            f"--model {model.name} takes a noise input (noise.safetensors), and no sampler here "
+            "gives it one."
+        )
+    return Predictor(model.denoiser, model.vocabulary)
+
+
+def check_settings(kind: SamplerKind, settings: SampleSettings) -> None:
+    """Refuse settings that the sampler would have to ignore, or that it lacks.
+
+    Raises:
+        UserError: `--steps` missing or not wanted, or a grid the sampler does not have.
+    """
+    if kind.takes_steps and settings.steps is None:
+        raise UserError(
+            f"--steps is missing: --sampler {kind.name} needs it, as in --steps 8 "
+            "(more steps: better and slower)."
+        )
+    if not kind.takes_steps and settings.steps is not None:
+        raise UserError(
+            f"--steps {settings.steps}: --sampler {kind.name} takes no --steps, because it makes "
+            "one call a token; leave it out, or choose another sampler."
+        )
+    if settings.steps is not None and settings.steps < 1:
+        raise UserError(f"--steps {settings.steps} must be at least 1.")
+    if settings.grid == "published" and not kind.has_published_grid:
+        raise UserError(f"--grid published: --sampler {kind.name} has no such grid; leave it out.")
+    if settings.reveal_exponent != 1.0 and not kind.reveals_on_grid:
+        raise UserError(
+            f"--reveal-exponent {settings.reveal_exponent:g}: --sampler {kind.name} reveals on no "
+            "grid; leave it out."
+        )

@@ -1,0 +1,68 @@
+"""What a sampler is asked for and what it returns."""
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from didi_core.batches import TokenBatch
+
+
+@dataclass(frozen=True)
+class DrawSettings:
+    """How a token is drawn from the network's distribution."""
+
+    temperature: float = 1.0
+    """Divides the log-probabilities; 1 is the model's own law."""
+    top_p: float = 1.0
+    """Keep the fewest tokens whose probabilities sum to at least this; 1 keeps all."""
+    log_bias: Float[Tensor, "generable"] | None = None
+    """Added to the log-probabilities (nats); -inf forbids a token."""
+    precision: Literal["float64", "float32"] = "float64"
+    """float64 draws are exact; float32 Gumbel draws exist only to reproduce papers."""
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """One request's settings, the same for all of its records."""
+
+    steps: int | None
+    """Denoising steps; None where the sampler decides (first-hitting)."""
+    seed: int = 0
+    grid: Literal["exact", "published"] = "exact"
+    """exact ends at alpha = 1, at most `steps` calls; published makes the papers' steps + 1."""
+    reveal_exponent: float = 1.0
+    """After step k of K, alpha = (k / K) ** reveal_exponent; 1 is the even grid."""
+    draw: DrawSettings = field(default_factory=DrawSettings)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A batch to fill: mask tokens where something is to be generated, all else kept."""
+
+    batch: TokenBatch
+    """`maskable` marks the positions to fill."""
+    records: Int[Tensor, "batch"]
+    """Key of each row's random numbers; never its place in the batch."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Finished sequences and what they cost."""
+
+    tokens: Int[Tensor, "batch width"]
+    denoiser_calls: Int[Tensor, "batch"]
+    """Network calls made for each row; what the FASTA header calls nfe."""
+    discriminator_calls: Int[Tensor, "batch"]
+    """Forward, or forward-and-backward, calls of a discriminator, counted apart."""
+
+
+class Sampler(Protocol):
+    """Everything that turns a denoiser and a prior into sequences."""
+
+    def sample(self, prior: Prior, settings: SampleSettings) -> Sampled: ...
+
+    def num_steps(self, num_free: int, settings: SampleSettings) -> int:
+        """Calls that a row with `num_free` positions to fill needs at most (for time estimates)."""
+        ...

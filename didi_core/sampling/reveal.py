@@ -1,0 +1,52 @@
+"""Which step reveals which position. In masked diffusion this does not depend on the tokens.
+
+Every position has a uniform number u; a grid of alphas 0 = a_0 < a_1 < ... reveals it in the step
+k with a_k <= u < a_{k+1}, which gives each step the reverse posterior's reveal probability
+(a_{k+1} - a_k) / (1 - a_k). So a row's calls are known before the first one is made.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from didi_core.diffusion.draws import Stream, keyed_uniform
+from didi_core.sampling.request import Prior, SampleSettings
+
+NEVER = torch.iinfo(torch.int64).max
+PUBLISHED_END = 1e-5
+"""Time at which the published grid ends; one further call cleans up what is still masked."""
+
+
+def reveal_uniform(prior: Prior, seed: int) -> Float[Tensor, "batch width"]:
+    position = torch.arange(prior.batch.tokens.shape[1], device=prior.records.device)
+    return keyed_uniform(
+        seed, Stream.REVEAL, prior.records[:, None], position, device=prior.records.device
+    )
+
+
+def ancestral_plan(prior: Prior, settings: SampleSettings) -> Int[Tensor, "batch width"]:
+    """Step (from 0) that reveals each position; `NEVER` where nothing is to be filled.
+
+    The exact grid has `steps` steps. The published one stops short of alpha = 1: what it leaves
+    is revealed in a step of its own, number `steps`.
+    """
+    assert settings.steps is not None
+    uniform = reveal_uniform(prior, settings.seed)
+    if settings.grid == "published":
+        uniform = uniform / (1.0 - PUBLISHED_END)
+    if settings.reveal_exponent != 1.0:
+        uniform = uniform ** (1.0 / settings.reveal_exponent)
+    step = (uniform * settings.steps).long().clamp_max(settings.steps)
+    return step.masked_fill(~prior.batch.maskable, NEVER)
+
+
+def first_hitting_plan(prior: Prior, settings: SampleSettings) -> Int[Tensor, "batch width"]:
+    """One position a step, in uniformly random order: the exact limit of infinitely many steps.
+
+    Zheng et al., "Masked diffusion models are secretly time-agnostic masked models and exploit
+    inaccurate categorical sampling", arXiv 2409.02908, section 4.
+    """
+    uniform = reveal_uniform(prior, settings.seed)
+    uniform = uniform.masked_fill(~prior.batch.maskable, torch.inf)
+    rank = uniform.argsort(-1).argsort(-1)
+    return rank.masked_fill(~prior.batch.maskable, NEVER)

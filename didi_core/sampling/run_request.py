@@ -1,0 +1,175 @@
+"""Run a request: every record through the sampler, batch after batch, saved as it goes.
+
+Knows nothing of what the tokens mean: a front-end makes the rows and writes the results.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from didi_core.batches import bucket_width
+from didi_core.progress import progress_bar
+from didi_core.sampling.batching import plan_batches, shard_of
+from didi_core.sampling.filling import Filler, MeteredPredictor, build_prior
+from didi_core.sampling.partial_file import PartialFile
+from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.redraw import Acceptance, Rule, accept_all, draw_batch
+from didi_core.sampling.request import Sampler, SampleSettings
+from didi_core.shards import Shard
+from didi_core.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be generated."""
+
+    rows: Sequence[Sequence[int]]
+    """Framed ids of each record; the vocabulary's mask where something is to be generated."""
+    settings: SampleSettings
+    batch_tokens: int
+    """Most rows times padded width of a batch."""
+    shard: Shard = field(default_factory=Shard)
+    rule: Rule = accept_all
+    """What a finished sequence must fulfil; it is redrawn where it does not."""
+    unique: bool = False
+    """Redraw what equals another; under a shard, another of the same shard."""
+
+    def batches(self) -> list[list[int]]:
+        """Record numbers of this shard's batches. The plan is that of the whole request."""
+        plan = plan_batches([len(row) for row in self.rows], self.batch_tokens)
+        return shard_of(plan, self.shard.index, self.shard.count)
+
+
+@dataclass
+class CallMeter:
+    """Rows that went through the network, for the progress bar."""
+
+    rows: int = 0
+    show: Callable[[float], object] = float  # nothing is shown
+
+    def __call__(self, rows: int) -> None:
+        self.rows += rows
+        self.show(self.rows)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A sampler and the network behind it."""
+
+    sampler: Sampler
+    predictor: Predictor
+    meter: CallMeter
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.predictor.vocabulary
+
+    @property
+    def device(self) -> torch.device:
+        return self.predictor.device
+
+
+def build_engine(predictor: Predictor, build: Callable[[Predictor], Sampler]) -> Engine:
+    """An engine whose progress can be watched.
+
+    Args:
+        build: makes the sampler from the predictor it is to use.
+    """
+    meter = CallMeter()
+    return Engine(build(MeteredPredictor(predictor, meter)), predictor, meter)
+
+
+def run_request(
+    request: Request, engine: Engine, partial: PartialFile, *, quiet: bool = False
+) -> None:
+    """Finish the batches that `partial` does not hold yet, adding each to it.
+
+    An interruption loses at most the batch in progress. A run that was continued gives the same
+    bits as an unbroken one, on the same machine, because the batches are the same.
+
+    Args:
+        quiet: no estimate and no progress bar.
+    """
+    batches = request.batches()[len(partial.batches) :]
+    if not batches:
+        return
+    work = [_row_calls(request, engine, batch) for batch in batches]
+    if not quiet:
+        _print_estimate(request, engine, batches, work)
+    acceptance = Acceptance(request.rule, request.unique)
+    acceptance.remember(partial.rows)
+    filler = Filler(engine.sampler, request.settings, engine.vocabulary, engine.device)
+    with progress_bar("Generating", sum(work)) as show:
+        engine.meter.show = float if quiet else show
+        done = 0
+        for batch, planned in zip(batches, work, strict=True):
+            engine.meter.rows = done
+            started = time.perf_counter()
+            finished = draw_batch(filler, batch, [request.rows[i] for i in batch], acceptance)
+            partial.append(time.perf_counter() - started, finished)
+            done += planned
+
+
+def _row_calls(request: Request, engine: Engine, batch: Sequence[int]) -> int:
+    """Calls that the rows of a batch need at most, without redraws."""
+    mask = engine.vocabulary.mask_id
+    free = [list(request.rows[record]).count(mask) for record in batch]
+    return sum(engine.sampler.num_steps(count, request.settings) for count in free)
+
+
+def _print_estimate(
+    request: Request, engine: Engine, batches: Sequence[Sequence[int]], work: Sequence[int]
+) -> None:
+    """Say on standard error how long the batches will take, from one call of the first one."""
+    seconds = estimate_seconds(request, engine, batches, work)
+    records = sum(len(batch) for batch in batches)
+    print(
+        f"About {readable_time(seconds)} for {records:,} sequences in {len(batches):,} batches, "
+        f"{sum(work) / records:.1f} calls each, on {engine.device}.",
+        file=sys.stderr,
+    )
+
+
+def estimate_seconds(
+    request: Request, engine: Engine, batches: Sequence[Sequence[int]], work: Sequence[int]
+) -> float:
+    """Seconds of the planned calls: one warm call of the first batch's shape, scaled by tokens.
+
+    A call of the discriminator is not in it, nor are redraws.
+    """
+    first = [request.rows[record] for record in batches[0]]
+    _time_call(engine, first[:1])  # the first call of all pays for set-up
+    seconds_per_token = _time_call(engine, first)
+    widths = [bucket_width(len(request.rows[batch[0]])) for batch in batches]
+    return seconds_per_token * sum(calls * width for calls, width in zip(work, widths, strict=True))
+
+
+@torch.no_grad()
+def _time_call(engine: Engine, rows: Sequence[Sequence[int]]) -> float:
+    """Seconds a token of one call on `rows`, or on as many of them as memory allows."""
+    started = time.perf_counter()
+    try:
+        batch = build_prior(rows, range(len(rows)), engine.vocabulary, engine.device).batch
+        engine.predictor.log_probs(batch.tokens, batch.lengths, batch.maskable)
+        if engine.device.type == "cuda":
+            torch.cuda.synchronize(engine.device)
+        return (time.perf_counter() - started) / batch.tokens.numel()
+    except torch.OutOfMemoryError:
+        if len(rows) == 1:
+            return 0.0  # the run itself reports such a record as failed
+    return _time_call(engine, rows[: len(rows) // 2])
+
+
+def readable_time(seconds: float) -> str:
+    """
+    >>> readable_time(0.2), readable_time(100), readable_time(3 * 3600)
+    ('1 second', '100 seconds', '3.0 hours')
+    """
+    if seconds < 1.5:
+        return "1 second"
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

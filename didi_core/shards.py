@@ -1,0 +1,64 @@
+"""`--shard i/n`: which part of a request a run does, and what it leaves behind for `merge`.
+
+The file written beside a shard's output (`NAME.generate.json`, `NAME.summary.json`) holds, under
+the key "shard", a `ShardRecord`: `merge` puts the records back in order by it.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from didi_core.errors import UserError
+
+SHARD_KEY = "shard"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `index` (from 1) of `count`."""
+
+    index: int = 1
+    count: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+def parse_shard(text: str | None) -> Shard:
+    """The shard that `--shard` names; the whole when None.
+
+    Raises:
+        UserError: not of the form i/n with 1 <= i <= n.
+    """
+    if text is None:
+        return Shard()
+    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise UserError(f"--shard {text}: give part and number of parts, as in 2/8 (1 to 8 of 8).")
+    return Shard(int(match[1]), int(match[2]))
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """Which records of the whole an output holds."""
+
+    index: int
+    count: int
+    num_records: int
+    """Of the whole request."""
+    records: list[int]
+    """Place in the whole, from 0, of each record of this output, in the output's order."""
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def shard_record(shard: Shard, num_records: int, records: Sequence[int]) -> ShardRecord:
+    return ShardRecord(shard.index, shard.count, num_records, list(records))
+
+
+def read_shard_record(side_file: Mapping[str, Any]) -> ShardRecord | None:
+    """The record in the JSON written beside an output; None if it was not written as a shard."""
+    stored = side_file.get(SHARD_KEY)
+    return None if stored is None else ShardRecord(**stored)

@@ -1,0 +1,1 @@
+"""The loop that drives any method: devices, checkpoints, resume, logs, progress."""

@@ -1,0 +1,174 @@
+"""The loop that drives any method: devices, precision, checkpoints, resume, logs, progress.
+
+All randomness of a step is keyed by (seed, step), so a run resumed from a checkpoint equals one
+that was never interrupted, bit for bit on one machine.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from didi_core.distill.method import Method
+from didi_core.errors import Terminated, UserError
+from didi_core.terminal import error_console
+from didi_core.training.checkpoints import Checkpoints
+from didi_core.training.run_folder import MetricsLog
+
+Validate = Callable[[], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long and how often."""
+
+    steps: int
+    """Updates in all."""
+    log_every: int = 10
+    """Steps between lines of metrics.jsonl."""
+    validate_every: int = 0
+    """Steps between validations; 0 for only at the end."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    max_seconds: float = 0.0
+    """Stop, finished, after this much time in this process; 0 for no limit."""
+
+
+def train(
+    method: Method, settings: LoopSettings, folder: Path, fabric: Fabric, validate: Validate | None
+) -> int:
+    """Run `method` to its last step, resuming from the newest checkpoint in `folder`.
+
+    Returns:
+        The number of updates done, over all resumptions.
+
+    Raises:
+        UserError: a logged figure is not finite (the message names the step and the checkpoint),
+            or the checkpoint is of another kind of run.
+    """
+    checkpoints = Checkpoints(folder)
+    fabric.barrier()  # the first process may still be clearing what is overwritten
+    state = checkpoints.load_latest()
+    done = 0 if state is None else int(state["step"])
+    method.setup(fabric)
+    if state is not None:
+        _restore(method, state["method"], checkpoints)
+    log = MetricsLog(folder, done) if fabric.is_global_zero else None
+    saved = done
+    started = time.monotonic()
+
+    def save() -> None:
+        nonlocal saved
+        if fabric.is_global_zero and saved != done:
+            checkpoints.save(done, {"method": method.state_dict()})
+        saved = done
+
+    with _progress() as progress, _deferred_signals() as arrived:
+        task = progress.add_task("training", total=settings.steps, completed=done, figures="")
+        while done < settings.steps:
+            figures = method.step(done, settings.steps)
+            _check_finite(figures, done, saved, checkpoints)
+            done += 1
+            out_of_time = 0 < settings.max_seconds < time.monotonic() - started
+            out_of_time, stopped = _on_any_process(fabric, out_of_time, bool(arrived))
+            last = done == settings.steps or out_of_time
+            if validate and (last or _due(done, settings.validate_every)):
+                figures |= validate()
+            if log and (last or _due(done, settings.log_every)):
+                log.write(done, figures)
+            progress.update(task, completed=done, figures=_in_words(figures))
+            if last or stopped or _due(done, settings.checkpoint_every):
+                save()
+            if stopped:
+                raise arrived[0] if arrived else Terminated()
+            if out_of_time:
+                break
+    return done
+
+
+def _restore(method: Method, state: dict[str, Any], checkpoints: Checkpoints) -> None:
+    try:
+        method.load_state_dict(state)
+    except (KeyError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"resume=true: the checkpoint in {checkpoints.folder} is of a run with another model "
+            f"or method ({reason}). Give the same settings, or start again with overwrite=true."
+        ) from error
+
+
+@contextmanager
+def _deferred_signals() -> Iterator[list[BaseException]]:
+    """Let the step in hand finish before Ctrl-C or SIGTERM ends the run.
+
+    A state saved between the updates of one step could not be resumed exactly. Yields a list that
+    holds the exception to raise once a signal has arrived; a second Ctrl-C acts at once.
+    """
+    arrived: list[BaseException] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield arrived
+        return
+
+    def on_signal(signum: int, frame: object) -> None:  # noqa: ARG001
+        if arrived:
+            raise arrived[0]
+        arrived.append(KeyboardInterrupt() if signum == signal.SIGINT else Terminated())
+
+    before = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield arrived
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _on_any_process(fabric: Fabric, *flags: bool) -> tuple[bool, ...]:
+    """Whether each flag is up on some process: all must stop after the same step."""
+    if fabric.world_size == 1:
+        return flags
+    raised = fabric.all_reduce(torch.tensor(flags, device=fabric.device).int(), reduce_op="sum")
+    return tuple(bool(count) for count in raised)
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _check_finite(
+    figures: dict[str, float], step: int, saved: int, checkpoints: Checkpoints
+) -> None:
+    wrong = {name: value for name, value in figures.items() if not math.isfinite(value)}
+    if wrong:
+        where = f"step {saved} in {checkpoints.folder}" if saved else "none yet"
+        raise UserError(
+            f"Training stopped at step {step}: {wrong} is not finite. The last good checkpoint: "
+            f"{where}. Lower the learning rate, or use precision=float32, and continue with "
+            "resume=true."
+        )
+
+
+def _in_words(figures: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in list(figures.items())[:3])
+
+
+def _progress() -> Progress:
+    """A bar on standard error that vanishes when that is no terminal."""
+    console = error_console()
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )

@@ -1,0 +1,75 @@
+"""The folder of a training run: run.json, metrics.jsonl, checkpoints/, and the result's files."""
+
+import json
+import platform
+import subprocess
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from didi_core.files import write_json, write_text
+
+RECORDED_PACKAGES = ("didi-protein", "torch", "transformers", "lightning", "numpy", "safetensors")
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one line a logged step. Resuming drops the lines past the checkpoint."""
+
+    def __init__(self, folder: Path, resumed_step: int) -> None:
+        self.path = folder / "metrics.jsonl"
+        kept = [line for line in self._lines() if line["step"] <= resumed_step]
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def _lines(self) -> list[dict[str, Any]]:
+        if not self.path.exists():
+            return []
+        lines = []
+        for text in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(text))
+            except json.JSONDecodeError:
+                break  # a kill cut the last line short; the checkpoint is older than it
+        return lines
+
+    def write(self, step: int, figures: dict[str, float]) -> None:
+        with open(self.path, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"step": step, **figures}) + "\n")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what decides a result."""
+    found = {"python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision() -> str | None:
+    """Revision of the source tree this package runs from; None in an installed copy."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def write_run_record(folder: Path, verb: str, settings: dict[str, Any], seed: int) -> None:
+    """`run.json`: full configuration, versions, seed and source revision."""
+    record = {
+        "verb": verb,
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seed": seed,
+        "settings": settings,
+        "versions": package_versions(),
+        "git_revision": git_revision(),
+    }
+    write_json(folder / "run.json", record)

@@ -1,0 +1,1 @@
+"""DiDi for proteins: train or load a teacher, distil it, design, score, report."""

@@ -1,0 +1,102 @@
+"""`didi-protein download`: fetch models and data ahead, for machines without network.
+
+    didi-protein download airkingbd/dplm_150m esm2_t6_8M_UR50D uniref50
+
+Models of the Hugging Face hub go into its cache (HF_HOME), ESM-2 into torch hub's (TORCH_HOME),
+UniRef50 into ours (DIDI_CACHE): the places where every other verb looks with `--offline`. This
+file imports no torch at the top, so that `--help` is fast.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument
+
+from didi_core.command_options import JsonOutput, command_of
+from didi_core.errors import UserError
+
+UNIREF50 = "uniref50"
+ESM2_URL = "https://dl.fbaipublicfiles.com/fair-esm/models"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadOptions:
+    """What `download` can be asked for."""
+
+    names: Annotated[
+        list[str],
+        Argument(
+            metavar="NAME...",
+            help="Hub ids (airkingbd/dplm_150m, facebook/esmfold_v1), fair-esm's ESM-2 "
+            "(esm2_t6_8M_UR50D), or uniref50.",
+        ),
+    ]
+    json_output: JsonOutput = False
+
+
+def download(names: Sequence[str]) -> dict[str, Path]:
+    """Fetch each of `names`, and go on after one that fails.
+
+    Args:
+        names: hub ids, fair-esm's names of ESM-2, bundled names (already here) or `uniref50`.
+
+    Returns:
+        Where each lies now.
+
+    Raises:
+        UserError: nothing to fetch, or some could not be; the message has one reason for each.
+    """
+    if not names:
+        raise UserError("download: name at least one model, or uniref50.")
+    found: dict[str, Path] = {}
+    problems: list[str] = []
+    for name in names:
+        try:
+            found[name] = download_one(name)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join([*problems, *(f"{name}: fetched" for name in found)]))
+    return found
+
+
+def download_one(name: str) -> Path:
+    """Fetch one model or data set and return where it lies.
+
+    Raises:
+        UserError: an unknown name, or it cannot be fetched.
+    """
+    from didi_core.models.hub import fetch_snapshot, may_be_hub_id
+    from didi_core.transfer import RemoteFile, fetch_file
+    from didi_protein.esm2 import is_esm2_name, weights_path
+    from didi_protein.models import BUNDLED, BUNDLED_JUDGE, bundled_folder
+    from didi_protein.uniref50 import download_uniref50
+
+    if name == UNIREF50:
+        return download_uniref50()
+    if name in (*BUNDLED, BUNDLED_JUDGE):
+        return bundled_folder(name)
+    if is_esm2_name(name):
+        return fetch_file(RemoteFile(f"{ESM2_URL}/{name}.pt"), weights_path(name))
+    if Path(name).is_dir() or not may_be_hub_id(name):
+        raise UserError(
+            f"{name} is no hub id such as airkingbd/dplm_150m, no ESM-2 such as "
+            f"esm2_t6_8M_UR50D, and not {UNIREF50}."
+        )
+    return fetch_snapshot(name, offline=False, program="didi-protein")
+
+
+def _run(options: DownloadOptions) -> None:
+    found = {name: str(path) for name, path in download(options.names).items()}
+    if options.json_output:
+        print(json.dumps(found, indent=2))
+    else:
+        print("\n".join(f"{name}: {path}" for name, path in found.items()))
+
+
+download_command = command_of(
+    DownloadOptions, _run, "Fetch models and data ahead, for machines without network."
+)

@@ -1,0 +1,225 @@
+"""FASTA in and out: plain, gzipped, standard input, a folder; and sequences of structure files.
+
+The first word of a header is the id; `key=value` words after it say where a design comes from:
+`>design_000017 length=143 model=tiny-student sampler=ancestral steps=8 nfe=8 seed=3`.
+"""
+
+import gzip
+import io
+import itertools
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from Bio.SeqIO.FastaIO import SimpleFastaParser
+
+from didi_core.errors import UserError
+from didi_core.files import atomic_path
+from didi_protein.cleaning import clean_sequence, is_canonical
+from didi_protein.structures import STRUCTURE_SUFFIXES, read_structure
+from didi_protein.text_input import damage_explained, open_text
+
+FASTA_SUFFIXES = (".fasta", ".fa", ".faa", ".fas", ".fsa")
+
+
+@dataclass(frozen=True)
+class ProteinRecord:
+    """One sequence and what its header says."""
+
+    id: str
+    """Unique among the records read together."""
+    sequence: str
+    """As written in the file: not yet checked or cleaned."""
+    header: dict[str, str] = field(default_factory=dict)
+    """The `key=value` words of the header, in order."""
+
+    def as_fasta(self) -> str:
+        pairs = "".join(f" {key}={value}" for key, value in self.header.items())
+        return f">{self.id}{pairs}\n{self.sequence}\n"
+
+
+def parse_header(title: str) -> tuple[str, dict[str, str]]:
+    """Id and `key=value` pairs of a header line without its `>`.
+
+    >>> parse_header("design_1 length=143 steps=8")
+    ('design_1', {'length': '143', 'steps': '8'})
+    """
+    first, *words = title.split() or [""]
+    pairs = (word.partition("=") for word in words)
+    return first, {key: value for key, equals, value in pairs if key and equals}
+
+
+def iterate_fasta(path: str | os.PathLike[str], name: str = "INPUT") -> Iterator[tuple[str, str]]:
+    """Title and sequence of each record, streamed. `-` is standard input; `.gz` is seen by itself.
+
+    Args:
+        name: how messages call the file: the flag or argument it came from.
+
+    Raises:
+        UserError: the file is missing, unreadable, empty, binary, damaged or no FASTA.
+    """
+    with open_text(path, name) as stream, damage_explained(path, name):
+        first = next((line for line in stream if line.strip()), "")
+        if not first:
+            raise UserError(
+                f"{name} {path} is empty: a FASTA file with a record or more is needed."
+            )
+        if not first.startswith(">"):
+            start = first.strip()[:40]
+            raise UserError(f"{name} {path} is no FASTA file: it begins with {start!r}, not '>'.")
+        yield from SimpleFastaParser(itertools.chain([first], stream))
+
+
+def read_records(
+    inputs: Iterable[str | os.PathLike[str]], name: str = "INPUT"
+) -> list[ProteinRecord]:
+    """All records of FASTA, PDB and mmCIF files and of folders of them, in order, ids made unique.
+
+    A record whose id was already taken, by an earlier record or in another file, becomes `id#2`,
+    `id#3`; one without an id is called `unnamed`.
+
+    Raises:
+        UserError: an input cannot be read, or a folder holds no sequence file.
+    """
+    parsed = [item for path in _expand(inputs, name) for item in _read_one(path, name)]
+    ids = unique_ids([record_id for record_id, _, _ in parsed])
+    return [
+        ProteinRecord(unique, sequence, header)
+        for unique, (_, header, sequence) in zip(ids, parsed, strict=True)
+    ]
+
+
+def _read_one(path: str | os.PathLike[str], name: str) -> Iterator[tuple[str, dict[str, str], str]]:
+    if _bare_suffix(path) in STRUCTURE_SUFFIXES:
+        yield from ((chain, {}, sequence) for chain, sequence in read_structure(path, name))
+        return
+    for title, sequence in iterate_fasta(path, name):
+        yield *parse_header(title), sequence
+
+
+def _expand(
+    inputs: Iterable[str | os.PathLike[str]], name: str
+) -> Iterator[str | os.PathLike[str]]:
+    """Replace each folder by the sequence files in it, sorted by name."""
+    known = (*FASTA_SUFFIXES, *STRUCTURE_SUFFIXES)
+    for place in inputs:
+        if str(place) == "-" or not Path(place).is_dir():
+            yield place
+            continue
+        files = [path for path in sorted(Path(place).iterdir()) if _bare_suffix(path) in known]
+        if not files:
+            raise UserError(
+                f"{name} {place} holds no sequence file ({', '.join(known)}, or with .gz)."
+            )
+        yield from files
+
+
+def _bare_suffix(path: str | os.PathLike[str]) -> str:
+    name = Path(path).name.lower().removesuffix(".gz")
+    return Path(name).suffix
+
+
+def unique_ids(ids: Sequence[str]) -> list[str]:
+    """The same ids with repeats numbered from `#2`; never a name that the input uses itself.
+
+    >>> unique_ids(["a", "a", "", "a#2", "a"])
+    ['a', 'a#3', 'unnamed', 'a#2', 'a#4']
+    """
+    names = [name or "unnamed" for name in ids]
+    taken, seen, number = set(names), set(), Counter[str]()
+    result = []
+    for name in names:
+        unique = name
+        if name in seen:
+            unique = _next_free(name, taken, number)
+        seen.add(name)
+        taken.add(unique)
+        result.append(unique)
+    return result
+
+
+def _next_free(name: str, taken: set[str], number: Counter[str]) -> str:
+    number[name] = max(number[name], 1) + 1
+    while (candidate := f"{name}#{number[name]}") in taken:
+        number[name] += 1
+    return candidate
+
+
+def read_training_sequences(
+    path: str | os.PathLike[str],
+    min_length: int = 1,
+    max_length: int | None = None,
+    name: str = "data=",
+) -> list[tuple[str, str]]:
+    """Id and canonical sequence of every usable record; what was dropped, and why, on stderr.
+
+    Lower case, gaps and a stop sign at the end are mended. Sequences with other letters than the
+    20 canonical residues, and those outside the lengths given, are dropped.
+
+    Raises:
+        UserError: the file cannot be read, or no record is usable.
+    """
+    kept, dropped = [], Counter[str]()
+    for place in _expand([path], name):
+        for title, sequence in iterate_fasta(place, name):
+            cleaned = sequence if is_canonical(sequence) else clean_sequence(sequence)
+            reason = _why_dropped(cleaned, min_length, max_length)
+            if reason:
+                dropped[reason] += 1
+            else:
+                kept.append((parse_header(title)[0], cleaned))
+    _report_dropped(path, len(kept), dropped)
+    return kept
+
+
+def _why_dropped(sequence: str, min_length: int, max_length: int | None) -> str | None:
+    if not sequence:
+        return "empty"
+    if not is_canonical(sequence):
+        return "with non-standard residues"
+    if len(sequence) < min_length:
+        return f"shorter than {min_length}"
+    if max_length is not None and len(sequence) > max_length:
+        return f"longer than {max_length}"
+    return None
+
+
+def _report_dropped(path: object, num_kept: int, dropped: Counter[str]) -> None:
+    why = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+    if not num_kept:
+        raise UserError(f"{path} holds no usable sequence: {why}.")
+    if dropped:
+        total = num_kept + dropped.total()
+        print(
+            f"{path}: {dropped.total():,} of {total:,} sequences dropped ({why})", file=sys.stderr
+        )
+
+
+@contextmanager
+def fasta_writer(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
+    """A text stream for FASTA: `-` is standard output, `.gz` is compressed, files appear whole."""
+    if str(path) == "-":
+        yield sys.stdout
+        return
+    with atomic_path(path) as temporary, open(temporary, "wb") as raw:
+        if not str(path).endswith(".gz"):
+            with io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as stream:
+                yield stream
+            return
+        # No time stamp and no name in the gzip header: the same records give the same bytes.
+        with (
+            gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
+            io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as stream,
+        ):
+            yield stream
+
+
+def write_fasta(path: str | os.PathLike[str], records: Iterable[ProteinRecord]) -> None:
+    """Write records, each sequence on one line."""
+    with fasta_writer(path) as stream:
+        stream.writelines(record.as_fasta() for record in records)

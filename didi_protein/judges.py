@@ -1,0 +1,181 @@
+"""Models that score sequences: autoregressive judges, and masked models for pseudo-perplexity.
+
+A judge is any Hugging Face causal LM whose vocabulary (`vocab.txt`, a token a line) has the 20
+residues as single tokens. It is opened from safetensors alone, and never runs code of its own.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from didi_core.errors import UserError
+from didi_core.evaluation.judge import BATCH_TOKENS, causal_nll
+from didi_core.models.fingerprint import weights_digest
+from didi_core.models.hub import find_folder
+from didi_core.vocabulary import Vocabulary
+from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.esm2 import MAX_RESIDUES, is_esm2_name, load_esm2
+from didi_protein.models import BUNDLED_JUDGE, bundled_folder, open_model
+
+REFERENCE_ROWS = "reference_rows.json"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """An autoregressive model over residues."""
+
+    name: str
+    """What the user called it."""
+    model: nn.Module
+    id_of_residue: dict[str, int]
+    bos_id: int
+    max_length: int | None
+    """Longest sequence it has positions for; None where nothing says so."""
+    fingerprint: str
+    """Of its weights: scores of different weights never mix."""
+    reference_rows: dict[str, dict[str, Any]] | None
+    """What it finds of natural and shuffled sequences, as its folder says."""
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def nll(
+        self,
+        sequences: Sequence[str],
+        batch_tokens: int = BATCH_TOKENS,
+        autocast: torch.dtype | None = None,
+    ) -> NDArray[np.float64]:
+        """Nats per residue [len(sequences)]; perplexity is its exponential."""
+        ids = [[self.id_of_residue[residue] for residue in sequence] for sequence in sequences]
+        return causal_nll(self.model, ids, self.bos_id, batch_tokens, autocast)
+
+
+@dataclass(frozen=True)
+class MaskedScorer:
+    """A masked model that gives pseudo-perplexity."""
+
+    name: str
+    denoiser: nn.Module
+    vocabulary: Vocabulary
+    max_length: int | None
+    fingerprint: str
+    predicts_visible: bool
+    """Whether it was also trained to predict residues it can see, as BERT and ESM-2 are: without
+    that, one pass over the whole sequence says nothing. DPLM and our own models are not."""
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.denoiser.parameters())
+
+
+def open_judge(name: str, device: torch.device | str = "cpu", *, offline: bool = False) -> Judge:
+    """Open a judge: `tiny-judge`, a folder, or a hub id.
+
+    Raises:
+        UserError: there is none of that name, or it cannot judge proteins.
+    """
+    bundled = name == BUNDLED_JUDGE
+    folder = find_folder(
+        str(bundled_folder(name)) if bundled else name, offline=offline, program="didi-protein"
+    )
+    tokens = _read_tokens(folder, name)
+    model = _load_causal_model(folder, name).to(device)
+    limit = getattr(model.config, "max_position_embeddings", None)
+    return Judge(
+        name=name,
+        model=model,
+        id_of_residue={residue: tokens[residue] for residue in CANONICAL_RESIDUES},
+        bos_id=_bos_id(model, tokens, name),
+        max_length=limit if isinstance(limit, int) else None,
+        fingerprint=weights_digest(model),
+        reference_rows=_read_reference_rows(folder),
+    )
+
+
+def open_masked_scorer(
+    name: str, device: torch.device | str = "cpu", *, offline: bool = False
+) -> MaskedScorer:
+    """Open a masked model: `tiny`, an ESM-2 name of fair-esm, a model folder, or a hub id.
+
+    Raises:
+        UserError: there is none of that name on this machine.
+    """
+    if is_esm2_name(name):
+        denoiser: nn.Module = load_esm2(name, device)
+        vocabulary, limit, predicts_visible = PROTEIN, MAX_RESIDUES, True
+    else:
+        loaded = open_model(name, device, offline=offline)
+        denoiser, vocabulary = loaded.denoiser, loaded.vocabulary
+        limit = loaded.denoiser.settings.max_tokens - vocabulary.num_special_per_sequence
+        predicts_visible = not {"didi", "dplm_type"} & set(loaded.config)
+    return MaskedScorer(
+        name, denoiser, vocabulary, limit, weights_digest(denoiser), predicts_visible
+    )
+
+
+def _read_tokens(folder: Path, name: str) -> dict[str, int]:
+    path = folder / "vocab.txt"
+    if not path.is_file():
+        raise UserError(f"--judge {name}: {folder} has no vocab.txt (one token a line).")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    tokens = {token: index for index, token in enumerate(lines)}
+    missing = [residue for residue in CANONICAL_RESIDUES if residue not in tokens]
+    if missing:
+        raise UserError(
+            f"--judge {name}: its vocabulary has no single token for {' '.join(missing)}; "
+            "a judge of proteins reads one residue a token."
+        )
+    return tokens
+
+
+def _load_causal_model(folder: Path, name: str) -> nn.Module:
+    """The network in float32 and evaluation mode, every tensor accounted for."""
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"--judge {name}: {folder} has no weights (model.safetensors).")
+    transformers_logging.disable_progress_bar()
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (ValueError, OSError, RuntimeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"--judge {name} is no causal language model we can open: {reason}"
+        ) from error
+    wrong = {kind: sorted(map(str, keys)) for kind, keys in report.items() if keys}
+    if wrong:
+        listed = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in wrong.items())
+        raise UserError(f"--judge {name}: the weights do not fit its config.json: {listed}.")
+    bad = [key for key, value in model.state_dict().items() if not torch.isfinite(value).all()]
+    if bad:
+        raise UserError(f"--judge {name}: weights that are not finite: {', '.join(bad)}.")
+    return model.eval()
+
+
+def _bos_id(model: nn.Module, tokens: dict[str, int], name: str) -> int:
+    bos_id = getattr(model.config, "bos_token_id", None)
+    if bos_id is None:
+        bos_id = tokens.get("<cls>", tokens.get("<bos>"))
+    if bos_id is None:
+        raise UserError(f"--judge {name}: its config.json names no bos_token_id.")
+    return int(bos_id)
+
+
+def _read_reference_rows(folder: Path) -> dict[str, dict[str, Any]] | None:
+    path = folder / REFERENCE_ROWS
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -1,0 +1,219 @@
+"""What `quickstart` does: distil, design, score, report, each part kept once it is finished."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from didi_core.errors import UserError
+from didi_core.files import atomic_path, write_json
+from didi_core.models.folder import LoadedModel
+from didi_core.training.devices import resolve_device
+from didi_protein.distill import distill
+from didi_protein.distill_settings import DistillSettings
+from didi_protein.generate import GenerateOptions, GenerateResult, generate
+from didi_protein.judges import Judge, open_judge
+from didi_protein.models import open_model
+from didi_protein.quickstart import PAIRED_STEPS, Plan, QuickstartOptions, QuickstartResult
+from didi_protein.quickstart_table import Scored, compare, paired_difference
+from didi_protein.report import require_packages, write_report
+from didi_protein.score import ScoreOptions, score
+
+STUDENT = "student"
+"""Name of the fresh student: its folder, and the model its designs name."""
+MARKER = "quickstart.json"
+"""The file that says that a folder is a quickstart's, and which."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model and number of steps."""
+
+    model: str
+    steps: int | None
+
+    @property
+    def sampler(self) -> str:
+        return "first-hitting" if self.steps is None else "ancestral"
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}_{'limit' if self.steps is None else self.steps}"
+
+
+def run_quickstart(options: QuickstartOptions) -> QuickstartResult:
+    """See `didi_protein.quickstart.quickstart`."""
+    plan, out = options.plan, options.out
+    check_folder(options)
+    require_packages()
+    device = resolve_device(options.device)
+    # What is missing shows now rather than after minutes of work.
+    opened = {_label(name): open_model(name, device) for name in (plan.teacher, plan.student)}
+    judge = open_judge(plan.judge, device)
+    write_json(out / MARKER, _marker_of(options))
+    # As in training: subnormal numbers are slow, and a resumed run must round like an unbroken one.
+    torch.set_flush_denormal(True)
+    _distil(options)
+    opened[STUDENT] = open_model(out / STUDENT, device)
+    cells = cells_of(plan)
+    made = _design(options, cells, opened)
+    scored = _score(options, cells, made, judge)
+    return _compare(options, scored, judge)
+
+
+def _label(model: str) -> str:
+    """A bundled name as it is; of a folder, its last part."""
+    return Path(model).name
+
+
+def cells_of(plan: Plan) -> list[Cell]:
+    """What is compared, in the order of the table."""
+    models = (
+        (_label(plan.teacher), plan.teacher_steps),
+        (STUDENT, plan.student_steps),
+        (_label(plan.student), plan.student_steps),
+    )
+    return [Cell(model, steps) for model, all_steps in models for steps in all_steps]
+
+
+def check_folder(options: QuickstartOptions) -> None:
+    """Refuse a folder that is not ours to continue, by `quickstart.json` in it.
+
+    Raises:
+        UserError: it holds something else, or a quickstart with another seed or plan.
+    """
+    out = options.out
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file: choose another name.")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    try:
+        stored = json.loads((out / MARKER).read_text(encoding="utf-8"))
+        seed = stored["seed"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"--out {out} holds other work: choose another folder for the quickstart."
+        ) from error
+    if seed != options.seed:
+        raise UserError(
+            f"--seed {options.seed}: {out} holds a quickstart with seed {seed}; continue it with "
+            "that seed, or choose another --out."
+        )
+    if stored != _marker_of(options):
+        raise UserError(
+            f"--out {out} holds a quickstart of another version: choose another folder."
+        )
+
+
+def _marker_of(options: QuickstartOptions) -> dict[str, Any]:
+    """What decides the result, as it reads back from JSON."""
+    return json.loads(json.dumps({"seed": options.seed, "plan": asdict(options.plan)}))
+
+
+def _say(part: int, text: str) -> None:
+    print(f"[{part}/4] {text}", file=sys.stderr, flush=True)
+
+
+def _distil(options: QuickstartOptions) -> None:
+    """The fresh student; `config.json` is the last file of a finished one."""
+    plan, folder = options.plan, options.out / STUDENT
+    if (folder / "config.json").is_file():
+        _say(1, f"The student is in {folder} already.")
+        return
+    method = plan.method["name"]
+    _say(1, f"Distilling {plan.teacher}: {plan.distill_steps} updates with method {method}.")
+    settings = DistillSettings(
+        teacher=plan.teacher,
+        out=str(folder),
+        method=dict(plan.method),
+        reference="pool",
+        pool_size=plan.pool_size,
+        pool_length=plan.length,
+        pool_steps=plan.pool_steps,
+        steps=plan.distill_steps,
+        tokens_per_batch=plan.tokens_per_batch,
+        seed=options.seed,
+        device=options.device,
+        resume=True,
+        offline=True,
+    )
+    distill(settings)
+
+
+def _design(
+    options: QuickstartOptions, cells: Sequence[Cell], opened: Mapping[str, LoadedModel]
+) -> dict[Cell, GenerateResult]:
+    """One FASTA file a cell; the same lengths and seed in all, so that designs form pairs."""
+    plan = options.plan
+    _say(2, f"Writing {len(cells)} sets of {plan.num} designs each.")
+    made = {}
+    for cell in cells:
+        request = GenerateOptions(
+            model=cell.model,
+            num=plan.num,
+            length=plan.length,
+            sampler=cell.sampler,
+            steps=cell.steps,
+            out=options.out / "designs" / f"{cell.name}.fasta",
+            seed=options.seed,
+            device=options.device,
+            resume=True,
+            quiet=True,
+        )
+        made[cell] = result = generate(request, opened[cell.model])
+        print(
+            f"      {cell.name}: {result.mean_nfe:.1f} calls a design, {result.seconds:.1f} s",
+            file=sys.stderr,
+        )
+    return made
+
+
+def _score(
+    options: QuickstartOptions,
+    cells: Sequence[Cell],
+    made: Mapping[Cell, GenerateResult],
+    judge: Judge,
+) -> list[Scored]:
+    _say(3, f"Scoring them with {judge.name}.")
+    scored = []
+    for cell in cells:
+        fasta = made[cell].fasta
+        request = ScoreOptions(
+            inputs=[str(fasta)],
+            out=fasta.with_suffix(".csv"),
+            judge=judge.name,
+            pseudo="none",  # one network call a residue: more than all else together
+            seed=options.seed,
+            device=options.device,
+            resume=True,
+            quiet=True,
+        )
+        scored.append(
+            Scored(cell.model, cell.sampler, cell.steps, made[cell], score(request, judge))
+        )
+    return scored
+
+
+def _compare(
+    options: QuickstartOptions, scored: Sequence[Scored], judge: Judge
+) -> QuickstartResult:
+    """Write the comparison and the report."""
+    out = options.out
+    _say(4, "Comparing them.")
+    teacher = _label(options.plan.teacher)
+    table = compare(scored, teacher, options.seed)
+    with atomic_path(out / "comparison.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    title = f"Quickstart: {options.plan.teacher} and its students"
+    report = write_report([out / "designs"], out / "report.html", title=title, overwrite=True)
+    by_cell = {(each.model, each.steps): each for each in scored}
+    gain = paired_difference(
+        by_cell[STUDENT, PAIRED_STEPS], by_cell[teacher, PAIRED_STEPS], options.seed
+    )
+    return QuickstartResult(
+        out, report.out, out / "comparison.csv", table, gain, judge.reference_rows
+    )

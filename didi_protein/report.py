@@ -1,0 +1,133 @@
+"""`didi-protein report`: one self-contained page that compares sets of scored designs.
+
+    didi-protein report quickstart/ --out report.html
+    didi-protein report teacher.csv student.csv --out report.html --title "Kinases, round 2"
+
+The page needs no network: no scripts, fonts or styles from elsewhere.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from didi_core.command_options import JsonOutput, Overwrite, command_of
+from didi_core.errors import UserError, missing_extra
+from didi_core.files import write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What `report` can be asked for; the help of each flag says what it does."""
+
+    inputs: Annotated[
+        list[Path],
+        Argument(
+            metavar="INPUT ...",
+            help="Tables of score (.csv, .parquet, .jsonl), or folders searched for them.",
+        ),
+    ]
+    out: Annotated[Path, Option(help="Page to write (.html).")]
+    title: Annotated[str, Option(help="Heading of the page.")] = "Protein designs"
+    top: Annotated[int, Option(help="Best designs to show and to offer as FASTA.")] = 12
+    max_repeat: Annotated[
+        float, Option(help="Largest repeat fraction of a design among the best, 0 to 1.")
+    ] = 0.2
+    overwrite: Overwrite = False
+    json_output: JsonOutput = False
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What was written."""
+
+    out: Path
+    num_tables: int
+    """Score tables read."""
+    num_cells: int
+    """Rows of the comparison: settings of model, sampler and steps."""
+    num_designs: int
+    """Designs they rest on, all together."""
+
+
+def write_report(
+    inputs: Iterable[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    title: str = ReportOptions.title,
+    top: int = ReportOptions.top,
+    max_repeat: float = ReportOptions.max_repeat,
+    overwrite: bool = False,
+) -> ReportResult:
+    """Write a page that compares the score tables in `inputs`.
+
+    Args:
+        inputs: score tables, or folders searched for them.
+        out: the page to write.
+        title: its heading.
+        top: how many designs to show and to offer as FASTA.
+        max_repeat: largest repeat fraction of a design that is shown.
+        overwrite: replace `out` if it exists.
+
+    Raises:
+        UserError: no table, an unreadable one, `out` exists, or a package is missing.
+    """
+    require_packages()
+    from didi_protein.report_data import cells_of
+    from didi_protein.report_page import render_page
+    from didi_protein.report_tables import read_tables
+
+    path = Path(out)
+    _check_options(path, top, max_repeat, overwrite)
+    tables = read_tables(inputs)
+    cells = cells_of(tables)
+    write_text(path, render_page(tables, cells, title=title, top=top, max_repeat=max_repeat))
+    num_designs = sum(len(cell.designs) for cell in cells)
+    return ReportResult(path, len(tables), len(cells), num_designs)
+
+
+def _run_command(options: ReportOptions) -> None:
+    result = write_report(
+        options.inputs,
+        options.out,
+        title=options.title,
+        top=options.top,
+        max_repeat=options.max_repeat,
+        overwrite=options.overwrite,
+    )
+    if options.json_output:
+        print(json.dumps(asdict(result) | {"out": str(result.out)}, indent=2))
+    else:
+        print(f"{result.num_designs:,} designs, {result.num_cells} rows compared: {result.out}")
+
+
+report_command = command_of(
+    ReportOptions, _run_command, "Compare sets of scored designs on one self-contained page."
+)
+
+
+def _check_options(path: Path, top: int, max_repeat: float, overwrite: bool) -> None:
+    if top < 0:
+        raise UserError(f"--top {top}: give 0 or more designs to show.")
+    if not 0 <= max_repeat <= 1:
+        raise UserError(f"--max-repeat {max_repeat}: give a fraction from 0 to 1.")
+    if path.is_dir():
+        raise UserError(f"--out {path} is a folder: name a file, such as {path / 'report.html'}.")
+    if path.exists() and not overwrite:
+        raise UserError(f"--out {path} exists: choose another name, or --overwrite to replace it.")
+
+
+def require_packages() -> None:
+    """Raises UserError where the extra `report` is not installed."""
+    try:
+        import jinja2  # noqa: F401
+    except ImportError as error:
+        raise missing_extra("jinja2", "report") from error
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise missing_extra("matplotlib", "report") from error

@@ -1,0 +1,158 @@
+"""From score tables to the cells a report compares.
+
+A cell is one way of making designs: a model, a sampler and a number of steps. Where a table holds
+exactly one cell, its figures are those of `NAME.summary.json`, as `score` computed them; where it
+holds several, or the summary is missing, what the rows allow is computed here, in the same way,
+and the rest (recall and copies need sequences that the table does not hold) stays empty.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Any
+
+import pandas as pd
+
+from didi_protein.report_figures import (
+    Estimate,
+    figures_from_rows,
+    figures_from_summary,
+    folding_figures,
+)
+from didi_protein.report_tables import ScoreTable
+
+LIMIT_SAMPLER = "first-hitting"  # one call a token: what the model can do at its best
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model, sampler and number of steps.
+
+    Attributes:
+        model: name in the FASTA header (its last folder, of a path), or the table's label where
+            the header names none.
+        sampler: name in the header, or "".
+        steps: steps asked for; None where the header states none (first-hitting takes none).
+        source: label of the table it was read from.
+        designs: the scored rows (status ok).
+        num_records: all rows, failed ones too.
+        figures: figure name -> estimate; names are those of `report_columns`.
+        recomputed: whether the figures come from the rows rather than from the summary.
+        shares_settings: whether another cell has the same model, sampler and steps.
+    """
+
+    model: str
+    sampler: str
+    steps: int | None
+    source: str
+    designs: pd.DataFrame
+    num_records: int
+    figures: dict[str, Estimate]
+    recomputed: bool
+    shares_settings: bool = False
+
+    @property
+    def is_limit(self) -> bool:
+        return self.sampler == LIMIT_SAMPLER
+
+    @property
+    def series(self) -> tuple[str, str]:
+        """What one line of a plot joins: a model with one sampler."""
+        return self.model, self.sampler
+
+
+def cells_of(tables: Iterable[ScoreTable]) -> list[Cell]:
+    """All cells, models with their limit measured (teachers) first, then by steps."""
+    cells = [cell for table in tables for cell in _cells_of_table(table)]
+    cells = _mark_shared(_shorten_paths(cells))
+    with_limit = {cell.model for cell in cells if cell.is_limit}
+
+    def order(cell: Cell) -> tuple[bool, str, bool, str, float, str]:
+        steps = float("inf") if cell.steps is None else cell.steps
+        is_student = cell.model not in with_limit
+        return is_student, cell.model, cell.is_limit, cell.sampler, steps, cell.source
+
+    return sorted(cells, key=order)
+
+
+def _shorten_paths(cells: Sequence[Cell]) -> list[Cell]:
+    """A model given as a path goes by its last folder, where no other model is called so."""
+    short = {cell.model: _last_folder(cell.model) for cell in cells}
+    taken = Counter(short.values())
+    return [
+        replace(cell, model=short[cell.model]) if taken[short[cell.model]] == 1 else cell
+        for cell in cells
+    ]
+
+
+def _last_folder(model: str) -> str:
+    """The folder's name of `/runs/student` or `./student`; a hub id stays whole."""
+    is_path = model.startswith(("/", ".", "~")) or model.count("/") > 1
+    return PurePath(model).name or model if is_path else model
+
+
+def _mark_shared(cells: Sequence[Cell]) -> list[Cell]:
+    counts = Counter((cell.series, cell.steps) for cell in cells)
+    return [replace(cell, shares_settings=counts[cell.series, cell.steps] > 1) for cell in cells]
+
+
+def _cells_of_table(table: ScoreTable) -> Iterator[Cell]:
+    groups = list(_groups(table))
+    for (model, sampler, steps), rows in groups:
+        designs = rows[rows["status"] == "ok"] if "status" in rows else rows
+        summary = table.summary if len(groups) == 1 and _summarises(table) else None
+        figures = folding_figures(designs)
+        if summary is None:
+            figures |= figures_from_rows(designs, _has_reference(table))
+        else:
+            figures |= figures_from_summary(summary.get("set") or {})
+        if len(groups) == 1 and table.timing is not None:
+            figures |= _time_figures(table.timing)
+        yield Cell(
+            model=model or table.label,
+            sampler=sampler,
+            steps=steps,
+            source=table.label,
+            designs=designs,
+            num_records=len(rows),
+            figures=figures,
+            recomputed=summary is None,
+        )
+
+
+def _summarises(table: ScoreTable) -> bool:
+    """Whether the summary is there and is of this very table, not of an earlier one."""
+    return table.summary is not None and table.summary.get("num_records") == len(table.rows)
+
+
+def _has_reference(table: ScoreTable) -> bool:
+    """Whether the rows were compared with natural sequences, even where none is near."""
+    column = "nearest_reference_identity"
+    stated = (table.summary or {}).get("reference") is not None
+    return column in table.rows and (stated or bool(table.rows[column].notna().any()))
+
+
+def _groups(table: ScoreTable) -> Iterator[tuple[tuple[str, str, int | None], pd.DataFrame]]:
+    """Rows by model, sampler and steps. A row that states none of them is a group of its own."""
+    rows = table.rows.copy()
+    for name in ("model", "sampler"):
+        rows[name] = rows.get(name, "")
+    rows["steps"] = rows.get("steps", float("nan"))
+    for (model, sampler, steps), group in rows.groupby(
+        ["model", "sampler", "steps"], dropna=False, sort=False
+    ):
+        yield (model, sampler, None if pd.isna(steps) else int(steps)), group
+
+
+def _time_figures(timing: dict[str, Any]) -> dict[str, Estimate]:
+    """Seconds and discriminator calls a design, from `NAME.generate.json`."""
+    num_designs = timing.get("num_designs") or 0
+    if not num_designs:
+        return {}
+    totals = {"seconds": timing.get("seconds"), "discriminator": timing.get("discriminator_calls")}
+    return {
+        f"{name}_per_design": Estimate(total / num_designs)
+        for name, total in totals.items()
+        if total is not None
+    }

@@ -1,0 +1,138 @@
+"""Render the report: tables in, one HTML text out."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from didi_core import __version__
+from didi_protein.report_columns import columns_for
+from didi_protein.report_data import Cell
+from didi_protein.report_designs import best_designs, fasta_link
+from didi_protein.report_plots import (
+    Plot,
+    composition_plot,
+    length_histogram,
+    quality_against_calls,
+)
+from didi_protein.report_references import ReferenceRow, natural_row, references_of
+from didi_protein.report_styles import SeriesStyles
+from didi_protein.report_tables import ScoreTable
+from didi_protein.report_text import cautions, highlights
+
+
+def render_page(
+    tables: Sequence[ScoreTable],
+    cells: Sequence[Cell],
+    *,
+    title: str,
+    top: int,
+    max_repeat: float,
+) -> str:
+    """The whole page. Every text from the tables is escaped by the template."""
+    references = references_of(tables)
+    designs = best_designs(cells, top, max_repeat)
+    present = {name for each in [*cells, *references] for name in each.figures}
+    script = _template_text("report.js")
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=title,
+            version=__version__,
+            style=Markup(_template_text("report.css")),
+            script=Markup(script),
+            script_hash=_content_hash(script),
+            cells=cells,
+            num_designs=sum(len(cell.designs) for cell in cells),
+            columns=columns_for(present),
+            references=references,
+            highlights=highlights(cells),
+            cautions=cautions(tables, cells, references),
+            plots=_plots(cells, references),
+            designs=designs,
+            ranked_by=_ranked_by(cells),
+            max_repeat=max_repeat,
+            fasta=Markup(fasta_link(designs)),
+            provenance=_provenance(tables),
+            definitions=_definitions(tables),
+            devices=_devices(tables),
+        )
+    )
+
+
+def _plots(cells: Sequence[Cell], references: Sequence[ReferenceRow]) -> list[Plot]:
+    styles = SeriesStyles(cells)
+    drawn = [
+        quality_against_calls(cells, references, styles),
+        length_histogram(cells, styles),
+        composition_plot(cells, natural_row(references), styles),
+    ]
+    return [plot for plot in drawn if plot is not None]
+
+
+def _ranked_by(cells: Sequence[Cell]) -> str:
+    for column, name in (("judge_perplexity", "judge perplexity"), ("mean_plddt", "pLDDT")):
+        if any(column in cell.designs and cell.designs[column].notna().any() for cell in cells):
+            return name
+    return ""
+
+
+def _definitions(tables: Sequence[ScoreTable]) -> dict[str, list[str]]:
+    """Figure -> its definitions: one, unless the tables were scored with different settings."""
+    merged: dict[str, list[str]] = {}
+    for table in tables:
+        for name, text in ((table.summary or {}).get("definitions") or {}).items():
+            if text not in merged.setdefault(name, []):
+                merged[name].append(text)
+    return merged
+
+
+def _provenance(tables: Sequence[ScoreTable]) -> list[dict[str, Any]]:
+    """What the tables were scored with; tables scored alike stand together."""
+    parts = ("judge", "pseudo", "fold", "reference", "training", "versions")
+    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for table in tables:
+        summary = table.summary or {}
+        scored_with = tuple((part, _in_words(summary[part])) for part in parts if summary.get(part))
+        alike.setdefault(scored_with, []).append(f"{table.label} ({len(table.rows):,} records)")
+    return [{"tables": labels, "scored_with": scored_with} for scored_with, labels in alike.items()]
+
+
+def _devices(tables: Sequence[ScoreTable]) -> dict[str, list[str]]:
+    """Machine -> labels of the tables whose designs were made on it."""
+    devices: dict[str, list[str]] = {}
+    for table in tables:
+        if device := (table.timing or {}).get("device"):
+            devices.setdefault(device, []).append(table.label)
+    return devices
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        pairs = ((key.replace("_", " "), each) for key, each in value.items() if each is not None)
+        return ", ".join(f"{key} {each}" for key, each in pairs)
+    return str(value)
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("didi_protein", "_templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _template_text(name: str) -> str:
+    return (files("didi_protein") / "_templates" / name).read_text(encoding="utf-8")
+
+
+def _content_hash(script: str) -> str:
+    """For the page's content security policy: this script may run, and no other."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")

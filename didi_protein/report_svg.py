@@ -1,0 +1,66 @@
+"""Matplotlib axes and their SVG, which takes its colours from the page.
+
+Matplotlib draws in placeholder colours, which become CSS variables in the SVG: one drawing then
+serves the light and the dark page. Text stays text.
+"""
+
+import html
+import io
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Placeholder colours: any colour that nothing else uses will do.
+INK, FAINT, NATURAL = "#0a0001", "#0a0002", "#0a0003"
+SERIES = ("#0b0001", "#0b0002", "#0b0003", "#0b0004", "#0b0005", "#0b0006")
+VARIABLES = {INK: "--muted", FAINT: "--line", NATURAL: "--natural"} | {
+    colour: f"--series-{number}" for number, colour in enumerate(SERIES)
+}
+WIDTH, HEIGHT = 4.2, 3.1  # inches; narrow, so that text stays readable on a phone
+
+
+def new_axes(x_label: str, y_label: str) -> tuple["Figure", "Axes"]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    figure.patch.set_alpha(0)
+    axes = figure.add_subplot()
+    axes.patch.set_alpha(0)
+    axes.set_xlabel(x_label, color=INK, fontsize=10)
+    axes.set_ylabel(y_label, color=INK, fontsize=10)
+    axes.grid(axis="y", color=FAINT, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(FAINT)
+    axes.tick_params(colors=INK, labelsize=10, length=0, pad=5)
+    return figure, axes
+
+
+def inline_svg(figure: "Figure", name: str, title: str, description: str) -> str:
+    """The figure as an inline SVG element with a title and a description for screen readers."""
+    import matplotlib
+
+    stream = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        # No date and no creator: the same data give the same page.
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    svg = stream.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # Ids must differ between the plots of one page.
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    view_box = re.match(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', svg)
+    assert view_box, "matplotlib writes a viewBox"
+    opening = (
+        f'<svg viewBox="{view_box[1]}" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
+        f'aria-labelledby="{name}-title {name}-desc">'
+        f'<title id="{name}-title">{html.escape(title)}</title>'
+        f'<desc id="{name}-desc">{html.escape(description)}</desc>'
+    )
+    return opening + svg[view_box.end() :]

@@ -1,0 +1,173 @@
+"""Find and read the score tables a report is made of.
+
+A table is a `.csv`, `.parquet` or `.jsonl` file with the columns `id` and `sequence`. Beside
+`NAME.csv` may stand `NAME.summary.json` (written by `score`) and `NAME.generate.json` (written by
+`generate`: how long the designs took).
+"""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from didi_core.errors import UserError, missing_extra
+from didi_protein.scores_table import SUFFIXES, TEXT_COLUMNS, summary_path
+
+NUMBER_COLUMNS = (
+    "steps",
+    "nfe",
+    "judge_perplexity",
+    "repeat_fraction",
+    "nearest_reference_identity",
+    "instability_index",
+    "isoelectric_point",
+    "mean_plddt",
+    "ptm",
+    "foldable",
+)
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """One table of scored records.
+
+    Attributes:
+        path: the file read.
+        label: its name in the report: the path below the folder given, without the suffix.
+        rows: one row a record, columns as in the file; texts are strings, never missing.
+        summary: contents of `NAME.summary.json`, or None where there is none.
+        timing: contents of `NAME.generate.json`, or None where there is none.
+    """
+
+    path: Path
+    label: str
+    rows: pd.DataFrame
+    summary: dict[str, Any] | None
+    timing: dict[str, Any] | None
+
+
+def read_tables(inputs: Iterable[str | os.PathLike[str]]) -> list[ScoreTable]:
+    """Read every table named, and every table below the folders named, in sorted order.
+
+    Raises:
+        UserError: an input does not exist or is no table, or no table was found at all.
+    """
+    places = [Path(each) for each in inputs]
+    named = [pair for place in places for pair in _tables_at(place)]
+    tables = {path.resolve(): _read_table(path, label) for path, label in named}
+    if not tables:
+        where = ", ".join(str(place) for place in places) or "(nothing given)"
+        raise UserError(
+            f"INPUT {where}: no score table found (a .csv, .parquet or .jsonl file with the "
+            "columns id and sequence). Write one with: didi-protein score DESIGNS.fasta --out F.csv"
+        )
+    return list(tables.values())
+
+
+def _tables_at(place: Path) -> list[tuple[Path, str]]:
+    """The tables at `place`, each with its label."""
+    if place.is_dir():
+        found = (path for path in sorted(place.rglob("*")) if path.suffix in SUFFIXES)
+        visible = [path for path in found if path.is_file() and not path.name.startswith(".")]
+        tables = _without_second_copies([path for path in visible if _is_table(path)])
+        return [(path, str(path.relative_to(place).with_suffix(""))) for path in tables]
+    if not place.is_file():
+        raise UserError(f"INPUT {place}: no such file or folder.")
+    if place.suffix not in SUFFIXES or not _is_table(place):
+        raise UserError(
+            f"INPUT {place} is no score table: a .csv, .parquet or .jsonl file with the columns id "
+            "and sequence is needed. Write one with: didi-protein score DESIGNS.fasta --out F.csv"
+        )
+    return [(place, place.stem)]
+
+
+def _without_second_copies(paths: Sequence[Path]) -> list[Path]:
+    """Keep the first of `scores.csv`, `scores.parquet` and `scores.jsonl` in the same folder."""
+    best: dict[Path, Path] = {}
+    for path in sorted(paths, key=lambda each: SUFFIXES.index(each.suffix)):
+        best.setdefault(path.with_suffix(""), path)
+    return sorted(best.values())
+
+
+def _is_table(path: Path) -> bool:
+    """Whether the file opens with a header, or a first record, that has `id` and `sequence`."""
+    try:
+        return {"id", "sequence"} <= set(_columns(path))
+    except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError):
+        return False  # not of that format at all, so not a table of ours
+
+
+def _columns(path: Path) -> list[str]:
+    if path.suffix == ".csv":
+        return list(pd.read_csv(path, nrows=0).columns)
+    if path.suffix == ".parquet":
+        return list(_parquet_module().read_schema(path).names)
+    with open(path, encoding="utf-8") as stream:
+        first = json.loads(next(stream, "null"))
+    return list(first) if isinstance(first, dict) else []
+
+
+def _parquet_module() -> Any:
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise missing_extra("pyarrow", "parquet") from error
+    return parquet
+
+
+def _read_table(path: Path, label: str) -> ScoreTable:
+    try:
+        rows = _read_rows(path)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise UserError(f"INPUT {path} cannot be read as a table: {error}") from error
+    for column in TEXT_COLUMNS:
+        if column in rows:
+            rows[column] = rows[column].astype(object).where(rows[column].notna(), "").astype(str)
+    for column in NUMBER_COLUMNS:
+        if column in rows:
+            rows[column] = _as_numbers(rows[column], path)
+    return ScoreTable(
+        path=path,
+        label=label,
+        rows=rows,
+        summary=_read_json(summary_path(path)),
+        timing=_read_json(path.with_suffix(".generate.json")),
+    )
+
+
+def _as_numbers(values: pd.Series, path: Path) -> pd.Series:
+    """As floats, missing ones NaN; a yes or no counts 1 or 0."""
+    try:
+        return pd.to_numeric(values).astype(float)
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"INPUT {path}: column {values.name} must hold numbers ({error}). "
+            "Write the table again with score."
+        ) from error
+
+
+def _read_rows(path: Path) -> pd.DataFrame:
+    """Only an empty field is missing: a sequence or a model may well be called NA."""
+    as_text = dict.fromkeys(TEXT_COLUMNS, str)
+    if path.suffix == ".csv":
+        return pd.read_csv(path, dtype=as_text, keep_default_na=False, na_values=[""])
+    if path.suffix == ".parquet":
+        _parquet_module()
+        return pd.read_parquet(path)
+    return pd.read_json(path, lines=True, dtype=as_text)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON ({error}): write it again with score.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds no JSON object: write it again with score.")
+    return value

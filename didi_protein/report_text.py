@@ -1,0 +1,144 @@
+"""What the report says in sentences: what stands out, and what to look at twice."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from didi_protein.report_data import Cell
+from didi_protein.report_figures import Estimate
+from didi_protein.report_references import ReferenceRow, natural_row
+from didi_protein.report_tables import ScoreTable
+
+ENOUGH_DESIGNS = 512  # below this, set figures are too loose to conclude from
+MORE_DESIGNS = 1.1  # ratio from which figures that grow with n mislead
+MANY_COPIES = 0.2
+FEW_DISTINCT = 0.95
+MORE_REPEATS = 0.05  # above the natural share of residues in repeats
+
+
+def name_of(cell: Cell) -> str:
+    """The cell in words: "tiny-student, ancestral, 8 steps"."""
+    parts = [cell.model, cell.sampler]
+    if cell.steps is not None:
+        parts.append(f"{cell.steps} step{'s' if cell.steps != 1 else ''}")
+    return ", ".join(part for part in parts if part)
+
+
+def highlights(cells: Sequence[Cell]) -> list[str]:
+    """Sentences about the best row, the limit, and how far each student gets."""
+    judged = [cell for cell in cells if "judge_perplexity" in cell.figures]
+    found = []
+    fast = [cell for cell in judged if not cell.is_limit]
+    if len(fast) > 1:
+        best = min(fast, key=lambda cell: cell.figures["judge_perplexity"].mean)
+        aside = " (limits aside)" if len(fast) < len(judged) else ""
+        found.append(f"Best{aside}: {name_of(best)}: {_told(best)}.")
+    limits = [cell for cell in judged if cell.is_limit]
+    found += [
+        f"{cell.model} at its limit, one residue at a time: {_told(cell)}." for cell in limits
+    ]
+    if len(limits) == 1:
+        found += _gaps_closed(judged, limits[0])
+    return found
+
+
+def _told(cell: Cell) -> str:
+    perplexity = cell.figures["judge_perplexity"].mean
+    calls = cell.figures.get("calls")
+    cost = f" in {calls.mean:.3g} calls a design" if calls else ""
+    return f"judge perplexity {perplexity:.2f}{cost}"
+
+
+def _gaps_closed(cells: Sequence[Cell], limit: Cell) -> Iterator[str]:
+    """How much of the way from the teacher, at equal steps, to its limit each student goes."""
+    nll = {
+        (cell.model, cell.sampler, cell.steps): cell.figures["judge_nll"].mean
+        for cell in cells
+        if "judge_nll" in cell.figures
+    }
+    end = nll.get((limit.model, limit.sampler, limit.steps))
+    several = len({sampler for _, sampler, _ in nll} - {limit.sampler}) > 1
+    closed: dict[str, list[str]] = {}
+    for (model, sampler, steps), value in nll.items():
+        start = nll.get((limit.model, sampler, steps))
+        if model == limit.model or start is None or end is None or start <= end:
+            continue
+        share = (start - value) / (start - end)
+        closed.setdefault(model, []).append(
+            f"{share:.0%} at {steps} steps" + (f" of {sampler}" if several else "")
+        )
+    for model, shares in closed.items():
+        yield (
+            f"{model} closes this much of the judge-NLL gap between {limit.model} at as many steps "
+            f"and its limit: {', '.join(shares)}."
+        )
+
+
+def cautions(
+    tables: Sequence[ScoreTable], cells: Sequence[Cell], references: Sequence[ReferenceRow]
+) -> list[str]:
+    """What would mislead a reader who did not know it."""
+    natural = natural_row(references)
+    return [
+        *_about_counts(cells),
+        *_about_comparability(tables),
+        *_about_variety(cells, natural.figures.get("repeat_fraction") if natural else None),
+    ]
+
+
+def _about_counts(cells: Sequence[Cell]) -> Iterator[str]:
+    counts = sorted({len(cell.designs) for cell in cells})
+    if counts[0] < ENOUGH_DESIGNS:
+        each = f"{counts[0]}" if len(counts) == 1 else f"between {counts[0]} and {counts[-1]}"
+        plural = "" if counts[-1] == 1 else "s"
+        yield (
+            f"Each row rests on {each} design{plural}. Rows whose intervals overlap may well be "
+            f"equal; take at least {ENOUGH_DESIGNS} designs a row before you conclude."
+        )
+    if counts[-1] > MORE_DESIGNS * counts[0]:
+        yield (
+            "The rows rest on different numbers of designs: recall and 3-mer entropy grow with "
+            "the number and cannot be compared between them."
+        )
+    for cell in cells:
+        if failed := cell.num_records - len(cell.designs):
+            yield (
+                f"{name_of(cell)}: {failed} of {cell.num_records} records could not be scored "
+                f"(column status of {cell.source}) and count in no figure."
+            )
+
+
+def _about_comparability(tables: Sequence[ScoreTable]) -> Iterator[str]:
+    for part, consequence in (
+        ("judge", "judge perplexities cannot be compared between them"),
+        ("reference", "precision and recall cannot be compared between them"),
+        ("training", "copies cannot be compared between them"),
+    ):
+        names = {str(table.summary.get(part)) for table in tables if table.summary}
+        if len(names) > 1:
+            yield f"The tables were scored with {len(names)} different settings of the {part}: " + (
+                f"{consequence}."
+            )
+
+
+def _about_variety(cells: Sequence[Cell], natural_repeats: Estimate | None) -> Iterator[str]:
+    """One sentence for each kind of narrowness, naming the rows that show it."""
+    if copying := _those(cells, "copies", lambda share: share > MANY_COPIES):
+        yield f"Many designs copy a training sequence: {copying}."
+    if equal := _those(cells, "distinct_fraction", lambda share: share < FEW_DISTINCT):
+        yield f"Many designs are the same sequence (share that differ): {equal}."
+    if natural_repeats is None:
+        return
+    bound = natural_repeats.mean + MORE_REPEATS
+    if repetitive := _those(cells, "repeat_fraction", lambda share: share > bound):
+        yield (
+            f"More residues lie in repeats than in natural sequences ({natural_repeats.mean:.0%}), "
+            f"which flatters judge perplexity: {repetitive}."
+        )
+
+
+def _those(cells: Sequence[Cell], figure: str, is_bad: Callable[[float], bool]) -> str:
+    """The rows whose figure is bad, with the figure: "tiny, ancestral, 8 steps (31%)"."""
+    return "; ".join(
+        f"{name_of(cell)} ({cell.figures[figure].mean:.0%})"
+        for cell in cells
+        if figure in cell.figures and is_bad(cell.figures[figure].mean)
+    )

@@ -1,0 +1,119 @@
+"""`didi-protein score`: one row of scores for every sequence, and the figures of the whole set.
+
+    didi-protein score designs.fasta --out scores.csv --reference natural.fasta.gz
+
+From Python: `score(ScoreOptions(inputs=["designs.fasta"], out=Path("scores.csv")))`. This file
+imports no torch, so that `--help` is fast; the work is in `didi_protein.score_run`.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from didi_core.command_options import CommonOptions, command_of
+from didi_core.errors import RecordsFailed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from didi_protein.judges import Judge
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(CommonOptions):
+    """What `score` can be asked for; the help of each flag says what it does."""
+
+    inputs: Annotated[
+        list[str],
+        Argument(
+            metavar="INPUT ...",
+            help="FASTA (plain, .gz, - for standard input), PDB or mmCIF, or a folder of them.",
+        ),
+    ]
+    out: Annotated[Path, Option(help="Table to write: .csv, .parquet or .jsonl.")]
+    judge: Annotated[
+        str, Option(help="Autoregressive judge: tiny-judge, a folder, a hub id, or none.")
+    ] = "tiny-judge"
+    pseudo: Annotated[
+        str,
+        Option(
+            help="Masked model for pseudo-perplexity, one network call a residue: tiny, an ESM-2 "
+            "name such as esm2_t12_35M_UR50D, a folder, a hub id, or none."
+        ),
+    ] = "tiny"
+    fold: Annotated[str, Option(help="Folding model; only none so far.")] = "none"
+    pdb_dir: Annotated[
+        Path | None, Option(help="Folder for predicted structures; needs --fold.")
+    ] = None
+    reference: Annotated[
+        Path | None,
+        Option(help="FASTA of natural sequences: nearest neighbours, precision and recall."),
+    ] = None
+    training: Annotated[
+        Path | None, Option(help="FASTA of the model's training sequences: copies.")
+    ] = None
+    clean: Annotated[
+        bool,
+        Option(
+            "--clean",
+            help="Mend lower case, gaps (- and .) and stop signs at the end, then score.",
+        ),
+    ] = False
+    max_length: Annotated[
+        int | None, Option(help="Residues; longer sequences are too_long. Default: the models'.")
+    ] = None
+    threads: Annotated[
+        int | None, Option(help="Processor threads; all that are available by default.")
+    ] = None
+    quiet: bool = False
+    """No progress bar (Python only)."""
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """What was written."""
+
+    table: "pd.DataFrame"
+    """The rows, in the columns of the file."""
+    summary: dict[str, Any] = field(repr=False)
+    """Contents of `NAME.summary.json`."""
+    out: Path
+    summary_file: Path
+    num_failed: int
+    """Rows whose status is not ok."""
+
+
+def score(options: ScoreOptions, judge: "Judge | None" = None) -> ScoreResult:
+    """Score every record of the inputs; write the table and `NAME.summary.json` beside it.
+
+    Args:
+        judge: the judge that `options.judge` names, where it is open already.
+
+    Raises:
+        UserError: an input that cannot be read, a model that cannot be opened, an output that
+            exists. Records that cannot be scored are rows of the result, not errors.
+    """
+    from didi_protein.score_run import run_score
+
+    return run_score(options, judge)
+
+
+def _run_command(options: ScoreOptions) -> None:
+    result = score(options)
+    if options.json_output:
+        print(result.summary_file.read_text(encoding="utf-8"), end="")
+    else:
+        from didi_protein.score_summary import print_summary
+
+        print_summary(result)
+    if result.num_failed:
+        raise RecordsFailed(result.num_failed, len(result.table), str(result.out))
+
+
+score_command = command_of(
+    ScoreOptions,
+    _run_command,
+    "Score sequences: one row each, in input order, and the figures of the whole set.",
+)

@@ -1,0 +1,98 @@
+"""Scores that are already known: of an interrupted run, or of a finished table.
+
+While a run goes on, every finished batch is one line of `OUT.partial`, flushed to the disk. A
+killed process leaves at worst a broken last line, which is cut off again.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from didi_core.errors import UserError
+from didi_protein.fasta import ProteinRecord
+from didi_protein.scorers import Scorer
+
+
+class Journal:
+    """Column values by scorer, its settings, and record."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: dict[tuple[str, str], dict[str, Any]] = {}
+        self._stream: IO[bytes] | None = None
+
+    def load(self) -> None:
+        """Take over what the file holds, if there is one, and drop a broken last line."""
+        if not self.path.is_file():
+            return
+        good = 0
+        with open(self.path, "rb+") as stream:
+            for line in stream:
+                if not self._take(line):
+                    break
+                good += len(line)
+            stream.truncate(good)
+
+    def _take(self, line: bytes) -> bool:
+        if not line.endswith(b"\n"):
+            return False
+        try:
+            entry = json.loads(line)
+            self._known |= {(entry["scorer"], key): row for key, row in entry["rows"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"--resume: {self.path} is no unfinished run of this command ({error}); "
+                "start again with --overwrite."
+            ) from error
+        return True
+
+    def clear(self) -> None:
+        """Forget everything, the file included."""
+        self.close()
+        self._known.clear()
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def get(self, scorer: Scorer, record: ProteinRecord) -> dict[str, Any] | None:
+        """Values this scorer gave this very sequence under these settings; None if unknown."""
+        return self._known.get((_scorer_key(scorer.name, scorer.settings), _record_key(record)))
+
+    def add(
+        self, scorer: Scorer, records: Sequence[ProteinRecord], values: Sequence[dict[str, Any]]
+    ) -> None:
+        """Keep the values of a batch, on the disk too before this returns."""
+        if not records:
+            return
+        key = _scorer_key(scorer.name, scorer.settings)
+        rows = {_record_key(each): row for each, row in zip(records, values, strict=True)}
+        self._known |= {(key, record): row for record, row in rows.items()}
+        if self._stream is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = open(self.path, "ab")  # noqa: SIM115 (closed by `close`)
+        self._stream.write(json.dumps({"scorer": key, "rows": rows}).encode() + b"\n")
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+
+    def take_table(self, scorer: Scorer, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take over this scorer's columns of the finished rows of a table made by it."""
+        for row in rows:
+            values = {name: row.get(name) for name in scorer.columns}
+            if row["status"] == "ok" and any(value is not None for value in values.values()):
+                key = _scorer_key(scorer.name, scorer.settings)
+                self._known[key, _record_key(ProteinRecord(row["id"], row["sequence"]))] = values
+
+
+def _scorer_key(name: str, settings: Mapping[str, Any]) -> str:
+    return json.dumps([name, settings], sort_keys=True)
+
+
+def _record_key(record: ProteinRecord) -> str:
+    digest = hashlib.sha256(record.sequence.encode()).hexdigest()[:16]
+    return f"{digest} {record.id}"

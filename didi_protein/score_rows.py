@@ -1,0 +1,207 @@
+"""From records to rows: check each, score in planned batches, and let no failure spread.
+
+Every record becomes a row. A batch that fails is halved until the record at fault stands alone;
+that row says what happened, and the others are scored.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from didi_core.errors import UserError
+from didi_core.sampling.batching import plan_batches, shard_of
+from didi_core.shards import Shard
+from didi_protein.cleaning import clean_sequence, find_problem
+from didi_protein.fasta import ProteinRecord
+from didi_protein.score_journal import Journal
+from didi_protein.scorers import Scorer
+from didi_protein.scores_table import HEADER_COLUMNS, TEXT_COLUMNS, rounded
+
+
+@dataclass
+class Row:
+    """A record on its way to the table."""
+
+    record: ProteinRecord
+    status: str = "ok"
+    error: str | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def fail(self, status: str, error: str) -> None:
+        """Note a failure; the first one gives the status, all are named."""
+        if self.status == "ok":
+            self.status = status
+        self.error = error if self.error is None else f"{self.error}; {error}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row under its column names."""
+        values = {key: rounded(value) for key, value in self.values.items()}
+        return {
+            "id": self.record.id,
+            "length": len(self.record.sequence),
+            "status": self.status,
+            "error": self.error,
+            "sequence": self.record.sequence,
+            **_header_values(self.record),
+            **values,
+        }
+
+
+def _header_values(record: ProteinRecord) -> dict[str, Any]:
+    """Columns of the header's pairs. The length is left out where it says what we measured."""
+    pairs = dict(record.header)
+    if pairs.get("length") == str(len(record.sequence)):
+        del pairs["length"]
+    known = {key: pairs.pop(key) for key in HEADER_COLUMNS if key in pairs}
+    known = {key: each if key in TEXT_COLUMNS else _number(each) for key, each in known.items()}
+    return known | {f"header_{key}": _number(value) for key, value in pairs.items()}
+
+
+def _number(text: str) -> int | float | str | None:
+    """A number where the text is plainly one; `007`, `nan` and `1_000` stay texts."""
+    if re.fullmatch(r"-?(0|[1-9]\d*)", text):
+        return int(text)
+    if re.fullmatch(r"-?\d+\.\d*(e[+-]?\d+)?|-?\d+e[+-]?\d+", text, re.IGNORECASE):
+        return float(text)
+    return text or None
+
+
+def check_records(
+    records: Iterable[ProteinRecord], scorers: Sequence[Scorer], clean: bool, max_length: int | None
+) -> list[Row]:
+    """One row a record, with its status: ok, invalid or too_long."""
+    limit, reason = _length_limit(scorers, max_length)
+    return [_check(record, clean, limit, reason) for record in records]
+
+
+def _length_limit(scorers: Sequence[Scorer], max_length: int | None) -> tuple[float, str]:
+    """The shortest limit, and who sets it."""
+    limits = [(scorer.max_length, f"the {scorer.name} model reads") for scorer in scorers]
+    limits.append((max_length, "--max-length allows"))
+    return min(
+        ((limit, reason) for limit, reason in limits if limit is not None),
+        default=(math.inf, ""),
+    )
+
+
+def _check(record: ProteinRecord, clean: bool, limit: float, reason: str) -> Row:
+    if clean:
+        record = replace(record, sequence=clean_sequence(record.sequence))
+    row, length = Row(record), len(record.sequence)
+    problem = find_problem(record.sequence)
+    if problem is not None:
+        row.fail("invalid", problem)
+    elif length > limit:
+        row.fail("too_long", f"{length} residues: {reason} at most {limit}")
+    return row
+
+
+def select_shard(
+    rows: Sequence[Row], batch_tokens: int, shard: Shard
+) -> tuple[list[int], list[list[int]]]:
+    """The places of this shard's rows, and its batches of scorable ones.
+
+    The plan is made for all rows, so every shard computes the batches the whole run would.
+    """
+    scorable = [place for place, row in enumerate(rows) if row.status == "ok"]
+    plan = plan_batches([len(rows[place].record.sequence) for place in scorable], batch_tokens)
+    batches = [
+        [scorable[number] for number in batch] for batch in shard_of(plan, shard.index, shard.count)
+    ]
+    others = [place for place, row in enumerate(rows) if row.status != "ok"]
+    mine = others[shard.index - 1 :: shard.count]
+    return sorted([*mine, *(place for batch in batches for place in batch)]), batches
+
+
+def score_rows(
+    rows: Sequence[Row],
+    batches: Sequence[Sequence[int]],
+    scorers: Sequence[Scorer],
+    journal: Journal,
+    on_progress: Callable[[int], None],
+) -> None:
+    """Fill in `values`, and `status` where something failed; known values are not computed again.
+
+    Args:
+        on_progress: called with the number of residues done.
+    """
+    done = 0
+    for batch in batches:
+        members = [rows[place] for place in batch]
+        for scorer in scorers:
+            _apply(scorer, members, journal)
+        done += sum(len(row.record.sequence) for row in members)
+        on_progress(done)
+
+
+def _apply(scorer: Scorer, rows: Sequence[Row], journal: Journal) -> None:
+    unknown = []
+    for row in rows:
+        known = journal.get(scorer, row.record)
+        if known is None:
+            unknown.append(row)
+        else:
+            row.values |= known
+    scored = [
+        (row, values)
+        for row, values in zip(unknown, _outcomes(scorer, unknown), strict=True)
+        if isinstance(values, dict)
+    ]
+    for row, values in scored:
+        row.values |= values
+    journal.add(scorer, [row.record for row, _ in scored], [values for _, values in scored])
+
+
+def _outcomes(scorer: Scorer, rows: Sequence[Row]) -> Iterator[dict[str, Any] | None]:
+    """Values of each row; None for those that failed, which are marked."""
+    if not rows:
+        return
+    results, failure = _attempt(scorer, rows)
+    if failure is None:
+        for row, values in zip(rows, results, strict=True):
+            yield _finite(scorer, row, values)
+    elif len(rows) == 1:
+        rows[0].fail(*failure)
+        yield None
+    else:
+        half = len(rows) // 2
+        yield from _outcomes(scorer, rows[:half])
+        yield from _outcomes(scorer, rows[half:])
+
+
+def _attempt(
+    scorer: Scorer, rows: Sequence[Row]
+) -> tuple[list[dict[str, Any]], tuple[str, str] | None]:
+    """Values of all rows, or status and message of the failure.
+
+    The exception ends here: its traceback would hold on to the memory that was too little.
+    """
+    try:
+        return scorer.score([row.record for row in rows]), None
+    except (UserError, OSError):
+        raise  # not a matter of one record: the command was wrong, or the disk is full
+    except Exception as error:
+        return [], _describe(scorer, error)
+
+
+def _describe(scorer: Scorer, error: Exception) -> tuple[str, str]:
+    """Status and message. PyTorch has a type of its own for memory on a GPU, none on a CPU."""
+    text = f"{scorer.name}: {type(error).__name__}: {error}".splitlines()[0]
+    memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return "oom" if memory or "out of memory" in str(error).lower() else "failed", text
+
+
+def _finite(scorer: Scorer, row: Row, values: dict[str, Any]) -> dict[str, Any] | None:
+    bad = [
+        name
+        for name, value in values.items()
+        if isinstance(value, float) and not math.isfinite(value)
+    ]
+    if bad:
+        row.fail("failed", f"{scorer.name}: {', '.join(bad)} is not a finite number")
+        return None
+    return {name: rounded(value) for name, value in values.items()}

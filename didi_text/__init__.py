@@ -1,0 +1,1 @@
+"""DiDi for text: the same engine on GPT-2 tokens."""

@@ -1,0 +1,112 @@
+"""Short trainings in float64 that one process or several do, and what came out of them.
+
+As a program (`python shared_runs.py OUT`, under torchrun's environment) the first process writes
+the outcome to OUT as JSON.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from lightning.fabric import Fabric
+from tiny_models import FRAMED, randomise, tiny_corpus, tiny_denoiser
+
+from didi_core.corpus import CorpusBatches
+from didi_core.diffusion.absorbing import AbsorbingProcess
+from didi_core.distill.didi import DidiInstruct
+from didi_core.distill.didi_settings import DidiSettings
+from didi_core.distill.dmmd import MomentMatching
+from didi_core.distill.dmmd_settings import DmmdSettings
+from didi_core.distill.method import Method
+from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.distill.reference import GroupedReference
+from didi_core.errors import Terminated
+from didi_core.training.devices import build_fabric
+from didi_core.training.loop import LoopSettings, train
+from didi_core.training.masked_pretraining import MaskedPretraining
+
+RATE = OptimizerSettings(lr=1e-2, warmup_steps=1)
+STEPS = 5
+
+
+def pretraining() -> Method:
+    # Ten records in batches of three: each epoch ends with a batch of one, too few for two.
+    data = CorpusBatches(tiny_corpus(10), FRAMED, tokens_per_batch=48, max_length=20, seed=2)
+    process = AbsorbingProcess(FRAMED.mask_id)
+    return MaskedPretraining(tiny_denoiser(1, torch.float64), data, process, RATE, 0.5, seed=2)
+
+
+def reference(group_size: int, num_rows: int) -> GroupedReference:
+    return GroupedReference(tiny_corpus(30), FRAMED, group_size, 16 * num_rows, 20, seed=1)
+
+
+def didi() -> Method:
+    settings = DidiSettings(student=RATE, discriminator=RATE, ema=0.5)
+    # Three groups: one process has two of them, the other one.
+    return DidiInstruct(tiny_denoiser(1, torch.float64), FRAMED, reference(4, 12), settings, 3)
+
+
+def dmmd() -> Method:
+    # Long steps and short sequences: often one process has no position left to compare.
+    settings = DmmdSettings(
+        student=RATE, auxiliary=RATE, student_steps=2, start_share=0.0, auxiliary_updates=2, ema=0.5
+    )
+    method = MomentMatching(tiny_denoiser(1, torch.float64), FRAMED, reference(1, 3), settings, 3)
+    # As a copy of the teacher it would begin with gradients of rounding errors, which Adam scales
+    # up to the size of others.
+    randomise(method.auxiliary.module, seed=5)
+    return method
+
+
+METHODS = {"pretrain": pretraining, "didi": didi, "dmmd": dmmd}
+
+
+class StoppedAt:
+    """A method during whose third step the last process gets a SIGTERM."""
+
+    def __init__(self, inner: Method, fabric: Fabric) -> None:
+        self.inner, self.last = inner, fabric.global_rank == fabric.world_size - 1
+
+    def step(self, step: int, steps: int) -> dict[str, float]:
+        if step == 2 and self.last:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return self.inner.step(step, steps)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+
+def outcome(fabric: Fabric) -> dict[str, object]:
+    """Figures of every step and final weights of each method, and where runs stopped."""
+    torch.set_num_threads(1)
+    found: dict[str, object] = {"world_size": fabric.world_size}
+    for name, build in METHODS.items():
+        method = build()
+        method.setup(fabric)
+        figures = [method.step(step, STEPS) for step in range(STEPS)]
+        weights = torch.cat([p.detach().flatten() for p in method.result().parameters()])
+        found[name] = {"figures": figures, "weights": weights.tolist()}
+    with TemporaryDirectory() as folder:
+        limit = LoopSettings(steps=50, max_seconds=1e-9)
+        found["out of time"] = train(pretraining(), limit, Path(folder), fabric, None)
+        fabric.barrier()
+    with TemporaryDirectory() as folder:
+        try:
+            stopped = StoppedAt(pretraining(), fabric)
+            train(stopped, LoopSettings(steps=50), Path(folder), fabric, None)
+        except Terminated:
+            names = [path.name for path in Path(folder).glob("checkpoints/*")]
+            found["stopped"] = names
+        fabric.barrier()
+    return found
+
+
+if __name__ == "__main__":
+    launched = build_fabric("cpu", "float32")
+    result = outcome(launched)
+    if launched.is_global_zero:
+        Path(sys.argv[1]).write_text(json.dumps(result))

@@ -1,0 +1,148 @@
+"""D-MMD: times, the student's step, what is compared where, and every switch."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_models import FRAMED, MASK, cpu_fabric, tiny_corpus, tiny_denoiser
+from torch import Tensor
+
+from didi_core.distill.dmmd import MomentMatching, still_masked
+from didi_core.distill.dmmd_settings import DmmdSettings
+from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.distill.reference import GroupedReference
+from didi_core.sampling.predictor import Predictor
+
+FAST = DmmdSettings(
+    student=OptimizerSettings(lr=1e-2, warmup_steps=1),
+    auxiliary=OptimizerSettings(lr=2e-2, warmup_steps=1),
+    ema=0.5,
+)
+
+
+def method_with(settings: DmmdSettings = FAST, tokens: int = 1024) -> MomentMatching:
+    reference = GroupedReference(tiny_corpus(200, low=3, high=12), FRAMED, 1, tokens, 20, seed=1)
+    method = MomentMatching(tiny_denoiser(1), FRAMED, reference, settings, seed=3)
+    method.setup(cpu_fabric())
+    return method
+
+
+def weights_of(module: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(("steps", "exponent", "share"), [(8, 1.0, 0.0), (4, 2.0, 0.25)])
+def test_times_go_back_by_at_most_one_step_of_the_student(
+    steps: int, exponent: float, share: float
+) -> None:
+    settings = replace(FAST, student_steps=steps, reveal_exponent=exponent, start_share=share)
+    t, s = method_with(settings).draw_times(0, torch.arange(4000))
+    assert ((s <= t) & (s >= 0) & (t <= 1)).all()
+    # Progress of the student's grid: alpha = progress ** exponent.
+    before, after = ((1 - time.double()).clamp_min(0) ** (1 / exponent) for time in (t, s))
+    back = after - before
+    assert float(back.max()) <= 1 / steps + 1e-3
+    whole = after < 1  # those the end of the grid did not cut short
+    assert float(back[whole].mean()) == pytest.approx(0.5 / steps, rel=0.1)
+    assert float((t == 1).double().mean()) == pytest.approx(share, abs=0.03)
+    assert float(before[t < 1].mean()) == pytest.approx(0.5, abs=0.03)
+    again = method_with(settings).draw_times(0, torch.tensor([17, 5]))
+    assert torch.equal(again[0], t[[17, 5]]) and torch.equal(again[1], s[[17, 5]])
+
+
+def test_the_student_s_step_starts_from_masked_references_and_ends_at_s() -> None:
+    method = method_with(tokens=30_000)
+    reference = method.reference.batch(0)
+    batch, count = reference.batch, len(reference.rows)
+    t, s = torch.full((count,), 0.8), torch.full((count,), 0.5)
+    step = method.student_step(batch, reference.rows, t, s, key=0)
+    masked = step.before == MASK
+    assert torch.equal(step.before[~masked], batch.tokens[~masked])
+    inside = int(batch.maskable.sum())
+    assert int(masked.sum()) / inside == pytest.approx(0.8, abs=0.02)
+    assert int((step.after == MASK).sum()) / inside == pytest.approx(0.5, abs=0.02)
+
+    still = still_masked(step)
+    assert torch.equal(still.at, step.after == MASK)
+    assert torch.equal(still.row, still.at.nonzero()[:, 0])
+    # The student's probabilities of the state before, at the positions masked after.
+    own = Predictor(method.student.module, FRAMED)
+    expected = own.log_probs(step.before, batch.lengths, still.at)
+    torch.testing.assert_close(step.log_probs[still.among], expected)
+
+
+def test_with_the_auxiliary_at_the_teacher_nothing_moves() -> None:
+    method = method_with()
+    student, auxiliary = weights_of(method.student.module), weights_of(method.auxiliary.module)
+    figures = method.step(0, 10)  # the auxiliary starts as a copy of the teacher
+    assert figures["matching_loss"] == 0.0 and figures["gradient_norm"] == 0.0
+    assert same(student, weights_of(method.student.module))
+    assert not same(auxiliary, weights_of(method.auxiliary.module)), "it learns from the first"
+    method.step(1, 10)
+    assert not same(student, weights_of(method.student.module))
+    assert same(student, weights_of(method.teacher)), "the teacher is frozen"
+
+
+@pytest.mark.parametrize(("soft", "anchor"), [(True, 0.0), (False, 0.0), (True, 0.7)])
+def test_the_auxiliary_s_loss_by_hand(soft: bool, anchor: float) -> None:
+    method = method_with(replace(FAST, soft_target=soft, teacher_weight=anchor))
+    p, a, q = ([0.2, 0.3, 0.5], [0.1, 0.6, 0.3], [0.4, 0.4, 0.2])
+    student, auxiliary, teacher = (
+        torch.tensor([x, [1 / 3] * 3], dtype=torch.float64).log() for x in (p, a, q)
+    )
+    found = method.auxiliary_loss(auxiliary, student, torch.tensor([1, 2]), teacher)
+    logs = torch.tensor(a).double().log().tolist()
+    third = torch.tensor(3.0).double().log().item()
+    own = -sum(x * y for x, y in zip(p, logs, strict=True)) if soft else -logs[1]
+    held = -sum(x * y for x, y in zip(q, logs, strict=True))
+    expected = (own + third + anchor * (held + third)) / 2
+    assert float(found) == pytest.approx(expected, rel=1e-6)
+
+
+def test_weights_are_those_of_the_time_after_the_step_and_bounded() -> None:
+    found = method_with()._weight(torch.tensor([0.0, 0.05, 0.25, 1.0]))
+    assert found.tolist() == pytest.approx([10.0, 10.0, 4.0, 1.0])
+    narrow = method_with(replace(FAST, weight_range=(1.5, 3.0)))
+    assert narrow._weight(torch.tensor([0.25, 1.0])).tolist() == [3.0, 1.5]
+
+
+ACTING = {
+    "student_steps": 2,
+    "reveal_exponent": 1.0,
+    "start_share": 0.9,
+    "weight_range": (1.0, 1.0),
+    "soft_target": False,
+    "teacher_weight": 1.0,
+    "auxiliary_updates": 2,
+    "ema": 0.01,
+    "student": OptimizerSettings(lr=1e-3, warmup_steps=1),
+    "auxiliary": OptimizerSettings(lr=1e-3, warmup_steps=1),
+}
+
+
+def test_every_setting_changes_the_student() -> None:
+    assert set(ACTING) == {name for name in vars(FAST)}, "a new setting needs its line here"
+
+    def result_of(settings: DmmdSettings) -> dict[str, Tensor]:
+        method = method_with(settings)
+        for step in range(3):
+            method.step(step, 10)
+        return weights_of(method.result())
+
+    plain = result_of(FAST)
+    assert same(plain, result_of(FAST)), "runs repeat exactly"
+    for name, value in ACTING.items():
+        assert not same(plain, result_of(replace(FAST, **{name: value}))), f"{name} does nothing"
+
+
+def test_a_step_that_leaves_no_mask_is_passed_over() -> None:
+    # With one step of the student nearly every position is revealed in short sequences.
+    method = method_with(replace(FAST, student_steps=1, start_share=0.0), tokens=16)
+    before = weights_of(method.auxiliary.module)
+    skipped = [not method.step(step, 100) for step in range(20)]
+    assert any(skipped) and not all(skipped)
+    assert not same(before, weights_of(method.auxiliary.module))

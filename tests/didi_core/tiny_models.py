@@ -1,0 +1,71 @@
+"""Tiny networks in which every tensor is random, a tiny corpus, and a Fabric on the CPU."""
+
+import torch
+from lightning.fabric import Fabric
+
+from didi_core.batches import TokenBatch, pad_batch
+from didi_core.corpus import Corpus
+from didi_core.models.discriminator import Discriminator
+from didi_core.models.esm import EsmDenoiser, EsmSettings
+from didi_core.training.devices import build_fabric
+from didi_core.vocabulary import Vocabulary
+
+FRAMED = Vocabulary(
+    tokens=("<pad>", "<bos>", "<eos>", "A", "B", "C", "<mask>"),
+    mask_id=6,
+    pad_id=0,
+    generable_ids=(3, 4, 5),
+    bos_id=1,
+    eos_id=2,
+)
+"""Three generable tokens, framed."""
+MASK = FRAMED.mask_id
+
+
+def tiny_denoiser(
+    seed: int = 0, dtype: torch.dtype = torch.float32, num_layers: int = 1, width: int = 8
+) -> EsmDenoiser:
+    settings = EsmSettings(
+        vocabulary_size=FRAMED.size,
+        num_layers=num_layers,
+        hidden_size=width,
+        num_heads=2,
+        intermediate_size=2 * width,
+        mask_id=FRAMED.mask_id,
+        max_tokens=64,
+    )
+    denoiser = EsmDenoiser(settings)
+    randomise(denoiser, seed)
+    return denoiser.to(dtype).eval()
+
+
+def tiny_discriminator(seed: int = 0, dtype: torch.dtype = torch.float32) -> Discriminator:
+    discriminator = Discriminator(tiny_denoiser(seed, dtype)).to(dtype)
+    return discriminator.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def randomise(network: torch.nn.Module, seed: int) -> None:
+    """Zeros and ones agree with anything, so norms and biases are drawn too."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in network.named_parameters():
+        near_one = "norm" in name and name.endswith("weight")
+        parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.4 + near_one)
+
+
+def tiny_corpus(num_sequences: int = 40, seed: int = 0, low: int = 3, high: int = 9) -> Corpus:
+    """Sequences of `low` to `high` generable ids."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(low, high + 1, (num_sequences,), generator=generator)
+    return Corpus.from_ids(
+        [torch.randint(3, 6, (int(n),), generator=generator).tolist() for n in lengths]
+    )
+
+
+def framed_batch(*rows: list[int]) -> TokenBatch:
+    """Rows of unframed ids as one padded batch."""
+    return pad_batch([FRAMED.frame(row) for row in rows], FRAMED)
+
+
+def cpu_fabric() -> Fabric:
+    return build_fabric("cpu", "float32")

@@ -1,0 +1,63 @@
+"""Small random models and sequences for tests of scoring."""
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from didi_core.models.esm import EsmDenoiser, EsmSettings
+from didi_core.models.folder import save_model_folder
+from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.causal import save_causal_folder
+
+MAX_LENGTH = 64
+
+
+def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Draw every tensor, norms and biases too."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.25 + 0.1)
+    return model.eval()
+
+
+def write_judge(folder, seed=0):
+    """A judge of random weights that reads 64 residues."""
+    config = LlamaConfig(
+        vocab_size=PROTEIN.size,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=MAX_LENGTH,
+        bos_token_id=PROTEIN.bos_id,
+        eos_token_id=PROTEIN.eos_id,
+        pad_token_id=PROTEIN.pad_id,
+        tie_word_embeddings=True,
+        use_cache=False,
+    )
+    save_causal_folder(folder, randomise(LlamaForCausalLM(config), seed), PROTEIN, "random")
+    return folder
+
+
+def write_masked(folder, seed=0):
+    """A masked model of random weights that reads 64 residues."""
+    settings = EsmSettings(
+        vocabulary_size=PROTEIN.size,
+        num_layers=1,
+        hidden_size=16,
+        num_heads=2,
+        intermediate_size=32,
+        mask_id=PROTEIN.mask_id,
+        max_tokens=MAX_LENGTH + 2,
+    )
+    save_model_folder(folder, randomise(EsmDenoiser(settings), seed), PROTEIN, card="random")
+    return folder
+
+
+def random_sequences(count, shortest=5, longest=MAX_LENGTH, seed=0):
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(shortest, longest + 1, size=count)
+    return ["".join(generator.choice(list(CANONICAL_RESIDUES), size=n)) for n in lengths]

@@ -1,0 +1,78 @@
+"""From a teacher to a student and its designs: the pool, RGAS and its discriminator, DPLM's own."""
+
+import json
+from pathlib import Path
+
+import pytest
+from generate_fixtures import design, designs, sequences, write_tiny_model
+
+from didi_core.models.folder import load_denoiser
+from didi_core.training.devices import build_fabric
+from didi_protein.alphabet import CANONICAL_RESIDUES
+from didi_protein.distill import build_pool, distill
+from didi_protein.distill_settings import DistillSettings
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("teacher") / "tiny", seed=4)
+
+
+def settings_for(teacher: Path, out: Path, **changes: object) -> DistillSettings:
+    values = {
+        "method": {"name": "didi"},
+        "reference": "pool",
+        "pool_size": 12,
+        "pool_length": "10-20",
+        "pool_steps": 4,
+        "steps": 2,
+        "tokens_per_batch": 256,
+        "device": "cpu",
+    }
+    return DistillSettings(teacher=str(teacher), out=str(out), **{**values, **changes})
+
+
+def test_a_pool_is_reused_only_where_all_that_decides_it_is_the_same(
+    teacher: Path, tmp_path: Path
+) -> None:
+    fabric = build_fabric("cpu", "float32")
+
+    def pool(folder: Path, **changes: object) -> list[int]:
+        settings = settings_for(folder, tmp_path, **changes)
+        return build_pool(settings, load_denoiser(folder), tmp_path, fabric).flat.tolist()
+
+    plain = pool(teacher)
+    assert pool(teacher) == plain
+    assert len(list((tmp_path / "pool").iterdir())) == 1
+    other = write_tiny_model(tmp_path / "other", seed=5)
+    assert pool(other) != plain, "another teacher's samples are its own"
+    for changes in ({"pool_steps": 2}, {"seed": 1}, {"pool_size": 11}, {"pool_length": "10-21"}):
+        assert pool(teacher, **changes) != plain, changes
+    assert len(list((tmp_path / "pool").iterdir())) == 6
+
+
+def test_a_student_of_didi_is_sampled_with_its_discriminator(teacher: Path, tmp_path: Path) -> None:
+    student = distill(settings_for(teacher, tmp_path / "student"))
+    assert (student / "discriminator.safetensors").is_file()
+    guided = design(student, tmp_path / "guided.fasta", sampler="rgas", steps=8, num=6)
+    for record in designs(guided):
+        assert set(record.sequence) <= set(CANONICAL_RESIDUES)
+        assert record.header["sampler"] == "rgas" and 1 <= int(record.header["nfe"]) <= 8
+    summary = json.loads(guided.summary.read_text())
+    assert summary["discriminator_calls"] > summary["calls_made"], "counted apart"
+    plain = design(student, tmp_path / "plain.fasta", steps=8, num=6)
+    assert sequences(plain) != sequences(guided)
+    unguided = {"tilt_start": 0.0, "tilt_end": 0.0, "num_candidates": 1}
+    off = design(
+        student, tmp_path / "off.fasta", sampler="rgas", steps=8, num=6, sampler_options=unguided
+    )
+    assert sequences(off) == sequences(plain)
+
+
+def test_dplm_makes_500_steps_where_none_are_given(teacher: Path, tmp_path: Path) -> None:
+    made = design(teacher, tmp_path / "d.fasta", sampler="dplm", steps=None, num=2, length="5")
+    for record in designs(made):
+        assert record.header["steps"] == "500"
+        assert 500 <= int(record.header["nfe"]) <= 1000
+    few = design(teacher, tmp_path / "few.fasta", sampler="dplm", steps=3, num=2, length="5")
+    assert all(record.header["steps"] == "3" for record in designs(few))

@@ -1,0 +1,336 @@
+"""`generate`: what comes out, that every flag acts, and what is refused."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from generate_fixtures import LIMIT, design, designs, run_program, sequences, write_tiny_model
+
+from didi_core.errors import UserError
+from didi_protein.alphabet import CANONICAL_RESIDUES
+from didi_protein.fasta import read_records
+from didi_protein.generate import GenerateOptions
+from didi_protein.properties import repeat_fraction
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+def test_the_fasta_file_is_as_the_contract_says(model: Path, tmp_path: Path) -> None:
+    result = design(model, tmp_path / "d.fasta", num=3, length="20,30", seed=3)
+    lines = (tmp_path / "d.fasta").read_text().splitlines()
+    assert len(lines) == 6
+    header = rf">design_00000\d length=\d+ model={model} sampler=ancestral steps=4 nfe=[1-4] seed=3"
+    for title, sequence, length in zip(lines[::2], lines[1::2], (20, 30, 20), strict=True):
+        assert re.fullmatch(header, title)
+        assert f"length={length}" in title
+        assert len(sequence) == length
+    assert [record.id for record in designs(result)] == [
+        "design_000001",
+        "design_000002",
+        "design_000003",
+    ]
+
+
+def test_a_set_holds_only_residues_unique_ids_and_the_lengths_asked_for(
+    model: Path, tmp_path: Path
+) -> None:
+    result = design(model, tmp_path / "d.fasta.gz", num=200, length="1-60", batch_tokens=2048)
+    records = designs(result)
+    assert len({record.id for record in records}) == 200
+    assert set("".join(record.sequence for record in records)) <= set(CANONICAL_RESIDUES)
+    assert all(int(record.header["length"]) == len(record.sequence) for record in records)
+    assert {len(record.sequence) for record in records} <= set(range(1, 61))
+    assert len({len(record.sequence) for record in records}) > 40
+
+
+def test_the_summary_says_what_was_made_and_what_it_cost(model: Path, tmp_path: Path) -> None:
+    result = design(model, tmp_path / "some.designs.fasta.gz", sampler="first-hitting", num=4)
+    assert result.summary == tmp_path / "some.designs.generate.json"
+    summary = json.loads(result.summary.read_text())
+    lengths = [len(sequence) for sequence in sequences(result)]
+    assert summary["num_designs"] == 4
+    assert summary["calls_made"] == sum(lengths)
+    assert summary["mean_nfe"] == sum(lengths) / 4
+    assert summary["discriminator_calls"] == summary["redraws"] == 0
+    assert summary["seconds"] > 0
+    assert summary["device"].startswith("cpu" if not torch.cuda.is_available() else "NVIDIA")
+    assert summary["settings"]["sampler"] == "first-hitting"
+    assert "torch" in summary["versions"]
+    assert not list(tmp_path.glob("*.partial"))
+    header = designs(result)[0].header
+    assert "steps" not in header
+    assert header["nfe"] == header["length"]
+
+
+@pytest.mark.parametrize("batch_tokens", [64, 1000, 100_000])
+def test_batches_do_not_change_the_designs(model: Path, tmp_path: Path, batch_tokens: int) -> None:
+    usual = design(model, tmp_path / "a.fasta", num=60)
+    other = design(model, tmp_path / "b.fasta", num=60, batch_tokens=batch_tokens)
+    differing = [a != b for a, b in zip(sequences(usual), sequences(other), strict=True)]
+    # Float32: a draw within rounding of a boundary may fall otherwise (DESIGN 3).
+    assert sum(differing) <= 1
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"seed": 1},
+    {"steps": 5},
+    {"sampler": "first-hitting"},
+    {"temperature": 0.5},
+    {"top_p": 0.5},
+    {"exclude": "A"},
+    {"draws": "float32"},
+    {"precision": "bf16"},
+    {"reveal_exponent": 2.0},
+    {"sampler": "dplm"},
+    {"num": 11},
+    {"length": "20-41"},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_every_setting_changes_the_designs(
+    model: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    usual = design(model, tmp_path / "a.fasta")
+    again = design(model, tmp_path / "again.fasta")
+    changed = design(model, tmp_path / "b.fasta", **change)
+    assert sequences(again) == sequences(usual)
+    assert sequences(changed) != sequences(usual)
+
+
+def test_another_model_makes_other_designs(model: Path, tmp_path: Path) -> None:
+    other = write_tiny_model(tmp_path / "other", seed=1)
+    usual = design(model, tmp_path / "a.fasta")
+    assert sequences(design(other, tmp_path / "b.fasta")) != sequences(usual)
+
+
+def _pooled(result: Any) -> Counter[str]:
+    return Counter("".join(sequences(result)))
+
+
+def test_temperature_and_top_p_narrow_the_distribution(model: Path, tmp_path: Path) -> None:
+    usual = _pooled(design(model, tmp_path / "a.fasta", num=40))
+    cold = _pooled(design(model, tmp_path / "b.fasta", num=40, temperature=0.05))
+    narrow = _pooled(design(model, tmp_path / "c.fasta", num=40, top_p=0.1))
+    share = max(usual.values()) / usual.total()
+    assert max(cold.values()) / cold.total() > 2 * share
+    assert max(narrow.values()) / narrow.total() > 2 * share
+
+
+def test_excluded_residues_never_come_out(model: Path, tmp_path: Path) -> None:
+    usual = _pooled(design(model, tmp_path / "a.fasta", num=40))
+    assert {"C", "M", "W"} <= set(usual)
+    changed = _pooled(design(model, tmp_path / "b.fasta", num=40, exclude="C, m,W"))
+    assert set(changed) == set(CANONICAL_RESIDUES) - {"C", "M", "W"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("b.csv", "residue,nats\nW,3\nA,-3\n"),
+        ("b.tsv", "residue\tnats\nw\t3\na\t-3\n"),
+        ("b.json", '{"W": 3, "A": -3}'),
+    ],
+)
+def test_bias_is_added_in_nats(model: Path, tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    usual = _pooled(design(model, tmp_path / "a.fasta", num=100, steps=1))
+    changed = _pooled(design(model, tmp_path / "c.fasta", num=100, steps=1, bias=tmp_path / name))
+    # One step from all masks: odds of W to the residues without bias grow by e^3, of A fall.
+    rest = sum(usual[each] for each in usual if each not in "WA")
+    rest_changed = sum(changed[each] for each in changed if each not in "WA")
+    growth = (changed["W"] / rest_changed) / (usual["W"] / rest)
+    assert 10 < growth < 40
+    assert changed["A"] / rest_changed < 0.2 * usual["A"] / rest
+
+
+def test_the_published_grid_makes_one_call_more(model: Path, tmp_path: Path) -> None:
+    result = design(model, tmp_path / "a.fasta", grid="published", num=3)
+    assert [record.header["nfe"] for record in designs(result)] == ["5"] * 3
+    assert result.mean_nfe == 5
+
+
+def test_steps_beyond_the_length_need_no_more_calls(model: Path, tmp_path: Path) -> None:
+    result = design(model, tmp_path / "a.fasta", steps=1000, length="10", num=5)
+    calls = [int(record.header["nfe"]) for record in designs(result)]
+    assert all(8 <= each <= 10 for each in calls)
+    assert result.calls_made == sum(calls)
+
+
+def test_kept_residues_come_out_unchanged(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,template\nmotif,5-9:MKTWWC:3\nother,____C____\n")
+    result = design(model, tmp_path / "a.fasta", template=str(path), num=20, exclude="C")
+    records = designs(result)
+    assert len(records) == 40
+    assert [record.header["template"] for record in records] == ["motif"] * 20 + ["other"] * 20
+    for record in records[:20]:
+        match = re.fullmatch(r"(\w{5,9})MKTWWC(\w{3})", record.sequence)
+        assert match
+        assert "C" not in match[1] + match[2], "what is excluded is still kept where given"
+    assert all(re.fullmatch(r"\w{4}C\w{4}", record.sequence) for record in records[20:])
+    assert len({len(record.sequence) for record in records[:20]}) > 2
+
+
+def test_a_template_on_the_command_line_names_itself(model: Path, tmp_path: Path) -> None:
+    result = design(model, tmp_path / "a.fasta", template="__MKT", num=2)
+    assert [record.header["template"] for record in designs(result)] == ["__MKT"] * 2
+
+
+def test_unique_leaves_no_two_alike(model: Path, tmp_path: Path) -> None:
+    plain = design(model, tmp_path / "a.fasta", length="2", num=100)
+    assert len(set(sequences(plain))) < 100
+    unique = design(model, tmp_path / "b.fasta", length="2", num=100, unique=True)
+    found = sequences(unique)
+    assert len(found) == len(set(found)) == unique.num_designs
+    assert unique.redraws > 0
+    tries = [int(record.header.get("tries", "1")) for record in designs(unique)]
+    assert max(tries) > 1
+    summary = json.loads(unique.summary.read_text())
+    assert summary["redraws"] == unique.redraws
+    assert sum(tries) - len(tries) + 4 * len(unique.failed) == unique.redraws
+
+
+def test_max_repeat_redraws_and_lists_what_fails(model: Path, tmp_path: Path) -> None:
+    plain = design(model, tmp_path / "a.fasta", length="60", num=40, temperature=0.5)
+    fractions = sorted(repeat_fraction(each) for each in sequences(plain))
+    bound = fractions[len(fractions) // 2]
+    assert fractions[0] < bound < fractions[-1], "the bound must divide the designs"
+    bounded = design(
+        model, tmp_path / "b.fasta", length="60", num=40, temperature=0.5, max_repeat=bound
+    )
+    assert all(repeat_fraction(each) <= bound for each in sequences(bounded))
+    assert bounded.redraws >= 10
+    assert bounded.num_designs + len(bounded.failed) == 40
+    assert bounded.num_designs > 30
+
+
+def test_designs_that_cannot_be_made_are_listed(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "w.json").write_text('{"W": 1000}')
+    done = run_program(
+        *("generate", "--model", model, "--num", 3, "--length", 20, "--steps", 2),
+        *("--bias", tmp_path / "w.json", "--max-repeat", 0.5, "--out", tmp_path / "d.fasta"),
+    )
+    assert done.returncode == 1, done.stderr
+    assert "3 of 3 records failed; they are listed in" in done.stderr
+    summary = json.loads((tmp_path / "d.generate.json").read_text())
+    assert summary["failed"][0] == {
+        "id": "design_000001",
+        "reason": "repeat fraction 1.000 above 0.5",
+        "tries": 5,
+    }
+    assert summary["redraws"] == 12
+    assert (tmp_path / "d.fasta").read_text() == ""
+
+
+def test_the_command_prints_json_and_estimates_the_time(model: Path, tmp_path: Path) -> None:
+    done = run_program(
+        *("generate", "--model", model, "--num", 5, "--length", 20, "--steps", 2, "--json"),
+        *("--out", tmp_path / "d.fasta", "--batch-tokens", 64),
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads((tmp_path / "d.generate.json").read_text())
+    # Two rows of width 32 are 64 tokens: the flag decides the number of batches.
+    assert re.search(r"About [\w. ]+ for 5 sequences in 3 batches, 2\.0 calls each", done.stderr)
+    assert len(read_records([tmp_path / "d.fasta"])) == 5
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"num": 0}, "--num 0 must be at least 1"),
+    ({"steps": None}, "--steps is missing"),
+    ({"steps": 0}, "--steps 0 must be at least 1"),
+    ({"sampler": "first-hitting", "steps": 8}, "takes no --steps"),
+    ({"sampler": "remdm"}, "--sampler remdm does not exist: choose one of ancestral"),
+    ({"temperature": 0.0}, "--temperature 0 must be above 0"),
+    ({"temperature": float("nan")}, "--temperature nan"),
+    ({"top_p": 0.0}, "--top-p 0 must be above 0"),
+    ({"top_p": 1.1}, "--top-p 1.1"),
+    ({"max_repeat": 2.0}, "--max-repeat 2 must be from 0 to 1"),
+    ({"draws": "float16"}, "--draws float16"),
+    ({"grid": "odd"}, "--grid odd"),
+    ({"precision": "fp8"}, "fp8"),
+    ({"reveal_exponent": 0.0}, "--reveal-exponent 0 must be above 0"),
+    ({"sampler": "rgas"}, "--sampler rgas needs a student distilled with method=didi"),
+    ({"device": "tpu9"}, "tpu9"),
+    ({"batch_tokens": 0}, "--batch-tokens 0"),
+    ({"seed": -1}, "--seed -1"),
+    ({"shard": "3/2"}, "--shard 3/2"),
+    ({"exclude": "AX"}, "--exclude AX: X is no residue"),
+    ({"exclude": CANONICAL_RESIDUES}, "no residue is left"),
+    ({"length": f"{LIMIT + 1}"}, f"past the model's limit of {LIMIT}"),
+    ({"length": "20", "template": "__A"}, "Give one of --length"),
+    ({"length": None}, "Give one of --length"),
+    ({"sampler_options": {"h": 3}}, "sampler ancestral has no options, but got h"),
+    ({"num": 0, "top_p": 3.0}, "--num 0 must be at least 1; --top-p 3"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED, ids=[each[1] for each in REFUSED])
+def test_settings_without_sense_are_refused(
+    model: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        design(model, tmp_path / "d.fasta", **{"length": "20", "steps": 4, **change})
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("b.csv", "residue,nats\nX,1\n", "'X' is no residue"),
+        ("b.csv", "residue,nats\nA,1\nA,2\n", "residue A stands there twice"),
+        ("b.csv", "residue,nats\nA,-inf\n", "no finite number of nats"),
+        ("b.csv", "residue,nats\nA,high\n", "no finite number of nats"),
+        ("b.csv", "letter,nats\nA,1\n", "needs the columns residue and nats"),
+        ("b.csv", "", "is no table"),
+        ("b.csv", "residue,nats\n", "holds no residue"),
+        ("b.json", '{"A": 1, "A": 2}', "residue A stands there twice"),
+        ("b.json", '["A"]', "must be an object of nats"),
+        ("b.json", "{", "is not JSON"),
+        ("b.txt", "A 1", "must be a .csv, .tsv or .json file"),
+    ],
+)
+def test_a_bias_without_sense_is_refused(
+    model: Path, tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=re.escape(message)):
+        design(model, tmp_path / "d.fasta", bias=tmp_path / name)
+
+
+def test_a_missing_bias_file_is_refused(model: Path, tmp_path: Path) -> None:
+    for name in ("none.csv", "none.json"):
+        with pytest.raises(UserError, match=r"--bias .*none.* cannot be read"):
+            design(model, tmp_path / "d.fasta", bias=tmp_path / name)
+
+
+def test_outputs_that_cannot_be_written_are_refused(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--out .* cannot be written"):
+        design(model, tmp_path / "file" / "d.fasta")
+    with pytest.raises(UserError, match="is a folder"):
+        design(model, tmp_path)
+    with pytest.raises(UserError, match=r"the name must end in \.fasta"):
+        design(model, tmp_path / "d.csv")
+
+
+def test_an_unknown_model_without_network_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nobody/nothing"):
+        design(Path("nobody/nothing"), tmp_path / "d.fasta", offline=True)
+
+
+def test_defaults_of_the_command_are_those_of_the_python_interface() -> None:
+    options = GenerateOptions(model="tiny", num=1, out=Path("d.fasta"))
+    assert (options.sampler, options.draws, options.grid) == ("ancestral", "float64", "exact")
+    assert (options.seed, options.temperature, options.top_p) == (0, 1.0, 1.0)
+    done = run_program("generate", "--help")
+    assert done.returncode == 0
+    for flag in ("--temperature", "--max-repeat", "--shard", "--offline", "--version"):
+        assert flag in done.stdout

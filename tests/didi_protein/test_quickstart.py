@@ -1,0 +1,232 @@
+"""`didi-protein quickstart` at a small scale: what it leaves, that it resumes, what it refuses."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scoring_fixtures import random_sequences, write_judge, write_masked
+
+from didi_core.errors import Terminated, UserError
+from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
+from didi_core.files import write_json
+from didi_protein import quickstart_run
+from didi_protein.fasta import read_records
+from didi_protein.judges import REFERENCE_ROWS, open_judge
+from didi_protein.quickstart import Plan, QuickstartOptions, QuickstartResult, quickstart
+from didi_protein.quickstart_table import as_json, gain_in_words, print_result
+from didi_protein.set_measures import measure_reference_rows
+
+NAMES = {"teacher_16", "teacher_limit", "student_16", "earlier_16"}
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """Random models of one layer, a judge that knows reference rows, and little work."""
+    models = tmp_path_factory.mktemp("models")
+    judge = open_judge(str(write_judge(models / "judge")))
+    natural = random_sequences(8, shortest=20)
+    write_json(models / "judge" / REFERENCE_ROWS, measure_reference_rows(judge, natural, natural))
+    return Plan(
+        teacher=str(write_masked(models / "teacher", seed=0)),
+        student=str(write_masked(models / "earlier", seed=1)),
+        judge=str(models / "judge"),
+        distill_steps=3,
+        tokens_per_batch=256,
+        pool_size=8,
+        pool_steps=4,
+        num=6,
+        length="20-40",
+        teacher_steps=(16, None),
+        student_steps=(16,),
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> QuickstartResult:
+    return quickstart(options_for(plan, tmp_path_factory.mktemp("run") / "quickstart"))
+
+
+def options_for(plan: Plan, out: Path, seed: int = 0) -> QuickstartOptions:
+    return QuickstartOptions(out=out, seed=seed, device="cpu", plan=plan)
+
+
+def designs_in(folder: Path) -> dict[str, str]:
+    return {path.stem: path.read_text() for path in (folder / "designs").glob("*.fasta")}
+
+
+def test_every_promised_file_is_there(finished: QuickstartResult) -> None:
+    out = finished.out
+    expected = {
+        f"{name}.{kind}"
+        for name in NAMES
+        for kind in ("fasta", "csv", "summary.json", "generate.json")
+    }
+    assert {path.name for path in (out / "designs").iterdir()} == expected
+    assert (out / "student" / "model.safetensors").is_file()
+    assert {"report.html", "comparison.csv", "quickstart.json", "designs", "student"} == {
+        path.name for path in out.iterdir()
+    }
+
+
+def test_sets_are_of_equal_lengths_and_state_their_cost(finished: QuickstartResult) -> None:
+    sets = {path.stem: read_records([path]) for path in (finished.out / "designs").glob("*.fasta")}
+    lengths = {name: [len(each.sequence) for each in records] for name, records in sets.items()}
+    assert all(len(each) == 6 and each == lengths["teacher_16"] for each in lengths.values())
+    assert all(20 <= length <= 40 for length in lengths["teacher_16"])
+    row = finished.table.set_index(["model", "sampler"])
+    assert row.loc[("teacher", "first-hitting"), "calls"] == np.mean(lengths["teacher_16"])
+    assert (row["calls"].drop(("teacher", "first-hitting")) <= 16).all()
+
+
+def test_comparison_holds_what_the_score_tables_say(finished: QuickstartResult) -> None:
+    table = pd.read_csv(finished.comparison)
+    pd.testing.assert_frame_equal(table, finished.table, check_dtype=False)
+    for row in table.itertuples():
+        name = f"{row.model}_{'limit' if np.isnan(row.steps) else int(row.steps)}"
+        scores = pd.read_csv(finished.out / "designs" / f"{name}.csv")
+        assert row.judge_nll == pytest.approx(np.log(scores["judge_perplexity"]).mean())
+        assert row.n == len(scores) == 6
+
+
+def test_gain_is_of_pairs(finished: QuickstartResult) -> None:
+    folder = finished.out / "designs"
+    one, two = (
+        np.log(pd.read_csv(folder / f"{name}.csv")["judge_perplexity"])
+        for name in ("student_16", "teacher_16")
+    )
+    assert finished.gain == bootstrap_mean(one - two, seed=0)
+    student = finished.table.set_index("model").loc["student"]
+    assert student["nll_minus_teacher"] == pytest.approx(finished.gain.mean)
+    assert finished.table.set_index("model").loc["teacher", "nll_minus_teacher"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("interval", "words"),
+    [
+        (Interval(-0.2, -0.3, -0.1), "more naturally than"),
+        (Interval(0.2, 0.1, 0.3), "less naturally than"),
+        (Interval(-0.1, -0.3, 0.1), "includes zero"),
+    ],
+)
+def test_gain_is_claimed_only_where_the_interval_excludes_zero(
+    interval: Interval, words: str
+) -> None:
+    assert words in gain_in_words(interval)
+
+
+def test_printed_result_names_every_set_and_place(
+    finished: QuickstartResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_result(finished)
+    printed = capsys.readouterr().out
+    for row in ("teacher", "student", "earlier", "natural held out", "residue shuffled"):
+        assert f" {row} " in printed
+    assert "limit" in printed
+    assert str(finished.report) in printed
+    assert gain_in_words(finished.gain) in printed
+    assert max(map(len, printed.split("Report  ")[0].splitlines())) <= 80
+
+
+def test_json_holds_the_table(finished: QuickstartResult) -> None:
+    record = json.loads(as_json(finished))
+    assert [row["model"] for row in record["table"]] == list(finished.table["model"])
+    assert record["nll_minus_teacher_at_16_steps"] == finished.gain.as_dict()
+
+
+def test_report_shows_every_set(finished: QuickstartResult) -> None:
+    page = finished.report.read_text(encoding="utf-8")
+    assert all(model in page for model in ("teacher", "student", "earlier"))
+
+
+def test_a_run_again_keeps_what_is_finished(
+    finished: QuickstartResult, plan: Plan, tmp_path: Path
+) -> None:
+    out = tmp_path / "again"
+    shutil.copytree(finished.out, out)
+    kept = [out / "student" / "model.safetensors", *(out / "designs").glob("*.fasta")]
+    times = [path.stat().st_mtime_ns for path in kept]
+    again = quickstart(options_for(plan, out))
+    assert [path.stat().st_mtime_ns for path in kept] == times
+    pd.testing.assert_frame_equal(again.table, finished.table)
+    assert again.gain == finished.gain
+
+
+@pytest.mark.parametrize("part", ["distill", "generate", "score"])
+def test_an_interrupted_run_ends_as_an_unbroken_one(
+    finished: QuickstartResult,
+    plan: Plan,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+) -> None:
+    out = tmp_path / "broken"
+
+    whole_part, calls = getattr(quickstart_run, part), []
+
+    def terminated_after_the_first(*arguments: object) -> object:
+        if calls or part == "distill":
+            raise Terminated
+        calls.append(arguments)
+        return whole_part(*arguments)
+
+    with monkeypatch.context() as broken, pytest.raises(Terminated):
+        broken.setattr(quickstart_run, part, terminated_after_the_first)
+        quickstart(options_for(plan, out))
+    whole = quickstart(options_for(plan, out))
+    assert designs_in(out) == designs_in(finished.out)
+    same = [column for column in finished.table if column != "seconds_per_design"]
+    pd.testing.assert_frame_equal(whole.table[same], finished.table[same])
+
+
+def test_another_seed_gives_other_designs(
+    finished: QuickstartResult, plan: Plan, tmp_path: Path
+) -> None:
+    other = quickstart(options_for(plan, tmp_path / "other", seed=1))
+    assert designs_in(other.out)["student_16"] != designs_in(finished.out)["student_16"]
+
+
+def test_a_folder_with_other_work_is_refused_and_left_alone(plan: Plan, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"--out .* holds other work"):
+        quickstart(options_for(plan, tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_another_seed_in_the_same_folder_is_refused(finished: QuickstartResult, plan: Plan) -> None:
+    with pytest.raises(UserError, match=r"--seed 5: .* holds a quickstart with seed 0"):
+        quickstart(options_for(plan, finished.out, seed=5))
+
+
+def test_another_plan_in_the_same_folder_is_refused(finished: QuickstartResult, plan: Plan) -> None:
+    with pytest.raises(UserError, match="holds a quickstart of another version"):
+        quickstart(options_for(replace(plan, num=7), finished.out))
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(plan: Plan, tmp_path: Path) -> None:
+    place = tmp_path / "designs.fasta"
+    place.write_text(">a\nMKT\n")
+    with pytest.raises(UserError, match=r"--out .* is a file"):
+        quickstart(options_for(plan, place))
+
+
+def test_a_missing_model_is_named_before_anything_is_written(plan: Plan, tmp_path: Path) -> None:
+    missing = replace(plan, judge=str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="nowhere"):
+        quickstart(options_for(missing, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_verb_refuses_in_words_and_with_status_2(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    code = "from didi_protein.app import main; main()"
+    program = [sys.executable, "-c", code, "quickstart", "--out", str(tmp_path)]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "holds other work" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,456 @@
+"""`didi-protein report`: what the page says, and what it refuses."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import typer
+from Bio import SeqIO
+from report_fixtures import (
+    quickstart_like,
+    random_sequences,
+    rows,
+    summary,
+    write_table,
+)
+from typer.testing import CliRunner
+
+from didi_core.errors import UserError
+from didi_protein.alphabet import PROTEIN
+from didi_protein.causal import build_causal_model, save_causal_folder
+from didi_protein.pretrain_settings import ModelSettings
+from didi_protein.report import report_command, write_report
+from didi_protein.report_data import cells_of
+from didi_protein.report_designs import best_designs
+from didi_protein.report_figures import figures_from_rows
+from didi_protein.report_tables import read_tables
+from didi_protein.report_text import highlights
+from didi_protein.score import ScoreOptions, score
+
+
+class TableReader(HTMLParser):
+    """The comparison table of a page as rows of cell texts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self._inside = False
+        self.feed(page[page.index("<table") : page.index("</table>")])
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self._inside = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self.rows[-1][-1] = " ".join(self.rows[-1][-1].split())
+            self._inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.rows[-1][-1] += f"{data} "
+
+
+def page_of(inputs: list[Path], out: Path, **options: object) -> Path:
+    return write_report(inputs, out, **options).out
+
+
+def table_of(page: Path) -> dict[tuple[str, str, str], dict[str, str]]:
+    """(model, sampler, steps) -> heading -> text."""
+    headings, *body = TableReader(page.read_text(encoding="utf-8")).rows
+    headings = [heading.rstrip(" ↓↑\xa0") for heading in headings]
+    found = [dict(zip(headings, row, strict=True)) for row in body]
+    return {(each["Model"].split()[0], each["Sampler"], each["Steps"]): each for each in found}
+
+
+def test_table_shows_the_summaries(tmp_path: Path) -> None:
+    page = page_of([quickstart_like(tmp_path / "in")], tmp_path / "report.html")
+    table = table_of(page)
+    assert len(table) == 10 + 3 - 1  # two reference rows begin with the word Natural
+    student = table["tiny-student", "ancestral", "8"]
+    assert student["n"] == "64"
+    assert student["Calls"] == "8"
+    low, mean, high = (f"{np.exp(value):.2f}" for value in (2.62, 2.66, 2.70))
+    assert student["Judge perplexity"] == f"{mean} {low}–{high}"
+    assert student["Precision"] == "35% 24–46%"
+    assert student["Recall"] == "12% 9.0–15%"
+    assert student["Copies"] == "3.1% 1.1–5.1%"
+    assert student["3-mer entropy"] == "7.90 7.85–7.95"
+    assert student["Repeats"] == "4.7%"
+    assert student["Seconds each"] == f"{8 * 0.21 / 64:.3g}"
+    assert table["The", "–", "–"]["Recall"].startswith("–")
+    assert table["The", "–", "–"]["n"] == "900"
+    assert "its limit" in table["tiny", "first-hitting", "–"]["Model"]
+
+
+def test_page_needs_nothing_else(tmp_path: Path) -> None:
+    page = page_of([quickstart_like(tmp_path / "in")], tmp_path / "report.html").read_text()
+    addresses = re.findall(r'(?:src|href|action)="([^"]*)"', page)
+    assert addresses
+    assert all(each.startswith(("#", "data:")) for each in addresses)
+    assert not re.findall(r"url\((?!#)|@import", page)
+    script = re.search(r"<script>(.*?)</script>", page, re.DOTALL)[1]
+    content_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{content_hash}'" in page
+    assert "default-src 'none'" in page
+
+
+def test_plots_are_sound_svg_with_descriptions(tmp_path: Path) -> None:
+    page = page_of([quickstart_like(tmp_path / "in")], tmp_path / "report.html").read_text()
+    plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert len(plots) == 3
+    identifiers: list[str] = []
+    for plot in plots:
+        root = ElementTree.fromstring(plot)
+        assert root.get("role") == "img"
+        own = [each.get("id") for each in root.iter() if each.get("id")]
+        assert set(root.get("aria-labelledby").split()) <= set(own)
+        assert set(re.findall(r'(?:href="|url\()#([^")]*)', plot)) <= set(own)
+        identifiers += own
+    assert len(identifiers) == len(set(identifiers))
+    assert "tiny-student ancestral, 8 calls: 2.66" in plots[0]
+    assert "var(--series-2)" in plots[0] and "var(--natural)" in plots[0]
+
+
+def test_same_tables_give_the_same_page(tmp_path: Path) -> None:
+    folder = quickstart_like(tmp_path / "in")
+    first = page_of([folder], tmp_path / "a.html").read_bytes()
+    assert page_of([folder], tmp_path / "b.html").read_bytes() == first
+
+
+def test_rows_of_several_cells_are_grouped_and_recomputed(tmp_path: Path) -> None:
+    both = pd.concat(
+        [rows("tiny", "ancestral", 8, 2.8, count=20), rows("tiny", "ancestral", 16, 2.6, count=30)]
+    )
+    path = write_table(tmp_path, "both", both, summary(2.0, 50), seconds=3.0)
+    eight, sixteen = cells_of(read_tables([path]))
+    assert (eight.steps, len(eight.designs)) == (8, 20)
+    assert (sixteen.steps, len(sixteen.designs)) == (16, 30)
+    assert eight.recomputed and sixteen.recomputed
+    expected = np.log(both["judge_perplexity"][both["steps"] == 16]).mean()
+    nll = sixteen.figures["judge_nll"]
+    assert nll.mean == pytest.approx(expected, rel=1e-9)
+    assert nll.low < nll.mean < nll.high
+    assert sixteen.figures["judge_perplexity"].high == pytest.approx(np.exp(nll.high))
+    # Neither the set's figures nor the time can be split between the two.
+    assert not {"recall", "seconds_per_design"} & eight.figures.keys()
+
+
+def test_summary_of_an_earlier_table_is_not_used(tmp_path: Path) -> None:
+    table = rows("tiny", "ancestral", 8, 2.8, count=20)
+    path = write_table(tmp_path, "later", table, summary(1.0, 64), seconds=None)
+    (cell,) = cells_of(read_tables([path]))
+    assert cell.recomputed
+    assert cell.figures["judge_nll"].mean == pytest.approx(np.log(table["judge_perplexity"]).mean())
+
+
+def test_figures_from_rows_by_hand() -> None:
+    table = pd.DataFrame(
+        {
+            "id": ["a", "b", "c"],
+            "sequence": ["AAAA", "AAAA", "AAAC"],
+            "nfe": [4, 4, 7],
+            "judge_perplexity": [np.e, np.nan, np.e**3],
+            "repeat_fraction": [0.5, 0.5, 0.2],
+            "nearest_reference_identity": [0.4, np.nan, 0.95],
+        }
+    )
+    figures = figures_from_rows(table, has_reference=True)
+    assert figures["calls"].mean == 5
+    assert figures["judge_nll"].mean == pytest.approx(2)
+    assert figures["judge_nll"].n == 2  # one of the three has no judge perplexity
+    assert figures["repeat_fraction"].mean == pytest.approx(0.4)
+    assert figures["precision"].mean == pytest.approx(2 / 3)
+    assert not {"recall", "copies"} & figures.keys()
+    assert "precision" not in figures_from_rows(table, has_reference=False)
+    three_mers = np.array([5, 1]) / 6  # AAA, and AAC once
+    assert figures["pooled_3mer_entropy"].mean == pytest.approx(-three_mers @ np.log(three_mers))
+    assert figures["distinct_fraction"].mean == pytest.approx(2 / 3)
+
+
+def test_failed_records_count_in_no_figure(tmp_path: Path) -> None:
+    table = rows("tiny", "ancestral", 8, 2.8, count=20)
+    table.loc[:1, ["status", "sequence", "judge_perplexity"]] = ["invalid", "MKX", np.nan]
+    page = page_of(
+        [write_table(tmp_path, "t", table, None, seconds=None)], tmp_path / "report.html"
+    )
+    assert table_of(page)["tiny", "ancestral", "8"]["n"] == "18 of 20"
+    assert "2 of 20 records could not be scored" in page.read_text()
+
+
+def test_best_designs_pass_the_repeat_filter(tmp_path: Path) -> None:
+    table = rows("tiny", "ancestral", 8, 2.8, count=30)
+    table.loc[0, ["judge_perplexity", "repeat_fraction"]] = [1.0, 0.9]  # junk a judge adores
+    table.loc[1, ["judge_perplexity", "repeat_fraction"]] = [2.0, 0.1]
+    table.loc[2, ["judge_perplexity", "repeat_fraction"]] = [2.5, 0.1]
+    table.loc[3, ["judge_perplexity", "sequence"]] = [2.1, table.loc[1, "sequence"]]
+    table.loc[1, "nearest_reference_identity"] = 0.97
+    cells = cells_of(read_tables([write_table(tmp_path, "t", table, None, seconds=None)]))
+    strict = best_designs(cells, top=2, max_repeat=0.2)
+    assert [each.sequence for each in strict] == table.loc[1:2, "sequence"].tolist()
+    assert [each.is_copy for each in strict] == [True, False]
+    assert best_designs(cells, top=1, max_repeat=1.0)[0].sequence == table.loc[0, "sequence"]
+
+
+def test_fasta_link_holds_the_designs(tmp_path: Path) -> None:
+    page = page_of([quickstart_like(tmp_path / "in")], tmp_path / "report.html", top=9)
+    link = re.search(r'href="data:text/plain;base64,([^"]*)"', page.read_text())[1]
+    records = list(SeqIO.parse(io.StringIO(base64.b64decode(link).decode()), "fasta"))
+    assert len(records) == len({record.id for record in records}) == 9
+    tables = read_tables([tmp_path / "in"])
+    everything = pd.concat([table.rows for table in tables])
+    best = everything.nsmallest(9, "judge_perplexity")["sequence"].tolist()
+    assert [str(record.seq) for record in records] == best
+    pairs = dict(pair.split("=") for pair in records[0].description.split()[1:])
+    assert {"length", "model", "sampler", "nfe", "seed"} <= pairs.keys()
+    assert pairs["length"] == str(len(records[0].seq)) and pairs["seed"] == "3"
+
+
+def test_without_scores_nothing_is_ranked(tmp_path: Path) -> None:
+    table = rows("tiny", "ancestral", 8, 2.8).drop(columns="judge_perplexity")
+    page = page_of(
+        [write_table(tmp_path, "t", table, None, seconds=None)], tmp_path / "report.html"
+    )
+    text = page.read_text()
+    assert "nothing to rank designs by" in text
+    assert 'id="plot-quality"' not in text and 'id="plot-lengths"' in text
+
+
+def test_folding_columns_only_where_folded(tmp_path: Path) -> None:
+    table = rows("tiny", "ancestral", 8, 2.8)
+    plain = page_of([write_table(tmp_path / "a", "t", table, None, None)], tmp_path / "a.html")
+    assert not {"pLDDT", "Foldable"} & table_of(plain)["tiny", "ancestral", "8"].keys()
+    table["mean_plddt"] = np.where(np.arange(64) < 32, 80.0, np.nan)
+    table["foldable"] = [True] * 8 + [False] * 24 + [np.nan] * 32
+    folded = page_of([write_table(tmp_path / "b", "t", table, None, None)], tmp_path / "b.html")
+    row = table_of(folded)["tiny", "ancestral", "8"]
+    assert row["pLDDT"] == "80.0 80.0–80.0 n = 32"
+    assert row["Foldable"].startswith("25% ")
+
+
+def test_share_of_the_gap_closed(tmp_path: Path) -> None:
+    told = highlights(cells_of(read_tables([quickstart_like(tmp_path)])))
+    eight, sixteen = (2.86 - 2.66) / (2.86 - 2.52), (2.74 - 2.57) / (2.74 - 2.52)
+    (sentence,) = [each for each in told if each.startswith("tiny-student closes")]
+    assert f"{eight:.0%} at 8 steps, {sixteen:.0%} at 16 steps" in sentence
+
+
+def test_cautions(tmp_path: Path) -> None:
+    table = rows("tiny", "ancestral", 8, 2.8)
+    copied = summary(2.8, 64, copies={"mean": 0.5, "low": 0.4, "high": 0.6}, distinct_fraction=0.7)
+    other = summary(2.8, 30) | {"judge": {"name": "another"}}
+    write_table(tmp_path / "in", "a", table, copied, None)
+    write_table(tmp_path / "in", "b", rows("tiny", "ancestral", 16, 2.8, count=30), other, None)
+    text = page_of([tmp_path / "in"], tmp_path / "report.html").read_text()
+    for part in (
+        "between 30 and 64 designs",
+        "different numbers of designs",
+        "copy a training sequence: tiny, ancestral, 8 steps (50%).",
+        "the same sequence (share that differ): tiny, ancestral, 8 steps (70%).",
+        "different settings of the judge",
+    ):
+        assert part in text
+    assert "different settings of the reference" not in text
+
+
+def test_text_of_the_tables_is_never_markup(tmp_path: Path) -> None:
+    attack = '<script>window.pwned=1</script>"><img src=x onerror="window.pwned=1">'
+    table = rows(attack, attack, 8, 2.8)
+    table["id"] = [f"{attack}{number}" for number in range(64)]
+    text = page_of(
+        [write_table(tmp_path, "t", table, None, None)], tmp_path / "report.html", title=attack
+    ).read_text()
+    assert text.count("<script>") == 1 and "<img" not in text
+    assert "&lt;script&gt;window.pwned=1" in text
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_other_formats_give_the_same_cell(tmp_path: Path, suffix: str) -> None:
+    table = rows("NA", "ancestral", 8, 2.8)
+    table.loc[0, "sequence"] = "NA"  # Asn-Ala, not a missing value
+    csv = write_table(tmp_path, "t", table, None, seconds=None)
+    other = tmp_path / "other" / f"t{suffix}"
+    other.parent.mkdir()
+    if suffix == ".parquet":
+        table.to_parquet(other)
+    else:
+        table.to_json(other, orient="records", lines=True)
+    (one,), (two,) = cells_of(read_tables([csv])), cells_of(read_tables([other]))
+    assert one.model == two.model == "NA"
+    assert one.designs["sequence"].tolist() == two.designs["sequence"].tolist()
+    assert one.figures["judge_nll"].mean == pytest.approx(two.figures["judge_nll"].mean)
+    table.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
+    assert len(read_tables([csv.parent])) == 2  # t.csv and t.jsonl are one table
+
+
+def test_folder_skips_what_is_no_table(tmp_path: Path) -> None:
+    quickstart_like(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "notes.csv").write_bytes(b"\xff\xfe\x00binary")
+    assert len(read_tables([tmp_path])) == 10
+
+
+def test_table_without_a_model_goes_by_its_name(tmp_path: Path) -> None:
+    table = pd.DataFrame({"id": ["a", "b"], "sequence": random_sequences(2, seed=1)})
+    table.to_csv(tmp_path / "natural.csv", index=False)
+    (cell,) = cells_of(read_tables([tmp_path / "natural.csv"]))
+    assert (cell.model, cell.sampler, cell.steps) == ("natural", "", None)
+    assert page_of([tmp_path], tmp_path / "report.html").is_file()
+
+
+def test_all_records_failed_still_gives_a_page(tmp_path: Path) -> None:
+    table = rows("tiny", "ancestral", 8, 2.8, count=3).assign(status="failed")
+    path = write_table(tmp_path, "t", table, None, seconds=None)
+    text = page_of([path], tmp_path / "report.html").read_text()
+    assert "3 of 3 records could not be scored" in text and "<svg" not in text
+
+
+def test_refusals_name_flag_and_mend(tmp_path: Path) -> None:
+    good = write_table(tmp_path, "t", rows("tiny", "ancestral", 8, 2.8), None, None)
+    out = tmp_path / "report.html"
+    (tmp_path / "none").mkdir()
+    (tmp_path / "bad.csv").write_text("name,value\na,1\n")
+    words = rows("tiny", "ancestral", 8, 2.8).assign(judge_perplexity="high")
+    cases = [
+        ([tmp_path / "missing.csv"], {}, "missing.csv: no such file"),
+        ([tmp_path / "none"], {}, "no score table found"),
+        ([tmp_path / "bad.csv"], {}, "columns id and sequence"),
+        ([write_table(tmp_path / "w", "w", words, None, None)], {}, "column judge_perplexity"),
+        ([good], {"top": -1}, "--top -1"),
+        ([good], {"max_repeat": 1.5}, "--max-repeat 1.5"),
+    ]
+    for inputs, options, message in cases:
+        with pytest.raises(UserError, match=re.escape(message)):
+            write_report(inputs, out, **options)
+    with pytest.raises(UserError, match="is a folder"):
+        write_report([good], tmp_path)
+    good.with_suffix(".summary.json").write_text("{")
+    with pytest.raises(UserError, match=r"t\.summary\.json is no JSON"):
+        write_report([good], out)
+    assert not out.exists()
+
+
+def test_existing_page_is_kept_unless_told(tmp_path: Path) -> None:
+    good = write_table(tmp_path, "t", rows("tiny", "ancestral", 8, 2.8), None, None)
+    out = tmp_path / "report.html"
+    out.write_text("mine")
+    with pytest.raises(UserError, match="--overwrite"):
+        write_report([good], out)
+    assert out.read_text() == "mine"
+    assert "<table" in page_of([good], out, overwrite=True).read_text()
+
+
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+def test_missing_extra_says_how_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf"{package}: pip install 'didi-protein\[report\]'"):
+        write_report([tmp_path], tmp_path / "report.html")
+
+
+def test_flags_act(tmp_path: Path) -> None:
+    quickstart_like(tmp_path / "in")
+    app = typer.Typer()
+    app.command()(report_command)
+    out = tmp_path / "report.html"
+    arguments = [str(tmp_path / "in"), "--out", str(out), "--title", "Kinases", "--top", "3"]
+    first = CliRunner().invoke(app, arguments)
+    assert first.exit_code == 0 and "640 designs, 10 rows compared" in first.output
+    text = out.read_text()
+    assert "<h1>Kinases</h1>" in text and text.count("<article") == 3
+    again = CliRunner().invoke(app, [*arguments, "--overwrite", "--max-repeat", "0", "--json"])
+    assert json.loads(again.output)["num_designs"] == 640
+    assert out.read_text().count("<article") == 0
+    assert "No design passes" in out.read_text()
+
+
+def test_program_says_what_is_wrong_and_leaves_with_2(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", "from didi_protein.app import main; main()", "report"]
+    arguments = [str(tmp_path / "missing.csv"), "--out", str(tmp_path / "report.html")]
+    ended = subprocess.run([*program, *arguments], capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr == f"Error: INPUT {tmp_path / 'missing.csv'}: no such file or folder.\n"
+
+
+def test_models_given_as_paths_go_by_their_folder(tmp_path: Path) -> None:
+    names = [
+        "/home/me/runs/student",
+        "./other/teacher",
+        "airkingbd/dplm_150m",
+        "/a/same",
+        "/b/same",
+    ]
+    for number, name in enumerate(names):
+        write_table(tmp_path, f"t{number}", rows(name, "ancestral", 8, 2.8, count=3), None, None)
+    models = {cell.model for cell in cells_of(read_tables([tmp_path]))}
+    assert models == {"student", "teacher", "airkingbd/dplm_150m", "/a/same", "/b/same"}
+
+
+def test_real_scores_make_a_page(tmp_path: Path) -> None:
+    """FASTA of designs -> `score` with a judge -> the report shows the summary's figures."""
+    torch.manual_seed(0)
+    small = ModelSettings(
+        hidden_size=16, intermediate_size=32, num_layers=1, num_heads=2, max_residues=160
+    )
+    save_causal_folder(tmp_path / "judge", build_causal_model(small, PROTEIN), PROTEIN, "A judge.")
+    natural = random_sequences(12, seed=9)
+    (tmp_path / "natural.fasta").write_text(fasta(natural))
+    designs = [natural[0], *random_sequences(6, seed=4), "MKXB"]
+    words = "model=tiny sampler=ancestral steps=8 nfe=8 seed=3"
+    (tmp_path / "designs.fasta").write_text(fasta(designs, words))
+    result = score(
+        ScoreOptions(
+            inputs=[str(tmp_path / "designs.fasta")],
+            out=tmp_path / "designs.csv",
+            judge=str(tmp_path / "judge"),
+            pseudo="none",
+            reference=tmp_path / "natural.fasta",
+            training=tmp_path / "natural.fasta",
+            device="cpu",
+            threads=1,
+            quiet=True,
+        )
+    )
+    table = table_of(page_of([tmp_path / "designs.csv"], tmp_path / "report.html"))
+    row, figures = table["tiny", "ancestral", "8"], result.summary["set"]
+    assert row["n"] == "7 of 8" and row["Calls"] == "8"
+    assert row["Judge perplexity"].startswith(f"{figures['judge_perplexity']['mean']:.2f} ")
+    assert row["Copies"].startswith("14% ")
+    assert row["Recall"].endswith("n = 12")
+    assert float(row["3-mer entropy"].split()[0]) == pytest.approx(
+        figures["pooled_3mer_entropy"]["mean"], abs=0.006
+    )
+    shuffled = result.summary["reference_rows"]["residue_shuffled"]["judge_perplexity"]["mean"]
+    assert table["The", "–", "–"]["Judge perplexity"].startswith(f"{shuffled:.2f} ")
+    # The same figures come from the rows alone, save those that need other sequences.
+    (tmp_path / "designs.summary.json").unlink()
+    (cell,) = cells_of(read_tables([tmp_path / "designs.csv"]))
+    for name in ("judge_nll", "judge_perplexity", "precision", "pooled_3mer_entropy"):
+        stored = figures[name]
+        again = cell.figures[name]
+        assert (again.mean, again.low, again.high) == pytest.approx(
+            (stored["mean"], stored["low"], stored["high"]), rel=1e-5
+        )
+    assert cell.figures["repeat_fraction"].mean == pytest.approx(
+        figures["mean_repeat_fraction"], rel=1e-5
+    )
+
+
+def fasta(sequences: list[str], words: str = "") -> str:
+    return "".join(f">s{number} {words}\n{each}\n" for number, each in enumerate(sequences))

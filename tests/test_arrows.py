@@ -1,0 +1,103 @@
+"""Imports point one way: front-ends to the core, and in the core from the mathematics upwards."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BASE = "base"
+"""Single modules of didi_core: vocabulary, batches, errors, files and the like."""
+MAY_IMPORT = {
+    BASE: {"diffusion"},
+    "diffusion": {"models"},
+    "models": {"diffusion"},
+    "sampling": {"diffusion", "models"},
+    "distill": {"diffusion", "models", "sampling"},
+    "training": {"diffusion", "models", "sampling", "distill"},
+    "evaluation": {"diffusion", "models", "sampling"},
+}
+"""Parts of the core that each part may import beside itself and the single modules."""
+FRONT_ENDS = ("didi_protein", "didi_text")
+
+
+def part_of(module: str) -> str:
+    """`didi_core.sampling.rgas` is in sampling; `didi_core.files` is a single module."""
+    names = module.split(".")
+    is_part = len(names) > 1 and (ROOT / "didi_core" / names[1]).is_dir()
+    return names[1] if is_part else BASE
+
+
+def imported_modules(source: str, package: str) -> Iterator[str]:
+    """Every module that `source` imports anywhere, functions included.
+
+    Args:
+        package: what relative imports start from.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*above, node.module or ""]) if node.level else node.module
+            # `from didi_core import sampling` names a module only in its list.
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def forbidden_in_core(module: str, imported: str) -> bool:
+    top = imported.split(".")[0]
+    if top in FRONT_ENDS:
+        return True
+    if top != "didi_core":
+        return False
+    part, target = part_of(module), part_of(imported)
+    return target not in {part, BASE, *MAY_IMPORT[part]}
+
+
+def forbidden_in_front_end(module: str, imported: str) -> bool:
+    return imported.split(".")[0] in set(FRONT_ENDS) - {module.split(".")[0]}
+
+
+def forbidden(module: str, imported: str) -> bool:
+    rule = forbidden_in_core if module.startswith("didi_core.") else forbidden_in_front_end
+    return rule(module, imported)
+
+
+def files_of(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", ["didi_core", *FRONT_ENDS])
+def test_imports_point_one_way(package: str) -> None:
+    wrong = []
+    for path in files_of(package):
+        names = path.relative_to(ROOT).with_suffix("").parts
+        module, inside = ".".join(names), ".".join(names[:-1])
+        found = imported_modules(path.read_text(encoding="utf-8"), inside)
+        wrong += [f"{module} imports {each}" for each in found if forbidden(module, each)]
+    assert not wrong
+
+
+def test_every_part_of_the_core_has_its_rule() -> None:
+    found = {part_of(".".join(p.relative_to(ROOT).parts)) for p in files_of("didi_core")}
+    assert found == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("didi_core.files", "import didi_protein.alphabet"),
+        ("didi_core.rows", "from didi_core.sampling.request import Prior"),
+        ("didi_core.diffusion.draws", "from didi_core import training"),
+        ("didi_core.models.esm", "def f():\n    from ..sampling import ancestral"),
+        ("didi_core.sampling.rgas", "from didi_core.distill.terms import kl"),
+        ("didi_core.distill.didi", "import didi_core.training.loop"),
+        ("didi_core.training.loop", "from didi_core.evaluation import judge"),
+        ("didi_protein.app", "from didi_text.app import main"),
+        ("didi_text.app", "import didi_protein"),
+    ],
+)
+def test_a_wrong_arrow_is_seen(module: str, source: str) -> None:
+    inside = module.rpartition(".")[0]
+    assert any(forbidden(module, each) for each in imported_modules(source, inside))

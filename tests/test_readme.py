@@ -1,0 +1,89 @@
+"""The commands of README.md work as written.
+
+An HTML comment before a block says that it is run: `<!-- test: run -->`, or
+`<!-- test: run, with a=1 b=2 at the end of the command -->` where the command as written would
+take minutes. The blocks share one folder, in their order, because later ones read what earlier
+ones wrote.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoModelForMaskedLM
+
+from didi_protein.alphabet import CANONICAL_RESIDUES
+from didi_protein.fasta import read_records
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(
+    r"<!-- test: run(?:, with (?P<extra>\S+=\S+(?: \S+=\S+)*) at the end of the command"
+    r"[^>]*)? -->\n```bash\n(?P<command>[^`]+)```"
+)
+
+
+def commands() -> list[str]:
+    """The runnable commands, with what their comment adds."""
+    found = BLOCK.finditer(README)
+    return [f"{match['command'].strip()} {match['extra'] or ''}".strip() for match in found]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which every command has run, in order, without network."""
+    folder = tmp_path_factory.mktemp("readme")
+    generator = np.random.default_rng(0)
+    proteins = ["".join(generator.choice(list(CANONICAL_RESIDUES), size=60)) for _ in range(64)]
+    records = "".join(f">{number}\n{each}\n" for number, each in enumerate(proteins))
+    (folder / "my_proteins.fasta").write_text(records)
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": programs, "HF_HUB_OFFLINE": "1"}
+    for command in commands():
+        done = subprocess.run(
+            ["bash", "-ec", command], cwd=folder, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return folder
+
+
+def test_every_comment_is_understood() -> None:
+    assert len(commands()) == README.count("<!-- test:") >= 6
+
+
+def test_designs_are_as_asked_for(folder: Path) -> None:
+    designs = read_records([folder / "designs.fasta"])
+    assert len(designs) == 100
+    assert all(80 <= len(each.sequence) <= 120 for each in designs)
+
+
+def test_motif_is_kept(folder: Path) -> None:
+    motifs = read_records([folder / "motif.fasta"])
+    assert len(motifs) == 10
+    assert all(re.search("HE..H", each.sequence[30:55]) for each in motifs)
+
+
+def test_scores_and_report_are_of_the_designs(folder: Path) -> None:
+    scores = pd.read_csv(folder / "scores.csv")
+    assert len(scores) == 100
+    assert scores["judge_perplexity"].notna().all()
+    assert "tiny-student" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("model", ["my-student", "my-teacher"])
+def test_transformers_opens_what_was_trained(folder: Path, model: str) -> None:
+    network = AutoModelForMaskedLM.from_pretrained(folder / model)
+    logits = network(input_ids=torch.tensor([[0, 32, 5, 2]])).logits
+    assert logits.isfinite().all()
+
+
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
