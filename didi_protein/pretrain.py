@@ -92,6 +92,8 @@ def check_settings(settings: PretrainSettings) -> None:
         wrong.append(f"max_length={settings.max_length} is past model.max_residues")
     if not 0 <= settings.ema < 1:
         wrong.append(f"ema={settings.ema} must be in [0, 1)")
+    if not 0 <= settings.input_noise < 1:
+        wrong.append(f"input_noise={settings.input_noise} must be in [0, 1)")
     if settings.optimizer.name not in ("adamw", "muon"):
         wrong.append(f"optimizer.name={settings.optimizer.name} must be adamw or muon")
     if wrong:
@@ -119,7 +121,9 @@ def build_method(
         if resolve_device(settings.device).type == "cpu":
             # Written-out attention: the fused kernel is slow on a CPU in half precision.
             causal.set_attn_implementation("eager")
-        method = AutoregressivePretraining(causal, data, settings.optimizer, settings.ema)
+        method = AutoregressivePretraining(
+            causal, data, settings.optimizer, settings.ema, settings.input_noise, settings.seed
+        )
         if held_out is None:
             return method, None
         valid = CorpusBatches(held_out, PROTEIN, 16_384, settings.max_length, seed=0)

@@ -40,6 +40,7 @@ class PretrainSettings:
     max_length: int = 1022
     too_long: str = "crop"
     ema: float = 0.999
+    input_noise: float = 0.0
     curriculum: CurriculumSettings = field(default_factory=CurriculumSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     log_every: int = 10

@@ -6,19 +6,29 @@ is not scored, because lengths are given, never modelled.
 
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Int
 from lightning.fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from didi_core.batches import TokenBatch
 from didi_core.corpus import CorpusBatches, share_of_batch
+from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.updates import Trained
 from didi_core.models.ema import ExponentialMovingAverage
 
 
 class AutoregressivePretraining:
-    """Minimises next-token cross-entropy, in nats a token."""
+    """Minimises next-token cross-entropy, in nats a token.
+
+    Args:
+        input_noise: largest share of a row's inputs replaced by uniform random tokens; each row
+            draws its share between 0 and this one. The targets stay clean. It keeps a small model
+            from learning its training sequences by heart, so that relatives are rated fairly.
+    """
 
     def __init__(
         self,
@@ -26,8 +36,12 @@ class AutoregressivePretraining:
         data: CorpusBatches,
         optimizer: OptimizerSettings,
         ema_decay: float,
+        input_noise: float = 0.0,
+        seed: int = 0,
     ) -> None:
         self.data = data
+        self.input_noise = input_noise
+        self.seed = seed
         self.network = Trained(model, optimizer, forward_methods=())
         self.ema = ExponentialMovingAverage(model, ema_decay)
 
@@ -42,7 +56,8 @@ class AutoregressivePretraining:
         mine, weight = share_of_batch(len(records), self.fabric.global_rank, size)
         batch = self.data.batch(records[mine], step).to(self.fabric.device)
         # Causal attention: right padding cannot reach a real position, so no mask is needed.
-        logits = self.network.wrapped(input_ids=batch.tokens[:, :-1]).logits
+        inputs = self.noised(batch, records[mine], step) if self.input_noise else batch.tokens
+        logits = self.network.wrapped(input_ids=inputs[:, :-1]).logits
         scored = batch.maskable[:, 1:]
         nll = F.cross_entropy(logits[scored].float(), batch.tokens[:, 1:][scored], reduction="sum")
         count = self.fabric.all_reduce(weight * scored.sum(), reduce_op="sum")
@@ -50,6 +65,20 @@ class AutoregressivePretraining:
         norm = self.network.update(loss, step, steps)
         self.ema.update(self.network.module)
         return {"loss": float(self.fabric.all_reduce(loss.detach())), "gradient_norm": norm}
+
+    def noised(
+        self, batch: TokenBatch, records: np.ndarray, step: int
+    ) -> Int[Tensor, "batch width"]:
+        """The batch's tokens with a random share of each row replaced; keyed by record and step."""
+        record = torch.as_tensor(records)
+        position = torch.arange(batch.tokens.shape[1])
+        share = self.input_noise * keyed_uniform(self.seed, Stream.TIME, record, step)
+        uniform = keyed_uniform(self.seed, Stream.CORRUPT, record[:, None], position, step)
+        replaced = (uniform < share[:, None]).to(batch.tokens.device) & batch.maskable
+        choice = keyed_uniform(self.seed, Stream.NOISE, record[:, None], position, step)
+        generable = self.data.vocabulary.generable
+        drawn = generable[(choice * len(generable)).long()].to(batch.tokens.device)
+        return torch.where(replaced, drawn, batch.tokens)
 
     def result(self) -> nn.Module:
         return self.ema.module
