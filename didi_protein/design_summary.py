@@ -76,7 +76,7 @@ def header_of(options: GenerateOptions, record: DesignRecord, row: Finished) -> 
 def summary_of(
     records: Sequence[DesignRecord],
     finished: Sequence[Finished],
-    seconds: float,
+    cost: Mapping[str, float | None],
     decided: Mapping[str, Any],
     shard: Shard,
     model: LoadedModel,
@@ -85,13 +85,14 @@ def summary_of(
 
     Args:
         finished: this run's records, in record order.
+        cost: `seconds` of sampling, and the `peak_memory` of this process in bytes.
         decided: see `deciding_settings`.
     """
     made = [row for row in finished if row.failure is None]
     calls = [row.denoiser_calls for row in made]
     summary: dict[str, Any] = {
         "format": "didi-protein generate summary 1",
-        "seconds": seconds,
+        **cost,
         "num_designs": len(made),
         "num_records": len(records),
         "calls_made": sum(row.denoiser_calls for row in finished),
@@ -123,11 +124,12 @@ def describe_device(device: torch.device) -> str:
 def result_of(files: DesignFiles, summary: Mapping[str, Any]) -> GenerateResult:
     """The typed result from the contents of `NAME.generate.json`."""
     figures = (
-        "num_designs", "seconds", "calls_made", "discriminator_calls", "mean_nfe", "redraws",
+        "num_designs", "seconds", "peak_memory", "calls_made", "discriminator_calls", "mean_nfe",
+        "redraws",
     )  # fmt: skip
     return GenerateResult(
         fasta=files.fasta,
         summary=files.summary,
         failed=tuple(FailedDesign(**each) for each in summary["failed"]),
-        **{name: summary[name] for name in figures},
+        **{name: summary.get(name) for name in figures},
     )

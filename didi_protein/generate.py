@@ -111,6 +111,8 @@ class GenerateResult:
     """Designs that are not in it."""
     seconds: float
     """Wall-clock time of sampling, without opening the model; of all parts of a continued run."""
+    peak_memory: int | None
+    """Most bytes held while sampling, by the last part of a continued run; None where unknown."""
     calls_made: int
     """Network calls, summed over designs, redraws included."""
     discriminator_calls: int

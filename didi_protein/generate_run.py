@@ -1,7 +1,7 @@
 """What `didi-protein generate` does: from options to designs in a file."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
+from didi_core.peak_memory import PeakMemory
 from didi_core.sampling.redraw import Finished, Rule, accept_all
 from didi_core.sampling.registry import (
     SamplerKind,
@@ -63,8 +64,10 @@ def run_generate(options: GenerateOptions, model: LoadedModel | None) -> Generat
         return result_of(files, done)
     bias = log_bias(exclude, nats, model.vocabulary)
     request = _request(options, shard, records, model, _sample_settings(options, bias))
-    finished, seconds = _sample(options, kind, model, request, files, decided)
-    return _write(options, model, request, records, finished, seconds, files, decided)
+    with PeakMemory(next(model.denoiser.parameters()).device) as peak:
+        finished, seconds = _sample(options, kind, model, request, files, decided)
+    cost = {"seconds": seconds, "peak_memory": peak.bytes}
+    return _write(options, model, request, records, finished, cost, files, decided)
 
 
 def check_options(options: GenerateOptions) -> None:
@@ -178,7 +181,7 @@ def _write(
     request: Request,
     records: Sequence[DesignRecord],
     finished: Sequence[Finished],
-    seconds: float,
+    cost: Mapping[str, float | None],
     files: DesignFiles,
     decided: dict[str, Any],
 ) -> GenerateResult:
@@ -192,6 +195,6 @@ def _write(
         for row in finished
         if row.failure is None
     ]
-    summary = summary_of(records, finished, seconds, decided, request.shard, model)
+    summary = summary_of(records, finished, cost, decided, request.shard, model)
     files.write(designs, summary)
     return result_of(files, summary)

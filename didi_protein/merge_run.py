@@ -172,6 +172,8 @@ def _merged_summary(shards: Sequence[ShardFile]) -> dict[str, Any]:
     sides = [shard.side for shard in shards]
     summary = {name: value for name, value in sides[0].items() if name != SHARD_KEY}
     summary |= {name: sum(side[name] for side in sides) for name in _SUMS}
+    peaks = [side["peak_memory"] for side in sides if side.get("peak_memory") is not None]
+    summary["peak_memory"] = max(peaks, default=None)
     num_designs = sum(side["num_designs"] for side in sides)
     calls = sum((side["mean_nfe"] or 0.0) * side["num_designs"] for side in sides)
     summary["num_designs"] = num_designs

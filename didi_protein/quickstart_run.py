@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +13,19 @@ from didi_core.errors import UserError
 from didi_core.files import atomic_path, write_json
 from didi_core.models.folder import LoadedModel
 from didi_core.training.devices import resolve_device
+from didi_protein.comparison_cells import Cell, CellRequest, Scored, design_cell, score_cell
+from didi_protein.comparison_table import compare_cells, paired_difference
 from didi_protein.distill import distill
 from didi_protein.distill_settings import DistillSettings
-from didi_protein.generate import GenerateOptions, GenerateResult, generate
 from didi_protein.judges import Judge, open_judge
 from didi_protein.models import open_model
 from didi_protein.quickstart import PAIRED_STEPS, Plan, QuickstartOptions, QuickstartResult
-from didi_protein.quickstart_table import Scored, compare, paired_difference
 from didi_protein.report import require_packages, write_report
-from didi_protein.score import ScoreOptions, score
 
 STUDENT = "student"
 """Name of the fresh student: its folder, and the model its designs name."""
 MARKER = "quickstart.json"
 """The file that says that a folder is a quickstart's, and which."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One model and number of steps."""
-
-    model: str
-    steps: int | None
-
-    @property
-    def sampler(self) -> str:
-        return "first-hitting" if self.steps is None else "ancestral"
-
-    @property
-    def name(self) -> str:
-        return f"{self.model}_{'limit' if self.steps is None else self.steps}"
 
 
 def run_quickstart(options: QuickstartOptions) -> QuickstartResult:
@@ -60,9 +43,7 @@ def run_quickstart(options: QuickstartOptions) -> QuickstartResult:
     _distil(options)
     opened[STUDENT] = open_model(out / STUDENT, device)
     cells = cells_of(plan)
-    made = _design(options, cells, opened)
-    scored = _score(options, cells, made, judge)
-    return _compare(options, scored, judge)
+    return _compare(options, _make(options, cells, opened, judge), judge)
 
 
 def _label(model: str) -> str:
@@ -77,7 +58,11 @@ def cells_of(plan: Plan) -> list[Cell]:
         (STUDENT, plan.student_steps),
         (_label(plan.student), plan.student_steps),
     )
-    return [Cell(model, steps) for model, all_steps in models for steps in all_steps]
+    return [
+        Cell.limit(model) if steps is None else Cell(model, steps)
+        for model, all_steps in models
+        for steps in all_steps
+    ]
 
 
 def check_folder(options: QuickstartOptions) -> None:
@@ -144,58 +129,33 @@ def _distil(options: QuickstartOptions) -> None:
     distill(settings)
 
 
-def _design(
-    options: QuickstartOptions, cells: Sequence[Cell], opened: Mapping[str, LoadedModel]
-) -> dict[Cell, GenerateResult]:
-    """One FASTA file a cell; the same lengths and seed in all, so that designs form pairs."""
+def _make(
+    options: QuickstartOptions,
+    cells: Sequence[Cell],
+    opened: Mapping[str, LoadedModel],
+    judge: Judge,
+) -> list[Scored]:
+    """Designs of every cell, then their scores."""
     plan = options.plan
+    request = CellRequest(
+        folder=options.out / "designs",
+        num=plan.num,
+        length=plan.length,
+        seed=options.seed,
+        device=options.device,
+        offline=True,
+    )
     _say(2, f"Writing {len(cells)} sets of {plan.num} designs each.")
     made = {}
     for cell in cells:
-        request = GenerateOptions(
-            model=cell.model,
-            num=plan.num,
-            length=plan.length,
-            sampler=cell.sampler,
-            steps=cell.steps,
-            out=options.out / "designs" / f"{cell.name}.fasta",
-            seed=options.seed,
-            device=options.device,
-            resume=True,
-            quiet=True,
-        )
-        made[cell] = result = generate(request, opened[cell.model])
+        made[cell] = design_cell(cell, request, opened[cell.model])
+        cost = made[cell]
         print(
-            f"      {cell.name}: {result.mean_nfe:.1f} calls a design, {result.seconds:.1f} s",
+            f"      {cell.name}: {cost.mean_nfe:.1f} calls a design, {cost.seconds:.1f} s",
             file=sys.stderr,
         )
-    return made
-
-
-def _score(
-    options: QuickstartOptions,
-    cells: Sequence[Cell],
-    made: Mapping[Cell, GenerateResult],
-    judge: Judge,
-) -> list[Scored]:
     _say(3, f"Scoring them with {judge.name}.")
-    scored = []
-    for cell in cells:
-        fasta = made[cell].fasta
-        request = ScoreOptions(
-            inputs=[str(fasta)],
-            out=fasta.with_suffix(".csv"),
-            judge=judge.name,
-            pseudo="none",  # one network call a residue: more than all else together
-            seed=options.seed,
-            device=options.device,
-            resume=True,
-            quiet=True,
-        )
-        scored.append(
-            Scored(cell.model, cell.sampler, cell.steps, made[cell], score(request, judge))
-        )
-    return scored
+    return [score_cell(cell, request, made[cell], judge) for cell in cells]
 
 
 def _compare(
@@ -205,14 +165,14 @@ def _compare(
     out = options.out
     _say(4, "Comparing them.")
     teacher = _label(options.plan.teacher)
-    table = compare(scored, teacher, options.seed)
+    table = compare_cells(scored, teacher, options.seed)
     with atomic_path(out / "comparison.csv") as temporary:
         table.to_csv(temporary, index=False)
     title = f"Quickstart: {options.plan.teacher} and its students"
     report = write_report([out / "designs"], out / "report.html", title=title, overwrite=True)
-    by_cell = {(each.model, each.steps): each for each in scored}
+    by_cell = {each.cell: each for each in scored}
     gain = paired_difference(
-        by_cell[STUDENT, PAIRED_STEPS], by_cell[teacher, PAIRED_STEPS], options.seed
+        by_cell[Cell(STUDENT, PAIRED_STEPS)], by_cell[Cell(teacher, PAIRED_STEPS)], options.seed
     )
     return QuickstartResult(
         out, report.out, out / "comparison.csv", table, gain, judge.reference_rows

@@ -1,9 +1,7 @@
-"""The comparison of a quickstart: one row a model and number of steps, and its printed form."""
+"""What a quickstart prints: its table, what it shows, and what to try next."""
 
 import json
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,78 +10,14 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from didi_core.cli import console
-from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
-from didi_protein.generate import GenerateResult
+from didi_core.evaluation.bootstrap import Interval
 from didi_protein.quickstart import PAIRED_STEPS, QuickstartResult
-from didi_protein.score import ScoreResult
 
 READING = """\
 Perplexity: of the judge, with its 95% interval; lower reads more like a natural
 protein. Entropy: of the 3-mers of all designs together. Repeats: share of the
 residues in repeats. A lower perplexity with less entropy or more repeats is no
 better model. Calls and Seconds: what one design costs."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One set of designs, made and scored."""
-
-    model: str
-    sampler: str
-    steps: int | None
-    made: GenerateResult
-    scored: ScoreResult
-
-
-def paired_difference(first: Scored, second: Scored, seed: int) -> Interval:
-    """Judge NLL of the first set less that of the second, over pairs of designs.
-
-    Designs of one number have the same length, and positions are revealed in the same order: the
-    pair shares what makes single designs vary, so that its difference varies less.
-    """
-    one, two = (
-        np.log(each.scored.table.set_index("id")["judge_perplexity"]) for each in (first, second)
-    )
-    return bootstrap_mean((one - two).dropna().to_numpy(), seed)
-
-
-def compare(scored: Sequence[Scored], teacher: str, seed: int) -> pd.DataFrame:
-    """One row a set; the last three columns pair it with the teacher at the same steps."""
-    of_teacher = {each.steps: each for each in scored if each.model == teacher}
-    rows = []
-    for each in scored:
-        row = _row(each)
-        if each.model != teacher and each.steps in of_teacher:
-            pair = paired_difference(each, of_teacher[each.steps], seed)
-            row |= {
-                "nll_minus_teacher": pair.mean,
-                "nll_minus_teacher_low": pair.low,
-                "nll_minus_teacher_high": pair.high,
-            }
-        rows.append(row)
-    return pd.DataFrame(rows).astype({"steps": "Int64"})
-
-
-def _row(each: Scored) -> dict[str, Any]:
-    """The figures of one set, as `score` and `generate` found them."""
-    figures = each.scored.summary["set"]
-    nll, entropy = figures["judge_nll"], figures["pooled_3mer_entropy"]
-    return {
-        "model": each.model,
-        "sampler": each.sampler,
-        "steps": each.steps,
-        "n": figures["n"],
-        "calls": figures["mean_nfe"],
-        "seconds_per_design": each.made.seconds / each.made.num_designs,
-        "judge_nll": nll["mean"],
-        "judge_nll_low": nll["low"],
-        "judge_nll_high": nll["high"],
-        "judge_perplexity": figures["judge_perplexity"]["mean"],
-        "pooled_3mer_entropy": entropy and entropy["mean"],
-        "mean_repeat_fraction": figures["mean_repeat_fraction"],
-        "distinct_fraction": figures["distinct_fraction"],
-        "num_clusters": figures["num_clusters"],
-    }
 
 
 def as_json(result: QuickstartResult) -> str:

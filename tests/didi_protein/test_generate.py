@@ -60,6 +60,7 @@ def test_the_summary_says_what_was_made_and_what_it_cost(model: Path, tmp_path: 
     assert summary["mean_nfe"] == sum(lengths) / 4
     assert summary["discriminator_calls"] == summary["redraws"] == 0
     assert summary["seconds"] > 0
+    assert summary["peak_memory"] is None or summary["peak_memory"] > 1e7  # bytes
     assert summary["device"].startswith("cpu" if not torch.cuda.is_available() else "NVIDIA")
     assert summary["settings"]["sampler"] == "first-hitting"
     assert "torch" in summary["versions"]

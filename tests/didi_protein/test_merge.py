@@ -49,6 +49,7 @@ def test_shards_of_designs_become_the_whole(model: Path, tmp_path: Path, count: 
     assert [left[name] for name in same] == [right[name] for name in same]
     assert left["mean_nfe"] == pytest.approx(right["mean_nfe"])
     assert left["seconds"] == pytest.approx(sum(part.seconds for part in parts))
+    assert left["peak_memory"] == max(part.peak_memory for part in parts)
 
 
 def test_redraws_for_repeats_are_the_same_in_shards(model: Path, tmp_path: Path) -> None:
