@@ -63,6 +63,22 @@ def run_hydra(
             del os.environ["HYDRA_FULL_ERROR"]
 
 
+def compose_settings(
+    config_name: str, settings_class: type[Settings], overrides: Sequence[str]
+) -> Settings:
+    """The settings that the command line `overrides` would give, for programs that run many jobs.
+
+    Raises:
+        UserError: as `run_hydra`.
+    """
+    try:
+        with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+            config = hydra.compose(config_name, list(overrides))
+        return settings_from(config, settings_class)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_first_sentence(error, config_name)) from error
+
+
 def settings_from(config: DictConfig, settings_class: type[Settings]) -> Settings:
     """A typed `settings_class` from a composed configuration.
 

@@ -7,6 +7,7 @@ import typer
 from didi_core import __version__
 from didi_core.cli import run_program
 from didi_core.hydra_app import run_hydra
+from didi_protein.compare import compare_command
 from didi_protein.download import download_command
 from didi_protein.generate import generate_command
 from didi_protein.info import info_command
@@ -67,6 +68,7 @@ def _distill(context: typer.Context) -> None:
 
 app.command("generate")(generate_command)
 app.command("score")(score_command)
+app.command("compare")(compare_command)
 app.command("report")(report_command)
 app.command("download")(download_command)
 app.command("merge")(merge_command)

@@ -1,0 +1,144 @@
+"""`didi-protein compare` at a small scale: cells, pairs, resuming, what it refuses."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scoring_fixtures import random_sequences, write_judge, write_masked
+
+from didi_core.errors import Terminated, UserError
+from didi_protein import compare_run
+from didi_protein.compare import CompareOptions, CompareResult, compare
+from didi_protein.compare_print import as_json, print_result
+from didi_protein.compare_run import distill_settings, parse_study
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> CompareOptions:
+    """Random models of one layer, half a second of distillation, designs of 20 to 40 residues."""
+    models = tmp_path_factory.mktemp("models")
+    natural = models / "natural.fasta"
+    natural.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(random_sequences(8))))
+    return CompareOptions(
+        teacher=str(write_masked(models / "teacher", seed=0)),
+        out=tmp_path_factory.mktemp("run") / "study",
+        students=str(write_masked(models / "earlier", seed=1)),
+        methods="dmmd,didi:paper",
+        samplers="ancestral,rgas",
+        steps="2",
+        teacher_steps="4",
+        budget=0.5,
+        data=str(natural),
+        num=4,
+        length="20-40",
+        judge=str(write_judge(models / "judge")),
+        reference=natural,
+        device="cpu",
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(options: CompareOptions) -> CompareResult:
+    return compare(options)
+
+
+def test_every_cell_is_a_row(finished: CompareResult) -> None:
+    rows = finished.table.assign(steps=finished.table["steps"].fillna(0))
+    found = set(rows[["model", "sampler", "steps"]].itertuples(index=False, name=None))
+    plain = {(model, "ancestral", 2) for model in ("teacher", "earlier", "dmmd", "didi-paper")}
+    guided = {("didi-paper", "rgas", 2)}
+    limit = {("teacher", "first-hitting", 0), ("teacher", "ancestral", 4)}
+    assert found == plain | guided | limit
+    assert sorted(reason.split()[0] for reason in finished.left_out) == [
+        "dmmd", "earlier", "teacher",
+    ]  # fmt: skip
+
+
+def test_figures_are_those_of_the_score_tables(finished: CompareResult) -> None:
+    table = finished.table.set_index(["model", "sampler", "steps"])
+    limit = pd.read_csv(finished.out / "designs" / "teacher_limit.csv").set_index("id")
+    guided = pd.read_csv(finished.out / "designs" / "didi-paper_rgas_2.csv").set_index("id")
+    row = table.loc["didi-paper", "rgas", 2]
+    difference = np.log(guided["judge_perplexity"]) - np.log(limit["judge_perplexity"])
+    assert row["nll_minus_limit"] == pytest.approx(difference.mean())
+    assert row["judge_nll"] == pytest.approx(np.log(guided["judge_perplexity"]).mean())
+    assert row["discriminator_calls"] > 0
+    assert {"precision", "recall", "pooled_3mer_entropy"} <= set(finished.table)
+    assert not {"mean_plddt", "foldable_share"} & set(finished.table)
+
+
+def test_printed_and_json_forms(
+    finished: CompareResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = json.loads(as_json(finished))
+    assert len(record["table"]) == len(finished.table)
+    print_result(finished, folded=True)
+    printed = capsys.readouterr().out
+    assert "Published, not measured here" in printed and "88.2" in printed
+    assert "Left out: dmmd with rgas" in printed
+
+
+def test_an_interrupted_comparison_goes_on(
+    options: CompareOptions,
+    finished: CompareResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone = replace(
+        options, out=tmp_path / "study", methods="", data=None, samplers="ancestral", resume=True
+    )
+    whole_part, calls = compare_run.score_cell, []
+
+    def terminated_after_two(*arguments: object) -> object:
+        if len(calls) == 2:
+            raise Terminated
+        calls.append(arguments)
+        return whole_part(*arguments)
+
+    with monkeypatch.context() as broken, pytest.raises(Terminated):
+        broken.setattr(compare_run, "score_cell", terminated_after_two)
+        compare(alone)
+    again = compare(alone)
+    costs = ["seconds_per_design", "peak_memory_mb"]
+    of_both = finished.table[finished.table["model"].isin(("teacher", "earlier"))]
+    expected = of_both.drop(columns=[*costs, "discriminator_calls"]).reset_index(drop=True)
+    found = again.table.drop(columns=costs).reset_index(drop=True)
+    pd.testing.assert_frame_equal(found[expected.columns], expected)
+    with pytest.raises(UserError, match="another num"):
+        compare(replace(alone, num=5))
+
+
+def test_methods_get_their_own_settings(options: CompareOptions) -> None:
+    paper = distill_settings(options, "didi:paper")
+    assert paper.method["name"] == "didi" and paper.preset == "paper"
+    assert paper.max_seconds == options.budget and paper.data == options.data
+    assert distill_settings(replace(options, data=None), "dmmd").reference == "pool"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": "8,x"}, "--steps 8,x: x is no number of steps"),
+        ({"steps": ""}, "--samplers and --steps each need"),
+        ({"num": 1}, "--num 1 must be at least 2"),
+        ({"budget": 0.0}, "--budget 0 must be more than 0"),
+        ({"samplers": "first-hitting"}, "takes no steps"),
+        ({"samplers": "none-such"}, "does not exist"),
+        ({"methods": "none-such"}, "none-such"),
+        ({"students": "a/teacher"}, "would both be called teacher"),
+    ],
+)
+def test_bad_options(options: CompareOptions, change: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_study(replace(options, **change))
+
+
+def test_a_folder_with_other_work_is_left_alone(options: CompareOptions, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for switch in ({}, {"overwrite": True}):
+        with pytest.raises(UserError):
+            compare(replace(options, out=tmp_path, **switch))
+    assert (tmp_path / "notes.txt").read_text() == "mine"
