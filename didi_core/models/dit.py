@@ -1,0 +1,205 @@
+"""A denoiser in the layout of MDLM's diffusion transformer: adaLN, rotary positions, own output.
+
+The same interface as `didi_core.models.esm.EsmDenoiser`: `embed`, `trunk`, `head`, `logits_at`.
+Networks that are not conditioned on time (MDLM's) get sigma = 0, so that all rows share one
+condition; others need the alpha of each row. Padding is masked in attention, although the
+published training always fills its 1,024 tokens. `didi_core.models.dit_names` maps to and from
+the published tensor names.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from didi_core.batches import padding_mask
+from didi_core.errors import UserError
+from didi_core.models.adaln import ScaleNorm, SigmaEmbedding, modulate, sigma_of_alpha
+from didi_core.models.attention import attend
+from didi_core.models.esm import SoftTokens
+from didi_core.models.rotary import RotaryCache, rotate
+
+
+@dataclass(frozen=True)
+class DitSettings:
+    """Shape of the network. The feed-forward part is `mlp_ratio` times as wide as the stream."""
+
+    vocabulary_size: int
+    """Mask included."""
+    num_layers: int
+    hidden_size: int
+    num_heads: int
+    mask_id: int
+    conditioning_size: int = 128
+    """Width of the embedded time."""
+    max_tokens: int = 1024
+    """Longest input, framing included."""
+    time_conditioned: bool = False
+    """Whether the network is told the alpha of each row; else it gets sigma = 0."""
+    mlp_ratio: int = 4
+
+
+class DitBlock(nn.Module):
+    """Attention and feed-forward, each modulated before and gated after by the condition."""
+
+    def __init__(self, settings: DitSettings) -> None:
+        super().__init__()
+        width = settings.hidden_size
+        self.num_heads = settings.num_heads
+        self.attention_norm = ScaleNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.attention_out = nn.Linear(width, width, bias=False)
+        self.mlp_norm = ScaleNorm(width)
+        self.mlp_in = nn.Linear(width, settings.mlp_ratio * width)
+        self.mlp_out = nn.Linear(settings.mlp_ratio * width, width)
+        self.modulation = nn.Linear(settings.conditioning_size, 6 * width)
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "batch width hidden"],
+        condition: Float[Tensor, "rows condition"],
+        rotary: tuple[Tensor, Tensor],
+        keep: Bool[Tensor, "batch width"] | None,
+    ) -> Float[Tensor, "batch width hidden"]:
+        parts = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
+        shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = parts
+        attended = self._attention(
+            modulate(self.attention_norm(hidden), shift, scale), rotary, keep
+        )
+        hidden = hidden + gate * self.attention_out(attended)
+        widened = self.mlp_in(modulate(self.mlp_norm(hidden), mlp_shift, mlp_scale))
+        return hidden + mlp_gate * self.mlp_out(F.gelu(widened, approximate="tanh"))
+
+    def _attention(
+        self, hidden: Tensor, rotary: tuple[Tensor, Tensor], keep: Tensor | None
+    ) -> Tensor:
+        batch, width, size = hidden.shape
+        qkv = self.qkv(hidden).view(batch, width, 3, self.num_heads, size // self.num_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        attended = attend(rotate(query, *rotary), rotate(key, *rotary), value, keep)
+        return attended.transpose(1, 2).reshape(batch, width, size)
+
+
+class DitOutput(nn.Module):
+    """What turns the stream into the head's input: final norm and its modulation."""
+
+    def __init__(self, settings: DitSettings) -> None:
+        super().__init__()
+        self.norm = ScaleNorm(settings.hidden_size)
+        self.modulation = nn.Linear(settings.conditioning_size, 2 * settings.hidden_size)
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "batch width hidden"],
+        condition: Float[Tensor, "rows condition"],
+    ) -> Float[Tensor, "batch width hidden"]:
+        shift, scale = self.modulation(condition).unsqueeze(1).chunk(2, dim=-1)
+        return modulate(self.norm(hidden), shift, scale)
+
+
+class DitDenoiser(nn.Module):
+    """Tokens and lengths to hidden states, and hidden states at chosen positions to logits."""
+
+    def __init__(self, settings: DitSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        width = settings.hidden_size
+        self.embedding = nn.Embedding(settings.vocabulary_size, width)
+        self.sigma_embedding = SigmaEmbedding(settings.conditioning_size)
+        self.blocks = nn.ModuleList(DitBlock(settings) for _ in range(settings.num_layers))
+        self.output: DitOutput | None = DitOutput(settings)
+        self.head_linear: nn.Linear | None = nn.Linear(width, settings.vocabulary_size)
+        self._rotary = RotaryCache(width // settings.num_heads)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Fresh weights: normal with deviation 0.02; modulation, gates and output start at zero.
+
+        So does the published network: every block begins as the identity (adaLN-Zero) and every
+        token is equally likely.
+        """
+        for name, parameter in self.named_parameters():
+            if name.endswith("norm.weight"):
+                nn.init.ones_(parameter)
+            elif parameter.ndim < 2 or "modulation" in name or name.startswith("head_linear"):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.normal_(parameter, std=0.02, generator=generator)
+
+    def drop_output_layer(self) -> None:
+        """Leave the blocks alone, as a discriminator uses them: `trunk` ends before the norm."""
+        self.output = None
+        self.head_linear = None
+
+    def embed(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        soft: SoftTokens | None = None,
+        noise: Float[Tensor, "batch width hidden"] | None = None,
+    ) -> Float[Tensor, "batch width hidden"]:
+        """Input of the first block: embedded tokens, distributions where given; padding is zero."""
+        table = self.embedding.weight
+        embedded = F.embedding(tokens, table)
+        if soft is not None:
+            expected = (soft.probabilities.to(table.dtype) @ table).to(embedded.dtype)
+            embedded = embedded.masked_scatter(soft.at.unsqueeze(-1), expected)
+        if noise is not None:
+            embedded = embedded + noise
+        return embedded * padding_mask(lengths, tokens.shape[1]).unsqueeze(-1).to(embedded.dtype)
+
+    def trunk(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        soft: SoftTokens | None = None,
+        noise: Float[Tensor, "batch width hidden"] | None = None,
+        alpha: Float[Tensor, "batch"] | None = None,
+    ) -> Float[Tensor, "batch width hidden"]:
+        """Hidden states after the final norm. Values at padding are undefined.
+
+        Args:
+            alpha: share of tokens kept in each row, for networks conditioned on time; others
+                do not look at it.
+
+        Raises:
+            UserError: the network is conditioned on time and `alpha` is None.
+        """
+        width = tokens.shape[1]
+        # Without a mask attention has faster kernels; whole blocks of text never need one.
+        keep = None if bool((lengths == width).all()) else padding_mask(lengths, width)
+        rotary = self._rotary.table(width, tokens.device)
+        condition = self._condition(alpha)
+        hidden = self.embed(tokens, lengths, soft, noise)
+        for block in self.blocks:
+            hidden = block(hidden, condition, rotary, keep)
+        return hidden if self.output is None else self.output(hidden, condition)
+
+    def _condition(self, alpha: Float[Tensor, "batch"] | None) -> Float[Tensor, "rows condition"]:
+        """The embedded time: one row for all where the network is not conditioned on it."""
+        if not self.settings.time_conditioned:
+            return self.sigma_embedding(torch.zeros(1, device=self.embedding.weight.device))
+        if alpha is None:
+            raise UserError(
+                "This network is conditioned on time, which this method or sampler does not "
+                "tell it: use a network that is not (MDLM's), or a sampler made for it."
+            )
+        return self.sigma_embedding(sigma_of_alpha(alpha))
+
+    def head(self, hidden: Float[Tensor, "n hidden"]) -> Float[Tensor, "n vocabulary"]:
+        """Logits at chosen positions: gather them from the trunk's output first."""
+        assert self.head_linear is not None
+        return self.head_linear(hidden)
+
+    def logits_at(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        at: Bool[Tensor, "batch width"],
+        soft: SoftTokens | None = None,
+        noise: Float[Tensor, "batch width hidden"] | None = None,
+        alpha: Float[Tensor, "batch"] | None = None,
+    ) -> Float[Tensor, "chosen vocabulary"]:
+        """Trunk, then head where `at` is True, in row-major order."""
+        return self.head(self.trunk(tokens, lengths, soft, noise, alpha)[at])
