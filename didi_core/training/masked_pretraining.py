@@ -1,20 +1,16 @@
 """Training a masked-diffusion teacher from sequences (MDLM, arXiv 2406.07524, equation 10)."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from didi_core.batches import TokenBatch
-from didi_core.corpus import CorpusBatches, share_of_batch
+from didi_core.corpus import CorpusBatches
 from didi_core.diffusion.absorbing import AbsorbingProcess, low_discrepancy_times
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.distill.optimizers import OptimizerSettings
-from didi_core.distill.updates import Trained
-from didi_core.models.ema import ExponentialMovingAverage
+from didi_core.training.pretraining import BatchShare, Pretraining
 
 
 @dataclass
@@ -31,7 +27,7 @@ class CurriculumSettings:
     """Shares of masks it draws from, uniformly."""
 
 
-class MaskedPretraining:
+class MaskedPretraining(Pretraining):
     """Minimises the likelihood bound, in nats a token, over the corpus."""
 
     def __init__(
@@ -44,52 +40,17 @@ class MaskedPretraining:
         seed: int,
         curriculum: CurriculumSettings | None = None,
     ) -> None:
-        self.data = data
+        super().__init__(denoiser, data, optimizer, ema_decay, seed, ("logits_at",))
         self.process = process
-        self.seed = seed
         self.curriculum = curriculum or CurriculumSettings()
-        self.network = Trained(denoiser, optimizer, forward_methods=("logits_at",))
-        self.ema = ExponentialMovingAverage(denoiser, ema_decay)
 
-    def setup(self, fabric: Fabric) -> None:
-        self.fabric = fabric
-        self.network.setup(fabric)
-        self.ema.module.to(fabric.device)
-
-    def step(self, step: int, steps: int) -> dict[str, float]:
-        records = self.data.records(step)
-        size = self.fabric.world_size
-        mine, weight = share_of_batch(len(records), self.fabric.global_rank, size)
-        gentle = step < self.curriculum.steps
-        low, high = self.curriculum.mask_range if gentle else (0.0, 1.0)
-        shift = float(keyed_uniform(self.seed, Stream.TIME, step))
-        times = low_discrepancy_times(len(records), shift, low, high)
-        batch = self.data.batch(records[mine], step).to(self.fabric.device)
+    def total_loss(self, share: BatchShare) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
+        """The bound over all tokens; in the gentle start, cross-entropy over the masked ones."""
+        batch, gentle = share.batch, share.step < self.curriculum.steps
+        t = self.times(share).to(batch.tokens.device)
         position = torch.arange(batch.tokens.shape[1])
-        uniform = keyed_uniform(
-            self.seed, Stream.CORRUPT, torch.as_tensor(records[mine])[:, None], position, step
-        )
-        total, count = self._total_loss(
-            batch, times[mine].to(batch.tokens.device), uniform, weighted=not gentle
-        )
-        # Normalised over all processes: the loss must not depend on their number.
-        count = self.fabric.all_reduce(weight * count, reduce_op="sum").clamp_min(1)
-        loss = weight * total / count * size
-        norm = self.network.update(loss, step, steps)
-        self.ema.update(self.network.module)
-        return {"loss": float(self.fabric.all_reduce(loss.detach())), "gradient_norm": norm}
-
-    def _total_loss(
-        self,
-        batch: TokenBatch,
-        t: Float[Tensor, "batch"],
-        uniform: Float[Tensor, "batch width"],
-        weighted: bool,
-    ) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
-        """Sum of the batch's loss in nats, and what it is to be divided by.
-
-        Weighted: the bound over all tokens. Else: cross-entropy over the masked ones.
-        """
+        record = torch.as_tensor(share.records)[:, None]
+        uniform = keyed_uniform(self.seed, Stream.CORRUPT, record, position, share.step)
         noised = self.process.corrupt(
             batch.tokens, batch.maskable, t, uniform.to(batch.tokens.device)
         )
@@ -97,20 +58,17 @@ class MaskedPretraining:
         logits = self.network.logits_at(noised, batch.lengths, masked)
         log_probs = self.data.vocabulary.log_probs(logits)
         token_log_prob = true_token_log_prob(log_probs, batch.tokens[masked], self.data)
-        if not weighted:
+        if gentle:
             return -token_log_prob.sum(), masked.sum()
         terms = self.process.bound_terms(token_log_prob, masked.nonzero()[:, 0], t)
         return terms.sum(), batch.maskable.sum()
 
-    def result(self) -> nn.Module:
-        return self.ema.module
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"network": self.network.state_dict(), "ema": self.ema.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.ema.load_state_dict(state["ema"])
+    def times(self, share: BatchShare) -> Float[Tensor, "batch"]:
+        """Each row's time; those of the whole batch cover their range evenly."""
+        gentle = share.step < self.curriculum.steps
+        low, high = self.curriculum.mask_range if gentle else (0.0, 1.0)
+        shift = float(keyed_uniform(self.seed, Stream.TIME, share.step))
+        return low_discrepancy_times(share.num_records, shift, low, high)[share.places]
 
 
 def true_token_log_prob(

@@ -1,0 +1,117 @@
+"""Pre-training: noise on an autoregressive model's inputs, and the loss that both kinds take."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from tiny_models import FRAMED, cpu_fabric, tiny_corpus, tiny_denoiser
+from torch import nn
+from torch.nn import functional as F
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from didi_core.corpus import CorpusBatches
+from didi_core.diffusion.absorbing import AbsorbingProcess
+from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
+from didi_core.training.masked_pretraining import MaskedPretraining
+from didi_core.training.pretraining import BatchShare
+
+RATE = OptimizerSettings(lr=1e-2, warmup_steps=1)
+
+
+def batches(num_sequences: int = 40, low: int = 3, high: int = 9) -> CorpusBatches:
+    return CorpusBatches(tiny_corpus(num_sequences, low=low, high=high), FRAMED, 512, 64, seed=2)
+
+
+def causal_model() -> nn.Module:
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=FRAMED.size, n_positions=64, n_embd=8, n_layer=1, n_head=2)
+    return GPT2LMHeadModel(config).eval()
+
+
+def pretraining(noise: float, data: CorpusBatches | None = None) -> AutoregressivePretraining:
+    method = AutoregressivePretraining(causal_model(), data or batches(), RATE, 0.5, noise, seed=5)
+    method.setup(cpu_fabric())
+    return method
+
+
+def share_of(data: CorpusBatches, records: Sequence[int], step: int) -> BatchShare:
+    mine = np.array(records)
+    return BatchShare(step, data.batch(mine, step), mine, np.arange(len(mine)), len(mine))
+
+
+def changed_share(method: AutoregressivePretraining, share: BatchShare) -> torch.Tensor:
+    changed = (method.noised(share) != share.batch.tokens).double()
+    return changed.sum(-1) / share.batch.maskable.sum(-1)
+
+
+def test_noise_is_keyed_by_record_and_step_and_not_by_the_batch() -> None:
+    data = batches(low=9, high=9)
+    method = pretraining(0.9, data)
+    whole = method.noised(share_of(data, [0, 1, 2, 3], step=7))
+    assert torch.equal(method.noised(share_of(data, [0, 1, 2, 3], step=7)), whole)
+    assert torch.equal(method.noised(share_of(data, [2, 0], step=7)), whole[[2, 0]])
+    assert not torch.equal(method.noised(share_of(data, [0, 1, 2, 3], step=8)), whole)
+
+
+def test_each_row_s_share_of_noise_is_within_its_bounds() -> None:
+    data = batches(400, low=50, high=50)
+    share = share_of(data, list(range(400)), step=1)
+    for largest in (0.3, 0.9):
+        found = changed_share(pretraining(largest, data), share)
+        # A third of the tokens drawn equal those replaced, so two thirds of the share show.
+        assert abs(float(found.mean()) - largest / 2 * 2 / 3) < 0.02
+        assert float(found.max()) < largest * 2 / 3 + 4 * (0.25 / 50) ** 0.5
+        assert float(found.std()) > 0.25 * largest * 2 / 3, "rows differ in their share"
+
+
+def test_only_tokens_of_the_sequence_become_others_of_its_kind() -> None:
+    data = batches(low=3, high=9)
+    share = share_of(data, list(range(40)), step=0)
+    noised = pretraining(0.99, data).noised(share)
+    fixed = ~share.batch.maskable
+    assert torch.equal(noised[fixed], share.batch.tokens[fixed]), "framing and padding stay"
+    assert set(noised[~fixed].tolist()) <= set(FRAMED.generable_ids)
+    assert not torch.equal(noised, share.batch.tokens)
+
+
+def test_the_targets_of_noised_inputs_are_clean() -> None:
+    data = batches()
+    method = pretraining(0.9, data)
+    share = share_of(data, list(range(12)), step=3)
+    total, count = method.total_loss(share)
+    with torch.no_grad():
+        log_probs = method.network.module(input_ids=method.noised(share)).logits.log_softmax(-1)
+    batch, by_hand = share.batch, 0.0
+    for row in range(12):
+        for position in range(1, int(batch.lengths[row]) - 1):
+            target = int(batch.tokens[row, position])
+            by_hand -= float(log_probs[row, position - 1, target])
+    assert abs(float(total.detach()) - by_hand) < 1e-3
+    assert int(count) == int(batch.maskable.sum())
+
+
+def test_without_noise_the_inputs_are_the_data_and_validation_is_always_clean() -> None:
+    data = batches()
+    plain, noisy = pretraining(0.0, data), pretraining(0.9, data)
+    share = share_of(data, list(range(12)), step=3)
+    logits = plain.network.module(input_ids=share.batch.tokens[:, :-1]).logits
+    scored = share.batch.maskable[:, 1:]
+    expected = F.cross_entropy(logits[scored], share.batch.tokens[:, 1:][scored], reduction="sum")
+    assert torch.allclose(plain.total_loss(share)[0], expected)
+    assert float(noisy.total_loss(share)[0].detach()) != float(expected.detach())
+    assert plain.validation_loss(data) == noisy.validation_loss(data)
+
+
+def test_one_step_of_either_kind_logs_its_loss_per_token_and_moves_the_network() -> None:
+    data = batches()
+    process = AbsorbingProcess(FRAMED.mask_id)
+    masked = MaskedPretraining(tiny_denoiser(1), data, process, RATE, 0.5, seed=5)
+    masked.setup(cpu_fabric())
+    for method in (pretraining(0.2, data), masked):
+        total, count = method.total_loss(share_of(data, data.records(0), step=0))
+        before = [p.clone() for p in method.result().parameters()]
+        figures = method.step(0, 2)
+        assert abs(figures["loss"] - float(total.detach()) / int(count)) < 1e-5
+        after = method.result().parameters()
+        assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
