@@ -37,7 +37,24 @@ def pooled_kmer_entropy(
     Raises:
         ValueError: no sequence holds a k-mer.
     """
-    codes = [_kmer_codes(np.asarray(each), k, vocabulary_size) for each in sequences]
+    surprise, counts = kmer_surprise(sequences, k, vocabulary_size)
+    holds_kmers = counts > 0
+    return bootstrap_ratio(surprise[holds_kmers], counts[holds_kmers], seed)
+
+
+def kmer_surprise(
+    sequences: Sequence[Sequence[int]], k: int, vocabulary_size: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """What each sequence adds to the entropy of the pooled k-mers.
+
+    Returns:
+        For each sequence the sum over its k-mers of -log p(k-mer), p being the pooled frequencies,
+        and the number of its k-mers. The entropy is the sum of the first over that of the second.
+
+    Raises:
+        ValueError: no sequence holds a k-mer.
+    """
+    codes = [kmer_codes(np.asarray(each), k, vocabulary_size) for each in sequences]
     counts = np.array([len(each) for each in codes])
     if not counts.sum():
         raise ValueError(f"no sequence is {k} tokens long or longer")
@@ -46,12 +63,10 @@ def pooled_kmer_entropy(
     )
     surprise = -np.log(occurrences / counts.sum())[inverse]
     owner = np.repeat(np.arange(len(codes)), counts)
-    per_sequence = np.bincount(owner, weights=surprise, minlength=len(codes))
-    holds_kmers = counts > 0
-    return bootstrap_ratio(per_sequence[holds_kmers], counts[holds_kmers], seed)
+    return np.bincount(owner, weights=surprise, minlength=len(codes)), counts
 
 
-def _kmer_codes(ids: NDArray[np.int64], k: int, vocabulary_size: int) -> NDArray[np.int64]:
+def kmer_codes(ids: NDArray[np.int64], k: int, vocabulary_size: int) -> NDArray[np.int64]:
     """Each overlapping k-mer [length - k + 1] as one number, in base `vocabulary_size`."""
     if vocabulary_size**k > np.iinfo(np.int64).max:
         raise ValueError(f"{k}-mers over {vocabulary_size} tokens do not fit into 64 bits")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -57,6 +57,18 @@ def _batch_nll(
     bos_id: int,
     autocast: torch.dtype | None,
 ) -> NDArray[np.float64]:
+    nll = row_nll(model, rows, bos_id, autocast).cpu()
+    lengths = torch.tensor([len(row) for row in rows], dtype=torch.float64)
+    return (nll / lengths).numpy()
+
+
+def row_nll(
+    model: nn.Module,
+    rows: Sequence[Sequence[int]],
+    bos_id: int,
+    autocast: torch.dtype | None = None,
+) -> Float[Tensor, "batch"]:
+    """Negative log-likelihood of each row, in nats, summed over its tokens; carries a gradient."""
     device = next(model.parameters()).device
     inputs, targets = _shifted(rows, bos_id, _width(model, rows))
     inputs, targets = inputs.to(device), targets.to(device)
@@ -66,8 +78,7 @@ def _batch_nll(
     nll = F.cross_entropy(
         logits.float().flatten(0, 1), targets.flatten(), reduction="none", ignore_index=_IGNORED
     ).view_as(targets)
-    lengths = torch.tensor([len(row) for row in rows], dtype=torch.float64)
-    return (nll.double().sum(-1).cpu() / lengths).numpy()
+    return nll.double().sum(-1)
 
 
 _IGNORED = -100

@@ -1,0 +1,196 @@
+"""The frontier on sets whose curve is known, for 'proteins' and 'text' by one function."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from didi_core.evaluation.bootstrap import bootstrap_mean
+from didi_core.evaluation.entropy import pooled_kmer_entropy
+from didi_core.evaluation.frontier import (
+    Frontier,
+    FrontierPoint,
+    difference_at,
+    frontier_record,
+    interpolate,
+    interval_of,
+    nll_at,
+    trace_frontier,
+    write_frontiers,
+)
+from didi_core.evaluation.frontier_plot import plot_frontiers
+from didi_core.evaluation.ratio import (
+    MeanUnigramEntropy,
+    PooledKmerEntropy,
+    Ratio,
+    resample_counts,
+)
+
+LAW = np.array([0.6, 0.25, 0.1, 0.05])
+
+
+def tempered(temperature: float) -> np.ndarray:
+    weights = LAW ** (1 / temperature)
+    return weights / weights.sum()
+
+
+def judge(sequences) -> Ratio:
+    """NLL under LAW, a mean over sequences of nats a token."""
+    return Ratio.mean_of([-np.log(LAW[np.asarray(each)]).mean() for each in sequences])
+
+
+def drawer(law_at, seed: int = 0, count: int = 300):
+    """Draws a set at a temperature; record i uses the same uniforms at every temperature."""
+    generator = np.random.default_rng(seed)
+    uniforms = [generator.random(length) for length in generator.integers(20, 40, count)]
+
+    def draw(temperature: float):
+        cumulative = law_at(temperature).cumsum()
+        return [np.searchsorted(cumulative, u).clip(max=3).tolist() for u in uniforms]
+
+    return draw
+
+
+def constant(values: list[tuple[float, float]], count: int = 4) -> Frontier:
+    """A frontier without spread through (diversity, NLL) points."""
+    points = [
+        FrontierPoint(float(i), Ratio.mean_of([nll] * count), Ratio.mean_of([diversity] * count))
+        for i, (diversity, nll) in enumerate(values)
+    ]
+    return Frontier("constant", tuple(points))
+
+
+def test_interpolation_by_hand_in_any_order_of_the_points():
+    curves = np.array([[(1.0, 3.0), (2.0, 5.0), (4.0, 6.0)], [(4.0, 6.0), (1.0, 3.0), (2.0, 5.0)]])
+    assert interpolate(curves, 1.5) == pytest.approx([4.0, 4.0])
+    assert interpolate(curves, 3.0) == pytest.approx([5.5, 5.5])
+    assert interpolate(curves, 2.0) == pytest.approx([5.0, 5.0])
+    assert interpolate(curves, 5.0) == pytest.approx([6.5, 6.5])  # the last segment goes on
+    assert interpolate(curves, 0.5) == pytest.approx([2.0, 2.0])
+
+
+def test_a_curve_is_not_read_where_the_sweep_does_not_reach():
+    frontier = constant([(1.0, 3.0), (2.0, 5.0)])
+    assert nll_at(frontier, 1.5).mean == pytest.approx(4.0)
+    assert nll_at(frontier, 0.9) is None
+    assert nll_at(frontier, 2.1) is None
+    assert difference_at(frontier, constant([(2.0, 1.0), (3.0, 1.0)]), 1.5) is None
+
+
+def test_figures_without_spread_have_intervals_without_width():
+    interval = nll_at(constant([(1.0, 3.0), (2.0, 5.0)]), 1.25)
+    assert interval.as_dict() == pytest.approx({"mean": 3.5, "low": 3.5, "high": 3.5})
+
+
+def test_equal_diversity_sees_through_a_temperature():
+    """A model that only sharpens looks better at temperature 1 and is equal at equal diversity."""
+    honest = trace_frontier(
+        "honest", drawer(tempered), [0.6, 0.8, 1.0], judge, MeanUnigramEntropy()
+    )
+    sharp = trace_frontier(
+        "sharp",
+        drawer(lambda t: tempered(0.7 * t), seed=1),
+        [0.8, 1.1, 1.5],
+        judge,
+        MeanUnigramEntropy(),
+    )
+    assert sharp.points[0].nll.value < honest.points[-1].nll.value - 0.2
+    low = max(honest.diversity_range[0], sharp.diversity_range[0])
+    high = min(honest.diversity_range[1], sharp.diversity_range[1])
+    difference = difference_at(sharp, honest, (low + high) / 2)
+    assert difference.low < 0.02 and difference.high > -0.02
+    assert abs(difference.mean) < 0.03
+
+
+def test_a_worse_model_is_worse_at_equal_diversity():
+    """Tokens replaced at random raise NLL at any diversity: the interval excludes zero."""
+
+    def noisy(temperature: float) -> np.ndarray:
+        return 0.7 * tempered(0.5 * temperature) + 0.3 * LAW[::-1]
+
+    good = trace_frontier("good", drawer(tempered), [0.5, 0.8, 1.2], judge, MeanUnigramEntropy())
+    bad = trace_frontier("bad", drawer(noisy), [0.5, 1.0, 1.5], judge, MeanUnigramEntropy())
+    at = np.mean(
+        [
+            max(good.diversity_range[0], bad.diversity_range[0]),
+            min(good.diversity_range[1], bad.diversity_range[1]),
+        ]
+    )
+    assert difference_at(bad, good, float(at)).low > 0.05
+
+
+def test_pairing_narrows_the_difference():
+    """Two models that share their random numbers: resampled apart, the interval is wider."""
+    one = trace_frontier("one", drawer(tempered), [0.6, 1.0], judge, MeanUnigramEntropy())
+    two = trace_frontier(
+        "two", drawer(lambda t: tempered(1.02 * t)), [0.6, 1.0], judge, MeanUnigramEntropy()
+    )
+    at = sum(two.diversity_range) / 2
+    paired = difference_at(one, two, at)
+    cut = Frontier(
+        "cut",
+        tuple(
+            FrontierPoint(
+                p.temperature,
+                Ratio(p.nll.numerators[:-1], p.nll.denominators[:-1]),
+                Ratio(p.diversity.numerators[:-1], p.diversity.denominators[:-1]),
+            )
+            for p in two.points
+        ),
+    )
+    apart = difference_at(one, cut, at)
+    assert paired.high - paired.low < 0.8 * (apart.high - apart.low)
+
+
+def test_ratios_and_resamples():
+    ratio = Ratio(np.array([10.0, 0.0]), np.array([1.0, 9.0]))
+    assert ratio.value == 1.0
+    counts = np.array([[2, 0], [1, 1], [0, 2]])
+    assert ratio.resampled(counts) == pytest.approx([10.0, 1.0, 0.0])
+    chunks = list(resample_counts(7, seed=1, num_resamples=50))
+    assert np.concatenate(chunks).sum(-1).tolist() == [7] * 50
+    values = np.random.default_rng(0).normal(size=200)
+    ours, theirs = interval_of(Ratio.mean_of(values)), bootstrap_mean(values)
+    assert ours.mean == pytest.approx(theirs.mean)
+    assert ours.low == pytest.approx(theirs.low, abs=0.03)
+
+
+def test_diversity_measures_are_those_of_the_package():
+    sequences = [[0, 1, 0, 2], [0, 1, 1, 3, 3], [1]]
+    pooled = PooledKmerEntropy(2, 4)(sequences)
+    assert pooled.value == pytest.approx(pooled_kmer_entropy(sequences, 2, 4).mean)
+    assert len(pooled) == 3
+    assert MeanUnigramEntropy()([[0, 0], [0, 1]]).value == pytest.approx(math.log(2) / 2)
+
+
+@pytest.mark.parametrize("diversity", [PooledKmerEntropy(3, 4), MeanUnigramEntropy()])
+def test_one_function_for_proteins_and_text_writes_json_and_plot(tmp_path, diversity):
+    teacher = trace_frontier(
+        "teacher", drawer(tempered, count=60), [0.7, 1.0], judge, diversity, {"steps": 64}
+    )
+    student = trace_frontier(
+        "student", drawer(lambda t: tempered(0.9 * t), count=60), [0.7, 1.1], judge, diversity
+    )
+    at = teacher.points[-1].diversity.value
+    record = frontier_record([teacher, student], at, baseline="teacher")
+    write_frontiers(tmp_path / "frontier.json", record)
+    stored = json.loads((tmp_path / "frontier.json").read_text())
+    assert stored["frontiers"]["teacher"]["settings"] == {"steps": 64}
+    assert stored["frontiers"]["teacher"]["minus_baseline"] == {"mean": 0, "low": 0, "high": 0}
+    own = stored["frontiers"]["teacher"]["nll_at_equal_diversity"]
+    assert own["mean"] == pytest.approx(teacher.points[-1].nll.value)
+    assert stored["frontiers"]["student"]["n"] == 60
+    plot_frontiers(stored, tmp_path / "frontier.svg", diversity.label, {"data": (1.0, 1.0)})
+    drawing = (tmp_path / "frontier.svg").read_text()
+    assert drawing.rstrip().endswith("</svg>") and len(drawing) > 5_000
+
+
+def test_sets_of_different_records_are_refused():
+    with pytest.raises(ValueError, match="same records"):
+        Frontier(
+            "broken",
+            (FrontierPoint(1.0, Ratio.mean_of([1.0]), Ratio.mean_of([1.0, 2.0])),),
+        )
+    with pytest.raises(ValueError, match="one temperature"):
+        trace_frontier("none", drawer(tempered), [], judge, MeanUnigramEntropy())
