@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from benchmarks.exact.process import Draws, ExactProcess, Ranks, by_length, draw_rows, softmax
+from benchmarks.exact.profile_families import column_laws
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class PairedFamilies(ExactProcess):
         least_range: least distance of partners, in columns.
         tail: most residues of a tail; all lengths from 0 are equally likely.
         noise: share of second partners that ignore the first.
+        conserved: share of the other columns that are strongly conserved.
     """
 
     def __init__(
@@ -58,9 +60,9 @@ class PairedFamilies(ExactProcess):
         columns: tuple[int, int] = (28, 40),
         pairs: tuple[int, int] = (6, 8),
         least_range: int = 8,
-        tail: int = 5,
+        tail: int = 4,
         noise: float = 0.05,
-        concentration: float = 4.0,
+        conserved: float = 0.6,
         num_tokens: int = 20,
         max_length: int = 64,
         seed: int = 2,
@@ -77,9 +79,8 @@ class PairedFamilies(ExactProcess):
         for width in generator.integers(columns[0], columns[1] + 1, num_families):
             count = generator.integers(pairs[0], pairs[1] + 1)
             chosen = _choose_pairs(int(width), int(count), least_range, generator)
-            laws = generator.dirichlet(concentration * self.background, width)
+            laws = column_laws(int(width), conserved, self.background, generator)
             laws[chosen[:, 0]] = generator.dirichlet(np.full(num_tokens, 2.0), len(chosen))
-            laws = 0.98 * laws + 0.02 * self.background
             laws[chosen[:, 1]] = laws[chosen[:, 0]] @ self.coupling
             self.cores.append(Core(laws, chosen))
         longest = max(len(core.columns) for core in self.cores) + 2 * tail

@@ -61,20 +61,35 @@ def profile_model(
     return HiddenMarkov(rows[0], transition, end, emission)
 
 
+def column_laws(
+    width: int,
+    conserved: float,
+    background: Float[np.ndarray, "token"],
+    generator: np.random.Generator,
+) -> Float[np.ndarray, "column token"]:
+    """Laws of a family's columns, each from a Dirichlet around the background.
+
+    Its concentration, summed over the alphabet, is 0.5 in a conserved column (mostly one residue)
+    and 6 in a loose one. No residue is impossible anywhere: every sequence has a likelihood.
+    """
+    concentration = np.where(generator.random(width) < conserved, 0.5, 6.0)
+    laws = np.stack([generator.dirichlet(each * background) for each in concentration])
+    return 0.98 * laws + 0.02 * background
+
+
 class ProfileFamilies(ExactProcess):
     """Families of different columns, lengths and weights, fixed by a seed.
 
     Args:
         columns: fewest and most match columns of a family.
-        concentration: of the Dirichlet that a column's residues are drawn from, summed over the
-            alphabet: small makes conserved columns.
+        conserved: share of columns that are strongly conserved; the rest are loosely so.
     """
 
     def __init__(
         self,
-        num_families: int = 12,
+        num_families: int = 10,
         columns: tuple[int, int] = (24, 44),
-        concentration: float = 4.0,
+        conserved: float = 0.6,
         indels: Indels | None = None,
         num_tokens: int = 20,
         max_length: int = 64,
@@ -88,9 +103,7 @@ class ProfileFamilies(ExactProcess):
         self.weights = generator.dirichlet(np.full(num_families, 8.0))
         self.models = []
         for width in generator.integers(columns[0], columns[1] + 1, num_families):
-            matches = generator.dirichlet(concentration * background, width)
-            # No residue is impossible anywhere: every sequence has a likelihood.
-            matches = 0.98 * matches + 0.02 * background
+            matches = column_laws(width, conserved, background, generator)
             self.models.append(profile_model(matches, background, indels or Indels()))
 
     def joint(self, states: Int[np.ndarray, "n length"]) -> Float[np.ndarray, "n family"]:

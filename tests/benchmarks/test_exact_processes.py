@@ -17,7 +17,7 @@ def tiny_profiles(max_length: int = 3) -> ProfileFamilies:
     return ProfileFamilies(
         num_families=2,
         columns=(2, 3),
-        concentration=3.0,
+        conserved=0.0,
         indels=INDELS,
         num_tokens=2,
         max_length=max_length,
@@ -185,7 +185,7 @@ def test_draws_follow_the_likelihood(process: ExactProcess) -> None:
 
 def test_the_chi_square_would_notice_another_process() -> None:
     """Negative control: draws of a process with other columns are far from this one's law."""
-    other = ProfileFamilies(2, (2, 3), 3.0, INDELS, num_tokens=2, max_length=3, seed=7)
+    other = ProfileFamilies(2, (2, 3), 0.0, INDELS, num_tokens=2, max_length=3, seed=7)
     process, draws = tiny_profiles(), other.sample(5_000, seed=5)
     own = process.sample(5_000, seed=5)
     assert abs(
