@@ -12,15 +12,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from didi_core.errors import UserError
 from didi_core.files import atomic_path
 from didi_protein.cleaning import clean_sequence, is_canonical
+from didi_protein.dplm_files import header_of_name
 from didi_protein.structures import STRUCTURE_SUFFIXES, read_structure
 from didi_protein.text_input import damage_explained, open_text
 
@@ -37,6 +38,8 @@ class ProteinRecord:
     """As written in the file: not yet checked or cleaned."""
     header: dict[str, str] = field(default_factory=dict)
     """The `key=value` words of the header, in order."""
+    columns: dict[str, Any] = field(default_factory=dict)
+    """Values of the table of scores that a structure file states itself, such as its pLDDT."""
 
     def as_fasta(self) -> str:
         pairs = "".join(f" {key}={value}" for key, value in self.header.items())
@@ -87,19 +90,19 @@ def read_records(
         UserError: an input cannot be read, or a folder holds no sequence file.
     """
     parsed = [item for path in _expand(inputs, name) for item in _read_one(path, name)]
-    ids = unique_ids([record_id for record_id, _, _ in parsed])
-    return [
-        ProteinRecord(unique, sequence, header)
-        for unique, (_, header, sequence) in zip(ids, parsed, strict=True)
-    ]
+    ids = unique_ids([record.id for record in parsed])
+    return [replace(record, id=unique) for unique, record in zip(ids, parsed, strict=True)]
 
 
-def _read_one(path: str | os.PathLike[str], name: str) -> Iterator[tuple[str, dict[str, str], str]]:
+def _read_one(path: str | os.PathLike[str], name: str) -> Iterator[ProteinRecord]:
     if _bare_suffix(path) in STRUCTURE_SUFFIXES:
-        yield from ((chain, {}, sequence) for chain, sequence in read_structure(path, name))
+        for chain in read_structure(path, name):
+            yield ProteinRecord(chain.name, chain.sequence, columns=chain.columns)
         return
+    said_by_name = header_of_name(path)
     for title, sequence in iterate_fasta(path, name):
-        yield *parse_header(title), sequence
+        record_id, header = parse_header(title)
+        yield ProteinRecord(record_id, sequence, said_by_name | header)
 
 
 def _expand(
@@ -166,15 +169,24 @@ def read_training_sequences(
     """
     kept, dropped = [], Counter[str]()
     for place in _expand([path], name):
-        for title, sequence in iterate_fasta(place, name):
+        for record_id, sequence in _ids_and_sequences(place, name):
             cleaned = sequence if is_canonical(sequence) else clean_sequence(sequence)
             reason = _why_dropped(cleaned, min_length, max_length)
             if reason:
                 dropped[reason] += 1
             else:
-                kept.append((parse_header(title)[0], cleaned))
+                kept.append((record_id, cleaned))
     _report_dropped(path, len(kept), dropped)
     return kept
+
+
+def _ids_and_sequences(path: str | os.PathLike[str], name: str) -> Iterator[tuple[str, str]]:
+    if _bare_suffix(path) in STRUCTURE_SUFFIXES:
+        yield from ((chain.name, chain.sequence) for chain in read_structure(path, name))
+    else:
+        yield from (
+            (parse_header(title)[0], sequence) for title, sequence in iterate_fasta(path, name)
+        )
 
 
 def _why_dropped(sequence: str, min_length: int, max_length: int | None) -> str | None:

@@ -47,8 +47,15 @@ class Row:
             "error": self.error,
             "sequence": self.record.sequence,
             **_header_values(self.record),
+            **self._stated_values(),
             **values,
         }
+
+    def _stated_values(self) -> dict[str, Any]:
+        """What the structure file read says of itself, unless the sequence was folded anew."""
+        if "mean_plddt" in self.values:
+            return {}
+        return {key: rounded(value) for key, value in self.record.columns.items()}
 
 
 def _header_values(record: ProteinRecord) -> dict[str, Any]:

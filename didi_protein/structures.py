@@ -1,43 +1,93 @@
-"""Sequences of structure files: PDB and mmCIF, plain or gzipped, read by Biopython."""
+"""Structure files as input: sequences, and the confidence that predicted models carry.
 
-import io
+    for chain in read_structure("model.pdb"):
+        print(chain.name, chain.sequence, chain.columns["mean_plddt"])
+
+PDB and mmCIF, plain or gzipped, of ESMFold, AlphaFold DB, ColabFold and others; what experiment
+put into the B-factor column is never taken for pLDDT (`didi_protein.plddt`).
+"""
+
 import os
 import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from Bio import BiopythonWarning, SeqIO
+from Bio import BiopythonWarning
+from Bio.PDB.Model import Model
+from Bio.PDB.Structure import Structure
+from Bio.SeqIO.PdbIO import AtomIterator
 
 from didi_core.errors import UserError
-from didi_protein.text_input import open_text
+from didi_protein.plddt import chain_plddt, decide
+from didi_protein.structure_parsing import STRUCTURE_SUFFIXES, parse_structure, protein_residues
+from didi_protein.structure_sidecars import read_sidecar
 
-STRUCTURE_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
+__all__ = ["STRUCTURE_SUFFIXES", "StructureChain", "read_structure"]
+
+CHAIN_COLUMN = "pdb_chain"
+SOURCE_COLUMN = "plddt_source"
+NO_PLDDT = "none: "
+"""How `plddt_source` begins where there is no pLDDT."""
 
 
-def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[tuple[str, str]]:
-    """Name and sequence of each chain, from its atoms.
+@dataclass(frozen=True)
+class StructureChain:
+    """One protein chain of a file."""
 
-    The name is that of the file, with `_CHAIN` where there are several. Biopython writes X for
-    residues that are modified, and for those missing between two that are numbered apart.
+    name: str
+    """That of the file, with `_CHAIN` where there are several."""
+    sequence: str
+    """Of its atoms. X stands for each residue missing between two that are numbered apart."""
+    columns: dict[str, Any] = field(default_factory=dict)
+    """Values of the table of scores: pdb_file, pdb_chain, mean_plddt, mean_plddt_all_atom,
+    plddt_source, and ptm and mean_pae where a ColabFold or AlphaFold JSON stands beside it."""
+
+
+def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[StructureChain]:
+    """Every protein chain of the first model of a file.
+
+    Args:
+        name: how messages call the file: the flag or argument it came from.
 
     Raises:
-        UserError: the file is no structure, or holds no protein chain.
+        UserError: the file cannot be read, is no structure, or holds no protein chain.
     """
-    stem, suffix = os.path.splitext(Path(path).name.removesuffix(".gz"))
-    format_name = "cif-atom" if suffix.lower() in (".cif", ".mmcif") else "pdb-atom"
-    with open_text(path, name) as stream:
-        text = stream.read()
+    model, evidence = parse_structure(path, name)
+    decision = decide(evidence, model)
+    sequences = _sequences(model)
+    if not sequences:
+        raise UserError(f"{name} {path} holds no protein chain.")
+    stem = Path(Path(path).name.removesuffix(".gz")).stem
+    alone = len(sequences) == 1
+    return [
+        StructureChain(
+            stem if alone else f"{stem}_{chain}",
+            sequence,
+            {
+                "pdb_file": str(path),
+                CHAIN_COLUMN: chain,
+                **_confidence(model, chain, decision.factor, decision.reason),
+                # pTM and PAE of a complex are no chain's.
+                **(read_sidecar(Path(path), len(sequence)) if alone else {}),
+            },
+        )
+        for chain, sequence in sequences.items()
+    ]
+
+
+def _confidence(model: Model, chain: str, factor: float | None, reason: str) -> dict[str, Any]:
+    if factor is None:
+        return {SOURCE_COLUMN: f"{NO_PLDDT}{reason}"}
+    return {**chain_plddt(model[chain], factor), SOURCE_COLUMN: f"B-factors ({reason})"}
+
+
+def _sequences(model: Model) -> dict[str, str]:
+    """Sequence of each protein chain, by chain."""
+    structure = Structure("file")
+    structure.add(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BiopythonWarning)
-        try:
-            parsed = list(SeqIO.parse(io.StringIO(text), format_name))
-        except (ValueError, KeyError, IndexError) as error:
-            raise UserError(
-                f"{name} {path} holds no protein chain that can be read ({error!r})."
-            ) from error
-    # Biopython's ids are STRUCTURE:CHAIN; a chain of X alone is a ligand or a nucleic acid.
-    chains = [(each.id.split(":")[-1], str(each.seq)) for each in parsed if each.seq.strip("X")]
-    if not chains:
-        raise UserError(f"{name} {path} holds no protein chain.")
-    if len(chains) == 1:
-        return [(stem, chains[0][1])]
-    return [(f"{stem}_{chain}", sequence) for chain, sequence in chains]
+        records = list(AtomIterator("file", structure))
+    found = {record.annotations["chain"]: str(record.seq) for record in records}
+    return {chain: text for chain, text in found.items() if protein_residues(model[chain])}
