@@ -56,6 +56,24 @@ def fetch_snapshot(name: str, *, offline: bool, program: str) -> Path:
     return folder
 
 
+def fetch_part(
+    name: str,
+    patterns: list[str],
+    *,
+    offline: bool,
+    program: str,
+    repo_type: str = "model",
+    revision: str | None = None,
+) -> Path:
+    """The local copy of those files of a hub repository that match `patterns`.
+
+    Args:
+        repo_type: "model" or "dataset".
+        revision: a commit, so that the files never change; the newest where None.
+    """
+    return _snapshot(name, patterns, offline, program, repo_type=repo_type, revision=revision)
+
+
 def may_be_hub_id(name: str) -> bool:
     """Whether `name` has the form OWNER/NAME or NAME."""
     parts = name.split("/")
@@ -67,9 +85,13 @@ _HttpError = HfHubHTTPError.__bases__[0]
 _DISK_PROBLEMS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def _snapshot(name: str, patterns: list[str], offline: bool, program: str) -> Path:
+def _snapshot(
+    name: str, patterns: list[str], offline: bool, program: str, **where: str | None
+) -> Path:
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=offline))
+        return Path(
+            snapshot_download(name, allow_patterns=patterns, local_files_only=offline, **where)
+        )
     except RepositoryNotFoundError as error:
         raise UserError(
             f"{name} is neither a folder here nor a model on the Hugging Face hub that may be "

@@ -1,0 +1,147 @@
+"""Corpora of the Hugging Face hub, from parquet files of a pinned revision.
+
+OpenWebText's own loading script no longer runs in `datasets` 4 and later; its parquet copy is the
+same 8,013,769 documents. `didi-text download openwebtext` fetches it (24 GB) into the Hugging Face
+cache; with `stream=true` the documents are read over the network instead, and none is kept.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from didi_core.errors import UserError, missing_extra
+from didi_core.models.hub import fetch_part
+
+
+@dataclass(frozen=True)
+class HubCorpus:
+    """Parquet files of a dataset repository, and which of their rows make up each split."""
+
+    repository: str
+    revision: str
+    """A commit, or a branch where no commit is known; `resolved_revision` says which it was."""
+    files: str
+    """Pattern of the files; their sorted order is the order of the documents."""
+    column: str = "text"
+    held_out: int = 0
+    """The last so many documents are the split "valid"; the rest is "train"."""
+
+
+OPENWEBTEXT = HubCorpus(
+    repository="Skylion007/openwebtext",
+    revision="79d93d786212f7344586290adb811d4ae6a1762c",
+    files="plain_text/train-*.parquet",
+    held_out=100_000,
+)
+HUB_CORPORA = {"openwebtext": OPENWEBTEXT}
+"""What `data=NAME` takes beside files; `NAME:valid` is the held-out part."""
+
+
+def fetch_parquet(corpus: HubCorpus, *, offline: bool = False) -> list[Path]:
+    """Local copies of the corpus's files, in order.
+
+    Raises:
+        UserError: they cannot be had, or there are none.
+    """
+    folder = fetch_part(
+        corpus.repository,
+        [corpus.files],
+        offline=offline,
+        program="didi-text",
+        repo_type="dataset",
+        revision=corpus.revision,
+    )
+    files = sorted(folder.glob(corpus.files))
+    if not files:
+        raise UserError(
+            f"{corpus.repository} at {corpus.revision} has no {corpus.files} here: on a machine "
+            "with network run `didi-text download`, and set HF_HOME to that cache here."
+        )
+    return files
+
+
+def list_remote(corpus: HubCorpus) -> list[str]:
+    """Addresses (`hf://...`) of the corpus's files, in order, for reading over the network."""
+    from huggingface_hub import HfFileSystem
+
+    where = f"datasets/{corpus.repository}@{corpus.revision}/{corpus.files}"
+    try:
+        found = sorted(HfFileSystem().glob(where))
+    except OSError as error:
+        raise UserError(f"{corpus.repository} cannot be streamed: {error}.") from error
+    if not found:
+        raise UserError(f"{corpus.repository} has no {corpus.files} at {corpus.revision}.")
+    return [f"hf://{path}" for path in found]
+
+
+def split_range(num_documents: int, held_out: int, split: str) -> range:
+    """Places of a split's documents.
+
+    >>> split_range(10, 3, "train"), split_range(10, 3, "valid"), split_range(10, 0, "train")
+    (range(0, 7), range(7, 10), range(0, 10))
+
+    Raises:
+        UserError: there is no such split.
+    """
+    if split == "train":
+        return range(num_documents - held_out)
+    if split == "valid" and 0 < held_out < num_documents:
+        return range(num_documents - held_out, num_documents)
+    raise UserError(f"There is no split {split!r}: use train or, where some is held out, valid.")
+
+
+def read_parquet(
+    files: Sequence[str | Path],
+    column: str,
+    *,
+    skip: int = 0,
+    split: str = "train",
+    held_out: int = 0,
+) -> Iterator[str]:
+    """Documents of a split, streamed with `datasets`; files that hold none of it stay unread.
+
+    Args:
+        files: local paths or `hf://` addresses, in order.
+        skip: leave out the split's first so many documents.
+
+    Raises:
+        UserError: `datasets` is not installed, or there is no such column.
+    """
+    load_dataset = _load_dataset()
+    counts = [count_rows(file) for file in files]
+    wanted = split_range(sum(counts), held_out, split)[skip:]
+    start = 0
+    for file, count in zip(files, counts, strict=True):
+        here = range(max(wanted.start, start), min(wanted.stop, start + count))
+        if len(here):
+            rows = load_dataset("parquet", data_files=[str(file)], split="train", streaming=True)
+            rows = rows.skip(here.start - start).take(len(here))
+            for row in rows:
+                yield _text(row, column, file)
+        start += count
+
+
+def count_rows(file: str | Path) -> int:
+    """Rows of a parquet file, from its footer alone."""
+    try:
+        import fsspec
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise missing_extra("datasets", "text") from error
+    with fsspec.open(str(file), "rb") as stream:
+        return ParquetFile(stream).metadata.num_rows
+
+
+def _load_dataset():
+    try:
+        from datasets import disable_progress_bars, load_dataset
+    except ImportError as error:
+        raise missing_extra("datasets", "text") from error
+    disable_progress_bars()
+    return load_dataset
+
+
+def _text(row: dict[str, object], column: str, file: str | Path) -> str:
+    if not isinstance(row.get(column), str):
+        raise UserError(f"{file} has no text column {column!r}, only {', '.join(row)}.")
+    return str(row[column])
