@@ -7,7 +7,6 @@ under their place in the list, never under their names: MMseqs2 would read meani
 import math
 import os
 import signal
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from didi_core.errors import UserError, missing_extra
+from didi_protein.external_program import last_lines, run_program
 
 COMMON_FLAGS = ("--alignment-mode", "3", "--seq-id-mode", "0", "-e", "100")
 """Identity is identical residues over columns of the local alignment, gaps included, computed from
@@ -131,27 +131,11 @@ def _binary() -> str:
 
 
 def _run(arguments: Sequence[str], cwd: Path | None = None) -> str:
-    """Run MMseqs2 in a process group of its own, so that nothing of it survives an interruption."""
-    process = subprocess.Popen(
-        [_binary(), *arguments],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, _ = process.communicate()
-    except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        raise
-    if process.returncode == -signal.SIGILL:
+    status, output = run_program([_binary(), *arguments], cwd)
+    if status == -signal.SIGILL:
         raise UserError(
             "MMseqs2 does not run on this processor: set MMSEQS2_PATH to a build that does (sse41)."
         )
-    if process.returncode != 0:
-        last = " | ".join(output.strip().splitlines()[-3:])
-        raise UserError(f"MMseqs2 {arguments[0]} failed with status {process.returncode}: {last}")
+    if status != 0:
+        raise UserError(f"MMseqs2 {arguments[0]} failed with status {status}: {last_lines(output)}")
     return output
