@@ -49,7 +49,10 @@ class ScoreOptions(CommonOptions):
     ] = None
     reference: Annotated[
         Path | None,
-        Option(help="FASTA of natural sequences: nearest neighbours, precision and recall."),
+        Option(
+            help="FASTA of natural sequences, or a folder of structures: nearest neighbours, "
+            "precision and recall; of structures (with Foldseek) the highest TM-score too."
+        ),
     ] = None
     training: Annotated[
         Path | None, Option(help="FASTA of the model's training sequences: copies.")
@@ -61,6 +64,10 @@ class ScoreOptions(CommonOptions):
             help="Mend lower case, gaps (- and .) and stop signs at the end, then score.",
         ),
     ] = False
+    tm_pairs: Annotated[
+        int,
+        Option(help="Most pairs of structures compared for the mean pairwise TM-score; 0: none."),
+    ] = 500
     max_length: Annotated[
         int | None, Option(help="Residues; longer sequences are too_long. Default: the models'.")
     ] = None

@@ -29,6 +29,8 @@ from didi_protein.scores_table import (
     summary_path,
     write_scores,
 )
+from didi_protein.structure_measures import StructureMeasures, StructureRequest, measure_structures
+from didi_protein.structures import say_without_plddt
 
 
 def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult:
@@ -39,6 +41,7 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     records = read_records(options.inputs)
+    say_without_plddt(record.columns for record in records)
     scorers = open_scorers(options, judge)
     rows = check_records(records, scorers, options.clean, options.max_length)
     places, batches = select_shard(rows, options.batch_tokens, shard)
@@ -62,6 +65,8 @@ def _check_options(options: ScoreOptions) -> Shard:
         )
     if options.pdb_dir is not None:
         raise UserError(f"--pdb-dir {options.pdb_dir}: there are no structures without --fold.")
+    if options.tm_pairs < 0:
+        raise UserError(f"--tm-pairs {options.tm_pairs}: give a number of pairs, or 0 for none.")
     for flag, value in (
         ("--max-length", options.max_length),
         ("--threads", options.threads),
@@ -139,6 +144,7 @@ def _finish(
     neighbours = _add_neighbours(scored, sequences, reference, options.threads)
     # A cluster is a matter of the whole set: `merge` finds those of shards.
     clusters = _add_clusters(scored, sequences, options.threads) if shard.count == 1 else None
+    structures = _measure_structures(options, shard, scored)
     table = build_table([row.as_dict() for row in own])
     parts = SummaryParts(
         table=table,
@@ -147,6 +153,7 @@ def _finish(
         training=None if training is None else [sequence for _, sequence in training],
         neighbours=neighbours,
         clusters=clusters,
+        structures=structures,
         shard=shard,
         places=places,
         num_records=len(rows),
@@ -159,6 +166,21 @@ def _finish(
     write_json(summary_file, summary)
     journal.clear()
     return ScoreResult(table, summary, options.out, summary_file, len(own) - len(scored))
+
+
+def _measure_structures(
+    options: ScoreOptions, shard: Shard, rows: Sequence[Row]
+) -> StructureMeasures:
+    request = StructureRequest(
+        table=options.out,
+        reference=options.reference,
+        max_pairs=options.tm_pairs,
+        seed=options.seed,
+        threads=options.threads,
+        whole_set=shard.count == 1,
+        quiet=options.quiet,
+    )
+    return measure_structures(rows, request)
 
 
 def _read(path: Path | None, flag: str) -> list[tuple[str, str]] | None:

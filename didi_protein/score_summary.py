@@ -20,9 +20,17 @@ from didi_protein import mmseqs
 from didi_protein.neighbours import COPY_IDENTITY, NEIGHBOUR_IDENTITY, Neighbour
 from didi_protein.score import ScoreOptions, ScoreResult
 from didi_protein.scorers import JudgeScorer, PseudoScorer, Scorer
-from didi_protein.set_measures import SetMeasures, measure_reference_rows, measure_set
+from didi_protein.set_measures import (
+    SetMeasures,
+    confidence_figures,
+    measure_reference_rows,
+    measure_set,
+)
+from didi_protein.structure_measures import StructureMeasures
 
 FORMAT = "didi-protein score summary 1"
+STRUCTURE_FIGURES = {"mean_pairwise_tm": None, "num_structure_clusters": None}
+"""Figures of the structures, where none were measured."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,7 @@ class SummaryParts:
     neighbours: Sequence[Neighbour | None] | None
     clusters: Sequence[int] | None
     """Of the rows that are ok; None where not computed."""
+    structures: StructureMeasures
     shard: Shard
     places: Sequence[int]
     """Place of each row among all records."""
@@ -57,7 +66,12 @@ def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
         "fold": None,
         "reference": _file(options.reference, parts.reference),
         "training": _file(options.training, parts.training),
-        "set": measure_table(options, parts).figures,
+        "set": {
+            **measure_table(options, parts).figures,
+            **confidence_figures(parts.table, options.seed),
+            **STRUCTURE_FIGURES,
+            **parts.structures.figures,
+        },
         "reference_rows": _reference_rows(options, parts),
         "definitions": definitions(options, parts),
         "settings": {
@@ -66,7 +80,7 @@ def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
             "max_length": options.max_length,
             "seed": options.seed,
         },
-        "versions": versions(),
+        "versions": versions() | parts.structures.versions,
     }
     if parts.shard.count > 1:
         record = shard_record(parts.shard, parts.num_records, parts.places)
@@ -153,11 +167,11 @@ def definitions(options: ScoreOptions, parts: SummaryParts) -> dict[str, str]:
         )
     if mmseqs.is_available():
         texts |= _neighbour_definitions(parts)
-    return texts
+    return texts | _confidence_definitions(parts.table) | parts.structures.definitions
 
 
 def _neighbour_definitions(parts: SummaryParts) -> dict[str, str]:
-    flags = " ".join((*mmseqs.COMMON_FLAGS, *mmseqs.NEIGHBOUR_FLAGS))
+    flags = " ".join((mmseqs.version(), *mmseqs.COMMON_FLAGS, *mmseqs.NEIGHBOUR_FLAGS))
     neighbour = (
         f"aligned over at least 70% of the sequence's own length, E-value at most "
         f"{mmseqs.MAX_E_VALUE:g} in {mmseqs.NOMINAL_RESIDUES:.0e} residues (MMseqs2 {flags})"
@@ -178,9 +192,18 @@ def _neighbour_definitions(parts: SummaryParts) -> dict[str, str]:
         )
     if parts.clusters is not None:
         texts["num_clusters"] = "greedy set cover; MMseqs2 " + " ".join(
-            (*mmseqs.COMMON_FLAGS, *mmseqs.CLUSTER_FLAGS)
+            (mmseqs.version(), *mmseqs.COMMON_FLAGS, *mmseqs.CLUSTER_FLAGS)
         )
     return texts
+
+
+def _confidence_definitions(table: pd.DataFrame) -> dict[str, str]:
+    texts = {
+        "mean_plddt": "mean over designs of the mean pLDDT over C-alpha atoms, 0 to 100",
+        "foldable_fraction": "share of designs that pass every threshold of foldable",
+    }
+    source = {"mean_plddt": "mean_plddt", "foldable_fraction": "foldable"}
+    return {name: text for name, text in texts.items() if table[source[name]].notna().any()}
 
 
 def versions() -> dict[str, str]:
@@ -201,11 +224,25 @@ _SHOWN = {
     "pooled_3mer_entropy": "pooled 3-mer entropy (nats)",
     "distinct_fraction": "distinct",
     "num_clusters": "clusters",
+    "mean_plddt": "pLDDT",
+    "ptm": "pTM",
+    "mean_pae": "PAE (ångström)",
+    "foldable_fraction": "foldable",
+    "mean_pairwise_tm": "TM between designs",
+    "max_reference_tm": "TM to the nearest reference",
+    "num_structure_clusters": "structure clusters",
     "mean_repeat_fraction": "in repeats",
     "mean_low_complexity_fraction": "of low complexity",
     "mean_nfe": "network calls each",
     "mean_length": "residues each",
 }
+
+
+_EXPLAINED = (
+    "precision", "recall", "copies", "num_clusters",
+    "mean_pairwise_tm", "max_reference_tm", "num_structure_clusters",
+)  # fmt: skip
+"""Figures that rest on another program: printed with definition, version and flags."""
 
 
 def print_summary(result: ScoreResult) -> None:
@@ -219,6 +256,9 @@ def print_summary(result: ScoreResult) -> None:
             table.add_row(title, *values)
     out = console()
     out.print(table)
+    for name in _EXPLAINED:
+        if name in summary["definitions"]:
+            out.print(f"{_SHOWN[name]}: {summary['definitions'][name]}", highlight=False)
     statuses = ", ".join(f"{count:,} {name}" for name, count in summary["by_status"].items())
     out.print(f"{result.out}: {len(result.table):,} rows ({statuses})", highlight=False)
     out.print(f"{result.summary_file}: these figures, and how they were made", highlight=False)

@@ -8,7 +8,10 @@ put into the B-factor column is never taken for pLDDT (`didi_protein.plddt`).
 """
 
 import os
+import sys
 import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from Bio.SeqIO.PdbIO import AtomIterator
 from didi_core.errors import UserError
 from didi_protein.plddt import chain_plddt, decide
 from didi_protein.structure_parsing import STRUCTURE_SUFFIXES, parse_structure, protein_residues
+from didi_protein.structure_seqres import fill_gaps, stated_sequences
 from didi_protein.structure_sidecars import read_sidecar
 
 __all__ = ["STRUCTURE_SUFFIXES", "StructureChain", "read_structure"]
@@ -38,7 +42,8 @@ class StructureChain:
     name: str
     """That of the file, with `_CHAIN` where there are several."""
     sequence: str
-    """Of its atoms. X stands for each residue missing between two that are numbered apart."""
+    """Of its atoms. A residue missing between two that are numbered apart is taken from the
+    sequence the file states for the experiment (SEQRES); it is X where that does not fit."""
     columns: dict[str, Any] = field(default_factory=dict)
     """Values of the table of scores: pdb_file, pdb_chain, mean_plddt, mean_plddt_all_atom,
     plddt_source, and ptm and mean_pae where a ColabFold or AlphaFold JSON stands beside it."""
@@ -56,6 +61,11 @@ def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[St
     model, evidence = parse_structure(path, name)
     decision = decide(evidence, model)
     sequences = _sequences(model)
+    if any("X" in sequence for sequence in sequences.values()):
+        stated = stated_sequences(path, name)
+        sequences = {
+            chain: fill_gaps(sequence, stated.get(chain)) for chain, sequence in sequences.items()
+        }
     if not sequences:
         raise UserError(f"{name} {path} holds no protein chain.")
     stem = Path(Path(path).name.removesuffix(".gz")).stem
@@ -74,6 +84,14 @@ def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[St
         )
         for chain, sequence in sequences.items()
     ]
+
+
+def say_without_plddt(columns: Iterable[Mapping[str, Any]]) -> None:
+    """One line on standard error for every reason for which chains read have no pLDDT."""
+    sources = [each[SOURCE_COLUMN] for each in columns if SOURCE_COLUMN in each]
+    refused = Counter(each.removeprefix(NO_PLDDT) for each in sources if each.startswith(NO_PLDDT))
+    for reason, count in refused.items():
+        print(f"{count:,} of {len(sources):,} chains have no pLDDT: {reason}", file=sys.stderr)
 
 
 def _confidence(model: Model, chain: str, factor: float | None, reason: str) -> dict[str, Any]:

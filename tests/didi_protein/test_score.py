@@ -233,6 +233,13 @@ def test_summary_has_the_agreed_form(options):
         "mean_nfe",
         "mean_length",
         "residue_composition",
+        "mean_plddt",
+        "ptm",
+        "mean_pae",
+        "foldable_fraction",
+        "max_reference_tm",
+        "mean_pairwise_tm",
+        "num_structure_clusters",
     ]
     assert stored["set"]["n"] == stored["num_ok"] == stored["num_records"] == 14
     assert stored["set"]["mean_nfe"] == 7
