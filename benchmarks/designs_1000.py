@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from didi_core.commands.product import length_limit
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.files import write_json
 from didi_core.models.folder import LoadedModel
@@ -28,7 +29,6 @@ from didi_core.sampling.request import SampleSettings
 from didi_core.sampling.reveal import NEVER, ancestral_plan
 from didi_core.training.run_folder import git_revision
 from didi_protein.alphabet import CANONICAL_RESIDUES
-from didi_protein.design_records import length_limit
 from didi_protein.fasta import ProteinRecord, read_records
 from didi_protein.generate import GenerateOptions, GenerateResult, generate
 from didi_protein.lengths import design_lengths

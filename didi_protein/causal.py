@@ -1,14 +1,12 @@
 """Autoregressive models over residues: built, saved and opened as Hugging Face causal LMs."""
 
-import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
-from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from didi_core.files import atomic_path, write_json, write_text
+from didi_core.files import write_text
+from didi_core.models.causal_folder import write_causal_folder
 from didi_core.vocabulary import Vocabulary
 from didi_protein.pretrain_settings import ModelSettings
 
@@ -34,22 +32,12 @@ def build_causal_model(model: ModelSettings, vocabulary: Vocabulary) -> LlamaFor
 
 def save_causal_folder(
     folder: Path,
-    model: nn.Module,
+    model: PreTrainedModel,
     vocabulary: Vocabulary,
     card: str,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write config.json, vocab.txt, README.md and model.safetensors, each file atomically."""
+    """Write vocab.txt, README.md, model.safetensors and config.json, each file atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "vocab.txt", "\n".join(vocabulary.tokens) + "\n")
-    write_text(folder / "README.md", card)
-    tensors = {
-        name: tensor.detach().to("cpu", dtype).contiguous()
-        for name, tensor in model.state_dict().items()
-        if name != "lm_head.weight"  # tied to the embedding
-    }
-    with atomic_path(folder / "model.safetensors") as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
-    config = json.loads(model.config.to_json_string())
-    config |= {"architectures": ["LlamaForCausalLM"], "dtype": str(dtype).removeprefix("torch.")}
-    write_json(folder / "config.json", config)
+    write_causal_folder(folder, model, card, dtype)

@@ -1,34 +1,13 @@
 """Settings of `didi-protein distill`; defaults and comments are in configs/distill.yaml."""
 
-from dataclasses import dataclass, field
-from typing import Any, Optional
+from dataclasses import dataclass
 
-from omegaconf import MISSING
+from didi_core.commands import training_settings as shared
 
 
 @dataclass
-class DistillSettings:
+class DistillSettings(shared.DistillSettings):
     """Everything `distill` can be told; `method` is checked against its own settings class."""
 
-    teacher: str = MISSING
-    out: str = MISSING
-    method: dict[str, Any] = field(default_factory=dict)
-    preset: str = "default"
-    reference: str = "data"
-    data: Optional[str] = None  # noqa: UP045 - OmegaConf reads this form
-    pool_size: int = 512
     pool_length: str = "50-150"
-    pool_steps: Optional[int] = None  # noqa: UP045
-    steps: int = 1000
-    seed: int = 0
-    device: str = "auto"
-    devices: int = 1
-    precision: str = "float32"
-    resume: bool = False
-    overwrite: bool = False
-    offline: bool = False
-    tokens_per_batch: int = 4096
     max_length: int = 1022
-    log_every: int = 10
-    checkpoint_every: int = 200
-    max_seconds: float = 0.0

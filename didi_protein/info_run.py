@@ -9,9 +9,8 @@ from huggingface_hub import constants, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
 from didi_core.models.attention import attention_backend
-from didi_core.training.devices import check_precision, resolve_device
+from didi_core.training.devices import check_precision, describe_device, resolve_device
 from didi_core.training.run_folder import package_versions
-from didi_protein.design_summary import describe_device
 from didi_protein.info import Info, InfoOptions
 from didi_protein.models import BUNDLED, BUNDLED_JUDGE, bundled_folder
 

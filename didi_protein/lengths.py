@@ -1,22 +1,17 @@
 """`--length`: how long each design is.
 
-`100`, `50,100,200` (in turn), `80-120` (uniform, both ends included), or `from:FILE` (drawn from
-the lengths of a FASTA file). Drawn lengths are keyed by (seed, record).
+The forms of `didi_core.commands.lengths`, or `from:FILE`: drawn from the lengths of a FASTA file.
 """
 
-import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from didi_core.diffusion.draws import Stream, keyed_uniform
+from didi_core.commands.lengths import LengthWords, draw_lengths, read_lengths
 from didi_core.errors import UserError
 from didi_protein.cleaning import clean_sequence
 from didi_protein.fasta import read_records
 
-FORMS = "100, 50,100,200, 80-120 or from:FILE.fasta"
+WORDS = LengthWords("residue", "design", "100, 50,100,200, 80-120 or from:FILE.fasta")
 
 
 def design_lengths(spec: str, num: int, seed: int, limit: int) -> list[int]:
@@ -31,37 +26,8 @@ def design_lengths(spec: str, num: int, seed: int, limit: int) -> list[int]:
     """
     text = spec.strip()
     if text.startswith("from:"):
-        return _drawn_from(_reference_lengths(text.removeprefix("from:"), limit), num, seed)
-    if match := re.fullmatch(r"(\d+)\s*-\s*(\d+)", text):
-        low, high = _checked_range(spec, int(match[1]), int(match[2]), limit)
-        return _drawn_from(range(low, high + 1), num, seed)
-    if re.fullmatch(r"\d+(\s*,\s*\d+)*", text):
-        choices = [_checked(spec, int(number), limit) for number in text.split(",")]
-        return [choices[record % len(choices)] for record in range(num)]
-    raise UserError(f"--length {spec}: give residues as {FORMS}.")
-
-
-def _drawn_from(choices: Sequence[int], num: int, seed: int) -> list[int]:
-    uniform = keyed_uniform(seed, Stream.LENGTH, torch.arange(num))
-    return [choices[int(place)] for place in (uniform * len(choices)).long()]
-
-
-def _checked_range(spec: str, low: int, high: int, limit: int) -> tuple[int, int]:
-    if low > high:
-        raise UserError(
-            f"--length {spec}: the range is upside down; write {high}-{low} (shortest first)."
-        )
-    return _checked(spec, low, limit), _checked(spec, high, limit)
-
-
-def _checked(spec: str, length: int, limit: int) -> int:
-    if length < 1:
-        raise UserError(f"--length {spec}: a design has at least 1 residue.")
-    if length > limit:
-        raise UserError(
-            f"--length {spec}: {length} residues are past the model's limit of {limit}."
-        )
-    return length
+        return draw_lengths(_reference_lengths(text.removeprefix("from:"), limit), num, seed)
+    return read_lengths(spec, num, seed, limit, WORDS)
 
 
 def _reference_lengths(name: str, limit: int) -> list[int]:

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "distill": {"diffusion", "models", "sampling"},
     "training": {"diffusion", "models", "sampling", "distill"},
     "evaluation": {"diffusion", "models", "sampling"},
+    "commands": {"diffusion", "models", "sampling", "distill", "training", "evaluation"},
 }
 """Parts of the core that each part may import beside itself and the single modules."""
 FRONT_ENDS = ("didi_protein", "didi_text")

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed"}
+TORCH_TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+"""Type of a network that only generates or scores."""
 
 
 def resolve_device(device: str) -> torch.device:
@@ -28,6 +30,13 @@ def resolve_device(device: str) -> torch.device:
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device {device!r}: this torch sees no CUDA device; use cpu.")
     return chosen
+
+
+def describe_device(device: torch.device) -> str:
+    """The machine part that computes: `cpu, 2 threads`, or the GPU's name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
 
 
 def check_precision(precision: str) -> str:

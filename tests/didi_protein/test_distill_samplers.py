@@ -9,7 +9,7 @@ from generate_fixtures import design, designs, sequences, write_tiny_model
 from didi_core.models.folder import load_denoiser
 from didi_core.training.devices import build_fabric
 from didi_protein.alphabet import CANONICAL_RESIDUES
-from didi_protein.distill import build_pool, distill
+from didi_protein.distill import ProteinDistillRun, distill
 from didi_protein.distill_settings import DistillSettings
 
 
@@ -38,8 +38,8 @@ def test_a_pool_is_reused_only_where_all_that_decides_it_is_the_same(
     fabric = build_fabric("cpu", "float32")
 
     def pool(folder: Path, **changes: object) -> list[int]:
-        settings = settings_for(folder, tmp_path, **changes)
-        return build_pool(settings, load_denoiser(folder), tmp_path, fabric).flat.tolist()
+        run = ProteinDistillRun(settings_for(folder, tmp_path, **changes))
+        return run.build_pool(load_denoiser(folder), tmp_path, fabric).flat.tolist()
 
     plain = pool(teacher)
     assert pool(teacher) == plain

@@ -1,7 +1,7 @@
-"""The files of `generate`: F.fasta, F.generate.json, and F.fasta.partial while it runs."""
+"""The files of `generate`: the output, NAME.generate.json, and OUTPUT.partial while it runs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,46 +16,49 @@ from didi_core.sampling.partial_file import (
     require_same_settings,
     start_partial,
 )
-from didi_protein.fasta import FASTA_SUFFIXES, ProteinRecord, write_fasta
 
 
-def generate_json_path(fasta: Path) -> Path:
+def generate_json_path(out: Path) -> Path:
     """`NAME.generate.json` beside `NAME.fasta` or `NAME.fasta.gz`."""
-    bare = fasta.with_name(fasta.name.removesuffix(".gz"))
+    bare = out.with_name(out.name.removesuffix(".gz"))
     return bare.with_suffix(".generate.json")
 
 
 @dataclass(frozen=True)
-class DesignFiles:
+class OutputFiles:
     """Where one run writes."""
 
-    fasta: Path
+    out: Path
+    suffixes: tuple[str, ...]
+    """Ends that the output's name may have; .gz may follow."""
+    example: str
+    """A name that would do, for messages."""
 
     @property
     def summary(self) -> Path:
-        return generate_json_path(self.fasta)
+        return generate_json_path(self.out)
 
     @property
     def partial(self) -> Path:
-        return partial_path(self.fasta)
+        return partial_path(self.out)
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
-        """Refuse a name that is no FASTA file's, and whatever would be lost.
+        """Refuse a name with another end, and whatever would be lost.
 
         With `--overwrite` the old file stays until the new one is whole.
 
         Raises:
             UserError: see above.
         """
-        bare = Path(self.fasta.name.removesuffix(".gz"))
-        if self.fasta.is_dir():
-            raise UserError(f"--out {self.fasta} is a folder: give a file, as in designs.fasta.")
-        if bare.suffix not in FASTA_SUFFIXES:
+        bare = Path(self.out.name.removesuffix(".gz"))
+        if self.out.is_dir():
+            raise UserError(f"--out {self.out} is a folder: give a file, as in {self.example}.")
+        if bare.suffix not in self.suffixes:
             raise UserError(
-                f"--out {self.fasta}: the name must end in {', '.join(FASTA_SUFFIXES)}, or that "
+                f"--out {self.out}: the name must end in {', '.join(self.suffixes)}, or that "
                 "and .gz."
             )
-        for path in (self.fasta, self.summary, self.partial):
+        for path in (self.out, self.summary, self.partial):
             check_output(path, resume=resume, overwrite=overwrite)
 
     def open_partial(self, settings: Mapping[str, Any], *, resume: bool) -> PartialFile:
@@ -69,7 +72,7 @@ class DesignFiles:
         try:
             return start_partial(self.partial, settings)
         except OSError as error:
-            raise UserError(f"--out {self.fasta} cannot be written: {error.strerror}.") from error
+            raise UserError(f"--out {self.out} cannot be written: {error.strerror}.") from error
 
     def finished_summary(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
         """What a finished run with these settings left; None where none is there.
@@ -77,21 +80,21 @@ class DesignFiles:
         Raises:
             UserError: there is a finished run with other settings, or a file of another origin.
         """
-        if self.partial.exists() or not self.fasta.exists():
+        if self.partial.exists() or not self.out.exists():
             return None
         try:
             summary = json.loads(self.summary.read_text(encoding="utf-8"))
             stored = summary["settings"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"--resume: {self.fasta} is there without a {self.summary.name} that says how it "
+                f"--resume: {self.out} is there without a {self.summary.name} that says how it "
                 "was made; replace it with --overwrite, or choose another --out."
             ) from error
-        require_same_settings(stored, settings, self.fasta)
+        require_same_settings(stored, settings, self.out)
         return summary
 
-    def write(self, records: Sequence[ProteinRecord], summary: Mapping[str, Any]) -> None:
-        """Write the designs and the summary, then let the work in progress go."""
-        write_fasta(self.fasta, records)
+    def write(self, write_out: Callable[[Path], None], summary: Mapping[str, Any]) -> None:
+        """Write the output and the summary, then let the work in progress go."""
+        write_out(self.out)
         write_json(self.summary, summary)
         self.partial.unlink(missing_ok=True)

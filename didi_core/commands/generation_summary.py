@@ -1,54 +1,53 @@
-"""What `NAME.generate.json` and the FASTA headers of designs say."""
+"""What `NAME.generate.json` and each record's provenance say."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
+from didi_core.commands.product import GenerationRecord, Product
+from didi_core.commands.sampling_options import FailedRecord, GenerationResult, SamplingOptions
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel
+from didi_core.models.noise_file import noise_digest
 from didi_core.sampling.redraw import Finished
 from didi_core.shards import SHARD_KEY, Shard, parse_shard, shard_record
+from didi_core.training.devices import describe_device
 from didi_core.training.run_folder import package_versions
-from didi_protein.design_files import DesignFiles
-from didi_protein.design_records import DesignRecord
-from didi_protein.generate import FailedDesign, GenerateOptions, GenerateResult
 
 
 def deciding_settings(
-    options: GenerateOptions,
-    records: Sequence[DesignRecord],
-    exclude: str,
-    nats: Mapping[str, float],
+    product: Product,
+    options: SamplingOptions,
+    records: Sequence[GenerationRecord],
     model: LoadedModel,
 ) -> dict[str, Any]:
-    """Every setting that decides which designs come out; a run is continued only with the same."""
-    patterns = "\n".join(record.pattern for record in records)
-    device = next(model.denoiser.parameters()).device
+    """Every setting that decides what comes out; a run is continued only with the same.
+
+    Args:
+        options: the product's, with defaults that depend on model and sampler filled in.
+    """
+    rows = repr([record.row for record in records])
     return {
         "model": model_label(options.model),
         "weights": weights_digest(model.denoiser),
+        "noise": None if options.without_noise else noise_digest(model.extras.get("noise")),
         "num": options.num,
         "length": options.length,
-        "template": options.template,
-        "patterns": hashlib.sha256(patterns.encode()).hexdigest()[:16],
+        **product.settings(),
+        "patterns": hashlib.sha256(rows.encode()).hexdigest()[:16],
         "sampler": options.sampler,
         "sampler_options": dict(options.sampler_options),
         "steps": options.steps,
         "temperature": options.temperature,
         "top_p": options.top_p,
-        "exclude": exclude,
-        "bias": dict(nats),
         "unique": options.unique,
-        "max_repeat": options.max_repeat,
         "draws": options.draws,
         "grid": options.grid,
         "reveal_exponent": options.reveal_exponent,
         "seed": options.seed,
         "batch_tokens": options.batch_tokens,
         "precision": options.precision,
-        "device": device.type,
+        "device": next(model.denoiser.parameters()).device.type,
         "shard": str(parse_shard(options.shard)),
     }
 
@@ -58,10 +57,12 @@ def model_label(name: str) -> str:
     return "_".join(str(name).split())
 
 
-def header_of(options: GenerateOptions, record: DesignRecord, row: Finished) -> dict[str, str]:
-    """The `key=value` words after a design's id."""
+def provenance_of(
+    options: SamplingOptions, record: GenerationRecord, row: Finished
+) -> dict[str, object]:
+    """How a record was made, in the order in which it is written."""
     words: dict[str, object] = {
-        "length": len(record.pattern),
+        "length": record.length,
         "model": model_label(options.model),
         "sampler": options.sampler,
         "steps": options.steps,
@@ -70,11 +71,12 @@ def header_of(options: GenerateOptions, record: DesignRecord, row: Finished) -> 
         "template": record.template,
         "tries": row.tries if row.tries > 1 else None,
     }
-    return {key: str(value) for key, value in words.items() if value is not None}
+    return {key: value for key, value in words.items() if value is not None}
 
 
 def summary_of(
-    records: Sequence[DesignRecord],
+    product: Product,
+    records: Sequence[GenerationRecord],
     finished: Sequence[Finished],
     cost: Mapping[str, float | None],
     decided: Mapping[str, Any],
@@ -91,9 +93,9 @@ def summary_of(
     made = [row for row in finished if row.failure is None]
     calls = [row.denoiser_calls for row in made]
     summary: dict[str, Any] = {
-        "format": "didi-protein generate summary 1",
+        "format": f"{product.program} generate summary 1",
         **cost,
-        "num_designs": len(made),
+        count_key(product.noun): len(made),
         "num_records": len(records),
         "calls_made": sum(row.denoiser_calls for row in finished),
         "discriminator_calls": sum(row.discriminator_calls for row in finished),
@@ -114,22 +116,25 @@ def summary_of(
     return summary
 
 
-def describe_device(device: torch.device) -> str:
-    """The machine part that computed: `cpu, 2 threads`, or the GPU's name."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} threads"
+def count_key(noun: str) -> str:
+    """The summary's name for how many records were made.
+
+    >>> count_key("design")
+    'num_designs'
+    """
+    return f"num_{noun}s"
 
 
-def result_of(files: DesignFiles, summary: Mapping[str, Any]) -> GenerateResult:
+def result_of(product: Product, summary: Mapping[str, Any]) -> GenerationResult:
     """The typed result from the contents of `NAME.generate.json`."""
     figures = (
-        "num_designs", "seconds", "peak_memory", "calls_made", "discriminator_calls", "mean_nfe",
-        "redraws",
+        "seconds", "peak_memory", "calls_made", "discriminator_calls", "mean_nfe", "redraws",
     )  # fmt: skip
-    return GenerateResult(
-        fasta=files.fasta,
+    files = product.files
+    return GenerationResult(
+        out=files.out,
         summary=files.summary,
-        failed=tuple(FailedDesign(**each) for each in summary["failed"]),
+        num_made=summary[count_key(product.noun)],
+        failed=tuple(FailedRecord(**each) for each in summary["failed"]),
         **{name: summary.get(name) for name in figures},
     )

@@ -1,0 +1,178 @@
+"""What `distill` does in both programs: from a teacher to a student's model folder.
+
+A program's subclass of `DistillRun` says how the teacher and the reference data are opened.
+"""
+
+import hashlib
+import sys
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from lightning.fabric import Fabric
+
+from didi_core.cli import check_output
+from didi_core.commands.model_card import card, command_line
+from didi_core.commands.product import length_limit
+from didi_core.commands.training_run import below_one, loop_settings, start_run
+from didi_core.commands.training_settings import DistillSettings
+from didi_core.corpus import Corpus
+from didi_core.distill.method import Method
+from didi_core.distill.pool import teacher_pool
+from didi_core.distill.reference import GroupedReference
+from didi_core.distill.registry import METHODS, method_settings
+from didi_core.errors import UserError
+from didi_core.models.discriminator import save_discriminator
+from didi_core.models.fingerprint import weights_digest
+from didi_core.models.folder import LoadedModel, save_model_folder
+from didi_core.sampling.predictor import Predictor
+from didi_core.training.devices import build_fabric
+from didi_core.training.loop import train
+
+POOL_BATCH_TOKENS = 16_384
+
+Settings = TypeVar("Settings", bound=DistillSettings)
+
+
+class DistillRun(ABC, Generic[Settings]):
+    """One run of one program.
+
+    Raises:
+        UserError: settings without sense, all at once.
+    """
+
+    program: ClassVar[str]
+    rows: ClassVar[str]
+    """What the sequences of the data are called, in the plural."""
+    tags: ClassVar[tuple[str, ...]]
+    description: ClassVar[str]
+    """First sentences of the student's card."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.name, self.chosen = method_settings(settings.method)
+        if wrong := self.problems():
+            raise UserError("; ".join(wrong) + ".")
+
+    def problems(self) -> list[str]:
+        """What is wrong with the settings; a program adds its own."""
+        settings, chosen = self.settings, self.chosen
+        wrong = []
+        if settings.reference not in ("data", "pool"):
+            wrong.append(f"reference={settings.reference} must be data or pool")
+        if settings.reference == "data" and not settings.data:
+            wrong.append("reference=data needs data=FILE (or reference=pool, which needs no data)")
+        wrong += below_one(
+            settings, "steps", "tokens_per_batch", "pool_size", "max_length", "devices"
+        )
+        if settings.pool_steps is not None and settings.pool_steps < 1:
+            wrong.append(
+                f"pool_steps={settings.pool_steps} must be at least 1, or null for the limit"
+            )
+        if getattr(chosen, "kl_kind", "jeffreys") not in ("forward", "backward", "jeffreys"):
+            wrong.append(f"method.kl_kind={chosen.kl_kind} must be forward, backward or jeffreys")
+        if getattr(chosen, "reduce_log_prob", "mean") not in ("mean", "sum"):
+            wrong.append(f"method.reduce_log_prob={chosen.reduce_log_prob} must be mean or sum")
+        return wrong
+
+    @abstractmethod
+    def open_teacher(self, fabric: Fabric) -> LoadedModel: ...
+
+    @abstractmethod
+    def load_corpus(self, teacher: LoadedModel) -> Corpus:
+        """The sequences of `data=`."""
+
+    @abstractmethod
+    def pool_lengths(self, limit: int) -> list[int]:
+        """Length of each sample of the pool, framing left out."""
+
+    def save_beside(self, folder: Path, teacher: LoadedModel) -> None:
+        """Write what the program needs beside the student's weights."""
+
+    def run(self) -> Path:
+        """Distil `settings.teacher` and save the student as a model folder in `settings.out`.
+
+        Returns:
+            The folder.
+
+        Raises:
+            UserError: an output that exists, or unreadable input.
+        """
+        settings = self.settings
+        folder = Path(settings.out)
+        check_output(folder, resume=settings.resume, overwrite=settings.overwrite, flag="out=")
+        fabric = build_fabric(settings.device, settings.precision, settings.devices)
+        teacher = self.open_teacher(fabric)
+        corpus = self.load_corpus(teacher) if settings.reference == "data" else None
+        start_run(folder, "distill", settings, fabric)
+        if corpus is None:
+            corpus = self.build_pool(teacher, folder, fabric)
+        method = self.build_method(teacher, corpus)
+        done = train(method, loop_settings(settings), folder, fabric, validate=None)
+        if fabric.is_global_zero:
+            self.save(folder, method, teacher, self.card(done, len(corpus)))
+            print(f"The student is in {folder}.", file=sys.stderr)
+        return folder
+
+    def longest(self, teacher: LoadedModel) -> int:
+        """Most tokens of a sequence, framing left out."""
+        return min(self.settings.max_length, length_limit(teacher))
+
+    def build_pool(self, teacher: LoadedModel, folder: Path, fabric: Fabric) -> Corpus:
+        """The teacher's own samples; made by the first process and read by all."""
+        settings = self.settings
+        lengths = self.pool_lengths(self.longest(teacher))
+        predictor = Predictor(teacher.denoiser, teacher.vocabulary)
+        # Everything that decides the samples: parts of another pool must never be taken for ours.
+        decided = (weights_digest(teacher.denoiser), settings.pool_steps, settings.seed, lengths)
+        key = hashlib.sha256(repr((*decided, settings.precision)).encode()).hexdigest()[:16]
+        where = folder / "pool" / key
+        with fabric.rank_zero_first(), fabric.autocast():
+            return teacher_pool(
+                predictor, lengths, settings.pool_steps, settings.seed, POOL_BATCH_TOKENS, where
+            )
+
+    def build_method(self, teacher: LoadedModel, corpus: Corpus) -> Method:
+        """The method of that name, with its reference."""
+        settings = self.settings
+        reference = GroupedReference(
+            corpus,
+            teacher.vocabulary,
+            getattr(self.chosen, "group_size", 1),
+            settings.tokens_per_batch,
+            self.longest(teacher),
+            settings.seed,
+        )
+        build = METHODS[self.name].build
+        return build(teacher.denoiser, teacher.vocabulary, reference, self.chosen, settings.seed)
+
+    def save(self, folder: Path, method: Method, teacher: LoadedModel, card: str) -> None:
+        """The model folder, and the discriminator's weights where the method has one."""
+        own: dict[str, Any] = {"teacher": teacher.name, "method": self.name}
+        if exponent := getattr(self.chosen, "reveal_exponent", None):
+            own["reveal_exponent"] = exponent
+        discriminator = getattr(method, "discriminator", None)
+        if discriminator is not None:
+            save_discriminator(discriminator.module, folder / "discriminator.safetensors")
+        self.save_beside(folder, teacher)
+        extra = {"didi": own}
+        student = method.result()
+        save_model_folder(folder, student, teacher.vocabulary, card=card, extra_config=extra)
+
+    def card(self, steps: int, num_reference: int) -> str:
+        """The card of a distilled student."""
+        settings = self.settings
+        source = {
+            "data": f"{num_reference:,} {self.rows} of `{settings.data}`",
+            "pool": f"{num_reference:,} samples of the teacher (no data set)",
+        }[settings.reference]
+        facts = {
+            "Teacher": f"`{settings.teacher}`",
+            "Method": f"{self.name}, preset {settings.preset}; {steps:,} updates; "
+            f"seed {settings.seed}",
+            "Reference": source,
+            "Command": f"`{command_line(self.program, 'distill', settings)}`",
+        }
+        return card(
+            self.program, self.tags, f"Student of {settings.teacher}", self.description, facts
+        )

@@ -1,0 +1,114 @@
+"""What `generate` does in both programs: from a request to sequences in a file."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from didi_core.commands.generation_summary import (
+    deciding_settings,
+    provenance_of,
+    result_of,
+    summary_of,
+)
+from didi_core.commands.product import MadeRecord, Product
+from didi_core.commands.sampling_options import GenerationResult, SamplingOptions
+from didi_core.models.folder import LoadedModel
+from didi_core.peak_memory import PeakMemory
+from didi_core.sampling.redraw import Finished
+from didi_core.sampling.registry import (
+    SamplerKind,
+    build_predictor,
+    check_settings,
+    find_sampler,
+)
+from didi_core.sampling.request import DrawSettings, SampleSettings
+from didi_core.sampling.run_request import Request, build_engine, run_request
+from didi_core.sampling.sampler_options import parse_options
+from didi_core.shards import parse_shard
+
+
+def run_generation(product: Product, model: LoadedModel | None = None) -> GenerationResult:
+    """Make the records of a request, and write the output and `NAME.generate.json` beside it.
+
+    Args:
+        model: the model that `--model` names, where it is open already.
+
+    Raises:
+        UserError: an option without sense, an output that exists, a model that cannot be opened.
+    """
+    options, files = product.options, product.files
+    kind, shard = find_sampler(options.sampler), parse_shard(options.shard)
+    if options.steps is None:
+        options = replace(options, steps=kind.default_steps)
+    given = {**options.sampler_options, **parse_options(options.sampler_option or [])}
+    options = replace(options, sampler_options=given)
+    check_settings(kind, sample_settings(options, None))
+    files.check(resume=options.resume, overwrite=options.overwrite)
+    model = model or product.open_model()
+    options = replace(options, reveal_exponent=_reveal_exponent(options, kind, model))
+    records = product.records(model)
+    decided = deciding_settings(product, options, records, model)
+    if options.resume and (done := files.finished_summary(decided)) is not None:
+        return result_of(product, done)
+    request = Request(
+        rows=[record.row for record in records],
+        settings=sample_settings(options, product.log_bias(model.vocabulary)),
+        batch_tokens=options.batch_tokens,
+        shard=shard,
+        rule=product.rule(model.vocabulary),
+        unique=options.unique,
+    )
+    with PeakMemory(next(model.denoiser.parameters()).device) as peak:
+        finished, seconds = _sample(product, options, kind, model, request, decided)
+    cost = {"seconds": seconds, "peak_memory": peak.bytes}
+    summary = summary_of(product, records, finished, cost, decided, shard, model)
+    made = [
+        MadeRecord(
+            records[row.record].id, row.ids, provenance_of(options, records[row.record], row)
+        )
+        for row in finished
+        if row.failure is None
+    ]
+    files.write(lambda path: product.write(path, made, model), summary)
+    return result_of(product, summary)
+
+
+def sample_settings(options: SamplingOptions, bias: torch.Tensor | None) -> SampleSettings:
+    """The sampler's settings; an exponent that is not given counts as 1."""
+    exponent = options.reveal_exponent
+    return SampleSettings(
+        steps=options.steps,
+        seed=options.seed,
+        grid=options.grid,
+        reveal_exponent=1.0 if exponent is None else exponent,
+        draw=DrawSettings(options.temperature, options.top_p, bias, options.draws),
+    )
+
+
+def _reveal_exponent(options: SamplingOptions, kind: SamplerKind, model: LoadedModel) -> float:
+    """The grid's exponent: as asked, else as the model was distilled for, else even."""
+    if options.reveal_exponent is not None:
+        return options.reveal_exponent
+    if options.grid == "published" or not kind.reveals_on_grid:
+        return 1.0
+    return float(model.config.get("didi", {}).get("reveal_exponent", 1.0))
+
+
+def _sample(
+    product: Product,
+    options: SamplingOptions,
+    kind: SamplerKind,
+    model: LoadedModel,
+    request: Request,
+    decided: dict[str, Any],
+) -> tuple[Sequence[Finished], float]:
+    """Results in record order, and the seconds they took."""
+    engine = build_engine(
+        build_predictor(model, with_noise=not options.without_noise),
+        lambda predictor: kind.build(predictor, model, options.sampler_options),
+    )
+    partial = product.files.open_partial(decided, resume=options.resume)
+    run_request(request, engine, partial, quiet=options.quiet)
+    return sorted(partial.rows, key=lambda row: row.record), partial.seconds

@@ -1,0 +1,220 @@
+"""What `pretrain` does in both programs: from a corpus to a model folder.
+
+A program's subclass of `PretrainRun` says what the tokens are and which network is built.
+"""
+
+import math
+import sys
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from didi_core.cli import check_output
+from didi_core.commands.model_card import card, command_line, scores_table
+from didi_core.commands.training_run import below_one, loop_settings, start_run
+from didi_core.commands.training_settings import PretrainSettings
+from didi_core.corpus import Corpus, CorpusBatches
+from didi_core.diffusion.absorbing import AbsorbingProcess
+from didi_core.diffusion.draws import Stream, keyed_generator
+from didi_core.diffusion.schedules import LogLinearSchedule
+from didi_core.distill.method import Method
+from didi_core.errors import UserError
+from didi_core.evaluation.likelihood import masked_bound, ngram_baselines
+from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
+from didi_core.training.devices import build_fabric, resolve_device
+from didi_core.training.loop import Validate, train
+from didi_core.training.masked_pretraining import MaskedPretraining
+from didi_core.vocabulary import Vocabulary
+
+TRAINING_EPS = 1e-3
+"""Least masking rate seen in training, as published; likelihood and sampling use 0."""
+VALIDATION_TOKENS = 16_384
+"""Most tokens of a validation batch."""
+LOGITS_AT_ONCE = 1 << 26
+"""Most logits of a validation batch: with a large vocabulary its batches are smaller."""
+
+Settings = TypeVar("Settings", bound=PretrainSettings)
+
+
+class PretrainRun(ABC, Generic[Settings]):
+    """One run of one program.
+
+    Raises:
+        UserError: settings without sense, all at once.
+    """
+
+    program: ClassVar[str]
+    unit: ClassVar[str]
+    """What one token is called."""
+    rows: ClassVar[str]
+    """What the sequences of the corpus are called, in the plural."""
+    tags: ClassVar[tuple[str, ...]]
+    descriptions: ClassVar[dict[str, str]]
+    """First sentence of the model card, by `model.kind`."""
+    title: ClassVar[str]
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        if wrong := self.problems():
+            raise UserError("; ".join(wrong) + ".")
+
+    def problems(self) -> list[str]:
+        """What is wrong with the settings; a program adds its own."""
+        settings, model = self.settings, self.settings.model
+        wrong = below_one(settings, "steps", "tokens_per_batch", "devices", "log_every")
+        if model.kind not in ("masked", "autoregressive"):
+            wrong.append(f"model.kind={model.kind} must be masked or autoregressive")
+        if model.hidden_size % (2 * model.num_heads):
+            wrong.append("model.hidden_size must be an even multiple of model.num_heads")
+        if not 0 <= settings.ema < 1:
+            wrong.append(f"ema={settings.ema} must be in [0, 1)")
+        if not 0 <= settings.input_noise < 1:
+            wrong.append(f"input_noise={settings.input_noise} must be in [0, 1)")
+        if settings.input_noise and model.kind == "masked":
+            wrong.append(f"input_noise={settings.input_noise} is for model.kind=autoregressive")
+        if settings.optimizer.name not in ("adamw", "muon"):
+            wrong.append(f"optimizer.name={settings.optimizer.name} must be adamw or muon")
+        return wrong
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    @abstractmethod
+    def max_length(self) -> int:
+        """Longer sequences are cropped to this many tokens."""
+
+    @abstractmethod
+    def load_corpora(self) -> tuple[Corpus, Corpus | None]:
+        """What to train on, and the held-out corpus where there is one."""
+
+    @abstractmethod
+    def build_denoiser(self) -> nn.Module:
+        """A masked network, not yet initialised."""
+
+    @abstractmethod
+    def build_causal(self) -> nn.Module:
+        """A Hugging Face causal LM, initialised from torch's global state."""
+
+    @abstractmethod
+    def save(self, folder: Path, model: nn.Module, card: str) -> None:
+        """Write the model folder."""
+
+    def run(self) -> Path:
+        """Train the model and save it as a model folder in `settings.out`.
+
+        Returns:
+            The folder.
+
+        Raises:
+            UserError: an output that exists, or unreadable data.
+        """
+        settings = self.settings
+        folder = Path(settings.out)
+        check_output(folder, resume=settings.resume, overwrite=settings.overwrite, flag="out=")
+        corpus, held_out = self.load_corpora()
+        fabric = build_fabric(settings.device, settings.precision, settings.devices)
+        start_run(folder, "pretrain", settings, fabric)
+        method, validate = self.build_method(corpus, held_out)
+        loop = loop_settings(settings, settings.validate_every if held_out else 0)
+        done = train(method, loop, folder, fabric, validate)
+        if fabric.is_global_zero:
+            scores = {**validate(), **self.baselines(corpus, held_out)} if validate else {}
+            self._print(scores)
+            self.save(folder, method.result(), self.card(done, len(corpus), scores))
+        return folder
+
+    def build_method(
+        self, corpus: Corpus, held_out: Corpus | None
+    ) -> tuple[Method, Validate | None]:
+        """The training method for `model.kind`, and its validation."""
+        settings = self.settings
+        data = self._batches(corpus, settings.tokens_per_batch, settings.seed)
+        autoregressive = settings.model.kind == "autoregressive"
+        build = self._autoregressive if autoregressive else self._masked
+        return build(data, held_out)
+
+    def _batches(self, corpus: Corpus, tokens: int, seed: int) -> CorpusBatches:
+        return CorpusBatches(corpus, self.vocabulary, tokens, self.max_length, seed)
+
+    def _validation_tokens(self) -> int:
+        return max(1, min(VALIDATION_TOKENS, LOGITS_AT_ONCE // self.vocabulary.size))
+
+    def _autoregressive(
+        self, data: CorpusBatches, held_out: Corpus | None
+    ) -> tuple[Method, Validate | None]:
+        settings = self.settings
+        torch.manual_seed(settings.seed)  # transformers draws its weights from the global state
+        causal = self.build_causal()
+        if resolve_device(settings.device).type == "cpu":
+            # Written-out attention: the fused kernel is slow on a CPU in half precision.
+            causal.set_attn_implementation("eager")
+        method = AutoregressivePretraining(
+            causal, data, settings.optimizer, settings.ema, settings.input_noise, settings.seed
+        )
+        if held_out is None:
+            return method, None
+        valid = self._batches(held_out, self._validation_tokens(), seed=0)
+        return method, lambda: {"validation_nll": method.validation_loss(valid)}
+
+    def _masked(
+        self, data: CorpusBatches, held_out: Corpus | None
+    ) -> tuple[Method, Validate | None]:
+        settings = self.settings
+        denoiser = self.build_denoiser()
+        denoiser.initialise(keyed_generator(settings.seed, Stream.DATA, -1))
+        method = MaskedPretraining(
+            denoiser,
+            data,
+            AbsorbingProcess(self.vocabulary.mask_id, LogLinearSchedule(eps=TRAINING_EPS)),
+            settings.optimizer,
+            settings.ema,
+            settings.seed,
+            settings.curriculum,
+        )
+        return method, None if held_out is None else self._bound_of(method, held_out)
+
+    def _bound_of(self, method: MaskedPretraining, held_out: Corpus) -> Validate:
+        sequences = [held_out.ids(i, self.max_length) for i in range(len(held_out))]
+        tokens = self._validation_tokens()
+
+        def validate() -> dict[str, float]:
+            network = method.result()
+            device = next(network.parameters()).device
+            bound = masked_bound(
+                network, self.vocabulary, sequences, tokens_per_batch=tokens, device=device
+            )
+            return {"validation_bound": bound}
+
+        return validate
+
+    def baselines(self, corpus: Corpus, held_out: Corpus) -> dict[str, float]:
+        """Nats a token of n-gram models on the held-out corpus."""
+        ranks = self.vocabulary.rank_of_id.numpy()
+        split = [
+            np.split(ranks[np.asarray(part.flat)], np.asarray(part.starts)[1:-1])
+            for part in (corpus, held_out)
+        ]
+        return ngram_baselines(*split, self.vocabulary.num_generable)
+
+    def _print(self, scores: dict[str, float]) -> None:
+        for name, nats in scores.items():
+            figures = f"{nats:.4f} nats a {self.unit}, perplexity {math.exp(nats):.2f}"
+            print(f"{name:18s} {figures}", file=sys.stderr)
+
+    def card(self, steps: int, num_sequences: int, scores: dict[str, float]) -> str:
+        """The card of a pre-trained teacher or judge."""
+        settings = self.settings
+        facts = {
+            "Trained on": f"{num_sequences:,} {self.rows}; {steps:,} updates; seed {settings.seed}",
+            "Command": f"`{command_line(self.program, 'pretrain', settings)}`",
+        }
+        kind = settings.model.kind
+        text = card(self.program, self.tags, f"{kind} {self.title}", self.descriptions[kind], facts)
+        held_out = scores_table(scores, self.unit) if scores else "No held-out file was given."
+        return f"{text}\n{held_out}\n"

@@ -1,0 +1,127 @@
+"""What `generate` makes in one program: records to fill, and how finished ones are written."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from didi_core.commands.output_files import OutputFiles
+from didi_core.commands.sampling_options import SamplingOptions
+from didi_core.errors import UserError
+from didi_core.models.folder import LoadedModel
+from didi_core.sampling.redraw import Rule, accept_all
+from didi_core.training.devices import check_precision
+from didi_core.vocabulary import Vocabulary
+
+Options = TypeVar("Options", bound=SamplingOptions)
+
+
+@dataclass(frozen=True)
+class GenerationRecord:
+    """One sequence to make."""
+
+    id: str
+    row: list[int]
+    """Framed ids, the vocabulary's mask where something is to be generated."""
+    length: int
+    """Tokens, framing left out."""
+    template: str | None = None
+    """Name of what is kept in it."""
+
+
+@dataclass(frozen=True)
+class MadeRecord:
+    """One sequence made."""
+
+    id: str
+    ids: list[int]
+    """Framed."""
+    provenance: Mapping[str, object]
+    """length, model, sampler, steps, nfe and seed, and where they apply template and tries."""
+
+
+class Product(ABC, Generic[Options]):
+    """One request of one program. Its constructor refuses flags without sense."""
+
+    program: ClassVar[str]
+    noun: ClassVar[str]
+    """What one record is called."""
+    suffixes: ClassVar[tuple[str, ...]]
+    """Ends of names that the output may have; .gz may follow."""
+    example: ClassVar[str]
+    """A name for the output, for messages."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        if wrong := [*problems_of(options), *self.problems()]:
+            raise UserError("; ".join(wrong) + ".")
+        check_precision(options.precision)
+
+    def problems(self) -> list[str]:
+        """What is wrong with single values of the program's own flags."""
+        return []
+
+    @property
+    def files(self) -> OutputFiles:
+        return OutputFiles(self.options.out, self.suffixes, self.example)
+
+    @abstractmethod
+    def open_model(self) -> LoadedModel:
+        """The model that `--model` names."""
+
+    @abstractmethod
+    def records(self, model: LoadedModel) -> list[GenerationRecord]:
+        """All records of the request, those of other shards included."""
+
+    @abstractmethod
+    def write(self, path: Path, made: Sequence[MadeRecord], model: LoadedModel) -> None:
+        """Write the output file, whole or not at all."""
+
+    def settings(self) -> dict[str, Any]:
+        """Values of the program's own flags that decide the result."""
+        return {}
+
+    def log_bias(self, vocabulary: Vocabulary) -> Float[Tensor, "generable"] | None:
+        """Added to the log-probabilities; None for none."""
+        del vocabulary  # only some programs have a bias
+        return None
+
+    def rule(self, vocabulary: Vocabulary) -> Rule:
+        """What a finished sequence must fulfil."""
+        del vocabulary
+        return accept_all
+
+
+def length_limit(model: LoadedModel) -> int:
+    """Most tokens of a sequence that the model takes, framing left out."""
+    return model.denoiser.settings.max_tokens - model.vocabulary.num_special_per_sequence
+
+
+def problems_of(options: SamplingOptions) -> list[str]:
+    """What is wrong with single values of the flags that all programs have."""
+    wrong = []
+    if options.num < 1:
+        wrong.append(f"--num {options.num} must be at least 1")
+    if options.batch_tokens < 1:
+        wrong.append(f"--batch-tokens {options.batch_tokens} must be at least 1")
+    if not 0 <= options.seed < 2**63:
+        wrong.append(f"--seed {options.seed} must be from 0 to 2^63 - 1")
+    if not (math.isfinite(options.temperature) and options.temperature > 0):
+        wrong.append(f"--temperature {options.temperature:g} must be above 0")
+    if not 0 < options.top_p <= 1:
+        wrong.append(f"--top-p {options.top_p:g} must be above 0 and at most 1")
+    exponent = options.reveal_exponent
+    if exponent is not None and not (math.isfinite(exponent) and exponent > 0):
+        wrong.append(f"--reveal-exponent {exponent:g} must be above 0")
+    if exponent not in (None, 1.0) and options.grid == "published":
+        wrong.append("--reveal-exponent and --grid published exclude each other")
+    if options.draws not in ("float64", "float32"):
+        wrong.append(f"--draws {options.draws} must be float64 or float32")
+    if options.grid not in ("exact", "published"):
+        wrong.append(f"--grid {options.grid} must be exact or published")
+    return wrong

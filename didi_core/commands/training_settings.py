@@ -1,0 +1,76 @@
+"""Settings that `pretrain` and `distill` of both programs share; the comments are in configs/.
+
+A program's own settings extend these.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from omegaconf import MISSING
+
+from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.training.masked_pretraining import CurriculumSettings
+
+
+@dataclass
+class NetworkSettings:
+    """Shape of a network to be trained from scratch."""
+
+    kind: str = "masked"
+    num_layers: int = MISSING
+    hidden_size: int = MISSING
+    num_heads: int = MISSING
+
+
+@dataclass
+class PretrainSettings:
+    """Everything that `pretrain` can be told in both programs."""
+
+    data: str = MISSING
+    out: str = MISSING
+    valid: Optional[str] = None  # noqa: UP045 - OmegaConf reads this form
+    model: NetworkSettings = field(default_factory=NetworkSettings)
+    steps: int = 10_000
+    seed: int = 0
+    device: str = "auto"
+    devices: int = 1
+    precision: str = "float32"
+    resume: bool = False
+    overwrite: bool = False
+    tokens_per_batch: int = 8192
+    ema: float = 0.999
+    input_noise: float = 0.0
+    curriculum: CurriculumSettings = field(default_factory=CurriculumSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    log_every: int = 10
+    validate_every: int = 500
+    checkpoint_every: int = 500
+    max_seconds: float = 0.0
+
+
+@dataclass
+class DistillSettings:
+    """Everything that `distill` can be told; `method` is checked against its own settings class."""
+
+    teacher: str = MISSING
+    out: str = MISSING
+    method: dict[str, Any] = field(default_factory=dict)
+    preset: str = "default"
+    reference: str = "data"
+    data: Optional[str] = None  # noqa: UP045 - OmegaConf reads this form
+    pool_size: int = 512
+    pool_length: str = MISSING
+    pool_steps: Optional[int] = None  # noqa: UP045
+    steps: int = 1000
+    seed: int = 0
+    device: str = "auto"
+    devices: int = 1
+    precision: str = "float32"
+    resume: bool = False
+    overwrite: bool = False
+    offline: bool = False
+    tokens_per_batch: int = 4096
+    max_length: int = MISSING
+    log_every: int = 10
+    checkpoint_every: int = 200
+    max_seconds: float = 0.0

@@ -1,0 +1,73 @@
+"""`didi-protein pretrain`: both kinds end in a folder that opens, and settings are checked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from didi_core.errors import UserError
+from didi_core.models.folder import load_denoiser
+from didi_protein.alphabet import CANONICAL_RESIDUES
+from didi_protein.pretrain import pretrain
+from didi_protein.pretrain_settings import ModelSettings, PretrainSettings
+
+
+@pytest.fixture(scope="module")
+def fasta(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    generator = np.random.default_rng(0)
+    rows = ["".join(generator.choice(list(CANONICAL_RESIDUES), size=n)) for n in range(10, 50)]
+    path = tmp_path_factory.mktemp("data") / "some.fasta"
+    path.write_text("".join(f">{number}\n{row}\n" for number, row in enumerate(rows)))
+    return path
+
+
+def settings_for(fasta: Path, out: Path, **changes: Any) -> PretrainSettings:
+    shape = {"kind": changes.pop("kind", "masked"), "num_heads": changes.pop("num_heads", 2)}
+    model = ModelSettings(num_layers=1, hidden_size=8, intermediate_size=16, **shape)
+    values = {"steps": 2, "tokens_per_batch": 512, "max_length": 40, "device": "cpu"}
+    return PretrainSettings(data=str(fasta), out=str(out), model=model, **{**values, **changes})
+
+
+def test_a_masked_model_and_its_card(
+    fasta: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = pretrain(settings_for(fasta, tmp_path / "m", valid=str(fasta), too_long="drop"))
+    assert load_denoiser(folder).denoiser.settings.num_layers == 1
+    card = (folder / "README.md").read_text()
+    assert "Trained on: 31 sequences; 2 updates; seed 0" in card, "9 are longer than 40"
+    assert "| validation_bound |" in card and "| bigram |" in card
+    assert "didi-protein pretrain data=" in card and "model.num_layers=1" in card
+    assert "validation_bound" in capsys.readouterr().err
+    assert json.loads((folder / "run.json").read_text())["settings"]["model"]["hidden_size"] == 8
+
+
+def test_an_autoregressive_model_opens_with_transformers(fasta: Path, tmp_path: Path) -> None:
+    noisy = settings_for(fasta, tmp_path / "a", kind="autoregressive", input_noise=0.5)
+    folder = pretrain(noisy)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert model(input_ids=torch.tensor([[0, 5, 6]])).logits.isfinite().all()
+    assert (folder / "vocab.txt").read_text().splitlines()[0] == "<cls>"
+    plain = pretrain(settings_for(fasta, tmp_path / "b", kind="autoregressive"))
+    other = AutoModelForCausalLM.from_pretrained(plain).state_dict()
+    assert any(not torch.equal(t, other[n]) for n, t in model.state_dict().items())
+
+
+def test_what_is_wrong_is_said_at_once(fasta: Path, tmp_path: Path) -> None:
+    wrong = settings_for(
+        fasta,
+        tmp_path / "w",
+        steps=0,
+        num_heads=3,
+        too_long="cut",
+        max_length=2000,
+        input_noise=0.5,
+    )
+    with pytest.raises(UserError) as error:
+        pretrain(wrong)
+    for name in ("steps=0", "num_heads", "too_long=cut", "max_length=2000", "input_noise=0.5"):
+        assert name in str(error.value)
+    assert not (tmp_path / "w").exists()
