@@ -13,6 +13,7 @@ from torch import Tensor
 from didi_core.errors import UserError
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.rotary import inverse_frequencies
+from didi_core.models.weight_checks import require_finite, require_same_names, require_shapes
 
 _MODULE_NAMES = {
     "embedding": "esm.embeddings.word_embeddings",
@@ -74,7 +75,7 @@ def to_published(denoiser: EsmDenoiser, dtype: torch.dtype) -> dict[str, Tensor]
     for layer in range(settings.num_layers):
         name = f"esm.encoder.layer.{layer}.attention.self.rotary_embeddings.inv_freq"
         published[name] = inverse_frequencies(settings.hidden_size // settings.num_heads)
-    _require_finite(published, f"the model, cast to {str(dtype).removeprefix('torch.')}")
+    require_finite(published, f"the model, cast to {str(dtype).removeprefix('torch.')}")
     return published
 
 
@@ -96,17 +97,28 @@ def from_published(
     with torch.device("meta"):
         denoiser = EsmDenoiser(settings)
     shapes = {name: tensor.shape for name, tensor in denoiser.state_dict().items()}
-    _require_same_names(weights, shapes, source)
-    used = {published: weights[published] for name in shapes for published in published_names(name)}
+    expected = _published_shapes(shapes)
+    found = {name for name in weights if not _IGNORED.fullmatch(name)}
+    require_same_names(expected, found, source)
+    used = {name: weights[name] for name in expected}
     _require_tied(weights, source)
-    _require_shapes(used, shapes, source)
-    _require_finite(used, source)
+    require_shapes(used, expected, source)
+    require_finite(used, source)
     state = {}
     for name in shapes:
         parts = [used.pop(published).float() for published in published_names(name)]
         state[name] = torch.cat(parts)
     denoiser.load_state_dict(state, strict=True, assign=True)
     return denoiser
+
+
+def _published_shapes(shapes: Mapping[str, torch.Size]) -> dict[str, torch.Size]:
+    """What the file must hold, from the shapes of our tensors."""
+    expected = {}
+    for name, shape in shapes.items():
+        parts = published_names(name)
+        expected.update(dict.fromkeys(parts, torch.Size([shape[0] // len(parts), *shape[1:]])))
+    return expected
 
 
 def _with_usual_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -124,49 +136,9 @@ def _with_usual_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return usual
 
 
-def _require_same_names(
-    weights: Mapping[str, Tensor], shapes: Mapping[str, object], source: str
-) -> None:
-    expected = {published for name in shapes for published in published_names(name)}
-    found = {name for name in weights if not _IGNORED.fullmatch(name)}
-    complaints = []
-    if missing := sorted(expected - found):
-        complaints.append(f"missing: {', '.join(missing)}")
-    if unexpected := sorted(found - expected):
-        complaints.append(f"unexpected: {', '.join(unexpected)}")
-    if complaints:
-        raise UserError(
-            f"{source} does not hold the tensors that its config.json describes; "
-            f"{'; '.join(complaints)}. Check that weights and config.json belong together."
-        )
-
-
 def _require_tied(weights: Mapping[str, Tensor], source: str) -> None:
     if _TIED in weights and not torch.equal(weights[_TIED], weights[_EMBEDDING]):
         raise UserError(
             f"{source}: {_TIED} differs from {_EMBEDDING}; models with an output matrix of "
             "their own (such as DPLM-2) cannot be read."
         )
-
-
-def _require_shapes(
-    used: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], source: str
-) -> None:
-    wrong = []
-    for name, shape in shapes.items():
-        parts = published_names(name)
-        expected = torch.Size([shape[0] // len(parts), *shape[1:]])
-        for published in parts:
-            if used[published].shape != expected:
-                wrong.append(f"{published} {list(used[published].shape)}, not {list(expected)}")
-    if wrong:
-        raise UserError(
-            f"{source} holds tensors of another shape than its config.json describes: "
-            f"{'; '.join(wrong)}."
-        )
-
-
-def _require_finite(weights: Mapping[str, Tensor], source: str) -> None:
-    bad = sorted(name for name, tensor in weights.items() if not torch.isfinite(tensor).all())
-    if bad:
-        raise UserError(f"{source} holds NaN or infinity in {', '.join(bad)}: it cannot be used.")

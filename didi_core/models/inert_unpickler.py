@@ -4,8 +4,8 @@ A pickle is a program. Its dangerous steps are looking up a name (GLOBAL), calli
 OBJ, NEWOBJ), and setting an object's state (BUILD). Here a name is looked up in one table, by
 exact match, and becomes an `Unlisted` marker when it is not there; only functions of the table are
 called, by identity; calling a marker makes an empty `StandIn`; and no state is ever set except on
-stand-ins (dropped) and name spaces (plain attributes). Functions of the table are ours: they pass
-no hooks and no code on to torch.
+name spaces (plain attributes) and stand-ins, which keep it as data under one name. Functions of the
+table are ours: they pass no hooks and no code on to torch.
 
 `torch.load(pickle_module=InertPickle())` does the reading of storages. Callers try
 `weights_only=True` first, which refuses TorchScript archives and tar files.
@@ -22,10 +22,15 @@ from torch import Tensor
 
 
 class StandIn:
-    """What is left of an object whose class is not on the list: the name of the class."""
+    """What is left of an object whose class is not on the list: the class's name, and its state.
+
+    The state is data such as everything else in the file, in one attribute, whatever it holds;
+    configurations of omegaconf are read from it (`didi_core.models.lightning_ckpt`).
+    """
 
     def __init__(self, class_name: str) -> None:
         self.class_name = class_name
+        self.state: object = None
 
     def __repr__(self) -> str:
         return f"<stand-in for {self.class_name}>"
@@ -156,7 +161,9 @@ class InertUnpickler(pickle._Unpickler):  # the one in Python: its steps can be 
         target = self.stack[-1]
         if type(target) is argparse.Namespace and type(state) is dict:
             vars(target).update({str(name): value for name, value in state.items()})
-        elif not isinstance(target, StandIn | OrderedDict):
+        elif isinstance(target, StandIn):
+            target.state = state
+        elif not isinstance(target, OrderedDict):
             raise pickle.UnpicklingError(f"a state for a {type(target).__name__}")
 
     def load_binpersid(self) -> None:

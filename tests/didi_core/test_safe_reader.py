@@ -335,12 +335,12 @@ def test_lightning_checkpoint_with_a_call_is_read_without_it(
     assert mark.exists(), "the attack must be a real one"
 
 
-def test_state_of_a_foreign_object_is_dropped(tmp_path: Path) -> None:
-    content = lightning(x=Reduced(HyperParameters, state={"class_name": "y", "append": "z"}))
-    torch.save(content, tmp_path / "w.ckpt")
+def test_state_of_a_foreign_object_is_kept_as_data_and_never_set(tmp_path: Path) -> None:
+    state = {"class_name": "y", "append": "z"}
+    torch.save(lightning(x=Reduced(HyperParameters, state=state)), tmp_path / "w.ckpt")
     stand_in = read_checkpoint(tmp_path / "w.ckpt")["x"]
     assert stand_in.class_name.endswith("HyperParameters")
-    assert vars(stand_in) == {"class_name": stand_in.class_name}
+    assert vars(stand_in) == {"class_name": stand_in.class_name, "state": state}
 
 
 def test_tensor_past_its_storage_is_refused() -> None:
