@@ -9,6 +9,7 @@ from didi_core.cli import run_program
 from didi_core.hydra_app import run_hydra
 from didi_protein.compare import compare_command
 from didi_protein.download import download_command
+from didi_protein.filter import filter_command
 from didi_protein.generate import generate_command
 from didi_protein.info import info_command
 from didi_protein.merge import merge_command
@@ -68,6 +69,7 @@ def _distill(context: typer.Context) -> None:
 
 app.command("generate")(generate_command)
 app.command("score")(score_command)
+app.command("filter")(filter_command)
 app.command("compare")(compare_command)
 app.command("report")(report_command)
 app.command("download")(download_command)

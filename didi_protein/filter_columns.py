@@ -1,0 +1,79 @@
+"""Columns as filters see them: their numbers, and which flag of `score` computes one."""
+
+import difflib
+
+import pandas as pd
+
+from didi_core.errors import UserError
+from didi_protein.developability import DEVELOPABILITY_COLUMNS
+from didi_protein.scores_table import COLUMNS
+
+_SCORE_FLAGS = {
+    **dict.fromkeys(
+        ("mean_plddt", "mean_plddt_all_atom", "ptm", "mean_pae", "foldable"), "--fold MODEL"
+    ),
+    "judge_perplexity": "--judge tiny-judge",
+    **dict.fromkeys(("pseudo_perplexity", "pseudo_perplexity_one_pass"), "--pseudo MODEL"),
+    "nearest_reference_identity": "--reference NATURAL.fasta",
+}
+_OTHER_WAYS = {
+    "cluster": "score the whole set with the extra metrics installed (pip install "
+    "'didi-protein[metrics]'); merge fills it in for shards",
+    "max_reference_tm": "score it against reference structures",
+}
+NONE_FOUND_IS_EMPTY = {
+    "nearest_reference_identity": "reference",
+    "max_reference_tm": "reference_structures",
+}
+"""Columns in which empty means that nothing alike was found, once the comparison was made; with the
+key of `NAME.summary.json` that tells that it was."""
+
+
+def how_to_compute(column: str) -> str:
+    """What to do where a column was never computed."""
+    if column in _SCORE_FLAGS:
+        return f"run score with {_SCORE_FLAGS[column]} (and --resume)"
+    return _OTHER_WAYS.get(column, "write the table again with score")
+
+
+def numbers(table: pd.DataFrame, column: str, flag: str) -> pd.Series:
+    """A column as floats, empty ones NaN; yes counts 1 and no 0.
+
+    Raises:
+        UserError: the table has no such column, or it holds texts.
+    """
+    if column not in table:
+        raise UserError(f"{flag}: the table has no column {column}{_like(column, table)}.")
+    try:
+        return pd.to_numeric(table[column]).astype("Float64").astype(float)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{flag}: column {column} holds texts, not numbers.") from error
+
+
+def _like(column: str, table: pd.DataFrame) -> str:
+    """Columns that were perhaps meant."""
+    known = {*COLUMNS, *DEVELOPABILITY_COLUMNS, *table.columns}
+    close = difflib.get_close_matches(column, sorted(known), n=3, cutoff=0.5)
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
+
+
+def known_numbers(
+    table: pd.DataFrame, column: str, flag: str, reference_used: bool = False
+) -> pd.Series:
+    """The numbers of a column that was computed; 0 where empty means that nothing alike was found.
+
+    Args:
+        table: the rows that were scored.
+        reference_used: whether the designs were compared with references at all.
+
+    Raises:
+        UserError: as `numbers`, or no row has a value.
+    """
+    values = numbers(table, column, flag)
+    if column in NONE_FOUND_IS_EMPTY and (reference_used or values.notna().any()):
+        return values.fillna(0.0)
+    if len(values) and not values.notna().any():
+        raise UserError(
+            f"{flag}: {column} was not computed in this table; {how_to_compute(column)}."
+        )
+    return values
