@@ -16,6 +16,15 @@ from didi_protein.alphabet import ESM_TOKENS
 
 MAX_RESIDUES = 1_022
 """Crop of ESM-2's training, without framing."""
+PUBLISHED = (
+    "esm2_t6_8M_UR50D",
+    "esm2_t12_35M_UR50D",
+    "esm2_t30_150M_UR50D",
+    "esm2_t33_650M_UR50D",
+    "esm2_t36_3B_UR50D",
+    "esm2_t48_15B_UR50D",
+)
+"""Smallest first."""
 _NAME = re.compile(r"esm2_t\d+_\w+_UR50D")
 _PREFIX = re.compile(r"^encoder\.(sentence_encoder\.)?")
 _UNUSED = re.compile(r"^contact_head\.")
@@ -57,10 +66,7 @@ def load_esm2(name: str, device: torch.device | str = "cpu") -> FairEsmDenoiser:
     fair_esm = _fair_esm()
     path = weights_path(name)
     if not path.is_file():
-        raise UserError(
-            f"--pseudo {name}: its weights are not on this machine ({path}): on a machine with "
-            f"network run `didi-protein download {name}`, and set TORCH_HOME to that cache here."
-        )
+        raise UserError(f"--pseudo {name}: {_how_to_get(name, path)}")
     content = read_checkpoint(path)
     try:
         shape, tensors = content["cfg"]["model"], content["model"]
@@ -71,6 +77,15 @@ def load_esm2(name: str, device: torch.device | str = "cpu") -> FairEsmDenoiser:
     _check_names(network, tensors, path)
     network.load_state_dict(tensors, strict=False)
     return FairEsmDenoiser(network).float().to(device).eval()
+
+
+def _how_to_get(name: str, path: Path) -> str:
+    if name not in PUBLISHED:
+        return f"there is no ESM-2 of that name; the published ones are {', '.join(PUBLISHED)}."
+    return (
+        f"its weights are not on this machine ({path}): on a machine with network run "
+        f"`didi-protein download {name}`, and set TORCH_HOME to that cache here."
+    )
 
 
 def _build(fair_esm: Any, shape: Any) -> nn.Module:
@@ -101,8 +116,11 @@ def _fair_esm() -> Any:
     except ImportError as error:
         raise UserError("ESM-2 needs the package fair-esm: pip install fair-esm") from error
     if not hasattr(esm, "ESM2"):
+        # Both packages write into one folder: where both are installed, the last one wins, and
+        # pip believes that fair-esm is there.
         raise UserError(
-            "The installed package esm is not fair-esm but the newer one of the same import name: "
-            "pip uninstall esm, then pip install fair-esm (or use two environments)."
+            f"The package esm at {getattr(esm, '__file__', None) or 'an unknown place'} is not "
+            "fair-esm but the newer one of the same import name: run `pip uninstall --yes esm "
+            "fair-esm`, then `pip install fair-esm` (or use two environments)."
         )
     return esm
