@@ -60,9 +60,14 @@ class FilterOptions:
             ".selected.csv; --min, --max and --sort-by know them without this flag.",
         ),
     ] = False
-    one_per_cluster: Annotated[
-        bool, Option("--one-per-cluster", help="Only the best design of each cluster.")
-    ] = False
+    one_per: Annotated[
+        str | None,
+        Option(
+            metavar="COLUMN",
+            help="Only the best design of each value of a column: cluster (by sequence) or "
+            "structure_cluster.",
+        ),
+    ] = None
     max_similarity: Annotated[
         float | None,
         Option(help="Largest identity to a better design that is kept, 0 to 1 (MMseqs2)."),

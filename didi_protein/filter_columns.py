@@ -1,6 +1,8 @@
 """Columns as filters see them: their numbers, and which flag of `score` computes one."""
 
 import difflib
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -19,14 +21,22 @@ _SCORE_FLAGS = {
 _OTHER_WAYS = {
     "cluster": "score the whole set with the extra metrics installed (pip install "
     "'didi-protein[metrics]'); merge fills it in for shards",
-    "max_reference_tm": "score it against reference structures",
+    "structure_cluster": "run score with --fold MODEL --pdb-dir DIR, and Foldseek on the path",
+    "max_reference_tm": "run score with --reference FOLDER of structures, and Foldseek on the path",
 }
-NONE_FOUND_IS_EMPTY = {
-    "nearest_reference_identity": "reference",
-    "max_reference_tm": "reference_structures",
-}
+NONE_FOUND_IS_EMPTY = {"nearest_reference_identity": "sequence", "max_reference_tm": "pdb_file"}
 """Columns in which empty means that nothing alike was found, once the comparison was made; with the
-key of `NAME.summary.json` that tells that it was."""
+column that a row must have to be compared."""
+
+
+def compared_columns(summary: Mapping[str, Any]) -> frozenset[str]:
+    """Those of `NONE_FOUND_IS_EMPTY` that were computed, says `NAME.summary.json`, even if no row
+    has a value."""
+    found = {
+        "nearest_reference_identity": summary.get("reference") is not None,
+        "max_reference_tm": "max_reference_tm" in (summary.get("definitions") or {}),
+    }
+    return frozenset(column for column, computed in found.items() if computed)
 
 
 def how_to_compute(column: str) -> str:
@@ -71,7 +81,7 @@ def known_numbers(
     """
     values = numbers(table, column, flag)
     if column in NONE_FOUND_IS_EMPTY and (reference_used or values.notna().any()):
-        return values.fillna(0.0)
+        return values.mask(values.isna() & table[NONE_FOUND_IS_EMPTY[column]].notna(), 0.0)
     if len(values) and not values.notna().any():
         raise UserError(
             f"{flag}: {column} was not computed in this table; {how_to_compute(column)}."

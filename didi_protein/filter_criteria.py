@@ -123,26 +123,26 @@ class Duplicate:
 
 
 @dataclass(frozen=True)
-class OnePerCluster:
-    """Rejects all but the best of each cluster, and rows without one."""
+class OnePer:
+    """Rejects all but the best of each value of a column, such as a cluster, and empty ones."""
 
-    name: str = "--one-per-cluster"
-    column: str = "cluster"
+    column: str
+    name: str = "--one-per"
     threshold: str = "best"
     compares: bool = True
 
     def reject(self, designs: pd.DataFrame) -> dict[int, Rejection]:
-        best: dict[int, int] = {}
+        best: dict[object, int] = {}
         rejected = {}
-        for place, cluster in designs["cluster"].items():
-            if pd.isna(cluster):
-                rejected[place] = self._rejection(None, "cluster is empty")
-            elif (first := best.setdefault(int(cluster), place)) != place:
-                reason = f"{designs['id'][first]} is better in cluster {int(cluster)}"
-                rejected[place] = self._rejection(int(cluster), reason)
+        for place, value in designs[self.column].items():
+            if pd.isna(value):
+                rejected[place] = self._rejection(None, f"{self.column} is empty")
+            elif (first := best.setdefault(value, place)) != place:
+                reason = f"{designs['id'][first]} is better in {self.column} {value}"
+                rejected[place] = self._rejection(value, reason)
         return rejected
 
-    def _rejection(self, value: int | None, reason: str) -> Rejection:
+    def _rejection(self, value: object, reason: str) -> Rejection:
         return Rejection(self.name, self.column, value, self.threshold, reason)
 
 

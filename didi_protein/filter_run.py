@@ -15,7 +15,7 @@ from didi_protein import mmseqs
 from didi_protein.fasta import FASTA_SUFFIXES, ProteinRecord, write_fasta
 from didi_protein.filter import FilterOptions, FilterResult
 from didi_protein.filter_bounds import bounds_of
-from didi_protein.filter_columns import NONE_FOUND_IS_EMPTY
+from didi_protein.filter_columns import compared_columns
 from didi_protein.filter_funnel import Funnel, rejected_table, run_funnel
 from didi_protein.filter_setup import add_counts, build_filters, in_order, sort_keys
 from didi_protein.provenance import header_of_row
@@ -96,9 +96,7 @@ def _compared(table: Path) -> frozenset[str]:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is no JSON ({error}): write it again with score.") from error
-    return frozenset(
-        column for column, key in NONE_FOUND_IS_EMPTY.items() if summary.get(key) is not None
-    )
+    return compared_columns(summary)
 
 
 def _selected(kept: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from didi_protein.filter_criteria import (
     Duplicate,
     Filter,
     Neighbours,
-    OnePerCluster,
+    OnePer,
     Similar,
     Threshold,
     Top,
@@ -107,21 +107,26 @@ def build_filters(
             problems.append(str(error))
             continue
         filters.append(Threshold(each.flag, each.column, each.bound, each.is_minimum, values))
-    if options.one_per_cluster and len(table) and table["cluster"].isna().all():
-        problems.append(
-            f"--one-per-cluster: cluster was not computed in this table; "
-            f"{how_to_compute('cluster')}."
-        )
+    problems += _problems_of_one_per(options.one_per, table)
     raise_all(problems)
     return [*filters, *_comparing_filters(options, table, keys)]
+
+
+def _problems_of_one_per(column: str | None, table: pd.DataFrame) -> Iterator[str]:
+    if column is None:
+        return
+    if column not in table:
+        yield f"--one-per {column}: the table has no such column; {how_to_compute(column)}."
+    elif len(table) and table[column].isna().all():
+        yield f"--one-per {column}: it was not computed in this table; {how_to_compute(column)}."
 
 
 def _comparing_filters(
     options: FilterOptions, table: pd.DataFrame, keys: Sequence[SortKey]
 ) -> Iterator[Filter]:
     yield Duplicate()
-    if options.one_per_cluster:
-        yield OnePerCluster()
+    if options.one_per is not None:
+        yield OnePer(options.one_per)
     if options.max_similarity is not None:
         yield Similar(options.max_similarity, _neighbours(table["sequence"]))
     if options.top is not None:

@@ -152,7 +152,7 @@ def test_a_rejected_design_hides_no_twin_in_its_cluster(tmp_path: Path) -> None:
         row("alone", OTHER[3:], mean_plddt=60, repeat_fraction=0.0, cluster=2),
         row("none", OTHER[4:], mean_plddt=99, repeat_fraction=0.0),
     ]
-    result = run(table_at(tmp_path, rows), max_repeat=0.2, one_per_cluster=True)
+    result = run(table_at(tmp_path, rows), max_repeat=0.2, one_per="cluster")
     assert result.selected["id"].tolist() == ["sound", "alone"]
     assert reasons(result) == {
         "loud": ["repeat_fraction 0.6 is above 0.2"],
@@ -229,6 +229,37 @@ def test_all_new_or_never_compared_is_told_by_the_summary(tmp_path: Path) -> Non
     assert len(run(table, max_identity=0.5).selected) == 2
 
 
+def test_no_structure_alike_is_zero_only_where_there_is_a_structure(tmp_path: Path) -> None:
+    rows = [
+        row("known", OTHER, pdb_file="a.pdb", max_reference_tm=0.9),
+        row("new", OTHER[1:], pdb_file="b.pdb"),
+        row("unfolded", OTHER[2:]),
+    ]
+    table = table_at(tmp_path, rows)
+    result = run(table, maximum=["max_reference_tm=0.5"])
+    assert result.selected["id"].tolist() == ["new"]
+    assert reasons(result)["unfolded"] == ["max_reference_tm is empty"]
+    table = table_at(tmp_path, rows[1:])
+    with pytest.raises(UserError, match="--reference FOLDER of structures"):
+        run(table, maximum=["max_reference_tm=0.5"], overwrite=True)
+    summary = {"definitions": {"max_reference_tm": "by Foldseek"}}
+    (tmp_path / "scores.summary.json").write_text(json.dumps(summary))
+    again = run(table, maximum=["max_reference_tm=0.5"], overwrite=True)
+    assert again.selected["id"].tolist() == ["new"]
+
+
+def test_one_per_any_column(tmp_path: Path) -> None:
+    rows = [
+        row(name, OTHER[place:], structure_cluster=cluster)
+        for place, (name, cluster) in enumerate([("a", 2), ("b", 1), ("c", 2)])
+    ]
+    result = run(table_at(tmp_path, rows), one_per="structure_cluster")
+    assert result.selected["id"].tolist() == ["a", "b"]
+    assert reasons(result) == {"c": ["a is better in structure_cluster 2"]}
+    with pytest.raises(UserError, match="--one-per fold: the table has no such column"):
+        run(tmp_path / "scores.csv", one_per="fold", overwrite=True)
+
+
 def test_developability_columns_and_thresholds(tmp_path: Path) -> None:
     rows = [
         row("free", "MKCAEL"),
@@ -260,7 +291,7 @@ def test_never_computed_columns_name_the_flag_of_score(tmp_path: Path) -> None:
     table = table_at(tmp_path, [row("a", gravy=0.0, nearest_reference="x")])
     options = {
         "min_plddt": 80, "max_judge_perplexity": 9, "minimum": ["pseudo_perplexity=2"],
-        "maximum": ["gravity=1", "nearest_reference=3"], "one_per_cluster": True,
+        "maximum": ["gravity=1", "nearest_reference=3"], "one_per": "cluster",
     }  # fmt: skip
     with pytest.raises(UserError) as caught:
         run(table, **options)
@@ -273,7 +304,7 @@ def test_never_computed_columns_name_the_flag_of_score(tmp_path: Path) -> None:
         "--pseudo",
         "--max gravity: the table has no column gravity (did you mean gravy?)",
         "--max nearest_reference: column nearest_reference holds texts",
-        "--one-per-cluster: cluster was not computed",
+        "--one-per cluster: it was not computed in this table; score the whole set",
     ):
         assert part in message
     assert not (tmp_path / "best.fasta").exists()
@@ -316,7 +347,7 @@ def test_outputs_are_never_replaced_unasked(tmp_path: Path) -> None:
 
 def test_tables_of_nothing_usable(tmp_path: Path) -> None:
     failed = table_at(tmp_path, [row("a", "MX") | {"status": "invalid"}])
-    result = run(failed, min_plddt=80, one_per_cluster=True, top=3)
+    result = run(failed, min_plddt=80, one_per="cluster", top=3)
     assert len(result.selected) == 0 and reasons(result) == {"a": ["invalid"]}
     assert (tmp_path / "best.fasta").read_text() == ""
     (tmp_path / "other.csv").write_text("name,value\na,1\n")
