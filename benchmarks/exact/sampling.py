@@ -1,0 +1,101 @@
+"""Draw a set of samples from a model folder, or from the exact conditionals."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.exact.exact_predictor import ExactPredictor
+from benchmarks.exact.process import ExactProcess, Ranks
+from benchmarks.exact.study import Variant
+from didi_core.sampling.ancestral import ancestral, first_hitting
+from didi_core.sampling.batching import plan_batches
+from didi_core.sampling.filling import Filler
+from didi_core.sampling.registry import build_predictor, check_settings, find_sampler
+from didi_core.sampling.request import DrawSettings, Sampler, SampleSettings
+from didi_protein.alphabet import PROTEIN
+from didi_protein.models import open_model
+
+BATCH_TOKENS = 8_192
+LENGTH_SEED = 5_000_011
+_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """Samples and their cost."""
+
+    sequences: list[Ranks]
+    mean_calls: float
+    """Network calls a sequence."""
+    mean_discriminator_calls: float
+    core_minutes: float
+    settings: SampleSettings
+
+
+def lengths_of(process: ExactProcess, count: int) -> list[int]:
+    """Lengths drawn as the process draws them; the same for every model, so that cells pair up."""
+    return process.sample(count, LENGTH_SEED).lengths.tolist()
+
+
+def sample_model(
+    folder: Path,
+    lengths: Sequence[int],
+    steps: int | None,
+    seed: int,
+    variant: Variant,
+    temperature: float = 1.0,
+) -> SampleSet:
+    """Samples of a trained model; `steps` None is its limit, one token a call."""
+    model = open_model(folder, dtype=_DTYPES[variant.precision])
+    kind = find_sampler("first-hitting" if steps is None else variant.sampler)
+    exponent = variant.reveal_exponent
+    if exponent is None:
+        exponent = float(model.config.get("didi", {}).get("reveal_exponent", 1.0))
+    settings = SampleSettings(
+        steps=steps,
+        seed=seed,
+        reveal_exponent=exponent if kind.reveals_on_grid else 1.0,
+        draw=DrawSettings(temperature=temperature),
+    )
+    check_settings(kind, settings)
+    return fill_set(kind.build(build_predictor(model), model, {}), lengths, settings)
+
+
+def sample_exact(
+    process: ExactProcess, lengths: Sequence[int], steps: int | None, seed: int, variant: Variant
+) -> SampleSet:
+    """Samples by the exact conditionals: all that is lost is lost by drawing independently."""
+    predictor = ExactPredictor(process, PROTEIN)
+    sampler = first_hitting(predictor) if steps is None else ancestral(predictor)
+    exponent = variant.reveal_exponent or 1.0
+    settings = SampleSettings(steps=steps, seed=seed, reveal_exponent=exponent)
+    return fill_set(sampler, lengths, settings)
+
+
+def fill_set(sampler: Sampler, lengths: Sequence[int], settings: SampleSettings) -> SampleSet:
+    """One sequence of each length; record i draws from the same keys whatever the batches."""
+    rows = [PROTEIN.frame([PROTEIN.mask_id] * length) for length in lengths]
+    filler = Filler(sampler, settings, PROTEIN, torch.device("cpu"))
+    ranks = PROTEIN.rank_of_id.numpy()
+    sequences: list[Ranks] = [np.empty(0, int)] * len(rows)
+    calls, discriminator_calls = np.zeros(len(rows)), np.zeros(len(rows))
+    started = time.process_time()
+    for records in plan_batches([len(row) for row in rows], BATCH_TOKENS):
+        for record, filled in zip(
+            records, filler.fill([rows[i] for i in records], records), strict=True
+        ):
+            assert filled is not None, "out of memory on one short sequence"
+            sequences[record] = ranks[np.array(filled.ids[1:-1])]
+            calls[record] = filled.denoiser_calls
+            discriminator_calls[record] = filled.discriminator_calls
+    return SampleSet(
+        sequences,
+        float(calls.mean()),
+        float(discriminator_calls.mean()),
+        (time.process_time() - started) / 60,
+        settings,
+    )

@@ -1,0 +1,194 @@
+"""The plan of the study: processes, models, and every job by its key.
+
+A key names a job and its result file:
+
+    pairs/truth             entropy and what is known exactly
+    pairs/bound             loss of drawing independently, over the number of steps
+    pairs/teacher/0/train   the teacher of seed 0;  pairs/dmmd/0/train   a student of it
+    pairs/dmmd/0/8          that student's samples in 8 steps, measured
+    pairs/dmmd/0/8-late     the same with a variant of the sampler (`VARIANTS`)
+    pairs/exact/0/8         the exact conditionals in place of a network
+    pairs/process/0/draws   the process's own draws: what a perfect sampler would score
+    pairs/frontier/0/8      a sweep of temperatures: the students in 8 steps against the teacher
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.exact.paired_families import PairedFamilies
+from benchmarks.exact.process import ExactProcess
+from benchmarks.exact.profile_families import ProfileFamilies
+from didi_core.errors import UserError
+
+RESULTS = Path(__file__).parents[1] / "results" / "frontier"
+RUNS = Path("runs") / "frontier"
+"""Weights and training data, relative to where the study is run; not committed."""
+
+PROCESSES: Mapping[str, Callable[[], ExactProcess]] = {
+    "profiles": ProfileFamilies,
+    "pairs": PairedFamilies,
+}
+
+NUM_SAMPLES = 4_096
+TEACHER_STEPS = ("8", "16", "64", "limit")
+
+METHODS: dict[str, list[str]] = {
+    # The published settings; their warm-up of a tenth of the updates is kept as a share.
+    "didi-paper": ["method=didi", "preset=paper"],
+    "didi": ["method=didi"],
+    "dmmd": ["method=dmmd"],
+}
+"""Students by name: what `didi-protein distill` is told. `ablation` adds its own."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a cell's samples are made where it differs from the plain one."""
+
+    sampler: str = "ancestral"
+    reveal_exponent: float | None = None
+    """None: as the model's folder says."""
+    precision: str = "bf16"
+    """Of the network; draws are float64 in every cell."""
+
+
+VARIANTS: Mapping[str, Variant] = {
+    "": Variant(),
+    "late": Variant(reveal_exponent=2.0),
+    "even": Variant(reveal_exponent=1.0),
+    "float32": Variant(precision="float32"),
+    "rgas": Variant(sampler="rgas"),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job, named by its key."""
+
+    process: str
+    model: str
+    """A model, or truth, bound, exact, process, frontier."""
+    seed: int = 0
+    task: str = ""
+    """train, draws, a number of steps or limit, with -VARIANT behind it."""
+
+    @property
+    def key(self) -> str:
+        if not self.task:
+            return f"{self.process}/{self.model}"
+        return f"{self.process}/{self.model}/{self.seed}/{self.task}"
+
+    @property
+    def result(self) -> Path:
+        parts = self.key.split("/")
+        return RESULTS / parts[0] / (".".join(parts[1:]) + ".json")
+
+    @property
+    def is_training(self) -> bool:
+        return self.task == "train"
+
+    @property
+    def variant(self) -> Variant:
+        return VARIANTS[self.task.partition("-")[2]]
+
+    @property
+    def steps(self) -> int | None:
+        """None for the limit, one token a call."""
+        steps = self.task.partition("-")[0]
+        return None if steps == "limit" else int(steps)
+
+    def model_folder(self, runs: Path = RUNS) -> Path:
+        return runs / self.process / f"{self.model}_{self.seed}"
+
+    def needs(self) -> list["Job"]:
+        """Jobs that must be done before this one."""
+        truth = Job(self.process, "truth")
+        if self.model in ("truth", "bound"):
+            return []
+        if self.model in ("exact", "process"):
+            return [truth]
+        teacher = Job(self.process, "teacher", self.seed, "train")
+        if self.model == "frontier":
+            students = [Job(self.process, name, self.seed, "train") for name in FRONTIER_MODELS]
+            return [truth, teacher, *students]
+        if self.is_training:
+            return [] if self.model == "teacher" else [teacher]
+        return [truth, Job(self.process, self.model, self.seed, "train")]
+
+
+FRONTIER_MODELS = ("didi-paper", "dmmd")
+"""Students of the temperature sweep; the teacher is their baseline."""
+
+
+def parse_key(key: str) -> Job:
+    """The job of a key.
+
+    Raises:
+        UserError: there is none of that key.
+    """
+    parts = key.split("/")
+    if len(parts) not in (2, 4) or parts[0] not in PROCESSES:
+        raise UserError(f"job {key}: expected PROCESS/truth or PROCESS/MODEL/SEED/TASK.")
+    job = Job(*parts) if len(parts) == 2 else Job(parts[0], parts[1], int(parts[2]), parts[3])
+    known = (*METHODS, "teacher", "truth", "bound", "exact", "process", "frontier")
+    if job.model not in known:
+        raise UserError(f"job {key}: no model {job.model}; there are {', '.join(known)}.")
+    if len(parts) == 4 and job.task not in ("train", "draws"):
+        name = job.task.partition("-")[2]
+        if name not in VARIANTS:
+            raise UserError(f"job {key}: no variant {name}; there are {', '.join(VARIANTS)}.")
+    return job
+
+
+def quick() -> list[Job]:
+    """Both processes, the teacher, the paper's recipe and the default, 8 and 16 calls, one seed."""
+    return [job for process in PROCESSES for job in _process_jobs(process, 0, METHODS_QUICK)]
+
+
+METHODS_QUICK = ("didi-paper", "dmmd")
+
+
+def full() -> list[Job]:
+    """Three seeds, and DiDi-Instruct with the learning rates of a small model as well."""
+    methods = (*METHODS_QUICK, "didi")
+    jobs = [
+        job
+        for seed in range(3)
+        for process in PROCESSES
+        for job in _process_jobs(process, seed, methods)
+    ]
+    jobs += [Job(process, "frontier", seed, "8") for seed in range(3) for process in PROCESSES]
+    return jobs
+
+
+def _process_jobs(process: str, seed: int, methods: tuple[str, ...]) -> list[Job]:
+    jobs = [Job(process, "truth"), Job(process, "process", seed, "draws")]
+    if seed == 0:
+        exact = [Job(process, "exact", 0, task) for task in ("8", "16")]
+        jobs += [Job(process, "bound"), *exact, Job(process, "teacher", 0, "8-float32")]
+    jobs += [Job(process, "teacher", seed, task) for task in (*TEACHER_STEPS, "8-late", "16-late")]
+    jobs += [Job(process, method, seed, task) for method in methods for task in ("8", "16")]
+    return jobs
+
+
+def with_needs(jobs: list[Job]) -> list[Job]:
+    """The jobs and all that they need, each once, what is needed first."""
+    ordered: dict[str, Job] = {}
+
+    def add(job: Job) -> None:
+        for needed in job.needs():
+            add(needed)
+        ordered.setdefault(job.key, job)
+
+    for job in jobs:
+        add(job)
+    return list(ordered.values())
+
+
+def describe(job: Job) -> dict[str, Any]:
+    """The job in its result file."""
+    return {"key": job.key, "process": job.process, "model": job.model, "seed": job.seed} | (
+        {"task": job.task} if job.task else {}
+    )

@@ -1,0 +1,156 @@
+"""Train a teacher on a process's draws and distil students of it, by the package's own verbs.
+
+Both continue from their last checkpoint when they were interrupted.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+
+from benchmarks.exact.process import Ranks
+from benchmarks.exact.study import METHODS, PROCESSES, Job
+from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.evaluation.likelihood import masked_bound
+from didi_core.files import write_text
+from didi_core.hydra_app import config_folder, settings_from
+from didi_core.training.masked_pretraining import CurriculumSettings
+from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.distill import distill
+from didi_protein.distill_settings import DistillSettings
+from didi_protein.models import open_model
+from didi_protein.pretrain import pretrain
+from didi_protein.pretrain_settings import ModelSettings, PretrainSettings
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is trained: what fits a job of at most 20 minutes on one core."""
+
+    num_training: int = 60_000
+    """Draws of the process; with so many nothing can be learnt by heart."""
+    num_layers: int = 4
+    hidden_size: int = 96
+    teacher_updates: int = 3_000
+    teacher_tokens: int = 2_048
+    """Rows times padded width of a batch."""
+    student_updates: int = 600
+    student_tokens: int = 2_048
+    num_bound: int = 4_096
+    """Draws on which the teacher's likelihood bound is computed."""
+    precision: str = "bf16"
+    """Of training."""
+
+
+SCALE = Scale()
+TRAINING_SEED = 10
+"""Seed of the draws to train on; far from those of samples and of the truth."""
+
+
+def train_teacher(job: Job, runs: Path, scale: Scale = SCALE) -> dict[str, Any]:
+    """A masked teacher from scratch, and how far its likelihood bound is from the truth."""
+    process = PROCESSES[job.process]()
+    data = training_data(job.process, runs, scale)
+    folder = job.model_folder(runs)
+    updates = scale.teacher_updates
+    started = time.process_time()
+    pretrain(
+        PretrainSettings(
+            data=str(data),
+            out=str(folder),
+            model=ModelSettings(
+                num_layers=scale.num_layers,
+                hidden_size=scale.hidden_size,
+                num_heads=4,
+                intermediate_size=4 * scale.hidden_size,
+            ),
+            steps=updates,
+            seed=job.seed,
+            precision=scale.precision,
+            device="cpu",
+            resume=True,
+            tokens_per_batch=scale.teacher_tokens,
+            max_length=process.max_length,
+            ema=0.99,
+            curriculum=CurriculumSettings(steps=updates // 4),
+            optimizer=OptimizerSettings(
+                name="muon",
+                lr=0.003,
+                muon_lr=0.006,
+                betas=(0.9, 0.98),
+                warmup_steps=max(1, updates // 50),
+                decay_fraction=0.3,
+            ),
+            checkpoint_every=max(1, updates // 6),
+        )
+    )
+    seconds = time.process_time() - started
+    draws = process.sample(scale.num_bound, TRAINING_SEED + 1).sequences
+    ids = [(np.array(PROTEIN.generable_ids)[each]).tolist() for each in draws]
+    bound = masked_bound(open_model(folder).denoiser, PROTEIN, ids)
+    nll = float(-process.log_prob(draws).sum() / sum(len(each) for each in draws))
+    return {
+        "scale": asdict(scale),
+        "bound": bound,
+        "nll_of_the_same_draws": nll,
+        "bound_above_truth": bound - nll,
+        "core_minutes_of_training": seconds / 60,
+    }
+
+
+def train_student(job: Job, runs: Path, scale: Scale = SCALE) -> dict[str, Any]:
+    """A student of the teacher of the same seed; data are the draws that trained the teacher."""
+    teacher = Job(job.process, "teacher", job.seed, "train").model_folder(runs)
+    settings = student_settings(job, teacher, runs, scale)
+    started = time.process_time()
+    distill(settings)
+    return {
+        "scale": asdict(scale),
+        "overrides": METHODS[job.model],
+        "method": settings.method,
+        "core_minutes_of_training": (time.process_time() - started) / 60,
+    }
+
+
+def student_settings(job: Job, teacher: Path, runs: Path, scale: Scale) -> DistillSettings:
+    """What `didi-protein distill` is told, as its command line would compose it."""
+    updates = scale.student_updates
+    overrides = [
+        *METHODS[job.model],
+        f"teacher={teacher}",
+        f"out={job.model_folder(runs)}",
+        "reference=data",
+        f"data={training_data(job.process, runs, scale)}",
+        f"steps={updates}",
+        f"seed={job.seed}",
+        f"precision={scale.precision}",
+        "device=cpu",
+        "resume=true",
+        f"tokens_per_batch={scale.student_tokens}",
+        f"max_length={PROCESSES[job.process]().max_length}",
+        f"checkpoint_every={max(1, updates // 4)}",
+    ]
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        settings = settings_from(hydra.compose("distill", overrides), DistillSettings)
+    for name in ("student", "discriminator", "auxiliary"):
+        part = settings.method.get(name)
+        if part is not None:  # a warm-up longer than the run would be no warm-up
+            part["warmup_steps"] = min(part["warmup_steps"], updates // 10)
+    return settings
+
+
+def training_data(process: str, runs: Path, scale: Scale) -> Path:
+    """The draws as FASTA, written once."""
+    path = runs / process / f"train_{scale.num_training}.fasta"
+    if not path.exists():
+        draws = PROCESSES[process]().sample(scale.num_training, TRAINING_SEED).sequences
+        write_text(path, "".join(f">d{i}\n{letters(s)}\n" for i, s in enumerate(draws)))
+    return path
+
+
+def letters(sequence: Ranks) -> str:
+    """Ranks as residues, in the vocabulary's order."""
+    return "".join(CANONICAL_RESIDUES[rank] for rank in sequence)

@@ -1,0 +1,172 @@
+"""The study's jobs: keys, order, skipping, limits; and one tiny study run through."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.exact import jobs as jobs_module
+from benchmarks.exact import study
+from benchmarks.exact.ablation import ablation, ablation_methods
+from benchmarks.exact.figures import write_figures
+from benchmarks.exact.jobs import run_job
+from benchmarks.exact.measures import truth_of
+from benchmarks.exact.paired_families import PairedFamilies
+from benchmarks.exact.runner import Runner, missing_jobs
+from benchmarks.exact.study import Job, full, parse_key, quick, with_needs
+from benchmarks.exact.training import Scale, student_settings
+from didi_core.distill.registry import method_settings
+from didi_core.errors import UserError
+
+
+def tiny_process() -> PairedFamilies:
+    return PairedFamilies(
+        num_families=2, columns=(8, 9), pairs=(2, 2), least_range=3, tail=1, max_length=16, seed=4
+    )
+
+
+@pytest.fixture
+def tiny_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The study with one tiny process, its results in a folder of its own."""
+    monkeypatch.setattr(study, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(study, "PROCESSES", {"pairs": tiny_process})
+    for module in ("jobs", "training", "figures"):
+        monkeypatch.setattr(f"benchmarks.exact.{module}.PROCESSES", {"pairs": tiny_process})
+    scale = Scale(100, 1, 32, 2, 128, 2, 128, 16, "float32")
+    train_teacher, train_student = jobs_module.train_teacher, jobs_module.train_student
+    monkeypatch.setattr(
+        jobs_module, "train_teacher", lambda job, runs: train_teacher(job, runs, scale)
+    )
+    monkeypatch.setattr(
+        jobs_module, "train_student", lambda job, runs: train_student(job, runs, scale)
+    )
+    monkeypatch.setattr(jobs_module, "truth_of", lambda process: truth_of(process, 200))
+    monkeypatch.setattr(jobs_module, "NUM_SAMPLES", 24)
+    monkeypatch.setattr(jobs_module, "FRONTIER_SAMPLES", 24)
+    monkeypatch.setattr(jobs_module, "TEMPERATURES", (0.8, 1.2))
+    monkeypatch.setattr(jobs_module, "BOUND_STEPS", (1, 4))
+    monkeypatch.setattr(jobs_module, "BOUND_SEQUENCES", 20)
+    return tmp_path
+
+
+def test_keys_name_jobs_and_their_files() -> None:
+    job = parse_key("pairs/dmmd/2/16-late")
+    assert job == Job("pairs", "dmmd", 2, "16-late")
+    assert job.steps == 16 and job.variant.reveal_exponent == 2.0
+    assert job.result.name == "dmmd.2.16-late.json" and job.result.parent.name == "pairs"
+    assert parse_key("pairs/teacher/0/limit").steps is None
+    assert parse_key("profiles/truth").key == "profiles/truth"
+    for job in quick() + full() + ablation():
+        assert parse_key(job.key) == job
+    for wrong in ("nothing/truth", "pairs/dmmd", "pairs/other/0/8", "pairs/dmmd/0/8-x", "pairs"):
+        with pytest.raises(UserError):
+            parse_key(wrong) if wrong != "pairs/dmmd" else parse_key(wrong + "/0")
+
+
+def test_quick_is_what_it_promises_and_part_of_full() -> None:
+    keys = {job.key for job in quick()}
+    for process in study.PROCESSES:
+        for steps in ("8", "16"):
+            for model in ("teacher", "didi-paper", "dmmd"):
+                assert f"{process}/{model}/0/{steps}" in keys
+        assert f"{process}/teacher/0/limit" in keys
+    assert keys <= {job.key for job in full()}
+    ordered = [job.key for job in with_needs(quick())]
+    for job in with_needs(quick()):
+        for need in job.needs():
+            assert ordered.index(need.key) < ordered.index(job.key)
+
+
+def test_every_student_s_settings_are_known_to_its_method(tmp_path: Path) -> None:
+    seen = {}
+    for name in (*study.METHODS, *ablation_methods()):
+        job = Job("pairs", name, 0, "train")
+        settings = student_settings(job, tmp_path / "teacher", tmp_path, Scale(num_training=10))
+        seen[name] = repr(method_settings(settings.method))
+    assert len(set(seen.values())) == len(seen)  # no two are the same student
+    paper = student_settings(
+        Job("pairs", "didi-paper", 0, "train"), tmp_path, tmp_path, Scale(num_training=10)
+    )
+    assert paper.method["student"]["lr"] == 1e-6
+    assert paper.method["student"]["warmup_steps"] == Scale().student_updates // 10
+    assert paper.steps == Scale().student_updates and paper.preset == "paper"
+
+
+def test_done_jobs_are_skipped_and_weights_are_trained_again_only_where_needed(
+    tiny_study: Path,
+) -> None:
+    assert study.RESULTS.parent == tiny_study
+    plan = [Job("pairs", "teacher", 0, "8"), Job("pairs", "teacher", 0, "16")]
+    keys = [job.key for job in missing_jobs(plan)]
+    assert keys == ["pairs/truth", "pairs/teacher/0/train", *[job.key for job in plan]]
+    for key in keys[:3]:
+        result = parse_key(key).result
+        result.parent.mkdir(parents=True, exist_ok=True)
+        result.write_text("{}")
+    without_weights = [job.key for job in missing_jobs(plan, trained=lambda _: False)]
+    assert without_weights == ["pairs/teacher/0/train", "pairs/teacher/0/16"]
+    assert [j.key for j in missing_jobs(plan, trained=lambda _: True)] == ["pairs/teacher/0/16"]
+    plan[1].result.write_text("{}")
+    assert missing_jobs(plan, trained=lambda _: False) == []
+
+
+def script(job: Job, code: str) -> subprocess.Popen:
+    del job
+    return subprocess.Popen([sys.executable, "-c", code])
+
+
+def test_the_runner_names_what_failed_and_leaves_out_what_needs_it() -> None:
+    jobs = with_needs([Job("pairs", "dmmd", 0, "8"), Job("profiles", "truth")])
+    started = []
+
+    def start(job: Job) -> subprocess.Popen:
+        started.append(job.key)
+        return script(job, "raise SystemExit(3)" if job.model == "teacher" else "pass")
+
+    failed = Runner(start, at_once=2).run(jobs)
+    assert failed == {
+        "pairs/teacher/0/train": "exit status 3",
+        "pairs/dmmd/0/train": "needs pairs/teacher/0/train",
+        "pairs/dmmd/0/8": "needs pairs/dmmd/0/train",
+    }
+    assert set(started) == {"pairs/truth", "pairs/teacher/0/train", "profiles/truth"}
+
+
+def test_the_runner_ends_a_job_past_its_limit() -> None:
+    runner = Runner(lambda job: script(job, "import time; time.sleep(60)"), 1, limit_seconds=0.2)
+    assert "run again" in runner.run([Job("pairs", "truth")])["pairs/truth"]
+    assert not runner.running
+
+
+def test_a_tiny_study_runs_through_and_is_not_run_twice(tiny_study: Path) -> None:
+    runs = tiny_study / "runs"
+    plan = [
+        Job("pairs", "bound"),
+        Job("pairs", "process", 0, "draws"),
+        Job("pairs", "exact", 0, "4"),
+        Job("pairs", "dmmd", 0, "4"),
+        Job("pairs", "teacher", 0, "limit"),
+        Job("pairs", "frontier", 0, "4"),
+    ]
+    for job in with_needs(plan):
+        run_job(job, runs)
+    results = tiny_study / "results"
+    cell = json.loads((results / "pairs" / "dmmd.0.4.json").read_text())
+    assert cell["settings"]["draws"] == "float64" and cell["settings"]["reveal_exponent"] == 2.0
+    assert cell["figures"]["n"] == 24 and 0 < cell["cost"]["mean_nfe"] <= 4
+    assert cell["figures"]["gap"]["mean"] > 0.3  # two updates teach nothing
+    limit = json.loads((results / "pairs" / "teacher.0.limit.json").read_text())
+    assert limit["cost"]["mean_nfe"] > 8 and limit["settings"]["sampler"] == "first-hitting"
+    teacher = json.loads((results / "pairs" / "teacher.0.train.json").read_text())
+    assert teacher["training"]["bound_above_truth"] > 0
+    sweep = json.loads((results / "pairs" / "frontier.0.4.json").read_text())
+    assert len(sweep["frontier"]["frontiers"]) == 3
+    write_figures(results)
+    for name in ("measures.png", "bound.png", "frontier_pairs_0.png"):
+        assert (results / name).stat().st_size > 5_000
+    assert "| dmmd | 4 | 0 |" in (results / "table.md").read_text()
+    before = (results / "pairs" / "dmmd.0.4.json").stat().st_mtime_ns
+    run_job(parse_key("pairs/dmmd/0/4"), runs)
+    assert (results / "pairs" / "dmmd.0.4.json").stat().st_mtime_ns == before
