@@ -1,6 +1,7 @@
 # make quickstart   from a clone to scored designs; run again, it continues
 # make test         the whole test suite
 # make lint         style
+# make frontier-quick, frontier, ablation   the study of docs/frontier.md; stopped, each goes on
 #
 # PYTHON chooses the interpreter of the virtual environment, ARGS adds to a command:
 #   make quickstart PYTHON=python3.12 ARGS="--out runs/quickstart --seed 1"
@@ -10,7 +11,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: quickstart test lint
+.PHONY: quickstart test lint frontier-quick frontier ablation
 
 # The network is needed for the installation alone.
 quickstart: .venv/installed-quickstart
@@ -23,6 +24,16 @@ test: .venv/installed-dev
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# One core a job, two at once; ARGS="--at-once 16" on a larger machine.
+frontier-quick: .venv/installed-quickstart
+	$(BIN)/python -m benchmarks.frontier run quick $(ARGS)
+
+frontier: .venv/installed-quickstart
+	$(BIN)/python -m benchmarks.frontier run full $(ARGS)
+
+ablation: .venv/installed-quickstart
+	$(BIN)/python -m benchmarks.frontier run ablation $(ARGS)
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
