@@ -19,6 +19,8 @@ from didi_core.command_options import JsonOutput, command_of
 from didi_core.errors import UserError
 
 UNIREF50 = "uniref50"
+ESMFOLD = "esmfold"
+ESMFOLD_HUB_ID = "facebook/esmfold_v1"
 ESM2_URL = "https://dl.fbaipublicfiles.com/fair-esm/models"
 
 
@@ -30,8 +32,8 @@ class DownloadOptions:
         list[str],
         Argument(
             metavar="NAME...",
-            help="Hub ids (airkingbd/dplm_150m, facebook/esmfold_v1), fair-esm's ESM-2 "
-            "(esm2_t6_8M_UR50D), or uniref50.",
+            help="Hub ids (airkingbd/dplm_150m), esmfold (facebook/esmfold_v1, 8.4 GB), fair-esm's "
+            "ESM-2 (esm2_t6_8M_UR50D), or uniref50.",
         ),
     ]
     json_output: JsonOutput = False
@@ -41,7 +43,8 @@ def download(names: Sequence[str]) -> dict[str, Path]:
     """Fetch each of `names`, and go on after one that fails.
 
     Args:
-        names: hub ids, fair-esm's names of ESM-2, bundled names (already here) or `uniref50`.
+        names: hub ids, `esmfold`, fair-esm's names of ESM-2, bundled names (already here) or
+            `uniref50`.
 
     Returns:
         Where each lies now.
@@ -81,6 +84,7 @@ def download_one(name: str) -> Path:
         return bundled_folder(name)
     if is_esm2_name(name):
         return fetch_file(RemoteFile(f"{ESM2_URL}/{name}.pt"), weights_path(name))
+    name = ESMFOLD_HUB_ID if name == ESMFOLD else name
     if Path(name).is_dir() or not may_be_hub_id(name):
         raise UserError(
             f"{name} is no hub id such as airkingbd/dplm_150m, no ESM-2 such as "

@@ -43,10 +43,44 @@ class ScoreOptions(CommonOptions):
             "name such as esm2_t12_35M_UR50D, a folder, a hub id, or none."
         ),
     ] = "tiny"
-    fold: Annotated[str, Option(help="Folding model; only none so far.")] = "none"
+    fold: Annotated[
+        str,
+        Option(help="Folding model: esmfold, a folder or hub id of that layout, or none."),
+    ] = "none"
     pdb_dir: Annotated[
-        Path | None, Option(help="Folder for predicted structures; needs --fold.")
+        Path | None, Option(help="Folder for predicted structures, a PDB each; needs --fold.")
     ] = None
+    per_residue: Annotated[
+        Path | None, Option(help="Folder for confidence by residue, a CSV each; needs --fold.")
+    ] = None
+    fold_recycles: Annotated[
+        int | None, Option(help="Passes after the first. Default: the model's (3 for ESMFold).")
+    ] = None
+    fold_chunk_size: Annotated[
+        int | None,
+        Option(
+            help="Most rows of residue pairs expanded at once: fewer need less memory and change "
+            "no result. Default: as many as suit the device, fewer when memory runs out."
+        ),
+    ] = None
+    fold_pairs: Annotated[
+        int,
+        Option(help="Most residue pairs folded at once: sequences times padded length squared."),
+    ] = 524_288
+    fold_precision: Annotated[
+        str,
+        Option(
+            help="Of the folding model's language-model half: float32, fp16, bf16, or auto (fp16 "
+            "on a GPU, float32 on a CPU). The rest is float32."
+        ),
+    ] = "auto"
+    foldable_plddt: Annotated[
+        float, Option(help="foldable asks for a mean pLDDT above this, 0 to 100.")
+    ] = 80.0
+    foldable_ptm: Annotated[float, Option(help="And for a pTM above this, 0 to 1.")] = 0.7
+    foldable_pae: Annotated[float, Option(help="And for a mean PAE below this, in angstrom.")] = (
+        10.0
+    )
     reference: Annotated[
         Path | None,
         Option(
@@ -92,8 +126,10 @@ class ScoreResult:
     """Rows whose status is not ok."""
 
 
-def score(options: ScoreOptions, judge: "Judge | None" = None) -> ScoreResult:
+def score(options: ScoreOptions, judge: "Judge | None" = None) -> ScoreResult | None:
     """Score every record of the inputs; write the table and `NAME.summary.json` beside it.
+
+    Under torchrun the processes share the work; the first one writes, and has the result.
 
     Args:
         judge: the judge that `options.judge` names, where it is open already.
@@ -109,6 +145,8 @@ def score(options: ScoreOptions, judge: "Judge | None" = None) -> ScoreResult:
 
 def _run_command(options: ScoreOptions) -> None:
     result = score(options)
+    if result is None:  # another process of torchrun reports
+        return
     if options.json_output:
         print(result.summary_file.read_text(encoding="utf-8"), end="")
     else:

@@ -26,15 +26,22 @@ class Journal:
 
     def load(self) -> None:
         """Take over what the file holds, if there is one, and drop a broken last line."""
-        if not self.path.is_file():
-            return
+        if self.path.is_file():
+            self._load(self.path, "rb+")
+
+    def load_from(self, path: Path) -> None:
+        """Take over what another process's file holds, and leave the file as it is."""
+        self._load(path, "rb")
+
+    def _load(self, path: Path, mode: str) -> None:
         good = 0
-        with open(self.path, "rb+") as stream:
+        with open(path, mode) as stream:
             for line in stream:
                 if not self._take(line):
                     break
                 good += len(line)
-            stream.truncate(good)
+            if mode == "rb+":
+                stream.truncate(good)
 
     def _take(self, line: bytes) -> bool:
         if not line.endswith(b"\n"):

@@ -6,13 +6,12 @@ that row says what happened, and the others are scored.
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import torch
+from typing import Any, Protocol, runtime_checkable
 
 from didi_core.errors import UserError
+from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
 from didi_core.sampling.batching import plan_batches, shard_of
 from didi_core.shards import Shard
 from didi_protein.cleaning import clean_sequence, find_problem
@@ -107,15 +106,30 @@ def _check(record: ProteinRecord, clean: bool, limit: float, reason: str) -> Row
     return row
 
 
+@runtime_checkable
+class KeepsFiles(Protocol):
+    """A scorer that writes files beside the values it gives."""
+
+    def still_stands(self, record: ProteinRecord, values: Mapping[str, Any]) -> bool:
+        """Whether known values need no computing again: their files are there."""
+
+
 def select_shard(
-    rows: Sequence[Row], batch_tokens: int, shard: Shard
+    rows: Sequence[Row],
+    budget: int,
+    shard: Shard,
+    plan_of: Callable[[Sequence[int], int], list[list[int]]] = plan_batches,
 ) -> tuple[list[int], list[list[int]]]:
     """The places of this shard's rows, and its batches of scorable ones.
 
     The plan is made for all rows, so every shard computes the batches the whole run would.
+
+    Args:
+        budget: what `plan_of` is given beside the lengths.
+        plan_of: from lengths to batches; folding has a plan of its own.
     """
     scorable = [place for place, row in enumerate(rows) if row.status == "ok"]
-    plan = plan_batches([len(rows[place].record.sequence) for place in scorable], batch_tokens)
+    plan = plan_of([len(rows[place].record.sequence) for place in scorable], budget)
     batches = [
         [scorable[number] for number in batch] for batch in shard_of(plan, shard.index, shard.count)
     ]
@@ -149,6 +163,8 @@ def _apply(scorer: Scorer, rows: Sequence[Row], journal: Journal) -> None:
     unknown = []
     for row in rows:
         known = journal.get(scorer, row.record)
+        if known is not None and isinstance(scorer, KeepsFiles):
+            known = known if scorer.still_stands(row.record, known) else None
         if known is None:
             unknown.append(row)
         else:
@@ -175,6 +191,7 @@ def _outcomes(scorer: Scorer, rows: Sequence[Row]) -> Iterator[dict[str, Any] | 
         rows[0].fail(*failure)
         yield None
     else:
+        release_cached_memory()
         half = len(rows) // 2
         yield from _outcomes(scorer, rows[:half])
         yield from _outcomes(scorer, rows[half:])
@@ -196,10 +213,9 @@ def _attempt(
 
 
 def _describe(scorer: Scorer, error: Exception) -> tuple[str, str]:
-    """Status and message. PyTorch has a type of its own for memory on a GPU, none on a CPU."""
+    """Status and message."""
     text = f"{scorer.name}: {type(error).__name__}: {error}".splitlines()[0]
-    memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return "oom" if memory or "out of memory" in str(error).lower() else "failed", text
+    return "oom" if is_out_of_memory(error) else "failed", text
 
 
 def _finite(scorer: Scorer, row: Row, values: dict[str, Any]) -> dict[str, Any] | None:

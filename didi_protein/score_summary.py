@@ -63,7 +63,7 @@ def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
         "by_status": dict(sorted(by_status.items())),
         "judge": _model_of(parts.scorers, JudgeScorer),
         "pseudo": _model_of(parts.scorers, PseudoScorer),
-        "fold": None,
+        "fold": _fold(options, parts.scorers),
         "reference": _file(options.reference, parts.reference),
         "training": _file(options.training, parts.training),
         "set": {
@@ -136,6 +136,24 @@ def _model_of(scorers: Sequence[Scorer], kind: type) -> dict[str, Any] | None:
                 "name": model.name,
                 "num_parameters": model.num_parameters,
                 "precision": scorer.precision,
+            }
+    return None
+
+
+def _fold(options: ScoreOptions, scorers: Sequence[Scorer]) -> dict[str, Any] | None:
+    """The folding model, how it was run, and the thresholds of `foldable`."""
+    for scorer in scorers:
+        if scorer.name == "fold":
+            return {
+                "name": scorer.model.name,
+                "num_parameters": scorer.model.num_parameters,
+                "precision": scorer.precision,
+                "recycles": scorer.settings["recycles"],
+                "foldable": {
+                    "min_plddt": options.foldable_plddt,
+                    "min_ptm": options.foldable_ptm,
+                    "max_pae": options.foldable_pae,
+                },
             }
     return None
 

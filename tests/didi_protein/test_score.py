@@ -295,7 +295,7 @@ def test_other_formats_hold_the_same_table(options, tmp_path, suffix):
     ("changes", "message"),
     [
         ({"out": Path("scores.txt")}, "must end in .csv, .parquet, .jsonl"),
-        ({"fold": "facebook/esmfold_v1"}, "--fold facebook/esmfold_v1: this version does not fold"),
+        ({"fold": "no/such-fold", "offline": True}, "didi-protein download no/such-fold"),
         ({"pdb_dir": Path("pdb")}, "--pdb-dir pdb"),
         ({"max_length": 0}, "--max-length 0"),
         ({"threads": -1}, "--threads -1"),

@@ -1,0 +1,1 @@
+"""ESMFold without a compiler: the structure of each design, and how sure the model is of it."""

@@ -1,0 +1,103 @@
+"""Memory while folding: what a batch needs, what there is, and what to do when it is too little.
+
+A GPU that runs out says so. A processor does not: Linux ends the process instead, and all rows with
+it. So on a CPU the need is compared with what is free before anything is computed.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from transformers import EsmConfig
+
+from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
+
+Result = TypeVar("Result")
+
+SMALLEST_CHUNK = 8
+FIRST_CHUNK = 64
+"""Tried first where no chunk size was set."""
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ),
+)
+
+
+def bytes_per_pair(config: EsmConfig) -> int:
+    """Peak memory of a pair entry (a residue with a residue, padding included), beside the weights.
+
+    Two moments decide: the triangle layers hold the pair representation four times over; the
+    structure module three times, with the distances between the points of all heads.
+    """
+    trunk = config.esmfold_config.trunk
+    structure = trunk.structure_module
+    channels, heads = trunk.pairwise_state_dim, structure.num_heads_ipa
+    points = 3 * heads * (2 * structure.num_qk_points + structure.num_v_points)
+    trunk_heads = trunk.sequence_state_dim // trunk.sequence_head_width
+    in_trunk = 4 * channels + 2 * trunk_heads
+    in_structure = channels + 2 * structure.pairwise_dim + points + 4 * heads
+    return torch.float32.itemsize * max(in_trunk, in_structure)
+
+
+def require_memory(config: EsmConfig, batch: int, width: int, device: torch.device) -> None:
+    """Raise MemoryError where a processor has too little for a batch of this shape."""
+    if device.type != "cpu":
+        return
+    need, free = batch * width**2 * bytes_per_pair(config), available_memory()
+    if free is not None and need > free:
+        raise MemoryError(
+            f"{batch} x {width} residues need about {need / 1e9:.1f} GB and {free / 1e9:.1f} GB "
+            "are free"
+        )
+
+
+def available_memory() -> int | None:
+    """Bytes a process may still take without swapping; None where the system does not say."""
+    found = [_available_in_container(limit, used) for limit, used in _CGROUP]
+    if _MEMINFO.is_file():
+        lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
+        found.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    return min((each for each in found if each is not None), default=None)
+
+
+def _available_in_container(limit: Path, used: Path) -> int | None:
+    try:
+        return int(limit.read_text()) - int(used.read_text())
+    except (OSError, ValueError):  # no such group, or "max": no limit
+        return None
+
+
+def smaller_chunks(chunk_size: int | None) -> Iterator[int]:
+    """Chunk sizes to try one after the other when `chunk_size` was too large."""
+    size = FIRST_CHUNK if chunk_size is None else chunk_size // 2
+    while size >= SMALLEST_CHUNK:
+        yield size
+        size //= 2
+
+
+def with_smaller_chunks(
+    compute: Callable[[int | None], Result], chunk_size: int | None
+) -> tuple[Result, int | None]:
+    """`compute(chunk_size)`, again with ever smaller chunks while memory runs out.
+
+    Returns:
+        The result, and the chunk size that was small enough.
+
+    Raises:
+        Exception: what `compute` raised with the smallest chunk, or what is no lack of memory.
+    """
+    for size in (chunk_size, *smaller_chunks(chunk_size)):
+        try:
+            return compute(size), size
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            # Only the text is kept: the traceback would hold on to the tensors.
+            message = f"{type(error).__name__}: {error}"
+        release_cached_memory()
+    raise MemoryError(f"even alone and in chunks of {size}: {message}" if size else message)

@@ -1,0 +1,92 @@
+"""Files of a prediction: the structure as PDB, and the confidence of each residue as CSV."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from transformers.models.esm.openfold_utils import OFProtein, to_pdb
+
+from didi_core.files import write_text
+from didi_protein.folding.confidence import Fold
+
+PER_RESIDUE_COLUMNS = ("position", "residue", "plddt", "plddt_all_atom", "pae")
+
+
+@dataclass(frozen=True)
+class FoldFiles:
+    """Where the files of each record go."""
+
+    names: Mapping[str, str]
+    """File name of each id, without suffix."""
+    table_folder: Path
+    """Of the score table: `pdb_file` is relative to it, so that they can move together."""
+    pdb_dir: Path | None = None
+    per_residue: Path | None = None
+
+    def paths(self, record_id: str) -> list[Path]:
+        """All files that a folded record has."""
+        return [path for path in (self.pdb_path(record_id), self.csv_path(record_id)) if path]
+
+    def pdb_path(self, record_id: str) -> Path | None:
+        """Of the structure; None where none is asked for."""
+        return None if self.pdb_dir is None else self.pdb_dir / f"{self.names[record_id]}.pdb"
+
+    def csv_path(self, record_id: str) -> Path | None:
+        """Of the values by residue; None where they are not asked for."""
+        if self.per_residue is None:
+            return None
+        return self.per_residue / f"{self.names[record_id]}.csv"
+
+    def pdb_file(self, record_id: str) -> str | None:
+        """What the column `pdb_file` says: the path from the table's folder, with slashes."""
+        path = self.pdb_path(record_id)
+        return None if path is None else Path(os.path.relpath(path, self.table_folder)).as_posix()
+
+    def write(self, record_id: str, sequence: str, fold: Fold, model: str) -> None:
+        """Write what is asked for; each file appears whole."""
+        pdb, csv = self.pdb_path(record_id), self.csv_path(record_id)
+        if pdb is not None:
+            write_text(pdb, pdb_text(fold, record_id, model))
+        if csv is not None:
+            write_text(csv, per_residue_text(sequence, fold))
+
+
+def pdb_text(fold: Fold, record_id: str, model: str) -> str:
+    """A PDB file with the pLDDT of each atom, 0 to 100, in the B-factor column."""
+    protein = OFProtein(
+        aatype=fold.residues.numpy(),
+        atom_positions=fold.atoms.numpy(),
+        atom_mask=fold.atom_exists.numpy(),
+        residue_index=np.arange(1, len(fold.residues) + 1),
+        b_factors=fold.atom_plddt.numpy(),
+    )
+    # PARENT is a record of CASP submissions, not of the PDB format.
+    atoms = [line for line in to_pdb(protein).splitlines() if not line.startswith("PARENT")]
+    remarks = (
+        f"{_plain(record_id)}, predicted by {_plain(model)}",
+        "B-factor: pLDDT of the atom, 0 to 100",
+        f"mean pLDDT {fold.mean_plddt:.2f} over alpha carbons, pTM {fold.ptm:.4f}, mean PAE "
+        f"{fold.mean_pae:.2f}",
+    )
+    header = [f"REMARK 999 {remark}"[:80] for remark in remarks]
+    return "\n".join([*header, *atoms]) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Printable ASCII, as the PDB format asks."""
+    return "".join(each if " " <= each <= "~" else "?" for each in text)
+
+
+def per_residue_text(sequence: str, fold: Fold) -> str:
+    """One line a residue, positions from 1."""
+    columns: Sequence[Sequence[float]] = (
+        fold.plddt.tolist(),
+        fold.residue_plddt.tolist(),
+        fold.residue_pae.tolist(),
+    )
+    lines = [",".join(PER_RESIDUE_COLUMNS)]
+    for position, (residue, *values) in enumerate(zip(sequence, *columns, strict=True), start=1):
+        lines.append(f"{position},{residue}," + ",".join(f"{value:.4f}" for value in values))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,64 @@
+"""What `--fold` changes in `score`: which batches are made, which files, and who is foldable.
+
+ESMFold's own modules take long to load: they are imported only where something is folded.
+"""
+
+from collections.abc import Sequence
+
+from didi_core.errors import UserError
+from didi_core.shards import Shard
+from didi_protein.score import ScoreOptions
+from didi_protein.score_rows import Row, select_shard
+from didi_protein.scorers import Scorer
+
+
+def check_folding(options: ScoreOptions) -> None:
+    """Raise UserError for values of the folding flags that cannot be meant."""
+    if options.fold != "none":
+        from didi_protein.folding.options import check_fold_options
+
+        check_fold_options(options)
+        return
+    for flag, value in (
+        ("--pdb-dir", options.pdb_dir),
+        ("--per-residue", options.per_residue),
+        ("--fold-recycles", options.fold_recycles),
+        ("--fold-chunk-size", options.fold_chunk_size),
+    ):
+        if value is not None:
+            raise UserError(f"{flag} {value}: nothing is folded without --fold, as in esmfold.")
+
+
+def plan_rows(
+    options: ScoreOptions, rows: Sequence[Row], shard: Shard
+) -> tuple[list[int], list[list[int]]]:
+    """The places and the batches of this shard; folding, where asked for, decides the batches."""
+    if options.fold == "none":
+        return select_shard(rows, options.batch_tokens, shard)
+    from didi_protein.folding.batching import plan_pair_batches
+
+    return select_shard(rows, options.fold_pairs, shard, plan_pair_batches)
+
+
+def check_files(
+    options: ScoreOptions, scorers: Sequence[Scorer], record_ids: Sequence[str]
+) -> None:
+    """Refuse to replace structures that exist, unless told to."""
+    for scorer in scorers:
+        if scorer.name == "fold":
+            from didi_protein.folding.options import check_fold_files
+
+            check_fold_files(options, scorer.files, record_ids)
+
+
+def add_foldable(options: ScoreOptions, rows: Sequence[Row]) -> None:
+    """Apply the thresholds: with others, nothing needs to be folded again."""
+    for row in rows:
+        confidence = [row.values.get(name) for name in ("mean_plddt", "ptm", "mean_pae")]
+        if None not in confidence:
+            plddt, ptm, pae = confidence
+            row.values["foldable"] = bool(
+                plddt > options.foldable_plddt
+                and ptm > options.foldable_ptm
+                and pae < options.foldable_pae
+            )
