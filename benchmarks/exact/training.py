@@ -34,7 +34,7 @@ class Scale:
     """Draws of the process; with so many nothing can be learnt by heart."""
     num_layers: int = 4
     hidden_size: int = 96
-    teacher_updates: int = 3_000
+    teacher_updates: int = 4_000
     teacher_tokens: int = 2_048
     """Rows times padded width of a batch."""
     student_updates: int = 600
