@@ -7,13 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from didi_core.batches import TokenBatch, pad_batch
-from didi_core.diffusion.absorbing import AbsorbingProcess, low_discrepancy_times
-from didi_core.diffusion.draws import Stream, keyed_uniform
+from didi_core.evaluation.bounds import bound_samples
 from didi_core.vocabulary import Vocabulary
 
 
-@torch.no_grad()
 def masked_bound(
     denoiser: nn.Module,
     vocabulary: Vocabulary,
@@ -26,49 +23,19 @@ def masked_bound(
 
     Every sequence gets one time; together they cover (0, 1) evenly. Randomness is keyed by the
     sequence's place, so the figure does not depend on the batch size.
+
+    Args:
+        device: where `denoiser` is.
     """
-    process = AbsorbingProcess(vocabulary.mask_id)
-    times = low_discrepancy_times(len(sequences), float(keyed_uniform(seed, Stream.TIME, 0)))
-    # Lengths and times must not be correlated by the file's order.
-    shuffle = torch.randperm(len(sequences), generator=torch.Generator().manual_seed(seed))
-    times = times[shuffle]
-    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-    total = 0.0
-    for records in _chunks(order, sequences, tokens_per_batch):
-        batch = pad_batch([vocabulary.frame(sequences[i]) for i in records], vocabulary).to(device)
-        index = torch.tensor(records)
-        total += float(_terms(denoiser, vocabulary, process, batch, times, index, seed).sum())
-    return total / sum(len(sequence) for sequence in sequences)
-
-
-def _terms(
-    denoiser: nn.Module,
-    vocabulary: Vocabulary,
-    process: AbsorbingProcess,
-    batch: TokenBatch,
-    times: torch.Tensor,
-    records: torch.Tensor,
-    seed: int,
-) -> torch.Tensor:
-    device = batch.tokens.device
-    position = torch.arange(batch.tokens.shape[1])
-    uniform = keyed_uniform(seed, Stream.CORRUPT, records[:, None], position, 0).to(device)
-    t = times[records].to(device)
-    noised = process.corrupt(batch.tokens, batch.maskable, t, uniform)
-    masked = noised == vocabulary.mask_id
-    log_probs = vocabulary.log_probs(denoiser.logits_at(noised, batch.lengths, masked))
-    ranks = vocabulary.rank_of_id.to(device)[batch.tokens[masked]]
-    token_log_prob = log_probs.gather(-1, ranks.unsqueeze(-1)).squeeze(-1)
-    return process.bound_terms(token_log_prob, masked.nonzero()[:, 0], t)
-
-
-def _chunks(order: list[int], sequences: Sequence[Sequence[int]], budget: int) -> list[list[int]]:
-    chunks: list[list[int]] = [[]]
-    for index in order:
-        if chunks[-1] and (len(chunks[-1]) + 1) * (len(sequences[index]) + 2) > budget:
-            chunks.append([])
-        chunks[-1].append(index)
-    return chunks
+    samples = bound_samples(
+        denoiser,
+        vocabulary,
+        sequences,
+        seed=seed,
+        tokens_per_batch=tokens_per_batch,
+        device=device,
+    )
+    return samples.estimate().nats_per_token
 
 
 def ngram_baselines(

@@ -1,0 +1,223 @@
+"""Two estimators of the same likelihood bound of a masked model, each with its standard error.
+
+`time` is MDLM's form [1]_: a time t, every token masked with probability t, weight 1/t. `order`
+is the form of any-order models [2]_: a number m of masked tokens, uniform over 1 to L, a random
+set of exactly m, weight L/m; it is the mean over all orders of revealing one token at a time, as
+the first-hitting sampler does. The two expectations are equal for every network that is not told
+the time, because integrating t leaves each m with the same mass; they share no weight and no
+law of masks, so that each checks the other.
+
+.. [1] Sahoo et al. "Simple and effective masked diffusion language models", arXiv 2406.07524,
+   equation 10, with eps = 0.
+.. [2] Hoogeboom et al. "Autoregressive diffusion models", arXiv 2110.02037, equation 4.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from didi_core.batches import TokenBatch, pad_batch
+from didi_core.diffusion.absorbing import AbsorbingProcess, low_discrepancy_times
+from didi_core.diffusion.draws import Stream, keyed_uniform
+from didi_core.evaluation.masked_nll import row_nll
+from didi_core.sampling.batching import plan_batches
+from didi_core.vocabulary import Vocabulary
+
+Form = Literal["time", "order"]
+
+
+@dataclass(frozen=True)
+class BoundEstimate:
+    """An upper bound on the negative log-likelihood, and how well it is known."""
+
+    nats_per_token: float
+    standard_error: float
+    """Of `nats_per_token`: from differences between items of neighbouring times, so that what
+    the even spread of the times gains is counted. What texts differ by is still in it, so it is
+    on the safe side as an error of the masks and times alone."""
+    num_tokens: int
+    num_sequences: int
+    draws: int
+    """Times (or numbers of masked tokens) drawn for each sequence."""
+
+
+@dataclass(frozen=True)
+class BoundSamples:
+    """One-sample estimates of the bound of each sequence."""
+
+    nats: NDArray[np.float64]
+    """[draws, sequences]: of the whole sequence."""
+    times: NDArray[np.float64]
+    """[draws, sequences]: share of tokens masked, in expectation."""
+    lengths: NDArray[np.int64]
+    """[sequences]: tokens that are scored."""
+
+    def per_sequence(self) -> NDArray[np.float64]:
+        """Nats of each whole sequence [sequences]."""
+        return self.nats.mean(axis=0)
+
+    def estimate(self) -> BoundEstimate:
+        """The bound over all sequences, in nats a token."""
+        draws, count = self.nats.shape
+        tokens = int(self.lengths.sum())
+        mean = float(self.nats.sum() / (draws * tokens))
+        residual = (self.nats - mean * self.lengths).ravel()
+        gaps = np.diff(residual[np.argsort(self.times.ravel(), kind="stable")])
+        variance = float((gaps**2).mean() / 2) if len(gaps) else float("nan")
+        error = (variance * draws * count) ** 0.5 / (draws * tokens)
+        return BoundEstimate(mean, error, tokens, count, draws)
+
+
+class Masking(Protocol):
+    """Which tokens are masked at a time in (0, 1), and the weight of their log-probabilities."""
+
+    def __call__(
+        self,
+        maskable: Bool[Tensor, "batch width"],
+        t: Float[Tensor, "batch"],
+        uniform: Float[Tensor, "batch width"],
+    ) -> tuple[Bool[Tensor, "batch width"], Float[Tensor, "batch"]]: ...
+
+
+@dataclass(frozen=True)
+class TimeMasking:
+    """Every token alone: masked with probability 1 - alpha(t); weight -alpha'(t)/(1 - alpha(t))."""
+
+    process: AbsorbingProcess
+
+    def __call__(self, maskable: Tensor, t: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        alpha = self.process.schedule.alpha(t)
+        return maskable & (uniform >= alpha.unsqueeze(-1)), self.process.schedule.weight(t)
+
+
+@dataclass(frozen=True)
+class OrderMasking:
+    """The last m tokens of a random order, m = ceil(t L); weight L/m."""
+
+    def __call__(self, maskable: Tensor, t: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        length = maskable.sum(-1)
+        count = (t.double() * length).ceil().clamp(min=1).minimum(length)
+        # Positions that cannot be masked come first in the order, and so are never among the last.
+        rank = uniform.masked_fill(~maskable, -1.0).argsort(-1).argsort(-1)
+        masked = maskable & (rank >= maskable.shape[-1] - count.unsqueeze(-1))
+        return masked, length / count
+
+
+def build_masking(form: Form, mask_id: int) -> Masking:
+    return TimeMasking(AbsorbingProcess(mask_id)) if form == "time" else OrderMasking()
+
+
+@torch.no_grad()
+def bound_samples(
+    denoiser: nn.Module,
+    vocabulary: Vocabulary,
+    sequences: Sequence[Sequence[int]],
+    *,
+    scored_from: Sequence[int] | None = None,
+    form: Form = "time",
+    draws: int = 1,
+    spread: Literal["sequences", "draws"] = "sequences",
+    seed: int = 0,
+    tokens_per_batch: int = 16_384,
+    device: torch.device | str | None = None,
+    autocast: torch.dtype | None = None,
+    show: Callable[[float], object] = float,
+) -> BoundSamples:
+    """Estimate the bound of each sequence.
+
+    Randomness is keyed by the sequence's place and the draw, so figures do not depend on the
+    batch size.
+
+    Args:
+        sequences: ids without framing.
+        scored_from: tokens of each before this place are context: given, never masked. All are
+            scored where None.
+        draws: times for each sequence.
+        spread: whether times cover (0, 1) evenly over all sequences and draws, which is best for
+            a figure of the whole set, or over the draws of each sequence, which is best where
+            sequences are compared with each other.
+        device: where `denoiser` is; its parameters say so where None.
+        autocast: compute the network in this type; log-probabilities stay float32.
+        show: told how many items (a sequence, a draw) are done.
+
+    Raises:
+        ValueError: nothing of a sequence is scored.
+    """
+    context = np.zeros(len(sequences), int) if scored_from is None else np.asarray(scored_from)
+    lengths = np.array([len(each) for each in sequences], int) - context
+    if len(lengths) and lengths.min() < 1:
+        raise ValueError("a sequence of which nothing is scored has no bound")
+    times = _times(len(sequences), draws, spread, seed)
+    masking = build_masking(form, vocabulary.mask_id)
+    nats = np.empty((draws, len(sequences)))
+    device = device or next(denoiser.parameters()).device
+    done = 0
+    for draw in range(draws):
+        framed = [len(each) + vocabulary.num_special_per_sequence for each in sequences]
+        for records in plan_batches(framed, tokens_per_batch):
+            index = torch.tensor(records)
+            batch = _batch(vocabulary, [sequences[i] for i in records], context[records])
+            t = times[draw, index]
+            position = torch.arange(batch.tokens.shape[1])
+            uniform = keyed_uniform(seed, Stream.CORRUPT, index[:, None], position, draw)
+            masked, weight = masking(batch.maskable, t, uniform)
+            total = row_nll(denoiser, vocabulary, batch.to(device), masked.to(device), t, autocast)
+            nats[draw, records] = (total * weight.double()).numpy()
+            done += len(records)
+            show(done)
+    return BoundSamples(nats, times.double().numpy(), lengths)
+
+
+def _batch(
+    vocabulary: Vocabulary, rows: Sequence[Sequence[int]], context: NDArray[np.int64]
+) -> TokenBatch:
+    batch = pad_batch([vocabulary.frame(row) for row in rows], vocabulary)
+    first = torch.as_tensor(context) + int(vocabulary.bos_id is not None)
+    scored = torch.arange(batch.tokens.shape[1]) >= first.unsqueeze(-1)
+    return TokenBatch(batch.tokens, batch.lengths, batch.maskable & scored)
+
+
+def _times(count: int, draws: int, spread: str, seed: int) -> Float[Tensor, "draws count"]:
+    """A time for each draw of each sequence, spread evenly over (0, 1)."""
+    if spread == "draws":
+        shift = keyed_uniform(seed, Stream.TIME, torch.arange(count))
+        return ((torch.arange(draws).unsqueeze(-1) + shift) / draws).float()
+    times = low_discrepancy_times(count * draws, float(keyed_uniform(seed, Stream.TIME, 0)))
+    # Lengths and times must not be correlated by the file's order.
+    shuffle = torch.randperm(count * draws, generator=torch.Generator().manual_seed(seed))
+    return times[shuffle].view(draws, count)
+
+
+def exact_bound(
+    denoiser: nn.Module,
+    vocabulary: Vocabulary,
+    sequence: Int[Tensor, "length"] | Sequence[int],
+) -> float:
+    """The bound itself, in nats a sequence, from every set of masked tokens: 2^length rows.
+
+    A set of m masked tokens has the weight 1 / (m C(length, m)).
+    """
+    from math import comb
+
+    ids = list(map(int, sequence))
+    length = len(ids)
+    sets = torch.arange(1, 2**length)
+    chosen = (sets.unsqueeze(-1) >> torch.arange(length)) & 1 == 1
+    batch = _batch(vocabulary, [ids] * len(sets), np.zeros(len(sets), int))
+    masked = torch.zeros_like(batch.maskable)
+    first = int(vocabulary.bos_id is not None)
+    masked[:, first : first + length] = chosen
+    counts = chosen.sum(-1)
+    weight = torch.tensor([1 / (m * comb(length, m)) for m in counts.tolist()]).double()
+    device = next(denoiser.parameters()).device
+    with torch.no_grad():
+        total = row_nll(
+            denoiser, vocabulary, batch.to(device), masked.to(device), counts / length, None
+        )
+    return float((total * weight).sum())

@@ -1,0 +1,100 @@
+"""`didi-text download`: fetch models and data ahead, for machines without network.
+
+    didi-text download kuleshov-group/mdlm-owt gpt2 gpt2-large openwebtext zero-shot
+
+Models and parquet data go into the Hugging Face cache (HF_HOME), single files into ours
+(DIDI_CACHE): the places where every other verb looks with `--offline`. This file imports no torch
+at the top, so that `--help` is fast.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument
+
+from didi_core.command_options import JsonOutput, command_of
+from didi_core.errors import UserError
+
+ZERO_SHOT_SETS = "zero-shot"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadOptions:
+    """What `download` can be asked for."""
+
+    names: Annotated[
+        list[str],
+        Argument(
+            metavar="NAME...",
+            help="Hub ids of models (kuleshov-group/mdlm-owt, gpt2, gpt2-large), openwebtext "
+            "(24 GB), one zero-shot set (ptb, lambada, ...), or zero-shot for the seven.",
+        ),
+    ]
+    json_output: JsonOutput = False
+
+
+def download(names: Sequence[str]) -> dict[str, Path]:
+    """Fetch each of `names`, and go on after one that fails.
+
+    Returns:
+        Where each lies now.
+
+    Raises:
+        UserError: nothing to fetch, or some could not be; the message has one reason for each.
+    """
+    from didi_text.zero_shot import PUBLISHED
+
+    if not names:
+        raise UserError("download: name at least one model or data set.")
+    wanted = [each for name in names for each in (PUBLISHED if name == ZERO_SHOT_SETS else [name])]
+    found: dict[str, Path] = {}
+    problems: list[str] = []
+    for name in wanted:
+        try:
+            found[name] = download_one(name)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join([*problems, *(f"{name}: fetched" for name in found)]))
+    return found
+
+
+def download_one(name: str) -> Path:
+    """Fetch one model or data set and return where it lies.
+
+    Raises:
+        UserError: an unknown name, or it cannot be fetched.
+    """
+    from didi_core.models.hub import fetch_snapshot, may_be_hub_id
+    from didi_text.corpora_hub import HUB_CORPORA, fetch_parquet
+    from didi_text.evaluate_models import BUNDLED, bundled_folder
+    from didi_text.zero_shot import ZERO_SHOT, fetch_set
+
+    if name in HUB_CORPORA:
+        return fetch_parquet(HUB_CORPORA[name])[0].parent
+    if name in ZERO_SHOT:
+        return fetch_set(ZERO_SHOT[name])
+    if name in BUNDLED and bundled_folder(name).is_dir():
+        return bundled_folder(name)
+    if Path(name).is_dir() or not may_be_hub_id(name):
+        raise UserError(
+            f"{name} is no hub id such as gpt2-large, and none of {', '.join(HUB_CORPORA)}, "
+            f"{', '.join(ZERO_SHOT)} or {ZERO_SHOT_SETS}."
+        )
+    return fetch_snapshot(name, offline=False, program="didi-text")
+
+
+def _run(options: DownloadOptions) -> None:
+    found = {name: str(path) for name, path in download(options.names).items()}
+    if options.json_output:
+        print(json.dumps(found, indent=2))
+    else:
+        print("\n".join(f"{name}: {path}" for name, path in found.items()))
+
+
+download_command = command_of(
+    DownloadOptions, _run, "Fetch models and data ahead, for machines without network."
+)

@@ -1,0 +1,66 @@
+"""What `evaluate` has finished so far: JSON lines, one a part, so that a run can be continued."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from didi_core.errors import UserError
+from didi_core.sampling.partial_file import require_same_settings
+
+
+def sample_file(out: Path) -> Path:
+    """Where samples that are being made are kept."""
+    return out.with_name(out.name + ".samples.partial")
+
+
+@dataclass
+class PartsJournal:
+    """Figures of finished parts by name; the first line of the file holds the settings."""
+
+    path: Path
+    parts: dict[str, Any] = field(default_factory=dict)
+
+    def start(self, settings: Mapping[str, Any], *, resume: bool) -> None:
+        """Begin, or read what an interrupted run left.
+
+        Raises:
+            UserError: it was made with other settings, or is no such file.
+        """
+        if resume and self.path.exists():
+            self._read(settings)
+        else:
+            self.path.write_text(json.dumps({"settings": settings}) + "\n", encoding="utf-8")
+
+    def part(self, name: str, measure: Callable[[], Any]) -> Any:
+        """The figures of a part: those stored, or measured now and stored."""
+        if name not in self.parts:
+            self.parts[name] = measure()
+            line = json.dumps({"name": name, "figures": self.parts[name]}) + "\n"
+            with open(self.path, "a", encoding="utf-8") as stream:
+                stream.write(line)
+                stream.flush()
+                os.fsync(stream.fileno())
+        return self.parts[name]
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+    def _read(self, settings: Mapping[str, Any]) -> None:
+        content = self.path.read_text(encoding="utf-8")
+        whole = content[: content.rfind("\n") + 1]  # a kill may have cut the last line short
+        try:
+            first, *lines = [json.loads(line) for line in whole.splitlines()]
+            stored = first["settings"]
+            self.parts = {line["name"]: line["figures"] for line in lines}
+            known = {**stored["options"], "model": stored["model"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"--resume: {self.path} is no unfinished run of this command ({error}); "
+                "start again with --overwrite."
+            ) from error
+        wanted = {**settings["options"], "model": settings["model"]}
+        require_same_settings(known, wanted, self.path)
+        os.truncate(self.path, len(whole.encode()))

@@ -1,0 +1,146 @@
+"""Open what --model names: a masked denoiser, or any Hugging Face causal LM as a baseline."""
+
+import json
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from didi_core.errors import UserError
+from didi_core.evaluation.causal import position_limit
+from didi_core.models.causal_reader import load_causal_model
+from didi_core.models.fingerprint import weights_digest
+from didi_core.models.folder import LoadedModel, load_denoiser
+from didi_core.models.hub import find_folder
+from didi_text.tokenizer import TextTokenizer, open_model_tokenizer
+
+BUNDLED = ("tiny", "tiny-student", "tiny-judge")
+"""Models that ship in the package."""
+_CAUSAL_NAMES = ("ForCausalLM", "LMHeadModel")
+
+
+@dataclass(frozen=True)
+class MaskedLanguageModel:
+    """A denoiser over a tokenizer's ids."""
+
+    name: str
+    loaded: LoadedModel
+    tokenizer: TextTokenizer
+
+    kind = "masked"
+
+    @property
+    def network(self) -> nn.Module:
+        return self.loaded.denoiser
+
+    @property
+    def max_tokens(self) -> int:
+        return int(self.loaded.denoiser.settings.max_tokens)
+
+
+@dataclass(frozen=True)
+class CausalLanguageModel:
+    """An autoregressive model: the baseline, and the judge of samples."""
+
+    name: str
+    network: nn.Module
+    tokenizer: TextTokenizer
+
+    kind = "autoregressive"
+
+    @property
+    def max_tokens(self) -> int | None:
+        return position_limit(self.network)
+
+
+LanguageModel = MaskedLanguageModel | CausalLanguageModel
+
+
+def open_language_model(
+    name: str, device: torch.device | str = "cpu", *, offline: bool = False
+) -> LanguageModel:
+    """A denoiser or causal LM by folder, hub id or bundled name.
+
+    Raises:
+        UserError: there is none, it is neither, or its tokenizer does not fit it.
+    """
+    checkpoint = Path(name).expanduser()
+    is_file = checkpoint.is_file()  # a training checkpoint: `load_denoiser` knows which it reads
+    folder = checkpoint.parent if is_file else find_model(name, offline=offline)
+    if not is_file and is_causal(folder):
+        return open_causal(name, device, offline=offline, flag="--model")
+    tokenizer = open_model_tokenizer(folder, offline=offline)
+    wanted = tokenizer.vocabulary
+    loaded = load_denoiser(
+        checkpoint if is_file else folder,
+        device=device,
+        offline=offline,
+        default_vocabulary=wanted,
+        program="didi-text",
+    )
+    found = loaded.vocabulary
+    if (found.size, found.mask_id) != (wanted.size, wanted.mask_id):
+        raise UserError(
+            f"--model {name} has {found.size:,} ids and the mask {found.mask_id:,}; its tokenizer "
+            f"has {wanted.size:,} and {wanted.mask_id:,}: put the right tokenizer into the folder."
+        )
+    return MaskedLanguageModel(name, replace(loaded, name=name), tokenizer)
+
+
+def open_causal(
+    name: str, device: torch.device | str = "cpu", *, offline: bool = False, flag: str = "--judge"
+) -> CausalLanguageModel:
+    """A causal LM and its tokenizer.
+
+    Raises:
+        UserError: there is none, or its tokenizer has ids that it has not.
+    """
+    folder = find_model(name, offline=offline)
+    tokenizer = open_model_tokenizer(folder, offline=offline)
+    network = load_causal_model(folder, f"{flag} {name}").to(device)
+    size = network.get_input_embeddings().weight.shape[0]
+    if tokenizer.size > size:
+        raise UserError(
+            f"{flag} {name} has {size:,} ids and its tokenizer {tokenizer.size:,}: another "
+            "tokenizer lies in the folder."
+        )
+    return CausalLanguageModel(name, network, tokenizer)
+
+
+def find_model(name: str, *, offline: bool) -> Path:
+    """The folder of a bundled name, a path or a hub id."""
+    known = name in BUNDLED and bundled_folder(name).is_dir()
+    path = str(bundled_folder(name)) if known else name
+    return find_folder(path, offline=offline, program="didi-text")
+
+
+def bundled_folder(name: str) -> Path:
+    """Where a bundled model lies."""
+    return Path(str(files("didi_text") / "_models" / name))
+
+
+def is_causal(folder: Path) -> bool:
+    """Whether `config.json` names an autoregressive architecture."""
+    path = folder / "config.json"
+    if not path.is_file():
+        return False
+    try:
+        config: Any = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False  # opening it says what is wrong
+    named = config.get("architectures") if isinstance(config, dict) else None
+    return any(str(each).endswith(_CAUSAL_NAMES) for each in named or [])
+
+
+def describe_model(model: LanguageModel) -> dict[str, object]:
+    """What decides a figure, for result files."""
+    return {
+        "name": model.name,
+        "kind": model.kind,
+        "weights": weights_digest(model.network),
+        "parameters": sum(each.numel() for each in model.network.parameters()),
+        "tokenizer": model.tokenizer.digest,
+    }

@@ -1,0 +1,110 @@
+"""What `evaluate` does: check, open, measure part by part, write."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from didi_core.cli import check_output
+from didi_core.errors import UserError
+from didi_core.files import write_json
+from didi_core.training.devices import check_precision, resolve_device
+from didi_core.training.run_folder import package_versions
+from didi_text.evaluate import TASKS, EvaluateOptions, EvaluateResult
+from didi_text.evaluate_journal import PartsJournal, sample_file
+from didi_text.evaluate_models import (
+    CausalLanguageModel,
+    LanguageModel,
+    describe_model,
+    open_language_model,
+)
+from didi_text.evaluate_tasks import Opened, run_task
+
+FORMAT = "didi-text evaluation 1"
+_PASSING = ("out", "resume", "overwrite", "offline", "json_output", "quiet", "threads", "model")
+"""Options that no figure depends on, or that stand in the result under a better name."""
+
+
+def run_evaluate(
+    options: EvaluateOptions,
+    model: LanguageModel | None = None,
+    judge: CausalLanguageModel | None = None,
+) -> EvaluateResult:
+    """See `didi_text.evaluate.evaluate`."""
+    check_options(options)
+    journal = PartsJournal(options.out.with_name(options.out.name + ".partial"))
+    for path in (options.out, journal.path, sample_file(options.out)):
+        check_output(path, resume=options.resume, overwrite=options.overwrite)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    device = resolve_device(options.device)
+    if model is None and options.model is not None:
+        model = open_language_model(options.model, device, offline=options.offline)
+    settings = _settings(options, model)
+    journal.start(settings, resume=options.resume)
+    started = time.perf_counter()
+    opened = Opened(options, model, judge, device, journal)
+    figures = run_task(opened)
+    result = {
+        "format": FORMAT,
+        "task": options.task,
+        **figures,
+        "model": None if model is None else describe_model(model),
+        "settings": settings["options"],
+        "device": str(device),
+        "seconds": round(time.perf_counter() - started, 3),
+        "versions": package_versions(),
+    }
+    write_json(options.out, result)
+    journal.remove()
+    sample_file(options.out).unlink(missing_ok=True)
+    return EvaluateResult(options.out, result)
+
+
+def check_options(options: EvaluateOptions) -> None:
+    """Collect what is wrong with single values, and show it together.
+
+    Raises:
+        UserError: naming each flag and value.
+    """
+    wrong = []
+    if options.task not in TASKS:
+        wrong.append(f"--task {options.task} must be one of {', '.join(TASKS)}")
+    if options.model is None and not (options.task == "genppl" and options.data):
+        wrong.append("--model is missing")
+    if options.data is None and options.task in ("bound", "choice"):
+        wrong.append(f"--data is missing: --task {options.task} needs a file")
+    if options.out.suffix != ".json":
+        wrong.append(f"--out {options.out} must end in .json")
+    for name in ("judge_tokens", "mask_draws", "block_length", "limit", "threads", "batch_tokens"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            wrong.append(f"--{name.replace('_', '-')} {value} must be at least 1")
+    for name, choices in (
+        ("form", ("time", "order")),
+        ("remainder", ("keep", "drop", "published")),
+        ("draws", ("float64", "float32")),
+        ("grid", ("exact", "published")),
+    ):
+        if getattr(options, name) not in choices:
+            wrong.append(f"--{name} {getattr(options, name)} must be {' or '.join(choices)}")
+    if not 0 <= options.seed < 2**63:
+        wrong.append(f"--seed {options.seed} must be from 0 to 2^63 - 1")
+    if options.mauve is not None and options.task != "genppl":
+        wrong.append("--mauve compares samples: it needs --task genppl")
+    if wrong:
+        raise UserError("; ".join(wrong) + ".")
+    check_precision(options.precision)
+    resolve_device(options.device)
+
+
+def _settings(options: EvaluateOptions, model: LanguageModel | None) -> dict[str, Any]:
+    """Everything that decides the figures; a run is continued only with the same."""
+    shown = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in vars(options).items()
+        if name not in _PASSING
+    }
+    return {"options": shown, "model": None if model is None else describe_model(model)}

@@ -1,0 +1,148 @@
+"""Make the samples whose generative perplexity is asked for."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
+from didi_core.errors import UserError
+from didi_core.progress import progress_bar
+from didi_core.sampling.partial_file import PartialFile, continue_partial, start_partial
+from didi_core.sampling.registry import build_predictor, check_settings, find_sampler
+from didi_core.sampling.request import DrawSettings, SampleSettings
+from didi_core.sampling.run_request import Request, build_engine, run_request
+from didi_text.evaluate_models import (
+    CausalLanguageModel,
+    LanguageModel,
+    MaskedLanguageModel,
+    describe_model,
+)
+from didi_text.generative_perplexity import SampleRequest, Samples
+
+
+def make_samples(
+    model: LanguageModel,
+    request: SampleRequest,
+    partial: Path,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Samples:
+    """Generate unconditionally.
+
+    Args:
+        partial: where a masked model's finished batches are kept, so that a run continues.
+        resume: go on with what `partial` holds.
+
+    Raises:
+        UserError: a length the model cannot read, settings the sampler does not take.
+    """
+    request.check(model.max_tokens)
+    if isinstance(model, CausalLanguageModel):
+        return _autoregressive_samples(model, request, quiet)
+    return _masked_samples(model, request, partial, resume, quiet)
+
+
+def _masked_samples(
+    model: MaskedLanguageModel, request: SampleRequest, partial: Path, resume: bool, quiet: bool
+) -> Samples:
+    kind = find_sampler(request.sampler)
+    steps = request.steps if request.steps is not None else kind.default_steps
+    settings = SampleSettings(
+        steps=steps,
+        seed=request.seed,
+        grid=request.grid,
+        draw=DrawSettings(precision=request.draws),
+    )
+    check_settings(kind, settings)
+    vocabulary = model.loaded.vocabulary
+    row = vocabulary.frame([vocabulary.mask_id] * request.length)
+    engine = build_engine(
+        build_predictor(model.loaded), lambda predictor: kind.build(predictor, model.loaded, {})
+    )
+    decided = {**request.as_json(), "model": describe_model(model)}
+    file = _open_partial(partial, decided, resume)
+    run_request(
+        Request([row] * request.num, settings, request.batch_tokens), engine, file, quiet=quiet
+    )
+    rows = sorted(file.rows, key=lambda each: each.record)
+    if failed := [each for each in rows if each.failure is not None]:
+        raise UserError(
+            f"{len(failed)} of {len(rows)} samples could not be made ({failed[0].failure}): "
+            "give a smaller --batch-tokens or --length."
+        )
+    ids = [each.ids for each in rows]
+    calls = sum(each.denoiser_calls for each in rows) / len(rows)
+    made = {
+        **request.as_json(),
+        "steps": steps,
+        "mean_calls": calls,
+        "mean_discriminator_calls": sum(each.discriminator_calls for each in rows) / len(rows),
+        "seconds": file.seconds,
+    }
+    return Samples([model.tokenizer.decode(each) for each in ids], ids, made)
+
+
+def _open_partial(path: Path, decided: dict[str, Any], resume: bool) -> PartialFile:
+    if resume and path.exists():
+        return continue_partial(path, decided)
+    return start_partial(path, decided)
+
+
+def _autoregressive_samples(
+    model: CausalLanguageModel, request: SampleRequest, quiet: bool
+) -> Samples:
+    if request.steps is not None:
+        raise UserError(
+            f"--steps {request.steps}: {model.name} writes one token a call; leave it out."
+        )
+    if (request.draws, request.grid, request.sampler) != ("float64", "exact", "ancestral"):
+        raise UserError(
+            f"--sampler, --grid and --draws are a masked model's: {model.name} writes token by "
+            "token from its own distribution; leave them out."
+        )
+    started = time.perf_counter()
+    rows = max(1, request.batch_tokens // request.length)
+    ids: list[list[int]] = []
+    with progress_bar("Generating", request.num * request.length) as show:
+        for first in range(0, request.num, rows):
+            records = torch.arange(first, min(request.num, first + rows))
+            drawn = draw_autoregressive(model, records, request.length, request.seed)
+            ids += drawn.tolist()
+            if not quiet:
+                show(len(ids) * request.length)
+    made = {
+        **request.as_json(),
+        "sampler": "autoregressive",
+        "temperature": 1.0,
+        "mean_calls": request.length - 1,
+        "seconds": time.perf_counter() - started,
+    }
+    return Samples([model.tokenizer.decode(each) for each in ids], ids, made)
+
+
+@torch.no_grad()
+def draw_autoregressive(
+    model: CausalLanguageModel, records: torch.Tensor, length: int, seed: int
+) -> torch.Tensor:
+    """Samples [records, length] of a causal LM: the end of text, then token by token.
+
+    Temperature 1 from the whole distribution, without top-k or top-p; exact float64 draws keyed by
+    record and position, so that a sample does not depend on its batch. The model's key-value cache
+    makes each call one token wide. Ids that the tokenizer lacks are never drawn.
+    """
+    network: nn.Module = model.network
+    device = next(network.parameters()).device
+    tokens = torch.full((len(records), 1), model.tokenizer.end_id, device=device)
+    drawn, cache = [tokens.cpu()], None
+    for position in range(1, length):
+        output = network(input_ids=tokens, past_key_values=cache, use_cache=True)
+        cache = output.past_key_values
+        logits = output.logits[:, -1, : model.tokenizer.size].float()
+        uniform = keyed_uniform(seed, Stream.TOKEN, records, position).to(device)
+        tokens = draw_categorical(logits.log_softmax(-1), uniform).unsqueeze(-1)
+        drawn.append(tokens.cpu())
+    return torch.cat(drawn, dim=1)
