@@ -6,7 +6,7 @@ merged onto a dataclass, so that unknown keys and wrong types are refused by nam
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,8 +38,14 @@ def run_hydra(
     task: Callable[[Settings], object],
     arguments: Sequence[str],
     program: str,
+    *,
+    groups: Mapping[str, str] | None = None,
 ) -> None:
     """Compose `config_name` with the overrides in `arguments` and call `task` for each job.
+
+    Args:
+        groups: configuration groups that users call otherwise, by what they call them: with
+            {"model": "text_model@model"} the override `model=small` chooses text_model/small.
 
     Raises:
         UserError: an unknown key or option, a wrong type, or a required key left out.
@@ -52,7 +58,7 @@ def run_hydra(
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # Hydra prints its own traceback and exits with 1 unless it is told to raise.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [program, *arguments]
+    sys.argv = [program, *(_renamed(argument, groups or {}) for argument in arguments)]
     try:
         job()
     except (HydraException, OmegaConfBaseException) as error:
@@ -61,6 +67,11 @@ def run_hydra(
         sys.argv = argv
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _renamed(argument: str, groups: Mapping[str, str]) -> str:
+    name, equals, value = argument.partition("=")
+    return f"{groups.get(name, name)}{equals}{value}"
 
 
 def compose_settings(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from didi_core.commands import training_settings as shared
+from didi_core.commands import distill_settings as shared
 
 
 @dataclass

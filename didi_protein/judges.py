@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from transformers import AutoModelForCausalLM
-from transformers.utils import logging as transformers_logging
 
 from didi_core.errors import UserError
 from didi_core.evaluation.judge import BATCH_TOKENS, causal_nll
+from didi_core.models.causal_folder import load_causal_model
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.hub import find_folder
 from didi_core.vocabulary import Vocabulary
@@ -89,7 +88,7 @@ def open_judge(name: str, device: torch.device | str = "cpu", *, offline: bool =
         str(bundled_folder(name)) if bundled else name, offline=offline, program="didi-protein"
     )
     tokens = _read_tokens(folder, name)
-    model = _load_causal_model(folder, name).to(device)
+    model = load_causal_model(folder, f"--judge {name}").to(device)
     limit = getattr(model.config, "max_position_embeddings", None)
     return Judge(
         name=name,
@@ -136,35 +135,6 @@ def _read_tokens(folder: Path, name: str) -> dict[str, int]:
             "a judge of proteins reads one residue a token."
         )
     return tokens
-
-
-def _load_causal_model(folder: Path, name: str) -> nn.Module:
-    """The network in float32 and evaluation mode, every tensor accounted for."""
-    if not any(folder.glob("*.safetensors")):
-        raise UserError(f"--judge {name}: {folder} has no weights (model.safetensors).")
-    transformers_logging.disable_progress_bar()
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except (ValueError, OSError, RuntimeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"--judge {name} is no causal language model we can open: {reason}"
-        ) from error
-    wrong = {kind: sorted(map(str, keys)) for kind, keys in report.items() if keys}
-    if wrong:
-        listed = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in wrong.items())
-        raise UserError(f"--judge {name}: the weights do not fit its config.json: {listed}.")
-    bad = [key for key, value in model.state_dict().items() if not torch.isfinite(value).all()]
-    if bad:
-        raise UserError(f"--judge {name}: weights that are not finite: {', '.join(bad)}.")
-    return model.eval()
 
 
 def _bos_id(model: nn.Module, tokens: dict[str, int], name: str) -> int:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from didi_core.commands import training_settings as shared
+from didi_core.commands import pretrain_settings as shared
 
 
 @dataclass

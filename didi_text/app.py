@@ -1,40 +1,35 @@
-"""The program `didi-text`: one file a verb, as in `didi-protein`. So far it has `info` alone."""
+"""The program `didi-text`: each verb is one file; its public function is the Python API."""
 
-import sys
-
-import typer
-
-from didi_core import __version__
-from didi_core.cli import run_program
+from didi_core.commands.program import add_settings_verb, new_program, run
+from didi_text.generate import generate_command
 from didi_text.info import info_command
+from didi_text.merge import merge_command
 
-app = typer.Typer(
-    name="didi-text",
-    help="Distil slow masked-diffusion language models into fast ones. This version has no "
-    "model of text yet: proteins are distilled with didi-protein.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
+app = new_program("didi-text", "Distil a slow masked-diffusion language model into a fast writer.")
+
+
+add_settings_verb(
+    app,
+    "pretrain",
+    "Train a teacher from text: pretrain data=F.jsonl out=DIR (key=value settings).",
+    "didi_text.pretrain_settings:PretrainSettings",
+    "didi_text.pretrain:pretrain",
+    config_name="text_pretrain",
+    groups={"model": "text_model@model"},
 )
-
-
-def _version(show: bool) -> None:
-    if show:
-        print(f"didi-text {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _program(
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Show the version."
-    ),
-) -> None: ...
-
-
+add_settings_verb(
+    app,
+    "distill",
+    "Distil a teacher into a student: distill teacher=DIR out=DIR (key=value settings).",
+    "didi_text.distill_settings:DistillSettings",
+    "didi_text.distill:distill",
+    config_name="text_distill",
+)
+app.command("generate")(generate_command)
+app.command("merge")(merge_command)
 app.command("info")(info_command)
 
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(run_program(lambda: app(standalone_mode=False)))
+    run(app)

@@ -6,16 +6,17 @@ A program's subclass of `DistillRun` says how the teacher and the reference data
 import hashlib
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from lightning.fabric import Fabric
 
 from didi_core.cli import check_output
+from didi_core.commands.distill_settings import DistillSettings
 from didi_core.commands.model_card import card, command_line
 from didi_core.commands.product import length_limit
 from didi_core.commands.training_run import below_one, loop_settings, start_run
-from didi_core.commands.training_settings import DistillSettings
 from didi_core.corpus import Corpus
 from didi_core.distill.method import Method
 from didi_core.distill.pool import teacher_pool
@@ -86,8 +87,10 @@ class DistillRun(ABC, Generic[Settings]):
     def pool_lengths(self, limit: int) -> list[int]:
         """Length of each sample of the pool, framing left out."""
 
-    def save_beside(self, folder: Path, teacher: LoadedModel) -> None:
-        """Write what the program needs beside the student's weights."""
+    def tokenizer_writer(self, teacher: LoadedModel) -> Callable[[Path], None] | None:
+        """What writes the tokenizer into the student's folder; None where `vocab.txt` will do."""
+        del teacher  # only some programs have a tokenizer
+        return None
 
     def run(self) -> Path:
         """Distil `settings.teacher` and save the student as a model folder in `settings.out`.
@@ -154,10 +157,14 @@ class DistillRun(ABC, Generic[Settings]):
         discriminator = getattr(method, "discriminator", None)
         if discriminator is not None:
             save_discriminator(discriminator.module, folder / "discriminator.safetensors")
-        self.save_beside(folder, teacher)
-        extra = {"didi": own}
-        student = method.result()
-        save_model_folder(folder, student, teacher.vocabulary, card=card, extra_config=extra)
+        save_model_folder(
+            folder,
+            method.result(),
+            teacher.vocabulary,
+            card=card,
+            extra_config={"didi": own},
+            write_tokenizer=self.tokenizer_writer(teacher),
+        )
 
     def card(self, steps: int, num_reference: int) -> str:
         """The card of a distilled student."""

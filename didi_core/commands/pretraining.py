@@ -15,8 +15,8 @@ from torch import nn
 
 from didi_core.cli import check_output
 from didi_core.commands.model_card import card, command_line, scores_table
+from didi_core.commands.pretrain_settings import PretrainSettings
 from didi_core.commands.training_run import below_one, loop_settings, start_run
-from didi_core.commands.training_settings import PretrainSettings
 from didi_core.corpus import Corpus, CorpusBatches
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.draws import Stream, keyed_generator

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from lightning.fabric import Fabric
 
-from didi_core.commands.training_settings import DistillSettings, PretrainSettings
+from didi_core.commands.distill_settings import DistillSettings
+from didi_core.commands.pretrain_settings import PretrainSettings
 from didi_core.hydra_app import as_plain
 from didi_core.training.loop import LoopSettings
 from didi_core.training.run_folder import write_run_record

@@ -1,12 +1,14 @@
-"""Writing a Hugging Face causal LM as a model folder that `transformers` opens by itself."""
+"""Hugging Face causal LMs as model folders: judges and baselines, read strictly and written."""
 
 import json
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
+from didi_core.errors import UserError
 from didi_core.files import atomic_path, write_json, write_text
 
 
@@ -32,3 +34,37 @@ def write_causal_folder(
         "dtype": str(dtype).removeprefix("torch."),
     }
     write_json(folder / "config.json", config)
+
+
+def load_causal_model(folder: Path, described: str) -> PreTrainedModel:
+    """The network in float32 and evaluation mode, every tensor accounted for.
+
+    Args:
+        described: what messages call it: the flag and its value.
+
+    Raises:
+        UserError: no causal language model, or weights that do not fit it or are not finite.
+    """
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"{described}: {folder} has no weights (model.safetensors).")
+    transformers_logging.disable_progress_bar()
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (ValueError, OSError, RuntimeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{described} is no causal language model we can open: {reason}") from error
+    wrong = {kind: sorted(map(str, keys)) for kind, keys in report.items() if keys}
+    if wrong:
+        listed = "; ".join(f"{kind}: {', '.join(keys)}" for kind, keys in wrong.items())
+        raise UserError(f"{described}: the weights do not fit its config.json: {listed}.")
+    bad = [key for key, value in model.state_dict().items() if not torch.isfinite(value).all()]
+    if bad:
+        raise UserError(f"{described}: weights that are not finite: {', '.join(bad)}.")
+    return model.eval()

@@ -1,10 +1,10 @@
-"""Settings that `pretrain` and `distill` of both programs share; the comments are in configs/.
+"""Settings that `pretrain` has in both programs; the comments are in configs/.
 
 A program's own settings extend these.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Optional
 
 from omegaconf import MISSING
 
@@ -45,32 +45,4 @@ class PretrainSettings:
     log_every: int = 10
     validate_every: int = 500
     checkpoint_every: int = 500
-    max_seconds: float = 0.0
-
-
-@dataclass
-class DistillSettings:
-    """Everything that `distill` can be told; `method` is checked against its own settings class."""
-
-    teacher: str = MISSING
-    out: str = MISSING
-    method: dict[str, Any] = field(default_factory=dict)
-    preset: str = "default"
-    reference: str = "data"
-    data: Optional[str] = None  # noqa: UP045 - OmegaConf reads this form
-    pool_size: int = 512
-    pool_length: str = MISSING
-    pool_steps: Optional[int] = None  # noqa: UP045
-    steps: int = 1000
-    seed: int = 0
-    device: str = "auto"
-    devices: int = 1
-    precision: str = "float32"
-    resume: bool = False
-    overwrite: bool = False
-    offline: bool = False
-    tokens_per_batch: int = 4096
-    max_length: int = MISSING
-    log_every: int = 10
-    checkpoint_every: int = 200
     max_seconds: float = 0.0

@@ -1,0 +1,69 @@
+"""`didi-text distill`: a student that needs few network calls, from a teacher that needs many.
+
+didi-text distill teacher=runs/teacher method=dmmd reference=pool out=runs/student steps=500
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lightning.fabric import Fabric
+
+from didi_core.commands.distilling import DistillRun
+from didi_core.commands.lengths import read_lengths
+from didi_core.corpus import Corpus
+from didi_core.models.folder import LoadedModel
+from didi_text.corpora import load_corpus
+from didi_text.corpora_documents import parse_licenses
+from didi_text.distill_settings import DistillSettings
+from didi_text.models import open_model, tokenizer_of
+from didi_text.packing import Packing
+from didi_text.samples import WORDS
+
+
+def distill(settings: DistillSettings) -> Path:
+    """Distil `settings.teacher` and save the student as a model folder in `settings.out`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: an output that exists, an unknown method or setting, or unreadable input.
+    """
+    return TextDistillRun(settings).run()
+
+
+class TextDistillRun(DistillRun[DistillSettings]):
+    """Distillation of a masked-diffusion language model."""
+
+    program = "didi-text"
+    rows = "blocks"
+    tags = ("text", "masked-diffusion")
+    description = (
+        "A few-step student of a masked-diffusion language model. Sample it with `didi-text "
+        "generate --model FOLDER --steps 8`."
+    )
+
+    def open_teacher(self, fabric: Fabric) -> LoadedModel:
+        offline = self.settings.offline
+        return open_model(self.settings.teacher, device=fabric.device, offline=offline)
+
+    def load_corpus(self, teacher: LoadedModel) -> Corpus:
+        settings = self.settings
+        return load_corpus(
+            str(settings.data),
+            tokenizer_of(teacher, offline=settings.offline),
+            Packing(self.longest(teacher)),
+            licenses=parse_licenses(settings.licenses),
+            max_tokens=settings.data_tokens,
+            stream=settings.stream,
+            offline=settings.offline,
+        )
+
+    def pool_lengths(self, limit: int) -> list[int]:
+        settings = self.settings
+        if settings.pool_length is None:
+            return [limit] * settings.pool_size
+        return read_lengths(settings.pool_length, settings.pool_size, settings.seed, limit, WORDS)
+
+    def tokenizer_writer(self, teacher: LoadedModel) -> Callable[[Path], None]:
+        return tokenizer_of(teacher, offline=self.settings.offline).save

@@ -1,0 +1,136 @@
+"""`didi-text pretrain`: a teacher (or an autoregressive judge or baseline) from text.
+
+didi-text pretrain data=train.jsonl.gz valid=valid.jsonl.gz tokenizer=gpt2 out=runs/teacher
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from didi_core.commands.pretraining import PretrainRun
+from didi_core.commands.training_run import below_one
+from didi_core.corpus import Corpus
+from didi_core.models.dit import DitDenoiser, DitSettings
+from didi_core.vocabulary import Vocabulary
+from didi_text.causal import build_causal_model, save_causal_folder
+from didi_text.corpora import load_corpus
+from didi_text.corpora_documents import parse_licenses
+from didi_text.models import save_text_model
+from didi_text.packing import Packing
+from didi_text.pretrain_settings import PretrainSettings
+from didi_text.tokenizer import TextTokenizer, open_tokenizer
+
+SHORTEST_BLOCK = 3
+"""A token of text between two ends of text."""
+COUNTED_TOKENS = 1 << 24
+"""Tokens of the corpus that the unigram baseline is counted on, at most."""
+
+
+def pretrain(settings: PretrainSettings) -> Path:
+    """Train a model from text and save it as a model folder in `settings.out`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: an output that exists, unreadable data, or a setting without sense.
+    """
+    return TextPretrainRun(settings).run()
+
+
+class TextPretrainRun(PretrainRun[PretrainSettings]):
+    """Pre-training on packed blocks of text, as a DiT or in GPT-2's layout."""
+
+    program = "didi-text"
+    unit = "token"
+    rows = "blocks"
+    tags = ("text", "masked-diffusion")
+    title = "text model"
+    descriptions: ClassVar = {
+        "masked": "A masked-diffusion language model (DiT in MDLM's layout, no time input).",
+        "autoregressive": "An autoregressive language model (GPT-2's layout): judge or baseline.",
+    }
+
+    def problems(self) -> list[str]:
+        settings = self.settings
+        wrong = [*super().problems(), *below_one(settings.model, "conditioning_size")]
+        if settings.block_length < SHORTEST_BLOCK:
+            wrong.append(f"block_length={settings.block_length} must be at least {SHORTEST_BLOCK}")
+        if settings.remainder not in ("keep", "drop", "published"):
+            wrong.append(f"remainder={settings.remainder} must be keep, drop or published")
+        if settings.valid_blocks < 0:
+            wrong.append(f"valid_blocks={settings.valid_blocks} must be 0 or more")
+        if settings.data_tokens is not None:
+            wrong += below_one(settings, "data_tokens")
+        return wrong
+
+    @cached_property
+    def tokenizer(self) -> TextTokenizer:
+        return open_tokenizer(self.settings.tokenizer, offline=self.settings.offline)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.tokenizer.vocabulary
+
+    @property
+    def max_length(self) -> int:
+        return self.settings.block_length
+
+    def load_corpora(self) -> tuple[Corpus, Corpus | None]:
+        settings = self.settings
+        packing = Packing(settings.block_length, remainder=settings.remainder)
+        common = {"stream": settings.stream, "offline": settings.offline}
+        corpus = load_corpus(
+            settings.data,
+            self.tokenizer,
+            packing,
+            licenses=parse_licenses(settings.licenses),
+            max_tokens=settings.data_tokens,
+            **common,
+        )
+        if not settings.valid:
+            return corpus, None
+        held_out = load_corpus(settings.valid, self.tokenizer, packing, **common)
+        return corpus, _first(held_out, settings.valid_blocks or len(held_out))
+
+    def build_denoiser(self) -> DitDenoiser:
+        model, vocabulary = self.settings.model, self.vocabulary
+        return DitDenoiser(
+            DitSettings(
+                vocabulary_size=vocabulary.size,
+                num_layers=model.num_layers,
+                hidden_size=model.hidden_size,
+                num_heads=model.num_heads,
+                mask_id=vocabulary.mask_id,
+                conditioning_size=model.conditioning_size,
+                max_tokens=self.settings.block_length,
+            )
+        )
+
+    def build_causal(self) -> PreTrainedModel:
+        settings = self.settings
+        return build_causal_model(settings.model, self.tokenizer, settings.block_length)
+
+    def save(self, folder: Path, model: DitDenoiser | PreTrainedModel, card: str) -> None:
+        if isinstance(model, DitDenoiser):
+            save_text_model(folder, model, self.tokenizer, card)
+        else:
+            save_causal_folder(folder, model, self.tokenizer, card)
+
+    def baselines(self, corpus: Corpus, held_out: Corpus) -> dict[str, float]:
+        """Of a unigram model alone: a table of pairs of tokens would not fit into memory."""
+        size = self.vocabulary.size
+        counts = 1.0 + np.bincount(np.asarray(corpus.flat[:COUNTED_TOKENS]), minlength=size)
+        counts[self.vocabulary.mask_id] = 0.0
+        end = int(held_out.starts[-1])
+        tokens = np.bincount(np.asarray(held_out.flat[:end]), minlength=size)
+        seen = tokens > 0
+        log_probs = np.log(counts[seen] / counts.sum())
+        return {"unigram": -float(tokens[seen] @ log_probs) / end}
+
+
+def _first(corpus: Corpus, blocks: int) -> Corpus:
+    return Corpus(corpus.flat, corpus.starts[: blocks + 1])
