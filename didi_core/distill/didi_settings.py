@@ -6,6 +6,7 @@ Defaults are ours; `preset=paper` (configs/preset/paper.yaml) holds the publishe
 from dataclasses import dataclass, field
 
 from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.models.noise import NoiseSettings
 
 
 @dataclass
@@ -38,6 +39,10 @@ class DidiSettings:
     """Normalise rewards within groups; else use them as they are (5)."""
     advantage_clip: float = 3.0
     """Bound on the normalised reward (5)."""
+    credit: str = "sequence"
+    """sequence: a row's mean log-odds reward all its tokens (5); token: the log-odds at each token
+    that the masked sample shows reward that token alone, normalised over those of its group (ours,
+    see didi_credit)."""
     use_omega: bool = True
     """Weight by omega(tau) = -alpha'(tau) / (1 - alpha(tau)) (6)."""
     omega_range: tuple[float, float] = (0.1, 10.0)
@@ -55,6 +60,7 @@ class DidiSettings:
     """Weight of the entropy of the student's predictions (7)."""
     reduce_log_prob: str = "mean"
     """mean over a row's tokens, or sum as published (2)."""
+    noise: NoiseSettings = field(default_factory=NoiseSettings)
     student: OptimizerSettings = field(
         default_factory=lambda: OptimizerSettings(lr=3e-5, warmup_steps=20, clip_norm=0.5)
     )
@@ -62,3 +68,16 @@ class DidiSettings:
         default_factory=lambda: OptimizerSettings(lr=1e-4, warmup_steps=20, clip_norm=1.0)
     )
     ema: float = 0.999
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, each with the setting's name."""
+        wrong = self.noise.problems()
+        if self.kl_kind not in ("forward", "backward", "jeffreys"):
+            wrong.append(f"kl_kind={self.kl_kind} must be forward, backward or jeffreys")
+        if self.reduce_log_prob not in ("mean", "sum"):
+            wrong.append(f"reduce_log_prob={self.reduce_log_prob} must be mean or sum")
+        if self.credit not in ("sequence", "token"):
+            wrong.append(f"credit={self.credit} must be sequence or token")
+        if self.group_size < 1:
+            wrong.append(f"group_size={self.group_size} must be at least 1")
+        return wrong

@@ -7,40 +7,29 @@ those still masked count. When the auxiliary equals the teacher the gradient is 
 """
 
 import copy
-from dataclasses import dataclass
-from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
-from lightning.fabric import Fabric
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from didi_core.batches import TokenBatch
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.distill.dmmd_settings import DmmdSettings
+from didi_core.distill.dmmd_terms import auxiliary_loss, matching_loss, still_masked
+from didi_core.distill.own_states import own_tokens
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import ReverseStep, reverse_step
-from didi_core.distill.updates import Trained
+from didi_core.distill.student import DistilledStudent
 from didi_core.distill.whole_batch import share_of_mean, whole_count, whole_figures
-from didi_core.models.ema import ExponentialMovingAverage
-from didi_core.rows import mean_or_zero
 from didi_core.sampling.predictor import Predictor
 from didi_core.vocabulary import Vocabulary
 
 
-@dataclass(frozen=True)
-class StillMasked:
-    """Positions masked both before and after the student's step."""
+class MomentMatching(DistilledStudent):
+    """Beside student and teacher it owns the auxiliary denoiser, which takes no noise."""
 
-    at: Bool[Tensor, "batch width"]
-    among: Bool[Tensor, "masked"]
-    """The same, among the positions masked before the step."""
-    row: Int[Tensor, "still"]
-
-
-class MomentMatching:
-    """Owns the student, the frozen teacher and the auxiliary denoiser."""
+    settings: DmmdSettings
 
     def __init__(
         self,
@@ -50,24 +39,10 @@ class MomentMatching:
         settings: DmmdSettings,
         seed: int,
     ) -> None:
-        self.settings = settings
-        self.seed = seed
-        self.vocabulary = vocabulary
-        self.reference = reference
+        super().__init__(teacher, vocabulary, reference, settings, seed)
         self.process = AbsorbingProcess(vocabulary.mask_id)
-        self.teacher = teacher.eval().requires_grad_(False)
-        student = copy.deepcopy(teacher).requires_grad_(True)
         auxiliary = copy.deepcopy(teacher).requires_grad_(True)
-        self.student = Trained(student, settings.student, forward_methods=("logits_at",))
-        self.auxiliary = Trained(auxiliary, settings.auxiliary, forward_methods=("logits_at",))
-        self.ema = ExponentialMovingAverage(student, settings.ema)
-
-    def setup(self, fabric: Fabric) -> None:
-        self.fabric = fabric
-        self.student.setup(fabric)
-        self.auxiliary.setup(fabric)
-        self.teacher.to(fabric.device)
-        self.ema.module.to(fabric.device)
+        self.auxiliary = self.train_beside("auxiliary", auxiliary, settings.auxiliary)
 
     def step(self, step: int, steps: int) -> dict[str, float]:
         figures: dict[str, float] = {}
@@ -78,8 +53,8 @@ class MomentMatching:
 
     def _update(self, step: int, steps: int, draw: int, student_too: bool) -> dict[str, float]:
         """One pass: a student's reverse step, the auxiliary's update, then the student's."""
-        fabric = self.fabric
-        key = step * self.settings.auxiliary_updates + draw
+        fabric, settings = self.fabric, self.settings
+        key = step * settings.auxiliary_updates + draw
         reference = self.reference.batch(key, fabric.global_rank, fabric.world_size)
         batch, rows = reference.batch.to(fabric.device), reference.rows.to(fabric.device)
         t, s = self.draw_times(key, rows)
@@ -89,20 +64,21 @@ class MomentMatching:
         part = share_of_mean(fabric, len(still.row))
         if not whole_count(fabric, len(still.row)):
             return {}  # on every process alike: none may wait for another
-        teacher = self._teacher(reverse.after, batch.lengths, still.at)
+        teacher = self.teacher_log_probs(reverse.after, batch.lengths, still.at)
         student = reverse.log_probs[still.among]
         predictor = Predictor(self.auxiliary, self.vocabulary)
         auxiliary = predictor.log_probs(reverse.after, batch.lengths, still.at)
-        weight = self._weight(s)[still.row]
-        drawn = reverse.drawn[still.among]
-        loss = part * self.auxiliary_loss(auxiliary, student.detach(), drawn, teacher)
+        drawn = None if settings.soft_target else reverse.drawn[still.among]
+        loss = part * auxiliary_loss(
+            auxiliary, student.detach(), teacher, drawn, settings.teacher_weight
+        )
         self.auxiliary.update(loss, step, steps)
         figures = {"auxiliary_loss": float(loss.detach())}
         if student_too:
+            weight = self.weight(s)[still.row]
             loss = part * matching_loss(student, auxiliary.detach(), teacher, weight)
             figures |= {"matching_loss": float(loss.detach())}
-            figures["gradient_norm"] = self.student.update(loss, step, steps)
-            self.ema.update(self.student.module)
+            figures["gradient_norm"] = self.update_student(loss, step, steps)
         return figures
 
     def draw_times(
@@ -112,10 +88,7 @@ class MomentMatching:
 
         Progress r runs from 0 (all masked) to 1; alpha = r ** reveal_exponent.
         """
-        uniform = [
-            keyed_uniform(self.seed, Stream.TIME, key, rows, which, device=rows.device)
-            for which in range(3)
-        ]
+        uniform = [self._uniform(Stream.TIME, key, rows, which) for which in range(3)]
         at_start = uniform[0] < self.settings.start_share
         before = torch.where(at_start, 0.0, uniform[1])
         after = (before + uniform[2] / self.settings.student_steps).clamp_max(1.0)
@@ -127,81 +100,35 @@ class MomentMatching:
     ) -> ReverseStep:
         """References masked at t, then one reverse step of the student to s."""
         position = torch.arange(batch.tokens.shape[1], device=rows.device)
-        uniform = keyed_uniform(
-            self.seed, Stream.CORRUPT, rows[:, None], position, key, device=rows.device
-        )
+        uniform = self._uniform(Stream.CORRUPT, rows[:, None], position, key)
         noised = self.process.corrupt(batch.tokens, batch.maskable, t, uniform)
+        state = self._own_states(batch.with_tokens(noised), rows, uniform, key)
         alpha_t, alpha_s = self.process.schedule.alpha(t), self.process.schedule.alpha(s)
         reveal = (alpha_s - alpha_t) / (1.0 - alpha_t).clamp_min(1e-12)
-        student = Predictor(self.student, self.vocabulary)
-        return reverse_step(
-            student,
-            batch.with_tokens(noised),
-            self.vocabulary.mask_id,
-            reveal,
-            self.seed,
-            rows,
-            key,
-            0,
-        )
+        mask_id, student = self.vocabulary.mask_id, self.student_predictor()
+        return reverse_step(student, state, mask_id, reveal, self.seed, rows, key, index=0)
 
-    @torch.no_grad()
-    def _teacher(self, tokens: Tensor, lengths: Tensor, at: Tensor) -> Float[Tensor, "still k"]:
+    def _own_states(
+        self, state: TokenBatch, rows: Tensor, uniform: Float[Tensor, "batch width"], key: int
+    ) -> TokenBatch:
+        """`state` with the tokens of some rows replaced by the student's own."""
+        chosen = self._uniform(Stream.TIME, key, rows, 3) < self.settings.own_share
+        own = chosen.nonzero()[:, 0]
+        if not len(own):
+            return state
+        student = self.student_predictor(training=False)
+        progress = uniform[own] ** (1.0 / self.settings.reveal_exponent)
+        keys = (self.seed, rows[own], key)
         with self.fabric.autocast():
-            return Predictor(self.teacher, self.vocabulary).log_probs(tokens, lengths, at)
+            tokens = own_tokens(
+                student, state.rows(own), progress, self.settings.student_steps, keys
+            )
+        return state.with_tokens(state.tokens.index_copy(0, own, tokens))
 
-    def _weight(self, s: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+    def _uniform(self, stream: Stream, *keys: Tensor | int) -> Float[Tensor, "..."]:
+        device = self.fabric.device
+        return keyed_uniform(self.seed, stream, *keys, device=device)
+
+    def weight(self, s: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        """-alpha'(s) / (1 - alpha(s)), bounded."""
         return self.process.schedule.weight(s).clamp(*self.settings.weight_range)
-
-    def auxiliary_loss(
-        self,
-        auxiliary: Float[Tensor, "still k"],
-        student: Float[Tensor, "still k"],
-        drawn: Int[Tensor, "still"],
-        teacher: Float[Tensor, "still k"],
-    ) -> Float[Tensor, ""]:
-        """Cross-entropy to the student's step, and a share of that to the teacher."""
-        if self.settings.soft_target:
-            own = -(student.exp() * auxiliary).sum(-1)
-        else:
-            own = -auxiliary.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
-        anchor = -(teacher.exp() * auxiliary).sum(-1)
-        return mean_or_zero(own + self.settings.teacher_weight * anchor)
-
-    def result(self) -> nn.Module:
-        return self.ema.module
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "student": self.student.state_dict(),
-            "auxiliary": self.auxiliary.state_dict(),
-            "ema": self.ema.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.student.load_state_dict(state["student"])
-        self.auxiliary.load_state_dict(state["auxiliary"])
-        self.ema.load_state_dict(state["ema"])
-
-
-def still_masked(reverse: ReverseStep) -> StillMasked:
-    """Positions that the reverse step left masked."""
-    among = ~reverse.revealed
-    at = torch.zeros_like(reverse.masked)
-    at[reverse.masked] = among
-    return StillMasked(at, among, reverse.row[among])
-
-
-def matching_loss(
-    student: Float[Tensor, "still k"],
-    auxiliary: Float[Tensor, "still k"],
-    teacher: Float[Tensor, "still k"],
-    weight: Float[Tensor, "still"],
-) -> Float[Tensor, ""]:
-    """Weighted mean over positions of sum_c student(c) (log auxiliary(c) - log teacher(c)).
-
-    All three are log-probabilities; only the student's carry a gradient. Zero, with a zero
-    gradient, when auxiliary and teacher agree.
-    """
-    difference = auxiliary - teacher
-    return mean_or_zero(weight * (student.exp() * difference).sum(-1))

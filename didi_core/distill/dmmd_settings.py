@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.models.noise import NoiseSettings
 
 
 @dataclass
@@ -25,6 +26,10 @@ class DmmdSettings:
     """Weight of the auxiliary denoiser's cross-entropy to the teacher."""
     auxiliary_updates: int = 1
     """Updates of the auxiliary denoiser for each of the student's."""
+    own_share: float = 0.0
+    """Share of rows whose step starts from tokens the student drew itself, in its own steps and
+    with the noise of the row, in place of the reference's (ours, see own_states)."""
+    noise: NoiseSettings = field(default_factory=NoiseSettings)
     student: OptimizerSettings = field(
         default_factory=lambda: OptimizerSettings(
             lr=2e-4, betas=(0.9, 0.99), warmup_steps=20, decay_fraction=0.3, clip_norm=1.0
@@ -36,3 +41,16 @@ class DmmdSettings:
         )
     )
     ema: float = 0.99
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, each with the setting's name."""
+        wrong = self.noise.problems()
+        for name in ("student_steps", "auxiliary_updates"):
+            if getattr(self, name) < 1:
+                wrong.append(f"{name}={getattr(self, name)} must be at least 1")
+        if not self.reveal_exponent > 0:
+            wrong.append(f"reveal_exponent={self.reveal_exponent} must be above 0")
+        for name in ("start_share", "own_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                wrong.append(f"{name}={getattr(self, name)} must be from 0 to 1")
+        return wrong

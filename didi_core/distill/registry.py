@@ -46,7 +46,10 @@ def method_settings(config: Mapping[str, Any]) -> tuple[str, Any]:
         raise UserError(f"method={name} is unknown: choose one of {', '.join(METHODS)}.")
     structured = OmegaConf.structured(METHODS[name].settings)
     try:
-        return name, OmegaConf.to_object(OmegaConf.merge(structured, values))
+        settings = OmegaConf.to_object(OmegaConf.merge(structured, values))
     except OmegaConfBaseException as error:
         first = str(error).splitlines()[0]
         raise UserError(f"method={name}: {first}.") from error
+    if wrong := settings.problems():
+        raise UserError("; ".join(f"method.{each}" for each in wrong) + ".")
+    return name, settings

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from didi_core.batches import TokenBatch
 from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
+from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.predictor import Predictor
 
 
@@ -59,7 +60,8 @@ def reverse_step(
     """
     tokens = batch.tokens
     masked = (tokens == mask_id) & batch.maskable
-    log_probs = student.log_probs(tokens, batch.lengths, masked)
+    noise = NoiseKeys(seed, rows, index, update=step)
+    log_probs = student.log_probs(tokens, batch.lengths, masked, noise)
     row, position = masked.nonzero(as_tuple=True)
     keys = (rows.to(tokens.device)[row], position, step, index)
     uniform = keyed_uniform(seed, Stream.REVEAL, *keys, device=tokens.device)

@@ -32,13 +32,13 @@ class Trained:
         for name in self.forward_methods:
             self.wrapped.mark_forward_method(name)
 
-    def logits_at(self, *arguments: Any) -> Tensor:
+    def logits_at(self, *arguments: Any, **named: Any) -> Tensor:
         """The network's `logits_at` under Fabric's precision and gradient synchronisation.
 
         On one device Fabric calls a marked method directly, outside its autocast: so it is here.
         """
         with self.fabric.autocast():
-            return self.wrapped.logits_at(*arguments)
+            return self.wrapped.logits_at(*arguments, **named)
 
     def update(self, loss: Tensor, step: int, steps: int) -> float:
         """One update; returns the gradient's global norm before clipping."""

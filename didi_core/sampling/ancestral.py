@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import draw_tokens
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
@@ -49,7 +50,9 @@ class PlannedSampler:
         settings: SampleSettings,
     ) -> None:
         """Draw the positions `now` of `rows`, in place."""
-        log_probs = self.predictor.log_probs(tokens[rows], prior.batch.lengths[rows], now[rows])
+        keys = NoiseKeys(settings.seed, prior.records[rows], step)
+        lengths = prior.batch.lengths[rows]
+        log_probs = self.predictor.log_probs(tokens[rows], lengths, now[rows], keys)
         row, position = now.nonzero(as_tuple=True)
         if settings.grid == "published" and step == settings.steps:
             rank = log_probs.argmax(-1)  # the published clean-up call takes the most probable

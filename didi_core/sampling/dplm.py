@@ -22,12 +22,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from didi_core.diffusion.draws import Stream, keyed_uniform
+from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import adjust
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import DrawSettings, Prior, Sampled, SampleSettings
 
 DEFAULT_STEPS = 500
 """As released; used where `--steps` is not given."""
+_REDRAW_CALLS = 1 << 32
+"""Noise of redraws is keyed from here on, past every step."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,14 @@ class DplmSettings:
     """A token that fills more than this share of a row's prediction is redrawn; 1 turns it off."""
     redraw_top_p: float = 0.95
     """The redraw keeps the fewest tokens whose probabilities sum to at least this."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, each with the setting's name."""
+        return [
+            f"{name}={getattr(self, name)} must be above 0 and at most 1"
+            for name in ("max_share", "redraw_top_p")
+            if not 0 < getattr(self, name) <= 1
+        ]
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,10 @@ class DplmSampler:
     ) -> Guess:
         """Arg-max of noised log-probabilities at the positions `at`."""
         state = part.batch.tokens
-        log_probs = adjust(self.predictor.log_probs(state, part.batch.lengths, at), draw)
+        # The redraw of a step is a call of its own, with noise of its own.
+        call = step + (_REDRAW_CALLS if stream == Stream.REDRAW else 0)
+        noise = NoiseKeys(seed, part.records, call)
+        log_probs = adjust(self.predictor.log_probs(state, part.batch.lengths, at, noise), draw)
         row, position = at.nonzero(as_tuple=True)
         token = torch.arange(log_probs.shape[-1], device=state.device)
         keys = (part.records[row][:, None], position[:, None], step, token)

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from didi_core.models.noise import MaskNoise, NoiseKeys, draw_latents
 from didi_core.vocabulary import Vocabulary
 
 
@@ -14,16 +16,28 @@ class Predictor:
 
     denoiser: nn.Module
     vocabulary: Vocabulary
+    noise: MaskNoise | None = None
+    """The noise input of `denoiser`, where it has one that is to be used: says what to draw."""
 
     def log_probs(
         self,
         tokens: Int[Tensor, "batch width"],
         lengths: Int[Tensor, "batch"],
         at: Bool[Tensor, "batch width"],
+        keys: NoiseKeys | None = None,
     ) -> Float[Tensor, "chosen generable"]:
-        """Normalised log-probabilities where `at` is True, in row-major order."""
-        return self.vocabulary.log_probs(self.denoiser.logits_at(tokens, lengths, at))
+        """Normalised log-probabilities where `at` is True, in row-major order.
+
+        Args:
+            keys: of the noise, which every sampler gives; without them there is none.
+        """
+        if self.noise is None or keys is None:
+            return self.vocabulary.log_probs(self.denoiser.logits_at(tokens, lengths, at))
+        masked = tokens == self.vocabulary.mask_id
+        latents = draw_latents(self.noise.kind, self.noise.size, keys, masked)
+        logits = self.denoiser.logits_at(tokens, lengths, at, latents=latents)
+        return self.vocabulary.log_probs(logits)
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
         return next(self.denoiser.parameters()).device

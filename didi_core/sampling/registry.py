@@ -3,23 +3,22 @@
 To add one, add an entry to `SAMPLERS`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from didi_core.errors import UserError
 from didi_core.models.discriminator import load_discriminator
 from didi_core.models.folder import LoadedModel
+from didi_core.models.noise import NoisyDenoiser
+from didi_core.models.noise_file import load_noise
 from didi_core.sampling.ancestral import ancestral, first_hitting
 from didi_core.sampling.dplm import DEFAULT_STEPS, DplmSampler, DplmSettings
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Sampler, SampleSettings
 from didi_core.sampling.rgas import GuidedSampler, RgasSettings
+from didi_core.sampling.sampler_options import SamplerOptions, from_options
 
-SamplerOptions = Mapping[str, object]
-"""Settings that only one sampler has, by name; from the Python interface."""
 Builder = Callable[[Predictor, LoadedModel, SamplerOptions], Sampler]
-Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
@@ -50,29 +49,20 @@ def _without_options(name: str, build: Callable[[Predictor], Sampler]) -> Builde
     return builder
 
 
-def _from_options(name: str, settings: type[Settings], options: SamplerOptions) -> Settings:
-    known = [field.name for field in fields(settings)]
-    if unknown := [key for key in options if key not in known]:
-        raise UserError(
-            f"sampler {name} has no option {', '.join(unknown)}; it has {', '.join(known)}."
-        )
-    return settings(**options)
-
-
 def _rgas(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
     if "discriminator" not in model.extras:
         raise UserError(
             f"--sampler rgas needs a student distilled with method=didi: --model {model.name} has "
             "no discriminator.safetensors. Distil one, or choose another sampler."
         )
-    guidance = _from_options("rgas", RgasSettings, options)
+    guidance = from_options("rgas", RgasSettings, options)
     discriminator = load_discriminator(model.denoiser, model.extras["discriminator"])
     return GuidedSampler(predictor, discriminator, guidance)
 
 
 def _dplm(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
     del model  # no weights beside the denoiser's
-    return DplmSampler(predictor, _from_options("dplm", DplmSettings, options))
+    return DplmSampler(predictor, from_options("dplm", DplmSettings, options))
 
 
 SAMPLERS: dict[str, SamplerKind] = {
@@ -109,18 +99,25 @@ def find_sampler(name: str) -> SamplerKind:
     return SAMPLERS[name]
 
 
-def build_predictor(model: LoadedModel) -> Predictor:
-    """The model as samplers see it.
+def build_predictor(model: LoadedModel, *, with_noise: bool = True) -> Predictor:
+    """The model as samplers see it, with its noise input where it has one.
+
+    Args:
+        with_noise: False leaves the noise out, to measure what it brings.
 
     Raises:
-        UserError: it needs an input that is not supported.
+        UserError: a noise input that does not fit the model, or none that could be left out.
     """
-    if "noise" in model.extras:
-        raise UserError(
-            f"--model {model.name} takes a noise input (noise.safetensors), and no sampler here "
-            "gives it one."
-        )
-    return Predictor(model.denoiser, model.vocabulary)
+    noise = load_noise(model.denoiser, model.config, model.extras.get("noise"), model.name)
+    if not with_noise:
+        if noise is None:
+            raise UserError(
+                f"--without-noise: --model {model.name} has no noise input; leave the flag out."
+            )
+        return Predictor(model.denoiser, model.vocabulary)
+    if noise is None:
+        return Predictor(model.denoiser, model.vocabulary)
+    return Predictor(NoisyDenoiser(model.denoiser, noise), model.vocabulary, noise)
 
 
 def check_settings(kind: SamplerKind, settings: SampleSettings) -> None:

@@ -7,6 +7,7 @@ are scored by the discriminator and one is drawn from the softmax of the scores.
 a step reveals are the same for all candidates. Not exact; costs discriminator calls, counted apart.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
 from didi_core.models.discriminator import Discriminator, soft_tokens
+from didi_core.models.noise import NoiseKeys
 from didi_core.rows import row_mean
 from didi_core.sampling.drawing import draw_tokens
 from didi_core.sampling.predictor import Predictor
@@ -39,6 +41,22 @@ class RgasSettings:
     rerank_positions: str = "masked"
     """masked: mean logit over positions still masked, times the number masked before the step;
     all: sum over every position of the sequence, as released."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, each with the setting's name."""
+        wrong = []
+        for name in ("tilt_start", "tilt_end"):
+            if not math.isfinite(getattr(self, name)):
+                wrong.append(f"{name}={getattr(self, name)} must be a finite number")
+        if not self.gradient_clip > 0:
+            wrong.append(f"gradient_clip={self.gradient_clip} must be above 0")
+        if not 0 <= self.rerank_share <= 1:
+            wrong.append(f"rerank_share={self.rerank_share} must be from 0 to 1")
+        if self.num_candidates < 1:
+            wrong.append(f"num_candidates={self.num_candidates} must be at least 1")
+        if self.rerank_positions not in ("masked", "all"):
+            wrong.append(f"rerank_positions={self.rerank_positions} must be masked or all")
+        return wrong
 
 
 @dataclass(frozen=True)
@@ -85,7 +103,8 @@ class GuidedSampler:
         tokens, lengths = part.batch.tokens, part.batch.lengths
         masked = self._masked(part, tokens)
         with torch.no_grad():
-            log_probs = self.predictor.log_probs(tokens, lengths, masked)
+            keys = NoiseKeys(settings.seed, part.records, step)
+            log_probs = self.predictor.log_probs(tokens, lengths, masked, keys)
         gradient = self.reward_gradient(tokens, lengths, masked, log_probs)
         clip = self.guidance.gradient_clip
         tilted = (log_probs + strength * gradient.clamp(-clip, clip)).log_softmax(-1)
@@ -114,7 +133,9 @@ class GuidedSampler:
         """One of M candidates by the softmax of their scores; the calls each row's scoring cost."""
         tokens, lengths = part.batch.tokens, part.batch.lengths
         count = self.guidance.num_candidates
-        log_probs = self.predictor.log_probs(tokens, lengths, now)
+        # Candidates share the noise: one call of the student serves them all.
+        keys = NoiseKeys(settings.seed, part.records, step)
+        log_probs = self.predictor.log_probs(tokens, lengths, now, keys)
         draw = [
             self._draw(part, now, log_probs, step, settings, Stream.CANDIDATE, index)
             if index

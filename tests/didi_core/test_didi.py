@@ -10,10 +10,12 @@ from tiny_models import FRAMED, MASK, cpu_fabric, tiny_corpus, tiny_denoiser
 from torch import Tensor
 from torch.nn import functional as F
 
-from didi_core.distill.didi import DidiInstruct, MaskedState
+from didi_core.distill.didi import DidiInstruct
+from didi_core.distill.didi_credit import MaskedState
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference, ReferenceBatch
+from didi_core.models.noise import NoiseSettings, without_noise
 from didi_core.sampling.predictor import Predictor
 
 FAST = DidiSettings(
@@ -40,17 +42,17 @@ def moved(before: dict[str, Tensor], module: torch.nn.Module) -> set[str]:
 
 def test_tau_is_shared_by_a_group_or_drawn_for_each_row() -> None:
     rows = torch.arange(4000)
-    shared = method_with().draw_tau(5, rows).view(-1, 4)
+    shared = method_with().times.draw(5, rows).view(-1, 4)
     assert (shared == shared[:, :1]).all() and len(shared[:, 0].unique()) > 900
-    own = method_with(replace(FAST, share_tau=False)).draw_tau(5, rows)
+    own = method_with(replace(FAST, share_tau=False)).times.draw(5, rows)
     assert len(own.unique()) > 3800
     for tau in (shared.flatten(), own):
         assert float(tau.min()) == pytest.approx(0.02) and float(tau.max()) == pytest.approx(0.98)
         assert float(tau.mean()) == pytest.approx(0.5, abs=0.02)
     # A process that holds some of the rows draws the same times for them; another step, others.
     some = torch.tensor([8, 9, 10, 11, 400, 401, 402, 403])
-    assert torch.equal(method_with().draw_tau(5, some), shared.flatten()[some])
-    assert not torch.equal(method_with().draw_tau(6, some), shared.flatten()[some])
+    assert torch.equal(method_with().times.draw(5, some), shared.flatten()[some])
+    assert not torch.equal(method_with().times.draw(6, some), shared.flatten()[some])
 
 
 @pytest.mark.parametrize(("a", "b"), [(2.0, 5.0), (5.0, 2.0), (2.0, 2.0)])
@@ -58,7 +60,7 @@ def test_tau_follows_its_beta_distribution(a: float, b: float) -> None:
     settings = replace(FAST, tau_beta=(a, b), tau_range=(0.001, 0.999))
     method = method_with(settings)
     before = torch.random.get_rng_state()
-    tau = method.draw_tau(0, torch.arange(0, 6000, 4))
+    tau = method.times.draw(0, torch.arange(0, 6000, 4))
     assert torch.equal(before, torch.random.get_rng_state()), "the global generator is left alone"
     variance = a * b / ((a + b) ** 2 * (a + b + 1))
     assert float(tau.mean()) == pytest.approx(a / (a + b), abs=4 * math.sqrt(variance / 1500))
@@ -67,14 +69,14 @@ def test_tau_follows_its_beta_distribution(a: float, b: float) -> None:
 
 def test_weights_of_times() -> None:
     tau = torch.tensor([0.02, 0.5, 0.98])
-    assert method_with().weight(tau).tolist() == pytest.approx([10.0, 2.0, 1 / 0.98])
+    assert method_with().times.weight(tau).tolist() == pytest.approx([10.0, 2.0, 1 / 0.98])
     skewed = replace(FAST, tau_beta=(2.0, 2.0))
     density = [6 * x * (1 - x) for x in (0.02, 0.5, 0.98)]
     omega = [10.0, 2.0, 1 / 0.98]
     expected = [w / d for w, d in zip(omega, density, strict=True)]
-    assert method_with(skewed).weight(tau).tolist() == pytest.approx(expected, rel=1e-5)
+    assert method_with(skewed).times.weight(tau).tolist() == pytest.approx(expected, rel=1e-5)
     neither = replace(skewed, use_omega=False, use_pi=False)
-    assert method_with(neither).weight(tau).tolist() == [1.0, 1.0, 1.0]
+    assert method_with(neither).times.weight(tau).tolist() == [1.0, 1.0, 1.0]
 
 
 def first_batch(method: DidiInstruct) -> ReferenceBatch:
@@ -139,7 +141,7 @@ def test_tokens_are_drawn_from_the_student() -> None:
 def test_a_row_alone_takes_the_same_steps() -> None:
     method = method_with()
     reference = first_batch(method)
-    tau = method.draw_tau(0, reference.rows)
+    tau = method.times.draw(0, reference.rows)
     together = method.roll_out(reference.batch, reference.rows, tau, step=0)[-1].after
     for row in (0, 5):
         alone = method.roll_out(
@@ -166,7 +168,7 @@ class Probe(DidiInstruct):
     """Notes the times at which samples and references are masked."""
 
     def mask_at(self, batch, time, rows, step, side):
-        self.times = {**getattr(self, "times", {}), side: time}
+        self.seen = {**getattr(self, "seen", {}), side: time}
         return super().mask_at(batch, time, rows, step, side)
 
 
@@ -176,16 +178,16 @@ def test_samples_and_references_are_masked_at_tau_when_coupled(coupled: bool) ->
     method = Probe(plain.teacher, FRAMED, plain.reference, plain.settings, seed=3)
     method.setup(cpu_fabric())
     method.step(0, 10)
-    tau = method.draw_tau(0, first_batch(method).rows)
-    assert torch.equal(method.times[0], method.times[1]), "both sides at the same time"
-    assert torch.equal(method.times[0], tau) is coupled
-    groups = method.times[0].view(-1, 4)
+    tau = method.times.draw(0, first_batch(method).rows)
+    assert torch.equal(method.seen[0], method.seen[1]), "both sides at the same time"
+    assert torch.equal(method.seen[0], tau) is coupled
+    groups = method.seen[0].view(-1, 4)
     assert (groups == groups[:, :1]).all(), "a group shares its time, coupled or not"
 
 
 def both_sides(method: DidiInstruct) -> tuple[ReferenceBatch, MaskedState, MaskedState]:
     reference = first_batch(method)
-    time = method.draw_tau(0, reference.rows)
+    time = method.times.draw(0, reference.rows)
     real = method.mask_at(reference.batch, time, reference.rows, 0, side=1)
     fake = method.mask_at(reference.batch, time, reference.rows, 0, side=0)
     return reference, real, fake
@@ -223,7 +225,7 @@ def test_the_reward(clip: float) -> None:
     method = method_with(replace(FAST, reward_clip=clip))
     reference, _, fake = both_sides(method)
     before = weights_of(method.discriminator.module)
-    reward = method.reward(reference.batch, fake)
+    reward = method.judge(reference.batch, fake).reward
     assert not moved(before, method.discriminator.module), "judging is not training"
     assert method.discriminator.module.training and not reward.requires_grad
     judge = copy.deepcopy(method.discriminator.module).eval()
@@ -264,6 +266,8 @@ ACTING = {
     "group_normalise": False,
     "group_size": 2,
     "advantage_clip": 0.1,
+    "credit": "token",
+    "noise": NoiseSettings("position", 4, 0.5),
     "use_omega": False,
     "use_pi": False,
     "kl_kind": "forward",
@@ -281,10 +285,10 @@ ACTING = {
 
 
 def result_of(settings: DidiSettings) -> dict[str, Tensor]:
-    method = method_with(settings, tokens=1024)
+    method = method_with(settings, tokens=256)
     for step in range(3):
         method.step(step, 10)
-    return weights_of(method.result())
+    return weights_of(without_noise(method.result())[0])
 
 
 def test_every_setting_changes_the_student() -> None:

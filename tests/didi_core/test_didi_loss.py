@@ -8,7 +8,9 @@ import torch
 from tiny_models import FRAMED, MASK, cpu_fabric, framed_batch, tiny_corpus, tiny_denoiser
 from torch import Tensor, nn
 
+from didi_core.batches import TokenBatch
 from didi_core.distill.didi import DidiInstruct
+from didi_core.distill.didi_credit import MaskedState
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import ReverseStep
@@ -90,6 +92,29 @@ def advantages_by_hand(settings: DidiSettings) -> list[float]:
     return result
 
 
+ODDS = [[0.4, -9.0, 1.5], [2.0, 0.1, -0.6], [0.8, -1.1], [3.0, 0.2]]
+"""The discriminator's log-odds at each position of the four rows."""
+HIDDEN = [[1], [], [0, 1], [0]]
+"""Positions that are masked in z'_tau."""
+
+
+def token_advantages_by_hand(settings: DidiSettings) -> list[list[float]]:
+    """Each visible token's clipped log-odds, normalised over the visible ones of its group."""
+    reward = settings.reward_clip
+    odds = [[max(-reward, min(reward, x)) for x in row] for row in ODDS]
+    seen = [[i not in hidden for i in range(len(row))] for row, hidden in zip(odds, HIDDEN)]  # noqa: B905
+    if settings.group_normalise:
+        for start in range(0, 4, settings.group_size):
+            rows = range(start, start + settings.group_size)
+            pool = [x for r in rows for x, shown in zip(odds[r], seen[r], strict=True) if shown]
+            mean = sum(pool) / len(pool)
+            deviation = math.sqrt(sum((x - mean) ** 2 for x in pool) / len(pool)) + 1e-6
+            clip = settings.advantage_clip
+            for r in rows:
+                odds[r] = [max(-clip, min(clip, (x - mean) / deviation)) for x in odds[r]]
+    return [[x * s for x, s in zip(*pair, strict=True)] for pair in zip(odds, seen, strict=True)]
+
+
 def weight_by_hand(tau: float, settings: DidiSettings) -> float:
     weight = 1.0
     if settings.use_omega:
@@ -111,17 +136,21 @@ def divergence_by_hand(student: list[float], teacher: list[float], settings: Did
 
 def loss_by_hand(first: list, last: list, settings: DidiSettings) -> float:
     """The loss from the student's logits, row by row, without tensors."""
+    tokenwise = settings.credit == "token"
+    advantages = token_advantages_by_hand(settings) if tokenwise else advantages_by_hand(settings)
     parts = [([list(range(size)) for size in SIZES], first, REVEALED_FIRST, DRAWN_FIRST)]
     if settings.score_decomposition:
         parts.append((masked_last(), last, REVEALED_LAST, DRAWN_LAST))
-    log_prob, divergences, entropies = [0.0] * 4, [0.0, 0.0], 0.0
+    scored, divergences, entropies = [0.0] * 4, [0.0, 0.0], 0.0
     for number, (masked, logits, revealed, drawn) in enumerate(parts):
         rest = list(logits)
         for row, positions in enumerate(masked):
             student = [softmax(rest.pop(0)) for _ in positions]
             teacher = [softmax([x * len(positions) for x in TEACHER[i]]) for i in positions]
-            for chances, shown, token in zip(student, revealed[row], drawn[row], strict=True):
-                log_prob[row] += math.log(chances[token]) if shown else 0.0
+            columns = (positions, student, revealed[row], drawn[row])
+            for position, chances, shown, token in zip(*columns, strict=True):
+                worth = advantages[row][position] if tokenwise else advantages[row]
+                scored[row] += worth * math.log(chances[token]) if shown else 0.0
             if positions:
                 each = [divergence_by_hand(*pair, settings) for pair in zip(student, teacher)]  # noqa: B905
                 divergences[number] += sum(each) / len(positions) / 4
@@ -129,9 +158,9 @@ def loss_by_hand(first: list, last: list, settings: DidiSettings) -> float:
                 entropies += sum(each) / len(positions) / 4 / len(parts)
     loss = settings.kl_start * divergences[0] + settings.kl_middle * divergences[1]
     loss -= settings.entropy_bonus * entropies
-    for row, advantage in enumerate(advantages_by_hand(settings)):
+    for row, each in enumerate(scored):
         size = SIZES[row] if settings.reduce_log_prob == "mean" else 1
-        loss -= weight_by_hand(TAU[row], settings) * advantage * log_prob[row] / size / 4
+        loss -= weight_by_hand(TAU[row], settings) * each / size / 4
     return loss
 
 
@@ -143,14 +172,24 @@ def student_logits() -> tuple[Tensor, Tensor]:
     )
 
 
+def advantage_of(method: DidiInstruct, batch: TokenBatch) -> Tensor:
+    reward, judged = torch.tensor(REWARD, dtype=torch.float64), torch.ones(4, dtype=torch.bool)
+    if method.settings.credit == "token":
+        masked = torch.zeros_like(batch.maskable)
+        for row, hidden in enumerate(HIDDEN):
+            masked[row, [1 + i for i in hidden]] = True
+        logits = torch.tensor([x for row in ODDS for x in row], dtype=torch.float64)
+        return method.credit.judge(logits, batch, MaskedState(batch.tokens, masked)).advantage
+    advantage = method.credit.normalised(reward, method.settings.group_size, judged)
+    return advantage[:, None].expand(batch.tokens.shape)
+
+
 def loss_of(settings: DidiSettings, first: Tensor, last: Tensor) -> Tensor:
     method = method_with(settings)
     steps = reverse_steps(first, last)
     steps = steps if settings.score_decomposition else steps[:1]
     batch = framed_batch(*([3] * size for size in SIZES))
-    advantage = method.advantage(
-        torch.tensor(REWARD, dtype=torch.float64), torch.ones(4, dtype=torch.bool)
-    )
+    advantage = advantage_of(method, batch)
     tau = torch.tensor(TAU, dtype=torch.float64)
     return method.student_loss(batch, steps, advantage, tau)[0]
 
@@ -172,6 +211,10 @@ SWITCHES = {
     "beta": {"kl_beta": 0.2},
     "entropy": {"entropy_bonus": 0.0},
     "sum of log-probabilities": {"reduce_log_prob": "sum"},
+    "token": {"credit": "token"},
+    "token, log-odds clipped": {"credit": "token", "reward_clip": 0.5, "advantage_clip": 3.0},
+    "token, wide group": {"credit": "token", "group_size": 4, "advantage_clip": 3.0},
+    "token, not normalised": {"credit": "token", "group_normalise": False},
 }
 
 
@@ -218,9 +261,7 @@ def test_the_figures_are_the_parts() -> None:
     first, last = student_logits()
     method = method_with(BASE)
     batch = framed_batch(*([3] * size for size in SIZES))
-    advantage = method.advantage(
-        torch.tensor(REWARD, dtype=torch.float64), torch.ones(4, dtype=torch.bool)
-    )
+    advantage = advantage_of(method, batch)
     tau = torch.tensor(TAU, dtype=torch.float64)
     loss, figures = method.student_loss(batch, reverse_steps(first, last), advantage, tau)
     one = replace(BASE, kl_start=0.5, kl_middle=0.5, entropy_bonus=0.0)
@@ -230,3 +271,37 @@ def test_the_figures_are_the_parts() -> None:
     assert figures["kl_to_teacher"] == pytest.approx(loss_by_hand(*logits, one) - policy)
     rest = float(loss.detach()) - loss_by_hand(*logits, replace(BASE, entropy_bonus=0.0))
     assert figures["entropy"] == pytest.approx(-rest / BASE.entropy_bonus)
+
+
+def test_a_token_is_praised_for_itself_and_one_that_was_hidden_not_at_all() -> None:
+    settings = replace(
+        BASE, credit="token", kl_start=0.0, kl_middle=0.0, entropy_bonus=0.0, advantage_clip=3.0
+    )
+    first, last = student_logits()
+    loss_of(settings, first, last).backward()
+    moved = reverse_steps(first - 0.1 * first.grad, last - 0.1 * last.grad)
+    worth = token_advantages_by_hand(settings)
+    signs = []
+    for new, old in zip(moved, reverse_steps(first, last), strict=True):
+        change = (new.drawn_log_prob() - old.drawn_log_prob()).detach()
+        row, position = (each[old.revealed].tolist() for each in new.masked.nonzero(as_tuple=True))
+        for r, i, each in zip(row, position, change[old.revealed].tolist(), strict=True):
+            expected = worth[r][i - 1]
+            signs.append((expected > 0) - (expected < 0))
+            assert (each > 1e-9) - (each < -1e-9) == signs[-1]
+    assert set(signs) == {1, 0, -1}
+
+
+def test_the_reward_of_a_row_is_the_mean_over_its_visible_tokens() -> None:
+    method = method_with(replace(BASE, credit="token", reward_clip=1.0))
+    batch = framed_batch(*([3] * size for size in SIZES))
+    masked = torch.zeros_like(batch.maskable)
+    for row, hidden in enumerate(HIDDEN):
+        masked[row, [1 + i for i in hidden]] = True
+    state = MaskedState(batch.tokens, masked)
+    assert torch.equal(method.credit.positions(batch, state), batch.maskable)
+    logits = torch.tensor([x for row in ODDS for x in row], dtype=torch.float64)
+    found = method.credit.judge(logits, batch, state).reward.tolist()
+    assert found == pytest.approx([(0.4 + 1.0) / 2, (1.0 + 0.1 - 0.6) / 3, 0.0, 0.2])
+    published = method_with(BASE).credit
+    assert torch.equal(published.positions(batch, state), masked)

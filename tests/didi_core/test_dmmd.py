@@ -7,10 +7,12 @@ import torch
 from tiny_models import FRAMED, MASK, cpu_fabric, tiny_corpus, tiny_denoiser
 from torch import Tensor
 
-from didi_core.distill.dmmd import MomentMatching, still_masked
+from didi_core.distill.dmmd import MomentMatching
 from didi_core.distill.dmmd_settings import DmmdSettings
+from didi_core.distill.dmmd_terms import auxiliary_loss, still_masked
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
+from didi_core.models.noise import NoiseSettings, without_noise
 from didi_core.sampling.predictor import Predictor
 
 FAST = DmmdSettings(
@@ -89,12 +91,12 @@ def test_with_the_auxiliary_at_the_teacher_nothing_moves() -> None:
 
 @pytest.mark.parametrize(("soft", "anchor"), [(True, 0.0), (False, 0.0), (True, 0.7)])
 def test_the_auxiliary_s_loss_by_hand(soft: bool, anchor: float) -> None:
-    method = method_with(replace(FAST, soft_target=soft, teacher_weight=anchor))
     p, a, q = ([0.2, 0.3, 0.5], [0.1, 0.6, 0.3], [0.4, 0.4, 0.2])
     student, auxiliary, teacher = (
         torch.tensor([x, [1 / 3] * 3], dtype=torch.float64).log() for x in (p, a, q)
     )
-    found = method.auxiliary_loss(auxiliary, student, torch.tensor([1, 2]), teacher)
+    drawn = None if soft else torch.tensor([1, 2])
+    found = auxiliary_loss(auxiliary, student, teacher, drawn, anchor)
     logs = torch.tensor(a).double().log().tolist()
     third = torch.tensor(3.0).double().log().item()
     own = -sum(x * y for x, y in zip(p, logs, strict=True)) if soft else -logs[1]
@@ -104,10 +106,10 @@ def test_the_auxiliary_s_loss_by_hand(soft: bool, anchor: float) -> None:
 
 
 def test_weights_are_those_of_the_time_after_the_step_and_bounded() -> None:
-    found = method_with()._weight(torch.tensor([0.0, 0.05, 0.25, 1.0]))
+    found = method_with().weight(torch.tensor([0.0, 0.05, 0.25, 1.0]))
     assert found.tolist() == pytest.approx([10.0, 10.0, 4.0, 1.0])
     narrow = method_with(replace(FAST, weight_range=(1.5, 3.0)))
-    assert narrow._weight(torch.tensor([0.25, 1.0])).tolist() == [3.0, 1.5]
+    assert narrow.weight(torch.tensor([0.25, 1.0])).tolist() == [3.0, 1.5]
 
 
 ACTING = {
@@ -118,6 +120,8 @@ ACTING = {
     "soft_target": False,
     "teacher_weight": 1.0,
     "auxiliary_updates": 2,
+    "own_share": 1.0,
+    "noise": NoiseSettings("position", 4, 0.5),
     "ema": 0.01,
     "student": OptimizerSettings(lr=1e-3, warmup_steps=1),
     "auxiliary": OptimizerSettings(lr=1e-3, warmup_steps=1),
@@ -131,7 +135,7 @@ def test_every_setting_changes_the_student() -> None:
         method = method_with(settings)
         for step in range(3):
             method.step(step, 10)
-        return weights_of(method.result())
+        return weights_of(without_noise(method.result())[0])
 
     plain = result_of(FAST)
     assert same(plain, result_of(FAST)), "runs repeat exactly"

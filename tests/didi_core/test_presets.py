@@ -11,6 +11,7 @@ from didi_core.distill.dmmd_settings import DmmdSettings
 from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
 from didi_core.hydra_app import as_plain, config_folder
+from didi_core.models.noise import NoiseSettings
 
 
 def composed(*overrides: str) -> dict[str, Any]:
@@ -42,6 +43,8 @@ PAPER = {
     "kl_middle": 0.01,
     "entropy_bonus": 0.0005,  # the lower end of the published range
     "reduce_log_prob": "sum",  # log-probability of the sample, not of a token
+    "credit": "sequence",  # one reward a sequence
+    "noise": NoiseSettings("none"),
     "ema": 0.999,
 }
 ADAMW = {

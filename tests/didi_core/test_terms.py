@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from didi_core.distill import terms
-from didi_core.distill.dmmd import matching_loss
+from didi_core.distill.dmmd_terms import matching_loss
 from didi_core.rows import mean_or_zero, row_mean, row_sum
 
 P = [0.2, 0.3, 0.5]

@@ -1,0 +1,62 @@
+"""DiDi-Instruct's student loss: score function, divergence from the teacher, entropy bonus."""
+
+from collections.abc import Callable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from didi_core.batches import TokenBatch
+from didi_core.distill import terms
+from didi_core.distill.didi_settings import DidiSettings
+from didi_core.distill.rollout import ReverseStep
+from didi_core.rows import row_mean, row_sum
+
+TeacherLogProbs = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(tokens, lengths, at) to the teacher's log-probabilities where `at` is True."""
+
+
+def student_loss(
+    settings: DidiSettings,
+    batch: TokenBatch,
+    reverse: list[ReverseStep],
+    advantage: Float[Tensor, "batch width"],
+    weight: Float[Tensor, "batch"],
+    teacher: TeacherLogProbs,
+) -> tuple[Float[Tensor, ""], dict[str, float]]:
+    """The loss of METHODS 2, steps 5 to 7, and its parts as figures.
+
+    Args:
+        reverse: the student's reverse steps, with gradient.
+        advantage: of each token.
+        weight: omega / pi of each row.
+    """
+    num_rows = len(batch)
+    scored = sum(_scored_log_prob(step, advantage, num_rows) for step in reverse)
+    if settings.reduce_log_prob == "mean":
+        scored = scored / batch.maskable.sum(-1)
+    policy = -(weight * scored).mean()
+    strengths = (settings.kl_start, settings.kl_middle)
+    divergence = [_divergence(settings, batch, step, teacher) for step in reverse]
+    regulariser = sum(c * d for c, d in zip(strengths, divergence, strict=False))
+    entropies = [row_mean(terms.entropy(s.log_probs), s.row, num_rows).mean() for s in reverse]
+    entropy = sum(entropies) / len(entropies)
+    loss = policy + regulariser - settings.entropy_bonus * entropy
+    return loss, {
+        "policy_loss": float(policy.detach()),
+        "kl_to_teacher": float(sum(divergence).detach()) / len(divergence),
+        "entropy": float(entropy.detach()),
+    }
+
+
+def _scored_log_prob(step: ReverseStep, advantage: Tensor, num_rows: int) -> Float[Tensor, "rows"]:
+    """Sum over the tokens that the step revealed of advantage times log-probability."""
+    return row_sum(advantage[step.masked] * step.drawn_log_prob(), step.row, num_rows)
+
+
+def _divergence(
+    settings: DidiSettings, batch: TokenBatch, step: ReverseStep, teacher: TeacherLogProbs
+) -> Float[Tensor, ""]:
+    """Mean over rows of the mean over masked positions, in nats."""
+    expected = teacher(step.before, batch.lengths, step.masked)
+    each = terms.divergence(step.log_probs, expected, settings.kl_kind, settings.kl_beta)
+    return row_mean(each, step.row, len(batch)).mean()

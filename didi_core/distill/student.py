@@ -1,0 +1,103 @@
+"""What every distillation method has: a frozen teacher, a student with its average, and helpers.
+
+A method is a subclass with a `step`. It names whatever it trains beside the student with
+`train_beside`; devices, checkpoints and the result are then looked after here.
+"""
+
+import copy
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.distill.reference import GroupedReference
+from didi_core.distill.updates import Trained
+from didi_core.models.ema import ExponentialMovingAverage
+from didi_core.models.noise import NoiseSettings, with_noise, without_noise
+from didi_core.sampling.predictor import Predictor
+from didi_core.vocabulary import Vocabulary
+
+
+class StudentSettings(Protocol):
+    """What the settings of every method hold."""
+
+    noise: NoiseSettings
+    student: OptimizerSettings
+    ema: float
+
+
+class DistilledStudent:
+    """Owns the networks of a method; randomness beyond (seed, step) has no place in it."""
+
+    def __init__(
+        self,
+        teacher: nn.Module,
+        vocabulary: Vocabulary,
+        reference: GroupedReference,
+        settings: StudentSettings,
+        seed: int,
+    ) -> None:
+        self.settings = settings
+        self.seed = seed
+        self.vocabulary = vocabulary
+        self.reference = reference
+        self.teacher = teacher.eval().requires_grad_(False)
+        student = copy.deepcopy(teacher).requires_grad_(True)
+        student = with_noise(student, settings.noise, seed)
+        self.ema = ExponentialMovingAverage(student, settings.ema)
+        self._trained: dict[str, Trained] = {}
+        self.student = self.train_beside("student", student, settings.student)
+
+    def train_beside(self, name: str, module: nn.Module, settings: OptimizerSettings) -> Trained:
+        """A network with optimisers of its own; `name` is its key in checkpoints."""
+        self._trained[name] = Trained(module, settings, forward_methods=("logits_at",))
+        return self._trained[name]
+
+    def setup(self, fabric: Fabric) -> None:
+        self.fabric = fabric
+        for trained in self._trained.values():
+            trained.setup(fabric)
+        self.teacher.to(fabric.device)
+        self.ema.module.to(fabric.device)
+
+    def update_student(self, loss: Tensor, step: int, steps: int) -> float:
+        """One update of the student and of its average; returns the gradient's norm."""
+        norm = self.student.update(loss, step, steps)
+        self.ema.update(self.student.module)
+        return norm
+
+    def student_predictor(self, training: bool = True) -> Predictor:
+        """The student with its noise where it has some.
+
+        Args:
+            training: under gradient synchronisation; else the bare network, which processes may
+                call different numbers of times.
+        """
+        noise = without_noise(self.student.module)[1]
+        return Predictor(self.student if training else self.student.module, self.vocabulary, noise)
+
+    @torch.no_grad()
+    def teacher_log_probs(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        at: Bool[Tensor, "batch width"],
+    ) -> Float[Tensor, "chosen generable"]:
+        """The frozen teacher's log-probabilities where `at` is True, in row-major order."""
+        with self.fabric.autocast():
+            return Predictor(self.teacher, self.vocabulary).log_probs(tokens, lengths, at)
+
+    def result(self) -> nn.Module:
+        return self.ema.module
+
+    def state_dict(self) -> dict[str, Any]:
+        trained = {name: each.state_dict() for name, each in self._trained.items()}
+        return {**trained, "ema": self.ema.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, each in self._trained.items():
+            each.load_state_dict(state[name])
+        self.ema.load_state_dict(state["ema"])

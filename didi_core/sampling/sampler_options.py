@@ -1,0 +1,57 @@
+"""Settings that one sampler alone has, by name: `--sampler-option NAME=VALUE`, or from Python."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TypeVar
+
+from didi_core.errors import UserError
+
+SamplerOptions = Mapping[str, object]
+"""Values by name; text, as a command line gives it, is read as the setting's own type."""
+Settings = TypeVar("Settings")
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, object]:
+    """
+    >>> parse_options(["num_candidates=8", "rerank_positions=all"])
+    {'num_candidates': '8', 'rerank_positions': 'all'}
+
+    Raises:
+        UserError: a text is not of the form NAME=VALUE.
+    """
+    options: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UserError(
+                f"--sampler-option {text}: it must be NAME=VALUE, as in num_candidates=8."
+            )
+        options[name] = value
+    return options
+
+
+def from_options(name: str, settings: type[Settings], options: SamplerOptions) -> Settings:
+    """The dataclass `settings` of sampler `name` with `options` in place of its defaults.
+
+    Raises:
+        UserError: an option it does not have, or a value that is of another type or out of range.
+    """
+    defaults = {field.name: field.default for field in fields(settings)}
+    if unknown := [key for key in options if key not in defaults]:
+        raise UserError(
+            f"sampler {name} has no option {', '.join(unknown)}; it has {', '.join(defaults)}."
+        )
+    chosen = settings(**{key: _typed(key, value, defaults[key]) for key, value in options.items()})
+    if wrong := chosen.problems():
+        raise UserError(f"--sampler-option {'; '.join(wrong)}.")
+    return chosen
+
+
+def _typed(name: str, value: object, default: object) -> object:
+    if isinstance(value, str) and not isinstance(default, str):
+        try:
+            return type(default)(value)
+        except ValueError as error:
+            kind = "a whole number" if isinstance(default, int) else "a number"
+            raise UserError(f"--sampler-option {name}={value} must be {kind}.") from error
+    return value
