@@ -1,8 +1,9 @@
 """The discriminator of DiDi-Instruct: which positions look like the reference's.
 
-A copy of the teacher whose output layer is replaced by a spectrally normalised per-token head. At
-the optimum its logit at a masked position is the log density ratio log p_reference / q_student of
-the state, so a higher logit is a better sample (METHODS 2, step 4).
+A copy of the teacher whose output layer is replaced by a spectrally normalised per-token head: in
+the DiT layout its norm too, as published; in the ESM layout the final norm is kept. At the optimum
+its logit at a masked position is the log density ratio log p_reference / q_student of the state, so
+a higher logit is a better sample (METHODS 2, step 4).
 """
 
 import copy
@@ -15,7 +16,12 @@ from torch import Tensor, nn
 
 from didi_core.errors import UserError
 from didi_core.files import atomic_path
-from didi_core.models.esm import EsmDenoiser, SoftTokens
+from didi_core.models.denoiser import Denoiser
+from didi_core.models.dit import DitDenoiser
+from didi_core.models.dit_files import CHECKPOINT_SUFFIX
+from didi_core.models.dit_names import published_name
+from didi_core.models.esm import SoftTokens
+from didi_core.models.lightning_ckpt import read_lightning_checkpoint
 from didi_core.models.safe_reader import read_weights
 
 
@@ -41,20 +47,19 @@ class DiscriminatorHead(nn.Module):
 class Discriminator(nn.Module):
     """Tokens (or soft tokens) to one logit at each chosen position."""
 
-    def __init__(self, teacher: EsmDenoiser) -> None:
+    def __init__(self, teacher: Denoiser) -> None:
         super().__init__()
         self.trunk = copy.deepcopy(teacher)
-        # The vocabulary head is not used; the final norm before the new head is kept.
-        for name in ("head_dense", "head_norm", "head_bias"):
-            delattr(self.trunk, name)
+        self.trunk.drop_output_layer()
         head = DiscriminatorHead(teacher.settings.hidden_size)
         self.output_layer = head.to(teacher.embedding.weight)  # its device and type
 
     def train_last_blocks(self, count: int) -> None:
-        """Let the head, the final norm and the last `count` blocks train; freeze the rest."""
+        """Let the head, the final norm where it is kept, and the last `count` blocks train."""
         self.requires_grad_(False)
         self.output_layer.requires_grad_(True)
-        self.trunk.final_norm.requires_grad_(True)
+        if hasattr(self.trunk, "final_norm"):
+            self.trunk.final_norm.requires_grad_(True)
         for block in self.trunk.blocks[max(0, len(self.trunk.blocks) - count) :]:
             block.requires_grad_(True)
 
@@ -71,23 +76,29 @@ class Discriminator(nn.Module):
 
 
 def save_discriminator(discriminator: Discriminator, path: Path) -> None:
+    """Write its tensors; those of a DiT under the names of DiDi-Instruct's released file."""
     tensors = {
-        n: t.detach().cpu().contiguous().clone() for n, t in discriminator.state_dict().items()
+        _stored_name(name, discriminator): tensor.detach().cpu().contiguous().clone()
+        for name, tensor in discriminator.state_dict().items()
     }
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
 
 
-def load_discriminator(teacher_layout: EsmDenoiser, path: Path) -> Discriminator:
+def load_discriminator(teacher_layout: Denoiser, path: Path) -> Discriminator:
     """The discriminator stored at `path`, for the model it stands beside: its layout, its device.
+
+    Args:
+        path: a `discriminator.safetensors`, or a training checkpoint of DiDi-Instruct (`.ckpt`).
 
     Raises:
         UserError: a broken file, or tensors that are missing, unexpected, of another shape, or
             not finite.
     """
     discriminator = Discriminator(teacher_layout)
-    stored = read_weights(path)
-    expected = discriminator.state_dict()
+    stored = _read(path)
+    state = discriminator.state_dict()
+    expected = {_stored_name(name, discriminator): tensor for name, tensor in state.items()}
     wrong = sorted(expected.keys() ^ stored.keys())
     wrong += [n for n in expected if n in stored and expected[n].shape != stored[n].shape]
     if wrong:
@@ -95,8 +106,22 @@ def load_discriminator(teacher_layout: EsmDenoiser, path: Path) -> Discriminator
     strange = [name for name, tensor in stored.items() if not tensor.isfinite().all()]
     if strange:
         raise UserError(f"{path} holds values that are not finite: {', '.join(strange[:8])}.")
-    discriminator.load_state_dict(stored)
+    discriminator.load_state_dict({n: stored[_stored_name(n, discriminator)] for n in state})
     return discriminator.eval().requires_grad_(False)
+
+
+def _stored_name(name: str, discriminator: Discriminator) -> str:
+    if not isinstance(discriminator.trunk, DitDenoiser) or not name.startswith("trunk."):
+        return name
+    return published_name(name.removeprefix("trunk."))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix == CHECKPOINT_SUFFIX:
+        stored = read_lightning_checkpoint(path).discriminator
+    else:
+        stored = read_weights(path)
+    return {name: tensor for name, tensor in stored.items() if not name.endswith("inv_freq")}
 
 
 def soft_tokens(

@@ -21,10 +21,13 @@ from didi_core.models.attention import attend
 from didi_core.models.esm import SoftTokens
 from didi_core.models.rotary import RotaryCache, rotate
 
+MLP_RATIO = 4
+"""How many times wider than the stream the feed-forward part is, in every published network."""
+
 
 @dataclass(frozen=True)
 class DitSettings:
-    """Shape of the network. The feed-forward part is `mlp_ratio` times as wide as the stream."""
+    """Shape of the network."""
 
     vocabulary_size: int
     """Mask included."""
@@ -38,7 +41,6 @@ class DitSettings:
     """Longest input, framing included."""
     time_conditioned: bool = False
     """Whether the network is told the alpha of each row; else it gets sigma = 0."""
-    mlp_ratio: int = 4
 
 
 class DitBlock(nn.Module):
@@ -52,8 +54,8 @@ class DitBlock(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.attention_out = nn.Linear(width, width, bias=False)
         self.mlp_norm = ScaleNorm(width)
-        self.mlp_in = nn.Linear(width, settings.mlp_ratio * width)
-        self.mlp_out = nn.Linear(settings.mlp_ratio * width, width)
+        self.mlp_in = nn.Linear(width, MLP_RATIO * width)
+        self.mlp_out = nn.Linear(MLP_RATIO * width, width)
         self.modulation = nn.Linear(settings.conditioning_size, 6 * width)
 
     def forward(

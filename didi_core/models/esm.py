@@ -109,6 +109,11 @@ class EsmDenoiser(nn.Module):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
+    def drop_output_layer(self) -> None:
+        """Leave out what turns hidden states into logits, which a discriminator does not use."""
+        for name in ("head_dense", "head_norm", "head_bias"):
+            delattr(self, name)
+
     def embed(
         self,
         tokens: Int[Tensor, "batch width"],

@@ -1,12 +1,13 @@
-"""Model folders in the ESM-2/DPLM layout: what `--model` reads and what training writes.
+"""Model folders: what `--model` reads and what training writes.
 
-A folder holds `config.json`, `model.safetensors`, `vocab.txt` with its tokenizer files, a card
-(`README.md`) and `run.json`; `transformers.AutoModelForMaskedLM` opens it without this package.
-`config.json` is written last: a folder without it was not finished.
+A folder holds `config.json`, `model.safetensors`, `vocab.txt` or a tokenizer, a card (`README.md`)
+and `run.json`. `transformers.AutoModelForMaskedLM` opens one in the ESM-2/DPLM layout without this
+package, and refuses one in the DiT layout. `config.json` is written last: a folder of ours without
+it was not finished.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,24 @@ from safetensors.torch import save_file
 
 from didi_core.errors import UserError
 from didi_core.files import atomic_path, write_json, write_text
+from didi_core.models import dit_config, dit_names, esm_config, esm_names
+from didi_core.models.denoiser import Denoiser
+from didi_core.models.dit import DitDenoiser
+from didi_core.models.dit_files import (
+    DitFiles,
+    checkpoint_file,
+    holds_dit,
+    read_dit_checkpoint,
+    read_dit_folder,
+)
 from didi_core.models.esm import EsmDenoiser
-from didi_core.models.esm_config import config_from_settings, settings_from_config
-from didi_core.models.esm_names import from_published, to_published
-from didi_core.models.folder_vocabulary import read_vocabulary, vocabulary_config, write_vocabulary
+from didi_core.models.folder_vocabulary import (
+    read_vocabulary,
+    tokenizer_config,
+    vocabulary_config,
+    write_tokens,
+    write_vocabulary,
+)
 from didi_core.models.hub import find_folder
 from didi_core.models.weight_files import extra_files, read_folder_weights
 from didi_core.vocabulary import Vocabulary
@@ -29,11 +44,11 @@ from didi_core.vocabulary import Vocabulary
 class LoadedModel:
     """A network ready to use, and where it came from."""
 
-    denoiser: EsmDenoiser
+    denoiser: Denoiser
     """In evaluation mode, on the device asked for."""
     vocabulary: Vocabulary
     config: dict[str, Any]
-    """`config.json` as it stands in the folder."""
+    """`config.json` as it stands in the folder, or what a training checkpoint holds of it."""
     name: str
     """What the user called it: a path, a hub id or a bundled name."""
     folder: Path
@@ -43,13 +58,14 @@ class LoadedModel:
 
 def save_model_folder(
     folder: Path,
-    denoiser: EsmDenoiser,
+    denoiser: Denoiser,
     vocabulary: Vocabulary,
     *,
     card: str,
     run: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float32,
     extra_config: Mapping[str, Any] | None = None,
+    write_tokenizer: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a model folder; each file appears whole, `config.json` last.
 
@@ -58,17 +74,27 @@ def save_model_folder(
         run: contents of `run.json`; not written when None.
         dtype: of the weights in the file: float32, float16 or bfloat16.
         extra_config: more keys of `config.json`; those under "didi" join ours.
+        write_tokenizer: writes the files of the tokenizer whose ids the vocabulary lists, in
+            place of `vocab.txt`; who opens the folder passes that tokenizer's vocabulary.
 
     Raises:
         UserError: a weight is not finite in `dtype`.
     """
     folder = Path(folder)
-    weights = to_published(denoiser, dtype)
-    config = config_from_settings(denoiser.settings, vocabulary, dtype)
-    own = {**vocabulary_config(vocabulary), **(extra_config or {}).get("didi", {})}
+    is_dit = isinstance(denoiser, DitDenoiser)
+    names, configs = (dit_names, dit_config) if is_dit else (esm_names, esm_config)
+    weights = names.to_published(denoiser, dtype)
+    config = configs.config_from_settings(denoiser.settings, vocabulary, dtype)
+    own = tokenizer_config(vocabulary) if write_tokenizer else vocabulary_config(vocabulary)
+    own = {**own, **(extra_config or {}).get("didi", {})}
     config = {**config, **(extra_config or {}), "didi": own}
     _retract(folder / "config.json", config)
-    write_vocabulary(folder, vocabulary, denoiser.settings.max_tokens)
+    if write_tokenizer is not None:
+        write_tokenizer(folder)
+    elif is_dit:
+        write_tokens(folder, vocabulary)
+    else:
+        write_vocabulary(folder, vocabulary, denoiser.settings.max_tokens)
     write_text(folder / "README.md", card)
     if run is not None:
         write_json(folder / "run.json", run)
@@ -86,32 +112,77 @@ def load_denoiser(
     default_vocabulary: Vocabulary | None = None,
     program: str = "didi-protein",
 ) -> LoadedModel:
-    """Open a model folder of ours, of DPLM or of ESM-2, or the hub repository of that name.
+    """Open a model folder, the hub repository of that name, or a training checkpoint.
+
+    Read are folders of ours, of DPLM and ESM-2, of MDLM and DiDi-Instruct, and `.ckpt` files of
+    the Duo code base.
 
     Args:
         dtype: of the network in memory; half-precision files are read into float32 first.
-        default_vocabulary: what the ids of others' folders mean; checked against `vocab.txt`.
+        default_vocabulary: what the ids of others' folders mean; checked against what they say.
         program: the command whose `download` fetches models, for messages.
 
     Raises:
         UserError: no such folder, an unsupported model, or weights that do not fit.
     """
-    folder = find_folder(str(path_or_hub_id), offline=offline, program=program)
+    name = str(path_or_hub_id)
+    checkpoint = checkpoint_file(name)
+    if checkpoint is not None:
+        folder, read = checkpoint.parent, read_dit_checkpoint(checkpoint)
+        loaded = _load_dit(read, {}, checkpoint, default_vocabulary)
+        return _ready(loaded, read.config, name, folder, read.extras, device, dtype)
+    folder = find_folder(name, offline=offline, program=program)
     config = _read_config(folder)
-    source = str(folder)
-    settings = settings_from_config(config, source)
-    vocabulary = read_vocabulary(folder, config, default_vocabulary)
-    denoiser = from_published(read_folder_weights(folder), settings, source)
+    if holds_dit(folder, config):
+        read = read_dit_folder(folder, config)
+        loaded = _load_dit(read, config or {}, folder, default_vocabulary)
+        return _ready(loaded, read.config, name, folder, read.extras, device, dtype)
+    if config is None:
+        raise UserError(f"{folder} is no model folder, or was not finished: it has no config.json.")
+    loaded = _load_esm(config, folder, default_vocabulary)
+    return _ready(loaded, config, name, folder, extra_files(folder), device, dtype)
+
+
+def _load_dit(
+    read: DitFiles, config: Mapping[str, Any], where: Path, default: Vocabulary | None
+) -> tuple[DitDenoiser, Vocabulary]:
+    """
+    Args:
+        where: the folder, or the checkpoint's file, which has no vocabulary of its own.
+    """
+    sizes = {"vocab_size": read.settings.vocabulary_size, "mask_token_id": read.settings.mask_id}
+    vocabulary = read_vocabulary(where, {**config, **sizes}, default)
+    return dit_names.from_published(read.weights, read.settings, str(where)), vocabulary
+
+
+def _load_esm(
+    config: Mapping[str, Any], folder: Path, default: Vocabulary | None
+) -> tuple[EsmDenoiser, Vocabulary]:
+    settings = esm_config.settings_from_config(config, str(folder))
+    vocabulary = read_vocabulary(folder, config, default)
+    weights = read_folder_weights(folder)
+    return esm_names.from_published(weights, settings, str(folder)), vocabulary
+
+
+def _ready(
+    loaded: tuple[Denoiser, Vocabulary],
+    config: dict[str, Any],
+    name: str,
+    folder: Path,
+    extras: dict[str, Path],
+    device: torch.device | str,
+    dtype: torch.dtype,
+) -> LoadedModel:
+    denoiser, vocabulary = loaded
     denoiser = denoiser.to(device=device, dtype=dtype).eval()
-    return LoadedModel(
-        denoiser, vocabulary, config, str(path_or_hub_id), folder, extra_files(folder)
-    )
+    return LoadedModel(denoiser, vocabulary, config, name, folder, extras)
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path) -> dict[str, Any] | None:
+    """`config.json`; None where there is none."""
     path = folder / "config.json"
     if not path.is_file():
-        raise UserError(f"{folder} is no model folder, or was not finished: it has no config.json.")
+        return None
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

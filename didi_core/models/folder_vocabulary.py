@@ -1,5 +1,6 @@
 """The vocabulary of a model folder: `vocab.txt`, the tokenizer files, and roles in `config.json`.
 
+A folder with a byte-pair tokenizer has that in place of `vocab.txt`; the core does not read it.
 The roles that `transformers` knows (mask, padding, begin, end) stand under its own keys; which
 ids may be generated stands under `didi.generable_ids`. Others' folders lack that key, and the
 caller says what their ids mean.
@@ -19,10 +20,20 @@ def vocabulary_config(vocabulary: Vocabulary) -> dict[str, Any]:
     return {"generable_ids": list(vocabulary.generable_ids)}
 
 
+def tokenizer_config(vocabulary: Vocabulary) -> dict[str, Any]:
+    """The same for a folder whose tokenizer's files say what its ids mean."""
+    return {"num_generable": vocabulary.num_generable}
+
+
+def write_tokens(folder: Path, vocabulary: Vocabulary) -> None:
+    """Write `vocab.txt`: the text of each id, one a line."""
+    write_text(folder / "vocab.txt", "\n".join(vocabulary.tokens))
+
+
 def write_vocabulary(folder: Path, vocabulary: Vocabulary, max_tokens: int) -> None:
     """Write `vocab.txt` and the files by which `transformers` `EsmTokenizer` opens."""
     special = _special_tokens(vocabulary)
-    write_text(folder / "vocab.txt", "\n".join(vocabulary.tokens))
+    write_tokens(folder, vocabulary)
     write_json(folder / "special_tokens_map.json", special)
     write_json(
         folder / "tokenizer_config.json",
@@ -120,6 +131,10 @@ def _require_agreement(
     ):
         if config.get(key, expected) != expected:
             differences.append(f"{key} in config.json is {config[key]}, not {expected}")
+    own = config.get("didi")
+    generable = own.get("num_generable") if isinstance(own, dict) else None
+    if generable not in (None, wanted.num_generable):
+        differences.append(f"{generable} ids may be generated, not {wanted.num_generable}")
     if tokens is not None and tokens != wanted.tokens:
         differences.append(f"vocab.txt lists other tokens than {' '.join(wanted.tokens)}")
     if differences:

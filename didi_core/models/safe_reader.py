@@ -45,6 +45,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         content = next((content[key] for key in _NESTED_KEYS if key in content), content)
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds a {_type_name(content)}, not tensors by name.")
+    return require_tensors(content, path)
+
+
+def require_tensors(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
+    """`content` as tensors by name.
+
+    Raises:
+        UserError: something in it is no ordinary tensor; the message lists it.
+    """
     strange = {name: value for name, value in content.items() if not _is_weight(name, value)}
     if strange:
         listed = ", ".join(f"{name} ({_type_name(value)})" for name, value in strange.items())

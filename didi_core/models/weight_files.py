@@ -21,6 +21,16 @@ def extra_files(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in paths if path.is_file()}
 
 
+def lone_checkpoint(folder: Path) -> Path | None:
+    """The training checkpoint (`.ckpt`) that holds the folder's weights; None where none does."""
+    if any((folder / name).is_file() for name in (*_WHOLE, *_INDEX)):
+        return None
+    if not any(folder.glob("*.ckpt")):
+        return None
+    path = _only_checkpoint(folder)
+    return path if path.suffix == ".ckpt" else None
+
+
 def read_folder_weights(folder: Path) -> dict[str, Tensor]:
     """All tensors of the folder's network; safetensors win over pickled files.
 

@@ -1,0 +1,157 @@
+"""`config.json` of a DiT folder, ours or another's, to and from `DitSettings`.
+
+Three spellings are read: ours (`model_type: didi_dit`, which `transformers` does not know and so
+refuses), that of MDLM's and Duo's Hugging Face folders, and the nested training configuration of
+the Duo code base (`model`, `algo`), which its checkpoints and DiDi-Instruct's folder carry.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from didi_core.errors import UserError
+from didi_core.models.dit import DitSettings
+from didi_core.models.dit_names import EMBEDDING
+from didi_core.vocabulary import Vocabulary
+
+MODEL_TYPE = "didi_dit"
+ARCHITECTURE = "DidiDitForMaskedDiffusion"
+_HUB_TYPES = ("mdlm", "duo")
+_SPELLINGS = {
+    "vocabulary_size": ("vocab_size",),
+    "num_layers": ("num_hidden_layers", "n_blocks"),
+    "hidden_size": ("hidden_size", "hidden_dim"),
+    "num_heads": ("num_attention_heads", "n_heads"),
+    "conditioning_size": ("conditioning_size", "cond_dim"),
+    "max_tokens": ("max_position_embeddings", "model_length", "length"),
+}
+_HEADS_OF_WIDTH = {256: 8, 768: 12, 1024: 16, 1280: 20}
+"""Of the published sizes (tiny, small, medium, large), for folders that do not say."""
+
+
+def is_dit_config(config: Mapping[str, Any]) -> bool:
+    """Whether a `config.json` says that the folder holds a network in this layout."""
+    model_type = config.get("model_type")
+    if isinstance(model_type, str):
+        return model_type == MODEL_TYPE or model_type.lower() in _HUB_TYPES
+    return "n_blocks" in _flat(config)
+
+
+def settings_from_config(
+    config: Mapping[str, Any],
+    source: str,
+    weights: Mapping[str, Tensor] | None = None,
+    kind_known: bool = False,
+) -> DitSettings:
+    """Read the shape of the network.
+
+    Args:
+        weights: published names without prefix; they tell the sizes that `config` leaves out.
+        kind_known: the folder is known to hold a masked model, though its config does not say.
+
+    Raises:
+        UserError: another kind of model, or a size that is missing or impossible.
+    """
+    flat = _flat(config)
+    _require_masked(config, flat, source, kind_known)
+    sizes = {} if weights is None else _sizes_of(weights)
+    sizes |= {name: flat[key] for name, keys in _SPELLINGS.items() for key in keys if key in flat}
+    if "num_heads" not in sizes and sizes.get("hidden_size") in _HEADS_OF_WIDTH:
+        sizes["num_heads"] = _HEADS_OF_WIDTH[sizes["hidden_size"]]
+    _require_numbers(sizes, source)
+    mask_id = config.get("mask_token_id", sizes["vocabulary_size"] - 1)
+    if type(mask_id) is not int or not 0 <= mask_id < sizes["vocabulary_size"]:
+        raise UserError(f"{source}: mask_token_id is {mask_id!r} in config.json, not a token's id.")
+    return DitSettings(**sizes, mask_id=mask_id, time_conditioned=_time_conditioned(flat))
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """All keys on one level; a nested training configuration's `model` and `algo` opened."""
+    inner = config.get("config")
+    flat = dict(inner) if isinstance(inner, Mapping) else {}
+    flat |= {key: value for key, value in config.items() if key != "config"}
+    for part in ("model", "algo"):
+        if isinstance(flat.get(part), Mapping):
+            flat |= {key: value for key, value in flat[part].items() if key != "name"}
+    return flat
+
+
+def _require_masked(
+    config: Mapping[str, Any], flat: Mapping[str, Any], source: str, kind_known: bool
+) -> None:
+    """Other networks of the same tensors mean other things: scores (SEDD), next tokens."""
+    parameterization = flat.get("parameterization")
+    if parameterization not in (None, "subs", "mean"):
+        raise UserError(
+            f"{source}: parameterization {parameterization!r} is not read; masked models of the "
+            "MDLM kind ('subs') and uniform ones of the Duo kind ('mean') are."
+        )
+    if flat.get("causal_attention") or flat.get("causal"):
+        raise UserError(f"{source} is an autoregressive network; masked models are read here.")
+    says = parameterization is not None or isinstance(config.get("model_type"), str)
+    if not says and not kind_known:
+        raise UserError(
+            f"{source} does not say what its network predicts (parameterization 'subs' for "
+            "MDLM). If it is a masked model, put a config.json with model_type 'mdlm' beside it."
+        )
+
+
+def _time_conditioned(flat: Mapping[str, Any]) -> bool:
+    is_duo = str(flat.get("model_type")).lower() == "duo"
+    return bool(flat.get("time_conditioned", flat.get("time_conditioning", is_duo)))
+
+
+def _sizes_of(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """What the tensors' shapes tell; heads are not among it."""
+    if EMBEDDING not in weights or weights[EMBEDDING].ndim != 2:
+        return {}
+    vocabulary_size, hidden_size = weights[EMBEDDING].shape
+    layers = {name.split(".")[1] for name in weights if name.startswith("blocks.")}
+    sizes = {
+        "vocabulary_size": vocabulary_size,
+        "hidden_size": hidden_size,
+        "num_layers": len(layers),
+    }
+    condition = weights.get("sigma_map.mlp.2.bias")
+    return sizes if condition is None else {**sizes, "conditioning_size": len(condition)}
+
+
+def _require_numbers(sizes: Mapping[str, Any], source: str) -> None:
+    optional = ("conditioning_size", "max_tokens")
+    missing = [keys for name, keys in _SPELLINGS.items() if name not in (*sizes, *optional)]
+    if missing:
+        names = ", ".join(" or ".join(keys) for keys in missing)
+        raise UserError(f"{source}: config.json lacks {names}.")
+    for name, value in sizes.items():
+        if type(value) is not int or value < 1:
+            key = " or ".join(_SPELLINGS[name])
+            raise UserError(f"{source}: {key} is {value!r} in config.json, not a positive number.")
+    if sizes["hidden_size"] % (2 * sizes["num_heads"]):
+        raise UserError(
+            f"{source}: the width {sizes['hidden_size']} in config.json is not an even multiple "
+            f"of the {sizes['num_heads']} heads."
+        )
+
+
+def config_from_settings(
+    settings: DitSettings, vocabulary: Vocabulary, dtype: torch.dtype
+) -> dict[str, Any]:
+    """The `config.json` of a folder of ours; `transformers` does not know its type."""
+    return {
+        "model_type": MODEL_TYPE,
+        "architectures": [ARCHITECTURE],
+        "vocab_size": settings.vocabulary_size,
+        "mask_token_id": settings.mask_id,
+        "pad_token_id": vocabulary.pad_id,
+        "bos_token_id": vocabulary.bos_id,
+        "eos_token_id": vocabulary.eos_id,
+        "hidden_size": settings.hidden_size,
+        "num_hidden_layers": settings.num_layers,
+        "num_attention_heads": settings.num_heads,
+        "conditioning_size": settings.conditioning_size,
+        "max_position_embeddings": settings.max_tokens,
+        "time_conditioned": settings.time_conditioned,
+        "dtype": str(dtype).removeprefix("torch."),
+    }
