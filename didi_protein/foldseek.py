@@ -54,7 +54,7 @@ def version() -> str:
 
 def search_definition(num_designs: int, reference: Path) -> str:
     """What `max_reference_tm` means, with version and flags."""
-    flags = " ".join((*SEARCH_FLAGS, *_prefilter_flags(num_designs, reference)))
+    flags = " ".join((*SEARCH_FLAGS, *prefilter_flags(num_designs, reference)))
     return (
         "highest TM-score of a design, normalised by its own length, against the structures of "
         f"--reference; lower is newer (Foldseek {version()} easy-search {flags})"
@@ -80,7 +80,7 @@ def max_reference_tm(
     Raises:
         UserError: Foldseek failed.
     """
-    flags = (*SEARCH_FLAGS, *_prefilter_flags(len(chains), reference), *_threads(threads))
+    flags = (*SEARCH_FLAGS, *prefilter_flags(len(chains), reference), *_threads(threads))
     best: list[float | None] = [None] * len(chains)
     with _designs_in(chains) as folder:
         files = ("designs", str(reference.resolve()), "hits.tsv", "tmp")
@@ -113,7 +113,8 @@ def structure_clusters(chains: Sequence[Chain], threads: int | None = None) -> l
     ]
 
 
-def _prefilter_flags(num_designs: int, reference: Path) -> tuple[str, ...]:
+def prefilter_flags(num_designs: int, reference: Path) -> tuple[str, ...]:
+    """How references are found: all of them unless there are too many pairs."""
     num_references = sum(1 for _ in reference.iterdir())
     return EXHAUSTIVE_FLAGS if num_designs * num_references <= MOST_PAIRS else FAST_FLAGS
 

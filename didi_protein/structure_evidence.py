@@ -5,16 +5,17 @@ of mmCIF (`_exptl`, `_refine`, `_ma_qa_metric` and others). `didi_protein.plddt`
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-_PREDICTORS = re.compile(
-    r"ALPHAFOLD|ESMFOLD|COLABFOLD|OPENFOLD|OMEGAFOLD|ROSETTAFOLD|HELIXFOLD|PROTENIX|BOLTZ|\bCHAI-?1"
+_STATEMENT = re.compile(r"B-FACTORS?\b.*\bPLDDT|\bPLDDT\b.*\bB-FACTOR")
+_PROGRAMS = re.compile(
+    r"(?P<predictor>ALPHAFOLD|ESMFOLD|COLABFOLD|OPENFOLD|OMEGAFOLD|ROSETTAFOLD|HELIXFOLD|PROTENIX|"
+    r"BOLTZ|\bCHAI-?1)"
+    r"|(?P<other>SWISS-MODEL|QMEAN|MODELLER|I-TASSER|PHYRE|TRROSETTA|RFDIFFUSION|\bROSETTA\b)"
 )
-_OTHER_PROGRAMS = re.compile(
-    r"SWISS-MODEL|QMEAN|MODELLER|I-TASSER|PHYRE|TRROSETTA|RFDIFFUSION|\bROSETTA\b"
-)
-"""Programs whose B-factor column holds another estimate, or nothing."""
+"""Programs that write pLDDT, and those whose B-factor column holds another estimate, or nothing.
+The first one named decides: a title stands before the templates and references."""
 _EXPERIMENTS = re.compile(
     r"X-RAY|NMR|MICROSCOPY|NEUTRON|DIFFRACTION|CRYSTALLOGRAPHY|SCATTERING|FIBER|EPR|INFRARED|"
     r"FLUORESCENCE"
@@ -53,10 +54,11 @@ def pdb_evidence(text: str) -> Evidence:
     # CASP's format has PARENT lines too, and leaves open what the B-factors are.
     if any(line.startswith("PFRMAT") for line in lines):
         parent = None
+    predictor, other = _programs(names)
     return Evidence(
         experiment=_pdb_experiment(lines),
-        predictor=_first(names, _PREDICTORS) or (parent and f"{parent}, as ESMFold writes"),
-        other_score=_first(names, _OTHER_PROGRAMS),
+        predictor=predictor or (parent and f"{parent}, as ESMFold writes"),
+        other_score=other,
     )
 
 
@@ -81,13 +83,16 @@ def _is_unit_cell(line: str) -> bool:
         return False
 
 
-def _first(texts: Iterable[tuple[str, str]], names: re.Pattern[str]) -> str | None:
-    """Where one of `names` is said first, and which."""
+def _programs(texts: Sequence[tuple[str, str]]) -> tuple[str | None, str | None]:
+    """What says pLDDT, and what says another score: at most one of the two."""
     for place, text in texts:
-        found = names.search(text.upper())
-        if found:
-            return f"{place} names {found.group()}"
-    return None
+        if _STATEMENT.search(text.upper()):
+            return f"{place} says that B-factors are pLDDT", None
+    for place, text in texts:
+        if found := _PROGRAMS.search(text.upper()):
+            said = f"{place} names {found.group()}"
+            return (said, None) if found["predictor"] else (None, said)
+    return None, None
 
 
 _NAMING_ITEMS = (
@@ -109,12 +114,13 @@ def cif_evidence(items: Mapping[str, Sequence[str]]) -> Evidence:
     names = [(key, value) for key in _NAMING_ITEMS for value in items.get(key, ())]
     metrics = list(_local_metrics(items))
     plddt = next((text for text in metrics if "PLDDT" in text.upper()), None)
-    other = f"_ma_qa_metric is {metrics[0]}" if metrics and plddt is None else None
-    return Evidence(
-        experiment=_cif_experiment(items),
-        predictor=f"_ma_qa_metric is {plddt}" if plddt else _first(names, _PREDICTORS),
-        other_score=None if plddt else other or _first(names, _OTHER_PROGRAMS),
-    )
+    if plddt is not None:
+        predictor, other = f"_ma_qa_metric is {plddt}", None
+    elif metrics:
+        predictor, other = None, f"_ma_qa_metric is {metrics[0]}"
+    else:
+        predictor, other = _programs(names)
+    return Evidence(_cif_experiment(items), predictor, other)
 
 
 def _local_metrics(items: Mapping[str, Sequence[str]]) -> Iterator[str]:

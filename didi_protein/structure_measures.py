@@ -45,7 +45,7 @@ class StructureRequest:
     """What is to be measured."""
 
     table: Path
-    """Where the table will stand: `pdb_file` may be relative to its folder."""
+    """Where the table will stand: `pdb_file` is relative to its folder."""
     reference: Path | None
     """Of `--reference`; novelty is measured where it is a folder of structures."""
     max_pairs: int
@@ -92,9 +92,7 @@ def _chain_of(row: Row, table: Path) -> Chain | None:
     name = values.get("pdb_file")
     if name is None:
         return None
-    path = Path(name)
-    if not path.is_file() and (table.parent / path).is_file():
-        path = table.parent / path
+    path = table.parent / name
     model, _ = parse_structure(path, f"pdb_file of {row.record.id}:")
     chains = {chain.id: chain for chain in model if protein_residues(chain)}
     wanted = values.get(CHAIN_COLUMN, next(iter(chains)))

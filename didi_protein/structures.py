@@ -86,6 +86,13 @@ def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[St
     ]
 
 
+def point_from(columns: Iterable[dict[str, Any]], folder: Path) -> None:
+    """Make each `pdb_file` a path from `folder`, the table's, so that both can move together."""
+    for each in columns:
+        if "pdb_file" in each:
+            each["pdb_file"] = Path(os.path.relpath(each["pdb_file"], folder)).as_posix()
+
+
 def say_without_plddt(columns: Iterable[Mapping[str, Any]]) -> None:
     """One line on standard error for every reason for which chains read have no pLDDT."""
     sources = [each[SOURCE_COLUMN] for each in columns if SOURCE_COLUMN in each]

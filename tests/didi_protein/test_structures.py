@@ -27,6 +27,9 @@ from didi_protein.structures import read_structure, say_without_plddt
 
 N = len(SEQUENCE)
 CONSTANT, VARIED = constant_plddt(N), varied_plddt(N)
+OURS = """REMARK   1 rosetta_1, predicted by a folder of my own
+REMARK   1 B-factor: pLDDT of the atom, 0 to 100
+"""
 FRACTIONS = np.round(VARIED / 100, 2)
 
 
@@ -45,6 +48,8 @@ def read_one(path):
         ("fair_esm.pdb", ESMFOLD + pdb_atoms(VARIED), VARIED, 1),
         ("transformers.pdb.gz", ESMFOLD + pdb_atoms(FRACTIONS), FRACTIONS, 100),
         ("atlas.pdb", ESM_ATLAS + pdb_atoms(FRACTIONS), FRACTIONS, 100),
+        ("ours.pdb", OURS + pdb_atoms(VARIED), VARIED, 1),
+        ("title.pdb", ALPHAFOLD_DB + "REMARK   1 MODELLER" + "\n" + pdb_atoms(VARIED), VARIED, 1),
         ("alphafold3.cif", MODEL_CIF + cif_atoms(VARIED), VARIED, 1),
         ("fractions.cif", MODEL_CIF + cif_atoms(FRACTIONS), FRACTIONS, 100),
     ],
@@ -92,6 +97,7 @@ WATER = "HETATM  999  O   HOH A 999       0.000   0.000   0.000  1.00 30.00     
         ("gap.pdb", pdb_atoms(CONSTANT[:9], SEQUENCE[:9])[:-4]
          + pdb_atoms(CONSTANT[12:], SEQUENCE[12:], first=13), "gaps"),
         ("swiss.pdb", SWISS + pdb_atoms(CONSTANT), "SWISS-MODEL"),
+        ("swiss_af.pdb", SWISS + "REMARK   3 TEMPLATE ALPHAFOLD DB\n" + REFINED, "SWISS-MODEL"),
         ("qmean.cif", QMEAN + cif_atoms(CONSTANT), "_ma_qa_metric is QMEANDisCo"),
         ("casp.pdb", "PFRMAT TS\nPARENT N/A\n" + REFINED, "nothing in the file says pLDDT"),
         ("backbone.pdb", pdb_atoms(np.zeros((N, 4))), "all B-factors are 0"),
