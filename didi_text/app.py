@@ -1,6 +1,8 @@
 """The program `didi-text`: each verb is one file; its public function is the Python API."""
 
 from didi_core.commands.program import add_settings_verb, new_program, run
+from didi_text.download import download_command
+from didi_text.evaluate import evaluate_command
 from didi_text.generate import generate_command
 from didi_text.info import info_command
 from didi_text.merge import merge_command
@@ -26,6 +28,8 @@ add_settings_verb(
     config_name="text_distill",
 )
 app.command("generate")(generate_command)
+app.command("evaluate")(evaluate_command)
+app.command("download")(download_command)
 app.command("merge")(merge_command)
 app.command("info")(info_command)
 

@@ -127,9 +127,9 @@ def test_estimates_reach_the_bound_within_their_error(form) -> None:
     assert found.nats_per_token == pytest.approx(expected, abs=4 * found.standard_error)
     assert found.standard_error < 0.02 * expected
     assert (found.num_tokens, found.num_sequences, found.draws) == (300, 100, 100)
-    spread = bound_samples(denoiser, TOY, sequences[:4], form=form, draws=2000, spread="draws")
+    spread = bound_samples(denoiser, TOY, sequences[:4], form=form, draws=600, spread="draws")
     for nats, ids in zip(spread.per_sequence(), sequences, strict=False):
-        assert nats == pytest.approx(exact_bound(denoiser, TOY, ids), rel=0.05)
+        assert nats == pytest.approx(exact_bound(denoiser, TOY, ids), rel=0.1)
 
 
 @pytest.mark.parametrize("form", ["time", "order"])
@@ -185,7 +185,7 @@ def test_context_is_seen_and_never_masked() -> None:
     at[0, 5] = True
     masked = tokens.masked_fill(at, FRAMED.mask_id)
     log_probs = FRAMED.log_probs(denoiser.logits_at(masked, torch.tensor([7]), at))
-    assert samples.per_sequence()[0] == pytest.approx(-float(log_probs[0, 0]), rel=1e-9)
+    assert samples.per_sequence()[0] == pytest.approx(-log_probs[0, 0].item(), rel=1e-9)
     assert samples.lengths.tolist() == [1]
     with pytest.raises(ValueError, match="nothing is scored"):
         bound_samples(denoiser, FRAMED, [sequence], scored_from=[5])

@@ -5,6 +5,12 @@ import json
 from functools import cache
 from pathlib import Path
 
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from didi_core.models.dit import DitDenoiser, DitSettings
+from didi_core.models.folder import LoadedModel
+from didi_text.evaluate_models import CausalLanguageModel, MaskedLanguageModel
 from didi_text.tokenizer import TextTokenizer
 from didi_text.tokenizer_training import train_tokenizer
 
@@ -31,3 +37,51 @@ def write_jsonl(path: Path, texts: list[str] = DOCUMENTS) -> Path:
     content = ("\n".join(lines) + "\n").encode()
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
     return path
+
+
+def tiny_masked_model(seed: int = 0, width: int = 8, max_tokens: int = 64) -> MaskedLanguageModel:
+    """A DiT over the tiny tokenizer in which every tensor is random, in float64."""
+    settings = DitSettings(
+        vocabulary_size=tiny_tokenizer().vocabulary.size,
+        num_layers=1,
+        hidden_size=width,
+        num_heads=2,
+        mask_id=tiny_tokenizer().vocabulary.mask_id,
+        conditioning_size=4,
+        max_tokens=max_tokens,
+    )
+    denoiser = randomised(DitDenoiser(settings), seed).double()
+    loaded = LoadedModel(denoiser, tiny_tokenizer().vocabulary, {}, "tiny-dit", Path("."), {})
+    return MaskedLanguageModel("tiny-dit", loaded, tiny_tokenizer())
+
+
+def tiny_causal_model(seed: int = 0, max_tokens: int = 64) -> CausalLanguageModel:
+    """A GPT-2 over the tiny tokenizer in which every tensor is random."""
+    config = GPT2Config(
+        vocab_size=tiny_tokenizer().size,
+        n_positions=max_tokens,
+        n_embd=8,
+        n_layer=1,
+        n_head=2,
+        bos_token_id=tiny_tokenizer().end_id,
+        eos_token_id=tiny_tokenizer().end_id,
+    )
+    network = randomised(GPT2LMHeadModel(config), seed)
+    return CausalLanguageModel("tiny-gpt2", network, tiny_tokenizer())
+
+
+def save_causal(folder: Path) -> Path:
+    """The tiny GPT-2 as a folder that --model and --judge open."""
+    model = tiny_causal_model()
+    model.network.save_pretrained(folder)
+    model.tokenizer.save(folder)
+    return folder
+
+
+@torch.no_grad()
+def randomised(network: torch.nn.Module, seed: int) -> torch.nn.Module:
+    """Zeros and ones agree with anything, so norms, biases and gates are drawn too."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in network.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.4)
+    return network.eval()

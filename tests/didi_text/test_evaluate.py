@@ -1,0 +1,399 @@
+"""`evaluate`: every task on tiny random models, against figures computed another way."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from text_fixtures import (
+    DOCUMENTS,
+    save_causal,
+    tiny_causal_model,
+    tiny_masked_model,
+    tiny_tokenizer,
+    write_jsonl,
+)
+
+from didi_core.cli import run_program
+from didi_core.errors import UserError
+from didi_core.evaluation.bounds import bound_samples
+from didi_text.evaluate import EvaluateOptions, evaluate
+from didi_text.evaluate_choice import encode_pairs, join, read_questions
+from didi_text.evaluate_likelihood import BoundSettings, continuation_nats
+from didi_text.evaluate_models import is_causal, open_language_model
+from didi_text.evaluate_print import lines_of
+from didi_text.evaluate_samples import draw_autoregressive
+from didi_text.judges import judge_texts, open_judge, scored_tokens
+from didi_text.packing import Packing, pack
+
+QUIET = {"device": "cpu", "quiet": True}
+
+
+def options(tmp_path: Path, task: str, **given) -> EvaluateOptions:
+    return EvaluateOptions(task=task, out=tmp_path / "out.json", **{**QUIET, "model": "m", **given})
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("DIDI_CACHE", str(tmp_path / "cache"))
+
+
+# Samples and their judge
+
+
+def test_judge_by_hand_counts_every_sample_and_only_the_first_end() -> None:
+    judge, end = tiny_causal_model(), tiny_tokenizer().end_id
+    texts = [*DOCUMENTS, "", "a<|endoftext|>b<|endoftext|><|endoftext|>", "<|endoftext|>The cat"]
+    found = judge_texts(judge, texts, max_tokens=20)
+    for text, nats, count in zip(texts, found.nats, found.counts, strict=True):
+        ids = tiny_tokenizer().encode(text)[:20]
+        expected, scored, ends = 0.0, 0, ids[:1].count(end)
+        for place in range(1, len(ids)):
+            ends += ids[place] == end
+            if ids[place] == end and ends > 1:
+                continue
+            logits = judge.network(torch.tensor([ids[:place]])).logits[0, -1].double()
+            expected -= logits.log_softmax(-1)[ids[place]].item()
+            scored += 1
+        assert (nats, count) == (pytest.approx(expected, rel=1e-5), scored)
+    assert found.counts[len(DOCUMENTS)] == 0
+    assert scored_tokens([end, end, 1], end).tolist() == [True, False, True]
+
+
+def test_no_remainder_is_dropped_and_batches_do_not_matter() -> None:
+    judge, texts = tiny_causal_model(), DOCUMENTS * 3 + DOCUMENTS[:1]
+    found = [judge_texts(judge, texts, max_tokens=30, batch_tokens=n) for n in (1, 100, 10**6)]
+    assert all(len(each.nats) == 13 for each in found)
+    for each in found[1:]:
+        assert each.nats == pytest.approx(found[0].nats, rel=1e-5)
+
+
+def test_genppl_of_a_file(tmp_path: Path) -> None:
+    judge, data = tiny_causal_model(), write_jsonl(tmp_path / "samples.jsonl", [*DOCUMENTS, "x"])
+    given = options(tmp_path, "genppl", data=str(data), judge_tokens=64, model=None)
+    result = evaluate(given, judge=judge).figures
+    judged = judge_texts(judge, [*DOCUMENTS, "x"], max_tokens=64)
+    figures = result["figures"]
+    expected = math.exp(judged.nats.sum() / judged.counts.sum())
+    assert figures["perplexity"]["mean"] == pytest.approx(expected)
+    assert figures["perplexity"]["low"] < expected < figures["perplexity"]["high"]
+    assert (figures["num_samples"], figures["num_unscored"]) == (5, 1)
+    assert figures["entropy_tokens"] == "judge" and result["model"] is None
+    assert json.loads(given.out.read_text())["judge"]["name"] == "tiny-gpt2"
+    assert "5 samples" in lines_of(result)[0]
+
+
+def test_genppl_of_a_masked_model_resumes_with_the_same_samples(tmp_path: Path) -> None:
+    model, judge = tiny_masked_model(), tiny_causal_model()
+    given = options(
+        tmp_path, "genppl", num=5, length=16, steps=3, judge_tokens=64, batch_tokens=32, seed=3
+    )
+    figures = evaluate(given, model, judge).figures["figures"]
+    assert figures["samples"]["mean_calls"] <= 3 and figures["num_samples"] == 5
+    assert figures["entropy_tokens"] == "model"
+    other = replace(given, batch_tokens=10**4, out=tmp_path / "other.json")
+    again = evaluate(other, model, judge).figures["figures"]
+    assert again["per_sample_nats"] == pytest.approx(figures["per_sample_nats"], rel=1e-4)
+    reseeded = evaluate(replace(given, seed=4, overwrite=True), model, judge).figures["figures"]
+    assert reseeded["perplexity"] != figures["perplexity"]
+    with pytest.raises(UserError, match="--steps is missing"):
+        evaluate(replace(given, steps=None, overwrite=True), model, judge)
+    with pytest.raises(UserError, match="--length 65: the model reads 64"):
+        evaluate(replace(given, length=65, overwrite=True), model, judge)
+
+
+def test_genppl_continues_interrupted_sampling(tmp_path: Path, monkeypatch) -> None:
+    from didi_text import evaluate_samples, evaluate_tasks
+
+    model, judge = tiny_masked_model(), tiny_causal_model()
+    given = options(tmp_path, "genppl", num=6, length=16, steps=2, judge_tokens=64, batch_tokens=32)
+    whole = evaluate(given, model, judge).figures["figures"]
+    given.out.unlink()
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluate_tasks, "judge_texts", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(given, model, judge)
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="exists"):
+        evaluate(given, model, judge)
+    partial = Path(f"{given.out}.samples.partial")
+    lines = partial.read_text().splitlines(keepends=True)
+    partial.write_text("".join(lines[:3]))  # two of three batches
+    with pytest.raises(UserError, match="made with other settings: steps was 2"):
+        evaluate(replace(given, steps=3, resume=True), model, judge)
+    calls = []
+    real = evaluate_samples.run_request
+    monkeypatch.setattr(
+        evaluate_samples,
+        "run_request",
+        lambda *a, **k: calls.append(len(a[2].batches)) or real(*a, **k),
+    )
+    resumed = evaluate(replace(given, resume=True), model, judge).figures["figures"]
+    assert calls == [2]
+    assert resumed["per_sample_nats"] == whole["per_sample_nats"]
+    assert not partial.exists()
+
+
+def test_autoregressive_samples_follow_the_models_own_law(tmp_path: Path) -> None:
+    model = tiny_causal_model()
+    records = torch.arange(4_000)
+    drawn = draw_autoregressive(model, records, 2, seed=1)
+    end = torch.tensor([[model.tokenizer.end_id]])
+    law = model.network(end).logits[0, -1].double().softmax(-1).detach().numpy()
+    counts = np.bincount(drawn[:, 1], minlength=len(law))
+    likely = law > 5 / 4_000
+    deviation = (counts[likely] - 4_000 * law[likely]) ** 2 / (4_000 * law[likely])
+    assert deviation.sum() / likely.sum() < 1.5  # chi-square over its freedom
+    alone = draw_autoregressive(model, records[7:8], 6, seed=1)
+    assert torch.equal(draw_autoregressive(model, records[:9], 6, seed=1)[7], alone[0])
+    given = options(tmp_path, "genppl", num=4, length=12, judge_tokens=64)
+    figures = evaluate(given, model, model).figures["figures"]
+    assert figures["samples"]["mean_calls"] == 11 and figures["samples"]["temperature"] == 1.0
+    for wrong in ({"steps": 4}, {"draws": "float32"}, {"sampler": "first-hitting"}):
+        with pytest.raises(UserError, match="token"):
+            evaluate(replace(given, overwrite=True, **wrong), model, model)
+
+
+def test_mauve_says_what_to_install_or_how_many_it_needs(tmp_path: Path) -> None:
+    judge, data = tiny_causal_model(), write_jsonl(tmp_path / "samples.jsonl")
+    given = options(tmp_path, "genppl", data=str(data), mauve=data, model=None, judge_tokens=64)
+    with pytest.raises(UserError, match=r"didi-protein\[mauve\]|MAUVE needs 20"):
+        evaluate(given, judge=judge)
+
+
+# Likelihood
+
+
+@pytest.mark.parametrize("form", ["time", "order"])
+def test_bound_is_that_of_the_packed_blocks(tmp_path: Path, form: str) -> None:
+    model, data = tiny_masked_model(), write_jsonl(tmp_path / "valid.jsonl.gz")
+    given = options(
+        tmp_path, "bound", data=str(data), form=form, mask_draws=3, block_length=16, seed=5
+    )
+    figures = evaluate(given, model).figures["figures"]
+    packing = Packing(16)
+    blocks = [
+        block.tolist()
+        for block in pack(tiny_tokenizer().encode_many(DOCUMENTS), packing, tiny_tokenizer().end_id)
+    ]
+    expected = bound_samples(
+        model.network, model.loaded.vocabulary, blocks, form=form, draws=3, seed=5
+    ).estimate()
+    assert figures["nats_per_token"] == pytest.approx(expected.nats_per_token, rel=1e-9)
+    assert figures["standard_error"] == pytest.approx(expected.standard_error, rel=1e-6)
+    assert figures["num_tokens"] == sum(map(len, blocks)) and figures["complete"]
+    limited = evaluate(replace(given, limit=2, overwrite=True), model).figures
+    assert limited["figures"]["num_blocks"] == 2 and not limited["figures"]["complete"]
+    assert "first 2 of" in lines_of(limited)[0]
+
+
+def test_bound_of_an_autoregressive_model_is_exact(tmp_path: Path) -> None:
+    model, data = tiny_causal_model(), write_jsonl(tmp_path / "valid.jsonl")
+    given = options(tmp_path, "bound", data=str(data))
+    figures = evaluate(given, model).figures["figures"]
+    stream = pack(tiny_tokenizer().encode_many(DOCUMENTS), Packing(64), tiny_tokenizer().end_id)
+    total, count = 0.0, 0
+    for block in stream:
+        ids = torch.from_numpy(block)[None]
+        nll = torch.nn.functional.cross_entropy(
+            model.network(ids).logits[0, :-1].double(), ids[0, 1:], reduction="sum"
+        )
+        total, count = total + float(nll), count + len(block) - 1
+    assert figures["nats_per_token"] == pytest.approx(total / count, rel=1e-5)
+    assert (figures["num_tokens"], figures["standard_error"]) == (count, 0.0)
+
+
+def test_precision_and_form_act(tmp_path: Path) -> None:
+    model, data = tiny_causal_model(), write_jsonl(tmp_path / "valid.jsonl")
+    given = options(tmp_path, "bound", data=str(data), overwrite=True)
+    exact, rounded = (
+        evaluate(replace(given, precision=each), model).figures["figures"]["nats_per_token"]
+        for each in ("float32", "bf16")
+    )
+    assert exact != rounded and rounded == pytest.approx(exact, rel=0.05)
+
+
+def test_zero_shot_joins_without_ends_and_marks_other_splits(tmp_path: Path) -> None:
+    model = tiny_masked_model()
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "ptb_valid.txt").write_text(" the cat N \n the mat \n")
+    (tmp_path / "sets" / "wikitext2_test.raw").write_text(" = Cat = \n The cat sat . \n")
+    given = options(tmp_path, "zeroshot", data=str(tmp_path / "sets"), block_length=8)
+    result = evaluate(given, model).figures
+    assert list(result["sets"]) == ["ptb", "wikitext2_test"]
+    ids = [i for text in ("the cat N", "the mat") for i in tiny_tokenizer().encode(text)]
+    blocks = -(-len(ids) // 6)
+    assert result["sets"]["ptb"]["num_tokens"] == len(ids) + 2 * blocks
+    assert result["sets"]["ptb"]["published_split"]
+    first, second = lines_of(result)
+    assert "not the published split" in second and "not the published" not in first
+    with pytest.raises(UserError, match="there is no block"):
+        evaluate(replace(given, remainder="published", overwrite=True, block_length=64), model)
+
+
+def test_zero_shot_resumes_after_the_sets_that_are_done(tmp_path: Path, monkeypatch) -> None:
+    from didi_text import evaluate_tasks
+
+    model = tiny_masked_model()
+    files = {name: tmp_path / f"{name}.txt" for name in ("ptb", "lm1b")}
+    for file in files.values():
+        file.write_text("the cat sat on the mat\n" * 5)
+    data = ",".join(f"{name}={file}" for name, file in files.items())
+    given = options(tmp_path, "zeroshot", data=data)
+    whole = evaluate(given, model).figures["sets"]
+    given.out.unlink()
+    real, seen = evaluate_tasks.texts_of, []
+
+    def texts_of(chosen, **named):
+        seen.append(chosen.chosen.name)
+        if seen == ["ptb", "lm1b"]:
+            raise KeyboardInterrupt
+        return real(chosen, **named)
+
+    monkeypatch.setattr(evaluate_tasks, "texts_of", texts_of)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(given, model)
+    with pytest.raises(UserError, match="seed was 0, now 1"):
+        evaluate(replace(given, resume=True, seed=1), model)
+    assert evaluate(replace(given, resume=True), model).figures["sets"] == whole
+    assert seen == ["ptb", "lm1b", "lm1b"]
+    assert not Path(f"{given.out}.partial").exists()
+
+
+# Multiple choice
+
+
+def write_questions(path: Path) -> Path:
+    questions = [
+        {"context": "The cat sat on the", "choices": ["mat", "dog by the door"], "answer": 0},
+        {"context": "Dogs bark;", "choices": ["cats do not", "x", " mat"], "answer": 2},
+    ]
+    path.write_text("".join(json.dumps(each) + "\n" for each in questions))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["masked", "autoregressive"])
+def test_choice_takes_the_likeliest(tmp_path: Path, kind: str) -> None:
+    model = tiny_masked_model() if kind == "masked" else tiny_causal_model()
+    data = write_questions(tmp_path / "q.jsonl")
+    figures = evaluate(options(tmp_path, "choice", data=str(data)), model).figures["figures"]
+    questions = read_questions(data)
+    settings = BoundSettings(draws=32, spread="draws")
+    chosen = []
+    for question in questions:
+        pairs = [(question.context, join(question.context, each)) for each in question.choices]
+        rows, firsts = encode_pairs(model.tokenizer, pairs, 64)
+        if kind == "autoregressive":
+            nats = continuation_nats(model, rows, firsts, settings)
+            for row, first, value in zip(rows, firsts, nats, strict=True):
+                logits = model.network(torch.tensor([row])).logits[0].double().log_softmax(-1)
+                places = torch.arange(first, len(row))
+                direct = -logits[places - 1, torch.tensor(row)[places]].sum()
+                assert value == pytest.approx(float(direct), rel=1e-5)
+            chosen.append(int(nats.argmin()))
+    if kind == "autoregressive":
+        assert figures["chosen"] == chosen
+    right = [one == q.answer for one, q in zip(figures["chosen"], questions, strict=True)]
+    assert figures["accuracy"]["mean"] == pytest.approx(sum(right) / 2)
+    assert figures["chance"] == pytest.approx((1 / 2 + 1 / 3) / 2)
+
+
+def test_pairs_are_encoded_as_one_text_and_cut_at_the_left() -> None:
+    tokenizer = tiny_tokenizer()
+    rows, firsts = encode_pairs(tokenizer, [("The cat", " sat on")], None)
+    assert rows[0] == [tokenizer.end_id, *tokenizer.encode("The cat sat on")]
+    assert tokenizer.decode(rows[0][firsts[0] :]) == " sat on"
+    size = len(rows[0]) - firsts[0]
+    cut, cut_first = encode_pairs(tokenizer, [("The cat", " sat on")], size + 1)
+    assert cut[0] == rows[0][-size - 1 :] and cut_first == [1]
+    with pytest.raises(UserError, match="tokens of its own"):
+        encode_pairs(tokenizer, [("The cat", " sat on")], size)
+
+
+def test_questions_without_sense_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    for bad in ({"choices": ["a"]}, {"choices": ["a", "b"], "answer": 2}, {"choices": "ab"}):
+        path.write_text(json.dumps({"context": "c", "answer": 0, **bad}))
+        with pytest.raises(UserError, match="question 1: it needs `choices`"):
+            read_questions(path)
+
+
+def test_harness_says_what_to_install(tmp_path: Path) -> None:
+    given = options(tmp_path, "choice", data="harness:no_such_task_at_all")
+    with pytest.raises(UserError, match=r"didi-protein\[harness\]|no_such_task"):
+        evaluate(given, tiny_masked_model())
+
+
+# Opening, options and the command line
+
+
+def test_models_are_told_apart_and_opened(tmp_path: Path) -> None:
+    folder = save_causal(tmp_path / "gpt2")
+    assert is_causal(folder) and not is_causal(tmp_path)
+    model = open_language_model(str(folder))
+    assert model.kind == "autoregressive" and model.max_tokens == 64
+    assert model.tokenizer.digest == tiny_tokenizer().digest
+    assert open_judge(str(folder)).network.config.n_positions == 64
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text('{"architectures": ["EsmForMaskedLM"]}')
+    with pytest.raises(UserError, match=r"--judge .*other is no causal"):
+        open_judge(str(tmp_path / "other"))
+    with pytest.raises(UserError, match=r"judge-tokens 65: .* reads 64"):
+        judge_texts(model, DOCUMENTS, max_tokens=65)
+
+
+def test_a_tokenizer_too_large_for_the_model_is_refused(tmp_path: Path) -> None:
+    from didi_text.tokenizer_training import train_tokenizer
+
+    folder = save_causal(tmp_path / "gpt2")
+    train_tokenizer(DOCUMENTS * 3, 320).save(folder)
+    with pytest.raises(UserError, match="has 300 ids and its tokenizer 3"):
+        open_language_model(str(folder))
+
+
+def test_wrong_options_are_shown_together(tmp_path: Path) -> None:
+    bad = EvaluateOptions(
+        task="bound", out=tmp_path / "a.csv", form="x", limit=0, mauve=tmp_path, device="cpu"
+    )
+    with pytest.raises(UserError) as caught:
+        evaluate(bad)
+    message = str(caught.value)
+    for part in (
+        "--model is missing",
+        "--data is missing",
+        "a.csv",
+        "--form x",
+        "--limit 0",
+        "--mauve",
+    ):
+        assert part in message
+    with pytest.raises(UserError, match="--task all must be one of"):
+        evaluate(options(tmp_path, "all"))
+
+
+def test_command_line(tmp_path: Path, capsys) -> None:
+    from didi_text.app import app
+
+    folder, data = save_causal(tmp_path / "gpt2"), write_jsonl(tmp_path / "valid.jsonl")
+    out = tmp_path / "bound.json"
+    command = [
+        "evaluate", "--model", str(folder), "--task", "bound", "--data", str(data), "--out",
+        str(out), "--device", "cpu", "--offline",
+    ]  # fmt: skip
+
+    def run(*more: str) -> int:
+        return run_program(lambda: app([*command, *more], standalone_mode=False))
+
+    assert run() == 0
+    assert "bound: perplexity" in capsys.readouterr().out
+    assert run() == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert run("--overwrite", "--json", "--limit", "1") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads(out.read_text()) and printed["figures"]["num_blocks"] == 1
