@@ -127,4 +127,5 @@ def read_state(weights: Mapping[str, Tensor], network: nn.Module, source: str) -
     require_same_names(expected, (n for n in weights if not _IGNORED.fullmatch(n)), source)
     require_shapes(weights, expected, source)
     require_finite({name: weights[name] for name in expected}, source)
-    return {name: weights[published_name(name)].float() for name in shapes}
+    # Copied: tensors that lie in a mapped file are not aligned, and round otherwise.
+    return {name: weights[published_name(name)].to(torch.float32, copy=True) for name in shapes}

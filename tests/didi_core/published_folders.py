@@ -1,0 +1,162 @@
+"""Folders and checkpoints as MDLM, Duo and DiDi-Instruct write them, with random weights.
+
+Names, shapes, key names and nesting are those of their public code; sizes are tiny.
+"""
+
+import json
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from dit_fixtures import (
+    CONDITION,
+    HEADS,
+    HIDDEN,
+    LAYERS,
+    VOCABULARY,
+    discriminator_shapes,
+    draw,
+    published_weights,
+)
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
+from torch import Tensor
+
+INVERSE = torch.full((4,), torch.nan)
+"""The rotary buffer every one of them stores, and nobody needs."""
+MDLM_CONFIG = {
+    "_name_or_path": "mdlm",
+    "architectures": ["MDLM"],
+    "auto_map": {
+        "AutoConfig": "configuration_mdlm.MDLMConfig",
+        "AutoModelForMaskedLM": "modeling_mdlm.MDLM",
+    },
+    "cond_dim": CONDITION,
+    "dropout": 0.1,
+    "hidden_dim": HIDDEN,
+    "model_length": 64,
+    "model_type": "mdlm",
+    "n_blocks": LAYERS,
+    "n_heads": HEADS,
+    "return_dict": False,
+    "time_conditioning": False,
+    "torch_dtype": "float32",
+    "transformers_version": "4.38.2",
+    "vocab_size": VOCABULARY,
+}
+TRAINING_CONFIG = {
+    "mode": "train",
+    "seed": 1,
+    "algo": {
+        "name": "mdlm",
+        "backbone": "dit",
+        "parameterization": "subs",
+        "time_conditioning": False,
+        "T": 0,
+        "subs_masking": False,
+        "causal_attention": False,
+        "ignore_bos": False,
+        "loss_type": "elbo",
+    },
+    "model": {
+        "name": "small",
+        "type": "ddit",
+        "hidden_size": HIDDEN,
+        "cond_dim": CONDITION,
+        "length": 64,
+        "n_blocks": LAYERS,
+        "n_heads": HEADS,
+        "scale_by_sigma": True,
+        "dropout": 0.1,
+        "tie_word_embeddings": False,
+        "vocab_lookup": True,
+    },
+    "training": {"ema": 0.9999, "antithetic_sampling": True},
+    "eval": {"checkpoint_path": "${mode}"},
+}
+
+
+class Tokenizer:
+    """An object of a class that the reader does not know, with a state."""
+
+    def __init__(self) -> None:
+        self.words = ["a", "b"]
+
+
+def prefixed(prefix: str, weights: dict[str, Tensor], buffer: bool = True) -> dict[str, Tensor]:
+    extra = {f"{prefix}rotary_emb.inv_freq": INVERSE.clone()} if buffer else {}
+    return {**{prefix + name: tensor for name, tensor in weights.items()}, **extra}
+
+
+def write_config(folder: Path, config: dict | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps(config))
+
+
+def mdlm_folder(folder: Path, weights: dict[str, Tensor] | None = None, **changes: object) -> Path:
+    """As `kuleshov-group/mdlm-owt`."""
+    config = {key: value for key, value in {**MDLM_CONFIG, **changes}.items() if value is not None}
+    write_config(folder, config)
+    stored = prefixed("backbone.", weights or published_weights())
+    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def didi_folder(folder: Path, config: dict | None, weights: dict[str, Tensor]) -> Path:
+    """As `haoyangzheng/didi-instruct-small`: no prefix, the discriminator beside."""
+    write_config(folder, config)
+    save_file(prefixed("", weights), folder / "model.safetensors")
+    stored = prefixed("", draw(discriminator_shapes(), 5))
+    save_file(stored, folder / "discriminator.safetensors")
+    return folder
+
+
+def training_content(
+    *, seed: int = 0, ema_seed: int | None = 9, config: dict | None = None, **state: Tensor
+) -> dict:
+    """What Lightning stores of a run of the Duo code base."""
+    shadow = None if ema_seed is None else list(published_weights(ema_seed).values())
+    stored = published_weights(seed)
+    # The buffer stands among the parameters, after the embedded time, as in the public module.
+    names = list(stored)
+    split = names.index("blocks.0.norm1.weight")
+    ordered = {name: stored[name] for name in names[:split]}
+    ordered["rotary_emb.inv_freq"] = INVERSE.clone()
+    ordered |= {name: stored[name] for name in names[split:]}
+    content = {
+        "epoch": 2,
+        "global_step": 1000,
+        "pytorch-lightning_version": "2.2.1",
+        "state_dict": OrderedDict({f"backbone.{n}": t for n, t in ordered.items()} | state),
+        "loops": {"fit_loop": {"state_dict": {}}},
+        "callbacks": {"ModelCheckpoint": {"best_k_models": {}, "kept": Tokenizer()}},
+        "optimizer_states": [{"state": {}, "param_groups": [{"lr": 3e-4}]}],
+        "lr_schedulers": [],
+        "hparams_name": "kwargs",
+        "hyper_parameters": {
+            "config": OmegaConf.create(TRAINING_CONFIG if config is None else config),
+            "tokenizer": Tokenizer(),
+            "vocab_size": None,
+        },
+        "sampler": {"random_state": None},
+    }
+    if shadow is not None:
+        content["ema"] = {"decay": 0.9999, "num_updates": 1000, "shadow_params": shadow}
+    return content
+
+
+def write_checkpoint(path: Path, content: dict, zipped: bool = True) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    return path
+
+
+def didi_content() -> dict:
+    """As DiDi-Instruct's own training stores it, with its averaged student and discriminator."""
+    beside = {
+        **prefixed("student_ema.", published_weights(4)),
+        **prefixed("discriminator.", draw(discriminator_shapes(), 5)),
+        "reward_baseline": torch.tensor(0.0),
+    }
+    return training_content(**beside)
