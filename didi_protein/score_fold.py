@@ -54,7 +54,8 @@ def check_files(
 def add_foldable(options: ScoreOptions, rows: Sequence[Row]) -> None:
     """Apply the thresholds: with others, nothing needs to be folded again."""
     for row in rows:
-        confidence = [row.values.get(name) for name in ("mean_plddt", "ptm", "mean_pae")]
+        known = row.as_dict()  # what a structure file states counts too
+        confidence = [known.get(name) for name in ("mean_plddt", "ptm", "mean_pae")]
         if None not in confidence:
             plddt, ptm, pae = confidence
             row.values["foldable"] = bool(

@@ -21,7 +21,7 @@ from didi_protein.score_rows import Row, check_records, score_rows
 from didi_protein.score_summary import read_stored_scorers
 from didi_protein.scorers import JudgeScorer, PropertyScorer, PseudoScorer, Scorer
 from didi_protein.scores_table import check_suffix, read_scores, summary_path
-from didi_protein.structures import say_without_plddt
+from didi_protein.structures import point_from, say_without_plddt
 
 
 def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult | None:
@@ -34,7 +34,9 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     records = read_records(options.inputs)
-    say_without_plddt(record.columns for record in records)
+    point_from([record.columns for record in records], options.out.parent)
+    if processes.is_first:
+        say_without_plddt(record.columns for record in records)
     scorers = open_scorers(
         options, judge, processes.device(options.device), [record.id for record in records]
     )

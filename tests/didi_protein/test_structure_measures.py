@@ -1,5 +1,6 @@
 """`score` on structures: their confidence, their diversity, and Foldseek where there is one."""
 
+import json
 import os
 import shutil
 import sys
@@ -89,6 +90,18 @@ def test_rows_and_figures_of_structures_given(options, capsys):
     print_summary(result)
     shown = " ".join(capsys.readouterr().out.split())
     assert "TM between designs: mean TM-score of pairs" in shown
+
+
+@pytest.mark.usefixtures("without_foldseek")
+@pytest.mark.parametrize(("ptm", "pae", "foldable"), [(0.9, 4.0, True), (0.9, 14.0, False)])
+def test_confidence_stated_beside_a_model_passes_the_thresholds(
+    options, tmp_path, ptm, pae, foldable
+):
+    path = write(tmp_path / "x_unrelaxed_m.pdb", pdb_atoms(constant_plddt(N) + 6.5))
+    scores = {"pae": [[pae] * N] * N, "ptm": ptm}
+    (tmp_path / "x_scores_m.json").write_text(json.dumps(scores))
+    (row,) = score(replace(options, inputs=[str(path)], foldable_plddt=70.0)).table.itertuples()
+    assert (row.ptm, row.mean_pae, row.foldable) == (ptm, pae, foldable)
 
 
 @pytest.mark.usefixtures("without_foldseek")
