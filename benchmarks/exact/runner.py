@@ -53,7 +53,7 @@ class Runner:
             while waiting or self.running:
                 open_keys -= self._finished()
                 waiting = self._drop_hopeless(waiting)
-                for job in [j for j in waiting if not any(n.key in open_keys for n in j.needs())]:
+                for job in self._ready(waiting, open_keys):
                     if len(self.running) < self.at_once:
                         waiting.remove(job)
                         self.running[job.key] = (job, self.start(job), time.monotonic())
@@ -63,6 +63,12 @@ class Runner:
             for _, process, _ in self.running.values():
                 process.terminate()
         return self.failed
+
+    @staticmethod
+    def _ready(waiting: list[Job], open_keys: set[str]) -> list[Job]:
+        """Jobs whose needs are done; training first, because much waits for it."""
+        ready = [j for j in waiting if not any(need.key in open_keys for need in j.needs())]
+        return sorted(ready, key=lambda job: not job.is_training)
 
     def _finished(self) -> set[str]:
         """Keys of jobs that ended well; the others are noted as failed."""

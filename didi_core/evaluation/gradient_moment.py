@@ -70,7 +70,8 @@ def gradient_moment(
 ) -> GradientMoment:
     """Compare `samples`, and `other_data` as the floor, with `data`, all cut to one size.
 
-    The sets are cut to a multiple of `num_groups`. The model's parameters keep their values.
+    The sets are cut to a multiple of `num_groups`; sequence i is in group i modulo their number.
+    The model's parameters keep their values. Memory: the parameters in float32 times the groups.
 
     Raises:
         ValueError: a set has fewer sequences than groups, or there are fewer than 2 groups.
@@ -78,27 +79,24 @@ def gradient_moment(
     each = min(len(samples), len(data), len(other_data)) // num_groups
     if num_groups < 2 or not each:
         raise ValueError(f"{num_groups} groups need that many sequences of each set, and 2 groups")
-    means = [
-        _group_gradients(model, loss, part[: each * num_groups], num_groups, batch_tokens)
-        for part in (samples, data, other_data)
+    groups = [
+        [part[group : each * num_groups : num_groups] for part in (samples, data, other_data)]
+        for group in range(num_groups)
     ]
-    difference = means[0] - means[1]
+    differences, floor = [], torch.zeros(())
+    for parts in groups:
+        own, natural, other = (_mean_gradient(model, loss, part, batch_tokens) for part in parts)
+        differences.append((own - natural).float())
+        floor = floor + (other - natural) / num_groups
+    difference = torch.stack(differences)
     unbiased, error = _unbiased(difference)
     return GradientMoment(
-        plain=float(difference.mean(0).square().sum()),
-        natural_versus_natural=float((means[2] - means[1]).mean(0).square().sum()),
+        plain=float(difference.mean(0).double().square().sum()),
+        natural_versus_natural=float(floor.square().sum()),
         unbiased=unbiased,
         standard_error=error,
         num_sequences=each * num_groups,
     )
-
-
-def _group_gradients(
-    model: nn.Module, loss: RowLoss, sequences: Sequences, num_groups: int, batch_tokens: int
-) -> Float[Tensor, "group parameter"]:
-    """Mean gradient of each group; sequence i is in group i modulo the number of groups."""
-    groups = [sequences[group::num_groups] for group in range(num_groups)]
-    return torch.stack([_mean_gradient(model, loss, group, batch_tokens) for group in groups])
 
 
 def _mean_gradient(
@@ -120,7 +118,7 @@ def _mean_gradient(
 
 def _unbiased(difference: Float[Tensor, "group parameter"]) -> tuple[float, float]:
     """Mean product of different groups' differences, and its jackknife standard error."""
-    products = difference @ difference.T
+    products = (difference @ difference.T).double()
     count = len(products)
     off_diagonal = products - torch.diag(products.diag())
     whole = off_diagonal.sum() / (count * (count - 1))

@@ -1,0 +1,167 @@
+"""Judge NLL against diversity for protein models: the frontier of `didi_core`, on real designs.
+
+    python -m benchmarks.frontier_proteins --held-out families_valid.fasta.gz \
+        --training families_train.fasta.gz --cells tiny:limit,tiny:8,tiny-student:8 \
+        --temperatures 0.8,0.9,1.0,1.1 --num 512 --out benchmarks/results/frontier/bundled.json
+
+The first cell is the baseline. Lengths are drawn as in the held-out set, the same for every cell
+and temperature. Curves are compared at the pooled 3-mer entropy of the held-out set (cut to as many
+sequences), or at --diversity. At temperature 1 each cell also gets what stands beside a frontier:
+precision, recall, copies, the k-mer distance and the judge's gradient moment, each of the last two
+with the value of natural against natural. A cell's sets are kept beside --out while it runs.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from didi_core.cli import run_program
+from didi_core.errors import UserError
+from didi_core.evaluation.distances import kmer_distance
+from didi_core.evaluation.frontier import Frontier, frontier_record, trace_frontier, write_frontiers
+from didi_core.evaluation.frontier_plot import plot_frontiers
+from didi_core.evaluation.gradient_moment import causal_token_loss, gradient_moment
+from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
+from didi_core.training.run_folder import git_revision, package_versions
+from didi_protein.alphabet import CANONICAL_RESIDUES
+from didi_protein.fasta import read_training_sequences
+from didi_protein.generate import GenerateOptions, generate
+from didi_protein.judges import Judge, open_judge
+from didi_protein.set_measures import KMER, measure_set
+
+DIVERSITY = PooledKmerEntropy(KMER, len(CANONICAL_RESIDUES))
+_RANKS = {residue: rank for rank, residue in enumerate(CANONICAL_RESIDUES)}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What every cell is asked for."""
+
+    judge: Judge
+    lengths: Path
+    """FASTA whose lengths are drawn."""
+    num: int
+    seed: int
+    precision: str
+    scratch: Path
+
+    def draw(self, cell: str, temperature: float) -> list[str]:
+        """Designs of a cell, model:steps or model:limit, from the file where they are made."""
+        model, _, steps = cell.rpartition(":")
+        name = f"{Path(model).name}_{steps}_{temperature:g}_{self.num}_{self.seed}.fasta"
+        out = self.scratch / name
+        if not out.exists():
+            generate(
+                GenerateOptions(
+                    model=model,
+                    num=self.num,
+                    out=out,
+                    length=f"from:{self.lengths}",
+                    steps=None if steps == "limit" else int(steps),
+                    sampler="first-hitting" if steps == "limit" else "ancestral",
+                    seed=self.seed,
+                    temperature=temperature,
+                    precision=self.precision,
+                    resume=True,
+                    quiet=True,
+                )
+            )
+        return [sequence for _, sequence in read_training_sequences(out)]
+
+
+def main(
+    held_out: Annotated[Path, typer.Option(help="Natural sequences kept from training.")],
+    training: Annotated[Path, typer.Option(help="What the teacher was trained on.")],
+    cells: Annotated[str, typer.Option(help="model:steps or model:limit; the first is the base.")],
+    out: Annotated[Path, typer.Option(help="JSON to write; the figure goes beside it.")],
+    temperatures: Annotated[str, typer.Option(help="Of the sweep.")] = "0.8,0.9,1.0,1.1",
+    judge: Annotated[str, typer.Option(help="Autoregressive judge.")] = "tiny-judge",
+    num: Annotated[int, typer.Option(help="Designs of a set.")] = 512,
+    seed: Annotated[int, typer.Option(help="The same for every cell.")] = 11,
+    precision: Annotated[str, typer.Option(help="Of the network; draws are float64.")] = "float32",
+    diversity: Annotated[float | None, typer.Option(help="3-mer entropy to compare at.")] = None,
+    shortest: Annotated[int, typer.Option(help="Residues.")] = 30,
+    longest: Annotated[int, typer.Option(help="Residues.")] = 160,
+) -> None:
+    """Trace every cell's frontier and write one JSON and one figure."""
+    natural = _sequences(held_out, shortest, longest)
+    trained_on = _sequences(training, shortest, longest)
+    if len(natural) < num or len(trained_on) < num:
+        raise UserError(f"--num {num}: the natural sets have {len(natural)} and {len(trained_on)}.")
+    scratch = out.with_suffix(".sets")
+    scratch.mkdir(parents=True, exist_ok=True)
+    lengths = scratch / "lengths.fasta"
+    lengths.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(natural)), encoding="utf-8")
+    request = Request(open_judge(judge), lengths, num, seed, precision, scratch)
+    sweep = [float(each) for each in temperatures.split(",")]
+    frontiers = [_trace(cell, sweep, request) for cell in cells.split(",")]
+    data = _shuffled(natural, num, seed)
+    at = DIVERSITY(_ids(data)).value if diversity is None else diversity
+    record = frontier_record(frontiers, at, baseline=frontiers[0].name)
+    record["data"] = [DIVERSITY(_ids(data)).value, float(request.judge.nll(data).mean())]
+    other = _shuffled(trained_on, num, seed)
+    record["beside"] = {
+        cell: _beside(request.draw(cell, 1.0), data, other, trained_on, natural, request.judge)
+        for cell in cells.split(",")
+    }
+    record |= {"judge": judge, "versions": package_versions(), "git_revision": git_revision()}
+    write_frontiers(out, record)
+    marks = {"natural, held out": tuple(record["data"])}
+    plot_frontiers(record, out.with_suffix(".png"), DIVERSITY.label, marks)
+
+
+def _trace(cell: str, temperatures: Sequence[float], request: Request) -> Frontier:
+    def judge(sequences: Sequence[str]) -> Ratio:
+        return Ratio.mean_of(request.judge.nll(sequences))
+
+    def diversity(sequences: Sequence[str]) -> Ratio:
+        return DIVERSITY(_ids(sequences))
+
+    settings = {"precision": request.precision, "draws": "float64", "seed": request.seed}
+    return trace_frontier(
+        cell, lambda t: request.draw(cell, t), temperatures, judge, diversity, settings
+    )
+
+
+def _beside(
+    designs: Sequence[str],
+    data: Sequence[str],
+    other: Sequence[str],
+    trained_on: Sequence[str],
+    natural: Sequence[str],
+    judge: Judge,
+) -> dict[str, Any]:
+    """Figures that no temperature buys, at temperature 1."""
+    measured = measure_set(
+        designs, judge=judge, reference=trained_on, held_out=natural, training=trained_on
+    )
+    figures = {k: v for k, v in measured.figures.items() if k != "residue_composition"}
+    sets = [_ids(each) for each in (designs, data, other)]
+    figures["kmer_distance"] = kmer_distance(*sets, KMER, DIVERSITY.vocabulary_size).as_dict()
+    known = [[[judge.id_of_residue[r] for r in s] for s in each] for each in (designs, data, other)]
+    moment = gradient_moment(judge.model, causal_token_loss(judge.bos_id), *known)
+    return figures | {"gradient_moment": moment.as_dict()}
+
+
+def _sequences(path: Path, shortest: int, longest: int) -> list[str]:
+    return [s for _, s in read_training_sequences(path, shortest, longest)]
+
+
+def _shuffled(sequences: Sequence[str], count: int, seed: int) -> list[str]:
+    order = np.random.default_rng(seed).permutation(len(sequences))[:count]
+    return [sequences[i] for i in order]
+
+
+def _ids(sequences: Sequence[str]) -> list[list[int]]:
+    return [[_RANKS[residue] for residue in sequence] for sequence in sequences]
+
+
+if __name__ == "__main__":
+    app = typer.Typer(help=__doc__, pretty_exceptions_enable=False)
+    app.command()(main)
+    sys.exit(run_program(lambda: app(standalone_mode=False)))

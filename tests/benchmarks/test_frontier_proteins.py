@@ -1,0 +1,54 @@
+"""The frontier of protein models runs through on bundled models and its own few records."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from benchmarks.frontier_proteins import main
+from didi_core.errors import UserError
+from didi_protein import mmseqs
+from didi_protein.alphabet import CANONICAL_RESIDUES
+
+
+def write_sequences(path: Path, seed: int) -> Path:
+    generator = random.Random(seed)
+    rows = [
+        f">s{i}\n{''.join(generator.choices(CANONICAL_RESIDUES, k=generator.randint(30, 34)))}\n"
+        for i in range(24)
+    ]
+    path.write_text("".join(rows))
+    return path
+
+
+@pytest.mark.skipif(not mmseqs.is_available(), reason="MMseqs2 is not installed")
+def test_bundled_models_from_designs_to_json_and_figure(tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(main)
+    out = tmp_path / "bundled.json"
+    arguments = [
+        *("--held-out", str(write_sequences(tmp_path / "held.fasta", 1))),
+        *("--training", str(write_sequences(tmp_path / "train.fasta", 2))),
+        *("--cells", "tiny:2,tiny-student:2", "--temperatures", "0.2,1.0"),
+        *("--num", "16", "--out", str(out)),
+    ]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    record = json.loads(out.read_text())
+    assert list(record["frontiers"]) == ["tiny:2", "tiny-student:2"]
+    for curve in record["frontiers"].values():
+        cold, warm = curve["points"]
+        assert cold["nll"]["mean"] < warm["nll"]["mean"]
+        assert cold["diversity"]["mean"] < warm["diversity"]["mean"]
+    beside = record["beside"]["tiny-student:2"]
+    assert beside["kmer_distance"]["n"] == 16
+    assert beside["gradient_moment"]["plain"] > 0
+    assert beside["recall"]["n"] == 24
+    assert out.with_suffix(".png").stat().st_size > 5_000
+    with pytest.raises(UserError, match="--num 99"):
+        CliRunner().invoke(
+            app, [*arguments[:-4], "--num", "99", "--out", str(out)], catch_exceptions=False
+        )
