@@ -2,7 +2,15 @@
 
 import pytest
 import torch
-from dit_fixtures import MASK, SETTINGS, WORDS, real_logits, tiny_dit, token_rows
+from dit_fixtures import (
+    MASK,
+    SETTINGS,
+    WORDS,
+    real_logits,
+    relative_error,
+    tiny_dit,
+    token_rows,
+)
 from tiny_models import cpu_fabric
 
 from didi_core.corpus import Corpus
@@ -14,6 +22,7 @@ from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.models.discriminator import Discriminator
 from didi_core.models.dit import DitDenoiser, DitSettings
+from didi_core.models.noise import NoiseSettings
 from didi_core.sampling.ancestral import ancestral, first_hitting
 from didi_core.sampling.dplm import DplmSampler
 from didi_core.sampling.filling import build_prior
@@ -53,6 +62,17 @@ def test_whole_rows_take_the_path_without_a_mask(monkeypatch: pytest.MonkeyPatch
     padded = torch.nn.functional.pad(tokens, (0, 2), value=WORDS.pad_id)
     torch.testing.assert_close(real_logits(tiny_dit(), padded, torch.tensor([7])), whole)
     assert seen[-1] is not None
+
+
+def test_half_precision_rounds_and_does_nothing_else() -> None:
+    tokens, lengths = token_rows()
+    expected = real_logits(tiny_dit(), tokens, lengths)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = real_logits(tiny_dit(), tokens, lengths)
+    half = real_logits(tiny_dit().bfloat16(), tokens, lengths)
+    assert mixed.dtype == half.dtype == torch.bfloat16
+    assert relative_error(mixed.float(), expected) < 0.1
+    assert relative_error(half.float(), expected) < 0.1
 
 
 def test_fresh_weights_make_every_token_equally_likely_and_can_learn() -> None:
@@ -147,7 +167,9 @@ def test_didi_updates_every_tensor_of_the_student() -> None:
     assert not torch.equal(judge.trunk.blocks[2].qkv.weight, last_block)
 
 
-def test_dmmd_updates_every_tensor_of_the_student() -> None:
-    settings = DmmdSettings(student=FAST, auxiliary=FAST)
+@pytest.mark.parametrize("noise", ["none", "position", "sequence"])
+def test_dmmd_updates_every_tensor_of_the_student(noise: str) -> None:
+    settings = DmmdSettings(student=FAST, auxiliary=FAST, noise=NoiseSettings(kind=noise, size=4))
     method = MomentMatching(tiny_dit(), WORDS, reference(), settings, seed=0)
-    assert len(updated(method)) == len(tiny_dit().state_dict())
+    own = 0 if noise == "none" else 1  # the projection of the noise
+    assert len(updated(method)) == len(tiny_dit().state_dict()) + own

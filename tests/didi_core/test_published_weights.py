@@ -39,6 +39,9 @@ from didi_core.errors import UserError
 from didi_core.models.discriminator import load_discriminator
 from didi_core.models.dit_names import from_published
 from didi_core.models.folder import LoadedModel, load_denoiser
+from didi_core.sampling.filling import build_prior
+from didi_core.sampling.registry import build_predictor, find_sampler
+from didi_core.sampling.request import SampleSettings
 
 TRAINED = {**TRAINING_CONFIG, "vocab_size": VOCABULARY}
 WIDE = {"hidden": 256, "layers": 1}
@@ -137,6 +140,19 @@ def require_discriminator(model: LoadedModel) -> None:
     assert torch.equal(found.trunk.blocks[2].mlp_in.bias, stored["blocks.2.mlp.0.bias"])
     tokens, lengths = token_rows()
     assert found.logits_at(tokens, lengths, tokens == SETTINGS.mask_id).isfinite().all()
+
+
+def test_rgas_samples_from_a_didi_instruct_folder(tmp_path: Path) -> None:
+    """By name, as `--sampler rgas` does, with its own discriminator."""
+    model = opened(didi_folder(tmp_path, TRAINED, published_weights(4)))
+    predictor = build_predictor(model)
+    sampler = find_sampler("rgas").build(predictor, model, {})
+    prior = build_prior([[WORDS.mask_id] * 9], [0], WORDS, "cpu")
+    sampled = sampler.sample(prior, SampleSettings(steps=4, seed=1))
+    assert WORDS.mask_id not in sampled.tokens[0, :9]
+    assert int(sampled.discriminator_calls) > 0
+    stored = draw(discriminator_shapes(), 5)["output_layer.main.2.bias"]
+    assert torch.equal(sampler.discriminator.output_layer.main[2].bias, stored)
 
 
 @pytest.mark.parametrize("config", [None, {}, {"vocab_size": VOCABULARY}])
