@@ -15,6 +15,7 @@ from lightning.fabric import Fabric
 from didi_core.cli import check_output
 from didi_core.commands.distill_settings import DistillSettings
 from didi_core.commands.model_card import card, command_line
+from didi_core.commands.noise_quality import noise_section
 from didi_core.commands.product import length_limit
 from didi_core.commands.training_run import below_one, loop_settings, start_run
 from didi_core.corpus import Corpus
@@ -26,7 +27,10 @@ from didi_core.errors import UserError
 from didi_core.models.discriminator import save_discriminator
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, save_model_folder
+from didi_core.models.noise import without_noise
+from didi_core.models.noise_file import save_noise
 from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.request import SampleSettings
 from didi_core.training.devices import build_fabric
 from didi_core.training.loop import train
 
@@ -57,7 +61,7 @@ class DistillRun(ABC, Generic[Settings]):
 
     def problems(self) -> list[str]:
         """What is wrong with the settings; a program adds its own."""
-        settings, chosen = self.settings, self.chosen
+        settings = self.settings
         wrong = []
         if settings.reference not in ("data", "pool"):
             wrong.append(f"reference={settings.reference} must be data or pool")
@@ -70,10 +74,6 @@ class DistillRun(ABC, Generic[Settings]):
             wrong.append(
                 f"pool_steps={settings.pool_steps} must be at least 1, or null for the limit"
             )
-        if getattr(chosen, "kl_kind", "jeffreys") not in ("forward", "backward", "jeffreys"):
-            wrong.append(f"method.kl_kind={chosen.kl_kind} must be forward, backward or jeffreys")
-        if getattr(chosen, "reduce_log_prob", "mean") not in ("mean", "sum"):
-            wrong.append(f"method.reduce_log_prob={chosen.reduce_log_prob} must be mean or sum")
         return wrong
 
     @abstractmethod
@@ -113,7 +113,8 @@ class DistillRun(ABC, Generic[Settings]):
         method = self.build_method(teacher, corpus)
         done = train(method, loop_settings(settings), folder, fabric, validate=None)
         if fabric.is_global_zero:
-            self.save(folder, method, teacher, self.card(done, len(corpus)))
+            text = self.card(done, len(corpus)) + self.noise_section(method, teacher, corpus)
+            self.save(folder, method, teacher, text)
             print(f"The student is in {folder}.", file=sys.stderr)
         return folder
 
@@ -157,14 +158,28 @@ class DistillRun(ABC, Generic[Settings]):
         discriminator = getattr(method, "discriminator", None)
         if discriminator is not None:
             save_discriminator(discriminator.module, folder / "discriminator.safetensors")
+        student, noise = without_noise(method.result())
+        if noise is not None:
+            own["noise"] = noise.kind
+        save_noise(noise, folder)
         save_model_folder(
             folder,
-            method.result(),
+            student,
             teacher.vocabulary,
             card=card,
             extra_config={"didi": own},
             write_tokenizer=self.tokenizer_writer(teacher),
         )
+
+    def noise_section(self, method: Method, teacher: LoadedModel, corpus: Corpus) -> str:
+        """Quality with and without the noise input; nothing where the student has none."""
+        sampling = SampleSettings(
+            steps=getattr(self.chosen, "student_steps", 8),
+            seed=self.settings.seed,
+            reveal_exponent=getattr(self.chosen, "reveal_exponent", 1.0),
+        )
+        lengths = corpus.lengths.clip(max=self.longest(teacher)).tolist()
+        return noise_section(method.result(), teacher, lengths, sampling)
 
     def card(self, steps: int, num_reference: int) -> str:
         """The card of a distilled student."""
