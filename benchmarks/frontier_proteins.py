@@ -23,8 +23,9 @@ import typer
 from didi_core.cli import run_program
 from didi_core.errors import UserError
 from didi_core.evaluation.distances import kmer_distance
-from didi_core.evaluation.frontier import Frontier, frontier_record, trace_frontier, write_frontiers
+from didi_core.evaluation.frontier import Frontier, trace_frontier
 from didi_core.evaluation.frontier_plot import plot_frontiers
+from didi_core.evaluation.frontier_record import frontier_record, write_frontiers
 from didi_core.evaluation.gradient_moment import causal_token_loss, gradient_moment
 from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_core.training.run_folder import git_revision, package_versions

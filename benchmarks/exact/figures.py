@@ -1,11 +1,13 @@
-"""The table and the figures of the study, from the JSONs that are there."""
+"""The figures of the study, from the JSONs that are there."""
 
 import json
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.exact.study import PROCESSES, RESULTS
+from benchmarks.exact.table import Record, table
+from didi_core.errors import missing_extra
 from didi_core.evaluation.frontier_plot import plot_frontiers
 from didi_core.files import atomic_path, write_text
 
@@ -19,8 +21,6 @@ MEASURES = {
     "family_tv": "total variation of families",
     "broken_above_true": "share of broken pairs above the true",
 }
-COLUMNS = ("signed_gap", "family_kl", "family_tv", "broken_above_true", "pooled_3mer_entropy")
-Record = dict[str, Any]
 
 
 def write_figures(results: Path = RESULTS) -> None:
@@ -51,71 +51,6 @@ def name_of(record: Record) -> str:
     """Model and variant: what one line of a figure is."""
     variant = record["job"].get("task", "").partition("-")[2]
     return record["job"]["model"] + (f" ({variant})" if variant else "")
-
-
-def table(records: list[Record]) -> str:
-    """Every cell as a row of Markdown: figures with their 95% intervals, calls and core-minutes."""
-    lines = []
-    for process in PROCESSES:
-        own = [r for r in records if r["job"]["process"] == process]
-        if not own:
-            continue
-        lines += [f"## {process}", "", *_truth_lines(own), ""]
-        columns = [c for c in COLUMNS if any(c in r.get("figures", {}) for r in own)]
-        header = ["model", "task", "seed", "calls", *columns, "of the process's 3-mers"]
-        lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-        for record in own:
-            if "figures" in record:
-                lines.append("| " + " | ".join(_row(record, columns)) + " |")
-        lines += ["", *_training_lines(own), ""]
-    return "\n".join(lines)
-
-
-def _row(record: Record, columns: list[str]) -> list[str]:
-    figures, job = record["figures"], record["job"]
-    calls = record["cost"].get("mean_nfe")
-    share = (
-        figures["pooled_3mer_entropy"]["mean"] / figures["pooled_3mer_entropy_of_process"]["mean"]
-    )
-    return [
-        job["model"],
-        job["task"],
-        str(job["seed"]),
-        "" if calls is None else f"{calls:.1f}",
-        *(_shown(figures[column]) for column in columns),
-        f"{share:.3f}",
-    ]
-
-
-def _shown(interval: dict[str, float]) -> str:
-    return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
-
-
-def _truth_lines(records: list[Record]) -> list[str]:
-    lines = []
-    for record in records:
-        if "truth" in record and "entropy" in record["truth"]:
-            truth = record["truth"]
-            lines.append(
-                f"Entropy {truth['entropy']:.4f} +- {truth['entropy_standard_error']:.4f} nats a "
-                f"residue (one standard error, n = {truth['num_sequences']:,})."
-            )
-    return lines
-
-
-def _training_lines(records: list[Record]) -> list[str]:
-    lines = []
-    for record in records:
-        if training := record.get("training"):
-            job = record["job"]
-            text = f"- {job['model']}, seed {job['seed']}: "
-            text += f"{training['core_minutes_of_training']:.1f} core-minutes of training"
-            if "bound_above_truth" in training:
-                text += (
-                    f", bound {training['bound_above_truth']:.3f} nats a residue above the truth"
-                )
-            lines.append(text)
-    return lines
 
 
 def _calls(record: Record) -> float:
@@ -215,8 +150,10 @@ def bound_figure(bounds: list[Record], cells: list[Record]) -> "Figure":
 
 
 def _new_figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise missing_extra("matplotlib", "report") from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -30,7 +30,8 @@ from benchmarks.exact.study import (
     describe,
 )
 from benchmarks.exact.training import train_student, train_teacher
-from didi_core.evaluation.frontier import frontier_record, trace_frontier
+from didi_core.evaluation.frontier import trace_frontier
+from didi_core.evaluation.frontier_record import frontier_record
 from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_core.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions

@@ -43,6 +43,8 @@ class Runner:
     start: Callable[[Job], subprocess.Popen]
     at_once: int
     limit_seconds: float = LIMIT_SECONDS
+    pause: float = 0.5
+    """Seconds between two looks at what is running."""
     running: dict[str, tuple[Job, subprocess.Popen, float]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -58,7 +60,7 @@ class Runner:
                         waiting.remove(job)
                         self.running[job.key] = (job, self.start(job), time.monotonic())
                         print(f"{time.strftime('%H:%M:%S')} {job.key}", file=sys.stderr)
-                time.sleep(0.05)
+                time.sleep(self.pause)
         finally:
             for _, process, _ in self.running.values():
                 process.terminate()

@@ -12,21 +12,26 @@ measure of diversity.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from torch import nn
 
 from didi_core.evaluation.bootstrap import LEVEL, Interval
+from didi_core.evaluation.judge import BATCH_TOKENS, causal_nll
 from didi_core.evaluation.ratio import NUM_RESAMPLES, Ratio, resample_counts
-from didi_core.files import write_json
 
 Sequences = Sequence[Sequence[int]]
 Draw = Callable[[float], Sequences]
 """A set of sequences at a temperature. Record i is to be the same request, with the same random
 numbers, at every temperature: then comparisons are paired."""
 Measure = Callable[[Sequences], Ratio]
+
+
+def causal_judge(model: nn.Module, bos_id: int, batch_tokens: int = BATCH_TOKENS) -> Measure:
+    """An autoregressive judge: the mean over sequences of nats a token (see `judge`)."""
+    return lambda sequences: Ratio.mean_of(causal_nll(model, sequences, bos_id, batch_tokens))
 
 
 @dataclass(frozen=True)
@@ -170,48 +175,3 @@ def interval_of(ratio: Ratio, seed: int = 0, num_resamples: int = NUM_RESAMPLES)
     """A single figure with its 95% interval."""
     chunks = [ratio.resampled(c) for c in resample_counts(len(ratio), seed, num_resamples)]
     return _interval(ratio.value, np.concatenate(chunks))
-
-
-def frontier_record(
-    frontiers: Sequence[Frontier], diversity: float, baseline: str | None = None, seed: int = 0
-) -> dict[str, Any]:
-    """Everything as plain values: each point, and each curve at equal diversity.
-
-    Args:
-        diversity: where the curves are compared, as a rule that of the data.
-        baseline: name of the frontier that the others are subtracted from.
-    """
-    by_name = {frontier.name: frontier for frontier in frontiers}
-    return {
-        "equal_diversity": diversity,
-        "baseline": baseline,
-        "frontiers": {
-            name: {
-                "settings": dict(frontier.settings),
-                "n": frontier.num_records,
-                "points": [_point_record(point, seed) for point in frontier.points],
-                "nll_at_equal_diversity": _plain(nll_at(frontier, diversity, seed)),
-                "minus_baseline": None
-                if baseline is None
-                else _plain(difference_at(frontier, by_name[baseline], diversity, seed)),
-            }
-            for name, frontier in by_name.items()
-        },
-    }
-
-
-def write_frontiers(path: Path, record: Mapping[str, Any]) -> None:
-    """One JSON of `frontier_record`."""
-    write_json(path, record)
-
-
-def _point_record(point: FrontierPoint, seed: int) -> dict[str, Any]:
-    return {
-        "temperature": point.temperature,
-        "nll": interval_of(point.nll, seed).as_dict(),
-        "diversity": interval_of(point.diversity, seed).as_dict(),
-    }
-
-
-def _plain(interval: Interval | None) -> dict[str, float] | None:
-    return None if interval is None else interval.as_dict()

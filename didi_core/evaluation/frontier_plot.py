@@ -1,4 +1,4 @@
-"""One figure of frontiers: judge NLL over diversity, from the record that `frontier` writes."""
+"""One figure of frontiers: judge NLL over diversity, from what `frontier_record` writes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ def plot_frontiers(
     """Draw every curve with its 95% intervals, and where they are compared.
 
     Args:
-        record: of `frontier.frontier_record`.
+        record: of `frontier_record.frontier_record`.
         path: .png, .svg or .pdf.
         marks: further sets, such as the data, as (diversity, NLL).
 

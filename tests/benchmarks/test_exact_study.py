@@ -32,7 +32,7 @@ def tiny_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The study with one tiny process, its results in a folder of its own."""
     monkeypatch.setattr(study, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(study, "PROCESSES", {"pairs": tiny_process})
-    for module in ("jobs", "training", "figures"):
+    for module in ("jobs", "training", "figures", "table"):
         monkeypatch.setattr(f"benchmarks.exact.{module}.PROCESSES", {"pairs": tiny_process})
     scale = Scale(100, 1, 32, 2, 128, 2, 128, 16, "float32")
     train_teacher, train_student = jobs_module.train_teacher, jobs_module.train_student
@@ -125,7 +125,7 @@ def test_the_runner_names_what_failed_and_leaves_out_what_needs_it() -> None:
         started.append(job.key)
         return script(job, "raise SystemExit(3)" if job.model == "teacher" else "pass")
 
-    failed = Runner(start, at_once=2).run(jobs)
+    failed = Runner(start, at_once=2, pause=0.02).run(jobs)
     assert failed == {
         "pairs/teacher/0/train": "exit status 3",
         "pairs/dmmd/0/train": "needs pairs/teacher/0/train",
@@ -135,7 +135,7 @@ def test_the_runner_names_what_failed_and_leaves_out_what_needs_it() -> None:
 
 
 def test_the_runner_ends_a_job_past_its_limit() -> None:
-    runner = Runner(lambda job: script(job, "import time; time.sleep(60)"), 1, limit_seconds=0.2)
+    runner = Runner(lambda job: script(job, "import time; time.sleep(60)"), 1, 0.2, pause=0.02)
     assert "run again" in runner.run([Job("pairs", "truth")])["pairs/truth"]
     assert not runner.running
 

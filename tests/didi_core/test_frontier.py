@@ -5,21 +5,24 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from didi_core.evaluation.bootstrap import bootstrap_mean
 from didi_core.evaluation.entropy import pooled_kmer_entropy
 from didi_core.evaluation.frontier import (
     Frontier,
     FrontierPoint,
+    causal_judge,
     difference_at,
-    frontier_record,
     interpolate,
     interval_of,
     nll_at,
     trace_frontier,
-    write_frontiers,
 )
 from didi_core.evaluation.frontier_plot import plot_frontiers
+from didi_core.evaluation.frontier_record import frontier_record, write_frontiers
+from didi_core.evaluation.judge import causal_nll
 from didi_core.evaluation.ratio import (
     MeanUnigramEntropy,
     PooledKmerEntropy,
@@ -184,6 +187,17 @@ def test_one_function_for_proteins_and_text_writes_json_and_plot(tmp_path, diver
     plot_frontiers(stored, tmp_path / "frontier.svg", diversity.label, {"data": (1.0, 1.0)})
     drawing = (tmp_path / "frontier.svg").read_text()
     assert drawing.rstrip().endswith("</svg>") and len(drawing) > 5_000
+
+
+def test_an_autoregressive_judge_is_a_measure():
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=9, n_positions=32, n_embd=16, n_layer=1, n_head=2, bos_token_id=8, eos_token_id=8
+    )
+    model, sequences = GPT2LMHeadModel(config).eval(), [[0, 1, 2], [3, 3, 3, 3], [7]]
+    ratio = causal_judge(model, bos_id=8)(sequences)
+    nll = causal_nll(model, sequences, bos_id=8)
+    assert ratio.numerators == pytest.approx(nll) and ratio.value == pytest.approx(nll.mean())
 
 
 def test_sets_of_different_records_are_refused():
