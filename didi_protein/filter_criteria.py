@@ -108,7 +108,7 @@ class Duplicate:
 
     name: str = "duplicate"
     column: str = "sequence"
-    threshold: str = "unique"
+    threshold: str = "is unique"
     compares: bool = True
 
     def reject(self, designs: pd.DataFrame) -> dict[int, Rejection]:
@@ -128,7 +128,7 @@ class OnePer:
 
     column: str
     name: str = "--one-per"
-    threshold: str = "best"
+    threshold: str = "best of each"
     compares: bool = True
 
     def reject(self, designs: pd.DataFrame) -> dict[int, Rejection]:

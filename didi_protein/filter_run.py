@@ -1,6 +1,7 @@
 """The work of `filter`: read, rank, filter, write."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,8 @@ def _summary(
         versions["mmseqs2"] = mmseqs.version()
     return {
         "format": FORMAT,
-        "table": str(options.table),
+        # From the folder of this file, so that they can move together.
+        "table": Path(os.path.relpath(options.table, files.fasta.parent)).as_posix(),
         "num_records": len(table),
         "num_selected": len(funnel.kept),
         "order": ", ".join(key.in_words() for key in keys) or "order in the table",

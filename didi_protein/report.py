@@ -3,7 +3,8 @@
     didi-protein report quickstart/ --out report.html
     didi-protein report teacher.csv student.csv --out report.html --title "Kinases, round 2"
 
-The page needs no network: no scripts, fonts or styles from elsewhere.
+The page needs no network: no scripts, fonts or styles from elsewhere. What `filter` rejected and
+the structures in the column `pdb_file` are shown where they are found.
 """
 
 import json
@@ -28,7 +29,8 @@ class ReportOptions:
         list[Path],
         Argument(
             metavar="INPUT ...",
-            help="Tables of score (.csv, .parquet, .jsonl), or folders searched for them.",
+            help="Tables of score (.csv, .parquet, .jsonl), F.rejected.csv of filter, or folders "
+            "searched for them.",
         ),
     ]
     out: Annotated[Path, Option(help="Page to write (.html).")]
@@ -66,7 +68,9 @@ def write_report(
     """Write a page that compares the score tables in `inputs`.
 
     Args:
-        inputs: score tables, or folders searched for them.
+        inputs: score tables and `.rejected.csv` files of filter, or folders searched for them.
+            What filter rejected is also found beside a table; the table that a `.rejected.csv`
+            is about is read where no table is named.
         out: the page to write.
         title: its heading.
         top: how many designs to show and to offer as FASTA.
@@ -78,14 +82,18 @@ def write_report(
     """
     require_packages()
     from didi_protein.report_data import cells_of
-    from didi_protein.report_page import render_page
+    from didi_protein.report_filters import is_rejections, read_outcomes, tables_filtered
+    from didi_protein.report_page import PageSettings, render_page
     from didi_protein.report_tables import read_tables
 
-    path = Path(out)
+    path, inputs = Path(out), list(inputs)
     _check_options(path, top, max_repeat, overwrite)
-    tables = read_tables(inputs)
+    tables = read_tables(
+        [each for each in inputs if not is_rejections(each)] or tables_filtered(inputs)
+    )
     cells = cells_of(tables)
-    write_text(path, render_page(tables, cells, title=title, top=top, max_repeat=max_repeat))
+    settings = PageSettings(title=title, top=top, max_repeat=max_repeat)
+    write_text(path, render_page(tables, cells, read_outcomes(inputs, tables), settings))
     num_designs = sum(len(cell.designs) for cell in cells)
     return ReportResult(path, len(tables), len(cells), num_designs)
 

@@ -130,6 +130,15 @@ COLUMNS = (
         _decimals(2),
     ),
     Column(
+        "mean_pae",
+        "PAE",
+        "lower",
+        "The error the folding model expects in where residues lie to each other, in ångström, "
+        "averaged over all pairs and the designs. Below 10 the parts of a design are placed with "
+        "some confidence.",
+        _decimals(1),
+    ),
+    Column(
         "foldable",
         "Foldable",
         "higher",

@@ -9,7 +9,7 @@ and the rest (recall and copies need sequences that the table does not hold) sta
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import pandas as pd
@@ -35,6 +35,7 @@ class Cell:
         sampler: name in the header, or "".
         steps: steps asked for; None where the header states none (first-hitting takes none).
         source: label of the table it was read from.
+        table: path of that table.
         designs: the scored rows (status ok).
         num_records: all rows, failed ones too.
         figures: figure name -> estimate; names are those of `report_columns`.
@@ -46,6 +47,7 @@ class Cell:
     sampler: str
     steps: int | None
     source: str
+    table: Path
     designs: pd.DataFrame
     num_records: int
     figures: dict[str, Estimate]
@@ -114,6 +116,7 @@ def _cells_of_table(table: ScoreTable) -> Iterator[Cell]:
             sampler=sampler,
             steps=steps,
             source=table.label,
+            table=table.path,
             designs=designs,
             num_records=len(rows),
             figures=figures,

@@ -1,4 +1,4 @@
-"""The designs a report puts forward, and their FASTA."""
+"""The designs a report puts forward, with their structures, and their FASTA."""
 
 import base64
 from collections import Counter
@@ -9,13 +9,19 @@ from itertools import islice
 import pandas as pd
 
 from didi_protein.neighbours import COPY_IDENTITY
+from didi_protein.provenance import one_word
+from didi_protein.ranking import default_sort, ranked
 from didi_protein.report_data import Cell
+from didi_protein.report_filters import FilterOutcome, rejected_everywhere
+from didi_protein.report_stills import described, still_svg
+from didi_protein.report_structures import Trace, read_trace
 
 # Column of the table -> heading of the figure on a design's card, format.
 SHOWN_FIGURES = {
     "judge_perplexity": ("judge perplexity", "{:.2f}"),
     "mean_plddt": ("pLDDT", "{:.1f}"),
     "ptm": ("pTM", "{:.2f}"),
+    "mean_pae": ("PAE", "{:.1f} Å"),
     "repeat_fraction": ("repeats", "{:.0%}"),
     "nearest_reference_identity": ("identity to nearest natural", "{:.0%}"),
     "instability_index": ("instability", "{:.0f}"),
@@ -33,6 +39,10 @@ class Design:
         origin: (key, value) pairs for the header: model, sampler, steps, nfe, seed.
         figures: (heading, text) pairs of the scores it has.
         is_copy: whether it is nearly a sequence of the reference.
+        is_foldable: by the rule of the table; None where it was not folded.
+        trace: its structure, where the table names a file that can be drawn.
+        still: the same as markup of ours.
+        note: why there is no structure although the table names a file.
     """
 
     identifier: str
@@ -40,6 +50,10 @@ class Design:
     origin: list[tuple[str, str]]
     figures: list[tuple[str, str]]
     is_copy: bool
+    is_foldable: bool | None = None
+    trace: Trace | None = None
+    still: str = ""
+    note: str = ""
 
     @property
     def blocks(self) -> list[str]:
@@ -54,23 +68,41 @@ class Design:
         return "\n".join([f">{header}", *lines]) + "\n"
 
 
-def best_designs(cells: Sequence[Cell], top: int, max_repeat: float) -> list[Design]:
-    """The `top` distinct sequences of lowest judge perplexity whose repeats pass `max_repeat`.
+def best_designs(
+    cells: Sequence[Cell],
+    top: int,
+    max_repeat: float,
+    outcomes: Sequence[FilterOutcome] = (),
+) -> list[Design]:
+    """The `top` distinct sequences of highest pLDDT whose repeats pass `max_repeat`.
 
-    Without a judge the highest pLDDT decides; without either there is nothing to rank by, and the
-    list is empty.
+    Where nothing was folded the lowest judge perplexity decides; without either there is nothing
+    to rank by, and the list is empty. What `filter` rejected is left out.
     """
-    frames = [cell.designs.assign(_cell=number) for number, cell in enumerate(cells)]
+    frames = [_candidates(cell, number, outcomes) for number, cell in enumerate(cells)]
     designs = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     if "repeat_fraction" in designs:
         designs = designs[~(designs["repeat_fraction"] > max_repeat)]
-    ranked = _ranked(designs).drop_duplicates("sequence") if len(designs) else designs
-    rows = list(islice(ranked.to_dict("records"), top))
+    ordered = _ranked(designs).drop_duplicates("sequence") if len(designs) else designs
+    rows = list(islice(ordered.to_dict("records"), top))
     identifiers = _unique_identifiers([(row["id"], cells[row["_cell"]].source) for row in rows])
     return [
-        _design(row, cells[row["_cell"]], identifier)
-        for row, identifier in zip(rows, identifiers, strict=True)
+        _design(row, cells[row["_cell"]], identifier, f"structure-{number}")
+        for number, (row, identifier) in enumerate(zip(rows, identifiers, strict=True))
     ]
+
+
+def _candidates(cell: Cell, number: int, outcomes: Sequence[FilterOutcome]) -> pd.DataFrame:
+    rejected = rejected_everywhere(outcomes, cell.table)
+    designs = cell.designs[~cell.designs["id"].isin(rejected)] if rejected else cell.designs
+    return designs.assign(_cell=number)
+
+
+def ranked_by(cells: Sequence[Cell]) -> str:
+    """What decides which designs are best, in words; "" where nothing does."""
+    names = {"mean_plddt": "highest pLDDT", "judge_perplexity": "lowest judge perplexity"}
+    keys = default_sort(pd.concat([cell.designs for cell in cells])) if cells else []
+    return names[keys[0].column] if keys else ""
 
 
 def _unique_identifiers(pairs: Sequence[tuple[str, str]]) -> list[str]:
@@ -82,22 +114,23 @@ def _unique_identifiers(pairs: Sequence[tuple[str, str]]) -> list[str]:
     seen: Counter[str] = Counter()
     unique = []
     for identifier, source in pairs:
-        name = _one_word(identifier if plain[identifier] == 1 else f"{identifier}@{source}")
+        name = one_word(identifier if plain[identifier] == 1 else f"{identifier}@{source}")
         seen[name] += 1
         unique.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
     return unique
 
 
 def _ranked(designs: pd.DataFrame) -> pd.DataFrame:
-    for column, ascending in (("judge_perplexity", True), ("mean_plddt", False)):
-        if column in designs and designs[column].notna().any():
-            known = designs[designs[column].notna()]
-            return known.sort_values(column, ascending=ascending, kind="stable")
-    return designs.iloc[:0]
+    """Best first, without those that have no value to rank by."""
+    keys = default_sort(designs)
+    return ranked(designs[designs[keys[0].column].notna()], keys) if keys else designs.iloc[:0]
 
 
-def _design(row: dict, cell: Cell, identifier: str) -> Design:
-    identity = row.get("nearest_reference_identity")
+def _design(row: dict, cell: Cell, identifier: str, name: str) -> Design:
+    identity, foldable = row.get("nearest_reference_identity"), row.get("foldable")
+    structure = read_trace(row, cell.table.parent)
+    trace = structure if isinstance(structure, Trace) else None
+    still = still_svg(trace, name, described(identifier, trace)) if trace else ""
     return Design(
         identifier=identifier,
         sequence=row["sequence"],
@@ -108,6 +141,10 @@ def _design(row: dict, cell: Cell, identifier: str) -> Design:
             if pd.notna(row.get(column))
         ],
         is_copy=bool(pd.notna(identity) and identity >= COPY_IDENTITY),
+        is_foldable=None if pd.isna(foldable) else bool(foldable),
+        trace=trace,
+        still=still,
+        note=structure if isinstance(structure, str) else "",
     )
 
 
@@ -115,14 +152,7 @@ def _origin(row: dict, cell: Cell) -> list[tuple[str, str]]:
     pairs: list[tuple[str, object]] = [("model", row.get("model")), ("sampler", cell.sampler)]
     pairs.append(("steps", cell.steps))
     pairs += [(key, row.get(key)) for key in ("nfe", "seed")]
-    return [(key, _one_word(value)) for key, value in pairs if pd.notna(value) and value != ""]
-
-
-def _one_word(value: object) -> str:
-    """As it may stand in a FASTA header: whole numbers without a point, no blanks."""
-    whole = isinstance(value, float) and value.is_integer()
-    text = str(int(value)) if whole else str(value)
-    return "_".join(text.split())
+    return [(key, one_word(value)) for key, value in pairs if pd.notna(value) and value != ""]
 
 
 def fasta_link(designs: Sequence[Design]) -> str:

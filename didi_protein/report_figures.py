@@ -91,8 +91,8 @@ def figures_from_rows(designs: pd.DataFrame, has_reference: bool) -> dict[str, E
 
 
 def folding_figures(designs: pd.DataFrame) -> dict[str, Estimate]:
-    """pLDDT, pTM and the share foldable, where the table has them."""
-    found = {name: _known(designs, name) for name in ("mean_plddt", "ptm", "foldable")}
+    """pLDDT, pTM, PAE and the share foldable, where the table has them."""
+    found = {name: _known(designs, name) for name in ("mean_plddt", "ptm", "mean_pae", "foldable")}
     return {
         name: _estimate_of_mean(values, designs)
         for name, values in found.items()

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -12,7 +13,14 @@ from markupsafe import Markup
 from didi_core import __version__
 from didi_protein.report_columns import columns_for
 from didi_protein.report_data import Cell
-from didi_protein.report_designs import best_designs, fasta_link
+from didi_protein.report_designs import best_designs, fasta_link, ranked_by
+from didi_protein.report_filters import MOST_SHOWN, FilterOutcome
+from didi_protein.report_fold_plots import (
+    fold_rule,
+    foldable_share,
+    plddt_by_length,
+    plddt_by_perplexity,
+)
 from didi_protein.report_plots import (
     Plot,
     composition_plot,
@@ -20,29 +28,41 @@ from didi_protein.report_plots import (
     quality_against_calls,
 )
 from didi_protein.report_references import ReferenceRow, natural_row, references_of
+from didi_protein.report_structures import BANDS
 from didi_protein.report_styles import SeriesStyles
 from didi_protein.report_tables import ScoreTable
 from didi_protein.report_text import cautions, highlights
 
 
+@dataclass(frozen=True)
+class PageSettings:
+    """What the reader asked for."""
+
+    title: str
+    top: int
+    """Designs to show."""
+    max_repeat: float
+    """Largest repeat fraction among them."""
+
+
 def render_page(
     tables: Sequence[ScoreTable],
     cells: Sequence[Cell],
-    *,
-    title: str,
-    top: int,
-    max_repeat: float,
+    outcomes: Sequence[FilterOutcome],
+    settings: PageSettings,
 ) -> str:
     """The whole page. Every text from the tables is escaped by the template."""
     references = references_of(tables)
-    designs = best_designs(cells, top, max_repeat)
+    designs = best_designs(cells, settings.top, settings.max_repeat, outcomes)
     present = {name for each in [*cells, *references] for name in each.figures}
-    script = _template_text("report.js")
+    has_structures = any(design.trace is not None for design in designs)
+    scripts = ["report.js", *(["structures.js"] if has_structures else [])]
+    script = "\n".join(_template_text(name) for name in scripts)
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
-            title=title,
+            title=settings.title,
             version=__version__,
             style=Markup(_template_text("report.css")),
             script=Markup(script),
@@ -53,10 +73,15 @@ def render_page(
             references=references,
             highlights=highlights(cells),
             cautions=cautions(tables, cells, references),
-            plots=_plots(cells, references),
+            plots=_plots(tables, cells, references),
+            outcomes=outcomes,
+            most_shown=MOST_SHOWN,
             designs=designs,
-            ranked_by=_ranked_by(cells),
-            max_repeat=max_repeat,
+            has_structures=has_structures,
+            has_plddt=any(design.trace and design.trace.shares for design in designs),
+            bands=BANDS,
+            ranked_by=ranked_by(cells),
+            max_repeat=settings.max_repeat,
             fasta=Markup(fasta_link(designs)),
             provenance=_provenance(tables),
             definitions=_definitions(tables),
@@ -65,21 +90,19 @@ def render_page(
     )
 
 
-def _plots(cells: Sequence[Cell], references: Sequence[ReferenceRow]) -> list[Plot]:
-    styles = SeriesStyles(cells)
+def _plots(
+    tables: Sequence[ScoreTable], cells: Sequence[Cell], references: Sequence[ReferenceRow]
+) -> list[Plot]:
+    styles, rule = SeriesStyles(cells), fold_rule(tables)
     drawn = [
         quality_against_calls(cells, references, styles),
+        foldable_share(cells, styles, rule),
+        plddt_by_perplexity(cells, references, styles, rule),
+        plddt_by_length(cells, styles, rule),
         length_histogram(cells, styles),
         composition_plot(cells, natural_row(references), styles),
     ]
     return [plot for plot in drawn if plot is not None]
-
-
-def _ranked_by(cells: Sequence[Cell]) -> str:
-    for column, name in (("judge_perplexity", "judge perplexity"), ("mean_plddt", "pLDDT")):
-        if any(column in cell.designs and cell.designs[column].notna().any() for cell in cells):
-            return name
-    return ""
 
 
 def _definitions(tables: Sequence[ScoreTable]) -> dict[str, list[str]]:

@@ -108,7 +108,7 @@ def length_histogram(cells: Sequence[Cell], styles: SeriesStyles) -> Plot | None
     if not lengths:
         return None
     figure, axes = new_axes("length, residues", "designs, %")
-    edges = _whole_number_bins(np.concatenate(list(lengths.values())))
+    edges = whole_number_bins(np.concatenate(list(lengths.values())))
     told = []
     for model, each in lengths.items():
         counts, _ = np.histogram(each, bins=edges)
@@ -127,7 +127,7 @@ def length_histogram(cells: Sequence[Cell], styles: SeriesStyles) -> Plot | None
     )
 
 
-def _whole_number_bins(lengths: NDArray[np.int64], most: int = 10) -> NDArray[np.float64]:
+def whole_number_bins(lengths: NDArray[np.int64], most: int = 10) -> NDArray[np.float64]:
     """Edges half-way between whole numbers, of at most `most` bins."""
     edges = np.linspace(lengths.min(), lengths.max() + 1, most + 1)
     return np.unique(np.round(edges)) - 0.5

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Placeholder colours: any colour that nothing else uses will do.
-INK, FAINT, NATURAL = "#0a0001", "#0a0002", "#0a0003"
+INK, FAINT, NATURAL, REGION = "#0a0001", "#0a0002", "#0a0003", "#0a0004"
 SERIES = ("#0b0001", "#0b0002", "#0b0003", "#0b0004", "#0b0005", "#0b0006")
-VARIABLES = {INK: "--muted", FAINT: "--line", NATURAL: "--natural"} | {
+VARIABLES = {INK: "--muted", FAINT: "--line", NATURAL: "--natural", REGION: "--region"} | {
     colour: f"--series-{number}" for number, colour in enumerate(SERIES)
 }
 WIDTH, HEIGHT = 4.2, 3.1  # inches; narrow, so that text stays readable on a phone

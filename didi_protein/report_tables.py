@@ -7,7 +7,7 @@ A table is a `.csv`, `.parquet` or `.jsonl` file with the columns `id` and `sequ
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ import pandas as pd
 from didi_core.errors import UserError, missing_extra
 from didi_protein.scores_table import SUFFIXES, TEXT_COLUMNS, summary_path
 
+SELECTED_SUFFIX = ".selected.csv"
+"""What `filter` kept: rows of a table that is there already, so a search of folders skips it."""
 NUMBER_COLUMNS = (
     "steps",
     "nfe",
@@ -27,6 +29,7 @@ NUMBER_COLUMNS = (
     "isoelectric_point",
     "mean_plddt",
     "ptm",
+    "mean_pae",
     "foldable",
 )
 
@@ -71,9 +74,9 @@ def read_tables(inputs: Iterable[str | os.PathLike[str]]) -> list[ScoreTable]:
 def _tables_at(place: Path) -> list[tuple[Path, str]]:
     """The tables at `place`, each with its label."""
     if place.is_dir():
-        found = (path for path in sorted(place.rglob("*")) if path.suffix in SUFFIXES)
-        visible = [path for path in found if path.is_file() and not path.name.startswith(".")]
-        tables = _without_second_copies([path for path in visible if _is_table(path)])
+        found = find_files(place, lambda path: path.suffix in SUFFIXES)
+        fresh = [path for path in found if not path.name.endswith(SELECTED_SUFFIX)]
+        tables = _without_second_copies([path for path in fresh if _is_table(path)])
         return [(path, str(path.relative_to(place).with_suffix(""))) for path in tables]
     if not place.is_file():
         raise UserError(f"INPUT {place}: no such file or folder.")
@@ -83,6 +86,15 @@ def _tables_at(place: Path) -> list[tuple[Path, str]]:
             "and sequence is needed. Write one with: didi-protein score DESIGNS.fasta --out F.csv"
         )
     return [(place, place.stem)]
+
+
+def find_files(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
+    """Visible files below a folder, sorted."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if wanted(path) and path.is_file() and not path.name.startswith(".")
+    ]
 
 
 def _without_second_copies(paths: Sequence[Path]) -> list[Path]:

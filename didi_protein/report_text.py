@@ -109,10 +109,13 @@ def _about_counts(cells: Sequence[Cell]) -> Iterator[str]:
 def _about_comparability(tables: Sequence[ScoreTable]) -> Iterator[str]:
     for part, consequence in (
         ("judge", "judge perplexities cannot be compared between them"),
+        ("fold", "pLDDT, pTM, PAE and foldable shares cannot be compared between them"),
         ("reference", "precision and recall cannot be compared between them"),
         ("training", "copies cannot be compared between them"),
     ):
-        names = {str(table.summary.get(part)) for table in tables if table.summary}
+        stated = [table.summary.get(part) for table in tables if table.summary]
+        # Tables that were not folded are simply absent from the figures of folding.
+        names = {str(each) for each in stated if part != "fold" or each is not None}
         if len(names) > 1:
             yield f"The tables were scored with {len(names)} different settings of the {part}: " + (
                 f"{consequence}."

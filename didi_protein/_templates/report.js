@@ -28,6 +28,22 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }
 }
 
+// Finding needs scripts too: rows whose id does not hold the text are hidden.
+for (const input of document.querySelectorAll("input[data-find]")) {
+  const rows = Array.from(document.getElementById(input.dataset.find).tBodies[0].rows);
+  const status = input.closest(".find").querySelector("[role=status]");
+  input.closest(".find").hidden = false;
+  input.addEventListener("input", () => {
+    const wanted = input.value.trim().toLowerCase();
+    let shown = 0;
+    for (const row of rows) {
+      row.hidden = !row.cells[0].dataset.value.toLowerCase().includes(wanted);
+      shown += row.hidden ? 0 : 1;
+    }
+    status.textContent = wanted ? `${shown} of ${rows.length}` : "";
+  });
+}
+
 // Copying needs scripts, so the buttons are hidden until this runs.
 async function copySequence(button) {
   try {
