@@ -66,7 +66,7 @@ def choose(
     rows, scored_from = encode_pairs(model.tokenizer, pairs, model.max_tokens)
     total = len(rows) * settings.draws
     nats = continuation_nats(model, rows, scored_from, settings, lambda done: show(done / total))
-    characters = np.array([len(choice) for _, choice in pairs])
+    characters = np.array([len(choice) for q in questions for choice in q.choices])
     right, right_per_character, chosen = [], [], []
     start = 0
     for question in questions:

@@ -11,7 +11,7 @@ from torch import nn
 
 from didi_core.errors import UserError
 from didi_core.evaluation.causal import position_limit
-from didi_core.models.causal_reader import load_causal_model
+from didi_core.models.causal_folder import load_causal_model
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, load_denoiser
 from didi_core.models.hub import find_folder

@@ -397,3 +397,55 @@ def test_command_line(tmp_path: Path, capsys) -> None:
     assert run("--overwrite", "--json", "--limit", "1") == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads(out.read_text()) and printed["figures"]["num_blocks"] == 1
+
+
+# Optional packages
+
+
+def test_mauve_of_equal_sets_is_one(tmp_path: Path) -> None:
+    pytest.importorskip("mauve", reason="needs the extra mauve")
+    texts = [DOCUMENTS[i % 4][: 10 + i] for i in range(40)]
+    data = write_jsonl(tmp_path / "samples.jsonl", texts)
+    turned = write_jsonl(tmp_path / "turned.jsonl", [text[::-1] for text in texts])
+    given = options(tmp_path, "genppl", data=str(data), model=None, judge_tokens=64, overwrite=True)
+    judge = tiny_causal_model()
+    same, other = (
+        evaluate(replace(given, mauve=file), judge=judge).figures["figures"]["mauve"]["mauve"]
+        for file in (data, turned)
+    )
+    assert same == pytest.approx(1) and other < 0.95
+
+
+TASK = """
+task: own_choice
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {data}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{context}}}}"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: answer
+metric_list:
+  - metric: acc
+  - metric: acc_norm
+"""
+
+
+def test_harness_finds_what_we_find(tmp_path: Path) -> None:
+    tasks = pytest.importorskip("lm_eval.tasks", reason="needs the extra harness")
+    from didi_text.evaluate_choice import choose
+    from didi_text.evaluate_harness import run_harness
+
+    data, folder = write_questions(tmp_path / "q.jsonl"), tmp_path / "tasks"
+    data.write_text(data.read_text().replace('" mat"', '"mat"'))  # the harness adds the space
+    folder.mkdir()
+    (folder / "own.yaml").write_text(TASK.format(data=data))
+    manager = tasks.TaskManager(include_path=str(folder), include_defaults=False)
+    settings = BoundSettings(draws=32, spread="draws")
+    for model in (tiny_masked_model(), tiny_causal_model()):
+        theirs = run_harness(model, settings, ["own_choice"], task_manager=manager)["own_choice"]
+        ours = choose(model, read_questions(data), settings)
+        assert theirs["acc"] == ours["accuracy"]["mean"]
+        assert theirs["acc_norm"] == ours["accuracy_per_character"]["mean"]

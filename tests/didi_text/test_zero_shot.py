@@ -28,7 +28,7 @@ TEXTS = {
     "lm1b": ["It is, he said, so."],
     "lambada": ['\n"No," he said'],
     "ag_news": ['A "B" C, d', "E F"],
-    "pubmed": ["low (p < 1)."],
+    "pubmed": ["low (p < 1) ."],
     "arxiv": ["a, b"],
     "wikitext2_test": [" = T =\n"],
 }
