@@ -58,7 +58,11 @@ class Vocabulary:
         This is the SUBS parameterisation's first half (MDLM, arXiv 2406.07524, section 3.2.3):
         the mask, and every other id that is never written, has probability zero.
         """
-        chosen = logits.index_select(-1, self.generable.to(logits.device))
+        first, last = self.generable_ids[0], self.generable_ids[-1]
+        if last - first + 1 == self.num_generable:
+            chosen = logits[..., first : last + 1]  # a view: with 50,000 tokens a copy is large
+        else:
+            chosen = logits.index_select(-1, self.generable.to(logits.device))
         if chosen.dtype != torch.float64:
             chosen = chosen.float()
         return chosen.log_softmax(-1)

@@ -141,26 +141,32 @@ def estimate_seconds(
     A call of the discriminator is not in it, nor are redraws.
     """
     first = [request.rows[record] for record in batches[0]]
-    _time_call(engine, first[:1])  # the first call of all pays for set-up
-    seconds_per_token = _time_call(engine, first)
+    steps = work[0] // len(first)
+    _time_call(engine, first[:1], steps)  # the first call of all pays for set-up
+    seconds_per_token = _time_call(engine, first, steps)
     widths = [bucket_width(len(request.rows[batch[0]])) for batch in batches]
     return seconds_per_token * sum(calls * width for calls, width in zip(work, widths, strict=True))
 
 
 @torch.no_grad()
-def _time_call(engine: Engine, rows: Sequence[Sequence[int]]) -> float:
-    """Seconds a token of one call on `rows`, or on as many of them as memory allows."""
+def _time_call(engine: Engine, rows: Sequence[Sequence[int]], steps: int) -> float:
+    """Seconds a token of one call on `rows`, or on as many of them as memory allows.
+
+    Logits are computed at one of `steps` positions, as many as a call reveals: with a large
+    vocabulary those of all positions would not fit into memory, and would take most of the time.
+    """
     started = time.perf_counter()
     try:
         batch = build_prior(rows, range(len(rows)), engine.vocabulary, engine.device).batch
-        engine.predictor.log_probs(batch.tokens, batch.lengths, batch.maskable)
+        every = torch.arange(batch.tokens.shape[1], device=engine.device) % max(1, steps) == 0
+        engine.predictor.log_probs(batch.tokens, batch.lengths, batch.maskable & every)
         if engine.device.type == "cuda":
             torch.cuda.synchronize(engine.device)
         return (time.perf_counter() - started) / batch.tokens.numel()
     except torch.OutOfMemoryError:
         if len(rows) == 1:
             return 0.0  # the run itself reports such a record as failed
-    return _time_call(engine, rows[: len(rows) // 2])
+    return _time_call(engine, rows[: len(rows) // 2], steps)
 
 
 def readable_time(seconds: float) -> str:
