@@ -150,7 +150,7 @@ def _run_command(options: ScoreOptions) -> None:
     if options.json_output:
         print(result.summary_file.read_text(encoding="utf-8"), end="")
     else:
-        from didi_protein.score_summary import print_summary
+        from didi_protein.score_print import print_summary
 
         print_summary(result)
     if result.num_failed:

