@@ -14,6 +14,7 @@ from didi_core.distill.dmmd import MomentMatching
 from didi_core.distill.dmmd_settings import DmmdSettings
 from didi_core.distill.method import Method
 from didi_core.distill.reference import GroupedReference
+from didi_core.distill.sdtt import SdttSettings, SelfDistillation
 from didi_core.errors import UserError
 from didi_core.vocabulary import Vocabulary
 
@@ -31,6 +32,7 @@ class MethodEntry:
 METHODS: Mapping[str, MethodEntry] = {
     "didi": MethodEntry(DidiSettings, DidiInstruct),
     "dmmd": MethodEntry(DmmdSettings, MomentMatching),
+    "sdtt": MethodEntry(SdttSettings, SelfDistillation),
 }
 
 

@@ -24,7 +24,9 @@ from didi_core.distill.dmmd_settings import DmmdSettings
 from didi_core.distill.method import Method
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
+from didi_core.distill.sdtt import SdttSettings, SelfDistillation
 from didi_core.errors import Terminated
+from didi_core.models.noise import NoiseSettings
 from didi_core.training.devices import build_fabric
 from didi_core.training.loop import LoopSettings, train
 from didi_core.training.masked_pretraining import MaskedPretraining
@@ -62,7 +64,33 @@ def dmmd() -> Method:
     return method
 
 
-METHODS = {"pretrain": pretraining, "didi": didi, "dmmd": dmmd}
+def token_credit() -> Method:
+    noise = NoiseSettings("position", 4, 0.5)
+    settings = DidiSettings(
+        student=RATE, discriminator=RATE, ema=0.5, credit="token", noise=noise, coupled_time=False
+    )
+    return DidiInstruct(tiny_denoiser(1, torch.float64), FRAMED, reference(4, 12), settings, 3)
+
+
+def own_states() -> Method:
+    noise = NoiseSettings("sequence", 4, 0.5)
+    settings = DmmdSettings(student=RATE, auxiliary=RATE, own_share=0.5, noise=noise, ema=0.5)
+    return MomentMatching(tiny_denoiser(1, torch.float64), FRAMED, reference(1, 5), settings, 3)
+
+
+def sdtt() -> Method:
+    settings = SdttSettings(student=RATE, student_steps=2, rounds=2, ema=0.5)
+    return SelfDistillation(tiny_denoiser(1, torch.float64), FRAMED, reference(1, 3), settings, 3)
+
+
+METHODS = {
+    "pretrain": pretraining,
+    "didi": didi,
+    "dmmd": dmmd,
+    "credit by token": token_credit,
+    "own states": own_states,
+    "sdtt": sdtt,
+}
 
 
 class StoppedAt:

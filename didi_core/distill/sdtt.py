@@ -1,0 +1,158 @@
+"""SDTT, self-distillation through time (arXiv 2410.21035): one step of the student for two of the
+teacher's.
+
+From z_t the teacher takes two small steps. The student learns, from z_t alone, what the teacher
+thought of each masked position in the step that revealed it, or in the last one. The run is divided
+into rounds; each doubles the size of the steps, and the student's average becomes the teacher.
+"""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from didi_core.batches import TokenBatch
+from didi_core.diffusion.absorbing import AbsorbingProcess
+from didi_core.diffusion.draws import Stream, keyed_uniform
+from didi_core.distill import terms
+from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.distill.reference import GroupedReference
+from didi_core.distill.rollout import reverse_step
+from didi_core.distill.student import DistilledStudent
+from didi_core.distill.whole_batch import share_of_mean, whole_count, whole_figures
+from didi_core.models.noise import NoiseKeys, NoiseSettings, without_noise
+from didi_core.rows import mean_or_zero
+from didi_core.sampling.predictor import Predictor
+from didi_core.vocabulary import Vocabulary
+
+
+@dataclass
+class SdttSettings:
+    """Published: 7 rounds at most, 10,000 updates each, backward divergence best."""
+
+    student_steps: int = 8
+    """A step of the last round's student is 1 / student_steps of the way."""
+    rounds: int = 3
+    """Rounds of equal length; in each the steps are twice as large as in the one before."""
+    reveal_exponent: float = 1.0
+    """Steps are even in r, where alpha = r ** exponent; `generate` follows it. Published: 1."""
+    kl_kind: str = "backward"
+    """forward, backward or jeffreys divergence of the student from its target."""
+    noise: NoiseSettings = field(default_factory=NoiseSettings)
+    student: OptimizerSettings = field(
+        default_factory=lambda: OptimizerSettings(lr=6e-5, warmup_steps=20, clip_norm=1.0)
+    )
+    ema: float = 0.99
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, each with the setting's name."""
+        wrong = self.noise.problems()
+        for name in ("student_steps", "rounds"):
+            if getattr(self, name) < 1:
+                wrong.append(f"{name}={getattr(self, name)} must be at least 1")
+        if not self.reveal_exponent > 0:
+            wrong.append(f"reveal_exponent={self.reveal_exponent} must be above 0")
+        if self.kl_kind not in ("forward", "backward", "jeffreys"):
+            wrong.append(f"kl_kind={self.kl_kind} must be forward, backward or jeffreys")
+        return wrong
+
+
+class SelfDistillation(DistilledStudent):
+    """Beside student and teacher it owns the target, the teacher of the present round."""
+
+    settings: SdttSettings
+
+    def __init__(
+        self,
+        teacher: nn.Module,
+        vocabulary: Vocabulary,
+        reference: GroupedReference,
+        settings: SdttSettings,
+        seed: int,
+    ) -> None:
+        super().__init__(teacher, vocabulary, reference, settings, seed)
+        self.process = AbsorbingProcess(vocabulary.mask_id)
+        # In the layout of the student: a later round's teacher has its noise input.
+        self.target = copy.deepcopy(self.ema.module)
+        self.round = 0
+
+    def step(self, step: int, steps: int) -> dict[str, float]:
+        fabric = self.fabric
+        self.target.to(fabric.device)
+        self._enter_round(step * self.settings.rounds // steps)
+        reference = self.reference.batch(step, fabric.global_rank, fabric.world_size)
+        batch, rows = reference.batch.to(fabric.device), reference.rows.to(fabric.device)
+        t, middle = self.draw_times(step, rows)
+        state = batch.with_tokens(self._mask(batch, t, rows, step))
+        masked = (state.tokens == self.vocabulary.mask_id) & batch.maskable
+        part = share_of_mean(fabric, int(masked.sum()))
+        if not whole_count(fabric, int(masked.sum())):
+            return {}  # on every process alike: none may wait for another
+        expected = self.targets(state, masked, t, middle, rows, step)
+        keys = NoiseKeys(self.seed, rows, 0, update=step)
+        student = self.student_predictor().log_probs(state.tokens, batch.lengths, masked, keys)
+        each = terms.divergence(student, expected, self.settings.kl_kind, beta=0.5)
+        loss = part * mean_or_zero(each)
+        figures = {"divergence": float(loss.detach())}
+        figures["gradient_norm"] = self.update_student(loss, step, steps)
+        return whole_figures(fabric, {**figures, "round": float(self.round)})
+
+    def _enter_round(self, number: int) -> None:
+        """From the second round on the student's average is the teacher."""
+        if number > self.round:
+            self.target.load_state_dict(self.ema.module.state_dict())
+            self.round = number
+
+    def draw_times(self, step: int, rows: Tensor) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
+        """t, and the time after the first of the teacher's two steps from there.
+
+        Progress r runs from 0 (all masked) to 1; t begins a whole step of the present round.
+        """
+        student_steps = self.settings.student_steps * 2 ** (self.settings.rounds - 1 - self.round)
+        uniform = keyed_uniform(self.seed, Stream.TIME, step, rows, device=rows.device)
+        before = (uniform * student_steps).floor() / student_steps
+        after, exponent = before + 0.5 / student_steps, self.settings.reveal_exponent
+        return (1.0 - before**exponent).float(), (1.0 - after**exponent).float()
+
+    def _mask(self, batch: TokenBatch, t: Tensor, rows: Tensor, step: int) -> Tensor:
+        position = torch.arange(batch.tokens.shape[1], device=rows.device)
+        keys = (rows[:, None], position, step)
+        uniform = keyed_uniform(self.seed, Stream.CORRUPT, *keys, device=rows.device)
+        return self.process.corrupt(batch.tokens, batch.maskable, t, uniform)
+
+    @torch.no_grad()
+    def targets(
+        self,
+        state: TokenBatch,
+        masked: Bool[Tensor, "batch width"],
+        t: Tensor,
+        middle: Tensor,
+        rows: Tensor,
+        step: int,
+    ) -> Float[Tensor, "masked k"]:
+        """The teacher's log-probabilities in the step that reveals a position, or in the second."""
+        target = Predictor(self.target, self.vocabulary, without_noise(self.target)[1])
+        alpha_t, alpha_s = self.process.schedule.alpha(t), self.process.schedule.alpha(middle)
+        reveal = (alpha_s - alpha_t) / (1.0 - alpha_t)
+        with self.fabric.autocast():
+            first = reverse_step(
+                target, state, self.vocabulary.mask_id, reveal, self.seed, rows, step, index=0
+            )
+            still = (first.after == self.vocabulary.mask_id) & masked
+            keys = NoiseKeys(self.seed, rows, 1, update=step)
+            second = target.log_probs(first.after, state.lengths, still, keys)
+        expected = first.log_probs.clone()
+        expected[~first.revealed] = second
+        return expected
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {"target": self.target.state_dict(), "round": self.round}
+        return {**super().state_dict(), **own}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.target.load_state_dict(state["target"])
+        self.round = int(state["round"])
