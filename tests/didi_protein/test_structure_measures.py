@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from structure_fixtures import (
+from model_file_fixtures import (
     ALPHAFOLD_DB,
     CRYSTAL,
     SEQUENCE,

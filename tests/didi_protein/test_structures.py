@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from Bio.SeqUtils import seq3
-from structure_fixtures import (
+from model_file_fixtures import (
     ALPHAFOLD_DB,
     CRYSTAL,
     ESM_ATLAS,

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from structure_fixtures import walk
+from model_file_fixtures import walk
 
 tmtools = pytest.importorskip("tmtools")
 
