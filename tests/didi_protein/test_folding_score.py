@@ -1,0 +1,327 @@
+"""`score --fold`: every record ends as a row, whatever happens to it or to the run."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import typer
+from folding_fixtures import build_folding_network, fold_sequences, write_folding_model
+from folding_scenario import NUM_RECORDS, options_of, simulate_memory, write_records
+from typer.testing import CliRunner
+
+from didi_core.errors import UserError
+from didi_protein import score_processes
+from didi_protein.fasta import ProteinRecord, write_fasta
+from didi_protein.folding import scorer
+from didi_protein.folding.network import open_folding_model
+from didi_protein.folding.trunk import run_network
+from didi_protein.score import score, score_command
+from didi_protein.scores_table import read_scores
+
+HERE = Path(__file__).parent
+CONFIDENCE = ["mean_plddt", "mean_plddt_all_atom", "ptm", "mean_pae"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_folding_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def options(model, tmp_path):
+    path = tmp_path / "designs.fasta"
+    sequences = fold_sequences(8, 5, 20)
+    write_fasta(path, [ProteinRecord(f"d{i}", each) for i, each in enumerate(sequences)])
+    return options_of(path, tmp_path, model)
+
+
+@pytest.fixture(scope="module")
+def scenario(tmp_path_factory, model):
+    """The 200 records scored without interruption."""
+    folder = tmp_path_factory.mktemp("scenario")
+    options = options_of(write_records(folder / "all.fasta"), folder / "one", model)
+    with pytest.MonkeyPatch.context() as patch:
+        failures = simulate_memory(patch.setattr)
+        result = score(options)
+    return options, result, failures
+
+
+def test_two_hundred_records_are_two_hundred_rows(scenario):
+    options, result, failures = scenario
+    table = read_scores(options.out)
+    pd.testing.assert_frame_equal(table, result.table)
+    assert len(table) == NUM_RECORDS
+    assert table["status"].value_counts().to_dict() == {"ok": 185, "invalid": 13, "oom": 2}
+    assert result.num_failed == 15
+    rows = table.set_index("id")
+    assert table["id"].is_unique
+    assert rows.loc[["design_9", "design_9#2"], "status"].tolist() == ["ok", "ok"]
+    assert rows.loc["giant", "error"].endswith("GB are free")
+    assert "1 x 5000 residues need about" in rows.loc["giant", "error"]
+    never = rows.loc["never_fits"]
+    assert never["status"] == "oom" and "even alone and in chunks of 8" in never["error"]
+    scored = table["status"] == "ok"
+    assert table.loc[scored, CONFIDENCE].notna().all(axis=None)
+    assert table.loc[~scored, [*CONFIDENCE, "foldable", "pdb_file"]].isna().all(axis=None)
+    # The same sequence under another id has the same confidence.
+    assert rows.loc["design_19#2", "ptm"] == pytest.approx(rows.loc["design_19", "ptm"], abs=1e-5)
+    # First the batch is halved down to the record, then the chunks shrink.
+    sizes = [size for size, _ in failures]
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] > 1
+    assert [chunk for size, chunk in failures if size == 1] == [None, 64, 32, 16, 8]
+
+
+def test_each_row_that_is_ok_has_a_structure_of_its_own(scenario):
+    options, result, _ = scenario
+    scored = result.table[result.table["status"] == "ok"]
+    paths = [(options.out.parent / name).resolve() for name in scored["pdb_file"]]
+    assert len({str(path).casefold() for path in paths}) == 185
+    assert set(paths) == {path.resolve() for path in options.pdb_dir.iterdir()}
+
+
+def test_rows_are_those_of_a_record_alone(scenario, model):
+    table = scenario[1].table
+    opened = open_folding_model(str(model))
+    assert opened.default_recycles == 1
+    scorer_alone = scorer.FoldScorer(opened, scorer.FoldFiles({}, Path()), recycles=0)
+    for row in table[table["status"] == "ok"].iloc[::23].itertuples():
+        alone = scorer_alone.score([ProteinRecord(row.id, row.sequence)])[0]
+        assert row.mean_plddt == pytest.approx(alone["mean_plddt"], abs=1e-3)
+        assert row.ptm == pytest.approx(alone["ptm"], abs=1e-5)
+        assert row.mean_pae == pytest.approx(alone["mean_pae"], abs=1e-3)
+
+
+def _launch(*arguments, **environment):
+    paths = os.pathsep.join([str(HERE), *sys.path])
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "folding_scenario.py"), *map(str, arguments)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths} | environment,
+    )
+
+
+def test_a_killed_run_resumes_to_the_same_table(scenario, tmp_path, monkeypatch, model):
+    whole = scenario[0]
+    options = replace(options_of(whole.inputs[0], tmp_path, model), resume=True)
+    journal = tmp_path / "scores.csv.partial"
+    process = _launch(whole.inputs[0], tmp_path, model, 0.1)
+    deadline = time.monotonic() + 300
+    while not journal.exists() or journal.read_bytes().count(b'\\"fold\\"') < 5:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not options.out.exists()
+    simulate_memory(monkeypatch.setattr)
+    folded, fold = [], scorer.FoldScorer.score
+    monkeypatch.setattr(
+        scorer.FoldScorer, "score", lambda self, rows: folded.extend(rows) or fold(self, rows)
+    )
+    score(options)
+    assert 0 < len({record.id for record in folded}) < 150
+    assert options.out.read_bytes() == whole.out.read_bytes()
+    names = sorted(path.name for path in options.pdb_dir.iterdir())
+    assert names == sorted(path.name for path in whole.pdb_dir.iterdir())
+
+
+def test_two_processes_of_torchrun_write_what_one_writes(scenario, tmp_path, model, monkeypatch):
+    """This process is the first of the two."""
+    whole = scenario[0]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"TORCHELASTIC_RUN_ID": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    second = _launch(whole.inputs[0], tmp_path, model, 0.0, RANK="1", LOCAL_RANK="1", **shared)
+    for name, value in (shared | {"RANK": "0", "LOCAL_RANK": "0"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(score_processes, "_PATIENCE", timedelta(seconds=300))
+    simulate_memory(monkeypatch.setattr)
+    try:
+        score(options_of(whole.inputs[0], tmp_path, model))
+        assert second.wait(timeout=300) == 0
+    finally:
+        second.kill()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+    assert (tmp_path / "scores.csv").read_bytes() == whole.out.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "pdb",
+        "scores.csv",
+        "scores.summary.json",
+    ]
+
+
+def test_shards_together_are_the_whole(scenario, tmp_path, model, monkeypatch):
+    whole = scenario[1].table
+    simulate_memory(monkeypatch.setattr)
+    parts = []
+    for index in (1, 2):
+        part = options_of(scenario[0].inputs[0], tmp_path, model, shard=f"{index}/2")
+        result = score(replace(part, out=tmp_path / f"part{index}.csv"))
+        parts.append(result.table.set_axis(result.summary["shard"]["records"]))
+    together = pd.concat(parts).sort_index()
+    pd.testing.assert_frame_equal(
+        together.drop(columns="cluster"), whole.drop(columns="cluster"), check_dtype=False
+    )
+
+
+def test_the_command_ends_with_status_1_and_the_count(options, tmp_path):
+    with open(options.inputs[0], "a") as stream:
+        stream.write(">odd\nMKTX\n")
+    app = typer.Typer()
+    app.command("score")(score_command)
+    flags = [*options.inputs, "--out", str(options.out), "--fold", options.fold, "--device", "cpu"]
+    flags += ["--judge", "none", "--pseudo", "none", "--threads", "1"]
+    said = CliRunner().invoke(app, flags)
+    assert str(said.exception) == f"1 of 9 records failed; they are listed in {options.out}"
+    from didi_core.cli import run_program
+
+    def program():
+        raise said.exception
+
+    assert run_program(program) == 1
+    assert not (tmp_path / "pdb").exists()
+    assert read_scores(options.out)["pdb_file"].isna().all()
+
+
+def test_thresholds_are_flags_and_need_no_folding(options, monkeypatch):
+    first = score(options)
+    rows = first.table
+    assert first.summary["fold"]["foldable"] == {"min_plddt": 80, "min_ptm": 0.7, "max_pae": 10}
+    assert not rows["foldable"].any() and rows["foldable"].notna().all()
+    monkeypatch.setattr(scorer, "run_network", None)  # nothing is folded again
+    lenient = replace(options, resume=True, foldable_plddt=0, foldable_ptm=0, foldable_pae=31)
+    assert score(lenient).table["foldable"].all()
+    for name, column in (("plddt", "mean_plddt"), ("ptm", "ptm"), ("pae", "mean_pae")):
+        middle = float(rows[column].sort_values().iloc[[3, 4]].mean())
+        asked = score(replace(lenient, **{f"foldable_{name}": middle})).table
+        expected = rows[column] < middle if name == "pae" else rows[column] > middle
+        assert asked["foldable"].tolist() == expected.tolist()
+        assert 0 < expected.sum() < len(rows)
+
+
+def test_resume_folds_again_what_changed_or_lost_its_files(options, monkeypatch, tmp_path):
+    score(options)
+    folded, fold = [], scorer.FoldScorer.score
+    monkeypatch.setattr(
+        scorer.FoldScorer, "score", lambda self, rows: folded.extend(rows) or fold(self, rows)
+    )
+    before = options.out.read_bytes()
+    score(replace(options, resume=True))
+    assert folded == []
+    (options.pdb_dir / "d3.pdb").unlink()
+    score(replace(options, resume=True))
+    assert [record.id for record in folded] == ["d3"] and options.out.read_bytes() == before
+    folded.clear()
+    score(replace(options, resume=True, per_residue=tmp_path / "residues"))
+    assert len(folded) == 8 and len(list((tmp_path / "residues").iterdir())) == 8
+    folded.clear()
+    score(replace(options, resume=True, fold_recycles=1))
+    assert len(folded) == 8 and options.out.read_bytes() != before
+    folded.clear()
+    score(replace(options, resume=True, fold_recycles=1, fold_chunk_size=4, fold_pairs=100))
+    assert folded == []  # neither changes a result
+
+
+def test_flags_reach_the_network(options, monkeypatch):
+    seen = []
+
+    def spy(network, sequences, recycles, chunk_size):
+        dtype = network.esm.embeddings.word_embeddings.weight.dtype
+        seen.append((len(sequences), recycles, chunk_size, dtype))
+        return run_network(network, sequences, recycles, chunk_size)
+
+    monkeypatch.setattr(scorer, "run_network", spy)
+    one = score(options).table
+    assert max(count for count, *_ in seen) > 1
+    seen.clear()
+    changed = replace(
+        options,
+        fold_pairs=1,
+        fold_chunk_size=3,
+        fold_recycles=None,
+        fold_precision="bf16",
+        overwrite=True,
+    )
+    other = score(changed)
+    assert set(seen) == {(1, None, 3, torch.bfloat16)}
+    assert other.summary["fold"]["precision"] == "bf16" and other.summary["fold"]["recycles"] == 1
+    assert not (one["mean_plddt"] == other.table["mean_plddt"]).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fold": "none"}, "--pdb-dir"),
+        ({"fold_recycles": -1}, "--fold-recycles -1 must be 0 or more"),
+        ({"fold_chunk_size": 0}, "--fold-chunk-size 0"),
+        ({"fold_pairs": 0}, "--fold-pairs 0"),
+        ({"foldable_plddt": 101}, "--foldable-plddt 101"),
+        ({"foldable_ptm": -0.1}, "--foldable-ptm -0.1"),
+        ({"foldable_pae": 99}, "--foldable-pae 99"),
+        ({"fold_precision": "int8"}, "--fold-precision int8"),
+        ({"fold": "esmfold", "offline": True}, "didi-protein download"),
+        ({"fold": "/no/such/folder"}, "/no/such/folder"),
+    ],
+)
+def test_bad_usage_is_refused(options, changes, message, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UserError) as caught:
+        score(replace(options, **changes))
+    assert message in str(caught.value)
+    assert not options.out.exists()
+
+
+def test_structures_that_exist_are_not_replaced_unasked(options):
+    options.pdb_dir.mkdir()
+    (options.pdb_dir / "d2.pdb").write_text("mine")
+    with pytest.raises(UserError, match=r"--pdb-dir .*d2\.pdb exists"):
+        score(options)
+    assert (options.pdb_dir / "d2.pdb").read_text() == "mine"
+    score(replace(options, overwrite=True))
+    assert (options.pdb_dir / "d2.pdb").read_text() != "mine"
+
+
+def test_weights_must_fit_and_come_as_safetensors_or_bin(model, tmp_path):
+    weights = build_folding_network().state_dict()
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "config.json").write_text((model / "config.json").read_text())
+    with pytest.raises(UserError, match="no weights"):
+        open_folding_model(str(folder))
+    torch.save(weights, folder / "pytorch_model.bin")
+    pickled = open_folding_model(str(folder))
+    assert pickled.fingerprint == open_folding_model(str(model)).fingerprint
+    for wrong, message in (
+        ({k: v for k, v in weights.items() if k != "ptm_head.bias"}, "missing ptm_head.bias"),
+        (weights | {"extra.weight": torch.zeros(2)}, "unexpected extra.weight"),
+        (weights | {"ptm_head.bias": torch.zeros(3)}, "of another shape ptm_head.bias"),
+        (weights | {"ptm_head.bias": torch.full((64,), torch.nan)}, "not finite: ptm_head.bias"),
+    ):
+        torch.save(wrong, folder / "pytorch_model.bin")
+        with pytest.raises(UserError, match=message):
+            open_folding_model(str(folder))
+    # As transformers 4 wrote them: frequencies in every layer, and no contact head needed.
+    old = {k: v for k, v in weights.items() if "contact_head" not in k and "inv_freq" not in k}
+    frequencies = torch.rand(4)
+    for layer in range(2):
+        name = f"esm.encoder.layer.{layer}.attention.self.rotary_embeddings.inv_freq"
+        old[name] = frequencies
+    torch.save(old, folder / "pytorch_model.bin")
+    assert torch.isfinite(open_folding_model(str(folder)).network.esm_s_combine).all()
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "esm"}')
+    with pytest.raises(UserError, match="describes no ESMFold"):
+        open_folding_model(str(tmp_path))
