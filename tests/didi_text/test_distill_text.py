@@ -1,0 +1,129 @@
+"""`didi-text distill`: from a teacher to a student that writes, by data and by pool."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from text_fixtures import DOCUMENTS, tiny_tokenizer, write_jsonl
+from text_models import LIMIT, sample, texts, weights_differ, write_tiny_model
+
+from didi_core.errors import UserError
+from didi_core.hydra_app import config_folder
+from didi_text.distill import TextDistillRun, distill
+from didi_text.distill_settings import DistillSettings
+from didi_text.models import open_model, tokenizer_of
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("teacher") / "tiny", seed=4)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_jsonl(tmp_path_factory.mktemp("data") / "some.jsonl", DOCUMENTS * 4)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIDI_CACHE", str(tmp_path_factory.getbasetemp() / "text_cache"))
+
+
+def settings_for(teacher: Path, out: Path, **changes: Any) -> DistillSettings:
+    values: dict[str, Any] = {
+        "method": {"name": "dmmd"},
+        "reference": "pool",
+        "pool_size": 6,
+        "pool_steps": 2,
+        "pool_length": "12-20",
+        "steps": 2,
+        "tokens_per_batch": 128,
+        "device": "cpu",
+    }
+    return DistillSettings(teacher=str(teacher), out=str(out), **{**values, **changes})
+
+
+@pytest.mark.parametrize("method", ["dmmd", "didi"])
+def test_a_student_of_a_pool_writes(teacher: Path, tmp_path: Path, method: str) -> None:
+    student = distill(settings_for(teacher, tmp_path / "s", method={"name": method}))
+    opened = open_model(student)
+    assert weights_differ(open_model(teacher).denoiser, opened.denoiser)
+    assert tokenizer_of(opened).digest == tiny_tokenizer().digest
+    own = json.loads((student / "config.json").read_text())["didi"]
+    assert (own["teacher"], own["method"]) == (str(teacher), method)
+    card = (student / "README.md").read_text()
+    assert "6 samples of the teacher" in card and "didi-text distill teacher=" in card
+    plain = sample(student, tmp_path / "a.jsonl")
+    if method == "didi":
+        guided = sample(student, tmp_path / "b.jsonl", sampler="rgas")
+        assert texts(guided) != texts(plain)
+        options = {"sampler": "rgas", "sampler_option": ["num_candidates=1"]}
+        assert texts(sample(student, tmp_path / "c.jsonl", **options)) != texts(guided)
+
+
+def test_a_student_of_data_sees_blocks_of_the_length_asked_for(
+    teacher: Path, data: Path, tmp_path: Path
+) -> None:
+    settings = settings_for(
+        teacher, tmp_path / "s", reference="data", data=str(data), max_length=16
+    )
+    run = TextDistillRun(settings)
+    blocks = run.load_corpus(open_model(teacher))
+    assert set(blocks.lengths[:-1]) == {16} and blocks.lengths[-1] <= 16
+    student = distill(settings)
+    assert f"blocks of `{data}`" in (student / "README.md").read_text()
+    assert weights_differ(open_model(teacher).denoiser, open_model(student).denoiser)
+
+
+def test_settings_of_the_data_act(teacher: Path, tmp_path: Path) -> None:
+    many = write_jsonl(tmp_path / "many.jsonl", DOCUMENTS * 300)  # encoded by the thousand
+
+    def blocks(**changes: Any) -> int:
+        common = {"reference": "data", "data": str(many), "max_length": 16}
+        run = TextDistillRun(settings_for(teacher, tmp_path, **common, **changes))
+        return len(run.load_corpus(open_model(teacher)))
+
+    whole = blocks()
+    assert blocks(licenses="public domain") < whole
+    assert blocks(data_tokens=30) < whole
+
+
+def test_a_pool_has_the_teacher_s_own_length_unless_told(teacher: Path, tmp_path: Path) -> None:
+    for changes, expected in (
+        ({"pool_length": None}, [LIMIT] * 6),
+        ({"pool_length": None, "max_length": 30}, [30] * 6),
+        ({"pool_length": "10,20"}, [10, 20] * 3),
+    ):
+        run = TextDistillRun(settings_for(teacher, tmp_path, **changes))
+        assert run.pool_lengths(run.longest(open_model(teacher))) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reference": "data", "data": None}, "reference=data needs data=FILE"),
+        ({"method": {"name": "best"}}, "method=best is unknown"),
+        ({"pool_length": "65"}, f"past the model's limit of {LIMIT}"),
+        ({"stream": True, "reference": "data", "data": "here.jsonl"}, "is a file here"),
+        ({"teacher_name": "nobody/nothing", "offline": True}, "nobody/nothing"),
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_is_refused(
+    teacher: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    chosen = Path(changes.pop("teacher_name", teacher))
+    with pytest.raises(UserError, match=message):
+        distill(settings_for(chosen, tmp_path / "s", **changes))
+
+
+def test_yaml_and_dataclass_agree() -> None:
+    stored = OmegaConf.load(config_folder() / "text_distill.yaml")
+    defaults = OmegaConf.to_container(OmegaConf.structured(DistillSettings))
+    for name in ("defaults", "hydra"):
+        stored.pop(name)
+    assert set(stored) | {"method", "preset"} == set(defaults)
+    for name, value in OmegaConf.to_container(stored).items():
+        assert value == defaults[name], name

@@ -1,0 +1,201 @@
+"""`didi-text pretrain`: both kinds end in a folder that opens, settings act, and are checked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from text_fixtures import DOCUMENTS, tiny_tokenizer, write_jsonl
+from text_models import weights_differ
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from didi_core.errors import UserError
+from didi_core.hydra_app import config_folder, run_hydra
+from didi_core.models.dit import DitDenoiser
+from didi_text.models import open_model, tokenizer_of
+from didi_text.pretrain import TextPretrainRun, pretrain
+from didi_text.pretrain_settings import ModelSettings, PretrainSettings
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    tiny_tokenizer().save(folder)
+    return write_jsonl(folder / "some.jsonl.gz", DOCUMENTS * 4)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIDI_CACHE", str(tmp_path_factory.getbasetemp() / "text_cache"))
+
+
+def settings_for(data: Path, out: Path, **changes: Any) -> PretrainSettings:
+    shape = {"kind": changes.pop("kind", "masked"), "num_heads": changes.pop("num_heads", 2)}
+    model = ModelSettings(num_layers=1, hidden_size=8, conditioning_size=4, **shape)
+    values = {"steps": 2, "tokens_per_batch": 128, "block_length": 16, "device": "cpu"}
+    return PretrainSettings(
+        data=str(data),
+        out=str(out),
+        tokenizer=str(data.parent),
+        model=model,
+        **{**values, **changes},
+    )
+
+
+def test_a_masked_model_and_its_card(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = pretrain(settings_for(data, tmp_path / "m", valid=str(data)))
+    loaded = open_model(folder)
+    assert isinstance(loaded.denoiser, DitDenoiser)
+    assert loaded.denoiser.settings.max_tokens == 16
+    assert loaded.vocabulary == tiny_tokenizer().vocabulary
+    assert tokenizer_of(loaded).digest == tiny_tokenizer().digest
+    card = (folder / "README.md").read_text()
+    assert "blocks; 2 updates; seed 0" in card and "| validation_bound |" in card
+    assert "didi-text pretrain data=" in card and "model.num_layers=1" in card
+    assert "nats a token" in capsys.readouterr().err
+    assert json.loads((folder / "run.json").read_text())["verb"] == "pretrain"
+
+
+def test_an_autoregressive_model_opens_with_transformers(data: Path, tmp_path: Path) -> None:
+    folder = pretrain(settings_for(data, tmp_path / "a", kind="autoregressive", valid=str(data)))
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer("The cat", return_tensors="pt").input_ids
+    assert ids[0].tolist() == tiny_tokenizer().encode("The cat")
+    assert model(input_ids=ids).logits.isfinite().all()
+    assert model.config.vocab_size == tiny_tokenizer().size, "it has no mask"
+    noisy = settings_for(data, tmp_path / "b", kind="autoregressive", input_noise=0.5)
+    assert weights_differ(model, AutoModelForCausalLM.from_pretrained(pretrain(noisy)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"steps": 3},
+        {"ema": 0.1},
+        {"tokens_per_batch": 64},
+        {"block_length": 15},
+        {"remainder": "drop"},
+        {"licenses": "public domain"},
+        {"precision": "bf16"},
+    ],
+    ids=str,
+)
+def test_every_setting_changes_the_model(
+    data: Path, tmp_path: Path, usual: DitDenoiser, change: dict[str, Any]
+) -> None:
+    changed = pretrain(settings_for(data, tmp_path / "c", **change))
+    assert weights_differ(usual, open_model(changed).denoiser)
+
+
+@pytest.fixture(scope="module")
+def usual(data: Path, tmp_path_factory: pytest.TempPathFactory) -> DitDenoiser:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIDI_CACHE", str(tmp_path_factory.getbasetemp() / "text_cache"))
+        return open_model(pretrain(settings_for(data, tmp_path_factory.mktemp("u")))).denoiser
+
+
+def test_a_resumed_run_equals_an_unbroken_one(
+    data: Path, tmp_path: Path, usual: DitDenoiser
+) -> None:
+    out = tmp_path / "broken"
+    pretrain(settings_for(data, out, max_seconds=1e-9))
+    assert len(list((out / "checkpoints").iterdir())) == 1
+    with pytest.raises(UserError, match=r"out= .* exists"):
+        pretrain(settings_for(data, out))
+    resumed = open_model(pretrain(settings_for(data, out, resume=True))).denoiser
+    assert not weights_differ(usual, resumed)
+
+
+def test_the_unigram_baseline_is_that_of_counting(data: Path, tmp_path: Path) -> None:
+    run = TextPretrainRun(settings_for(data, tmp_path, valid=str(data), valid_blocks=3))
+    corpus, held_out = run.load_corpora()
+    assert held_out is not None and len(held_out) == 3 < len(corpus)
+    counts = np.ones(tiny_tokenizer().size)
+    for token in corpus.flat:
+        counts[token] += 1
+    held = held_out.flat[: held_out.starts[3]]
+    by_hand = -np.mean(np.log(counts[held] / counts.sum()))
+    assert run.baselines(corpus, held_out)["unigram"] == pytest.approx(by_hand)
+
+
+def test_no_more_of_the_data_is_encoded_than_asked_for(tmp_path: Path) -> None:
+    tiny_tokenizer().save(tmp_path)
+    many = write_jsonl(tmp_path / "many.jsonl", DOCUMENTS * 300)  # encoded by the thousand
+
+    def blocks(**changes: Any) -> int:
+        return len(TextPretrainRun(settings_for(many, tmp_path, **changes)).load_corpora()[0])
+
+    assert blocks(data_tokens=30) < blocks()
+
+
+def test_what_is_wrong_is_said_at_once(data: Path, tmp_path: Path) -> None:
+    wrong = {"steps": 0, "num_heads": 3, "block_length": 2, "remainder": "x", "valid_blocks": -1}
+    with pytest.raises(UserError) as error:
+        pretrain(settings_for(data, tmp_path / "w", **wrong, data_tokens=0, input_noise=0.1))
+    for name in (*wrong, "data_tokens=0", "input_noise=0.1"):
+        assert name in str(error.value)
+    assert not (tmp_path / "w").exists()
+    with pytest.raises(UserError, match=r"stream: .* is a file here"):
+        pretrain(settings_for(data, tmp_path / "w", stream=True))
+    offline = settings_for(data, tmp_path / "w", offline=True)
+    offline.tokenizer = "nobody/nothing"
+    with pytest.raises(UserError, match="nobody/nothing"):
+        pretrain(offline)
+
+
+def test_yaml_and_dataclass_agree() -> None:
+    stored = OmegaConf.load(config_folder() / "text_pretrain.yaml")
+    defaults = OmegaConf.structured(PretrainSettings)
+    for name in ("defaults", "hydra"):
+        stored.pop(name)
+    assert set(stored) | {"model"} == set(defaults)
+    for name, value in OmegaConf.to_container(stored).items():
+        if name not in ("optimizer", "curriculum"):
+            assert value == OmegaConf.to_container(defaults)[name], name
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("tiny", 3.7e6), ("small", 169e6), ("medium", 424e6)]
+)
+def test_presets_have_their_sizes(name: str, parameters: float) -> None:
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = compose("text_pretrain", [f"text_model@model={name}", "data=x", "out=y"])
+    run = TextPretrainRun(
+        PretrainSettings(model=ModelSettings(**OmegaConf.to_container(config.model)))
+    )
+    words = [str(number) for number in range(2047 if name == "tiny" else 50256)]
+    run.__dict__["tokenizer"] = _tokenizer_of_size(len(words) + 1)
+    with torch.device("meta"):
+        found = sum(each.numel() for each in run.build_denoiser().parameters())
+    assert found == pytest.approx(parameters, rel=0.02)
+
+
+def _tokenizer_of_size(size: int) -> Any:
+    """The tiny tokenizer with unused tokens up to `size`."""
+    from tokenizers import Tokenizer
+
+    from didi_text.tokenizer import TextTokenizer
+
+    backend = Tokenizer.from_str(tiny_tokenizer().backend.to_str())
+    backend.add_tokens([f"<unused{number}>" for number in range(size - tiny_tokenizer().size)])
+    return TextTokenizer(backend)
+
+
+def test_users_call_the_group_model() -> None:
+    seen: list[PretrainSettings] = []
+    arguments = ["data=x", "out=y", "model=judge", "model.num_layers=3"]
+    groups = {"model": "text_model@model"}
+    run_hydra("text_pretrain", PretrainSettings, seen.append, arguments, "didi-text", groups=groups)
+    assert (seen[0].model.kind, seen[0].model.num_layers) == ("autoregressive", 3)
+    with pytest.raises(UserError, match="150m"):
+        run_hydra(
+            "text_pretrain", PretrainSettings, seen.append, ["model=150m"], "d", groups=groups
+        )
