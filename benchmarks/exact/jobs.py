@@ -36,8 +36,8 @@ from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_core.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions
 
-BOUND_STEPS = (1, 2, 4, 8, 16, 32, 64)
-BOUND_SEQUENCES = 512
+BOUND_STEPS = (1, 2, 4, 8, 16, 32)
+BOUND_SEQUENCES = 256
 FRONTIER_SAMPLES = 2_048
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1)
 

@@ -160,6 +160,7 @@ def full() -> list[Job]:
         for job in _process_jobs(process, seed, methods)
     ]
     jobs += [Job(process, "frontier", seed, "8") for seed in range(3) for process in PROCESSES]
+    jobs += [Job(process, "teacher", 0, "8-float32") for process in PROCESSES]
     return jobs
 
 
@@ -167,7 +168,7 @@ def _process_jobs(process: str, seed: int, methods: tuple[str, ...]) -> list[Job
     jobs = [Job(process, "truth"), Job(process, "process", seed, "draws")]
     if seed == 0:
         exact = [Job(process, "exact", 0, task) for task in ("8", "16")]
-        jobs += [Job(process, "bound"), *exact, Job(process, "teacher", 0, "8-float32")]
+        jobs += [Job(process, "bound"), *exact]
     jobs += [Job(process, "teacher", seed, task) for task in (*TEACHER_STEPS, "8-late", "16-late")]
     jobs += [Job(process, method, seed, task) for method in methods for task in ("8", "16")]
     return jobs

@@ -34,10 +34,13 @@ class Scale:
     """Draws of the process; with so many nothing can be learnt by heart."""
     num_layers: int = 4
     hidden_size: int = 96
-    teacher_updates: int = 4_000
+    teacher_updates: int = 2_400
+    gentle_updates: int = 1_000
+    """Of those, with few masks, at the start: without them it sees no dependence for long."""
+    warmup_updates: int = 80
     teacher_tokens: int = 2_048
     """Rows times padded width of a batch."""
-    student_updates: int = 600
+    student_updates: int = 400
     student_tokens: int = 2_048
     num_bound: int = 4_096
     """Draws on which the teacher's likelihood bound is computed."""
@@ -75,13 +78,13 @@ def train_teacher(job: Job, runs: Path, scale: Scale = SCALE) -> dict[str, Any]:
             tokens_per_batch=scale.teacher_tokens,
             max_length=process.max_length,
             ema=0.99,
-            curriculum=CurriculumSettings(steps=updates // 4),
+            curriculum=CurriculumSettings(steps=scale.gentle_updates),
             optimizer=OptimizerSettings(
                 name="muon",
                 lr=0.003,
                 muon_lr=0.006,
                 betas=(0.9, 0.98),
-                warmup_steps=max(1, updates // 50),
+                warmup_steps=scale.warmup_updates,
                 decay_fraction=0.3,
             ),
             checkpoint_every=max(1, updates // 6),

@@ -34,7 +34,7 @@ def tiny_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(study, "PROCESSES", {"pairs": tiny_process})
     for module in ("jobs", "training", "figures", "table"):
         monkeypatch.setattr(f"benchmarks.exact.{module}.PROCESSES", {"pairs": tiny_process})
-    scale = Scale(100, 1, 32, 2, 128, 2, 128, 16, "float32")
+    scale = Scale(100, 1, 32, 2, 1, 1, 128, 2, 128, 16, "float32")
     train_teacher, train_student = jobs_module.train_teacher, jobs_module.train_student
     monkeypatch.setattr(
         jobs_module, "train_teacher", lambda job, runs: train_teacher(job, runs, scale)
