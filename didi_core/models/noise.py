@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from didi_core.diffusion.draws import Stream, keyed_generator, keyed_uniform
-from didi_core.models.esm import EsmDenoiser, SoftTokens
+from didi_core.models.denoiser import Denoiser
+from didi_core.models.esm import SoftTokens
 
 KINDS = ("position", "sequence")
 
@@ -107,7 +108,7 @@ class MaskNoise(nn.Module):
 class NoisyDenoiser(nn.Module):
     """A denoiser with its noise input; without latents it is the denoiser alone."""
 
-    def __init__(self, denoiser: EsmDenoiser, noise: MaskNoise) -> None:
+    def __init__(self, denoiser: Denoiser, noise: MaskNoise) -> None:
         super().__init__()
         self.denoiser = denoiser
         self.noise = noise

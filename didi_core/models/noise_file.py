@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from didi_core.errors import UserError
 from didi_core.files import atomic_path
-from didi_core.models.esm import EsmDenoiser
+from didi_core.models.denoiser import Denoiser
 from didi_core.models.noise import KINDS, MaskNoise
 from didi_core.models.safe_reader import read_weights
 
@@ -32,7 +32,7 @@ def save_noise(noise: MaskNoise | None, folder: Path) -> None:
 
 
 def load_noise(
-    denoiser: EsmDenoiser, config: Mapping[str, Any], path: Path | None, source: str
+    denoiser: Denoiser, config: Mapping[str, Any], path: Path | None, source: str
 ) -> MaskNoise | None:
     """The noise input that a model folder holds; None where it has none.
 

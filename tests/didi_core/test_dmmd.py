@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_models import FRAMED, MASK, cpu_fabric, tiny_corpus, tiny_denoiser
+from tiny_models import FRAMED, MASK, cpu_fabric, framed_batch, tiny_corpus, tiny_denoiser
 from torch import Tensor
 
 from didi_core.distill.dmmd import MomentMatching
 from didi_core.distill.dmmd_settings import DmmdSettings
 from didi_core.distill.dmmd_terms import auxiliary_loss, still_masked
 from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.distill.own_states import own_tokens
 from didi_core.distill.reference import GroupedReference
 from didi_core.models.noise import NoiseSettings, without_noise
 from didi_core.sampling.predictor import Predictor
@@ -150,3 +151,58 @@ def test_a_step_that_leaves_no_mask_is_passed_over() -> None:
     skipped = [not method.step(step, 100) for step in range(20)]
     assert any(skipped) and not all(skipped)
     assert not same(before, weights_of(method.auxiliary.module))
+
+
+def test_own_states_keep_the_mask_and_hold_the_student_s_own_tokens() -> None:
+    settings = replace(FAST, own_share=0.5, noise=NoiseSettings("sequence", 4, 1.0))
+    method = method_with(settings, tokens=4096)
+    reference = method.reference.batch(0)
+    batch, rows = reference.batch, reference.rows
+    t, s = torch.full((len(rows),), 0.4), torch.full((len(rows),), 0.3)
+    step = method.student_step(batch, rows, t, s, key=7)
+    plain = replace(settings, own_share=0.0)
+    other = method_with(plain, tokens=4096).student_step(batch, rows, t, s, key=7)
+    assert torch.equal(step.before == MASK, other.before == MASK)
+    visible = (step.before != MASK) & batch.maskable
+    own = ((step.before != batch.tokens) & visible).any(-1)
+    assert float(own.float().mean()) == pytest.approx(0.5, abs=0.1)
+    assert torch.equal(step.before[~own], other.before[~own])
+    assert torch.equal(step.before[~batch.maskable], batch.tokens[~batch.maskable])
+    assert not step.before.requires_grad and step.log_probs.requires_grad
+    # A row alone makes the same state.
+    row = int(own.nonzero()[0])
+    alone = method.student_step(batch.rows([row]), rows[[row]], t[[row]], s[[row]], key=7)
+    assert torch.equal(alone.before[0], step.before[row])
+
+
+class Pairs(Predictor):
+    """Position 1 is anything; every later one repeats what the row shows before it."""
+
+    def log_probs(self, tokens, lengths, at, keys=None):  # noqa: ARG002
+        self.calls.append((tokens.clone(), at.clone(), keys))
+        chances = torch.full((int(at.sum()), 3), 1 / 3)
+        for number, (row, position) in enumerate(at.nonzero().tolist()):
+            before = tokens[row, position - 1]
+            if 3 <= before <= 5:
+                chances[number] = torch.nn.functional.one_hot(before - 3, 3).float()
+        return chances.log()
+
+    @property
+    def calls(self) -> list:
+        return self.__dict__.setdefault("seen", [])
+
+
+def test_own_tokens_are_drawn_step_by_step_on_the_student_s_grid() -> None:
+    student = Pairs(torch.nn.Identity(), FRAMED)
+    state = framed_batch([4, 5, 3, MASK], [3, MASK, MASK, 3])
+    progress = torch.tensor([[0, 0.1, 0.3, 0.99, 0, 0, 0, 0], [0, 0.6, 0.2, 0.2, 0.7, 0, 0, 0]])
+    wide = torch.zeros(2, state.tokens.shape[1])
+    wide[:, :8] = progress
+    keys = (5, torch.tensor([11, 12]), 3)
+    found = own_tokens(student, state, wide, 4, keys)
+    assert torch.equal(found == MASK, state.tokens == MASK)
+    assert found[0, 1] == found[0, 2] == found[0, 3], "each step sees the one before"
+    asked = [(at.nonzero().tolist(), noise.records.tolist()) for _, at, noise in student.calls]
+    assert asked == [([[0, 1]], [11]), ([[0, 2]], [11]), ([[0, 1], [0, 4]], [12]), ([[0, 3]], [11])]
+    assert [noise.step for *_, noise in student.calls] == [1, 2, 3, 4]
+    assert all(noise.update == 3 and noise.seed == 5 for *_, noise in student.calls)

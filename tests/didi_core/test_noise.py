@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from dit_fixtures import MASK as DIT_MASK
+from dit_fixtures import tiny_dit
 from tiny_models import (
     FRAMED,
     MASK,
@@ -104,6 +106,19 @@ def test_a_zero_projection_is_the_teacher_bit_for_bit(kind: str) -> None:
     moved = with_noise(tiny_denoiser(1), NoiseSettings(kind, 6, 0.5), seed=0)
     assert not torch.equal(found, moved.logits_at(BATCH.tokens, BATCH.lengths, at, latents=latents))
     assert with_noise(teacher, NoiseSettings(), seed=0) is teacher
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5])
+def test_a_transformer_of_the_text_layout_takes_the_noise_as_well(scale: float) -> None:
+    teacher = tiny_dit(3)
+    student = with_noise(copy.deepcopy(teacher), NoiseSettings("sequence", 6, scale), seed=0)
+    tokens, lengths = torch.tensor([[2, DIT_MASK, 5, DIT_MASK]]), torch.tensor([4])
+    at = tokens == DIT_MASK
+    latents = draw_latents("sequence", 6, replace(KEYS, records=torch.tensor([4])), at)
+    found = student.logits_at(tokens, lengths, at, latents=latents)
+    assert torch.equal(found, teacher.logits_at(tokens, lengths, at)) is (scale == 0.0)
+    found.square().sum().backward()
+    assert float(student.noise.projection.weight.grad.abs().max()) > 0
 
 
 def test_the_scale_at_the_start_is_relative_to_the_embeddings() -> None:
