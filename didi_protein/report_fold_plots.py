@@ -17,7 +17,7 @@ from didi_protein.report_tables import ScoreTable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_POINTS = 2_000
+MOST_POINTS = 1_000
 """Designs drawn in one plot; more would make the page heavy and the plot no clearer."""
 FEWEST_FOR_MEAN = 5
 PLDDT_LABEL = "mean pLDDT, 0 to 100"

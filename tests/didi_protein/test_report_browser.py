@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from report_fixtures import quickstart_like, rows, write_table
+from structure_fixtures import write_structures
 
+from didi_protein.filter import FilterOptions, filter_designs
 from didi_protein.report import write_report
 
 pytestmark = pytest.mark.browser
@@ -181,3 +183,238 @@ def test_markup_in_an_id_does_not_run(browser, tmp_path: Path, policy: bool) -> 
     assert opened.evaluate("window.pwned") is None
     assert opened.locator("article h3").first.inner_text().startswith(attack)
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def folded_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Structures of three designs, and what a filter rejected of the others."""
+    folder = tmp_path_factory.mktemp("folded")
+    table = rows("tiny", "ancestral", 8, 2.6, count=12)
+    table["mean_plddt"] = [94.0, 86.0, 60.0] + [45.0] * 9
+    table["sequence"] = [sequence[:40] for sequence in table["sequence"]]
+    table["pdb_file"] = write_structures(folder, table["sequence"], table["mean_plddt"])
+    path = write_table(folder, "t", table, None, None)
+    filter_designs(FilterOptions(table=path, out=folder / "best.fasta", min_plddt=50))
+    return write_report([path], folder / "r.html", max_repeat=1.0).out
+
+
+@pytest.fixture
+def folded(browser, folded_page: Path) -> Iterator["object"]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, has_touch=True)
+    opened = context.new_page()
+    opened.complaints = []
+    opened.on("request", lambda each: opened.complaints.append(each.url))
+    opened.on("console", lambda each: _note(opened, each.text))
+    opened.on("pageerror", lambda each: opened.complaints.append(str(each)))
+    opened.goto(folded_page.as_uri())
+    opened.locator("figure.structure canvas").first.scroll_into_view_if_needed()
+    opened.wait_for_function(PAINTED)
+    yield opened
+    assert opened.complaints == [folded_page.as_uri()], "nothing is fetched, nothing complains"
+    context.close()
+
+
+def _note(page, complaint: str) -> None:
+    if "willReadFrequently" not in complaint:  # these tests read pixels; the page never does
+        page.complaints.append(complaint)
+
+
+PAINTED = """() => {
+    const canvas = document.querySelector("figure.structure canvas");
+    const pen = canvas.getContext("2d");
+    return canvas.width > 0 &&
+        pen.getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0);
+}"""
+
+
+def picture(page, number: int = 0) -> str:
+    """The pixels of a structure, once pending frames are drawn."""
+    return page.evaluate(
+        """async (number) => {
+            for (const _ of [1, 2]) await new Promise((done) => requestAnimationFrame(done));
+            return document.querySelectorAll("figure.structure canvas")[number].toDataURL();
+        }""",
+        number,
+    )
+
+
+def colours(page, number: int = 0) -> set[tuple[int, int, int]]:
+    """Colours that fill at least 20 pixels of a structure."""
+    found = page.evaluate(
+        """(number) => {
+            const canvas = document.querySelectorAll("figure.structure canvas")[number];
+            const pen = canvas.getContext("2d");
+            const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
+            const counts = {};
+            for (let k = 0; k < data.length; k += 4) {
+                if (data[k + 3] < 255) continue;
+                const name = [data[k], data[k + 1], data[k + 2]].join(" ");
+                counts[name] = (counts[name] || 0) + 1;
+            }
+            return Object.keys(counts).filter((name) => counts[name] >= 20);
+        }""",
+        number,
+    )
+    return {tuple(map(int, each.split())) for each in found}
+
+
+def drag(page, right: int, down: int) -> None:
+    box = page.locator("figure.structure canvas").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + right, y + down, steps=4)
+    page.mouse.up()
+
+
+def test_dragging_turns_a_structure_and_reset_turns_it_back(folded) -> None:
+    front, other = picture(folded), picture(folded, 1)
+    drag(folded, 90, 0)
+    turned = picture(folded)
+    assert turned != front and picture(folded, 1) == other
+    drag(folded, 0, 60)
+    assert picture(folded) not in (front, turned)
+    folded.get_by_role("button", name="Show design_000000 from the front").click()
+    assert picture(folded) == front
+    folded.keyboard.down("Shift")
+    drag(folded, 40, 0)
+    folded.keyboard.up("Shift")
+    assert picture(folded) not in (front, turned)
+    folded.locator("figure.structure canvas").first.dblclick()
+    assert picture(folded) == front
+
+
+def test_zoom_by_button_and_by_wheel_once_chosen(folded) -> None:
+    front = picture(folded)
+    folded.get_by_role("button", name="Zoom in on design_000000").click()
+    near = picture(folded)
+    folded.get_by_role("button", name="Zoom out of design_000000").click()
+    assert near != front and picture(folded) == front
+    canvas = folded.locator("figure.structure canvas").first
+    box = canvas.bounding_box()
+    folded.mouse.move(box["x"] + 5, box["y"] + 5)
+    before = folded.evaluate("window.scrollY")
+    folded.mouse.wheel(0, 120)  # not chosen: the page scrolls
+    folded.wait_for_function("(before) => window.scrollY !== before", arg=before)
+    assert picture(folded) == front
+    canvas.focus()
+    box, before = canvas.bounding_box(), folded.evaluate("window.scrollY")
+    folded.mouse.move(box["x"] + 5, box["y"] + 50)
+    folded.mouse.wheel(0, -120)
+    assert picture(folded) != front and folded.evaluate("window.scrollY") == before
+
+
+def test_keys_turn_zoom_and_reset(folded) -> None:
+    canvas = folded.locator("figure.structure canvas").first
+    canvas.focus()
+    front = picture(folded)
+    seen = [front]
+    for key in ("ArrowRight", "ArrowUp", "+", "Shift+ArrowLeft"):
+        folded.keyboard.press(key)
+        seen.append(picture(folded))
+    assert len(set(seen)) == 5
+    folded.keyboard.press("0")
+    assert picture(folded) == front
+    for key in ("ArrowRight", "ArrowLeft", "ArrowDown", "ArrowUp", "+", "-"):
+        folded.keyboard.press(key)
+    # Each undoes the one before it, up to rounding, which redrawing may show in some pixels.
+    folded.keyboard.press("Home")
+    assert picture(folded) == front
+    folded.keyboard.press("Tab")
+    name = folded.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert name == "Zoom in on design_000000"
+    assert canvas.get_attribute("aria-label").startswith("Structure of design_000000, 40 residues")
+
+
+def test_touch_turns_and_two_fingers_zoom(folded) -> None:
+    front = picture(folded)
+    box = folded.locator("figure.structure canvas").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    session = folded.context.new_cdp_session(folded)
+
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        places = [{"x": one, "y": two, "id": number} for number, (one, two) in enumerate(points)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+    touch("touchStart", (x, y))
+    for step in range(1, 6):
+        touch("touchMove", (x + 15 * step, y))
+    touch("touchEnd")
+    turned = picture(folded)
+    assert turned != front
+    touch("touchStart", (x - 30, y), (x + 30, y))
+    for step in range(1, 6):
+        touch("touchMove", (x - 30 - 8 * step, y), (x + 30 + 8 * step, y))
+    touch("touchEnd")
+    assert picture(folded) not in (front, turned)
+
+
+def test_residues_have_the_colour_of_their_band(folded) -> None:
+    very_high, confident, low = (0x00, 0x53, 0xD6), (0x65, 0xCB, 0xF3), (0xFF, 0xDB, 0x13)
+
+    def nearest(number: int) -> set[tuple[int, int, int]]:
+        """Bands of which the structure has a colour, fog aside."""
+        return {
+            band
+            for band in (very_high, confident, low)
+            if any(sum(abs(a - b) for a, b in zip(band, each, strict=True)) < 60
+                   for each in colours(folded, number))
+        }  # fmt: skip
+
+    assert [nearest(number) for number in range(3)] == [{very_high}, {confident}, {low}]
+
+
+def test_pointer_tells_the_residue(folded) -> None:
+    box = folded.locator("figure.structure canvas").first.bounding_box()
+    readout = folded.locator("figure.structure .readout").first
+    told = set()
+    for step in range(0, int(box["width"]), 12):
+        folded.mouse.move(box["x"] + step, box["y"] + box["height"] / 2)
+        told.add(readout.inner_text())
+    residues = [each for each in told if each.startswith("Residue ")]
+    assert residues and all("pLDDT 9" in each for each in residues)
+    folded.mouse.move(0, 0)
+    assert readout.inner_text() == "Coloured by pLDDT"
+
+
+def test_rejected_designs_can_be_found(folded) -> None:
+    folded.get_by_text("Which filter rejected which design").click()
+    table = folded.locator("table.rejected tbody tr:visible")
+    assert table.count() == 9
+    folded.get_by_label("Find a design").fill("00011")
+    assert table.count() == 1 and "design_000011" in table.first.inner_text()
+    assert folded.get_by_text("1 of 9").is_visible()
+    folded.get_by_label("Find a design").fill("")
+    assert table.count() == 9
+
+
+def test_without_scripts_and_on_paper_there_is_a_still_picture(
+    browser, folded, folded_page: Path
+) -> None:
+    still = folded.locator("svg.still")
+    assert not still.first.is_visible()
+    folded.emulate_media(media="print")
+    assert still.first.is_visible()
+    assert not folded.locator("figure.structure canvas").first.is_visible()
+    folded.emulate_media(media="screen")
+    context = browser.new_context(java_script_enabled=False)
+    opened = context.new_page()
+    opened.goto(folded_page.as_uri())
+    pictures = opened.locator("svg.still")
+    assert pictures.count() == 3 and pictures.first.is_visible()
+    assert pictures.first.bounding_box()["height"] > 200
+    assert not opened.get_by_role("button", name="Zoom in").first.is_visible()
+    context.close()
+
+
+def test_structures_fit_a_phone(browser, folded_page: Path) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    opened = context.new_page()
+    opened.goto(folded_page.as_uri())
+    opened.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    box = opened.locator("figure.structure canvas").first.bounding_box()
+    assert box["width"] > 250 and box["height"] > 200
+    for button in opened.locator(".controls button").all()[:3]:
+        assert min(button.bounding_box()["width"], button.bounding_box()["height"]) >= 32
+    context.close()
