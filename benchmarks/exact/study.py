@@ -39,6 +39,18 @@ METHODS: dict[str, list[str]] = {
     "didi-paper": ["method=didi", "preset=paper"],
     "didi": ["method=didi"],
     "dmmd": ["method=dmmd"],
+    # In no plan by default: their jobs are asked for by key, as in pairs/dmmd-own/0/8.
+    "dmmd-position": ["method=dmmd", "method.noise.kind=position", "method.noise.scale=0.5"],
+    "dmmd-sequence": ["method=dmmd", "method.noise.kind=sequence", "method.noise.scale=0.5"],
+    "dmmd-own": ["method=dmmd", "method.own_share=0.5"],
+    "dmmd-own-sequence": [
+        "method=dmmd",
+        "method.own_share=0.5",
+        "method.noise.kind=sequence",
+        "method.noise.scale=0.5",
+    ],
+    "didi-token": ["method=didi", "method.credit=token"],
+    "sdtt": ["method=sdtt"],
 }
 """Students by name: what `didi-protein distill` is told. `ablation` adds its own."""
 
