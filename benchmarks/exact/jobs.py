@@ -3,6 +3,8 @@
 import json
 import platform
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -46,19 +48,34 @@ def run_job(job: Job, runs: Path = RUNS) -> None:
     """Do the job, unless its result is there; what it needs must be done."""
     if job.result.exists() and not (job.is_training and not is_trained(job, runs)):
         return
-    started, used = time.perf_counter(), time.process_time()
     torch.set_flush_denormal(True)
-    record = {"job": describe(job), **_work(job, runs)}
+    with _metered(job, runs) as spent:
+        record = {"job": describe(job), **_work(job, runs)}
     record["cost"] = {
         **record.get("cost", {}),
-        "core_minutes_of_job": (time.process_time() - used) / 60,
-        "minutes_of_job": (time.perf_counter() - started) / 60,
+        "core_minutes_of_job": spent() / 60,
         "threads": torch.get_num_threads(),
     }
     record["machine"] = platform.machine()
     record["versions"] = package_versions()
     record["git_revision"] = git_revision()
     write_json(job.result, record)
+
+
+@contextmanager
+def _metered(job: Job, runs: Path) -> Iterator[Callable[[], float]]:
+    """Adds the processor time of the block to a file of the job, also when it is interrupted.
+
+    Yields a function that gives the seconds of all the job's runs so far.
+    """
+    path = runs / "logs" / (job.key.replace("/", ".") + ".seconds")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    used = time.process_time()
+    try:
+        yield lambda: sum(map(float, path.read_text(encoding="utf-8").split()))
+    finally:
+        with open(path, "a", encoding="utf-8") as stream:
+            stream.write(f"{time.process_time() - used:.3f}\n")
 
 
 def is_trained(job: Job, runs: Path = RUNS) -> bool:

@@ -64,7 +64,7 @@ def _training_lines(records: list[Record]) -> list[str]:
         if training := record.get("training"):
             job = record["job"]
             text = f"- {job['model']}, seed {job['seed']}: "
-            text += f"{training['core_minutes_of_training']:.1f} core-minutes of training"
+            text += f"{record['cost']['core_minutes_of_job']:.1f} core-minutes of training"
             if "bound_above_truth" in training:
                 text += (
                     f", bound {training['bound_above_truth']:.3f} nats a residue above the truth"

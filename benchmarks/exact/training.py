@@ -3,7 +3,6 @@
 Both continue from their last checkpoint when they were interrupted.
 """
 
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,6 @@ def train_teacher(job: Job, runs: Path, scale: Scale = SCALE) -> dict[str, Any]:
     data = training_data(job.process, runs, scale)
     folder = job.model_folder(runs)
     updates = scale.teacher_updates
-    started = time.process_time()
     pretrain(
         PretrainSettings(
             data=str(data),
@@ -90,7 +88,6 @@ def train_teacher(job: Job, runs: Path, scale: Scale = SCALE) -> dict[str, Any]:
             checkpoint_every=max(1, updates // 6),
         )
     )
-    seconds = time.process_time() - started
     draws = process.sample(scale.num_bound, TRAINING_SEED + 1).sequences
     ids = [(np.array(PROTEIN.generable_ids)[each]).tolist() for each in draws]
     bound = masked_bound(open_model(folder).denoiser, PROTEIN, ids)
@@ -100,7 +97,6 @@ def train_teacher(job: Job, runs: Path, scale: Scale = SCALE) -> dict[str, Any]:
         "bound": bound,
         "nll_of_the_same_draws": nll,
         "bound_above_truth": bound - nll,
-        "core_minutes_of_training": seconds / 60,
     }
 
 
@@ -108,13 +104,11 @@ def train_student(job: Job, runs: Path, scale: Scale = SCALE) -> dict[str, Any]:
     """A student of the teacher of the same seed; data are the draws that trained the teacher."""
     teacher = Job(job.process, "teacher", job.seed, "train").model_folder(runs)
     settings = student_settings(job, teacher, runs, scale)
-    started = time.process_time()
     distill(settings)
     return {
         "scale": asdict(scale),
         "overrides": METHODS[job.model],
         "method": settings.method,
-        "core_minutes_of_training": (time.process_time() - started) / 60,
     }
 
 
