@@ -157,20 +157,24 @@ def bound_samples(
     masking = build_masking(form, vocabulary.mask_id)
     nats = np.empty((draws, len(sequences)))
     device = device or next(denoiser.parameters()).device
+    # An item is a draw of a sequence: draws of short sequences share batches, too.
+    framed = [len(each) + vocabulary.num_special_per_sequence for each in sequences]
     done = 0
-    for draw in range(draws):
-        framed = [len(each) + vocabulary.num_special_per_sequence for each in sequences]
-        for records in plan_batches(framed, tokens_per_batch):
-            index = torch.tensor(records)
-            batch = _batch(vocabulary, [sequences[i] for i in records], context[records])
-            t = times[draw, index]
-            position = torch.arange(batch.tokens.shape[1])
-            uniform = keyed_uniform(seed, Stream.CORRUPT, index[:, None], position, draw)
-            masked, weight = masking(batch.maskable, t, uniform)
-            total = row_nll(denoiser, vocabulary, batch.to(device), masked.to(device), t, autocast)
-            nats[draw, records] = (total * weight.double()).numpy()
-            done += len(records)
-            show(done)
+    for items in plan_batches(framed * draws, tokens_per_batch):
+        item = torch.tensor(items)
+        draw, record = item // len(sequences), item % len(sequences)
+        rows = [sequences[i] for i in record.tolist()]
+        batch = _batch(vocabulary, rows, context[record.numpy()])
+        t = times[draw, record]
+        position = torch.arange(batch.tokens.shape[1])
+        uniform = keyed_uniform(
+            seed, Stream.CORRUPT, record.unsqueeze(-1), position, draw.unsqueeze(-1)
+        )
+        masked, weight = masking(batch.maskable, t, uniform)
+        total = row_nll(denoiser, vocabulary, batch.to(device), masked.to(device), t, autocast)
+        nats[draw.numpy(), record.numpy()] = (total * weight.double()).numpy()
+        done += len(items)
+        show(done)
     return BoundSamples(nats, times.double().numpy(), lengths)
 
 
