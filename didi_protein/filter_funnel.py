@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.table import Column, Table
 
 from didi_core.cli import console
 from didi_protein.filter_criteria import Filter, Rejection, Status
@@ -86,8 +86,8 @@ def rejected_table(table: pd.DataFrame, funnel: Funnel) -> pd.DataFrame:
 
 def print_funnel(result: "FilterResult") -> None:
     """The funnel as a table, and where things are."""
-    table = Table("filter", "keeps", box=SIMPLE_HEAD)
-    for heading in ("rejects alone", "in sequence", "left"):
+    table = Table(Column("filter", no_wrap=True), "keeps", box=SIMPLE_HEAD)
+    for heading in ("rejects\nalone", "rejects in\nsequence", "left"):
         table.add_column(heading, justify="right")
     for step in result.funnel:
         counts = (step.rejected_alone, step.rejected_in_sequence, step.left)
