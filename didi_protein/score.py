@@ -64,9 +64,12 @@ class ScoreOptions(CommonOptions):
         ),
     ] = None
     fold_pairs: Annotated[
-        int,
-        Option(help="Most residue pairs folded at once: sequences times padded length squared."),
-    ] = 524_288
+        int | None,
+        Option(
+            help="Most residue pairs folded at once: sequences times padded length squared. "
+            "Default: 524288 on a GPU, 65536 on a CPU."
+        ),
+    ] = None
     fold_precision: Annotated[
         str,
         Option(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from didi_core.errors import UserError
 from didi_core.shards import Shard
+from didi_core.training.devices import resolve_device
 from didi_protein.score import ScoreOptions
 from didi_protein.score_rows import Row, select_shard
 from didi_protein.scorers import Scorer
@@ -24,6 +25,7 @@ def check_folding(options: ScoreOptions) -> None:
         ("--per-residue", options.per_residue),
         ("--fold-recycles", options.fold_recycles),
         ("--fold-chunk-size", options.fold_chunk_size),
+        ("--fold-pairs", options.fold_pairs),
     ):
         if value is not None:
             raise UserError(f"{flag} {value}: nothing is folded without --fold, as in esmfold.")
@@ -35,9 +37,11 @@ def plan_rows(
     """The places and the batches of this shard; folding, where asked for, decides the batches."""
     if options.fold == "none":
         return select_shard(rows, options.batch_tokens, shard)
-    from didi_protein.folding.batching import plan_pair_batches
+    from didi_protein.folding.batching import PAIR_BUDGETS, plan_pair_batches
 
-    return select_shard(rows, options.fold_pairs, shard, plan_pair_batches)
+    kind = resolve_device(options.device).type
+    budget = options.fold_pairs or PAIR_BUDGETS.get(kind, PAIR_BUDGETS["cuda"])
+    return select_shard(rows, budget, shard, plan_pair_batches)
 
 
 def check_files(

@@ -27,8 +27,10 @@ def safe_names(ids: Iterable[str]) -> dict[str, str]:
     taken: set[str] = set()
     for each in dict.fromkeys(ids):
         name = _safe_name(each)
-        if name.casefold() in taken:
-            name = _with_digest(name, each)
+        tries = 0
+        while name.casefold() in taken:
+            name = _with_digest(name, each, tries)
+            tries += 1
         taken.add(name.casefold())
         names[each] = name
     return names
@@ -37,12 +39,13 @@ def safe_names(ids: Iterable[str]) -> dict[str, str]:
 def _safe_name(record_id: str) -> str:
     plain = unicodedata.normalize("NFKD", record_id).encode("ascii", "ignore").decode()
     name = _UNSAFE.sub("_", plain).strip("._-")
-    safe = name == record_id and len(name) <= MAX_LENGTH and not _RESERVED.fullmatch(name)
+    safe = name and name == record_id and len(name) <= MAX_LENGTH and not _RESERVED.fullmatch(name)
     return name if safe else _with_digest(name, record_id)
 
 
-def _with_digest(name: str, record_id: str) -> str:
-    digest = hashlib.sha256(record_id.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+def _with_digest(name: str, record_id: str, tries: int = 0) -> str:
+    content = record_id.encode("utf-8", "surrogatepass") + b"\0" * tries
+    digest = hashlib.sha256(content).hexdigest()[:_DIGITS]
     stem = name[: MAX_LENGTH - _DIGITS - 1].rstrip("._-") or "id"
     # In front of the first dot Windows still sees a device.
     return f"{stem.replace('.', '_') if _RESERVED.fullmatch(stem) else stem}-{digest}"

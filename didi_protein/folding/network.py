@@ -144,8 +144,10 @@ def _mismatches(report: dict[str, Any]) -> list[str]:
     """Missing, unexpected and misshapen tensors, save those that are not needed or not used."""
     missing = [key for key in report["missing_keys"] if not _is_optional(key, _NEVER_REQUIRED)]
     unexpected = [key for key in report["unexpected_keys"] if not _is_optional(key)]
-    # Each entry is the name of a tensor, then both shapes.
-    misshapen = [str(each[0]) for each in report["mismatched_keys"]]
+    # Each entry is the name of a tensor, or that and both shapes, by the version of transformers.
+    misshapen = [
+        each if isinstance(each, str) else str(each[0]) for each in report["mismatched_keys"]
+    ]
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": misshapen}
     return [f"{kind} {', '.join(sorted(keys))}" for kind, keys in kinds.items() if keys]
 

@@ -1,0 +1,333 @@
+"""How much faster `score --fold` folds than the library alone, and what memory each length takes.
+
+    python benchmarks/fold_speed.py                    # a moderate random model, for a CPU
+    python benchmarks/fold_speed.py --full-size        # ESMFold's own sizes, random, for a GPU
+
+Throughput: the same sequences of mixed lengths (50 to 400) once in our batches and once through the
+library's `infer`, one at a time in input order; same weights, precision, chunk size and recycles,
+both warmed up, in turns, the median of the turns. On a busy machine the wall clock says little, so
+on a CPU the processor time of both is compared beside it, on one thread. Agreement of all
+confidences is checked in the same run. Writes JSON to benchmarks/results/.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import EsmConfig, EsmForProteinFolding
+
+from didi_core.files import write_json
+from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
+from didi_core.peak_memory import PeakMemory
+from didi_core.training.run_folder import git_revision, package_versions
+from didi_protein.alphabet import CANONICAL_RESIDUES, ESM_TOKENS
+from didi_protein.fasta import ProteinRecord
+from didi_protein.folding.batching import PAIR_BUDGETS, padding_waste, plan_pair_batches
+from didi_protein.folding.confidence import Fold
+from didi_protein.folding.memory import bytes_per_pair
+from didi_protein.folding.network import PRECISIONS, FoldingModel
+from didi_protein.folding.scorer import FoldScorer
+from didi_protein.folding.structure_files import FoldFiles
+
+MODERATE = {
+    "language_model": {
+        "hidden_size": 320,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 20,
+        "intermediate_size": 1280,
+    },
+    "trunk": {
+        "num_blocks": 4,
+        "sequence_state_dim": 256,
+        "pairwise_state_dim": 64,
+        "structure_module": {"sequence_dim": 192, "pairwise_dim": 64, "num_blocks": 2},
+    },
+}
+FULL_SIZE = {
+    "language_model": {
+        "hidden_size": 2560,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 40,
+        "intermediate_size": 10240,
+    },
+    "trunk": {"num_blocks": 48, "structure_module": {}},
+}
+"""`facebook/esmfold_v1`."""
+TOLERANCES = {"plddt": 1e-3, "ptm": 1e-5, "pae": 1e-3}
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    device = torch.device(arguments.device)
+    if device.type == "cpu":
+        torch.set_num_threads(arguments.threads)
+    model = build_model(FULL_SIZE if arguments.full_size else MODERATE, arguments, device)
+    throughput = {} if arguments.memory_only else measure_throughput(model, arguments)
+    result = {
+        "what": Path(__file__).name,
+        "throughput": throughput,
+        "memory": [measure_memory(model, length, arguments) for length in arguments.memory],
+        "bytes_per_pair_estimated": bytes_per_pair(model.network.config),
+        "model": describe_model(model, arguments),
+        "device": describe_device(device, arguments),
+        "versions": package_versions(),
+        "git_revision": git_revision(),
+    }
+    write_json(arguments.out, result)
+    print(json.dumps(result, indent=2))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--full-size", action="store_true", help="ESMFold's own sizes")
+    parser.add_argument(
+        "--blocks", type=int, help="of the trunk; memory beside the weights is same"
+    )
+    parser.add_argument("--layers", type=int, help="of the language model; likewise")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=1, help="of a CPU")
+    parser.add_argument("--precision", default=None, help="of the language-model half")
+    parser.add_argument("--num", type=int, default=12, help="sequences")
+    parser.add_argument("--shortest", type=int, default=50)
+    parser.add_argument("--longest", type=int, default=400)
+    parser.add_argument("--recycles", type=int, default=0, help="passes after the first")
+    parser.add_argument("--chunk-size", type=int, default=128, help="of both paths")
+    parser.add_argument("--pairs", type=int, help="as --fold-pairs; default: the device's")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=420, help="no new turn after so many")
+    parser.add_argument("--memory", type=int, nargs="*", default=[], help="lengths to measure")
+    parser.add_argument("--memory-only", action="store_true")
+    parser.add_argument("--alone-up-to", type=int, default=400, help="memory of the library's path")
+    parser.add_argument("--seed", type=int, default=0)
+    results = Path(__file__).parent / "results" / "fold_speed.json"
+    parser.add_argument("--out", type=Path, default=results)
+    return parser.parse_args()
+
+
+def build_model(
+    sizes: dict[str, Any], arguments: argparse.Namespace, device: torch.device
+) -> FoldingModel:
+    """Every tensor at random, scaled so that activations neither vanish nor overflow."""
+    trunk = dict(sizes["trunk"])
+    if arguments.blocks is not None:
+        trunk["num_blocks"] = arguments.blocks
+    language_model = dict(sizes["language_model"])
+    if arguments.layers is not None:
+        language_model["num_hidden_layers"] = arguments.layers
+    config = EsmConfig(
+        **language_model,
+        vocab_size=len(ESM_TOKENS),
+        vocab_list=list(ESM_TOKENS),
+        mask_token_id=ESM_TOKENS.index("<mask>"),
+        pad_token_id=ESM_TOKENS.index("<pad>"),
+        position_embedding_type="rotary",
+        token_dropout=True,
+        emb_layer_norm_before=False,
+        is_folding_model=True,
+        esmfold_config={
+            "fp16_esm": False,
+            "trunk": {**trunk, "max_recycles": arguments.recycles + 1},
+        },
+    )
+    with device:
+        network = EsmForProteinFolding(config).eval().requires_grad_(False)
+    generator = torch.Generator(device).manual_seed(arguments.seed)
+    for name, parameter in network.named_parameters():
+        scale = parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 0.1
+        parameter.normal_(0, scale, generator=generator)
+        if "norm" in name.lower() and name.endswith("weight"):
+            parameter.add_(1)
+    precision = arguments.precision or ("fp16" if device.type == "cuda" else "float32")
+    for parameter in network.esm.parameters():
+        parameter.data = parameter.data.to(PRECISIONS[precision])
+    return FoldingModel("random", network, precision, "random")
+
+
+def measure_throughput(model: FoldingModel, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Both paths in turns, on the same sequences."""
+    generator = random.Random(arguments.seed)
+    records = [
+        random_record(generator, generator.randint(arguments.shortest, arguments.longest))
+        for _ in range(arguments.num)
+    ]
+    lengths = [len(record.sequence) for record in records]
+    budget = arguments.pairs or PAIR_BUDGETS[model.device.type]
+    batches = plan_pair_batches(lengths, budget)
+    scorer = FoldScorer(model, FoldFiles({}, Path()), arguments.recycles, arguments.chunk_size)
+    model.network.trunk.set_chunk_size(arguments.chunk_size)
+
+    def ours() -> list[Fold]:
+        folds: dict[int, Fold] = {}
+        for batch in batches:
+            found = scorer.fold([records[i] for i in batch], arguments.chunk_size)
+            folds |= dict(zip(batch, found, strict=True))
+        return [folds[i] for i in range(len(records))]
+
+    def alone() -> list[tuple[torch.Tensor, float, torch.Tensor]]:
+        return [single_confidence(model, record.sequence) for record in records]
+
+    shortest = min(records, key=lambda record: len(record.sequence))
+    scorer.fold([shortest], arguments.chunk_size)
+    single_confidence(model, shortest.sequence)
+    times, folds, references = take_turns(ours, alone, model.device, arguments)
+    return {
+        "num_sequences": len(records),
+        "lengths": lengths,
+        "num_batches": len(batches),
+        "pairs_budget": budget,
+        "padding_waste": padding_waste(lengths, batches),
+        "residues_per_second": sum(lengths) / times["ours"]["wall_seconds"],
+        "turns": len(times["ours"]["all_wall_seconds"]),
+        **times,
+        "speed_up_wall": times["alone"]["wall_seconds"] / times["ours"]["wall_seconds"],
+        "speed_up_processor": times["alone"]["processor_seconds"]
+        / times["ours"]["processor_seconds"],
+        "agreement": agreement(folds, references),
+    }
+
+
+def take_turns(
+    ours: Callable[[], Any], alone: Callable[[], Any], device: torch.device, arguments: Any
+) -> tuple[dict[str, Any], Any, Any]:
+    """Median times of both, and what each returned last."""
+    taken: dict[str, list[tuple[float, float]]] = {"ours": [], "alone": []}
+    results: dict[str, Any] = {}
+    start = time.monotonic()
+    for _ in range(arguments.turns):
+        for name, work in (("ours", ours), ("alone", alone)):
+            results[name], *spent = timed(work, device)
+            taken[name].append(tuple(spent))
+        used = time.monotonic() - start
+        if used * (1 + 1 / len(taken["ours"])) > arguments.seconds:
+            break
+    times = {
+        name: {
+            "wall_seconds": statistics.median(wall for wall, _ in each),
+            "processor_seconds": statistics.median(processor for _, processor in each),
+            "all_wall_seconds": [wall for wall, _ in each],
+            "all_processor_seconds": [processor for _, processor in each],
+        }
+        for name, each in taken.items()
+    }
+    return times, results["ours"], results["alone"]
+
+
+def timed(work: Callable[[], Any], device: torch.device) -> tuple[Any, float, float]:
+    """What `work` returns, and its seconds by the clock and of the processor."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    wall, processor = time.perf_counter(), time.process_time()
+    result = work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return result, time.perf_counter() - wall, time.process_time() - processor
+
+
+def single_confidence(
+    model: FoldingModel, sequence: str
+) -> tuple[torch.Tensor, float, torch.Tensor]:
+    """pLDDT (0 to 100) by atom, pTM, and PAE by residue, from `infer`."""
+    output = model.network.infer([sequence])
+    pae = output.predicted_aligned_error[0].mean(0).cpu()
+    return 100 * output.plddt[0].float().cpu(), float(output.ptm), pae
+
+
+def agreement(folds: list[Fold], references: list[Any]) -> dict[str, Any]:
+    """Largest differences between the paths, and whether all are within the tolerances."""
+    pairs = list(zip(folds, references, strict=True))
+    found = {
+        "plddt": max(float((one.atom_plddt - ref[0]).abs().max()) for one, ref in pairs),
+        "ptm": max(abs(one.ptm - ref[1]) for one, ref in pairs),
+        "pae": max(float((one.residue_pae - ref[2]).abs().max()) for one, ref in pairs),
+    }
+    spread = {
+        "plddt": float(torch.cat([ref[0].flatten() for _, ref in pairs]).std()),
+        "ptm": max(ref[1] for _, ref in pairs) - min(ref[1] for _, ref in pairs),
+        "pae": float(torch.cat([ref[2] for _, ref in pairs]).std()),
+    }
+    within = all(found[name] <= limit for name, limit in TOLERANCES.items())
+    return {
+        "largest_difference": found,
+        "spread_of_the_values": spread,
+        "tolerances": TOLERANCES,
+        "within": within,
+    }
+
+
+def measure_memory(
+    model: FoldingModel, length: int, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Peak beside the weights while one sequence is folded, by us and by the library."""
+    record = random_record(random.Random(length), length)
+    scorer = FoldScorer(model, FoldFiles({}, Path()), 0, arguments.chunk_size)
+    model.network.trunk.config.max_recycles = 1
+    paths = {
+        "ours": lambda: scorer.fold([record], arguments.chunk_size),
+        "alone": lambda: single_confidence(model, record.sequence),
+    }
+    if length > arguments.alone_up_to:
+        del paths["alone"]
+    found = {name: peak_bytes(work, model.device) for name, work in paths.items()}
+    return {
+        "length": length,
+        **{f"{name}_bytes": each for name, each in found.items()},
+        "ours_bytes_per_pair": None if found["ours"] is None else found["ours"] / length**2,
+    }
+
+
+def peak_bytes(work: Callable[[], Any], device: torch.device) -> int | None:
+    """The highest memory during `work` above what was held before; None where it ran out."""
+    release_cached_memory()
+    with PeakMemory(device) as before:
+        pass
+    try:
+        with PeakMemory(device) as peak:
+            work()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+    if peak.bytes is None or before.bytes is None:
+        return None
+    return peak.bytes - before.bytes
+
+
+def random_record(generator: random.Random, length: int) -> ProteinRecord:
+    sequence = "".join(generator.choices(CANONICAL_RESIDUES, k=length))
+    return ProteinRecord(f"random_{length}", sequence)
+
+
+def describe_model(model: FoldingModel, arguments: argparse.Namespace) -> dict[str, Any]:
+    trunk = model.network.config.esmfold_config.trunk
+    return {
+        "weights": "random, every tensor",
+        "full_size": arguments.full_size,
+        "language_model_layers": model.network.config.num_hidden_layers,
+        "language_model_width": model.network.config.hidden_size,
+        "trunk_blocks": trunk.num_blocks,
+        "sequence_channels": trunk.sequence_state_dim,
+        "pair_channels": trunk.pairwise_state_dim,
+        "structure_blocks": trunk.structure_module.num_blocks,
+        "num_parameters": model.num_parameters,
+        "language_model_precision": model.precision,
+        "recycles": arguments.recycles,
+        "chunk_size": arguments.chunk_size,
+    }
+
+
+def describe_device(device: torch.device, arguments: argparse.Namespace) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()}, {os.cpu_count()} cores, {arguments.threads} threads used"
+
+
+if __name__ == "__main__":
+    main()
