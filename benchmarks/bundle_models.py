@@ -35,7 +35,7 @@ TITLES = {
     "tiny": (
         "tiny: the bundled teacher",
         "A masked-diffusion protein language model in the ESM-2 layout, trained on families of 30 "
-        "to 160 residues. It is for learning and testing the toolkit, not for designing drugs: "
+        "to 320 residues. It is for learning and testing the toolkit, not for designing drugs: "
         "designs outside the lengths and families it has seen are poor.",
     ),
     "tiny-student": (
@@ -45,7 +45,8 @@ TITLES = {
     "tiny-judge": (
         "tiny-judge: the bundled judge",
         "An autoregressive language model over residues (Llama layout), trained independently of "
-        "the teacher (another architecture, another seed). It gives judge perplexity.",
+        "the teacher (another architecture, another seed), with a share of its inputs made random so "
+        "that it rates relatives of what it has seen fairly. It gives judge perplexity.",
     ),
 }
 
@@ -116,7 +117,7 @@ def _card(name: str, run: Path, figures: dict[str, Any]) -> str:
         "---\nlibrary_name: didi-protein\nlicense: cc-by-4.0\n---\n",
         f"# {title}\n\n{purpose}\n",
         f"Trained by `didi-protein {record['verb']}`, {record['updates']:,} updates, seed "
-        f"{record['seed']}. The last stage's full settings:\n",
+        f"{record['seed']}. Full settings:\n",
         f"```json\n{json.dumps(settings, indent=1)}\n```\n",
         SOURCES,
     ]
@@ -128,7 +129,7 @@ def _scores(name: str, figures: dict[str, Any]) -> str:
     if name == "tiny-judge" or not rows:
         return ""
     lines = [
-        "## Scores\n\nLengths as in the held-out set (30 to 160 residues), float64 draws, 95% "
+        "## Scores\n\nLengths as in the held-out set (30 to 320 residues), float64 draws, 95% "
         "bootstrap intervals; definitions in the project's docs/outputs.md.\n",
         "| set | n | calls | judge NLL (nats a residue) | precision | recall | copies "
         "| 3-mer entropy |",
