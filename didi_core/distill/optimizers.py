@@ -43,7 +43,7 @@ def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> list[torc
 
 def _in_a_block(name: str) -> bool:
     """Whether a parameter belongs to a repeated block, by our names or Hugging Face's."""
-    return ".blocks." in f".{name}" or ".layers." in name
+    return ".blocks." in f".{name}" or ".layers." in name or ".h." in name
 
 
 def _adamw(parameters: list[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:

@@ -13,6 +13,7 @@ from text_fixtures import DOCUMENTS, tiny_tokenizer, write_jsonl
 from text_models import weights_differ
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from didi_core.distill.optimizers import OptimizerSettings, build_optimizer
 from didi_core.errors import UserError
 from didi_core.hydra_app import config_folder, run_hydra
 from didi_core.models.dit import DitDenoiser
@@ -72,6 +73,17 @@ def test_an_autoregressive_model_opens_with_transformers(data: Path, tmp_path: P
     assert model.config.vocab_size == tiny_tokenizer().size, "it has no mask"
     noisy = settings_for(data, tmp_path / "b", kind="autoregressive", input_noise=0.5)
     assert weights_differ(model, AutoModelForCausalLM.from_pretrained(pretrain(noisy)))
+
+
+def test_muon_takes_the_matrices_of_both_layouts(data: Path, tmp_path: Path) -> None:
+    for kind in ("masked", "autoregressive"):
+        run = TextPretrainRun(settings_for(data, tmp_path, kind=kind))
+        network = run.build_causal() if kind == "autoregressive" else run.build_denoiser()
+        muon, adamw = build_optimizer(network, OptimizerSettings(name="muon"))
+        matrices = {p for group in muon.param_groups for p in group["params"]}
+        embeddings = {p for group in adamw.param_groups for p in group["params"] if p.ndim == 2}
+        assert matrices and all(tiny_tokenizer().size not in p.shape for p in matrices)
+        assert any(p.shape[0] in (300, 301) for p in embeddings)
 
 
 @pytest.mark.parametrize(
