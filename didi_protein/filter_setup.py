@@ -10,15 +10,8 @@ from didi_protein.developability import DEVELOPABILITY_COLUMNS, developability
 from didi_protein.filter import FilterOptions
 from didi_protein.filter_bounds import Bound, raise_all
 from didi_protein.filter_columns import how_to_compute, known_numbers
-from didi_protein.filter_criteria import (
-    Duplicate,
-    Filter,
-    Neighbours,
-    OnePer,
-    Similar,
-    Threshold,
-    Top,
-)
+from didi_protein.filter_comparisons import Duplicate, Neighbours, OnePer, Similar, Top
+from didi_protein.filter_criteria import Filter, Threshold
 from didi_protein.ranking import HIGHER_IS_BETTER, SortKey, default_sort, ranked
 
 SIMILARITY_FLAGS = ("-c", "0.7", "--cov-mode", "0")

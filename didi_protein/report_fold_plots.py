@@ -1,18 +1,17 @@
 """The plots of folding: the foldable share, and pLDDT against judge perplexity and length."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from didi_protein.report_data import Cell
+from didi_protein.report_fold_rule import FoldRule
 from didi_protein.report_plots import Plot, whole_number_bins
 from didi_protein.report_references import ReferenceRow
 from didi_protein.report_styles import SeriesStyles, by_model
 from didi_protein.report_svg import INK, NATURAL, REGION, inline_svg, new_axes
-from didi_protein.report_tables import ScoreTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,37 +20,6 @@ MOST_POINTS = 1_000
 """Designs drawn in one plot; more would make the page heavy and the plot no clearer."""
 FEWEST_FOR_MEAN = 5
 PLDDT_LABEL = "mean pLDDT, 0 to 100"
-
-
-@dataclass(frozen=True)
-class FoldRule:
-    """What `foldable` asks for."""
-
-    min_plddt: float = 80.0
-    min_ptm: float = 0.7
-    max_pae: float = 10.0
-    differs: bool = False
-    """Whether the tables were scored with different rules; this is then that of the first."""
-
-    def in_words(self) -> str:
-        text = f"pLDDT > {self.min_plddt:g}, pTM > {self.min_ptm:g}, PAE < {self.max_pae:g} Å"
-        return text + (" (other tables: other thresholds)" if self.differs else "")
-
-
-def fold_rule(tables: Sequence[ScoreTable]) -> FoldRule:
-    """The rule stated in the summaries; the usual one where none is."""
-    stated = [rule for table in tables if (rule := _stated(table.summary or {}))]
-    if not stated:
-        return FoldRule()
-    differs = any(rule != stated[0] for rule in stated)
-    return FoldRule(**stated[0], differs=differs)
-
-
-def _stated(summary: Mapping[str, Any]) -> dict[str, float] | None:
-    rule = (summary.get("fold") or {}).get("foldable")
-    return (
-        {name: float(rule[name]) for name in ("min_plddt", "min_ptm", "max_pae")} if rule else None
-    )
 
 
 def foldable_share(cells: Sequence[Cell], styles: SeriesStyles, rule: FoldRule) -> Plot | None:

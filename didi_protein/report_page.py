@@ -15,12 +15,8 @@ from didi_protein.report_columns import columns_for
 from didi_protein.report_data import Cell
 from didi_protein.report_designs import best_designs, fasta_link, ranked_by
 from didi_protein.report_filters import MOST_SHOWN, FilterOutcome
-from didi_protein.report_fold_plots import (
-    fold_rule,
-    foldable_share,
-    plddt_by_length,
-    plddt_by_perplexity,
-)
+from didi_protein.report_fold_plots import foldable_share, plddt_by_length, plddt_by_perplexity
+from didi_protein.report_fold_rule import fold_rule
 from didi_protein.report_plots import (
     Plot,
     composition_plot,
