@@ -32,7 +32,6 @@ from didi_protein.alphabet import CANONICAL_RESIDUES, ESM_TOKENS
 from didi_protein.fasta import ProteinRecord
 from didi_protein.folding.batching import PAIR_BUDGETS, padding_waste, plan_pair_batches
 from didi_protein.folding.confidence import Fold
-from didi_protein.folding.memory import bytes_per_pair
 from didi_protein.folding.network import PRECISIONS, FoldingModel
 from didi_protein.folding.scorer import FoldScorer
 from didi_protein.folding.structure_files import FoldFiles
@@ -75,7 +74,6 @@ def main() -> None:
         "what": Path(__file__).name,
         "throughput": throughput,
         "memory": [measure_memory(model, length, arguments) for length in arguments.memory],
-        "bytes_per_pair_estimated": bytes_per_pair(model.network.config),
         "model": describe_model(model, arguments),
         "device": describe_device(device, arguments),
         "versions": package_versions(),

@@ -6,7 +6,7 @@ Time and memory of folding go with the padded length squared: the pair entries o
 from collections.abc import Sequence
 
 PAIR_BUDGETS = {"cuda": 1 << 19, "cpu": 1 << 16}
-"""Pair entries of a batch by kind of device: about 3.5 GB of ESMFold's; a processor gains nothing
+"""Pair entries of a batch by kind of device: about 1.5 GB of ESMFold's; a processor gains nothing
 from more than its caches hold."""
 MAX_PADDING = 0.15
 """Of the pair entries of a batch, the share that may be padding."""
