@@ -61,7 +61,7 @@ def test_designs_take_the_noise_and_can_be_made_without(noisy: Path, tmp_path: P
     assert sequences(plain) != sequences(made)
     settings = [json.loads(each.summary.read_text())["settings"] for each in (made, plain)]
     assert len(settings[0]["noise"]) == 16 and settings[1]["noise"] is None
-    with pytest.raises(UserError, match="noise was not given, now [0-9a-f]{16}"):
+    with pytest.raises(UserError, match=r"noise was not given, now [0-9a-f]{16}"):
         design(noisy, tmp_path / "c.fasta", num=6, resume=True)
 
 
