@@ -8,6 +8,7 @@ measured figures into the cards.
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,13 +41,13 @@ TITLES = {
     ),
     "tiny-student": (
         "tiny-student: the bundled teacher, distilled",
-        "Distilled from `tiny` to need 8 to 16 network calls. Its noise input: none.",
+        "Distilled from `tiny` to need 8 to 16 network calls.",
     ),
     "tiny-judge": (
         "tiny-judge: the bundled judge",
         "An autoregressive language model over residues (Llama layout), trained independently of "
-        "the teacher (another architecture, another seed), with a share of its inputs made random so "
-        "that it rates relatives of what it has seen fairly. It gives judge perplexity.",
+        "the teacher (another architecture, another seed), with a share of its inputs made "
+        "random so that it rates relatives of what it has seen fairly. It gives judge perplexity.",
     ),
 }
 
@@ -81,6 +82,9 @@ def _bundle_denoiser(name: str, run: Path, figures: dict[str, Any]) -> None:
         dtype=torch.float16,
         extra_config={"didi": own},
     )
+    noise = run / "noise.safetensors"
+    if noise.is_file():
+        shutil.copy(noise, bundled_folder(name))
 
 
 def _bundle_judge(run: Path, held_out: Path, training: Path) -> None:

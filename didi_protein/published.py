@@ -13,4 +13,3 @@ DPLM_PLDDT = {
 .. [1] Wang et al. "Diffusion language models are versatile protein learners", ICML 2024,
    arXiv 2402.18567.
 """
-

@@ -74,6 +74,8 @@ class PretrainRun(ABC, Generic[Settings]):
             wrong.append(f"ema={settings.ema} must be in [0, 1)")
         if not 0 <= settings.input_noise < 1:
             wrong.append(f"input_noise={settings.input_noise} must be in [0, 1)")
+        if settings.curriculum.steps and model.kind == "autoregressive":
+            wrong.append(f"curriculum.steps={settings.curriculum.steps} is for model.kind=masked")
         if settings.input_noise and model.kind == "masked":
             wrong.append(f"input_noise={settings.input_noise} is for model.kind=autoregressive")
         if settings.optimizer.name not in ("adamw", "muon"):

@@ -71,3 +71,10 @@ def test_what_is_wrong_is_said_at_once(fasta: Path, tmp_path: Path) -> None:
     for name in ("steps=0", "num_heads", "too_long=cut", "max_length=2000", "input_noise=0.5"):
         assert name in str(error.value)
     assert not (tmp_path / "w").exists()
+
+
+def test_a_curriculum_of_masks_is_refused_where_nothing_is_masked(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path / "x.fasta", tmp_path / "a", kind="autoregressive")
+    settings.curriculum.steps = 5
+    with pytest.raises(UserError, match="curriculum.steps=5 is for model.kind=masked"):
+        pretrain(settings)
