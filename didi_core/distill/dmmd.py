@@ -126,7 +126,7 @@ class MomentMatching(DistilledStudent):
         return state.with_tokens(state.tokens.index_copy(0, own, tokens))
 
     def _uniform(self, stream: Stream, *keys: Tensor | int) -> Float[Tensor, "..."]:
-        device = self.fabric.device
+        device = next(key.device for key in keys if isinstance(key, Tensor))
         return keyed_uniform(self.seed, stream, *keys, device=device)
 
     def weight(self, s: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
