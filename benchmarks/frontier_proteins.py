@@ -26,7 +26,7 @@ from didi_core.evaluation.distances import kmer_distance
 from didi_core.evaluation.frontier import Frontier, trace_frontier
 from didi_core.evaluation.frontier_plot import plot_frontiers
 from didi_core.evaluation.frontier_record import frontier_record, write_frontiers
-from didi_core.evaluation.gradient_moment import causal_token_loss, gradient_moment
+from didi_core.evaluation.gradient_moment import NUM_GROUPS, causal_token_loss, gradient_moment
 from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_protein.alphabet import CANONICAL_RESIDUES
@@ -145,7 +145,8 @@ def _beside(
     sets = [_ids(each) for each in (designs, data, other)]
     figures["kmer_distance"] = kmer_distance(*sets, KMER, DIVERSITY.vocabulary_size).as_dict()
     known = [[[judge.id_of_residue[r] for r in s] for s in each] for each in (designs, data, other)]
-    moment = gradient_moment(judge.model, causal_token_loss(judge.bos_id), *known)
+    groups = max(2, min(NUM_GROUPS, len(designs) // 4))
+    moment = gradient_moment(judge.model, causal_token_loss(judge.bos_id), *known, groups)
     return figures | {"gradient_moment": moment.as_dict()}
 
 

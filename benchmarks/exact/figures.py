@@ -59,7 +59,7 @@ def _calls(record: Record) -> float:
 
 def measures_figure(cells: list[Record]) -> "Figure":
     """Rows: measures; columns: processes; over network calls, a line for each model."""
-    figure = _new_figure(4.2 * len(PROCESSES) + 1.6, 2.3 * len(MEASURES))
+    figure = _new_figure(4.2 * len(PROCESSES), 2.3 * len(MEASURES) + 0.6)
     axes = figure.subplots(len(MEASURES), len(PROCESSES), squeeze=False)
     for column, process in enumerate(PROCESSES):
         own = [cell for cell in cells if cell["job"]["process"] == process]
@@ -72,7 +72,7 @@ def measures_figure(cells: list[Record]) -> "Figure":
             _draw_measure(panel, with_it, measure)
             panel.set_title(process if row == 0 else "", fontsize=9)
             panel.set_ylabel(label, fontsize=7)
-            panel.set_xscale("log", base=2)
+            _call_axis(panel, (4, 64))
             panel.tick_params(labelsize=7)
             panel.set_xlabel("network calls a sequence", fontsize=7)
     handles = {
@@ -80,7 +80,7 @@ def measures_figure(cells: list[Record]) -> "Figure":
         for panel in axes.ravel()
         for line in panel.get_legend_handles_labels()[0]
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=7)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=7)
     return figure
 
 
@@ -140,13 +140,21 @@ def bound_figure(bounds: list[Record], cells: list[Record]) -> "Figure":
             gap = cell["figures"]["gap"]
             label = "gap of the exact conditionals" if cell is own[0] else None
             panel.plot(cell["settings"]["steps"], gap["mean"], "k*", markersize=9, label=label)
-        panel.set_xscale("log", base=2)
-        panel.set_yscale("symlog", linthresh=1e-3)
+        _call_axis(panel, (1, 64))
+        panel.set_yscale("log")
         panel.set_title(process, fontsize=9)
         panel.set_xlabel("steps K")
         panel.set_ylabel("nats a residue")
         panel.legend(fontsize=7)
     return figure
+
+
+def _call_axis(panel: "Axes", span: tuple[int, int]) -> None:
+    """A logarithmic axis with the powers of two written out."""
+    panel.set_xscale("log", base=2)
+    panel.set_xlim(span[0] * 0.85, span[1] * 1.15)
+    ticks = [2**power for power in range(7) if span[0] <= 2**power <= span[1]]
+    panel.set_xticks(ticks, [str(tick) for tick in ticks])
 
 
 def _new_figure(width: float, height: float) -> "Figure":
