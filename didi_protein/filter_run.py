@@ -101,7 +101,8 @@ def _compared(table: Path) -> frozenset[str]:
 
 
 def _selected(kept: pd.DataFrame) -> pd.DataFrame:
-    kept = kept.reset_index(drop=True)
+    # A table that was filtered before has ranks of its own, which no longer hold.
+    kept = kept.drop(columns="rank", errors="ignore").reset_index(drop=True)
     kept.insert(1, "rank", pd.Series(range(1, len(kept) + 1), dtype="Int64"))
     return kept
 

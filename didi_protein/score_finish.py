@@ -1,6 +1,7 @@
 """The end of `score`: what only the whole set can say, the table, and the summary beside it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from didi_core.files import write_json
@@ -19,8 +20,26 @@ from didi_protein.scores_table import build_table, summary_path, write_scores
 from didi_protein.structure_measures import StructureMeasures, StructureRequest, measure_structures
 
 
+@dataclass(frozen=True)
+class Natural:
+    """The sequences that a set is compared with: names and residues; None where not given."""
+
+    reference: list[tuple[str, str]] | None
+    training: list[tuple[str, str]] | None
+
+
+def read_natural(options: ScoreOptions) -> Natural:
+    """Read `--reference` and `--training`: before hours of scoring, so that a bad file costs none.
+
+    Raises:
+        UserError: a file that is missing or holds no sequence.
+    """
+    return Natural(_read(options.reference, "--reference"), _read(options.training, "--training"))
+
+
 def finish(
     options: ScoreOptions,
+    natural: Natural,
     shard: Shard,
     rows: Sequence[Row],
     places: Sequence[int],
@@ -31,8 +50,7 @@ def finish(
     own = [rows[place] for place in places]
     scored = [row for row in own if row.status == "ok"]
     sequences = [row.record.sequence for row in scored]
-    reference = _read(options.reference, "--reference")
-    training = _read(options.training, "--training")
+    reference, training = natural.reference, natural.training
     neighbours = _add_neighbours(scored, sequences, reference, options.threads)
     # A cluster is a matter of the whole set: `merge` finds those of shards.
     clusters = _add_clusters(scored, sequences, options.threads) if shard.count == 1 else None

@@ -62,8 +62,14 @@ def _header_values(record: ProteinRecord) -> dict[str, Any]:
     pairs = dict(record.header)
     if pairs.get("length") == str(len(record.sequence)):
         del pairs["length"]
-    known = {key: pairs.pop(key) for key in HEADER_COLUMNS if key in pairs}
-    known = {key: each if key in TEXT_COLUMNS else _number(each) for key, each in known.items()}
+    known = {
+        key: pairs[key] if key in TEXT_COLUMNS else _number(pairs[key])
+        for key in HEADER_COLUMNS
+        if key in pairs
+    }
+    # A column of numbers takes no text: it goes where other pairs go, under its own name.
+    known = {k: v for k, v in known.items() if k in TEXT_COLUMNS or not isinstance(v, str)}
+    pairs = {key: value for key, value in pairs.items() if key not in known}
     return known | {f"header_{key}": _number(value) for key, value in pairs.items()}
 
 

@@ -13,7 +13,7 @@ from didi_core.training.devices import check_precision, resolve_device
 from didi_protein.fasta import read_records
 from didi_protein.judges import Judge, open_judge, open_masked_scorer
 from didi_protein.score import ScoreOptions, ScoreResult
-from didi_protein.score_finish import finish
+from didi_protein.score_finish import finish, read_natural
 from didi_protein.score_fold import check_files, check_folding, plan_rows
 from didi_protein.score_journal import Journal
 from didi_protein.score_processes import join_processes, journals_of
@@ -33,6 +33,7 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
         _check_outputs(options)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
+    natural = read_natural(options)
     records = read_records(options.inputs)
     point_from([record.columns for record in records], options.out.parent)
     if processes.is_first:
@@ -54,7 +55,7 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
         journal.close()
     if not processes.gather(rows, [place for batch in own for place in batch]):
         return None
-    return finish(options, shard, rows, places, scorers, journal)
+    return finish(options, natural, shard, rows, places, scorers, journal)
 
 
 def _check_options(options: ScoreOptions) -> Shard:

@@ -20,7 +20,7 @@ from didi_core.commands.product import length_limit
 from didi_core.commands.training_run import below_one, loop_settings, start_run
 from didi_core.corpus import Corpus
 from didi_core.distill.method import Method
-from didi_core.distill.pool import teacher_pool
+from didi_core.distill.pool import POOL_RECORDS, teacher_pool
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
@@ -128,7 +128,13 @@ class DistillRun(ABC, Generic[Settings]):
         lengths = self.pool_lengths(self.longest(teacher))
         predictor = Predictor(teacher.denoiser, teacher.vocabulary)
         # Everything that decides the samples: parts of another pool must never be taken for ours.
-        decided = (weights_digest(teacher.denoiser), settings.pool_steps, settings.seed, lengths)
+        decided = (
+            weights_digest(teacher.denoiser),
+            settings.pool_steps,
+            settings.seed,
+            lengths,
+            POOL_RECORDS,
+        )
         key = hashlib.sha256(repr((*decided, settings.precision)).encode()).hexdigest()[:16]
         where = folder / "pool" / key
         with fabric.rank_zero_first(), fabric.autocast():

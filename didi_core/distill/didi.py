@@ -64,7 +64,7 @@ class DidiInstruct(DistilledStudent):
         figures = self._update_discriminator(batch, real, fake, step, steps)
         if step >= self.settings.discriminator_warmup:
             judged = self.judge(batch, fake)
-            loss, parts = self.student_loss(batch, reverse, judged.advantage, tau)
+            loss, parts = self.student_loss(batch, reverse, judged.advantage, time)
             share = share_of_mean(fabric, len(batch))
             parts["reward"] = float(judged.reward.mean())
             figures |= {name: share * each for name, each in parts.items()}
@@ -134,10 +134,10 @@ class DidiInstruct(DistilledStudent):
         batch: TokenBatch,
         reverse: list[ReverseStep],
         advantage: Float[Tensor, "batch width"],
-        tau: Float[Tensor, "batch"],
+        time: Float[Tensor, "batch"],
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
-        """See `didi_loss.student_loss`."""
-        weight = self.times.weight(tau)
+        """See `didi_loss.student_loss`; `time` is that of the states that were judged."""
+        weight = self.times.weight(time)
         return student_loss(
             self.settings, batch, reverse, advantage, weight, self.teacher_log_probs
         )

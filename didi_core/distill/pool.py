@@ -19,8 +19,9 @@ from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, SampleSettings
 from didi_core.terminal import error_console
 
-POOL_RECORDS = 1 << 40
-"""Record keys of a pool start here, so that its random numbers are not those of designs."""
+POOL_RECORDS = 1 << 48
+"""Record keys of a pool start here, past those of designs and of their further tries, so that its
+random numbers are its own."""
 
 
 def teacher_pool(

@@ -134,7 +134,9 @@ class SelfDistillation(DistilledStudent):
         step: int,
     ) -> Float[Tensor, "masked k"]:
         """The teacher's log-probabilities in the step that reveals a position, or in the second."""
-        target = Predictor(self.target, self.vocabulary, without_noise(self.target)[1])
+        # The first round's teacher is the teacher, which knows no noise.
+        noise = without_noise(self.target)[1] if self.round else None
+        target = Predictor(self.target, self.vocabulary, noise)
         alpha_t, alpha_s = self.process.schedule.alpha(t), self.process.schedule.alpha(middle)
         reveal = (alpha_s - alpha_t) / (1.0 - alpha_t)
         with self.fabric.autocast():

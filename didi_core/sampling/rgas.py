@@ -24,6 +24,14 @@ from didi_core.sampling.request import Prior, Sampled, SampleSettings
 from didi_core.sampling.reveal import NEVER, ancestral_plan
 
 
+def first_rerank_step(steps: int, rerank_share: float) -> int:
+    """The number of steps before re-ranking: at least `rerank_share` of all re-rank.
+
+    The subtraction forgives rounding: 10 steps times 0.9 are nine, not ten.
+    """
+    return steps - math.ceil(steps * rerank_share - 1e-9)
+
+
 @dataclass(frozen=True)
 class RgasSettings:
     """Guidance. Published: h from 30 to 40, M = 4, switch at half of the steps."""
@@ -73,7 +81,7 @@ class GuidedSampler:
         plan = ancestral_plan(prior, settings)
         calls = torch.zeros_like(prior.batch.lengths)
         judged = torch.zeros_like(calls)
-        first_rerank = int(settings.steps * (1 - self.guidance.rerank_share))
+        first_rerank = first_rerank_step(settings.steps, self.guidance.rerank_share)
         for step in [int(s) for s in plan[plan != NEVER].unique()]:
             rows = (plan == step).any(-1).nonzero()[:, 0]
             calls[rows] += 1

@@ -37,8 +37,8 @@ class Fold:
     ptm: float
     """Expected TM-score of the whole chain, 0 to 1."""
     residue_pae: Float[Tensor, "length"]
-    """Expected error of each residue's position in angstrom (0 to 31), mean over the residues on
-    which the structures are aligned."""
+    """Expected error of each residue's position in angstrom (0.25 to 31.75), mean over the residues
+    on which the structures are aligned."""
 
     @property
     def plddt(self) -> Float[Tensor, "length"]:

@@ -158,3 +158,12 @@ def _padded(rows: list[tuple[int, ...]], pad_id: int, width: int) -> TokenBatch:
     for number, row in enumerate(rows):
         tokens[number, : len(row)] = torch.tensor(row)
     return TokenBatch(tokens, torch.tensor([len(row) for row in rows]), tokens != pad_id)
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-3])
+def test_a_row_at_a_vanishing_time_costs_nothing(eps: float) -> None:
+    """In float32 1 - alpha(2e-8) is 0: the weight must not become infinite, nor the bound NaN."""
+    process = AbsorbingProcess(MASK, LogLinearSchedule(eps))
+    t = torch.tensor([2e-8, 0.5])
+    terms = process.bound_terms(torch.tensor([-1.5]), torch.tensor([1]), t)
+    assert terms.tolist() == pytest.approx([0.0, 3.0])

@@ -10,10 +10,11 @@ from exact_denoiser import ExactDenoiser, chi_square_p_value, random_law, toy_vo
 from tiny_models import FRAMED, MASK, tiny_corpus, tiny_denoiser
 
 from didi_core.corpus import Corpus
-from didi_core.distill.pool import teacher_pool
+from didi_core.distill.pool import POOL_RECORDS, teacher_pool
 from didi_core.distill.reference import GroupedReference
 from didi_core.errors import UserError
 from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.redraw import MAX_TRIES, TRY_STRIDE
 
 CORPUS = tiny_corpus(300, seed=4, low=3, high=40)
 
@@ -120,3 +121,8 @@ def test_a_pool_at_the_limit_follows_the_teacher_s_law(tmp_path: Path) -> None:
     corpus = teacher_pool(predictor, [2] * 5000, None, 0, 80_000, tmp_path)
     found = Counter(tuple(corpus.ids(i, 2)) for i in range(len(corpus)))
     assert chi_square_p_value(found, law) > 1e-3
+
+
+def test_random_numbers_of_a_pool_are_not_those_of_a_further_try() -> None:
+    """A redrawn design of the same seed must not be one of the pool, which is training data."""
+    assert POOL_RECORDS > MAX_TRIES * TRY_STRIDE + TRY_STRIDE

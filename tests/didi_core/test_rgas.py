@@ -23,7 +23,7 @@ from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, SampleSettings
-from didi_core.sampling.rgas import GuidedSampler, RgasSettings
+from didi_core.sampling.rgas import GuidedSampler, RgasSettings, first_rerank_step
 
 NUM_SAMPLES = 20_000
 LIKED = torch.tensor([0.7, -0.4, 1.1, 0.2, -2.0], dtype=torch.float64)
@@ -226,3 +226,11 @@ def test_padding_and_neighbours_do_not_change_a_row() -> None:
         assert all(found[i] == token for i, token in enumerate(row) if token != MASK)
         assert not (found == MASK).any()
         assert alone.discriminator_calls[0] == together.discriminator_calls[number]
+
+
+@pytest.mark.parametrize(
+    ("steps", "share", "first"),
+    [(8, 0.5, 4), (7, 0.5, 3), (10, 0.9, 1), (10, 0.8, 2), (5, 0.8, 1), (4, 0.0, 4), (4, 1.0, 0)],
+)
+def test_the_share_of_steps_that_rerank(steps: int, share: float, first: int) -> None:
+    assert first_rerank_step(steps, share) == first

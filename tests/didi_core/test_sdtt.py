@@ -145,6 +145,7 @@ def test_every_setting_changes_the_student() -> None:
 @pytest.mark.parametrize("kind", ["position", "sequence"])
 def test_a_target_with_noise_shares_the_noise_of_the_student_s_call(kind: str) -> None:
     method = method_with(replace(FAST, noise=NoiseSettings(kind, 4, 0.5)))
+    method.round = 1  # from the second round on the target has a noise input
     reference = method.reference.batch(0)
     batch, rows = reference.batch, reference.rows
     t, middle = torch.ones(len(rows)), torch.full((len(rows),), 0.01)
@@ -162,3 +163,19 @@ def test_a_target_with_noise_shares_the_noise_of_the_student_s_call(kind: str) -
     method.target = without_noise(method.target)[0]
     plain = method.targets(state, masked, t, middle, rows, 0)
     assert not torch.allclose(plain, expected, atol=1e-3)
+
+
+def test_the_first_target_is_the_teacher_however_strong_the_noise_starts() -> None:
+    noise = NoiseSettings(kind="sequence", scale=0.5)
+    plain, noisy = method_with(), method_with(replace(FAST, noise=noise))
+    found = []
+    for method in (plain, noisy):
+        reference = method.reference.batch(0)
+        batch, rows = reference.batch, reference.rows
+        t, middle = torch.full((len(rows),), 0.8), torch.full((len(rows),), 0.4)
+        state = batch.with_tokens(method._mask(batch, t, rows, 0))
+        found.append(method.targets(state, state.tokens == MASK, t, middle, rows, 0))
+    torch.testing.assert_close(found[1], found[0])
+    noisy.round = 1
+    later = noisy.targets(state, state.tokens == MASK, t, middle, rows, 0)
+    assert (later - found[0]).abs().max() > 1e-3

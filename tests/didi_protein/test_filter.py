@@ -386,3 +386,17 @@ def test_program_leaves_with_2_and_one_message(
     told = capsys.readouterr().err
     assert told.startswith(f"Error: INPUT {tmp_path / 'missing.csv'} cannot be read")
     assert "Traceback" not in told
+
+
+def test_what_was_filtered_can_be_filtered_again(tmp_path: Path) -> None:
+    rows = [row("a", judge_perplexity=9.0), row("b", HELIX, judge_perplexity=3.0)]
+    first = run(table_at(tmp_path, rows))
+    again = filter_designs(
+        FilterOptions(
+            table=first.out.with_name("best.selected.csv"),
+            out=tmp_path / "again.fasta",
+            sort_by="judge_perplexity:highest",
+        )
+    )
+    assert again.selected["id"].tolist() == ["a", "b"]
+    assert again.selected["rank"].tolist() == [1, 2]

@@ -76,5 +76,5 @@ def test_what_is_wrong_is_said_at_once(fasta: Path, tmp_path: Path) -> None:
 def test_a_curriculum_of_masks_is_refused_where_nothing_is_masked(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "x.fasta", tmp_path / "a", kind="autoregressive")
     settings.curriculum.steps = 5
-    with pytest.raises(UserError, match="curriculum.steps=5 is for model.kind=masked"):
+    with pytest.raises(UserError, match=r"curriculum\.steps=5 is for model\.kind=masked"):
         pretrain(settings)

@@ -521,3 +521,18 @@ def test_help_names_every_flag_of_the_contract():
     ):
         assert flag in said.stdout
     assert len(COLUMNS) == 30
+
+
+def test_a_missing_reference_is_found_before_anything_is_written(options, tmp_path):
+    with pytest.raises(UserError, match="--reference"):
+        score(replace(options, reference=tmp_path / "nope.fasta"))
+    assert not partial_path(options.out).exists()
+    assert score(options).num_failed == 0  # the corrected command is not refused
+
+
+def test_header_words_that_are_no_numbers_leave_the_columns_of_numbers(options, tmp_path):
+    inputs = [_write(tmp_path / "odd.fasta", ">a steps=abc nfe=7 seed=x model=m\nMKTAYIAKQR\n")]
+    table = score(replace(options, inputs=inputs)).table
+    assert table["steps"].isna().all() and table["seed"].isna().all()
+    assert table["nfe"].tolist() == [7] and table["model"].tolist() == ["m"]
+    assert table["header_steps"].tolist() == ["abc"] and table["header_seed"].tolist() == ["x"]
