@@ -36,7 +36,7 @@ TITLES = {
     "tiny": (
         "tiny: the bundled teacher",
         "A masked-diffusion protein language model in the ESM-2 layout, trained on families of 30 "
-        "to 320 residues. It is for learning and testing the toolkit, not for designing drugs: "
+        "to 160 residues. It is for learning and testing the toolkit, not for designing drugs: "
         "designs outside the lengths and families it has seen are poor.",
     ),
     "tiny-student": (
@@ -133,7 +133,7 @@ def _scores(name: str, figures: dict[str, Any]) -> str:
     if name == "tiny-judge" or not rows:
         return ""
     lines = [
-        "## Scores\n\nLengths as in the held-out set (30 to 320 residues), float64 draws, 95% "
+        "## Scores\n\nLengths as in the held-out set (30 to 160 residues), float64 draws, 95% "
         "bootstrap intervals; definitions in the project's docs/outputs.md.\n",
         "| set | n | calls | judge NLL (nats a residue) | precision | recall | copies "
         "| 3-mer entropy |",
