@@ -34,6 +34,13 @@ PROCESSES: Mapping[str, Callable[[], ExactProcess]] = {
 NUM_SAMPLES = 4_096
 TEACHER_STEPS = ("8", "16", "64", "limit")
 
+MUON = [
+    f"method.{network}.{setting}"
+    for network, lr in (("student", 0.0005), ("auxiliary", 0.001))
+    for setting in ("name=muon", f"lr={lr}", f"muon_lr={2 * lr}", "betas=[0.9,0.98]")
+]
+"""Orthogonalised momentum for the matrices, in place of AdamW."""
+
 METHODS: dict[str, list[str]] = {
     # The published settings; their warm-up of a tenth of the updates is kept as a share.
     "didi-paper": ["method=didi", "preset=paper"],
@@ -49,6 +56,8 @@ METHODS: dict[str, list[str]] = {
         "method.noise.kind=sequence",
         "method.noise.scale=0.5",
     ],
+    "dmmd-muon": ["method=dmmd", *MUON],
+    "dmmd-muon-own": ["method=dmmd", *MUON, "method.own_share=0.5"],
     "didi-token": ["method=didi", "method.credit=token"],
     "sdtt": ["method=sdtt"],
 }
