@@ -17,9 +17,10 @@ from didi_text.evaluate_journal import PartsJournal, sample_file
 from didi_text.evaluate_likelihood import BoundSettings, likelihood
 from didi_text.evaluate_models import CausalLanguageModel, LanguageModel, describe_model
 from didi_text.evaluate_samples import make_samples
-from didi_text.generative_perplexity import SampleRequest, Samples, read_samples, summarise
-from didi_text.judges import judge_texts, open_judge
+from didi_text.generative_perplexity import SampleRequest, Samples, read_samples
+from didi_text.judges import open_judge
 from didi_text.packing import Packing, pack
+from didi_text.sample_measures import measure_samples
 from didi_text.zero_shot import ChosenSet, choose_sets, texts_of
 
 DEFAULT_LENGTH = 1_024
@@ -82,15 +83,15 @@ def _genppl(opened: Opened) -> dict[str, Any]:
     samples = _samples(opened)
     judge = opened.judge or open_judge(options.judge, opened.device, offline=options.offline)
     with opened.bar("judging", len(samples.texts)) as show:
-        judged = judge_texts(
+        figures = measure_samples(
+            samples,
             judge,
-            samples.texts,
-            max_tokens=options.judge_tokens,
+            judge_tokens=options.judge_tokens,
             batch_tokens=options.batch_tokens,
             autocast=opened.autocast,
+            seed=options.seed,
             show=show,
         )
-    figures = summarise(samples, judged, options.seed)
     if options.mauve is not None:
         from didi_text.evaluate_mauve import mauve_against
 

@@ -86,6 +86,26 @@ def test_genppl_of_a_file(tmp_path: Path) -> None:
     assert "5 samples" in lines_of(result)[0]
 
 
+def test_entropy_is_over_the_ids_of_a_file_that_has_them(tmp_path: Path) -> None:
+    judge, data = tiny_causal_model(), tmp_path / "samples.jsonl"
+    given = options(tmp_path, "genppl", judge_tokens=64, model=None, overwrite=True)
+    ids = [tiny_tokenizer().encode(letter)[0] for letter in "cats sat"]
+    spelled = [ids * 2, ids[::-1]]  # byte by byte, where the judge's own encoding merges
+    records = [{"text": tiny_tokenizer().decode(each), "ids": each} for each in spelled]
+
+    def entropy(lines: list[dict]) -> tuple[float, str]:
+        data.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        figures = evaluate(replace(given, data=str(data)), judge=judge).figures["figures"]
+        return figures["entropy"]["mean"], figures["entropy_tokens"]
+
+    # Of eight letters a, t and s stand twice, c and the space once.
+    by_hand = -(3 * (2 / 8) * math.log(2 / 8) + 2 * (1 / 8) * math.log(1 / 8))
+    assert entropy(records) == (pytest.approx(by_hand), "model")
+    # A line of an older file has no ids: all samples are then measured by the judge's.
+    older = entropy([records[0], {"text": records[1]["text"]}])
+    assert older[0] != pytest.approx(by_hand) and older[1] == "judge"
+
+
 def test_genppl_of_a_masked_model_resumes_with_the_same_samples(tmp_path: Path) -> None:
     model, judge = tiny_masked_model(), tiny_causal_model()
     given = options(
@@ -116,7 +136,7 @@ def test_genppl_continues_interrupted_sampling(tmp_path: Path, monkeypatch) -> N
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate_tasks, "judge_texts", interrupted)
+    monkeypatch.setattr(evaluate_tasks, "measure_samples", interrupted)
     with pytest.raises(KeyboardInterrupt):
         evaluate(given, model, judge)
     monkeypatch.undo()
