@@ -30,7 +30,9 @@ class GenerateOptions(SamplingOptions):
     num: Annotated[int, Option(help="Samples to make; with --prefix or --infill, of each text.")]
     out: Annotated[
         Path,
-        Option(help="File to write: .jsonl (text and provenance) or .txt (text alone), or .gz."),
+        Option(
+            help="File to write: .jsonl (text, token ids, provenance) or .txt (text alone), or .gz."
+        ),
     ]
     length: Annotated[
         str | None,

@@ -1,7 +1,8 @@
 """Files of generated text: JSONL with provenance, or the texts alone.
 
-A JSONL line is `{"id", "length", "model", "sampler", "steps", "nfe", "seed", ..., "text"}`. In a
-`.txt` file a line `<|endoftext|>` stands between samples, as `data=` reads it.
+A JSONL line is `{"id", "length", "model", "sampler", "steps", "nfe", "seed", ..., "text", "ids"}`;
+`ids` are the tokens the model drew, because text may be encoded in more than one way. In a `.txt`
+file a line `<|endoftext|>` stands between samples, as `data=` reads it.
 """
 
 import gzip
@@ -19,7 +20,7 @@ from didi_text.tokenizer import END_OF_TEXT
 __all__ = ["SUFFIXES", "is_jsonl", "read_samples", "write_samples"]
 
 SampleRecord = Mapping[str, Any]
-"""One line: id, provenance and text."""
+"""One line: id, provenance, text, and its token ids (older files have none)."""
 
 
 def is_jsonl(path: Path) -> bool:

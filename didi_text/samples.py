@@ -120,5 +120,5 @@ class TextSamples(Product[GenerateOptions]):
 
 def _as_json(made: MadeRecord, tokenizer: TextTokenizer) -> dict[str, object]:
     # The end of text before a prompt is the model's frame, not the user's text.
-    start = 1 if "template" in made.provenance else 0
-    return {"id": made.id, **made.provenance, "text": tokenizer.decode(made.ids[start:])}
+    ids = made.ids[1:] if "template" in made.provenance else made.ids
+    return {"id": made.id, **made.provenance, "text": tokenizer.decode(ids), "ids": ids}

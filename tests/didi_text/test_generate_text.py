@@ -32,8 +32,10 @@ def test_a_line_holds_id_provenance_and_text(model: Path, tmp_path: Path) -> Non
     assert [record["length"] for record in records] == [20, 30, 20]
     for record in records:
         assert list(record) == [
-            "id", "length", "model", "sampler", "steps", "nfe", "seed", "text",
+            "id", "length", "model", "sampler", "steps", "nfe", "seed", "text", "ids",
         ]  # fmt: skip
+        assert len(record["ids"]) == record["length"]
+        assert tiny_tokenizer().decode(record["ids"]) == record["text"]
         assert (record["model"], record["sampler"]) == (str(model), "ancestral")
         assert record["steps"] == 4 and 1 <= record["nfe"] <= 4 and record["seed"] == 3
         assert tiny_tokenizer().encode(record["text"])
@@ -112,6 +114,7 @@ def test_a_prefix_is_kept_and_the_frame_is_not_shown(model: Path, tmp_path: Path
     result = sample(model, tmp_path / "a.jsonl", prefix="The cat sat", num=4, length="12")
     for record in read_samples(result.out):
         assert record["text"].startswith("The cat sat")
+        assert tiny_tokenizer().decode(record["ids"]) == record["text"]
         assert (record["template"], record["length"]) == ("The cat sat", 12)
     many = write_jsonl(tmp_path / "prefixes.jsonl", ["Dogs", "Cats"])
     made = read_samples(sample(model, tmp_path / "b.jsonl", prefix=str(many), num=2).out)
