@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
 from didi_core.errors import UserError
 from didi_core.progress import progress_bar
+from didi_core.sampling import autoregressive
 from didi_core.sampling.partial_file import PartialFile, continue_partial, start_partial
 from didi_core.sampling.registry import build_predictor, check_settings, find_sampler
 from didi_core.sampling.request import DrawSettings, SampleSettings
@@ -124,25 +123,12 @@ def _autoregressive_samples(
     return Samples([model.tokenizer.decode(each) for each in ids], ids, made)
 
 
-@torch.no_grad()
 def draw_autoregressive(
     model: CausalLanguageModel, records: torch.Tensor, length: int, seed: int
 ) -> torch.Tensor:
-    """Samples [records, length] of a causal LM: the end of text, then token by token.
-
-    Temperature 1 from the whole distribution, without top-k or top-p; exact float64 draws keyed by
-    record and position, so that a sample does not depend on its batch. The model's key-value cache
-    makes each call one token wide. Ids that the tokenizer lacks are never drawn.
-    """
-    network: nn.Module = model.network
-    device = next(network.parameters()).device
-    tokens = torch.full((len(records), 1), model.tokenizer.end_id, device=device)
-    drawn, cache = [tokens.cpu()], None
-    for position in range(1, length):
-        output = network(input_ids=tokens, past_key_values=cache, use_cache=True)
-        cache = output.past_key_values
-        logits = output.logits[:, -1, : model.tokenizer.size].float()
-        uniform = keyed_uniform(seed, Stream.TOKEN, records, position).to(device)
-        tokens = draw_categorical(logits.log_softmax(-1), uniform).unsqueeze(-1)
-        drawn.append(tokens.cpu())
-    return torch.cat(drawn, dim=1)
+    """Samples [records, length] of a causal LM: the end of text, then token by token; see
+    `didi_core.sampling.autoregressive`. Ids that the tokenizer lacks are never drawn."""
+    tokenizer = model.tokenizer
+    return autoregressive.draw_autoregressive(
+        model.network, tokenizer.end_id, tokenizer.size, records, length, seed
+    )
