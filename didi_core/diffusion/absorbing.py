@@ -31,9 +31,15 @@ class AbsorbingProcess:
         masked = maskable & (uniform >= self.schedule.alpha(t).unsqueeze(-1))
         return tokens.masked_fill(masked, self.mask_id)
 
-    def reveal_probability(self, alpha_t: float, alpha_s: float) -> float:
-        """Chance that a position masked at t is revealed: (alpha_s - alpha_t) / (1 - alpha_t)."""
-        return (alpha_s - alpha_t) / (1.0 - alpha_t)
+    def reveal_probability(self, alpha_t: float, alpha_s: float, sigma: float = 0.0) -> float:
+        """Chance that a position masked at t is revealed: (alpha_s - alpha_t) / (1 - alpha_t).
+
+        Args:
+            sigma: chance that a revealed position is masked again in the same step, at most
+                (1 - alpha_s) / alpha_t. Then more are revealed, (alpha_s - (1 - sigma) alpha_t)
+                / (1 - alpha_t), so that alpha_s stays their share (ReMDM, arXiv 2503.00307).
+        """
+        return (alpha_s - (1.0 - sigma) * alpha_t) / (1.0 - alpha_t)
 
     def reverse_posterior(
         self, log_probs: Float[Tensor, "n k"], alpha_t: float, alpha_s: float
@@ -43,24 +49,32 @@ class AbsorbingProcess:
         stay = log_probs.new_full((*log_probs.shape[:-1], 1), 1.0 - reveal)
         return torch.cat([reveal * log_probs.exp(), stay], dim=-1)
 
+    def predicted(
+        self, noised: Int[Tensor, "batch width"], maskable: Bool[Tensor, "batch width"]
+    ) -> Bool[Tensor, "batch width"]:
+        """Where the network's prediction enters the bound: at masks (SUBS carries the rest over)."""
+        return maskable & (noised == self.mask_id)
+
     def bound_terms(
         self,
-        token_log_prob: Float[Tensor, "masked"],
-        row: Int[Tensor, "masked"],
-        t: Float[Tensor, "batch"],
-    ) -> Float[Tensor, "batch"]:
-        """One-sample estimate of the bound on -log p(x), in nats a sequence.
+        log_probs: Float[Tensor, "n generable"],
+        clean: Int[Tensor, "n"],
+        noised: Int[Tensor, "n"],
+        t: Float[Tensor, "n"],
+    ) -> Float[Tensor, "n"]:
+        """Each masked position's part of a one-sample estimate of the bound on -log p(x), in nats.
 
-        -alpha'(t) / (1 - alpha(t)) times the sum over masked positions of -log p(x | z_t)
-        (MDLM equation 10). Its mean over t uniform in (0, 1) bounds -log p(x).
+        -alpha'(t) / (1 - alpha(t)) times -log p(x | z_t) (MDLM equation 10). The mean over t,
+        uniform in (0, 1), of a sequence's sum bounds -log p(x).
 
         Args:
-            token_log_prob: log p of the true token at each masked position.
-            row: the batch row of each masked position.
-            t: time of each row.
+            log_probs: of the generable tokens.
+            clean: rank of the true token among them.
+            noised: of z_t, which is mask everywhere.
+            t: time of the position's row.
         """
-        total = torch.zeros_like(t, dtype=token_log_prob.dtype).index_add(0, row, -token_log_prob)
-        return total * self.schedule.weight(t).to(total)
+        del noised
+        return -log_probs.gather(-1, clean.unsqueeze(-1)).squeeze(-1) * self.schedule.weight(t)
 
 
 def low_discrepancy_times(

@@ -14,6 +14,7 @@ from didi_core.models.noise_file import load_noise
 from didi_core.sampling.ancestral import ancestral, first_hitting
 from didi_core.sampling.dplm import DEFAULT_STEPS, DplmSampler, DplmSettings
 from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.remdm import RemaskingSampler, RemdmSettings
 from didi_core.sampling.request import Sampler, SampleSettings
 from didi_core.sampling.rgas import GuidedSampler, RgasSettings
 from didi_core.sampling.sampler_options import SamplerOptions, from_options
@@ -65,6 +66,11 @@ def _dplm(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> 
     return DplmSampler(predictor, from_options("dplm", DplmSettings, options))
 
 
+def _remdm(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
+    del model  # no weights beside the denoiser's
+    return RemaskingSampler(predictor, from_options("remdm", RemdmSettings, options))
+
+
 SAMPLERS: dict[str, SamplerKind] = {
     kind.name: kind
     for kind in (
@@ -84,6 +90,7 @@ SAMPLERS: dict[str, SamplerKind] = {
             reveals_on_grid=False,
             default_steps=DEFAULT_STEPS,
         ),
+        SamplerKind("remdm", _remdm, has_published_grid=False),
     )
 }
 
