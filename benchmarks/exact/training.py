@@ -16,7 +16,7 @@ from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.evaluation.likelihood import masked_bound
 from didi_core.files import write_text
 from didi_core.hydra_app import config_folder, settings_from
-from didi_core.training.masked_pretraining import CurriculumSettings
+from didi_core.training.diffusion_pretraining import CurriculumSettings
 from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
 from didi_protein.distill import distill
 from didi_protein.distill_settings import DistillSettings
@@ -33,8 +33,8 @@ class Scale:
     """Draws of the process; with so many nothing can be learnt by heart."""
     num_layers: int = 4
     hidden_size: int = 96
-    teacher_updates: int = 2_400
-    gentle_updates: int = 1_000
+    teacher_updates: int = 6_000
+    gentle_updates: int = 1_500
     """Of those, with few masks, at the start: without them it sees no dependence for long."""
     warmup_updates: int = 80
     teacher_tokens: int = 2_048
