@@ -9,7 +9,7 @@ from typing import Optional
 from omegaconf import MISSING
 
 from didi_core.distill.optimizers import OptimizerSettings
-from didi_core.training.masked_pretraining import CurriculumSettings
+from didi_core.training.diffusion_pretraining import CurriculumSettings
 
 
 @dataclass

@@ -26,8 +26,8 @@ from didi_core.errors import UserError
 from didi_core.evaluation.likelihood import masked_bound, ngram_baselines
 from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
 from didi_core.training.devices import build_fabric, resolve_device
+from didi_core.training.diffusion_pretraining import DiffusionPretraining
 from didi_core.training.loop import Validate, train
-from didi_core.training.masked_pretraining import MaskedPretraining
 from didi_core.vocabulary import Vocabulary
 
 TRAINING_EPS = 1e-3
@@ -170,7 +170,7 @@ class PretrainRun(ABC, Generic[Settings]):
         settings = self.settings
         denoiser = self.build_denoiser()
         denoiser.initialise(keyed_generator(settings.seed, Stream.DATA, -1))
-        method = MaskedPretraining(
+        method = DiffusionPretraining(
             denoiser,
             data,
             AbsorbingProcess(self.vocabulary.mask_id, LogLinearSchedule(eps=TRAINING_EPS)),
@@ -181,7 +181,7 @@ class PretrainRun(ABC, Generic[Settings]):
         )
         return method, None if held_out is None else self._bound_of(method, held_out)
 
-    def _bound_of(self, method: MaskedPretraining, held_out: Corpus) -> Validate:
+    def _bound_of(self, method: DiffusionPretraining, held_out: Corpus) -> Validate:
         sequences = [held_out.ids(i, self.max_length) for i in range(len(held_out))]
         tokens = self._validation_tokens()
 

@@ -52,7 +52,7 @@ class AbsorbingProcess:
     def predicted(
         self, noised: Int[Tensor, "batch width"], maskable: Bool[Tensor, "batch width"]
     ) -> Bool[Tensor, "batch width"]:
-        """Where the network's prediction enters the bound: at masks (SUBS carries the rest over)."""
+        """Where the bound needs a prediction: at masks, since SUBS carries the rest over."""
         return maskable & (noised == self.mask_id)
 
     def bound_terms(

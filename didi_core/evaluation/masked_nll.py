@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from didi_core.batches import TokenBatch
+from didi_core.models.denoiser import time_input
 from didi_core.rows import row_sum
 from didi_core.vocabulary import Vocabulary
 
@@ -29,8 +30,7 @@ def row_nll(
         autocast: compute the network in this type.
     """
     noised = batch.tokens.masked_fill(masked, vocabulary.mask_id)
-    conditioned = getattr(getattr(denoiser, "settings", None), "time_conditioned", False)
-    told = {"alpha": (1 - t).to(batch.tokens.device)} if conditioned else {}
+    told = time_input(denoiser, (1 - t).to(batch.tokens.device))
     with torch.autocast(noised.device.type, autocast, enabled=autocast is not None):
         logits = denoiser.logits_at(noised, batch.lengths, masked, **told)
     ranks = vocabulary.rank_of_id.to(noised.device)[batch.tokens[masked]]

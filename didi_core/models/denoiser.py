@@ -1,10 +1,26 @@
 """The networks that denoise, whatever their layout.
 
 Each offers `embed`, `trunk`, `head`, `logits_at`, `initialise`, `drop_output_layer` and `settings`
-(with `vocabulary_size`, `num_layers`, `hidden_size`, `num_heads`, `mask_id`, `max_tokens`).
+(with `vocabulary_size`, `num_layers`, `hidden_size`, `num_heads`, `mask_id`, `max_tokens`,
+`time_conditioned`).
 """
+
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from didi_core.models.dit import DitDenoiser
 from didi_core.models.esm import EsmDenoiser
 
 Denoiser = EsmDenoiser | DitDenoiser
+
+
+def is_time_conditioned(network: nn.Module) -> bool:
+    """Whether `logits_at` is to be told the alpha of each row."""
+    return getattr(getattr(network, "settings", None), "time_conditioned", False)
+
+
+def time_input(
+    network: nn.Module, alpha: Float[Tensor, "batch"] | None
+) -> dict[str, Float[Tensor, "batch"]]:
+    """What `logits_at` is given beside tokens: alpha, where it is known and the network asks."""
+    return {"alpha": alpha} if alpha is not None and is_time_conditioned(network) else {}

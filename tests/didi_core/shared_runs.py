@@ -28,8 +28,8 @@ from didi_core.distill.sdtt import SdttSettings, SelfDistillation
 from didi_core.errors import Terminated
 from didi_core.models.noise import NoiseSettings
 from didi_core.training.devices import build_fabric
+from didi_core.training.diffusion_pretraining import DiffusionPretraining
 from didi_core.training.loop import LoopSettings, train
-from didi_core.training.masked_pretraining import MaskedPretraining
 
 RATE = OptimizerSettings(lr=1e-2, warmup_steps=1)
 STEPS = 5
@@ -39,7 +39,7 @@ def pretraining() -> Method:
     # Ten records in batches of three: each epoch ends with a batch of one, too few for two.
     data = CorpusBatches(tiny_corpus(10), FRAMED, tokens_per_batch=48, max_length=20, seed=2)
     process = AbsorbingProcess(FRAMED.mask_id)
-    return MaskedPretraining(tiny_denoiser(1, torch.float64), data, process, RATE, 0.5, seed=2)
+    return DiffusionPretraining(tiny_denoiser(1, torch.float64), data, process, RATE, 0.5, seed=2)
 
 
 def reference(group_size: int, num_rows: int) -> GroupedReference:

@@ -84,14 +84,16 @@ def _bound_by_quadrature(law: Law, sequence: tuple[int, ...]) -> float:
         for masked in itertools.combinations(range(length), count)
     ]
     log_probs = [_log_chance(law, sequence, masked) for masked in patterns]
-    row = torch.tensor([i for i, each in enumerate(log_probs) for _ in each])
+    counts = torch.tensor([len(each) for each in log_probs])
     flat = torch.tensor([value for each in log_probs for value in each], dtype=torch.float64)
+    true = torch.zeros_like(flat).long()
     total = 0.0
     for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        t = torch.full((len(patterns),), node, dtype=torch.float64)
-        terms = process.bound_terms(flat, row, t)
+        t = torch.full_like(flat, node)
+        terms = process.bound_terms(flat.unsqueeze(-1), true, true - 1, t)
         chances = [node ** len(m) * (1 - node) ** (length - len(m)) for m in patterns]
-        total += weight * float((terms * torch.tensor(chances, dtype=torch.float64)).sum())
+        of_each = torch.tensor(chances, dtype=torch.float64).repeat_interleave(counts)
+        total += weight * float((terms * of_each).sum())
     return total
 
 
@@ -132,11 +134,12 @@ def test_times_cover_the_interval_evenly() -> None:
             assert low <= float(times.min()) and float(times.max()) <= high
 
 
-def test_terms_of_rows_are_kept_apart() -> None:
+def test_each_position_has_the_weight_of_its_row_s_time() -> None:
     process = AbsorbingProcess(MASK)
-    log_prob = torch.tensor([-1.0, -2.0, -4.0])
-    found = process.bound_terms(log_prob, torch.tensor([0, 2, 2]), torch.tensor([0.5, 0.1, 0.25]))
-    assert found.tolist() == pytest.approx([2.0, 0.0, 24.0])
+    log_probs = torch.tensor([[-1.0, -9.0], [-9.0, -2.0], [-4.0, -9.0]])
+    true, noised = torch.tensor([0, 1, 0]), torch.full((3,), -1)
+    found = process.bound_terms(log_probs, true, noised, torch.tensor([0.5, 0.1, 0.25]))
+    assert found.tolist() == pytest.approx([2.0, 20.0, 16.0])
 
 
 def test_a_batch_gives_the_same_bound_with_more_padding() -> None:
@@ -161,9 +164,11 @@ def _padded(rows: list[tuple[int, ...]], pad_id: int, width: int) -> TokenBatch:
 
 
 @pytest.mark.parametrize("eps", [0.0, 1e-3])
-def test_a_row_at_a_vanishing_time_costs_nothing(eps: float) -> None:
+def test_a_vanishing_time_has_a_finite_weight(eps: float) -> None:
     """In float32 1 - alpha(2e-8) is 0: the weight must not become infinite, nor the bound NaN."""
     process = AbsorbingProcess(MASK, LogLinearSchedule(eps))
-    t = torch.tensor([2e-8, 0.5])
-    terms = process.bound_terms(torch.tensor([-1.5]), torch.tensor([1]), t)
-    assert terms.tolist() == pytest.approx([0.0, 3.0])
+    true, noised = torch.tensor([0, 0]), torch.tensor([-1, -1])
+    terms = process.bound_terms(
+        torch.tensor([[-1.5], [-1.5]]), true, noised, torch.tensor([2e-8, 0.5])
+    )
+    assert terms.tolist() == pytest.approx([7.5e7, 3.0])

@@ -13,7 +13,7 @@ from didi_core.corpus import CorpusBatches
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
-from didi_core.training.masked_pretraining import MaskedPretraining
+from didi_core.training.diffusion_pretraining import DiffusionPretraining
 from didi_core.training.pretraining import BatchShare
 
 RATE = OptimizerSettings(lr=1e-2, warmup_steps=1)
@@ -106,7 +106,7 @@ def test_without_noise_the_inputs_are_the_data_and_validation_is_always_clean() 
 def test_one_step_of_either_kind_logs_its_loss_per_token_and_moves_the_network() -> None:
     data = batches()
     process = AbsorbingProcess(FRAMED.mask_id)
-    masked = MaskedPretraining(tiny_denoiser(1), data, process, RATE, 0.5, seed=5)
+    masked = DiffusionPretraining(tiny_denoiser(1), data, process, RATE, 0.5, seed=5)
     masked.setup(cpu_fabric())
     for method in (pretraining(0.2, data), masked):
         total, count = method.total_loss(share_of(data, data.records(0), step=0))

@@ -21,15 +21,15 @@ from didi_core.distill.method import Method
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.errors import Terminated, UserError
+from didi_core.training.diffusion_pretraining import CurriculumSettings, DiffusionPretraining
 from didi_core.training.loop import LoopSettings, train
-from didi_core.training.masked_pretraining import CurriculumSettings, MaskedPretraining
 
 RATE = OptimizerSettings(lr=1e-2, warmup_steps=2, decay_fraction=0.5)
 STEPS = 7
 
 
-def pretraining(optimizer: OptimizerSettings = RATE) -> MaskedPretraining:
-    return MaskedPretraining(
+def pretraining(optimizer: OptimizerSettings = RATE) -> DiffusionPretraining:
+    return DiffusionPretraining(
         tiny_denoiser(1),
         CorpusBatches(tiny_corpus(30), FRAMED, 256, 6, seed=2),
         AbsorbingProcess(FRAMED.mask_id, LogLinearSchedule(1e-3)),

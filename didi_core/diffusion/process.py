@@ -1,0 +1,68 @@
+"""The noise processes by name, and what training, bounds and samplers ask of each.
+
+To add one, write it as `absorbing.py` and `uniform.py` are written, and name it in `PROCESSES`.
+"""
+
+from typing import Protocol
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from didi_core.diffusion.absorbing import AbsorbingProcess
+from didi_core.diffusion.schedules import LogLinearSchedule
+from didi_core.diffusion.uniform import UniformProcess
+from didi_core.vocabulary import Vocabulary
+
+PROCESSES = ("absorbing", "uniform")
+DEFAULT_PROCESS = "absorbing"
+"""Of model folders that name none."""
+
+
+class Process(Protocol):
+    """A forward process over token ids, and the bound of the model that reverses it."""
+
+    @property
+    def schedule(self) -> LogLinearSchedule: ...
+
+    def corrupt(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        maskable: Bool[Tensor, "batch width"],
+        t: Float[Tensor, "batch"],
+        uniform: Float[Tensor, "batch width"],
+    ) -> Int[Tensor, "batch width"]:
+        """z_t; only `maskable` positions change."""
+        ...
+
+    def predicted(
+        self, noised: Int[Tensor, "batch width"], maskable: Bool[Tensor, "batch width"]
+    ) -> Bool[Tensor, "batch width"]:
+        """Positions of z_t at which the bound needs the network's prediction."""
+        ...
+
+    def bound_terms(
+        self,
+        log_probs: Float[Tensor, "n generable"],
+        clean: Int[Tensor, "n"],
+        noised: Int[Tensor, "n"],
+        t: Float[Tensor, "n"],
+    ) -> Float[Tensor, "n"]:
+        """Each predicted position's part of the bound on -log p(x), in nats.
+
+        Args:
+            clean: rank of the true token among the generable ones.
+            noised: rank of z_t; -1 where it is not generable.
+            t: time of the position's row.
+        """
+        ...
+
+
+def build_process(
+    name: str, vocabulary: Vocabulary, schedule: LogLinearSchedule | None = None
+) -> Process:
+    """The process of that name, one of `PROCESSES`; eps is 0 where no schedule is given."""
+    assert name in PROCESSES
+    schedule = schedule or LogLinearSchedule()
+    if name == "uniform":
+        return UniformProcess(vocabulary.generable_ids, schedule)
+    return AbsorbingProcess(vocabulary.mask_id, schedule)
