@@ -1,7 +1,6 @@
 """What `compare` does: distil by each method, design, score, one table. Finished parts are kept."""
 
 import json
-import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from didi_core.cli import check_output
+from didi_core.commands.study import (
+    empty_for_overwrite,
+    label_clashes,
+    label_of,
+    split_words,
+    step_counts,
+)
 from didi_core.errors import UserError
 from didi_core.files import atomic_path, write_json
 from didi_core.hydra_app import compose_settings
@@ -70,11 +76,11 @@ def parse_study(options: CompareOptions) -> Study:
     """
     wrong: list[str] = []
     study = Study(
-        _words(options.methods),
-        _words(options.students),
-        _words(options.samplers),
-        _numbers("--steps", options.steps, wrong),
-        _numbers("--teacher-steps", options.teacher_steps, wrong),
+        split_words(options.methods),
+        split_words(options.students),
+        split_words(options.samplers),
+        step_counts("--steps", options.steps, wrong),
+        step_counts("--teacher-steps", options.teacher_steps, wrong),
     )
     if not study.samplers or not study.steps:
         wrong.append("--samplers and --steps each need one value at least")
@@ -82,9 +88,7 @@ def parse_study(options: CompareOptions) -> Study:
         wrong.append(f"--num {options.num} must be at least 2")
     if options.budget <= 0:
         wrong.append(f"--budget {options.budget:g} must be more than 0 seconds")
-    labels = [label_of(each) for each in (options.teacher, *study.students, *study.methods)]
-    if twice := {label for label in labels if labels.count(label) > 1}:
-        wrong.append(f"two models would both be called {', '.join(sorted(twice))}: rename a folder")
+    wrong += label_clashes((options.teacher, *study.students, *study.methods))
     if wrong:
         raise UserError("; ".join(wrong) + ".")
     for sampler in study.samplers:
@@ -95,23 +99,6 @@ def parse_study(options: CompareOptions) -> Study:
     for method in study.methods:
         distill_settings(options, method)
     return study
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(word for part in text.split(",") if (word := part.strip())))
-
-
-def _numbers(flag: str, text: str, wrong: list[str]) -> tuple[int, ...]:
-    words = _words(text)
-    if bad := [word for word in words if not word.isdecimal() or int(word) < 1]:
-        wrong.append(f"{flag} {text}: {', '.join(bad)} is no number of steps; give 8,16")
-        return ()
-    return tuple(dict.fromkeys(int(word) for word in words))
-
-
-def label_of(model: str) -> str:
-    """What a model or method is called in the table and in file names."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", Path(model).name)
 
 
 def distill_settings(options: CompareOptions, method: str) -> DistillSettings:
@@ -137,10 +124,8 @@ def _claim(options: CompareOptions) -> None:
         if key not in FREE_TO_CHANGE
     }
     marker = options.out / MARKER
-    if options.overwrite and marker.is_file():  # a folder that is not ours is never emptied
-        shutil.rmtree(options.out)
-    elif options.overwrite and options.out.is_dir() and any(options.out.iterdir()):
-        raise UserError(f"--overwrite: {options.out} holds no comparison; choose another --out.")
+    if options.overwrite:
+        empty_for_overwrite(options.out, MARKER, "comparison")
     if marker.is_file() and (stored := json.loads(marker.read_text())) != decided:
         changed = [key for key in decided if stored.get(key) != decided[key]]
         raise UserError(

@@ -47,7 +47,7 @@ def run_generation(product: Product, model: LoadedModel | None = None) -> Genera
     check_settings(kind, sample_settings(options, None))
     files.check(resume=options.resume, overwrite=options.overwrite)
     model = model or product.open_model()
-    options = replace(options, reveal_exponent=_reveal_exponent(options, kind, model))
+    options = replace(options, reveal_exponent=reveal_exponent_of(options, kind, model))
     records = product.records(model)
     decided = deciding_settings(product, options, records, model)
     if options.resume and (done := files.finished_summary(decided)) is not None:
@@ -87,8 +87,8 @@ def sample_settings(options: SamplingOptions, bias: torch.Tensor | None) -> Samp
     )
 
 
-def _reveal_exponent(options: SamplingOptions, kind: SamplerKind, model: LoadedModel) -> float:
-    """The grid's exponent: as asked, else as the model was distilled for, else even."""
+def reveal_exponent_of(options: SamplingOptions, kind: SamplerKind, model: LoadedModel) -> float:
+    """The grid's exponent: as asked, else as the model was distilled for, else even (1)."""
     if options.reveal_exponent is not None:
         return options.reveal_exponent
     if options.grid == "published" or not kind.reveals_on_grid:

@@ -1,0 +1,56 @@
+"""What verbs that put many models and step counts into one table share: lists, labels, folder."""
+
+import re
+import shutil
+from pathlib import Path
+
+from didi_core.errors import UserError
+
+
+def split_words(text: str) -> tuple[str, ...]:
+    """Words between commas, each once.
+
+    >>> split_words("a, b,,a")
+    ('a', 'b')
+    """
+    return tuple(dict.fromkeys(word for part in text.split(",") if (word := part.strip())))
+
+
+def step_counts(flag: str, text: str, wrong: list[str]) -> tuple[int, ...]:
+    """Numbers of steps between commas; what is no such number is told to `wrong`."""
+    words = split_words(text)
+    if bad := [word for word in words if not word.isdecimal() or int(word) < 1]:
+        wrong.append(f"{flag} {text}: {', '.join(bad)} is no number of steps; give 8,16")
+        return ()
+    return tuple(dict.fromkeys(int(word) for word in words))
+
+
+def label_of(model: str) -> str:
+    """What a model or method is called in the table and in file names.
+
+    >>> label_of("runs/my student")
+    'my-student'
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", Path(model).name)
+
+
+def label_clashes(names: tuple[str, ...]) -> list[str]:
+    """What is wrong where two of `names` have one label; empty where all differ."""
+    labels = [label_of(name) for name in names]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    return [f"two models would both be called {', '.join(twice)}: rename a folder"] if twice else []
+
+
+def empty_for_overwrite(out: Path, marker: str, holds: str) -> None:
+    """Remove a folder that `marker` shows to be ours.
+
+    Args:
+        holds: what such a folder holds, for the message: "comparison".
+
+    Raises:
+        UserError: it holds something else, which is never removed.
+    """
+    if (out / marker).is_file():
+        shutil.rmtree(out)
+    elif out.is_dir() and any(out.iterdir()):
+        raise UserError(f"--overwrite: {out} holds no {holds}; choose another --out.")
