@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from didi_core.errors import UserError
+
 NUM_FREQUENCIES = 256
 """Width of the sinusoidal features of sigma."""
 LONGEST_PERIOD = 10_000.0
@@ -66,3 +68,17 @@ def sinusoids(sigma: Float[Tensor, "rows"]) -> Float[Tensor, "rows frequencies"]
 def sigma_of_alpha(alpha: Float[Tensor, "rows"]) -> Float[Tensor, "rows"]:
     """-log alpha, the total noise by which the published networks know the time."""
     return -alpha.clamp_min(LOWEST_TRAINED_ALPHA).log()
+
+
+def require_alpha(alpha: Float[Tensor, "rows"] | None) -> Float[Tensor, "rows"]:
+    """`alpha` itself, of a network that is conditioned on time.
+
+    Raises:
+        UserError: it is None.
+    """
+    if alpha is None:
+        raise UserError(
+            "This network is conditioned on time, which this method or sampler does not "
+            "tell it: use a network that is not (MDLM's), or a sampler made for it."
+        )
+    return alpha

@@ -15,8 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from didi_core.batches import padding_mask
-from didi_core.errors import UserError
-from didi_core.models.adaln import ScaleNorm, SigmaEmbedding, modulate, sigma_of_alpha
+from didi_core.models.adaln import (
+    ScaleNorm,
+    SigmaEmbedding,
+    modulate,
+    require_alpha,
+    sigma_of_alpha,
+)
 from didi_core.models.attention import attend
 from didi_core.models.esm import SoftTokens
 from didi_core.models.rotary import RotaryCache, rotate
@@ -182,12 +187,7 @@ class DitDenoiser(nn.Module):
         """The embedded time: one row for all where the network is not conditioned on it."""
         if not self.settings.time_conditioned:
             return self.sigma_embedding(torch.zeros(1, device=self.embedding.weight.device))
-        if alpha is None:
-            raise UserError(
-                "This network is conditioned on time, which this method or sampler does not "
-                "tell it: use a network that is not (MDLM's), or a sampler made for it."
-            )
-        return self.sigma_embedding(sigma_of_alpha(alpha))
+        return self.sigma_embedding(sigma_of_alpha(require_alpha(alpha)))
 
     def head(self, hidden: Float[Tensor, "n hidden"]) -> Float[Tensor, "n vocabulary"]:
         """Logits at chosen positions: gather them from the trunk's output first."""

@@ -39,6 +39,12 @@ def is_dit_config(config: Mapping[str, Any]) -> bool:
     return "n_blocks" in _flat(config)
 
 
+def is_duo(config: Mapping[str, Any]) -> bool:
+    """Whether another's configuration is that of a uniform-state model of the Duo kind."""
+    flat = _flat(config)
+    return str(flat.get("model_type")).lower() == "duo" or flat.get("parameterization") == "mean"
+
+
 def settings_from_config(
     config: Mapping[str, Any],
     source: str,

@@ -1,4 +1,7 @@
-"""A denoiser in the ESM-2 layout, which DPLM shares: rotary positions, no time input.
+"""A denoiser in the ESM-2 layout, which DPLM shares: rotary positions, and no time input there.
+
+Ours may be conditioned on time, as uniform-state models need: the embedded sigma = -log alpha of a
+row, as in a DiT, goes through a matrix that starts at zero and is added to the row's input.
 
 Trunk (tokens to hidden states) and head (hidden states at chosen positions to logits) are
 separate calls, because most of a step's positions need no logits. One embedding function serves
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from didi_core.batches import padding_mask
+from didi_core.models.adaln import SigmaEmbedding, require_alpha, sigma_of_alpha
 from didi_core.models.attention import attend
 from didi_core.models.rotary import RotaryCache, rotate
 
@@ -36,6 +40,10 @@ class EsmSettings:
     token_dropout: bool = False
     """ESM-2's rescaling by the share of masks (METHODS 5); follow the folder's own config."""
     layer_norm_eps: float = 1e-5
+    time_conditioned: bool = False
+    """Whether the network is told the alpha of each row; never so in published folders."""
+    conditioning_size: int = 128
+    """Width of the embedded time."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +103,23 @@ class EsmDenoiser(nn.Module):
         self.head_dense = nn.Linear(width, width)
         self.head_norm = nn.LayerNorm(width, eps=eps)
         self.head_bias = nn.Parameter(torch.zeros(settings.vocabulary_size))
+        if settings.time_conditioned:
+            self.sigma_embedding = SigmaEmbedding(settings.conditioning_size)
+            self.time_out = nn.Linear(settings.conditioning_size, width)
         self._rotary = RotaryCache(width // settings.num_heads)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Fresh weights: normal with deviation 0.02, smaller where a block writes to the stream."""
+        """Fresh weights: normal with deviation 0.02, smaller where a block writes to the stream.
+
+        What the time adds to the stream starts at zero.
+        """
         residual = 0.02 / (2 * self.settings.num_layers) ** 0.5
         for name, parameter in self.named_parameters():
             if parameter.ndim < 2:
                 continue
             writes = name.endswith(("attention_out.weight", "mlp_out.weight"))
-            nn.init.normal_(parameter, std=residual if writes else 0.02, generator=generator)
+            std = 0.0 if name == "time_out.weight" else residual if writes else 0.02
+            nn.init.normal_(parameter, std=std, generator=generator)
         for module in self.modules():
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
@@ -154,12 +169,24 @@ class EsmDenoiser(nn.Module):
         lengths: Int[Tensor, "batch"],
         soft: SoftTokens | None = None,
         noise: Float[Tensor, "batch width hidden"] | None = None,
+        alpha: Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "batch width hidden"]:
-        """Hidden states after the final norm. Values at padding are undefined."""
+        """Hidden states after the final norm. Values at padding are undefined.
+
+        Args:
+            alpha: share of tokens kept in each row, for networks conditioned on time; others
+                do not look at it.
+
+        Raises:
+            UserError: the network is conditioned on time and `alpha` is None.
+        """
         width = tokens.shape[1]
         keep = padding_mask(lengths, width)
         rotary = self._rotary.table(width, tokens.device)
         hidden = self.embed(tokens, lengths, soft, noise)
+        if self.settings.time_conditioned:
+            sigma = sigma_of_alpha(require_alpha(alpha))
+            hidden = hidden + self.time_out(self.sigma_embedding(sigma)).unsqueeze(1)
         for block in self.blocks:
             hidden = block(hidden, rotary, keep)
         return self.final_norm(hidden)
@@ -176,6 +203,7 @@ class EsmDenoiser(nn.Module):
         at: Bool[Tensor, "batch width"],
         soft: SoftTokens | None = None,
         noise: Float[Tensor, "batch width hidden"] | None = None,
+        alpha: Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "chosen vocabulary"]:
         """Trunk, then head where `at` is True, in row-major order."""
-        return self.head(self.trunk(tokens, lengths, soft, noise)[at])
+        return self.head(self.trunk(tokens, lengths, soft, noise, alpha)[at])

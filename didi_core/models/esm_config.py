@@ -1,5 +1,8 @@
 """`config.json` of an ESM-2 or DPLM folder, to and from `EsmSettings`.
 
+A network conditioned on time has a type of ours, `didi_esm`, which `transformers` does not know and
+so refuses: opened as an ESM-2 it would silently answer for no time at all.
+
 Defaults for keys that a file leaves out are those of `transformers` `EsmConfig`, so that a folder
 means the same here and there.
 """
@@ -14,6 +17,8 @@ from didi_core.models.esm import EsmSettings
 from didi_core.vocabulary import Vocabulary
 
 ARCHITECTURES = ("EsmForMaskedLM", "EsmForDPLM")
+TIMED_MODEL_TYPE = "didi_esm"
+TIMED_ARCHITECTURE = "DidiEsmForTimeConditionedDiffusion"
 _REQUIRED = (
     "vocab_size",
     "mask_token_id",
@@ -57,6 +62,8 @@ def settings_from_config(config: Mapping[str, Any], source: str) -> EsmSettings:
         max_tokens=config.get("max_position_embeddings", 1026),
         token_dropout=bool(config.get("token_dropout", False)),
         layer_norm_eps=config.get("layer_norm_eps", 1e-12),
+        time_conditioned=config["model_type"] == TIMED_MODEL_TYPE,
+        conditioning_size=config.get("conditioning_size", 128),
     )
 
 
@@ -64,7 +71,8 @@ def _require_numbers(config: Mapping[str, Any], source: str) -> None:
     missing = [key for key in _REQUIRED if config.get(key) is None]
     if missing:
         raise UserError(f"{source}: config.json lacks {', '.join(missing)}.")
-    for key in (*_REQUIRED, "max_position_embeddings", "layer_norm_eps"):
+    optional = ("max_position_embeddings", "layer_norm_eps", "conditioning_size")
+    for key in (*_REQUIRED, *optional):
         value = config.get(key, 1)
         kinds = (int, float) if key == "layer_norm_eps" else (int,)
         lowest = 0 if key in ("mask_token_id", "layer_norm_eps") else 1
@@ -73,16 +81,20 @@ def _require_numbers(config: Mapping[str, Any], source: str) -> None:
 
 
 def _require_supported(config: Mapping[str, Any], source: str) -> None:
-    if config.get("model_type") != "esm":
+    if config.get("model_type") == TIMED_MODEL_TYPE:
+        accepted = (TIMED_ARCHITECTURE,)
+    elif config.get("model_type") == "esm":
+        accepted = ARCHITECTURES
+    else:
         raise UserError(
             f"{source}: model_type {config.get('model_type')!r} in config.json is not 'esm'; "
             "models in the ESM-2 or DPLM layout are read here."
         )
-    architectures = config.get("architectures") or [ARCHITECTURES[0]]
-    if not set(architectures) & set(ARCHITECTURES):
+    architectures = config.get("architectures") or [accepted[0]]
+    if not set(architectures) & set(accepted):
         raise UserError(
             f"{source}: architectures {architectures} in config.json has no masked-language head; "
-            f"one of {', '.join(ARCHITECTURES)} is needed."
+            f"one of {', '.join(accepted)} is needed."
         )
     for key, (accepted, default, meaning) in _ONLY.items():
         value = config.get(key, default)
@@ -95,11 +107,16 @@ def _require_supported(config: Mapping[str, Any], source: str) -> None:
 def config_from_settings(
     settings: EsmSettings, vocabulary: Vocabulary, dtype: torch.dtype
 ) -> dict[str, Any]:
-    """The `config.json` with which `transformers.AutoModelForMaskedLM` opens the folder."""
+    """The `config.json` with which `transformers.AutoModelForMaskedLM` opens the folder.
+
+    It refuses that of a network conditioned on time.
+    """
+    timed = settings.time_conditioned
     dtype_name = str(dtype).removeprefix("torch.")
     return {
-        "model_type": "esm",
-        "architectures": [ARCHITECTURES[0]],
+        "model_type": TIMED_MODEL_TYPE if timed else "esm",
+        "architectures": [TIMED_ARCHITECTURE if timed else ARCHITECTURES[0]],
+        **({"conditioning_size": settings.conditioning_size} if timed else {}),
         "vocab_size": settings.vocabulary_size,
         "mask_token_id": settings.mask_id,
         "pad_token_id": vocabulary.pad_id,

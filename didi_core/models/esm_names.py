@@ -20,6 +20,10 @@ _MODULE_NAMES = {
     "final_norm": "esm.encoder.emb_layer_norm_after",
     "head_dense": "lm_head.dense",
     "head_norm": "lm_head.layer_norm",
+    # Of ours alone, where the network is conditioned on time.
+    "sigma_embedding.mlp_in": "esm.time_embedding.mlp.0",
+    "sigma_embedding.mlp_out": "esm.time_embedding.mlp.2",
+    "time_out": "esm.time_embedding.out",
 }
 _BLOCK_MODULE_NAMES = {
     "attention_norm": "attention.LayerNorm",

@@ -2,8 +2,8 @@
 
 A folder holds `config.json`, `model.safetensors`, `vocab.txt` or a tokenizer, a card (`README.md`)
 and `run.json`. `transformers.AutoModelForMaskedLM` opens one in the ESM-2/DPLM layout without this
-package, and refuses one in the DiT layout. `config.json` is written last: a folder of ours without
-it was not finished.
+package, and refuses one in the DiT layout or with a network conditioned on time. `config.json` is
+written last: a folder of ours without it was not finished.
 """
 
 import json
@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from didi_core.diffusion.process import DEFAULT_PROCESS, PROCESSES
 from didi_core.errors import UserError
 from didi_core.files import atomic_path, write_json, write_text
 from didi_core.models import dit_config, dit_names, esm_config, esm_names
 from didi_core.models.denoiser import Denoiser
-from didi_core.models.dit import DitDenoiser
+from didi_core.models.dit import DitDenoiser, DitSettings
+from didi_core.models.dit_config import is_duo
 from didi_core.models.dit_files import (
     DitFiles,
     checkpoint_file,
@@ -54,6 +56,13 @@ class LoadedModel:
     folder: Path
     extras: dict[str, Path]
     """Files of weights beside the network's own, by name: "noise", "discriminator"."""
+
+    @property
+    def process(self) -> str:
+        """Name of the noise process that the network reverses."""
+        own = self.config.get("didi")
+        named = own.get("process") if isinstance(own, dict) else None
+        return named or ("uniform" if is_duo(self.config) else DEFAULT_PROCESS)
 
 
 def save_model_folder(
@@ -151,8 +160,15 @@ def _load_dit(
         where: the folder, or the checkpoint's file, which has no vocabulary of its own.
     """
     sizes = {"vocab_size": read.settings.vocabulary_size, "mask_token_id": read.settings.mask_id}
+    if default is not None and is_duo(read.config) and _only_generable(default, read.settings):
+        sizes = {"vocab_size": default.size, "mask_token_id": default.mask_id}
     vocabulary = read_vocabulary(where, {**config, **sizes}, default)
     return dit_names.from_published(read.weights, read.settings, str(where)), vocabulary
+
+
+def _only_generable(vocabulary: Vocabulary, settings: DitSettings) -> bool:
+    """Whether the network's ids are the generable ones alone: Duo's have no mask."""
+    return vocabulary.generable_ids == tuple(range(settings.vocabulary_size))
 
 
 def _load_esm(
@@ -175,7 +191,13 @@ def _ready(
 ) -> LoadedModel:
     denoiser, vocabulary = loaded
     denoiser = denoiser.to(device=device, dtype=dtype).eval()
-    return LoadedModel(denoiser, vocabulary, config, name, folder, extras)
+    model = LoadedModel(denoiser, vocabulary, config, name, folder, extras)
+    if model.process not in PROCESSES:
+        raise UserError(
+            f"{name}: didi.process is {model.process!r} in config.json; "
+            f"this version knows {', '.join(PROCESSES)}."
+        )
+    return model
 
 
 def _read_config(folder: Path) -> dict[str, Any] | None:

@@ -6,13 +6,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from didi_core.models.denoiser import time_input
 from didi_core.models.noise import MaskNoise, NoiseKeys, draw_latents
 from didi_core.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """p(x | z_t) over the generable ids; masked, time-free networks ignore the time."""
+    """The network's x_theta(z_t) over the generable ids."""
 
     denoiser: nn.Module
     vocabulary: Vocabulary
@@ -25,14 +26,23 @@ class Predictor:
         lengths: Int[Tensor, "batch"],
         at: Bool[Tensor, "batch width"],
         keys: NoiseKeys | None = None,
+        alpha: float | Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "chosen generable"]:
         """Normalised log-probabilities where `at` is True, in row-major order.
 
         Args:
             keys: of the noise, which every sampler gives; without them there is none.
+            alpha: share of tokens kept, of each row or of all; networks that are not conditioned
+                on time are not told.
+
+        Raises:
+            UserError: the network is conditioned on time and `alpha` is None.
         """
         if self.noise is None or keys is None:
-            return self.vocabulary.log_probs(self.denoiser.logits_at(tokens, lengths, at))
+            if isinstance(alpha, float):
+                alpha = torch.full((len(tokens),), alpha, device=tokens.device)
+            told = time_input(self.denoiser, alpha)
+            return self.vocabulary.log_probs(self.denoiser.logits_at(tokens, lengths, at, **told))
         masked = tokens == self.vocabulary.mask_id
         latents = draw_latents(self.noise.kind, self.noise.size, keys, masked)
         logits = self.denoiser.logits_at(tokens, lengths, at, latents=latents)

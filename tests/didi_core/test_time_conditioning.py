@@ -1,0 +1,117 @@
+"""Networks told the time: the ESM layout with its own folder, and the predictor that tells them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from dit_fixtures import tiny_dit
+from exact_denoiser import toy_vocabulary
+from published_folders import mdlm_folder
+from tiny_models import FRAMED, framed_batch, randomise, tiny_denoiser
+from transformers import AutoConfig, AutoModelForMaskedLM
+
+from didi_core.errors import UserError
+from didi_core.models.dit import DitDenoiser
+from didi_core.models.esm import EsmDenoiser
+from didi_core.models.folder import load_denoiser, save_model_folder
+from didi_core.sampling.predictor import Predictor
+
+BATCH = framed_batch([3, 4, 5, 3], [5, 5])
+
+
+def timed_esm(seed: int = 0) -> EsmDenoiser:
+    settings = replace(tiny_denoiser().settings, time_conditioned=True, conditioning_size=6)
+    denoiser = EsmDenoiser(settings)
+    randomise(denoiser, seed)
+    return denoiser.eval()
+
+
+def timed_dit() -> DitDenoiser:
+    settings = replace(
+        tiny_dit(0).settings,
+        vocabulary_size=FRAMED.size,
+        mask_id=FRAMED.mask_id,
+        time_conditioned=True,
+    )
+    denoiser = DitDenoiser(settings)
+    randomise(denoiser, 1)
+    return denoiser.eval()
+
+
+def logits(denoiser: torch.nn.Module, *alphas: float) -> torch.Tensor:
+    with torch.no_grad():
+        told = {"alpha": torch.tensor(alphas)} if alphas else {}
+        return denoiser.logits_at(BATCH.tokens, BATCH.lengths, BATCH.maskable, **told)
+
+
+def test_a_fresh_network_does_not_look_at_the_time_and_a_trained_one_does() -> None:
+    denoiser = timed_esm()
+    assert not torch.allclose(logits(denoiser, 0.2, 0.2), logits(denoiser, 0.9, 0.9))
+    first = logits(denoiser, 0.2, 0.9)
+    assert torch.equal(first[:4], logits(denoiser, 0.2, 0.2)[:4]), "each row has its own time"
+    assert torch.equal(first[4:], logits(denoiser, 0.9, 0.9)[4:])
+    denoiser.initialise(torch.Generator().manual_seed(0))
+    assert torch.equal(logits(denoiser, 0.2, 0.2), logits(denoiser, 0.9, 0.9))
+    plain = tiny_denoiser()
+    plain.load_state_dict({name: denoiser.state_dict()[name] for name in plain.state_dict()})
+    assert torch.equal(logits(denoiser, 0.2, 0.9), logits(plain))
+
+
+def test_a_folder_of_it_opens_here_and_nowhere_else(tmp_path: Path) -> None:
+    denoiser = timed_esm(3)
+    save_model_folder(
+        tmp_path, denoiser, FRAMED, card="", extra_config={"didi": {"process": "uniform"}}
+    )
+    model = load_denoiser(tmp_path)
+    assert model.process == "uniform" and model.denoiser.settings == denoiser.settings
+    assert torch.equal(logits(model.denoiser, 0.3, 0.6), logits(denoiser, 0.3, 0.6))
+    for opener in (AutoConfig, AutoModelForMaskedLM):
+        with pytest.raises(ValueError, match="didi_esm"):
+            opener.from_pretrained(tmp_path)
+
+
+def test_folders_without_a_process_are_masked_and_unknown_ones_are_refused(tmp_path: Path) -> None:
+    save_model_folder(tmp_path, tiny_denoiser(), FRAMED, card="")
+    assert load_denoiser(tmp_path).process == "absorbing"
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["didi"]["process"] = "gamma"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"didi\.process is 'gamma'.*absorbing, uniform"):
+        load_denoiser(tmp_path)
+
+
+@pytest.mark.parametrize("build", [timed_esm, timed_dit])
+def test_the_predictor_tells_the_time(build) -> None:
+    denoiser = build()
+    predictor = Predictor(denoiser, FRAMED)
+    where = (BATCH.tokens, BATCH.lengths, BATCH.maskable)
+    with torch.no_grad():
+        found = predictor.log_probs(*where, alpha=0.25)
+        rows = predictor.log_probs(*where, alpha=torch.tensor([0.25, 0.25]))
+    assert torch.equal(found, FRAMED.log_probs(logits(denoiser, 0.25, 0.25)))
+    assert torch.equal(found, rows)
+    with pytest.raises(UserError, match="conditioned on time"):
+        predictor.log_probs(*where)
+    plain = Predictor(tiny_denoiser(), FRAMED)
+    assert torch.equal(plain.log_probs(*where, alpha=0.25), plain.log_probs(*where))
+
+
+def test_duo_is_uniform_and_need_not_have_a_mask(tmp_path: Path) -> None:
+    folder = mdlm_folder(tmp_path, model_type="duo")
+    size = json.loads((folder / "config.json").read_text())["vocab_size"]
+    for vocabulary in (toy_vocabulary_of(size - 1), toy_vocabulary_of(size)):
+        model = load_denoiser(folder, default_vocabulary=vocabulary)
+        assert model.process == "uniform" and model.vocabulary is vocabulary
+
+
+def toy_vocabulary_of(num_tokens: int):
+    """Generable tokens 0, 1, ..., then mask; padding is the last generable one, as in text."""
+    return replace(
+        toy_vocabulary(2),
+        tokens=tuple(map(str, range(num_tokens + 1))),
+        mask_id=num_tokens,
+        pad_id=num_tokens - 1,
+        generable_ids=tuple(range(num_tokens)),
+    )
