@@ -21,7 +21,7 @@ from didi_protein.alphabet import PROTEIN
 from didi_protein.causal import save_causal_folder
 from didi_protein.fasta import read_training_sequences
 from didi_protein.judges import open_judge
-from didi_protein.models import bundled_folder, open_model
+from didi_protein.models import BUNDLED_MODELS, open_model
 from didi_protein.set_measures import measure_reference_rows
 
 RESULTS = Path(__file__).parent / "results" / "bundled_quality.json"
@@ -74,7 +74,7 @@ def _bundle_denoiser(name: str, run: Path, figures: dict[str, Any]) -> None:
     if name == "tiny-student":
         own["teacher"] = "tiny"
     save_model_folder(
-        bundled_folder(name),
+        BUNDLED_MODELS.folder(name),
         loaded.denoiser,
         PROTEIN,
         card=_card(name, run, figures),
@@ -84,11 +84,11 @@ def _bundle_denoiser(name: str, run: Path, figures: dict[str, Any]) -> None:
     )
     noise = run / "noise.safetensors"
     if noise.is_file():
-        shutil.copy(noise, bundled_folder(name))
+        shutil.copy(noise, BUNDLED_MODELS.folder(name))
 
 
 def _bundle_judge(run: Path, held_out: Path, training: Path) -> None:
-    folder = bundled_folder("tiny-judge")
+    folder = BUNDLED_MODELS.folder("tiny-judge")
     card = _card("tiny-judge", run, {})
     save_causal_folder(folder, open_judge(str(run)).model, PROTEIN, card, dtype=torch.float16)
     write_json(folder / "run.json", _run_record(run))

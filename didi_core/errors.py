@@ -9,6 +9,11 @@ class UserError(ValueError):
     """Bad input or usage. The message names the flag or file, the value, and how to mend it."""
 
 
+def as_written(name: str, value: object) -> str:
+    """How the user wrote it, for messages: of `--flag`, `--flag value`; of `key=`, `key=value`."""
+    return f"{name}{value}" if name.endswith("=") else f"{name} {value}"
+
+
 class RecordsFailed(Exception):
     """Some records failed while others succeeded: the command exits with status 1."""
 

@@ -75,13 +75,13 @@ def download_one(name: str) -> Path:
     from didi_core.models.hub import fetch_snapshot, may_be_hub_id
     from didi_core.transfer import RemoteFile, fetch_file
     from didi_protein.esm2 import is_esm2_name, weights_path
-    from didi_protein.models import BUNDLED, BUNDLED_JUDGE, bundled_folder
+    from didi_protein.models import BUNDLED_MODELS
     from didi_protein.uniref50 import download_uniref50
 
     if name == UNIREF50:
         return download_uniref50()
-    if name in (*BUNDLED, BUNDLED_JUDGE):
-        return bundled_folder(name)
+    if name in BUNDLED_MODELS.names:
+        return BUNDLED_MODELS.folder(name)
     if is_esm2_name(name):
         return fetch_file(RemoteFile(f"{ESM2_URL}/{name}.pt"), weights_path(name))
     name = ESMFOLD_HUB_ID if name == ESMFOLD else name

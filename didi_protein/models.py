@@ -1,23 +1,16 @@
 """Open the model that `--model` or `teacher=` names: bundled, a folder, or a hub id."""
 
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 
 import torch
 
-from didi_core.errors import UserError
+from didi_core.models.bundled import BundledModels
 from didi_core.models.folder import LoadedModel, load_denoiser
+from didi_core.models.named import find_denoiser
 from didi_protein.alphabet import PROTEIN
 
-BUNDLED = ("tiny", "tiny-student")
-"""Denoisers that ship in the package."""
-BUNDLED_JUDGE = "tiny-judge"
-
-
-def bundled_folder(name: str) -> Path:
-    """The folder of a bundled model, judge included."""
-    return Path(str(files("didi_protein") / "_models" / name))
+BUNDLED_MODELS = BundledModels("didi_protein")
 
 
 def open_model(
@@ -26,17 +19,20 @@ def open_model(
     *,
     offline: bool = False,
     dtype: torch.dtype = torch.float32,
+    flag: str = "--model",
 ) -> LoadedModel:
     """Open a denoiser over proteins; bundled names come first.
 
+    Args:
+        flag: what messages call the name: the flag or key it came from.
+
     Raises:
-        UserError: the name is a judge, or see `didi_core.models.folder.load_denoiser`.
+        UserError: the model is a judge, or see `didi_core.models.folder.load_denoiser`.
     """
     name = str(name_or_path)
-    if name == BUNDLED_JUDGE:
-        raise UserError(f"{name} judges sequences and cannot generate: --model takes a denoiser.")
+    is_file = Path(name).expanduser().is_file()  # a training checkpoint
     loaded = load_denoiser(
-        bundled_folder(name) if name in BUNDLED else name,
+        name if is_file else find_denoiser(BUNDLED_MODELS, name, offline=offline, flag=flag),
         device=device,
         dtype=dtype,
         offline=offline,

@@ -45,7 +45,9 @@ class TextDistillRun(DistillRun[DistillSettings]):
 
     def open_teacher(self, fabric: Fabric) -> LoadedModel:
         offline = self.settings.offline
-        return open_model(self.settings.teacher, device=fabric.device, offline=offline)
+        return open_model(
+            self.settings.teacher, device=fabric.device, offline=offline, flag="teacher="
+        )
 
     def load_corpus(self, teacher: LoadedModel) -> Corpus:
         settings = self.settings

@@ -70,15 +70,15 @@ def download_one(name: str) -> Path:
     """
     from didi_core.models.hub import fetch_snapshot, may_be_hub_id
     from didi_text.corpora_hub import HUB_CORPORA, fetch_parquet
-    from didi_text.evaluate_models import BUNDLED, bundled_folder
+    from didi_text.evaluate_models import BUNDLED_MODELS
     from didi_text.zero_shot import ZERO_SHOT, fetch_set
 
     if name in HUB_CORPORA:
         return fetch_parquet(HUB_CORPORA[name])[0].parent
     if name in ZERO_SHOT:
         return fetch_set(ZERO_SHOT[name])
-    if name in BUNDLED and bundled_folder(name).is_dir():
-        return bundled_folder(name)
+    if BUNDLED_MODELS.ships(name):
+        return BUNDLED_MODELS.folder(name)
     if Path(name).is_dir() or not may_be_hub_id(name):
         raise UserError(
             f"{name} is no hub id such as gpt2-large, and none of {', '.join(HUB_CORPORA)}, "

@@ -1,25 +1,21 @@
 """Open what --model names: a masked denoiser, or any Hugging Face causal LM as a baseline."""
 
-import json
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from didi_core.errors import UserError
 from didi_core.evaluation.causal import position_limit
+from didi_core.models.bundled import BundledModels
 from didi_core.models.causal_folder import load_causal_model
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, load_denoiser
-from didi_core.models.hub import find_folder
+from didi_core.models.named import find_model, is_causal
 from didi_text.tokenizer import TextTokenizer, open_model_tokenizer
 
-BUNDLED = ("tiny", "tiny-student", "tiny-judge")
-"""Models that ship in the package."""
-_CAUSAL_NAMES = ("ForCausalLM", "LMHeadModel")
+BUNDLED_MODELS = BundledModels("didi_text")
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ def open_language_model(
     """
     checkpoint = Path(name).expanduser()
     is_file = checkpoint.is_file()  # a training checkpoint: `load_denoiser` knows which it reads
-    folder = checkpoint.parent if is_file else find_model(name, offline=offline)
+    folder = checkpoint.parent if is_file else find_model(BUNDLED_MODELS, name, offline=offline)
     if not is_file and is_causal(folder):
         return open_causal(name, device, offline=offline, flag="--model")
     tokenizer = open_model_tokenizer(folder, offline=offline)
@@ -98,7 +94,7 @@ def open_causal(
     Raises:
         UserError: there is none, or its tokenizer has ids that it has not.
     """
-    folder = find_model(name, offline=offline)
+    folder = find_model(BUNDLED_MODELS, name, offline=offline)
     tokenizer = open_model_tokenizer(folder, offline=offline)
     network = load_causal_model(folder, f"{flag} {name}").to(device)
     size = network.get_input_embeddings().weight.shape[0]
@@ -108,31 +104,6 @@ def open_causal(
             "tokenizer lies in the folder."
         )
     return CausalLanguageModel(name, network, tokenizer)
-
-
-def find_model(name: str, *, offline: bool) -> Path:
-    """The folder of a bundled name, a path or a hub id."""
-    known = name in BUNDLED and bundled_folder(name).is_dir()
-    path = str(bundled_folder(name)) if known else name
-    return find_folder(path, offline=offline, program="didi-text")
-
-
-def bundled_folder(name: str) -> Path:
-    """Where a bundled model lies."""
-    return Path(str(files("didi_text") / "_models" / name))
-
-
-def is_causal(folder: Path) -> bool:
-    """Whether `config.json` names an autoregressive architecture."""
-    path = folder / "config.json"
-    if not path.is_file():
-        return False
-    try:
-        config: Any = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return False  # opening it says what is wrong
-    named = config.get("architectures") if isinstance(config, dict) else None
-    return any(str(each).endswith(_CAUSAL_NAMES) for each in named or [])
 
 
 def describe_model(model: LanguageModel) -> dict[str, object]:

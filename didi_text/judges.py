@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from didi_core.errors import UserError
 from didi_core.evaluation.causal import token_nll
-from didi_text.evaluate_models import CausalLanguageModel, find_model, is_causal, open_causal
+from didi_core.models.named import find_judge
+from didi_text.evaluate_models import BUNDLED_MODELS, CausalLanguageModel, open_causal
 
 DEFAULT_JUDGE = "gpt2-large"
 JUDGE_TOKENS = 1_024
@@ -28,8 +29,7 @@ def open_judge(
     Raises:
         UserError: there is none of that name, or it is no causal LM.
     """
-    if not is_causal(find_model(name, offline=offline)):
-        raise UserError(f"--judge {name} is no causal language model: give one, as gpt2-large.")
+    find_judge(BUNDLED_MODELS, name, offline=offline, otherwise=DEFAULT_JUDGE)
     return open_causal(name, device, offline=offline)
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from didi_core.errors import UserError
 from didi_core.models.dit import DitDenoiser
 from didi_core.models.folder import LoadedModel, save_model_folder
-from didi_text.evaluate_models import CausalLanguageModel, open_language_model
+from didi_core.models.named import find_denoiser
+from didi_text.evaluate_models import BUNDLED_MODELS, MaskedLanguageModel, open_language_model
 from didi_text.tokenizer import TextTokenizer, open_model_tokenizer
 
 
@@ -17,15 +17,20 @@ def open_model(
     *,
     offline: bool = False,
     dtype: torch.dtype = torch.float32,
+    flag: str = "--model",
 ) -> LoadedModel:
     """Open a denoiser over text by bundled name, folder or hub id.
+
+    Args:
+        flag: what messages call the name: the flag or key it came from.
 
     Raises:
         UserError: the model is autoregressive, or see `open_language_model`.
     """
+    if not Path(name).expanduser().is_file():  # a training checkpoint is never autoregressive
+        find_denoiser(BUNDLED_MODELS, str(name), offline=offline, flag=flag)
     opened = open_language_model(str(name), device, offline=offline)
-    if isinstance(opened, CausalLanguageModel):
-        raise UserError(f"{name} is autoregressive: a masked-diffusion model is needed here.")
+    assert isinstance(opened, MaskedLanguageModel)
     opened.loaded.denoiser.to(dtype)
     return opened.loaded
 

@@ -21,7 +21,7 @@ from didi_core.models.folder import save_model_folder
 from didi_protein import download as download_module
 from didi_protein.alphabet import PROTEIN
 from didi_protein.download import download
-from didi_protein.models import BUNDLED, bundled_folder, open_model
+from didi_protein.models import BUNDLED_MODELS, open_model
 
 SETTINGS = EsmSettings(33, 1, 16, 2, 24, PROTEIN.mask_id)
 RUN = """
@@ -96,7 +96,7 @@ def test_hub(tmp_path: Path) -> None:
         )
     assert "run `didi-protein download someone/safe`" in before
     assert Path(fetched["someone/safe"]).is_relative_to(home)
-    assert fetched["tiny"] == str(bundled_folder("tiny"))
+    assert fetched["tiny"] == str(BUNDLED_MODELS.folder("tiny"))
     assert opened == ["someone/pickled", pytest.approx(expected)]
     assert "neither a folder here nor a model on the Hugging Face hub" in missing
     assert "someone/unknown is neither" in partly and "no/such/id is no hub id" in partly
@@ -142,12 +142,12 @@ def test_nothing_to_fetch_and_unknown_names() -> None:
         download(["a/b/c", "d/e/f"])
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", BUNDLED_MODELS.denoisers)
 def test_bundled_models_come_first(name: str, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
     loaded = open_model(name, offline=True)
-    assert loaded.name == name and loaded.folder == bundled_folder(name)
+    assert loaded.name == name and loaded.folder == BUNDLED_MODELS.folder(name)
     assert loaded.vocabulary == PROTEIN
 
 
@@ -167,8 +167,8 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     app.command()(download_module.download_command)
     app(["tiny", "tiny-judge"], standalone_mode=False)
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"{name}: {bundled_folder(name)}" for name in ("tiny", "tiny-judge")]
+    assert lines == [f"{name}: {BUNDLED_MODELS.folder(name)}" for name in ("tiny", "tiny-judge")]
     app(["tiny", "--json"], standalone_mode=False)
-    assert json.loads(capsys.readouterr().out) == {"tiny": str(bundled_folder("tiny"))}
+    assert json.loads(capsys.readouterr().out) == {"tiny": str(BUNDLED_MODELS.folder("tiny"))}
     with pytest.raises(UserError, match=r"a/b/c is no hub id"):
         app(["a/b/c"], standalone_mode=False)

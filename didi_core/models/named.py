@@ -1,0 +1,99 @@
+"""The folder of a model that was named: bundled, a path or a hub id; the wrong kind is refused."""
+
+import json
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from didi_core.errors import UserError, as_written
+from didi_core.models.bundled import BundledModels
+from didi_core.models.hub import find_folder
+
+_CAUSAL_NAMES = ("ForCausalLM", "LMHeadModel")
+
+
+def find_model(bundled: BundledModels, name: str, *, offline: bool) -> Path:
+    """The folder of a bundled name, a path or a hub id.
+
+    Raises:
+        UserError: there is none; a bundled name that is much alike is named.
+    """
+    program = bundled.package.replace("_", "-")
+    path = bundled.path_of(name)
+    try:
+        return find_folder(path, offline=offline, program=program)
+    except UserError as error:
+        known = [] if Path(name).exists() else _present(bundled, bundled.names)
+        near = get_close_matches(name, known, 1, cutoff=0.75)
+        if not near:
+            raise
+        raise UserError(f"{name}: did you mean the bundled {near[0]}? {error}") from error
+
+
+def find_denoiser(
+    bundled: BundledModels, name: str, *, offline: bool, flag: str = "--model"
+) -> Path:
+    """As `find_model`, of a model that writes sequences.
+
+    Args:
+        flag: what messages call the name: the flag or key it came from.
+
+    Raises:
+        UserError: see `find_model`, or the model is autoregressive.
+    """
+    folder = find_model(bundled, name, offline=offline)
+    if is_causal(folder):
+        raise UserError(
+            f"{as_written(flag, name)} is autoregressive, a judge: it scores sequences and does "
+            f"not write them. Give a masked-diffusion model{_such_as(bundled, bundled.denoisers)}."
+        )
+    return folder
+
+
+def find_judge(
+    bundled: BundledModels, name: str, *, offline: bool, otherwise: str | None = None
+) -> Path:
+    """As `find_model`, of a model that judges sequences: the value of `--judge`.
+
+    Args:
+        otherwise: a judge of the hub, to name where none ships.
+
+    Raises:
+        UserError: see `find_model`, or `config.json` names another kind of model.
+    """
+    folder = find_model(bundled, name, offline=offline)
+    if _config(folder) and not is_causal(folder):
+        kind = "a masked-diffusion model" if name in bundled.denoisers else "no causal model"
+        fitting = _such_as(bundled, [bundled.judge]) or (otherwise and f", such as {otherwise}")
+        raise UserError(
+            f"--judge {name} is {kind}, which cannot judge: give an autoregressive one"
+            f"{fitting or ''}."
+        )
+    return folder
+
+
+def is_causal(folder: Path) -> bool:
+    """Whether `config.json` names an autoregressive architecture."""
+    return any(
+        str(each).endswith(_CAUSAL_NAMES) for each in _config(folder).get("architectures") or []
+    )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """`config.json`; empty where it is missing or damaged: opening the model says what is wrong."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _present(bundled: BundledModels, names: Sequence[str]) -> list[str]:
+    return [name for name in names if bundled.ships(name)]
+
+
+def _such_as(bundled: BundledModels, names: Sequence[str]) -> str:
+    present = _present(bundled, names)
+    return f", such as the bundled {' or '.join(present)}" if present else ""
