@@ -1,93 +1,38 @@
-"""One cell of a comparison: a model, a sampler and a number of steps; its designs and scores.
-
-Every cell has the same lengths and the same seed, so that designs of one number form pairs.
-"""
+"""Designs and scores of one cell of a comparison: a model, a sampler and a number of steps."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from didi_core.commands import comparison_cells as shared
+from didi_core.commands.comparison_cells import Cell, ScoredCell, row_of
 from didi_core.models.folder import LoadedModel
 from didi_protein.generate import GenerateOptions, GenerateResult, generate
 from didi_protein.judges import Judge
 from didi_protein.score import ScoreOptions, ScoreResult, score
 
-LIMIT_SAMPLER = "first-hitting"
-"""One call a residue: exact, and so the limit of every number of steps."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One model, sampler and number of steps."""
-
-    model: str
-    """Its label: the name of a bundled model, the last part of a folder."""
-    steps: int | None
-    """None is the model's limit."""
-    sampler: str = "ancestral"
-
-    @classmethod
-    def limit(cls, model: str) -> "Cell":
-        return cls(model, None, LIMIT_SAMPLER)
-
-    @property
-    def name(self) -> str:
-        """Of its files."""
-        if self.steps is None:
-            return f"{self.model}_limit"
-        plain = self.sampler == "ancestral"
-        return (
-            f"{self.model}_{self.steps}" if plain else f"{self.model}_{self.sampler}_{self.steps}"
-        )
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Designs of a cell with their scores."""
-
-    cell: Cell
-    made: GenerateResult
-    scored: ScoreResult
+FOLD_COLUMNS = ("mean_plddt", "ptm", "mean_pae")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CellRequest:
+class CellRequest(shared.CellRequest):
     """What all cells of a comparison share."""
 
-    folder: Path
-    """FASTA files and score tables go here, named by the cell."""
-    num: int
-    length: str
-    seed: int
-    device: str
-    batch_tokens: int = GenerateOptions.batch_tokens
-    precision: str = GenerateOptions.precision
     fold: str = "none"
     pdb_dir: Path | None = None
     reference: Path | None = None
     training: Path | None = None
-    offline: bool = False
 
 
 def design_cell(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerateResult:
     """Write `CELL.fasta`, or go on with it."""
-    options = GenerateOptions(
-        model=cell.model,
-        num=request.num,
-        length=request.length,
-        sampler=cell.sampler,
-        steps=cell.steps,
-        out=request.folder / f"{cell.name}.fasta",
-        seed=request.seed,
-        device=request.device,
-        batch_tokens=request.batch_tokens,
-        precision=request.precision,
-        resume=True,
-        quiet=True,
-    )
-    return generate(options, model)
+    return generate(GenerateOptions(**request.generation(cell, ".fasta")), model)
 
 
-def score_cell(cell: Cell, request: CellRequest, made: GenerateResult, judge: Judge) -> Scored:
+def score_cell(cell: Cell, request: CellRequest, made: GenerateResult, judge: Judge) -> ScoredCell:
     """Write `CELL.csv` beside the designs, or go on with it."""
     fasta = made.fasta
     options = ScoreOptions(
@@ -105,4 +50,40 @@ def score_cell(cell: Cell, request: CellRequest, made: GenerateResult, judge: Ju
         resume=True,
         quiet=True,
     )
-    return Scored(cell, made, score(options, judge))
+    scored = score(options, judge)
+    row = row_of(cell, made, "design", scored.summary["set"]["n"], _figures(scored))
+    return ScoredCell(cell, row, np.log(scored.table.set_index("id")["judge_perplexity"]))
+
+
+def _figures(scored: ScoreResult) -> dict[str, Any]:
+    """The figures of one set, as `score` found them."""
+    figures = scored.summary["set"]
+    nll = figures["judge_nll"]
+    return {
+        "judge_nll": nll["mean"],
+        "judge_nll_low": nll["low"],
+        "judge_nll_high": nll["high"],
+        "judge_perplexity": figures["judge_perplexity"]["mean"],
+        "precision": _mean(figures["precision"]),
+        "recall": _mean(figures["recall"]),
+        "copies": _mean(figures["copies"]),
+        "pooled_3mer_entropy": _mean(figures["pooled_3mer_entropy"]),
+        "mean_repeat_fraction": figures["mean_repeat_fraction"],
+        "distinct_fraction": figures["distinct_fraction"],
+        "num_clusters": figures["num_clusters"],
+        **_folding(scored.table),
+    }
+
+
+def _mean(interval: dict[str, float] | None) -> float | None:
+    return interval and interval["mean"]
+
+
+def _folding(table: pd.DataFrame) -> dict[str, float | None]:
+    """Means over the designs that were folded, and the share of those that should fold."""
+    means = {
+        column: pd.to_numeric(table[column], errors="coerce").mean() for column in FOLD_COLUMNS
+    }
+    known = table["foldable"].dropna()
+    share = known.astype(str).str.lower().isin(("true", "1", "1.0")).mean() if len(known) else None
+    return means | {"foldable_share": share}

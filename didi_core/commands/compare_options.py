@@ -1,0 +1,80 @@
+"""What every `compare` can be asked for, and what it returns. Imports no torch: help is fast."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
+
+from didi_core.command_options import (
+    BatchTokens,
+    Device,
+    JsonOutput,
+    Offline,
+    Overwrite,
+    Precision,
+    Resume,
+    Seed,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FREE_TO_CHANGE = ("out", "device", "batch_tokens", "resume", "overwrite", "offline", "json_output")
+"""Options that do not decide what a comparison holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """The flags of both programs; each adds its own, and its own words where they differ."""
+
+    teacher: Annotated[str, Option(help="A bundled name (tiny), a folder or a hub id.")]
+    out: Annotated[Path, Option(help="Folder for students, sequences, scores and table.")]
+    methods: Annotated[
+        str,
+        Option(
+            help="Distillation methods, as in configs/method, with a preset where wanted: "
+            "dmmd,didi:paper. Empty for none."
+        ),
+    ] = "dmmd"
+    students: Annotated[
+        str, Option(help="Models that are distilled already: names, folders or hub ids.")
+    ] = ""
+    samplers: Annotated[
+        str, Option(help="Samplers of the models, as in generate: ancestral,rgas,dplm.")
+    ] = "ancestral"
+    steps: Annotated[str, Option(help="Denoising steps of the models.")] = "8,16"
+    teacher_steps: Annotated[str, Option(help="More steps for the teacher alone.")] = "64"
+    budget: Annotated[float, Option(help="Seconds of training for each method.")] = 300.0
+    data: Annotated[
+        str | None,
+        Option(help="Data to distil with. Default: the teacher's own samples, no data needed."),
+    ] = None
+    num: Annotated[int, Option(help="Sequences of each model, sampler and number of steps.")] = 128
+    length: Annotated[str | None, Option(help="Their lengths, as in generate.")] = None
+    judge: Annotated[str, Option(help="Autoregressive judge: tiny-judge, a folder, a hub id.")] = (
+        "tiny-judge"
+    )
+    reference: Annotated[Path | None, Option(help="Held-out data, for scale.")] = None
+    seed: Seed = 0
+    device: Device = "auto"
+    precision: Precision = "float32"
+    batch_tokens: BatchTokens = 8192
+    resume: Resume = False
+    overwrite: Overwrite = False
+    offline: Offline = False
+    json_output: JsonOutput = False
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """What was made."""
+
+    out: Path
+    comparison: Path
+    """`comparison.csv`: one row for each model, sampler and number of steps."""
+    table: "pd.DataFrame"
+    report: Path | None
+    """The page or figure; None where the extra `report` is not installed."""
+    left_out: tuple[str, ...]
+    """Cells that were asked for and cannot be, and why."""

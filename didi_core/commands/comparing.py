@@ -1,0 +1,115 @@
+"""What `compare` does in both programs: distil by each method, sample, score, one table.
+
+A program's subclass of `Comparison` says how models are opened, sequences made, scored and shown.
+"""
+
+import shutil
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import pandas as pd
+import torch
+
+from didi_core.commands.compare_options import CompareOptions, CompareResult
+from didi_core.commands.comparison_cells import Cell, ScoredCell
+from didi_core.commands.comparison_study import Study, claim_folder
+from didi_core.commands.comparison_table import compare_cells, write_table
+from didi_core.commands.distill_settings import DistillSettings
+from didi_core.commands.study import label_of
+from didi_core.models.folder import LoadedModel
+from didi_core.training.devices import resolve_device
+
+Options = TypeVar("Options", bound=CompareOptions)
+
+
+class Comparison(ABC, Generic[Options]):
+    """One comparison of one program. Finished students, sequences and scores are kept."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.study = self.parse()
+        self.device = resolve_device(options.device)
+
+    @abstractmethod
+    def parse(self) -> Study:
+        """The request.
+
+        Raises:
+            UserError: every flag that makes no sense, together.
+        """
+
+    @abstractmethod
+    def settings_of(self, method: str) -> DistillSettings:
+        """Settings of the distillation by one method."""
+
+    @abstractmethod
+    def open_model(self, name: str, device: torch.device) -> LoadedModel: ...
+
+    @abstractmethod
+    def open_judge(self, teacher: LoadedModel) -> None:
+        """Open what scores the sequences, before anything is made; kept by the subclass."""
+
+    @abstractmethod
+    def distill(self, settings: DistillSettings) -> None: ...
+
+    @abstractmethod
+    def make_and_score(self, cell: Cell, model: LoadedModel) -> ScoredCell:
+        """Sequences of a cell and their scores, or those that are there already."""
+
+    @abstractmethod
+    def finish(self, table: pd.DataFrame) -> tuple[pd.DataFrame, Path | None]:
+        """The table with the program's own rows, and its page or figure, which is written here."""
+
+    def run(self) -> CompareResult:
+        """See the program's `compare`."""
+        options, study = self.options, self.study
+        claim_folder(options)
+        teacher = self.open_model(options.teacher, self.device)
+        opened = {label_of(options.teacher): teacher}
+        self.open_judge(teacher)
+        for student in study.students:
+            opened[label_of(student)] = self.open_model(student, self.device)
+        for method in study.methods:
+            folder = self._student(method)
+            opened[folder.name] = self.open_model(str(folder), self.device)
+        cells, left_out = cells_of(study, label_of(options.teacher), opened)
+        scored = []
+        for number, cell in enumerate(cells, start=1):
+            print(f"[{number}/{len(cells)}] {cell.name}", file=sys.stderr, flush=True)
+            scored.append(self.make_and_score(cell, opened[cell.model]))
+        table, report = self.finish(compare_cells(scored, label_of(options.teacher), options.seed))
+        path = options.out / "comparison.csv"
+        write_table(table, path)
+        return CompareResult(options.out, path, table, report, left_out)
+
+    def _student(self, method: str) -> Path:
+        """The student of one method; `config.json` is the last file of a finished one."""
+        settings = self.settings_of(method)
+        folder = Path(settings.out)
+        if (folder / "config.json").is_file():
+            return folder
+        print(f"Distilling with {method} for {self.options.budget:g} seconds.", file=sys.stderr)
+        for other in self.study.methods:  # all start from one pool of the teacher's samples
+            pool = self.options.out / label_of(other) / "pool"
+            if pool.is_dir() and not (folder / "pool").exists():
+                shutil.copytree(pool, folder / "pool")
+        self.distill(settings)
+        return folder
+
+
+def cells_of(
+    study: Study, teacher: str, opened: Mapping[str, LoadedModel]
+) -> tuple[Sequence[Cell], tuple[str, ...]]:
+    """What is compared, in the order of the table, and what cannot be."""
+    cells, left_out = [Cell.limit(teacher)], []
+    for model, loaded in opened.items():
+        more = study.teacher_steps if model == teacher else ()
+        for sampler in study.samplers:
+            if sampler == "rgas" and "discriminator" not in loaded.extras:
+                left_out.append(f"{model} with rgas: it has no discriminator")
+                continue
+            cells += [Cell(model, steps, sampler) for steps in sorted({*study.steps, *more})]
+    return cells, tuple(left_out)

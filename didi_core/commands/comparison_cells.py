@@ -1,0 +1,107 @@
+"""One cell of a comparison: a model, a sampler and a number of steps; its sequences and scores.
+
+Every cell has the same lengths and the same seed, so that sequences of one number form pairs.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from didi_core.commands.sampling_options import GenerationResult, SamplingOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LIMIT_SAMPLER = "first-hitting"
+"""One call a token: exact, and so the limit of every number of steps."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model, sampler and number of steps."""
+
+    model: str
+    """Its label: the name of a bundled model, the last part of a folder."""
+    steps: int | None
+    """None is the model's limit."""
+    sampler: str = "ancestral"
+
+    @classmethod
+    def limit(cls, model: str) -> "Cell":
+        return cls(model, None, LIMIT_SAMPLER)
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        if self.steps is None:
+            return f"{self.model}_limit"
+        plain = self.sampler == "ancestral"
+        return (
+            f"{self.model}_{self.steps}" if plain else f"{self.model}_{self.sampler}_{self.steps}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredCell:
+    """What was found of the sequences of a cell."""
+
+    cell: Cell
+    row: dict[str, Any]
+    """Its row of the table: see `row_of`."""
+    judge_nll: "pd.Series"
+    """Nats a token under the judge, by the id of the sequence; NaN where none is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRequest:
+    """What all cells of a comparison share."""
+
+    folder: Path
+    """Sequences and scores go here, named by the cell."""
+    num: int
+    length: str
+    seed: int
+    device: str
+    batch_tokens: int = SamplingOptions.batch_tokens
+    precision: str = SamplingOptions.precision
+    offline: bool = False
+
+    def generation(self, cell: Cell, suffix: str) -> dict[str, Any]:
+        """Options of `generate` for one cell: `CELL.suffix` is written, or gone on with."""
+        return {
+            "model": cell.model,
+            "num": self.num,
+            "length": self.length,
+            "sampler": cell.sampler,
+            "steps": cell.steps,
+            "out": self.folder / f"{cell.name}{suffix}",
+            "seed": self.seed,
+            "device": self.device,
+            "batch_tokens": self.batch_tokens,
+            "precision": self.precision,
+            "resume": True,
+            "quiet": True,
+        }
+
+
+def row_of(
+    cell: Cell, made: GenerationResult, noun: str, n: int, figures: dict[str, Any]
+) -> dict[str, Any]:
+    """What the table says of a cell: how it was made, what it cost, and its scores.
+
+    Args:
+        noun: what one sequence is called, for the name of the column of seconds.
+        n: sequences that the scores rest on.
+        figures: the scores, in the order of their columns.
+    """
+    return {
+        "model": cell.model,
+        "sampler": cell.sampler,
+        "steps": cell.steps,
+        "n": n,
+        "calls": made.mean_nfe,
+        "discriminator_calls": made.discriminator_calls / made.num_made or None,
+        f"seconds_per_{noun}": made.seconds / made.num_made,
+        "peak_memory_mb": None if made.peak_memory is None else made.peak_memory / 1e6,
+        **figures,
+    }

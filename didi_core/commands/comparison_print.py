@@ -1,0 +1,65 @@
+"""How a comparison is shown in the terminal."""
+
+import json
+from collections.abc import Mapping
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from didi_core.commands.compare_options import CompareResult
+from didi_core.commands.comparison_cells import LIMIT_SAMPLER
+
+Columns = Mapping[str, tuple[str, str]]
+"""Heading, column and format; a heading without figures is left out."""
+
+
+def as_json(result: CompareResult) -> str:
+    """Table and places as one JSON object."""
+    record = {
+        "out": str(result.out),
+        "comparison": str(result.comparison),
+        "report": result.report and str(result.report),
+        "left_out": list(result.left_out),
+        "table": json.loads(result.table.to_json(orient="records")),
+    }
+    return json.dumps(record, indent=2)
+
+
+def print_places(result: CompareResult) -> None:
+    """What was left out, and where things are."""
+    for reason in result.left_out:
+        print(f"Left out: {reason}.")
+    print(f"\nTable   {result.comparison}\nReport  {result.report or 'needs the extra report'}")
+
+
+def printed_table(frame: pd.DataFrame, columns: Columns) -> Table:
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True)
+    table.add_column("Model")
+    table.add_column("Sampler")
+    table.add_column("Steps", justify="right")
+    shown = {name: each for name, each in columns.items() if each[0] in frame}
+    for heading in shown:
+        table.add_column(heading, justify="right")
+    for row in frame.to_dict("records"):
+        figures = [
+            "" if pd.isna(row[column]) else form.format(row[column]) + _interval(row, column)
+            for column, form in shown.values()
+        ]
+        sampler = "" if pd.isna(row["sampler"]) else row["sampler"]
+        table.add_row(row["model"], sampler, steps_in_words(row), *figures)
+    return table
+
+
+def steps_in_words(row: Mapping[str, object]) -> str:
+    """Number of steps, `limit`, or nothing for sequences that no model made."""
+    if pd.isna(row["steps"]):
+        return "limit" if row["sampler"] == LIMIT_SAMPLER else ""
+    return str(row["steps"])
+
+
+def _interval(row: Mapping[str, float], column: str) -> str:
+    """Ends of the interval of a difference; other columns have theirs in the table's file."""
+    if column != "nll_minus_limit":
+        return ""
+    return f" ({row[f'{column}_low']:+.3f}, {row[f'{column}_high']:+.3f})"

@@ -1,0 +1,121 @@
+"""The parsed request of `compare`: lists from the flags, settings of each method, its folder."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TypeVar
+
+from didi_core.cli import check_output
+from didi_core.commands.compare_options import FREE_TO_CHANGE, CompareOptions
+from didi_core.commands.distill_settings import DistillSettings
+from didi_core.commands.study import (
+    empty_for_overwrite,
+    label_clashes,
+    label_of,
+    split_words,
+    step_counts,
+)
+from didi_core.errors import UserError
+from didi_core.files import write_json
+from didi_core.hydra_app import compose_settings
+from didi_core.sampling.registry import find_sampler
+
+MARKER = "compare.json"
+"""The file that says that a folder is a comparison's, and which."""
+UNBOUNDED = 1_000_000
+"""Updates of a distillation that its time ends."""
+
+Settings = TypeVar("Settings", bound=DistillSettings)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The parsed request."""
+
+    methods: tuple[str, ...]
+    students: tuple[str, ...]
+    samplers: tuple[str, ...]
+    steps: tuple[int, ...]
+    teacher_steps: tuple[int, ...]
+
+
+def study_of(options: CompareOptions, settings_of: Callable[[str], DistillSettings]) -> Study:
+    """Lists from the flags.
+
+    Args:
+        settings_of: settings of one method; refuses one that does not exist.
+
+    Raises:
+        UserError: every flag that makes no sense, together.
+    """
+    wrong: list[str] = []
+    study = Study(
+        split_words(options.methods),
+        split_words(options.students),
+        split_words(options.samplers),
+        step_counts("--steps", options.steps, wrong),
+        step_counts("--teacher-steps", options.teacher_steps, wrong),
+    )
+    if not study.samplers or not study.steps:
+        wrong.append("--samplers and --steps each need one value at least")
+    if options.num < 2:
+        wrong.append(f"--num {options.num} must be at least 2")
+    if options.budget <= 0:
+        wrong.append(f"--budget {options.budget:g} must be more than 0 seconds")
+    wrong += label_clashes((options.teacher, *study.students, *study.methods))
+    if wrong:
+        raise UserError("; ".join(wrong) + ".")
+    for sampler in study.samplers:
+        if not find_sampler(sampler).takes_steps:
+            raise UserError(
+                f"--samplers {sampler} takes no steps: the teacher's limit is always there."
+            )
+    for method in study.methods:
+        settings_of(method)
+    return study
+
+
+def method_settings(
+    options: CompareOptions, method: str, config_name: str, settings_class: type[Settings]
+) -> Settings:
+    """Settings of one method, `NAME` or `NAME:PRESET`, as the config files have them.
+
+    Args:
+        config_name: the program's configuration of `distill`.
+    """
+    name, _, preset = method.partition(":")
+    overrides = [f"method={name}", *([f"preset={preset}"] if preset else []), "teacher=_", "out=_"]
+    settings = compose_settings(config_name, settings_class, overrides)
+    settings.teacher, settings.out = options.teacher, str(options.out / label_of(method))
+    settings.reference, settings.data = ("data", options.data) if options.data else ("pool", None)
+    settings.pool_length = options.length
+    settings.steps, settings.max_seconds = UNBOUNDED, options.budget
+    settings.seed, settings.device = options.seed, options.device
+    settings.precision, settings.offline = options.precision, options.offline
+    settings.resume = True
+    return settings
+
+
+def claim_folder(options: CompareOptions) -> None:
+    """Write what the folder holds.
+
+    Raises:
+        UserError: it holds something else, or another comparison.
+    """
+    check_output(options.out, resume=options.resume, overwrite=options.overwrite)
+    decided = {
+        key: value
+        for key, value in json.loads(json.dumps(asdict(options), default=str)).items()
+        if key not in FREE_TO_CHANGE
+    }
+    marker = options.out / MARKER
+    if options.overwrite:
+        empty_for_overwrite(options.out, MARKER, "comparison")
+    if marker.is_file() and (stored := json.loads(marker.read_text())) != decided:
+        changed = [key for key in decided if stored.get(key) != decided[key]]
+        raise UserError(
+            f"--resume: {options.out} holds a comparison with another {', '.join(changed)}; choose "
+            "another --out, or --overwrite."
+        )
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_json(marker, decided)

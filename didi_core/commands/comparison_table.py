@@ -1,0 +1,57 @@
+"""The table of a comparison: one row a cell, paired with the teacher at equal steps."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from didi_core.commands.comparison_cells import Cell, ScoredCell
+from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
+from didi_core.files import atomic_path
+
+
+def paired_difference(first: ScoredCell, second: ScoredCell, seed: int) -> Interval:
+    """Judge NLL of the first set less that of the second, over pairs; nats a token.
+
+    Sequences of one number have the same length, and positions are revealed in the same order: the
+    pair shares what makes single ones vary, so that its difference varies less. Each pair counts
+    alike, whatever its length.
+    """
+    return bootstrap_mean((first.judge_nll - second.judge_nll).dropna().to_numpy(), seed)
+
+
+def compare_cells(scored: Sequence[ScoredCell], teacher: str, seed: int) -> pd.DataFrame:
+    """One row a cell; the last columns pair it with the teacher at the same steps and at its limit.
+
+    Columns that no cell fills are left out.
+    """
+    by_cell = {each.cell: each for each in scored}
+    limit = by_cell.get(Cell.limit(teacher))
+    rows = []
+    for each in scored:
+        row = dict(each.row)
+        if each.cell.model != teacher:
+            row |= _pair(each, by_cell.get(Cell(teacher, each.cell.steps)), "teacher", seed)
+        if limit is not None and each is not limit:
+            row |= _pair(each, limit, "limit", seed)
+        rows.append(row)
+    return table_of(rows)
+
+
+def table_of(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """Rows as a table; columns that no row fills are left out."""
+    return pd.DataFrame(rows).astype({"steps": "Int64"}).dropna(axis="columns", how="all")
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write the table as CSV, whole or not at all."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def _pair(each: ScoredCell, other: ScoredCell | None, name: str, seed: int) -> dict[str, float]:
+    if other is None:
+        return {}
+    pair = paired_difference(each, other, seed)
+    column = f"nll_minus_{name}"
+    return {column: pair.mean, f"{column}_low": pair.low, f"{column}_high": pair.high}

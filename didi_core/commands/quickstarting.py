@@ -1,0 +1,219 @@
+"""What `quickstart` does in both programs: distil, sample, score, compare; finished parts are kept.
+
+A program's subclass of `Quickstart` says how models are opened, sequences made, scored and shown.
+"""
+
+import json
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import pandas as pd
+import torch
+
+from didi_core.commands.comparison_cells import Cell, CellRequest, ScoredCell
+from didi_core.commands.comparison_table import compare_cells, paired_difference, write_table
+from didi_core.commands.quickstart_options import (
+    PAIRED_STEPS,
+    STUDENT,
+    Plan,
+    QuickstartOptions,
+    QuickstartResult,
+)
+from didi_core.commands.sampling_options import GenerationResult
+from didi_core.errors import UserError
+from didi_core.files import write_json
+from didi_core.models.folder import LoadedModel
+from didi_core.training.devices import resolve_device
+
+MARKER = "quickstart.json"
+"""The file that says that a folder is a quickstart's, and which."""
+
+Options = TypeVar("Options", bound=QuickstartOptions)
+Request = TypeVar("Request", bound=CellRequest)
+
+
+class Quickstart(ABC, Generic[Options, Request]):
+    """One quickstart of one program."""
+
+    noun: ClassVar[str]
+    """What one sequence is called."""
+    request_class: ClassVar[type[CellRequest]]
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    @abstractmethod
+    def open_model(self, name: str | Path, device: torch.device) -> LoadedModel: ...
+
+    @abstractmethod
+    def open_judge(self, name: str, device: torch.device) -> dict[str, Any] | None:
+        """Open the judge, kept by the subclass, and give the reference rows that it knows."""
+
+    @abstractmethod
+    def distill(self, settings: dict[str, Any]) -> None:
+        """Distil with these settings of the program's `distill`."""
+
+    @abstractmethod
+    def make_cell(self, cell: Cell, request: Request, model: LoadedModel) -> GenerationResult:
+        """Sequences of a cell, or those that are there already."""
+
+    @abstractmethod
+    def score_cell(self, cell: Cell, request: Request, made: GenerationResult) -> ScoredCell:
+        """Their scores, or those that are there already."""
+
+    @abstractmethod
+    def write_report(self, table: pd.DataFrame) -> Path | None:
+        """Write the page or figure."""
+
+    def check_packages(self) -> None:
+        """Refuse to start where a package that is needed at the end is missing."""
+
+    def run(self) -> QuickstartResult:
+        """See the program's `quickstart`."""
+        options, plan, out = self.options, self.options.plan, self.options.out
+        check_folder(options)
+        self.check_packages()
+        device = resolve_device(options.device)
+        # What is missing shows now rather than after minutes of work.
+        opened = {
+            _label(name): self.open_model(name, device) for name in (plan.teacher, plan.student)
+        }
+        references = self.open_judge(plan.judge, device)
+        write_json(out / MARKER, _marker_of(options))
+        # As in training: subnormal numbers are slow, and a resumed run must round like an unbroken
+        # one.
+        torch.set_flush_denormal(True)
+        self._distil()
+        opened[STUDENT] = self.open_model(out / STUDENT, device)
+        scored = self._score(self._make(opened))
+        _say(4, "Comparing them.")
+        table = compare_cells(scored, _label(plan.teacher), options.seed)
+        write_table(table, out / "comparison.csv")
+        report = self.write_report(table)
+        gain = self._gain(scored)
+        return QuickstartResult(out, report, out / "comparison.csv", table, gain, references)
+
+    @property
+    def request(self) -> Request:
+        """What all cells share."""
+        options = self.options
+        return self.request_class(
+            folder=options.out / f"{self.noun}s",
+            num=options.plan.num,
+            length=options.plan.length,
+            seed=options.seed,
+            device=options.device,
+            offline=True,
+        )
+
+    def _distil(self) -> None:
+        """The fresh student; `config.json` is the last file of a finished one."""
+        options, plan = self.options, self.options.plan
+        folder = options.out / STUDENT
+        if (folder / "config.json").is_file():
+            _say(1, f"The student is in {folder} already.")
+            return
+        method = plan.method["name"]
+        _say(1, f"Distilling {plan.teacher}: {plan.distill_steps} updates with method {method}.")
+        self.distill(
+            {
+                "teacher": plan.teacher,
+                "out": str(folder),
+                "method": dict(plan.method),
+                "reference": "pool",
+                "pool_size": plan.pool_size,
+                "pool_length": plan.length,
+                "pool_steps": plan.pool_steps,
+                "steps": plan.distill_steps,
+                "tokens_per_batch": plan.tokens_per_batch,
+                "seed": options.seed,
+                "device": options.device,
+                "resume": True,
+                "offline": True,
+            }
+        )
+
+    def _make(self, opened: dict[str, LoadedModel]) -> dict[Cell, GenerationResult]:
+        """Sequences of every cell."""
+        plan, cells = self.options.plan, cells_of(self.options.plan)
+        _say(2, f"Writing {len(cells)} sets of {plan.num} {self.noun}s each.")
+        made = {}
+        for cell in cells:
+            cost = made[cell] = self.make_cell(cell, self.request, opened[cell.model])
+            calls = f"{cost.mean_nfe:.1f} calls a {self.noun}"
+            print(f"      {cell.name}: {calls}, {cost.seconds:.1f} s", file=sys.stderr)
+        return made
+
+    def _score(self, made: dict[Cell, GenerationResult]) -> list[ScoredCell]:
+        _say(3, f"Scoring them with {self.options.plan.judge}.")
+        return [self.score_cell(cell, self.request, cost) for cell, cost in made.items()]
+
+    def _gain(self, scored: Sequence[ScoredCell]) -> Any:
+        """The fresh student against its teacher, at equal steps."""
+        by_cell = {each.cell: each for each in scored}
+        student, teacher = (
+            by_cell[Cell(model, PAIRED_STEPS)]
+            for model in (STUDENT, _label(self.options.plan.teacher))
+        )
+        return paired_difference(student, teacher, self.options.seed)
+
+
+def cells_of(plan: Plan) -> list[Cell]:
+    """What is compared, in the order of the table."""
+    models = (
+        (_label(plan.teacher), plan.teacher_steps),
+        (STUDENT, plan.student_steps),
+        (_label(plan.student), plan.student_steps),
+    )
+    return [
+        Cell.limit(model) if steps is None else Cell(model, steps)
+        for model, all_steps in models
+        for steps in all_steps
+    ]
+
+
+def check_folder(options: QuickstartOptions) -> None:
+    """Refuse a folder that is not ours to continue, by `quickstart.json` in it.
+
+    Raises:
+        UserError: it holds something else, or a quickstart with another seed or plan.
+    """
+    out = options.out
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file: choose another name.")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    try:
+        stored = json.loads((out / MARKER).read_text(encoding="utf-8"))
+        seed = stored["seed"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"--out {out} holds other work: choose another folder for the quickstart."
+        ) from error
+    if seed != options.seed:
+        raise UserError(
+            f"--seed {options.seed}: {out} holds a quickstart with seed {seed}; continue it with "
+            "that seed, or choose another --out."
+        )
+    if stored != _marker_of(options):
+        raise UserError(
+            f"--out {out} holds a quickstart of another version: choose another folder."
+        )
+
+
+def _marker_of(options: QuickstartOptions) -> dict[str, Any]:
+    """What decides the result, as it reads back from JSON."""
+    return json.loads(json.dumps({"seed": options.seed, "plan": asdict(options.plan)}))
+
+
+def _label(model: str) -> str:
+    """A bundled name as it is; of a folder, its last part."""
+    return Path(model).name
+
+
+def _say(part: int, text: str) -> None:
+    print(f"[{part}/4] {text}", file=sys.stderr, flush=True)
