@@ -4,7 +4,6 @@ A judge is any Hugging Face causal LM whose vocabulary (`vocab.txt`, a token a l
 residues as single tokens. It is opened from safetensors alone, and never runs code of its own.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,11 @@ from torch import nn
 
 from didi_core.errors import UserError
 from didi_core.evaluation.judge import BATCH_TOKENS, causal_nll
-from didi_core.models.causal_folder import load_causal_model
+from didi_core.models.causal_folder import (
+    REFERENCE_ROWS,
+    load_causal_model,
+    read_reference_rows,
+)
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.named import find_judge
 from didi_core.vocabulary import Vocabulary
@@ -25,7 +28,7 @@ from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
 from didi_protein.esm2 import MAX_RESIDUES, is_esm2_name, load_esm2
 from didi_protein.models import BUNDLED_MODELS, open_model
 
-REFERENCE_ROWS = "reference_rows.json"
+__all__ = ["REFERENCE_ROWS", "Judge", "MaskedScorer", "open_judge", "open_masked_scorer"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def open_judge(name: str, device: torch.device | str = "cpu", *, offline: bool =
         bos_id=_bos_id(model, tokens, name),
         max_length=limit if isinstance(limit, int) else None,
         fingerprint=weights_digest(model),
-        reference_rows=_read_reference_rows(folder),
+        reference_rows=read_reference_rows(folder),
     )
 
 
@@ -141,8 +144,3 @@ def _bos_id(model: nn.Module, tokens: dict[str, int], name: str) -> int:
     if bos_id is None:
         raise UserError(f"--judge {name}: its config.json names no bos_token_id.")
     return int(bos_id)
-
-
-def _read_reference_rows(folder: Path) -> dict[str, dict[str, Any]] | None:
-    path = folder / REFERENCE_ROWS
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

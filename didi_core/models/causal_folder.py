@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -10,6 +11,9 @@ from transformers.utils import logging as transformers_logging
 
 from didi_core.errors import UserError
 from didi_core.files import atomic_path, write_json, write_text
+
+REFERENCE_ROWS = "reference_rows.json"
+"""What a judge finds of real sequences, in its folder: the scale for generated ones."""
 
 
 def write_causal_folder(
@@ -68,3 +72,9 @@ def load_causal_model(folder: Path, described: str) -> PreTrainedModel:
     if bad:
         raise UserError(f"{described}: weights that are not finite: {', '.join(bad)}.")
     return model.eval()
+
+
+def read_reference_rows(folder: Path) -> dict[str, dict[str, Any]] | None:
+    """What the judge in `folder` finds of real and of shuffled sequences; None where unknown."""
+    path = folder / REFERENCE_ROWS
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
