@@ -5,19 +5,22 @@ To add one, add an entry to `SAMPLERS`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from didi_core.errors import UserError
 from didi_core.models.discriminator import load_discriminator
 from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import NoisyDenoiser
 from didi_core.models.noise_file import load_noise
-from didi_core.sampling.ancestral import ancestral, first_hitting
+from didi_core.sampling.ancestral import ancestral, first_hitting, greedy_tail
 from didi_core.sampling.dplm import DEFAULT_STEPS, DplmSampler, DplmSettings
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.remdm import RemaskingSampler, RemdmSettings
 from didi_core.sampling.request import Sampler, SampleSettings
 from didi_core.sampling.rgas import GuidedSampler, RgasSettings
+from didi_core.sampling.saber import SaberSampler, SaberSettings
 from didi_core.sampling.sampler_options import SamplerOptions, from_options
+from didi_core.sampling.uniform import PsiSettings, UniformSampler
 
 Builder = Callable[[Predictor, LoadedModel, SamplerOptions], Sampler]
 
@@ -27,7 +30,7 @@ class SamplerKind:
     """One sampler."""
 
     name: str
-    build: Builder
+    builder: Builder
     takes_steps: bool = True
     """False where the sampler itself decides how many calls it makes."""
     has_published_grid: bool = True
@@ -36,6 +39,22 @@ class SamplerKind:
     """Whether its steps follow a grid of alphas, which `--reveal-exponent` bends."""
     default_steps: int | None = None
     """Steps where none are given; None where they must be."""
+    processes: tuple[str, ...] = ("absorbing",)
+    """Noise processes whose models it samples."""
+
+    def build(self, predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
+        """The sampler of `model`.
+
+        Raises:
+            UserError: the model is of another process, or an option without sense.
+        """
+        if model.process not in self.processes:
+            fitting = [kind.name for kind in SAMPLERS.values() if model.process in kind.processes]
+            raise UserError(
+                f"--sampler {self.name}: --model {model.name} is a model of the {model.process} "
+                f"process, which this sampler does not sample; use {', '.join(fitting)}."
+            )
+        return self.builder(predictor, model, options)
 
 
 def _without_options(name: str, build: Callable[[Predictor], Sampler]) -> Builder:
@@ -46,6 +65,18 @@ def _without_options(name: str, build: Callable[[Predictor], Sampler]) -> Builde
         if options:
             raise UserError(f"sampler {name} has no options, but got {', '.join(options)}.")
         return build(predictor)
+
+    return builder
+
+
+def _by_process(
+    name: str, masked: Callable[[Predictor], Sampler], uniform: Callable[[Predictor], Sampler]
+) -> Builder:
+    """A builder without options that follows the model's process."""
+
+    def builder(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
+        build = uniform if model.process == "uniform" else masked
+        return _without_options(name, build)(predictor, model, options)
 
     return builder
 
@@ -71,10 +102,30 @@ def _remdm(predictor: Predictor, model: LoadedModel, options: SamplerOptions) ->
     return RemaskingSampler(predictor, from_options("remdm", RemdmSettings, options))
 
 
+def _saber(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
+    del model  # no weights beside the denoiser's
+    return SaberSampler(predictor, from_options("saber", SaberSettings, options))
+
+
+def _psi(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
+    del model  # no weights beside the denoiser's
+    return UniformSampler(predictor, from_options("psi", PsiSettings, options).plan)
+
+
 SAMPLERS: dict[str, SamplerKind] = {
     kind.name: kind
     for kind in (
-        SamplerKind("ancestral", _without_options("ancestral", ancestral)),
+        SamplerKind(
+            "ancestral",
+            _by_process("ancestral", ancestral, UniformSampler),
+            processes=("absorbing", "uniform"),
+        ),
+        SamplerKind(
+            "greedy-tail",
+            _by_process("greedy-tail", greedy_tail, partial(UniformSampler, greedy_tail=True)),
+            processes=("absorbing", "uniform"),
+        ),
+        SamplerKind("psi", _psi, has_published_grid=False, processes=("uniform",)),
         SamplerKind(
             "first-hitting",
             _without_options("first-hitting", first_hitting),
@@ -91,6 +142,7 @@ SAMPLERS: dict[str, SamplerKind] = {
             default_steps=DEFAULT_STEPS,
         ),
         SamplerKind("remdm", _remdm, has_published_grid=False),
+        SamplerKind("saber", _saber, has_published_grid=False, reveals_on_grid=False),
     )
 }
 

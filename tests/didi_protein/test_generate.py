@@ -91,6 +91,7 @@ CHANGES: list[dict[str, Any]] = [
     {"reveal_exponent": 2.0},
     {"sampler": "dplm"},
     {"sampler": "remdm"},
+    {"sampler": "saber"},
     {"num": 11},
     {"length": "20-41"},
 ]
