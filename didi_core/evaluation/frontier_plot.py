@@ -1,6 +1,7 @@
 """One figure of frontiers: judge NLL over diversity, from what `frontier_record` writes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,15 @@ from didi_core.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class PlottedPoint:
+    """One set of sequences; `across` and `up` are `{mean, low, high}`."""
+
+    label: str
+    across: Mapping[str, float]
+    up: Mapping[str, float]
 
 
 def plot_frontiers(
@@ -34,7 +44,11 @@ def plot_frontiers(
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for name, frontier in record["frontiers"].items():
-        _draw_curve(axes, name, frontier["points"])
+        points = [
+            PlottedPoint(f"{each['temperature']:g}", each["diversity"], each["nll"])
+            for each in frontier["points"]
+        ]
+        draw_curve(axes, name, points)
     for name, (diversity, nll) in (marks or {}).items():
         axes.plot(diversity, nll, "k*", markersize=11, label=name)
     axes.axvline(record["equal_diversity"], color="0.6", linewidth=0.8, linestyle=":")
@@ -45,19 +59,19 @@ def plot_frontiers(
         figure.savefig(temporary, dpi=150)
 
 
-def _draw_curve(axes: "Axes", name: str, points: list[dict[str, Any]]) -> None:
-    across, up = ([point[key]["mean"] for point in points] for key in ("diversity", "nll"))
-    errors = [
-        [
-            [point[key]["mean"] - point[key]["low"] for point in points],
-            [point[key]["high"] - point[key]["mean"] for point in points],
-        ]
-        for key in ("diversity", "nll")
-    ]
-    # A percentile interval of a biased figure need not hold its estimate: no negative bar.
-    errors = [[[max(0.0, e) for e in side] for side in pair] for pair in errors]
-    axes.errorbar(across, up, xerr=errors[0], yerr=errors[1], marker="o", markersize=4, label=name)
+def draw_curve(axes: "Axes", name: str, points: Sequence[PlottedPoint]) -> None:
+    """Points in their order, with error bars and labels."""
+    across, up = [each.across["mean"] for each in points], [each.up["mean"] for each in points]
+    bars = [_bars([each.across for each in points]), _bars([each.up for each in points])]
+    axes.errorbar(across, up, xerr=bars[0], yerr=bars[1], marker="o", markersize=4, label=name)
     for point, x, y in zip(points, across, up, strict=True):
-        axes.annotate(
-            f"{point['temperature']:g}", (x, y), (3, -9), textcoords="offset points", fontsize=6
-        )
+        axes.annotate(point.label, (x, y), (3, -9), textcoords="offset points", fontsize=6)
+
+
+def _bars(intervals: Sequence[Mapping[str, float]]) -> list[list[float]]:
+    """Lengths of the bars below and above each estimate."""
+    # A percentile interval of a biased figure need not hold its estimate: no negative bar.
+    return [
+        [max(0.0, each["mean"] - each["low"]) for each in intervals],
+        [max(0.0, each["high"] - each["mean"]) for each in intervals],
+    ]

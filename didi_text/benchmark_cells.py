@@ -1,0 +1,200 @@
+"""One cell of a benchmark: its samples judged, its sampling timed, its JSON kept."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from didi_core.commands.batch_writer import batch_writer
+from didi_core.commands.generation import reveal_exponent_of
+from didi_core.errors import UserError
+from didi_core.evaluation.timing import Write, measure_latency, search_throughput
+from didi_core.files import write_json
+from didi_core.out_of_memory import release_cached_memory
+from didi_core.progress import progress_bar
+from didi_core.sampling.partial_file import require_same_settings
+from didi_core.sampling.registry import find_sampler
+from didi_core.training.devices import describe_device
+from didi_core.training.run_folder import package_versions
+from didi_text.benchmark import BenchmarkOptions
+from didi_text.benchmark_study import Cell, Opened
+from didi_text.evaluate_models import CausalLanguageModel, LanguageModel, describe_model
+from didi_text.evaluate_samples import draw_autoregressive, make_samples
+from didi_text.generate import GenerateOptions, generate
+from didi_text.generative_perplexity import SampleRequest, Samples, read_samples
+from didi_text.sample_files import write_samples
+from didi_text.sample_measures import measure_samples, readable_tokens
+
+Record = dict[str, Any]
+
+
+class CellRunner:
+    """Measures cells, each once: a cell whose JSON is there is read."""
+
+    def __init__(self, options: BenchmarkOptions, opened: Opened) -> None:
+        self.options, self.opened = options, opened
+        # Once: a digest reads every weight of a model.
+        self.described = {label: describe_model(model) for label, model in opened.models.items()}
+        self.described_judge = describe_model(opened.judge)
+
+    def writer(self, cell: Cell) -> Write:
+        """What is timed: a batch of samples, from nothing to token ids on the host.
+
+        Raises:
+            UserError: the model lacks what the sampler needs.
+        """
+        model, length = self._model(cell), self.opened.length
+        if isinstance(model, CausalLanguageModel):
+            return lambda records: draw_autoregressive(
+                model, torch.tensor(records), length, self.options.seed
+            ).tolist()
+        vocabulary = model.loaded.vocabulary
+        row = vocabulary.frame([vocabulary.mask_id] * length)
+        return batch_writer(self._generate_options(cell), model.loaded, row)
+
+    def stored(self, cell: Cell) -> Record | None:
+        """What an earlier run found; None where there is nothing.
+
+        Raises:
+            UserError: it was found with other settings.
+        """
+        path = self._path(cell, "cells", ".json")
+        if not path.is_file():
+            return None
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            settings = record["settings"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"--resume: {path} is no cell of a benchmark; delete it.") from error
+        require_same_settings(settings, self.settings(cell), path)
+        return record
+
+    def settings(self, cell: Cell) -> Record:
+        """Everything that a cell's figures depend on."""
+        options, model = self.options, self._model(cell)
+        return {
+            **_identity("model", self.described[cell.model]),
+            **_identity("judge", self.described_judge),
+            "judge_tokens": readable_tokens(self.opened.judge),
+            "sampler": cell.sampler,
+            "steps": cell.steps,
+            "reveal_exponent": self._reveal_exponent(cell, model),
+            "num": options.num,
+            "length": self.opened.length,
+            "seed": options.seed,
+            "draws": "float64" if model.kind == "autoregressive" else options.draws,
+            "precision": options.precision,
+            "repeats": options.repeats,
+            "max_batch": options.max_batch,
+            "device": describe_device(self.opened.device),
+        }
+
+    def measure(self, cell: Cell) -> Record:
+        """Sample, judge and time, and write the cell's JSON."""
+        options, write = self.options, self.writer(cell)
+        samples, cost = self._samples(cell)
+        with progress_bar("Judging", len(samples.texts)) as show:
+            quality = measure_samples(
+                samples,
+                self.opened.judge,
+                batch_tokens=options.batch_tokens,
+                seed=options.seed,
+                show=show,
+            )
+        del quality["samples"]  # how they were made stands in the settings
+        release_cached_memory()
+        with torch.no_grad():
+            latency = measure_latency(write, options.repeats)
+            throughput = search_throughput(write, self.opened.length, options.max_batch)
+        record = {
+            "format": "didi-text benchmark cell 1",
+            "cell": cell.name,
+            "model": cell.model,
+            **cost,
+            "quality": quality,
+            "latency": latency.as_dict(),
+            "throughput": throughput.as_dict(),
+            "settings": self.settings(cell),
+            "versions": package_versions(),
+        }
+        write_json(self._path(cell, "cells", ".json"), record)
+        return json.loads(json.dumps(record))
+
+    def _samples(self, cell: Cell) -> tuple[Samples, Record]:
+        """Samples, kept as JSONL, and the calls that one took."""
+        model = self._model(cell)
+        if isinstance(model, CausalLanguageModel):
+            return self._autoregressive_samples(cell, model)
+        options = self._generate_options(cell)
+        result = generate(options, model.loaded)
+        if result.failed:
+            raise MemoryError(result.failed[0].reason)
+        cost = {
+            "calls": result.mean_nfe,
+            "discriminator_calls": result.discriminator_calls / result.num_made,
+        }
+        return read_samples(result.out), cost
+
+    def _autoregressive_samples(
+        self, cell: Cell, model: CausalLanguageModel
+    ) -> tuple[Samples, Record]:
+        options, path = self.options, self._path(cell, "samples", ".jsonl")
+        request = SampleRequest(
+            num=options.num,
+            length=self.opened.length,
+            steps=None,
+            sampler="ancestral",
+            seed=options.seed,
+            batch_tokens=options.batch_tokens,
+        )
+        samples = make_samples(model, request, path)
+        assert samples.ids is not None
+        calls = samples.made["mean_calls"]
+        about = {"length": request.length, "model": model.name, "nfe": calls, "seed": options.seed}
+        write_samples(
+            path,
+            (
+                {"id": f"sample_{number:06d}", **about, "text": text, "ids": ids}
+                for number, (text, ids) in enumerate(
+                    zip(samples.texts, samples.ids, strict=True), start=1
+                )
+            ),
+        )
+        return samples, {"calls": calls, "discriminator_calls": 0.0}
+
+    def _generate_options(self, cell: Cell) -> GenerateOptions:
+        options = self.options
+        return GenerateOptions(
+            model=self._model(cell).name,
+            num=options.num,
+            length=str(self.opened.length),
+            steps=cell.steps,
+            sampler=cell.sampler,
+            draws=options.draws,
+            out=self._path(cell, "samples", ".jsonl"),
+            seed=options.seed,
+            batch_tokens=options.batch_tokens,
+            device=str(self.opened.device),
+            precision=options.precision,
+            offline=options.offline,
+            resume=True,
+        )
+
+    def _reveal_exponent(self, cell: Cell, model: LanguageModel) -> float | None:
+        if isinstance(model, CausalLanguageModel):
+            return None
+        kind = find_sampler(cell.sampler)
+        return reveal_exponent_of(self._generate_options(cell), kind, model.loaded)
+
+    def _model(self, cell: Cell) -> LanguageModel:
+        return self.opened.models[cell.model]
+
+    def _path(self, cell: Cell, folder: str, suffix: str) -> Path:
+        return self.options.out / folder / f"{cell.name}{suffix}"
+
+
+def _identity(prefix: str, described: Mapping[str, object]) -> Record:
+    """What decides a model's figures: its weights and tokenizer, not where it lies."""
+    return {f"{prefix}_{key}": described[key] for key in ("weights", "tokenizer")}

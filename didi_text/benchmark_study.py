@@ -1,0 +1,204 @@
+"""What a benchmark measures: its cells, and the models behind them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from didi_core.commands.study import label_clashes, label_of, split_words, step_counts
+from didi_core.errors import UserError
+from didi_core.sampling.registry import SAMPLERS, find_sampler
+from didi_core.training.devices import TORCH_TYPES, check_precision, resolve_device
+from didi_text.benchmark import BenchmarkOptions
+from didi_text.evaluate_models import (
+    BUNDLED_MODELS,
+    CausalLanguageModel,
+    LanguageModel,
+    MaskedLanguageModel,
+    open_causal,
+    open_language_model,
+)
+from didi_text.judges import DEFAULT_JUDGE, open_judge
+from didi_text.tokenizer import open_tokenizer
+
+LIMIT = "limit"
+LIMIT_SAMPLER = "first-hitting"
+AUTOREGRESSIVE = "autoregressive"
+DEFAULT_BASELINE = "gpt2"
+DEFAULT_LENGTH = 1_024
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model, sampler and number of steps: one row of the table."""
+
+    model: str
+    """Its label: a bundled name, the last part of a folder."""
+    sampler: str
+    steps: int | None
+    """None where every call makes one token: the limit, and autoregressive models."""
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        if self.sampler == AUTOREGRESSIVE:
+            return self.model
+        if self.steps is None:
+            return f"{self.model}_{LIMIT}"
+        sampler = "" if self.sampler == "ancestral" else f"_{self.sampler}"
+        return f"{self.model}{sampler}_{self.steps}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The parsed request."""
+
+    models: tuple[tuple[str, str], ...]
+    """Names and samplers."""
+    steps: tuple[int, ...]
+    limit: bool
+
+    def cells(self, models: Mapping[str, LanguageModel]) -> tuple[Cell, ...]:
+        """In the order of the table, the baseline last; each once.
+
+        Args:
+            models: those that are open, by label.
+        """
+        cells = []
+        for name, sampler in self.models:
+            label = label_of(name)
+            cells += [Cell(label, sampler, steps) for steps in self.steps]
+            if self.limit and has_limit(models[label]):
+                cells.append(Cell(label, LIMIT_SAMPLER, None))
+        cells += [
+            Cell(label, AUTOREGRESSIVE, None)
+            for label, model in models.items()
+            if isinstance(model, CausalLanguageModel)
+        ]
+        return tuple(dict.fromkeys(cells))
+
+
+def has_limit(model: LanguageModel) -> bool:
+    """Whether one call a token is a law of its own: where revealed tokens never change."""
+    return isinstance(model, CausalLanguageModel) or model.loaded.process == "absorbing"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Models on their device, by label."""
+
+    models: Mapping[str, LanguageModel]
+    judge: CausalLanguageModel
+    baseline: str | None
+    """As it was named."""
+    length: int
+    device: torch.device
+
+
+def parse_study(options: BenchmarkOptions) -> Study:
+    """Lists from the flags.
+
+    Raises:
+        UserError: every flag that makes no sense, together.
+    """
+    wrong: list[str] = []
+    words = split_words(options.steps)
+    counts = ",".join(word for word in words if word != LIMIT)
+    study = Study(
+        tuple(_with_sampler(word) for word in split_words(options.models)),
+        step_counts("--steps", counts, wrong),
+        LIMIT in words,
+    )
+    if not study.models:
+        wrong.append("--models needs one model at least")
+    if not words:
+        wrong.append("--steps needs one value at least, as in --steps 8,16")
+    names = dict.fromkeys(name for name, _ in study.models)
+    baseline = [options.baseline] if options.baseline not in (None, "none") else []
+    wrong += label_clashes((*names, *baseline))
+    wrong += [
+        f"--models {name}:{sampler}: {sampler} takes no steps; the limit is --steps {LIMIT}"
+        for name, sampler in study.models
+        if not find_sampler(sampler).takes_steps
+    ]
+    wrong += _wrong_numbers(options)
+    if options.draws not in ("float64", "float32"):
+        wrong.append(f"--draws {options.draws} must be float64 or float32")
+    if wrong:
+        raise UserError("; ".join(wrong) + ".")
+    check_precision(options.precision)
+    return study
+
+
+def _with_sampler(word: str) -> tuple[str, str]:
+    """`student:rgas` or `student`; a colon before anything but a sampler belongs to the path."""
+    name, _, sampler = word.rpartition(":")
+    return (name, sampler) if name and sampler in SAMPLERS else (word, "ancestral")
+
+
+def _wrong_numbers(options: BenchmarkOptions) -> list[str]:
+    least = {"num": 2, "length": 4, "repeats": 1, "max_batch": 1, "batch_tokens": 1}
+    wrong = [
+        f"--{name.replace('_', '-')} {value} must be at least {bound}"
+        for name, bound in least.items()
+        if (value := getattr(options, name)) is not None and value < bound
+    ]
+    if not 0 <= options.seed < 2**63:
+        wrong.append(f"--seed {options.seed} must be from 0 to 2^63 - 1")
+    return wrong
+
+
+def open_study(study: Study, options: BenchmarkOptions) -> Opened:
+    """Open every model, in the precision asked for; the judge is always float32.
+
+    Raises:
+        UserError: one cannot be opened, or does not read the length asked for.
+    """
+    device = resolve_device(options.device)
+    dtype = TORCH_TYPES[options.precision]
+    masked = {label_of(name): _open_masked(name, device, options) for name in dict(study.models)}
+    default = _bundled_judge(masked)
+    judge = open_judge(options.judge or default or DEFAULT_JUDGE, device, offline=options.offline)
+    models: dict[str, LanguageModel] = dict(masked)
+    baseline = options.baseline or default or DEFAULT_BASELINE
+    if baseline == "none":
+        baseline = None
+    elif label_of(baseline) in models:
+        raise UserError(
+            f"--baseline {baseline}: a model of that name is measured; rename a folder."
+        )
+    else:
+        models[label_of(baseline)] = open_causal(
+            baseline, device, offline=options.offline, flag="--baseline"
+        )
+    for model in models.values():
+        model.network.to(dtype)
+    return Opened(models, judge, baseline, _length(options.length, models), device)
+
+
+def _open_masked(name: str, device: torch.device, options: BenchmarkOptions) -> MaskedLanguageModel:
+    model = open_language_model(name, device, offline=options.offline)
+    if isinstance(model, CausalLanguageModel):
+        raise UserError(
+            f"--models {name} is autoregressive and takes no steps: give it as --baseline."
+        )
+    return model
+
+
+def _bundled_judge(models: Mapping[str, MaskedLanguageModel]) -> str | None:
+    """The judge that ships, where it reads the very tokens that the models write."""
+    name = BUNDLED_MODELS.judge
+    if not BUNDLED_MODELS.ships(name):
+        return None
+    digest = open_tokenizer(BUNDLED_MODELS.folder(name)).digest
+    return name if all(model.tokenizer.digest == digest for model in models.values()) else None
+
+
+def _length(asked: int | None, models: Mapping[str, LanguageModel]) -> int:
+    limits = {label: model.max_tokens for label, model in models.items() if model.max_tokens}
+    least = min(limits, key=lambda label: limits[label]) if limits else None
+    if least is None or (asked is not None and asked <= limits[least]):
+        return asked or DEFAULT_LENGTH
+    if asked is not None:
+        raise UserError(f"--length {asked}: {least} reads {limits[least]} tokens at most.")
+    return min(DEFAULT_LENGTH, limits[least])
