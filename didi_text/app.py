@@ -1,15 +1,19 @@
 """The program `didi-text`: each verb is one file; its public function is the Python API."""
 
 from didi_core.commands.program import add_settings_verb, new_program, run
+from didi_text.benchmark import benchmark_command
+from didi_text.compare import compare_command
 from didi_text.download import download_command
 from didi_text.evaluate import evaluate_command
 from didi_text.generate import generate_command
 from didi_text.info import info_command
 from didi_text.merge import merge_command
+from didi_text.quickstart import quickstart_command
 
 app = new_program("didi-text", "Distil a slow masked-diffusion language model into a fast writer.")
 
 
+app.command("quickstart")(quickstart_command)
 add_settings_verb(
     app,
     "pretrain",
@@ -29,6 +33,8 @@ add_settings_verb(
 )
 app.command("generate")(generate_command)
 app.command("evaluate")(evaluate_command)
+app.command("benchmark")(benchmark_command)
+app.command("compare")(compare_command)
 app.command("download")(download_command)
 app.command("merge")(merge_command)
 app.command("info")(info_command)

@@ -1,0 +1,93 @@
+"""What `compare` does with text: how samples are made, judged and drawn."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from didi_core.commands.comparing import Comparison
+from didi_core.commands.comparison_cells import Cell, CellRequest, ScoredCell
+from didi_core.commands.comparison_study import Study, method_settings, study_of
+from didi_core.commands.comparison_table import table_of
+from didi_core.commands.distill_settings import DistillSettings as SharedSettings
+from didi_core.commands.product import length_limit
+from didi_core.files import write_json
+from didi_core.models.folder import LoadedModel
+from didi_text.compare import CompareOptions, CompareResult
+from didi_text.comparison_cells import columns_of, score_cell, write_cell
+from didi_text.comparison_plot import plot_comparison
+from didi_text.distill import distill
+from didi_text.distill_settings import DistillSettings
+from didi_text.judges import JUDGE_TOKENS, open_judge
+from didi_text.models import open_model, tokenizer_of
+from didi_text.reference_text import reference_samples
+from didi_text.sample_measures import measure_samples
+
+REFERENCE_LABEL = "held-out text"
+
+
+def run_compare(options: CompareOptions) -> CompareResult:
+    """See `didi_text.compare.compare`."""
+    return TextComparison(options).run()
+
+
+class TextComparison(Comparison[CompareOptions]):
+    """A comparison of writers."""
+
+    def parse(self) -> Study:
+        return study_of(self.options, self.settings_of)
+
+    def settings_of(self, method: str) -> DistillSettings:
+        return method_settings(self.options, method, "text_distill", DistillSettings)
+
+    def open_model(self, name: str, device: torch.device) -> LoadedModel:
+        return open_model(name, device, offline=self.options.offline)
+
+    def open_judge(self, teacher: LoadedModel) -> None:
+        options, limit = self.options, length_limit(teacher)
+        self.length = options.length or str(min(limit, JUDGE_TOKENS))
+        self.judge = open_judge(options.judge, self.device, offline=options.offline)
+        self.reference = None if options.reference is None else self._reference(teacher, limit)
+
+    def _reference(self, teacher: LoadedModel, limit: int) -> dict[str, Any]:
+        """The row of real text."""
+        options = self.options
+        samples = reference_samples(
+            str(options.reference),
+            tokenizer_of(teacher, offline=options.offline),
+            num=options.num,
+            length=self.length,
+            limit=limit,
+            seed=options.seed,
+            offline=options.offline,
+        )
+        figures = measure_samples(
+            samples, self.judge, batch_tokens=options.batch_tokens, seed=options.seed
+        )
+        return {"model": REFERENCE_LABEL, "n": figures["num_samples"], **columns_of(figures)}
+
+    def distill(self, settings: SharedSettings) -> None:
+        distill(settings)
+
+    def make_and_score(self, cell: Cell, model: LoadedModel) -> ScoredCell:
+        options = self.options
+        request = CellRequest(
+            folder=options.out / "samples",
+            num=options.num,
+            length=self.length,
+            seed=options.seed,
+            device=options.device,
+            batch_tokens=options.batch_tokens,
+            precision=options.precision,
+            offline=options.offline,
+        )
+        return score_cell(cell, request, write_cell(cell, request, model), self.judge)
+
+    def finish(self, table: pd.DataFrame) -> tuple[pd.DataFrame, Path | None]:
+        out = self.options.out
+        if self.reference is not None:
+            table = table_of([*table.to_dict("records"), self.reference])
+        write_json(out / "comparison.json", json.loads(table.to_json(orient="records")))
+        return table, plot_comparison(table, out / "comparison.png", self.judge.name)

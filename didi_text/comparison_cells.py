@@ -1,0 +1,73 @@
+"""Samples and scores of one cell of a comparison: a model, a sampler and a number of steps."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from didi_core.commands.comparison_cells import Cell, CellRequest, ScoredCell, row_of
+from didi_core.commands.sampling_options import GenerationResult
+from didi_core.files import write_json
+from didi_core.models.folder import LoadedModel
+from didi_text.evaluate_models import CausalLanguageModel, describe_model
+from didi_text.generate import GenerateOptions, generate
+from didi_text.generative_perplexity import read_samples
+from didi_text.sample_files import read_samples as read_records
+from didi_text.sample_measures import measure_samples, readable_tokens
+
+NOUN = "sample"
+
+
+def write_cell(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerationResult:
+    """Write `CELL.jsonl`, or go on with it."""
+    return generate(GenerateOptions(**request.generation(cell, ".jsonl")), model)
+
+
+def score_cell(
+    cell: Cell, request: CellRequest, made: GenerationResult, judge: CausalLanguageModel
+) -> ScoredCell:
+    """Write `CELL.figures.json` beside the samples, or take what it holds of these samples."""
+    figures = _figures(made.out, request, judge)
+    ids = [record["id"] for record in read_records(made.out)]
+    nats = pd.Series(figures["per_sample_nats"], index=ids, dtype=float)
+    row = row_of(cell, made, NOUN, figures["num_samples"], columns_of(figures))
+    return ScoredCell(cell, row, nats)
+
+
+def _figures(samples: Path, request: CellRequest, judge: CausalLanguageModel) -> dict[str, Any]:
+    path = samples.with_suffix(".figures.json")
+    decided = {
+        "samples": hashlib.sha256(samples.read_bytes()).hexdigest()[:16],
+        "judge": describe_model(judge),
+        "judge_tokens": readable_tokens(judge),
+        "seed": request.seed,
+    }
+    if path.is_file():
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["decided"] == decided:
+            return stored["figures"]
+    figures = measure_samples(
+        read_samples(samples), judge, batch_tokens=request.batch_tokens, seed=request.seed
+    )
+    figures["samples"] = {"file": samples.name}  # the folder may be moved
+    write_json(path, {"decided": decided, "figures": figures})
+    return figures
+
+
+def columns_of(figures: dict[str, Any]) -> dict[str, Any]:
+    """Columns of the table from the figures of `measure_samples`."""
+    nll, entropy = figures["nats_per_token"], figures["entropy"]
+    return {
+        "judge_nll": nll["mean"],
+        "judge_nll_low": nll["low"],
+        "judge_nll_high": nll["high"],
+        "judge_perplexity": figures["perplexity"]["mean"],
+        "entropy": entropy["mean"],
+        "entropy_low": entropy["low"],
+        "entropy_high": entropy["high"],
+        "repetition": figures["repetition"]["mean"],
+        **{f"distinct_{n}": figures[f"distinct_{n}"] for n in (1, 2, 3, 4)},
+        "duplicates": figures["duplicates"],
+    }

@@ -1,0 +1,191 @@
+"""`didi-text compare` at a small scale: cells, pairs, figures, resuming, what it refuses."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from text_fixtures import save_causal, tiny_tokenizer, write_jsonl
+from text_models import write_tiny_model
+
+from didi_core.errors import Terminated, UserError
+from didi_core.evaluation.entropy import unigram_entropy
+from didi_text import compare_run
+from didi_text.compare import CompareOptions, CompareResult, compare
+from didi_text.compare_print import as_json, print_result
+from didi_text.compare_run import TextComparison
+from didi_text.comparison_plot import curves_of
+from didi_text.generative_perplexity import read_samples
+from didi_text.judges import judge_texts, open_judge
+from didi_text.sample_files import read_samples as read_records
+
+COSTS = ["seconds_per_sample", "peak_memory_mb"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory):
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DIDI_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> CompareOptions:
+    """Random models of one layer, a moment of distillation, samples of 16 to 20 tokens."""
+    models = tmp_path_factory.mktemp("models")
+    return CompareOptions(
+        teacher=str(write_tiny_model(models / "teacher", seed=0)),
+        out=tmp_path_factory.mktemp("run") / "study",
+        students=str(write_tiny_model(models / "earlier", seed=1)),
+        methods="dmmd,didi:paper",
+        samplers="ancestral,rgas",
+        steps="2",
+        teacher_steps="4",
+        budget=0.2,
+        data=str(write_jsonl(models / "train.jsonl")),
+        num=4,
+        length="16-20",
+        judge=str(save_causal(models / "judge")),
+        reference=write_jsonl(models / "held_out.jsonl"),
+        device="cpu",
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(options: CompareOptions) -> CompareResult:
+    return compare(options)
+
+
+def test_every_cell_is_a_row_and_real_text_the_last(finished: CompareResult) -> None:
+    rows = finished.table.assign(steps=finished.table["steps"].fillna(0))
+    found = list(rows[["model", "sampler", "steps"]].itertuples(index=False, name=None))
+    plain = {(model, "ancestral", 2) for model in ("teacher", "earlier", "dmmd", "didi-paper")}
+    limit = {("teacher", "first-hitting", 0), ("teacher", "ancestral", 4)}
+    assert set(found[:-1]) == plain | {("didi-paper", "rgas", 2)} | limit
+    assert found[-1][0] == "held-out text" and pd.isna(found[-1][1])
+    assert sorted(reason.split()[0] for reason in finished.left_out) == [
+        "dmmd", "earlier", "teacher",
+    ]  # fmt: skip
+
+
+def test_figures_are_those_of_the_samples(finished: CompareResult, options: CompareOptions) -> None:
+    judge = open_judge(options.judge)
+
+    def nats(name: str) -> tuple[np.ndarray, np.ndarray]:
+        samples = read_samples(finished.out / "samples" / f"{name}.jsonl")
+        judged = judge_texts(judge, samples.texts, max_tokens=64)
+        return judged.nats, judged.counts
+
+    table = finished.table.set_index(["model", "sampler", "steps"])
+    row = table.loc["didi-paper", "rgas", 2]
+    (one, one_counts), (two, two_counts) = nats("didi-paper_rgas_2"), nats("teacher_limit")
+    assert row["judge_nll"] == pytest.approx(one.sum() / one_counts.sum())
+    assert row["judge_perplexity"] == pytest.approx(np.exp(row["judge_nll"]))
+    pairs = (one / one_counts - two / two_counts).mean()
+    assert row["nll_minus_limit"] == pytest.approx(pairs, abs=1e-5)  # stored to six decimals
+    records = read_records(finished.out / "samples" / "didi-paper_rgas_2.jsonl")
+    assert row["entropy"] == pytest.approx(np.mean([unigram_entropy(r["ids"]) for r in records]))
+    assert row["discriminator_calls"] > 0 and row["calls"] <= 2
+    assert row["seconds_per_sample"] > 0
+    lengths = [record["length"] for record in records]
+    limit = read_records(finished.out / "samples" / "teacher_limit.jsonl")
+    assert lengths == [record["length"] for record in limit]
+
+
+def test_real_text_is_judged_as_samples_are(
+    finished: CompareResult, options: CompareOptions
+) -> None:
+    row = finished.table.iloc[-1]
+    text = options.reference.read_text()
+    words = [json.loads(line)["text"] for line in text.splitlines()]
+    tokens = sum(len(tiny_tokenizer().encode(each)) + 1 for each in words)
+    assert row["n"] == min(options.num, -(-tokens // 18))
+    assert row["entropy_low"] <= row["entropy"] <= row["entropy_high"]
+    assert pd.isna(row["calls"]) and pd.isna(row["nll_minus_limit"])
+
+
+def test_table_figure_and_printed_forms(
+    finished: CompareResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = json.loads((finished.out / "comparison.json").read_text())
+    assert stored == json.loads(as_json(finished))["table"]
+    pd.testing.assert_frame_equal(
+        pd.read_csv(finished.comparison), finished.table, check_dtype=False
+    )
+    assert finished.report.read_bytes().startswith(b"\x89PNG")
+    made = finished.table.dropna(subset=["sampler"])
+    assert [point.label for point in curves_of(made)["teacher"]] == ["2", "4", "limit"]
+    assert "didi-paper, rgas" in curves_of(made)
+    print_result(finished)
+    printed = capsys.readouterr().out
+    assert "Left out: dmmd with rgas" in printed and str(finished.report) in printed
+
+
+def test_an_interrupted_comparison_goes_on(
+    options: CompareOptions,
+    finished: CompareResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone = replace(
+        options, out=tmp_path / "study", methods="", data=None, samplers="ancestral", resume=True
+    )
+    whole_part, calls = compare_run.score_cell, []
+
+    def terminated_after_two(*arguments: object) -> object:
+        if len(calls) == 2:
+            raise Terminated
+        calls.append(arguments)
+        return whole_part(*arguments)
+
+    with monkeypatch.context() as broken, pytest.raises(Terminated):
+        broken.setattr(compare_run, "score_cell", terminated_after_two)
+        compare(alone)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "study" / "samples").iterdir()}
+    again = compare(alone)
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+    of_both = finished.table[finished.table["model"].isin(("teacher", "earlier", "held-out text"))]
+    expected = of_both.drop(columns=[*COSTS, "discriminator_calls"]).reset_index(drop=True)
+    found = again.table.drop(columns=COSTS).reset_index(drop=True)
+    pd.testing.assert_frame_equal(found[expected.columns], expected)
+    with pytest.raises(UserError, match="another num"):
+        compare(replace(alone, num=5))
+
+
+def test_methods_get_their_own_settings(options: CompareOptions) -> None:
+    paper = TextComparison(options).settings_of("didi:paper")
+    assert paper.method["name"] == "didi" and paper.preset == "paper"
+    assert paper.max_seconds == options.budget and paper.data == options.data
+    pool = TextComparison(replace(options, data=None, length=None)).settings_of("dmmd")
+    assert (pool.reference, pool.pool_length) == ("pool", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": "8,x"}, "--steps 8,x: x is no number of steps"),
+        ({"samplers": "first-hitting"}, "takes no steps"),
+        ({"methods": "none-such"}, "none-such"),
+        ({"students": "a/teacher"}, "would both be called teacher"),
+        ({"length": "999"}, "past the model's limit of 64"),
+        ({"reference": Path("nowhere.txt")}, "nowhere.txt"),
+        ({"judge": "nowhere/judge", "offline": True}, "nowhere/judge"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_any_work(
+    options: CompareOptions, tmp_path: Path, change: dict, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        compare(replace(options, out=tmp_path / "study", **change))
+    assert not (tmp_path / "study" / "dmmd").exists()
+    assert not (tmp_path / "study" / "samples").exists()
+
+
+def test_a_folder_with_other_work_is_left_alone(options: CompareOptions, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for switch in ({}, {"overwrite": True}):
+        with pytest.raises(UserError):
+            compare(replace(options, out=tmp_path, **switch))
+    assert (tmp_path / "notes.txt").read_text() == "mine"
