@@ -1,156 +1,174 @@
-"""Turn training runs into the models that ship in the package: float16, with a card.
+"""Turn training runs into the models that ship in the packages: 16-bit weights, with a card.
 
-    python benchmarks/bundle_models.py --teacher runs/teacher --student runs/student \
+    python -m benchmarks.bundle_models protein --teacher runs/teacher --student runs/student \
         --judge runs/judge --held-out families_valid.fasta.gz --training families_train.fasta.gz
+    python -m benchmarks.bundle_models text --teacher runs/teacher --student runs/student \
+        --judge runs/judge --held-out valid.jsonl.gz
 
-Run it again after `benchmarks/quality.py --out benchmarks/results/bundled_quality.json` to put the
-measured figures into the cards.
+Run it again after figures of the bundled models were measured (`benchmarks/quality.py --out
+benchmarks/results/bundled_quality.json`) to put them into the cards.
 """
 
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 
+from benchmarks.bundle_cards import PROTEIN_WORDS, TEXT_WORDS, Words, card
 from didi_core.files import write_json
-from didi_core.models.folder import save_model_folder
-from didi_protein.alphabet import PROTEIN
-from didi_protein.causal import save_causal_folder
-from didi_protein.fasta import read_training_sequences
-from didi_protein.judges import open_judge
-from didi_protein.models import BUNDLED_MODELS, open_model
-from didi_protein.set_measures import measure_reference_rows
+from didi_core.models.bundled import BundledModels
+from didi_core.models.causal_folder import REFERENCE_ROWS, write_causal_folder
+from didi_core.models.folder import LoadedModel, save_model_folder
 
-RESULTS = Path(__file__).parent / "results" / "bundled_quality.json"
-SOURCES = """## Data
+LARGEST_MB = 8
+PATHS = ("data", "valid", "out", "teacher", "tokenizer")
+"""Settings that name files of the machine."""
 
-Natural protein families (clusters at 40% identity and 70% mutual coverage with at least 20
-members) of sequences from UniProt (yeast, human, viruses, archaea, mitochondria; CC BY 4.0), NCBI
-RefSeq proteomes and AMR proteins (public domain), CATH v4.1 S35/S40 (CC BY 4.0), SCOP domains,
-FLIP (AFL 3.0) and ATLAS. Held out: sequences of the same families in other 90% identity clusters.
-"""
-TITLES = {
-    "tiny": (
-        "tiny: the bundled teacher",
-        "A masked-diffusion protein language model in the ESM-2 layout, trained on families of 30 "
-        "to 160 residues. It is for learning and testing the toolkit, not for designing drugs: "
-        "designs outside the lengths and families it has seen are poor.",
-    ),
-    "tiny-student": (
-        "tiny-student: the bundled teacher, distilled",
-        "Distilled from `tiny` to need 8 to 16 network calls.",
-    ),
-    "tiny-judge": (
-        "tiny-judge: the bundled judge",
-        "An autoregressive language model over residues (Llama layout), trained independently of "
-        "the teacher (another architecture, another seed), with a share of its inputs made "
-        "random so that it rates relatives of what it has seen fairly. It gives judge perplexity.",
-    ),
-}
+
+@dataclass(frozen=True)
+class Domain:
+    """How one program's models are opened and written."""
+
+    bundled: BundledModels
+    words: Words
+    dtype: torch.dtype
+    open_model: Callable[[Path], LoadedModel]
+    tokenizer_of: Callable[[LoadedModel], Callable[[Path], None] | None]
+    """What writes the tokenizer; None where the vocabulary is all there is."""
+    write_judge: Callable[[Path, Path, str, torch.dtype], None]
+    """From a run folder into a folder, with this card and in this type."""
+    reference_rows: Callable[[Path, Path | None], dict[str, Any]]
+    """Of the judge that was written, from held-out and training data."""
+
+
+def protein() -> Domain:
+    from didi_protein.alphabet import PROTEIN
+    from didi_protein.causal import save_causal_folder
+    from didi_protein.fasta import read_training_sequences
+    from didi_protein.judges import open_judge
+    from didi_protein.models import BUNDLED_MODELS, open_model
+    from didi_protein.set_measures import measure_reference_rows
+
+    def write_judge(run: Path, folder: Path, text: str, dtype: torch.dtype) -> None:
+        save_causal_folder(folder, open_judge(str(run)).model, PROTEIN, text, dtype=dtype)
+
+    def rows(held_out: Path, training: Path | None) -> dict[str, Any]:
+        sets = [
+            [sequence for _, sequence in read_training_sequences(path)] if path else None
+            for path in (held_out, training)
+        ]
+        return measure_reference_rows(open_judge("tiny-judge"), *sets)
+
+    return Domain(
+        BUNDLED_MODELS,
+        PROTEIN_WORDS,
+        torch.float16,
+        open_model,
+        lambda _: None,
+        write_judge,
+        rows,
+    )
+
+
+def text() -> Domain:
+    from didi_text.evaluate_models import BUNDLED_MODELS
+    from didi_text.judges import open_judge
+    from didi_text.models import open_model, tokenizer_of
+    from didi_text.reference_text import measure_reference_rows
+
+    def write_judge(run: Path, folder: Path, text: str, dtype: torch.dtype) -> None:
+        judge = open_judge(str(run))
+        judge.tokenizer.save(folder)
+        write_causal_folder(folder, judge.network, text, dtype)
+
+    def rows(held_out: Path, training: Path | None) -> dict[str, Any]:
+        del training  # a row of text that was trained on would say little
+        return measure_reference_rows(open_judge("tiny-judge"), held_out)
+
+    return Domain(
+        BUNDLED_MODELS,
+        TEXT_WORDS,
+        torch.bfloat16,
+        open_model,
+        lambda model: tokenizer_of(model).save,
+        write_judge,
+        rows,
+    )
+
+
+DOMAINS = {"protein": protein, "text": text}
 
 
 def main(
+    domain: Annotated[str, typer.Argument(help="protein or text.")],
     teacher: Annotated[Path | None, typer.Option(help="Run folder of pretrain.")] = None,
     student: Annotated[Path | None, typer.Option(help="Run folder of distill.")] = None,
     judge: Annotated[Path | None, typer.Option(help="Run folder of pretrain model=judge.")] = None,
     held_out: Annotated[Path | None, typer.Option(help="For the judge's reference rows.")] = None,
-    training: Annotated[Path | None, typer.Option(help="For the judge's reference rows.")] = None,
+    training: Annotated[Path | None, typer.Option(help="The same; proteins alone.")] = None,
 ) -> None:
-    """Write those of didi_protein/_models/{tiny,tiny-student,tiny-judge} whose runs are given."""
-    figures = json.loads(RESULTS.read_text())["cells"] if RESULTS.exists() else {}
+    """Write those of `_models/{tiny,tiny-student,tiny-judge}` whose runs are given."""
+    chosen = DOMAINS[domain]()
     for name, run in (("tiny", teacher), ("tiny-student", student)):
         if run is not None:
-            _bundle_denoiser(name, run, figures)
-    if judge is not None and held_out is not None and training is not None:
-        _bundle_judge(judge, held_out, training)
+            bundle_denoiser(name, run, chosen)
+    if judge is not None:
+        if held_out is None:
+            raise typer.BadParameter("--judge needs --held-out, for its reference rows")
+        bundle_judge(judge, chosen, held_out, training)
 
 
-def _bundle_denoiser(name: str, run: Path, figures: dict[str, Any]) -> None:
-    loaded = open_model(run)
+def bundle_denoiser(name: str, run: Path, domain: Domain) -> None:
+    loaded, folder, record = domain.open_model(run), domain.bundled.folder(name), run_record(run)
     own = {k: v for k, v in loaded.config.get("didi", {}).items() if k != "teacher"}
     if name == "tiny-student":
         own["teacher"] = "tiny"
     save_model_folder(
-        BUNDLED_MODELS.folder(name),
+        folder,
         loaded.denoiser,
-        PROTEIN,
-        card=_card(name, run, figures),
-        run=_run_record(run),
-        dtype=torch.float16,
+        loaded.vocabulary,
+        card=card(name, record, domain.words),
+        run=record,
+        dtype=domain.dtype,
         extra_config={"didi": own},
+        write_tokenizer=domain.tokenizer_of(loaded),
     )
     noise = run / "noise.safetensors"
     if noise.is_file():
-        shutil.copy(noise, BUNDLED_MODELS.folder(name))
+        shutil.copy(noise, folder)
+    check_size(folder)
 
 
-def _bundle_judge(run: Path, held_out: Path, training: Path) -> None:
-    folder = BUNDLED_MODELS.folder("tiny-judge")
-    card = _card("tiny-judge", run, {})
-    save_causal_folder(folder, open_judge(str(run)).model, PROTEIN, card, dtype=torch.float16)
-    write_json(folder / "run.json", _run_record(run))
-    natural = [[s for _, s in read_training_sequences(path)] for path in (held_out, training)]
-    write_json(
-        folder / "reference_rows.json", measure_reference_rows(open_judge("tiny-judge"), *natural)
-    )
+def bundle_judge(run: Path, domain: Domain, held_out: Path, training: Path | None) -> None:
+    folder, record = domain.bundled.folder("tiny-judge"), run_record(run)
+    domain.write_judge(run, folder, card("tiny-judge", record, domain.words), domain.dtype)
+    write_json(folder / "run.json", record)
+    write_json(folder / REFERENCE_ROWS, domain.reference_rows(held_out, training))
+    check_size(folder)
 
 
-def _run_record(run: Path) -> dict[str, Any]:
+def check_size(folder: Path) -> None:
+    """Refuse weights that are too large for a package."""
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    if size > LARGEST_MB * 1e6:
+        raise typer.BadParameter(f"{folder}: {size / 1e6:.1f} MB of weights; {LARGEST_MB} at most")
+
+
+def run_record(run: Path) -> dict[str, Any]:
     """The run's record without the paths of the machine it ran on."""
     record = json.loads((run / "run.json").read_text())
-    for key in ("data", "valid", "out", "teacher"):
+    for key in PATHS:
         value = record["settings"].get(key)
         if value:
             record["settings"][key] = Path(value).name
-    record["updates"] = _last_step(run)
+    last = (run / "metrics.jsonl").read_text().splitlines()[-1]
+    record["updates"] = json.loads(last)["step"]
     return record
-
-
-def _last_step(run: Path) -> int:
-    return json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]
-
-
-def _card(name: str, run: Path, figures: dict[str, Any]) -> str:
-    title, purpose = TITLES[name]
-    record = _run_record(run)
-    settings = {k: v for k, v in record["settings"].items() if v is not None}
-    lines = [
-        "---\nlibrary_name: didi-protein\nlicense: cc-by-4.0\n---\n",
-        f"# {title}\n\n{purpose}\n",
-        f"Trained by `didi-protein {record['verb']}`, {record['updates']:,} updates, seed "
-        f"{record['seed']}. Full settings:\n",
-        f"```json\n{json.dumps(settings, indent=1)}\n```\n",
-        SOURCES,
-    ]
-    return "\n".join([*lines, _scores(name, figures)])
-
-
-def _scores(name: str, figures: dict[str, Any]) -> str:
-    rows = {cell: f for cell, f in figures.items() if ":" not in cell or cell.split(":")[0] == name}
-    if name == "tiny-judge" or not rows:
-        return ""
-    lines = [
-        "## Scores\n\nLengths as in the held-out set (30 to 160 residues), float64 draws, 95% "
-        "bootstrap intervals; definitions in the project's docs/outputs.md.\n",
-        "| set | n | calls | judge NLL (nats a residue) | precision | recall | copies "
-        "| 3-mer entropy |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for cell, f in rows.items():
-        numbers = [_interval(f[k]) for k in ("judge_nll", "precision", "recall", "copies")]
-        calls = f"{f['mean_nfe']:.1f}" if f.get("mean_nfe") else ""
-        entropy = _interval(f["pooled_3mer_entropy"])
-        lines.append(f"| {cell} | {f['n']} | {calls} | {' | '.join(numbers)} | {entropy} |")
-    return "\n".join(lines) + "\n"
-
-
-def _interval(figure: dict[str, float] | None) -> str:
-    if figure is None:
-        return ""
-    return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
 if __name__ == "__main__":

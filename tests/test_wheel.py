@@ -61,8 +61,8 @@ def test_files_that_are_no_code_are_installed(installed: Path) -> None:
         return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
     assert files(installed / "didi_core" / "_configs") == files(ROOT / "configs")
-    for data in ("_templates", "_models"):
-        assert files(installed / "didi_protein" / data) == files(ROOT / "didi_protein" / data)
+    for data in ("didi_protein/_templates", "didi_protein/_models", "didi_text/_models"):
+        assert files(installed / data) == files(ROOT / data)
 
 
 def test_the_code_that_runs_is_the_installed_one(installed: Path, tmp_path: Path) -> None:
