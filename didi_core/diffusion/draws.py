@@ -31,6 +31,7 @@ class Stream(enum.IntEnum):
     NOISE = 8
     REDRAW = 9
     DATA = 10
+    PRIOR = 11
 
 
 def _shift_right(value: Tensor, bits: int) -> Tensor:

@@ -12,10 +12,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from didi_core.models.noise import NoiseKeys
-from didi_core.sampling.drawing import draw_tokens
+from didi_core.sampling.drawing import adjust, draw_tokens
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
-from didi_core.sampling.reveal import NEVER, ancestral_plan, first_hitting_plan
+from didi_core.sampling.reveal import NEVER, alpha_grid, ancestral_plan, first_hitting_plan
 
 Plan = Callable[[Prior, SampleSettings], Int[Tensor, "batch width"]]
 
@@ -26,6 +26,8 @@ class PlannedSampler:
 
     predictor: Predictor
     plan: Plan
+    greedy_tail: bool = False
+    """Take the most probable token in the last step of the grid instead of drawing."""
 
     @torch.no_grad()
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
@@ -52,10 +54,13 @@ class PlannedSampler:
         """Draw the positions `now` of `rows`, in place."""
         keys = NoiseKeys(settings.seed, prior.records[rows], step)
         lengths = prior.batch.lengths[rows]
-        log_probs = self.predictor.log_probs(tokens[rows], lengths, now[rows], keys)
+        alpha = None if settings.steps is None else alpha_grid(settings)[step]
+        log_probs = self.predictor.log_probs(tokens[rows], lengths, now[rows], keys, alpha)
         row, position = now.nonzero(as_tuple=True)
         if settings.grid == "published" and step == settings.steps:
             rank = log_probs.argmax(-1)  # the published clean-up call takes the most probable
+        elif self.greedy_tail and settings.grid == "exact" and step + 1 == settings.steps:
+            rank = adjust(log_probs, settings.draw).argmax(-1)
         else:
             record = prior.records[row]
             rank = draw_tokens(log_probs, settings.draw, settings.seed, record, position, step)
@@ -72,6 +77,11 @@ class PlannedSampler:
 def ancestral(predictor: Predictor) -> PlannedSampler:
     """K steps on an even grid (MDLM, arXiv 2406.07524, section 3.2)."""
     return PlannedSampler(predictor, ancestral_plan)
+
+
+def greedy_tail(predictor: Predictor) -> PlannedSampler:
+    """Ancestral, but the last step takes the most probable tokens (not the model's law)."""
+    return PlannedSampler(predictor, ancestral_plan, greedy_tail=True)
 
 
 def first_hitting(predictor: Predictor) -> PlannedSampler:

@@ -1,5 +1,7 @@
 """From log-probabilities to tokens: bias, temperature, top-p, and the keyed draw."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -52,11 +54,24 @@ def draw_tokens(
 
     The draw depends on (seed, record, position, step) and the distribution alone.
     """
-    device = log_probs.device
     adjusted = adjust(log_probs, settings)
-    if settings.precision == "float64":
+    return draw_adjusted(adjusted, settings.precision, seed, record, position, step, stream)
+
+
+def draw_adjusted(
+    log_probs: Float[Tensor, "n generable"],
+    precision: Literal["float64", "float32"],
+    seed: int,
+    record: Int[Tensor, "n"],
+    position: Int[Tensor, "n"],
+    step: int,
+    stream: Stream = Stream.TOKEN,
+) -> Int[Tensor, "n"]:
+    """As `draw_tokens`, from log-probabilities that are drawn from as they are."""
+    device = log_probs.device
+    if precision == "float64":
         uniform = keyed_uniform(seed, stream, record, position, step, device=device)
-        return draw_categorical(adjusted, uniform)
+        return draw_categorical(log_probs, uniform)
     rank = torch.arange(log_probs.shape[-1], device=device)
     keys = (record[:, None], position[:, None], step, rank)
-    return draw_gumbel_float32(adjusted, keyed_uniform(seed, stream, *keys, device=device))
+    return draw_gumbel_float32(log_probs, keyed_uniform(seed, stream, *keys, device=device))

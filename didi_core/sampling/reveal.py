@@ -17,6 +17,18 @@ PUBLISHED_END = 1e-5
 """Time at which the published grid ends; one further call cleans up what is still masked."""
 
 
+def alpha_grid(settings: SampleSettings) -> list[float]:
+    """Share of tokens kept before the first step and after each, from 0 to 1.
+
+    The published grid has a step more than the exact one: it ends short of 1, and cleans up.
+    """
+    assert settings.steps is not None
+    even = [k / settings.steps for k in range(settings.steps + 1)]
+    if settings.grid == "published":
+        return [*((1.0 - PUBLISHED_END) * share for share in even), 1.0]
+    return [share**settings.reveal_exponent for share in even]
+
+
 def reveal_uniform(prior: Prior, seed: int) -> Float[Tensor, "batch width"]:
     position = torch.arange(prior.batch.tokens.shape[1], device=prior.records.device)
     return keyed_uniform(

@@ -1,0 +1,182 @@
+"""Reverse samplers of a uniform-state model: ancestral, greedy-tail and psi.
+
+All begin with uniform random tokens and draw every position anew in every step, so that each step
+is a call. They differ in the law of z_s:
+
+- ancestral: the reverse posterior q(z_s | z_t, x_theta) (Duo [1]_, equation 5);
+- greedy-tail: the same, but the last step takes the most probable token of x_theta. It lowers the
+  variety of samples, and they do not follow the model's law;
+- psi: kappa q(z_s | z_t, x_theta) + (1 - kappa) q(z_s | x'), x' = q(z_0 | z_t, x_theta) the
+  posterior at time 0: a predictor and a corrector [2]_. kappa = clip(1 - sigma / (1 - alpha_s),
+  0, 1) with ReMDM's sigma, and 1 in the last step.
+
+Positions are drawn independently within a step, so ancestral is exact in the limit of many steps,
+and psi in that of many steps and an eta that vanishes faster than their number grows.
+
+.. [1] Sahoo et al. "The diffusion duality", arXiv 2506.10892.
+.. [2] Deschenaux et al. "The diffusion duality, chapter II", arXiv 2602.21185.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from didi_core.diffusion.draws import Stream, keyed_uniform
+from didi_core.diffusion.uniform import UniformProcess
+from didi_core.sampling.drawing import adjust, draw_adjusted
+from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.remdm import RemdmSettings
+from didi_core.sampling.request import Prior, Sampled, SampleSettings
+from didi_core.sampling.reveal import alpha_grid
+
+POSITIONS_AT_ONCE = 4_096
+"""Positions whose float64 probabilities stand in memory, beside those of the whole batch."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """One step."""
+
+    alpha_t: float
+    """Share of tokens kept in the state at hand."""
+    alpha_s: float
+    """And in the state to come."""
+    kappa: float = 1.0
+    """Weight of the reverse posterior; the rest is the corrector's."""
+
+
+Plan = Callable[[SampleSettings], list[Move]]
+
+
+@dataclass(frozen=True)
+class PsiSettings:
+    """ReMDM's schedules of sigma. Published for text: cap with eta 0.01 and top-p 0.9."""
+
+    schedule: str = "cap"
+    """cap, rescale or loop."""
+    eta: float = 0.01
+    """Strength; 0 is ancestral sampling (with loop: on a grid that pauses)."""
+    t_on: float = 0.55
+    """loop alone: the time, from 1 down to 0, at which correction begins."""
+    t_off: float = 0.05
+    """loop alone: the time at which it ends."""
+    alpha_on: float = 0.9
+    """loop alone: alpha while it lasts."""
+
+    @property
+    def _remasking(self) -> RemdmSettings:
+        return RemdmSettings(
+            schedule=self.schedule,
+            eta=self.eta,
+            t_on=self.t_on,
+            t_off=self.t_off,
+            alpha_on=self.alpha_on,
+        )
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, each with the setting's name."""
+        return self._remasking.problems()
+
+    def plan(self, settings: SampleSettings) -> list[Move]:
+        assert settings.steps is not None
+        steps = self._remasking.transitions(settings.steps, settings.reveal_exponent)
+        return [Move(s.alpha_t, s.alpha_s, kappa_of(s.sigma, s.alpha_s)) for s in steps]
+
+
+def kappa_of(sigma: float, alpha_s: float) -> float:
+    """clip(1 - sigma / (1 - alpha_s), 0, 1); 1 in the last step."""
+    return 1.0 if alpha_s >= 1.0 else min(1.0, max(0.0, 1.0 - sigma / (1.0 - alpha_s)))
+
+
+def ancestral_moves(settings: SampleSettings) -> list[Move]:
+    """The grid's steps, without correction."""
+    return [Move(alpha_t, alpha_s) for alpha_t, alpha_s in pairwise(alpha_grid(settings))]
+
+
+@dataclass(frozen=True)
+class UniformSampler:
+    """Draws every free position in every step of a plan."""
+
+    predictor: Predictor
+    plan: Plan = ancestral_moves
+    greedy_tail: bool = False
+    """Take the most probable token of x_theta in the last step."""
+
+    @property
+    def process(self) -> UniformProcess:
+        return UniformProcess(self.predictor.vocabulary.generable_ids)
+
+    @torch.no_grad()
+    def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
+        tokens, moves = self.start(prior, settings.seed), self.plan(settings)
+        calls = torch.zeros_like(prior.batch.lengths)
+        rows = prior.batch.maskable.any(-1).nonzero()[:, 0]
+        if len(rows):
+            part = Prior(prior.batch.with_tokens(tokens).rows(rows), prior.records[rows])
+            for step, move in enumerate(moves):
+                last = step == len(moves) - 1
+                drawn = self.step(part, move, step, settings, greedy=self.greedy_tail and last)
+                part = Prior(part.batch.with_tokens(drawn), part.records)
+            tokens[rows] = part.batch.tokens
+            calls[rows] = len(moves)
+        return Sampled(tokens, calls, torch.zeros_like(calls))
+
+    def num_steps(self, num_free: int, settings: SampleSettings) -> int:
+        return len(self.plan(settings)) if num_free else 0
+
+    def start(self, prior: Prior, seed: int) -> Int[Tensor, "batch width"]:
+        """The state at t = 1: uniform tokens at the free positions."""
+        batch, device = prior.batch, prior.batch.tokens.device
+        position = torch.arange(batch.tokens.shape[1], device=device)
+        keys = (prior.records[:, None], position)
+        uniform = keyed_uniform(seed, Stream.PRIOR, *keys, device=device)
+        ones = torch.ones(len(batch), device=device)
+        return self.process.corrupt(batch.tokens, batch.maskable, ones, uniform)
+
+    def step(
+        self, part: Prior, move: Move, step: int, settings: SampleSettings, *, greedy: bool = False
+    ) -> Int[Tensor, "batch width"]:
+        """z_s from z_t.
+
+        Args:
+            step: number of the step, part of every key.
+            greedy: take x_theta's most probable token, and draw nothing.
+        """
+        batch, vocabulary = part.batch, self.predictor.vocabulary
+        device, free = batch.tokens.device, batch.maskable
+        predicted = self.predictor.log_probs(batch.tokens, batch.lengths, free, alpha=move.alpha_t)
+        row, position = free.nonzero(as_tuple=True)
+        noised = vocabulary.rank_of_id.to(device)[batch.tokens[free]]
+        ranks = []
+        for at in torch.arange(len(row), device=device).split(POSITIONS_AT_ONCE):
+            log_probs = adjust(predicted[at], settings.draw)
+            if greedy:
+                ranks.append(log_probs.argmax(-1))
+                continue
+            law = self.law(log_probs.exp(), noised[at], move).log()
+            key = (part.records[row[at]], position[at], step)
+            ranks.append(draw_adjusted(law, settings.draw.precision, settings.seed, *key))
+        tokens = batch.tokens.clone()
+        tokens[free] = vocabulary.generable.to(device)[torch.cat(ranks)]
+        return tokens
+
+    def law(
+        self, probs: Float[Tensor, "n generable"], noised: Int[Tensor, "n"], move: Move
+    ) -> Float[Tensor, "n generable"]:
+        """Probabilities of z_s at each position.
+
+        Args:
+            probs: x_theta.
+            noised: rank of z_t among the generable tokens.
+        """
+        process = self.process
+        posterior = process.reverse_posterior(probs, noised, move.alpha_t, move.alpha_s)
+        if move.kappa == 1.0:
+            return posterior
+        clean = process.reverse_posterior(probs, noised, move.alpha_t, 1.0)
+        corrected = process.forward(clean, move.alpha_s)
+        return move.kappa * posterior + (1.0 - move.kappa) * corrected
