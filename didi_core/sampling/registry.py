@@ -6,6 +6,7 @@ To add one, add an entry to `SAMPLERS`.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from didi_core.errors import UserError
 from didi_core.models.discriminator import load_discriminator
@@ -92,19 +93,16 @@ def _rgas(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> 
     return GuidedSampler(predictor, discriminator, guidance)
 
 
-def _dplm(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
-    del model  # no weights beside the denoiser's
-    return DplmSampler(predictor, from_options("dplm", DplmSettings, options))
+def _with_options(
+    name: str, sampler: Callable[[Predictor, Any], Sampler], settings: type[Any]
+) -> Builder:
+    """A builder of `sampler(predictor, settings)` that needs no weights beside the denoiser's."""
 
+    def builder(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
+        del model
+        return sampler(predictor, from_options(name, settings, options))
 
-def _remdm(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
-    del model  # no weights beside the denoiser's
-    return RemaskingSampler(predictor, from_options("remdm", RemdmSettings, options))
-
-
-def _saber(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
-    del model  # no weights beside the denoiser's
-    return SaberSampler(predictor, from_options("saber", SaberSettings, options))
+    return builder
 
 
 def _psi(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
@@ -136,13 +134,22 @@ SAMPLERS: dict[str, SamplerKind] = {
         SamplerKind("rgas", _rgas, has_published_grid=False),
         SamplerKind(
             "dplm",
-            _dplm,
+            _with_options("dplm", DplmSampler, DplmSettings),
             has_published_grid=False,
             reveals_on_grid=False,
             default_steps=DEFAULT_STEPS,
         ),
-        SamplerKind("remdm", _remdm, has_published_grid=False),
-        SamplerKind("saber", _saber, has_published_grid=False, reveals_on_grid=False),
+        SamplerKind(
+            "remdm",
+            _with_options("remdm", RemaskingSampler, RemdmSettings),
+            has_published_grid=False,
+        ),
+        SamplerKind(
+            "saber",
+            _with_options("saber", SaberSampler, SaberSettings),
+            has_published_grid=False,
+            reveals_on_grid=False,
+        ),
     )
 }
 

@@ -163,7 +163,7 @@ class RemaskingSampler:
         remasked = standing & (uniform < move.sigma * share)
         rows = revealed.any(-1)
         if rows.any():  # tokens are predicted from z_t, before anything is masked again
-            self._reveal(tokens, certainty, prior, revealed, rows.nonzero()[:, 0], step, settings)
+            self._reveal(tokens, certainty, prior, revealed, move.alpha_t, step, settings)
         tokens.masked_fill_(remasked, self.predictor.vocabulary.mask_id)
         return rows
 
@@ -173,14 +173,15 @@ class RemaskingSampler:
         certainty: Tensor,
         prior: Prior,
         revealed: Tensor,
-        rows: Tensor,
+        alpha: float,
         step: int,
         settings: SampleSettings,
     ) -> None:
-        """Draw the positions `revealed` of `rows`, in place."""
+        """Draw the positions `revealed`, in place."""
+        rows = revealed.any(-1).nonzero()[:, 0]
         keys = NoiseKeys(settings.seed, prior.records[rows], step)
         lengths = prior.batch.lengths[rows]
-        log_probs = self.predictor.log_probs(tokens[rows], lengths, revealed[rows], keys)
+        log_probs = self.predictor.log_probs(tokens[rows], lengths, revealed[rows], keys, alpha)
         row, position = revealed.nonzero(as_tuple=True)
         record = prior.records[row]
         rank = draw_tokens(log_probs, settings.draw, settings.seed, record, position, step)

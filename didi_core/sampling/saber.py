@@ -132,7 +132,8 @@ class SaberSampler:
         """
         state, free = part.batch.tokens, part.batch.maskable
         keys = NoiseKeys(settings.seed, part.records, step)
-        log_probs = self.predictor.log_probs(state, part.batch.lengths, free, keys)
+        alpha = 1.0 - masked.sum(-1) / free.sum(-1)
+        log_probs = self.predictor.log_probs(state, part.batch.lengths, free, keys, alpha)
         row, position = masked.nonzero(as_tuple=True)
         rank = draw_tokens(
             log_probs[masked[free]], settings.draw, settings.seed, part.records[row], position, step

@@ -276,6 +276,23 @@ def test_rows_keep_their_template_and_depend_on_nothing_beside_them(
     assert not together.discriminator_calls.any()
 
 
+class Told(MeteredPredictor):
+    """Notes the alpha of every call."""
+
+    def log_probs(self, tokens, lengths, at, keys, alpha):
+        self.on_call(alpha)
+        return self.inner.log_probs(tokens, lengths, at, keys, alpha)
+
+
+def test_the_network_is_told_the_share_before_the_step() -> None:
+    told = []
+    predictor = Told(Predictor(tiny_denoiser(seed=3), FRAMED), told.append)
+    sampler = RemaskingSampler(predictor, RemdmSettings(eta=0.0))
+    prior = build_prior([FRAMED.frame([MASK] * 30)] * 4, range(4), FRAMED, "cpu")
+    sampler.sample(prior, SampleSettings(steps=4, reveal_exponent=2.0))
+    assert told == pytest.approx([0, 1 / 16, 4 / 16, 9 / 16])
+
+
 def test_calls_are_those_made_and_more_than_positions_where_tokens_are_drawn_again() -> None:
     made = []
     predictor = Predictor(tiny_denoiser(seed=3), FRAMED)
