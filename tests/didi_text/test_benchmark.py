@@ -1,0 +1,340 @@
+"""`didi-text benchmark`: figures against their parts, rows, resuming, and what is refused."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from text_fixtures import save_causal, tiny_tokenizer
+from text_models import LIMIT, write_tiny_model
+
+from didi_core.cli import run_program
+from didi_core.errors import UserError
+from didi_core.evaluation.bootstrap import bootstrap_ratio
+from didi_text import benchmark_cells
+from didi_text.benchmark import BenchmarkOptions, BenchmarkResult, benchmark
+from didi_text.benchmark_print import markdown_table, printed
+from didi_text.benchmark_run import run_benchmark
+from didi_text.benchmark_study import Cell, parse_study
+from didi_text.benchmark_table import COLUMNS, common_differences, published_row
+from didi_text.evaluate_models import open_causal
+from didi_text.evaluate_samples import draw_autoregressive
+from didi_text.judges import judge_texts, open_judge
+from didi_text.published import PUBLISHED, StudySetting, published_beside
+from didi_text.sample_files import read_samples
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a teacher, a student and an autoregressive model over one tokenizer."""
+    folder = tmp_path_factory.mktemp("models")
+    write_tiny_model(folder / "teacher")
+    write_tiny_model(folder / "student", seed=1)
+    save_causal(folder / "gpt")
+    return folder
+
+
+def options(folder: Path, out: Path, **changes: Any) -> BenchmarkOptions:
+    """Small: two models, two step counts, the baseline judging."""
+    given: dict[str, Any] = {
+        "models": f"{folder / 'teacher'},{folder / 'student'}",
+        "baseline": str(folder / "gpt"),
+        "judge": str(folder / "gpt"),
+        "steps": "3,limit",
+        "length": 16,
+        "num": 6,
+        "repeats": 2,
+        "max_batch": 2,
+        "device": "cpu",
+        **changes,
+    }
+    return BenchmarkOptions(out=out, **given)
+
+
+@pytest.fixture(scope="module")
+def done(models: Path, tmp_path_factory: pytest.TempPathFactory) -> BenchmarkResult:
+    return benchmark(options(models, tmp_path_factory.mktemp("done") / "study"))
+
+
+def rows_by_name(result: BenchmarkResult) -> dict[tuple[str, Any], dict[str, Any]]:
+    return {(row["model"], row["steps"]): row for row in result.record["rows"]}
+
+
+def test_every_model_has_a_row_at_every_number_of_steps(done: BenchmarkResult) -> None:
+    rows = rows_by_name(done)
+    assert list(rows) == [
+        ("teacher", 3), ("teacher", "limit"), ("student", 3), ("student", "limit"), ("gpt", None),
+    ]  # fmt: skip
+    assert all(row["status"] == "ok" and row["source"] == "measured" for row in rows.values())
+    assert rows["teacher", "limit"]["calls"] == 16  # one call a token
+    assert 2 < rows["teacher", 3]["calls"] <= 3
+    assert rows["gpt", None]["calls"] == 15  # the first token is given
+    for row in rows.values():
+        assert row["latency_low"] <= row["latency_seconds"] <= row["latency_high"]
+        assert row["best_batch"] in (1, 2) and row["tokens_per_second"] > 0
+        assert row["n"] == 6 and row["length"] == 16
+
+
+def test_figures_are_those_of_the_samples_that_are_kept(done: BenchmarkResult) -> None:
+    judge = open_judge(done.record["reading"]["judge"])
+    for name, row in rows_by_name(done).items():
+        file = "gpt" if name[0] == "gpt" else f"{name[0]}_{name[1]}"
+        samples = read_samples(done.out / "samples" / f"{file}.jsonl")
+        assert all(tiny_tokenizer().decode(each["ids"]) == each["text"] for each in samples)
+        counts = [np.unique(each["ids"], return_counts=True)[1] / 16 for each in samples]
+        assert row["entropy"] == pytest.approx(
+            np.mean([-(shares * np.log(shares)).sum() for shares in counts])
+        )
+        judged = judge_texts(judge, [each["text"] for each in samples], max_tokens=LIMIT)
+        mean = bootstrap_ratio(judged.nats, judged.counts)
+        assert row["perplexity"] == pytest.approx(math.exp(mean.mean))
+        assert row["perplexity_low"] == pytest.approx(math.exp(mean.low))
+        assert row["nats_per_token"] == pytest.approx(math.log(row["perplexity"]))
+
+
+def test_the_baseline_writes_by_its_own_law_and_the_seed(
+    done: BenchmarkResult, models: Path
+) -> None:
+    samples = read_samples(done.out / "samples" / "gpt.jsonl")
+    network = open_causal(str(models / "gpt"))
+    expected = draw_autoregressive(network, torch.arange(6), 16, seed=0)
+    assert [each["ids"] for each in samples] == expected.tolist()
+
+
+def test_what_is_timed_writes_the_samples_that_are_judged(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: dict[int, list[int]] = {}
+    real = benchmark_cells.batch_writer
+
+    def spied(*given: Any) -> Any:
+        write = real(*given)
+
+        def watched(records: Any) -> Any:
+            ids = write(records)
+            written.update(zip(records, ids, strict=True))
+            return ids
+
+        return watched
+
+    monkeypatch.setattr(benchmark_cells, "batch_writer", spied)
+    given = options(models, tmp_path / "s", models=str(models / "teacher"), steps="5", max_batch=4)
+    benchmark(replace(given, baseline="none", seed=3))
+    samples = read_samples(tmp_path / "s" / "samples" / "teacher_5.jsonl")
+    assert len(written) == 4
+    assert [written[record] for record in range(4)] == [each["ids"] for each in samples[:4]]
+
+
+def test_files_hold_the_same_rows(done: BenchmarkResult) -> None:
+    table = pd.read_csv(done.out / "benchmark.csv")
+    record = json.loads((done.out / "benchmark.json").read_text())
+    assert tuple(table.columns) == COLUMNS
+    assert table["source"].tolist() == ["measured"] * 5 + ["published"] * len(record["published"])
+    assert record == done.record and record["finished"]
+    assert table["perplexity"].tolist() == pytest.approx(
+        [row["perplexity"] for row in record["rows"] + record["published"]]
+    )
+    assert record["threads"] == torch.get_num_threads() and "torch" in record["versions"]
+    assert record["device"].startswith("cpu")
+    assert done.figure is None or done.figure.stat().st_size > 10_000
+
+
+def test_a_folder_is_refused_then_resumed_cell_by_cell(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = options(models, tmp_path / "study")
+    real, measured = benchmark_cells.measure_latency, []
+
+    def stops_at_the_third(*more: Any) -> Any:
+        measured.append(1)
+        if len(measured) == 3:
+            raise KeyboardInterrupt
+        return real(*more)
+
+    monkeypatch.setattr(benchmark_cells, "measure_latency", stops_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark(given)
+    record = json.loads((given.out / "benchmark.json").read_text())
+    assert not record["finished"] and len(record["rows"]) == 2
+    with pytest.raises(UserError, match="exists"):
+        benchmark(given)
+    with pytest.raises(UserError, match="seed was 0, now 1"):
+        benchmark(replace(given, resume=True, seed=1))
+    kept = (given.out / "cells" / "teacher_3.json").stat().st_mtime_ns
+    resumed = benchmark(replace(given, resume=True))
+    assert len(measured) == 3 + 3
+    assert (given.out / "cells" / "teacher_3.json").stat().st_mtime_ns == kept
+    assert resumed.record["finished"] and resumed.record["rows"][:2] == record["rows"]
+    # More steps join what is there.
+    wider = benchmark(replace(given, resume=True, steps="3,4,limit", baseline="none"))
+    assert len(measured) == 6 + 2 and len(wider.record["rows"]) == 6
+    with pytest.raises(UserError, match="holds no benchmark"):
+        benchmark(replace(given, out=models, overwrite=True))
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"seed": 1}, {"num": 7}, {"length": 17}, {"draws": "float32"}, {"precision": "bf16"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_every_setting_changes_the_samples(
+    done: BenchmarkResult, models: Path, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    small = {"models": str(models / "teacher"), "steps": "3", "baseline": "none", "max_batch": 1}
+    changed = benchmark(options(models, tmp_path / "s", **{**small, **change})).record["rows"][0]
+    assert changed["perplexity"] != rows_by_name(done)["teacher", 3]["perplexity"]
+
+
+def test_a_cell_that_memory_does_not_hold_becomes_a_row(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = benchmark_cells.measure_samples
+    seen = []
+
+    def fails_once(*given: Any, **named: Any) -> Any:
+        seen.append(1)
+        if len(seen) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(*given, **named)
+
+    monkeypatch.setattr(benchmark_cells, "measure_samples", fails_once)
+    given = options(models, tmp_path / "study", models=str(models / "teacher"), baseline="none")
+    result = benchmark(given)
+    assert result.failed == ("teacher_3",)
+    assert [row["status"] for row in result.record["rows"]] == ["out of memory", "ok"]
+    assert "out of memory" in printed(result)
+    assert benchmark(replace(given, resume=True)).failed == ()
+
+
+def test_a_sampler_may_be_named_with_a_model(models: Path, tmp_path: Path) -> None:
+    teacher = str(models / "teacher")
+    study = parse_study(options(models, tmp_path, models=f"{teacher},{teacher}:dplm", steps="4"))
+    assert study.models == ((teacher, "ancestral"), (teacher, "dplm"))
+    given = options(models, tmp_path / "s", models=f"{teacher},{teacher}:dplm", baseline="none")
+    rows = benchmark(given).record["rows"]
+    assert [(row["sampler"], row["steps"]) for row in rows] == [
+        ("ancestral", 3), ("first-hitting", "limit"), ("dplm", 3),
+    ]  # fmt: skip
+    assert Cell("student", "dplm", 3).name == "student_dplm_3"
+    with pytest.raises(UserError, match=r"rgas needs a student .* has no discriminator"):
+        benchmark(options(models, tmp_path / "t", models=f"{teacher}:rgas"))
+    assert not (tmp_path / "t").exists()
+
+
+# Published figures
+
+
+def test_published_figures_are_those_of_their_sources() -> None:
+    found = {(each.model, each.steps): each for each in PUBLISHED}
+    assert len(found) == len(PUBLISHED) == 5 * 6 + 7 + 3
+    assert (found["MDLM", 8].perplexity, found["MDLM", 8].entropy) == (830.82, 5.91)
+    assert (found["MDLM", 1024].perplexity, found["MDLM", 1024].entropy) == (104.85, 5.63)
+    assert (found["Duo + DCD, greedy tail", 8].perplexity) == 69.58
+    assert (found["DiDi-Instruct 169M", 16].perplexity) == 38.2
+    assert found["DiDi-Instruct 169M", 16].entropy == 5.21
+    assert found["DiDi-Instruct 169M", 8].entropy is None
+    assert found["AR (Duo's)", None].entropy == 5.58
+    assert {each.steps for each in published_beside((16, 5))} == {16, 1024, None}
+
+
+def test_published_rows_compare_only_in_their_own_setting() -> None:
+    duo = next(each for each in PUBLISHED if each.draws == "float64")
+    didi = next(each for each in PUBLISHED if each.draws.startswith("float32"))
+    same = StudySetting(1024, "openai-community/gpt2-large", "float64", 50_257)
+    assert published_row(duo, same)["comparable"] is True
+    assert published_row(duo, same)["differences"] == ""
+    assert "draws float32 (inferred), here float64" in published_row(didi, same)["differences"]
+    assert published_row(didi, replace(same, draws="float32"))["comparable"] is True
+    other = StudySetting(128, "tiny-judge", "float64", 2_048)
+    rows = [published_row(each, other) for each in (duo, didi)]
+    assert not any(row["comparable"] for row in rows)
+    assert common_differences(rows) == [
+        "length 1,024, here 128",
+        "judge gpt2-large, here tiny-judge",
+        "50,257 token ids, here 2,048",
+    ]
+    assert common_differences([published_row(duo, same), *rows]) == []
+
+
+def test_printed_table_is_markdown_with_marked_rows(done: BenchmarkResult) -> None:
+    lines = markdown_table(done.record["rows"] + done.record["published"]).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert lines[1].replace(" ", "").strip("|").replace("|", "") == "---" * (
+        lines[0].count("|") - 1
+    )
+    assert len(lines) == 2 + 5 + len(done.record["published"])
+    text = printed(done)
+    assert "published, arXiv 2506.10892, draws float64" in text
+    assert "do not compare with these: length 1,024, here 16; judge gpt2-large" in text
+    assert "is the judge itself" in text  # the baseline judges its own samples here
+
+
+# Refusals and the command line
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"steps": "8,x"}, "--steps 8,x: x is no number of steps"),
+        ({"steps": ""}, "--steps needs one value"),
+        ({"models": ""}, "--models needs one model"),
+        ({"num": 1, "length": 2}, "--num 1 must be at least 2; --length 2 must be at least 4"),
+        ({"max_batch": 0, "repeats": 0}, "--repeats 0 must be at least 1; --max-batch 0"),
+        ({"draws": "half"}, "--draws half must be float64 or float32"),
+        ({"precision": "int8"}, "int8"),
+        ({"length": LIMIT + 1}, f"teacher reads {LIMIT} tokens at most"),
+        ({"device": "abacus"}, "abacus"),
+        ({"resume": True, "overwrite": True}, "exclude each other"),
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_is_refused(
+    models: Path, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        run_benchmark(options(models, tmp_path / "study", **changes))
+    assert message in str(caught.value)
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_models_of_the_wrong_kind_or_of_one_name_are_refused(models: Path, tmp_path: Path) -> None:
+    gpt, teacher = str(models / "gpt"), str(models / "teacher")
+    for changes, message in (
+        ({"models": gpt, "baseline": "none"}, "takes no steps: give it as --baseline"),
+        ({"baseline": str(models / "student")}, "both be called student"),
+        ({"models": f"{teacher},x/teacher"}, "both be called teacher"),
+        ({"models": f"{teacher}:first-hitting"}, "the limit is --steps limit"),
+        ({"judge": teacher}, "--judge"),
+    ):
+        with pytest.raises(UserError, match=message):
+            benchmark(options(models, tmp_path / "study", **changes))
+
+
+def test_command_line(models: Path, tmp_path: Path, capsys) -> None:
+    from didi_text.app import app
+
+    command = [
+        "benchmark", "--models", str(models / "teacher"), "--steps", "2", "--out",
+        str(tmp_path / "study"), "--baseline", "none", "--judge", str(models / "gpt"), "--num",
+        "3", "--length", "12", "--max-batch", "1", "--repeats", "1", "--device", "cpu",
+        "--offline",
+    ]  # fmt: skip
+
+    def run(*more: str) -> int:
+        return run_program(lambda: app([*command, *more], standalone_mode=False))
+
+    assert run() == 0
+    assert "| teacher | ancestral | 2 |" in capsys.readouterr().out
+    assert run() == 2
+    assert "--resume" in capsys.readouterr().err
+    assert run("--resume", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == json.loads((tmp_path / "study" / "benchmark.json").read_text())
+    assert "teacher_2, kept" in err
+    assert run("--overwrite", "--seed", "2") == 0
