@@ -30,7 +30,8 @@ class SamplingOptions(CommonOptions):
         str,
         Option(
             help="ancestral; first-hitting (one call a token: the model's limit); rgas (guided by "
-            "the discriminator of a method=didi student); dplm (DPLM's own)."
+            "the discriminator of a method=didi student); dplm (DPLM's own); remdm (masks some "
+            "tokens again); saber (reveals as many as it is sure of, takes back what it doubts)."
         ),
     ] = "ancestral"
     temperature: Annotated[
