@@ -1,6 +1,6 @@
 """The samplers by name: what `--sampler` can choose, and how each is built from a model.
 
-To add one, add an entry to `SAMPLERS`.
+To add one, add an entry to `SAMPLERS`: docs/adding-a-method.md has a worked example.
 """
 
 from collections.abc import Callable

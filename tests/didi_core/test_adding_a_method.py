@@ -22,8 +22,11 @@ from didi_core.training.loop import LoopSettings, train
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-method.md"
 
 
-def block(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+def block(language: str, part: str = "method") -> str:
+    """The one block of a language in the page's part on methods or on samplers."""
+    parts = PAGE.read_text(encoding="utf-8").split("\n# Adding a sampler\n")
+    text = dict(zip(("method", "sampler"), parts, strict=True))[part]
+    (found,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
     return found
 
 

@@ -51,6 +51,8 @@ CHANGES: list[dict[str, Any]] = [
     {"steps": 5},
     {"sampler": "first-hitting"},
     {"sampler": "dplm"},
+    {"sampler": "remdm"},
+    {"sampler": "saber"},
     {"temperature": 0.3},
     {"top_p": 0.3},
     {"draws": "float32"},
