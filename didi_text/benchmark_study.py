@@ -80,7 +80,9 @@ class Study:
 
 def has_limit(model: LanguageModel) -> bool:
     """Whether one call a token is a law of its own: where revealed tokens never change."""
-    return isinstance(model, CausalLanguageModel) or model.loaded.process == "absorbing"
+    if isinstance(model, CausalLanguageModel):
+        return True
+    return model.loaded.process in find_sampler(LIMIT_SAMPLER).processes
 
 
 @dataclass(frozen=True)

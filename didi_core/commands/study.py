@@ -31,7 +31,8 @@ def label_of(model: str) -> str:
     >>> label_of("runs/my student")
     'my-student'
     """
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", Path(model).name)
+    path = Path(model)
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", path.name or path.resolve().name)
 
 
 def label_clashes(names: tuple[str, ...]) -> list[str]:

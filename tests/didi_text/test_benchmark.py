@@ -2,7 +2,8 @@
 
 import json
 import math
-from dataclasses import replace
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from text_fixtures import save_causal, tiny_tokenizer
+from text_fixtures import DOCUMENTS, save_causal, tiny_tokenizer
 from text_models import LIMIT, write_tiny_model
 
 from didi_core.cli import run_program
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import bootstrap_ratio
-from didi_text import benchmark_cells
+from didi_core.models.bundled import BundledModels
+from didi_text import benchmark_cells, benchmark_study, evaluate_models, judges
 from didi_text.benchmark import BenchmarkOptions, BenchmarkResult, benchmark
 from didi_text.benchmark_print import markdown_table, printed
 from didi_text.benchmark_run import run_benchmark
-from didi_text.benchmark_study import Cell, parse_study
+from didi_text.benchmark_study import Cell, open_study, parse_study
 from didi_text.benchmark_table import COLUMNS, common_differences, published_row
 from didi_text.evaluate_models import open_causal
 from didi_text.evaluate_samples import draw_autoregressive
 from didi_text.judges import judge_texts, open_judge
 from didi_text.published import PUBLISHED, StudySetting, published_beside
 from didi_text.sample_files import read_samples
+from didi_text.tokenizer_training import train_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +81,16 @@ def test_every_model_has_a_row_at_every_number_of_steps(done: BenchmarkResult) -
         assert row["latency_low"] <= row["latency_seconds"] <= row["latency_high"]
         assert row["best_batch"] in (1, 2) and row["tokens_per_second"] > 0
         assert row["n"] == 6 and row["length"] == 16
+
+
+def test_a_cell_keeps_every_timing(done: BenchmarkResult) -> None:
+    for file in (done.out / "cells").iterdir():
+        cell = json.loads(file.read_text())
+        assert len(cell["latency"]["seconds"]) == 2
+        assert [rate["batch"] for rate in cell["throughput"]["tried"]] == [1, 2]
+        assert cell["throughput"]["stopped_by"] == "bound"
+        assert len(cell["quality"]["per_sample_nats"]) == 6
+    assert len(list((done.out / "cells").iterdir())) == 5
 
 
 def test_figures_are_those_of_the_samples_that_are_kept(done: BenchmarkResult) -> None:
@@ -227,6 +240,30 @@ def test_a_sampler_may_be_named_with_a_model(models: Path, tmp_path: Path) -> No
     assert not (tmp_path / "t").exists()
 
 
+def test_the_bundled_judge_is_taken_where_the_tokenizer_is_its_own(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass(frozen=True)
+    class Shipped(BundledModels):
+        def folder(self, name: str) -> Path:
+            return tmp_path / name
+
+    shipped = Shipped("didi_text")
+    for module in (benchmark_study, evaluate_models, judges):
+        monkeypatch.setattr(module, "BUNDLED_MODELS", shipped)
+    given = options(models, tmp_path / "s", baseline=None, judge=None, offline=True)
+    with pytest.raises(UserError, match="gpt2-large"):  # none ships yet
+        benchmark(given)
+    shutil.copytree(models / "gpt", tmp_path / "tiny-judge")
+    opened = open_study(parse_study(given), given)
+    assert (opened.judge.name, opened.baseline, opened.length) == ("tiny-judge", "tiny-judge", 16)
+    # As many tokens as all models read, where none are asked for.
+    assert open_study(parse_study(given), replace(given, length=None)).length == LIMIT
+    train_tokenizer(DOCUMENTS * 3, 299).save(tmp_path / "tiny-judge")
+    with pytest.raises(UserError, match="gpt2-large"):
+        benchmark(given)
+
+
 # Published figures
 
 
@@ -291,6 +328,8 @@ def test_printed_table_is_markdown_with_marked_rows(done: BenchmarkResult) -> No
         ({"length": LIMIT + 1}, f"teacher reads {LIMIT} tokens at most"),
         ({"device": "abacus"}, "abacus"),
         ({"resume": True, "overwrite": True}, "exclude each other"),
+        ({"judge": "nobody/nothing", "offline": True}, "nobody/nothing"),
+        ({"baseline": "nobody/nothing", "offline": True}, "nobody/nothing"),
     ],
     ids=str,
 )
