@@ -15,7 +15,7 @@ from didi_core.vocabulary import Vocabulary
 from didi_protein.alphabet import CANONICAL_RESIDUES
 from didi_protein.fasta import FASTA_SUFFIXES, ProteinRecord, write_fasta
 from didi_protein.generate import GenerateOptions
-from didi_protein.lengths import design_lengths
+from didi_protein.lengths import check_lengths, design_lengths
 from didi_protein.models import open_model
 from didi_protein.properties import repeat_fraction
 from didi_protein.residue_bias import check_exclude, log_bias, read_bias
@@ -40,6 +40,18 @@ class Designs(Product[GenerateOptions]):
             return [f"--max-repeat {repeat:g} must be from 0 to 1"]
         return []
 
+    def check_request(self) -> None:
+        length, template = self.options.length, self.options.template
+        if (length is None) == (template is None):
+            raise UserError(
+                "Give one of --length (as in --length 80-120) and --template (as in --template "
+                "___MKT___)."
+            )
+        if length is not None:
+            check_lengths(length)
+        else:
+            read_templates(template or "", None)
+
     def open_model(self) -> LoadedModel:
         options = self.options
         return open_model(
@@ -53,8 +65,8 @@ class Designs(Product[GenerateOptions]):
         """Numbered from 1; of several templates, `num` each, in order.
 
         Raises:
-            UserError: both or neither of length and template, see `design_lengths` and
-                `read_templates`, or a model that is none over the 20 residues.
+            UserError: see `design_lengths` and `read_templates`, or a model that is none over
+                the 20 residues.
         """
         patterns = self._patterns(length_limit(model))
         encode = _encoder(model.vocabulary)
@@ -66,11 +78,6 @@ class Designs(Product[GenerateOptions]):
     def _patterns(self, limit: int) -> list[tuple[str, str | None]]:
         """Residues to keep and underscores to fill, and the template's name."""
         options = self.options
-        if (options.length is None) == (options.template is None):
-            raise UserError(
-                "Give one of --length (as in --length 80-120) and --template (as in --template "
-                "___MKT___)."
-            )
         if options.length is not None:
             lengths = design_lengths(options.length, options.num, options.seed, limit)
             return [(FREE * each, None) for each in lengths]

@@ -14,6 +14,15 @@ from didi_protein.fasta import read_records
 WORDS = LengthWords("residue", "design", "100, 50,100,200, 80-120 or from:FILE.fasta")
 
 
+def check_lengths(spec: str) -> None:
+    """Raise UserError for what no model could make: no such form, a file that cannot be read."""
+    text = spec.strip()
+    if text.startswith("from:"):
+        _lengths_of_file(text.removeprefix("from:"))
+    else:
+        read_lengths(spec, 1, 0, None, WORDS)
+
+
 def design_lengths(spec: str, num: int, seed: int, limit: int) -> list[int]:
     """Length, in residues, of each of `num` designs.
 
@@ -30,12 +39,16 @@ def design_lengths(spec: str, num: int, seed: int, limit: int) -> list[int]:
     return read_lengths(spec, num, seed, limit, WORDS)
 
 
-def _reference_lengths(name: str, limit: int) -> list[int]:
-    """Lengths of the records of a FASTA file that the model can make; what is left out is said."""
+def _lengths_of_file(name: str) -> list[int]:
     if not name:
         raise UserError("--length from: needs a file, as in --length from:reference.fasta")
     records = read_records([Path(name).expanduser()], "--length from:")
-    lengths = [len(clean_sequence(record.sequence)) for record in records]
+    return [len(clean_sequence(record.sequence)) for record in records]
+
+
+def _reference_lengths(name: str, limit: int) -> list[int]:
+    """Lengths of the records of a FASTA file that the model can make; what is left out is said."""
+    lengths = _lengths_of_file(name)
     usable = [length for length in lengths if 1 <= length <= limit]
     if not usable:
         raise UserError(

@@ -59,11 +59,11 @@ def _free_length(part: FreeRange, seed: int, record: int, place: int) -> int:
     return part.low + int(uniform * (part.high - part.low + 1))
 
 
-def read_templates(value: str, limit: int) -> list[Template]:
+def read_templates(value: str, limit: int | None) -> list[Template]:
     """The templates of `--template`: a template, or a file of them.
 
     Args:
-        limit: most residues the model takes.
+        limit: most residues the model takes; None where that is not known yet.
 
     Raises:
         UserError: a file that cannot be read, a letter that is no residue, a range upside down,
@@ -72,7 +72,7 @@ def read_templates(value: str, limit: int) -> list[Template]:
     texts = _texts_of_file(Path(value).expanduser()) if _is_file(value) else [(value, value)]
     templates = [parse_template(text, name) for name, text in texts]
     for template in templates:
-        if template.longest > limit:
+        if limit is not None and template.longest > limit:
             raise UserError(
                 f"--template {template.name}: up to {template.longest} residues, past the model's "
                 f"limit of {limit}."

@@ -37,6 +37,10 @@ class TextSamples(Product[GenerateOptions]):
             wrong.append(f"--shard with --out {options.out}: shards are written as .jsonl")
         return wrong
 
+    def check_request(self) -> None:
+        if self.options.length is not None:
+            read_lengths(str(self.options.length), 1, 0, None, WORDS)
+
     def open_model(self) -> LoadedModel:
         options = self.options
         return open_model(

@@ -46,6 +46,7 @@ def run_generation(product: Product, model: LoadedModel | None = None) -> Genera
     options = replace(options, sampler_options=given)
     check_settings(kind, sample_settings(options, None))
     files.check(resume=options.resume, overwrite=options.overwrite)
+    product.check_request()
     model = model or product.open_model()
     options = replace(options, reveal_exponent=reveal_exponent_of(options, kind, model))
     records = product.records(model)

@@ -25,12 +25,14 @@ class LengthWords:
     forms: str = "100, 50,100,200 or 80-120"
 
 
-def read_lengths(spec: str, num: int, seed: int, limit: int, words: LengthWords) -> list[int]:
+def read_lengths(
+    spec: str, num: int, seed: int, limit: int | None, words: LengthWords
+) -> list[int]:
     """Length of each of `num` sequences.
 
     Args:
         spec: the value of `--length`.
-        limit: most tokens the model takes.
+        limit: most tokens the model takes; None where that is not known yet.
 
     Raises:
         UserError: no such form, a range upside down, zero, or past the limit.
@@ -56,10 +58,10 @@ def draw_lengths(choices: Sequence[int], num: int, seed: int) -> list[int]:
     return [choices[int(place)] for place in (uniform * len(choices)).long()]
 
 
-def _checked(spec: str, length: int, limit: int, words: LengthWords) -> int:
+def _checked(spec: str, length: int, limit: int | None, words: LengthWords) -> int:
     if length < 1:
         raise UserError(f"--length {spec}: a {words.thing} has at least 1 {words.unit}.")
-    if length > limit:
+    if limit is not None and length > limit:
         raise UserError(
             f"--length {spec}: {length} {words.unit}s are past the model's limit of {limit}."
         )

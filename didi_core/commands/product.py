@@ -70,6 +70,9 @@ class Product(ABC, Generic[Options]):
     def files(self) -> OutputFiles:
         return OutputFiles(self.options.out, self.suffixes, self.example)
 
+    def check_request(self) -> None:
+        """Refuse what is asked for, as far as that needs no model: before one is opened."""
+
     @abstractmethod
     def open_model(self) -> LoadedModel:
         """The model that `--model` names."""

@@ -337,3 +337,14 @@ def test_defaults_of_the_command_are_those_of_the_python_interface() -> None:
     assert done.returncode == 0
     for flag in ("--temperature", "--max-repeat", "--shard", "--offline", "--version"):
         assert flag in done.stdout
+
+
+def test_lengths_and_templates_are_read_before_the_model_is_opened(tmp_path: Path) -> None:
+    missing = tmp_path / "no-such-model"
+    for asked, message in (
+        ({"length": "9-"}, r"--length 9-: give residues as"),
+        ({"length": "from:no.fasta"}, r"no\.fasta: cannot be read"),
+        ({"template": "MKT"}, r"--template MKT: nothing to fill"),
+    ):
+        with pytest.raises(UserError, match=message):
+            design(missing, tmp_path / "d.fasta", steps=4, **asked)
