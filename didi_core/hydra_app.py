@@ -32,6 +32,11 @@ def config_folder() -> Path:
     )
 
 
+def choices_of(group: str) -> list[str]:
+    """What a configuration group offers, as in `method=`: the names of its files."""
+    return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
+
+
 def run_hydra(
     config_name: str,
     settings_class: type[Settings],
@@ -48,8 +53,11 @@ def run_hydra(
             {"model": "text_model@model"} the override `model=small` chooses text_model/small.
 
     Raises:
-        UserError: an unknown key or option, a wrong type, or a required key left out.
+        UserError: an unknown key or option, a wrong type, a required key left out, or a key given
+            twice, of which Hydra would take the last.
     """
+
+    _refuse_repeats(arguments)
 
     @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)
     def job(config: DictConfig) -> None:
@@ -67,6 +75,15 @@ def run_hydra(
         sys.argv = argv
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _refuse_repeats(arguments: Sequence[str]) -> None:
+    keys = [each.partition("=")[0].lstrip("+~") for each in arguments if "=" in each]
+    overrides = [key for key in keys if not key.startswith("-")]
+    if twice := {key for key in overrides if overrides.count(key) > 1}:
+        raise UserError(
+            f"{', '.join(f'{key}=' for key in sorted(twice))} given twice; give it once."
+        )
 
 
 def _renamed(argument: str, groups: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """The parsed request of `compare`: lists from the flags, settings of each method, its folder."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
@@ -17,8 +17,9 @@ from didi_core.commands.study import (
 )
 from didi_core.errors import UserError
 from didi_core.files import write_json
-from didi_core.hydra_app import compose_settings
+from didi_core.hydra_app import choices_of, compose_settings
 from didi_core.sampling.registry import find_sampler
+from didi_core.training.devices import check_precision
 
 MARKER = "compare.json"
 """The file that says that a folder is a comparison's, and which."""
@@ -62,9 +63,11 @@ def study_of(options: CompareOptions, settings_of: Callable[[str], DistillSettin
         wrong.append(f"--num {options.num} must be at least 2")
     if options.budget <= 0:
         wrong.append(f"--budget {options.budget:g} must be more than 0 seconds")
+    wrong += _unknown_methods(study.methods)
     wrong += label_clashes((options.teacher, *study.students, *study.methods))
     if wrong:
         raise UserError("; ".join(wrong) + ".")
+    check_precision(options.precision)
     for sampler in study.samplers:
         if not find_sampler(sampler).takes_steps:
             raise UserError(
@@ -73,6 +76,14 @@ def study_of(options: CompareOptions, settings_of: Callable[[str], DistillSettin
     for method in study.methods:
         settings_of(method)
     return study
+
+
+def _unknown_methods(methods: Iterable[str]) -> Iterator[str]:
+    for method in methods:
+        name, _, preset = method.partition(":")
+        for group, chosen in (("method", name), ("preset", preset)):
+            if chosen not in (known := choices_of(group)) and (chosen or group == "method"):
+                yield f"--methods {method}: no {group} {chosen}; give one of {', '.join(known)}"
 
 
 def method_settings(

@@ -6,16 +6,42 @@ from importlib import import_module
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from didi_core import __version__
 from didi_core.cli import run_program
+from didi_core.errors import UserError
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
+class OnceEach(TyperCommand):
+    """A verb that refuses an option of one value given twice, where click takes the last."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See click; raises UserError for an option given twice."""
+        if not ctx.ignore_unknown_options:
+            # The parser eats the list it is given.
+            given = self.make_parser(ctx).parse_args(args=list(args))[2]
+            single = [each for each in given if not (each.multiple or each.nargs == -1)]
+            valued = [each for each in single if not getattr(each, "is_flag", False)]
+            twice = {each.opts[0] for each in valued if valued.count(each) > 1}
+            if twice:
+                raise UserError(f"{', '.join(sorted(twice))}: given twice; give it once.")
+        return super().parse_args(ctx, args)
+
+
+class Program(typer.Typer):
+    """A program whose verbs refuse an option given twice."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Any:
+        """See typer."""
+        return super().command(name, **{"cls": OnceEach, **settings})
+
+
 def new_program(name: str, help_text: str) -> typer.Typer:
     """A program without verbs, which knows `--version`."""
-    app = typer.Typer(
+    app = Program(
         name=name,
         help=help_text,
         no_args_is_help=True,
