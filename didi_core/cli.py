@@ -4,6 +4,7 @@ Exit status: 0 all done; 1 some records failed; 2 bad input or usage; 130 and 14
 """
 
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from didi_core.errors import RecordsFailed, Terminated, UserError
 # Typer carries its own copy of click from 0.26 on: take the base class from what it exports.
 _ClickError = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
+_UNBOUNDED_WIDTH = 10_000
 _INTERRUPTED = "Interrupted; what was finished is saved (continue with --resume)."
 
 
@@ -59,8 +61,15 @@ def _complain(message: str, status: int) -> int:
 
 
 def console() -> Console:
-    """The console for tables people read: standard output."""
-    return Console(soft_wrap=False)
+    """The console for tables people read: standard output.
+
+    In a file or a pipe, which have no width, a table is as wide as what it holds, unless COLUMNS
+    says otherwise.
+    """
+    found = Console(soft_wrap=False)
+    if not found.is_terminal and "COLUMNS" not in os.environ:
+        found.width = _UNBOUNDED_WIDTH
+    return found
 
 
 def check_output(path: Path, *, resume: bool, overwrite: bool, flag: str = "--out") -> None:

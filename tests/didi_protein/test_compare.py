@@ -79,6 +79,8 @@ def test_printed_and_json_forms(
     printed = capsys.readouterr().out
     assert "Published, not measured here" in printed and "88.2" in printed
     assert "Left out: dmmd with rgas" in printed
+    # A pipe has no width: no column is cut to fit 80.
+    assert any("Judge NLL" in line and "Seconds" in line for line in printed.splitlines())
 
 
 def test_an_interrupted_comparison_goes_on(
@@ -127,7 +129,9 @@ def test_methods_get_their_own_settings(options: CompareOptions) -> None:
         ({"budget": 0.0}, "--budget 0 must be more than 0"),
         ({"samplers": "first-hitting"}, "takes no steps"),
         ({"samplers": "none-such"}, "does not exist"),
-        ({"methods": "none-such"}, "none-such"),
+        ({"methods": "none-such"}, "--methods none-such: no method none-such; give one of didi"),
+        ({"methods": "dmmd:bar"}, "--methods dmmd:bar: no preset bar; give one of default, paper"),
+        ({"precision": "fp8"}, "--precision fp8 is unknown"),
         ({"students": "a/teacher"}, "would both be called teacher"),
     ],
 )
