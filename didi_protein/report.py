@@ -78,7 +78,8 @@ def write_report(
         overwrite: replace `out` if it exists.
 
     Raises:
-        UserError: no table, an unreadable one, `out` exists, or a package is missing.
+        UserError: no table, an unreadable one, tables without any row, `out` exists, or a package
+            is missing.
     """
     require_packages()
     from didi_protein.report_data import cells_of
@@ -92,6 +93,9 @@ def write_report(
         [each for each in inputs if not is_rejections(each)] or tables_filtered(inputs)
     )
     cells = cells_of(tables)
+    if not cells:
+        named = ", ".join(str(table.path) for table in tables)
+        raise UserError(f"INPUT {named}: no row in it, so there is nothing to report; run score.")
     settings = PageSettings(title=title, top=top, max_repeat=max_repeat)
     write_text(path, render_page(tables, cells, read_outcomes(inputs, tables), settings))
     num_designs = sum(len(cell.designs) for cell in cells)

@@ -86,7 +86,12 @@ def cautions(
 
 def _about_counts(cells: Sequence[Cell]) -> Iterator[str]:
     counts = sorted({len(cell.designs) for cell in cells})
-    if counts[0] < ENOUGH_DESIGNS:
+    if counts == [0]:
+        yield (
+            "No record of these tables was scored (none has the status ok), so there is nothing to "
+            "compare: the reasons stand in their column error."
+        )
+    elif counts[0] < ENOUGH_DESIGNS:
         each = f"{counts[0]}" if len(counts) == 1 else f"between {counts[0]} and {counts[-1]}"
         plural = "" if counts[-1] == 1 else "s"
         yield (

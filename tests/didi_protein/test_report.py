@@ -267,6 +267,18 @@ def test_cautions(tmp_path: Path) -> None:
     assert "different settings of the reference" not in text
 
 
+def test_tables_in_which_nothing_was_scored(tmp_path: Path) -> None:
+    table = rows("tiny", "ancestral", 8, 2.8, count=3).assign(status="invalid", error="X")
+    text = page_of(
+        [write_table(tmp_path, "t", table, None, None)], tmp_path / "report.html"
+    ).read_text()
+    assert "No record of these tables was scored" in text and "3 of 3 records" in text
+    assert "rests on 0 designs" not in text
+    empty = write_table(tmp_path, "empty", table.iloc[:0], None, None)
+    with pytest.raises(UserError, match=r"empty\.csv: no row in it"):
+        write_report([empty], tmp_path / "other.html")
+
+
 def test_text_of_the_tables_is_never_markup(tmp_path: Path) -> None:
     attack = '<script>window.pwned=1</script>"><img src=x onerror="window.pwned=1">'
     table = rows(attack, attack, 8, 2.8)
