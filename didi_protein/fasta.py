@@ -22,7 +22,7 @@ from didi_core.errors import UserError
 from didi_core.files import atomic_path
 from didi_protein.cleaning import clean_sequence, is_canonical
 from didi_protein.dplm_files import header_of_name
-from didi_protein.structures import STRUCTURE_SUFFIXES, read_structure
+from didi_protein.structures import STRUCTURE_SUFFIXES, name_of_file, read_structure
 from didi_protein.text_input import damage_explained, open_text
 
 FASTA_SUFFIXES = (".fasta", ".fa", ".faa", ".fas", ".fsa")
@@ -40,6 +40,8 @@ class ProteinRecord:
     """The `key=value` words of the header, in order."""
     columns: dict[str, Any] = field(default_factory=dict)
     """Values of the table of scores that a structure file states itself, such as its pLDDT."""
+    problem: str | None = None
+    """Why there is no sequence: the structure file that it would come from cannot be read."""
 
     def as_fasta(self) -> str:
         pairs = "".join(f" {key}={value}" for key, value in self.header.items())
@@ -79,25 +81,41 @@ def iterate_fasta(path: str | os.PathLike[str], name: str = "INPUT") -> Iterator
 
 
 def read_records(
-    inputs: Iterable[str | os.PathLike[str]], name: str = "INPUT"
+    inputs: Iterable[str | os.PathLike[str]],
+    name: str = "INPUT",
+    *,
+    keep_unreadable: bool = False,
 ) -> list[ProteinRecord]:
     """All records of FASTA, PDB and mmCIF files and of folders of them, in order, ids made unique.
 
     A record whose id was already taken, by an earlier record or in another file, becomes `id#2`,
     `id#3`; one without an id is called `unnamed`.
 
+    Args:
+        keep_unreadable: a structure file that is there and cannot be read becomes a record with a
+            `problem`, so that it does not take the others with it.
+
     Raises:
         UserError: an input cannot be read, or a folder holds no sequence file.
     """
-    parsed = [item for path in _expand(inputs, name) for item in _read_one(path, name)]
+    parsed = [
+        item for path in _expand(inputs, name) for item in _read_one(path, name, keep_unreadable)
+    ]
     ids = unique_ids([record.id for record in parsed])
     return [replace(record, id=unique) for unique, record in zip(ids, parsed, strict=True)]
 
 
-def _read_one(path: str | os.PathLike[str], name: str) -> Iterator[ProteinRecord]:
+def _read_one(
+    path: str | os.PathLike[str], name: str, keep_unreadable: bool
+) -> Iterator[ProteinRecord]:
     if _bare_suffix(path) in STRUCTURE_SUFFIXES:
-        for chain in read_structure(path, name):
-            yield ProteinRecord(chain.name, chain.sequence, columns=chain.columns)
+        try:
+            for chain in read_structure(path, name):
+                yield ProteinRecord(chain.name, chain.sequence, columns=chain.columns)
+        except UserError as error:
+            if not keep_unreadable or not os.path.lexists(path):
+                raise
+            yield ProteinRecord(name_of_file(path), "", problem=str(error))
         return
     said_by_name = header_of_name(path)
     for title, sequence in iterate_fasta(path, name):

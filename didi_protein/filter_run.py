@@ -76,7 +76,7 @@ def run_filter(options: FilterOptions) -> FilterResult:
     files = FilterFiles(options.out)
     files.check(options.table, options.overwrite)
     bounds = bounds_of(options)
-    table = add_counts(read_scores(options.table), options, bounds)
+    table = add_counts(read_scores(options.table, "F.csv"), options, bounds)
     scored = table[table["status"] == "ok"]
     compared = _compared(options.table)
     keys = sort_keys(options.sort_by, scored)

@@ -52,7 +52,7 @@ DESIGNS = RecordFormat(
 
 
 def _merge_tables(shards: Sequence[ShardFile], out: Path) -> MergeResult:
-    tables = [read_scores(shard.path) for shard in shards]
+    tables = [read_scores(shard.path, "SHARD") for shard in shards]
     places = [
         place
         for shard, table in zip(shards, tables, strict=True)

@@ -13,7 +13,7 @@ from didi_protein.score import ScoreOptions, ScoreResult
 from didi_protein.score_fold import add_foldable
 from didi_protein.score_journal import Journal
 from didi_protein.score_processes import journals_of
-from didi_protein.score_rows import Row
+from didi_protein.score_row import Row
 from didi_protein.score_summary import SummaryParts, build_summary
 from didi_protein.scorers import Scorer
 from didi_protein.scores_table import build_table, summary_path, write_scores

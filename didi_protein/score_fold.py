@@ -8,13 +8,25 @@ from collections.abc import Sequence
 from didi_core.errors import UserError
 from didi_core.shards import Shard
 from didi_core.training.devices import resolve_device
+from didi_protein.fasta import ProteinRecord
 from didi_protein.score import ScoreOptions
-from didi_protein.score_rows import Row, select_shard
+from didi_protein.score_row import Row
+from didi_protein.score_rows import select_shard
 from didi_protein.scorers import Scorer
+
+_THRESHOLDS = (("foldable_plddt", 100), ("foldable_ptm", 1), ("foldable_pae", 31))
+_RULED = ("mean_plddt", "ptm", "mean_pae")
 
 
 def check_folding(options: ScoreOptions) -> None:
     """Raise UserError for values of the folding flags that cannot be meant."""
+    wrong = [
+        f"{_flag(name)} {getattr(options, name):g} must be from 0 to {most}"
+        for name, most in _THRESHOLDS
+        if not 0 <= getattr(options, name) <= most
+    ]
+    if wrong:
+        raise UserError("; ".join(wrong) + ".")
     if options.fold != "none":
         from didi_protein.folding.options import check_fold_options
 
@@ -26,9 +38,34 @@ def check_folding(options: ScoreOptions) -> None:
         ("--fold-recycles", options.fold_recycles),
         ("--fold-chunk-size", options.fold_chunk_size),
         ("--fold-pairs", options.fold_pairs),
+        ("--fold-precision", None if options.fold_precision == "auto" else options.fold_precision),
     ):
         if value is not None:
             raise UserError(f"{flag} {value}: nothing is folded without --fold, as in esmfold.")
+
+
+def check_thresholds(options: ScoreOptions, records: Sequence[ProteinRecord]) -> None:
+    """Refuse thresholds of `foldable` where nothing is folded and no structure states all three.
+
+    Raises:
+        UserError: naming each flag that would not act.
+    """
+    if options.fold != "none" or any(set(_RULED) <= set(each.columns) for each in records):
+        return
+    idle = [
+        f"{_flag(name)} {value:g}"
+        for name, _ in _THRESHOLDS
+        if (value := getattr(options, name)) != getattr(ScoreOptions, name)
+    ]
+    if idle:
+        raise UserError(
+            f"{', '.join(idle)}: no pLDDT, pTM and PAE to compare with; give --fold, as in --fold "
+            "esmfold, or predicted structures that state them."
+        )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def plan_rows(
@@ -59,7 +96,7 @@ def add_foldable(options: ScoreOptions, rows: Sequence[Row]) -> None:
     """Apply the thresholds: with others, nothing needs to be folded again."""
     for row in rows:
         known = row.as_dict()  # what a structure file states counts too
-        confidence = [known.get(name) for name in ("mean_plddt", "ptm", "mean_pae")]
+        confidence = [known.get(name) for name in _RULED]
         if None not in confidence:
             plddt, ptm, pae = confidence
             row.values["foldable"] = bool(

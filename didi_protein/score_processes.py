@@ -18,7 +18,7 @@ from torch import distributed
 
 from didi_core.sampling.partial_file import partial_path
 from didi_core.training.devices import resolve_device
-from didi_protein.score_rows import Row
+from didi_protein.score_row import Row
 
 _PATIENCE = timedelta(days=30)
 """How long one process waits for another: torchrun ends all of them when one fails."""

@@ -14,10 +14,11 @@ from didi_protein.fasta import read_records
 from didi_protein.judges import Judge, open_judge, open_masked_scorer
 from didi_protein.score import ScoreOptions, ScoreResult
 from didi_protein.score_finish import finish, read_natural
-from didi_protein.score_fold import check_files, check_folding, plan_rows
+from didi_protein.score_fold import check_files, check_folding, check_thresholds, plan_rows
 from didi_protein.score_journal import Journal
 from didi_protein.score_processes import join_processes, journals_of
-from didi_protein.score_rows import Row, check_records, score_rows
+from didi_protein.score_row import Row, check_records
+from didi_protein.score_rows import score_rows
 from didi_protein.score_summary import read_stored_scorers
 from didi_protein.scorers import JudgeScorer, PropertyScorer, PseudoScorer, Scorer
 from didi_protein.scores_table import check_suffix, read_scores, summary_path
@@ -34,7 +35,8 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     natural = read_natural(options)
-    records = read_records(options.inputs)
+    records = read_records(options.inputs, keep_unreadable=True)
+    check_thresholds(options, records)
     point_from([record.columns for record in records], options.out.parent)
     if processes.is_first:
         say_without_plddt(record.columns for record in records)
@@ -122,7 +124,11 @@ def _recall(options: ScoreOptions, journal: Journal, scorers: Sequence[Scorer]) 
             journal.load_from(other)
     if options.out.is_file():
         stored = read_stored_scorers(summary_path(options.out))
-        rows = read_scores(options.out).astype(object).where(lambda table: table.notna(), None)
+        rows = (
+            read_scores(options.out, "--out")
+            .astype(object)
+            .where(lambda table: table.notna(), None)
+        )
         for scorer in scorers:
             if stored.get(scorer.name) == scorer.settings:
                 journal.take_table(scorer, rows.to_dict("records"))

@@ -106,22 +106,27 @@ def _plain_rows(table: pd.DataFrame) -> Iterable[dict[str, Any]]:
         yield dict(zip(columns, values, strict=True))
 
 
-def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:
+def read_scores(path: str | os.PathLike[str], name: str = "INPUT") -> pd.DataFrame:
     """Read a table that `write_scores` wrote. Only an empty field is missing: a sequence, an id or
     a model may well be called NA.
+
+    Args:
+        name: how messages call the file: the flag or argument it came from.
 
     Raises:
         UserError: the file is missing, or no table of scores.
     """
     source = Path(path)
-    check_suffix(source, "INPUT")
+    check_suffix(source, name)
+    if not source.is_file():
+        raise UserError(f"{name} {source}: there is no such file; give a table that score wrote.")
     try:
         table = _read(source)
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise UserError(f"INPUT {source} cannot be read as a table of scores: {error}") from error
+        raise UserError(f"{name} {source} cannot be read as a table of scores: {error}") from error
     missing = [name for name in ("id", "status", "sequence") if name not in table]
     if missing:
-        raise UserError(f"INPUT {source} is no table of scores: it has no {', '.join(missing)}.")
+        raise UserError(f"{name} {source} is no table of scores: it has no {', '.join(missing)}.")
     return build_table(list(_plain_rows(table)))
 
 

@@ -27,7 +27,7 @@ from didi_protein.structure_parsing import STRUCTURE_SUFFIXES, parse_structure, 
 from didi_protein.structure_seqres import fill_gaps, stated_sequences
 from didi_protein.structure_sidecars import read_sidecar
 
-__all__ = ["STRUCTURE_SUFFIXES", "StructureChain", "read_structure"]
+__all__ = ["STRUCTURE_SUFFIXES", "StructureChain", "name_of_file", "read_structure"]
 
 CHAIN_COLUMN = "pdb_chain"
 SOURCE_COLUMN = "plddt_source"
@@ -68,7 +68,7 @@ def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[St
         }
     if not sequences:
         raise UserError(f"{name} {path} holds no protein chain.")
-    stem = Path(Path(path).name.removesuffix(".gz")).stem
+    stem = name_of_file(path)
     alone = len(sequences) == 1
     return [
         StructureChain(
@@ -84,6 +84,11 @@ def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[St
         )
         for chain, sequence in sequences.items()
     ]
+
+
+def name_of_file(path: str | os.PathLike[str]) -> str:
+    """What the chain of a file is called: the file's name without its suffixes."""
+    return Path(Path(path).name.removesuffix(".gz")).stem
 
 
 def point_from(columns: Iterable[dict[str, Any]], folder: Path) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from didi_core.errors import UserError
+from didi_core.errors import UserError, as_written
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -15,8 +15,11 @@ TORCH_TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 """Type of a network that only generates or scores."""
 
 
-def resolve_device(device: str) -> torch.device:
+def resolve_device(device: str, name: str = "--device") -> torch.device:
     """The torch device for a value of --device; `auto` takes a GPU where there is one.
+
+    Args:
+        name: the flag, or the key of a setting, that messages call.
 
     Raises:
         UserError: the name is unknown, or CUDA is asked for where there is none.
@@ -26,9 +29,11 @@ def resolve_device(device: str) -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise UserError(f"device {device!r} is not a device: use auto, cpu or cuda.") from error
+        raise UserError(
+            f"{as_written(name, device)} is no device: use auto, cpu, cuda or cuda:N."
+        ) from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device {device!r}: this torch sees no CUDA device; use cpu.")
+        raise UserError(f"{as_written(name, device)}: this torch sees no CUDA device; use cpu.")
     return chosen
 
 
@@ -39,24 +44,27 @@ def describe_device(device: torch.device) -> str:
     return f"{device.type}, {torch.get_num_threads()} threads"
 
 
-def check_precision(precision: str) -> str:
+def check_precision(precision: str, name: str = "--precision") -> str:
     """`precision` itself, if it is one of float32 and bf16."""
     if precision not in PRECISIONS:
-        raise UserError(f"precision {precision!r} is unknown: use {' or '.join(PRECISIONS)}.")
+        raise UserError(f"{as_written(name, precision)} is unknown: use {' or '.join(PRECISIONS)}.")
     return precision
 
 
 def build_fabric(device: str, precision: str, devices: int = 1) -> "Fabric":
-    """A launched Fabric; under torchrun or SLURM it takes the processes those started."""
+    """A launched Fabric for the settings `device=` and `precision=`.
+
+    Under torchrun or SLURM it takes the processes those started.
+    """
     # Imported here: it takes twice as long as torch, and the verbs that do not train need none.
     from lightning.fabric import Fabric
 
-    check_precision(precision)
+    check_precision(precision, "precision=")
     # Subnormal numbers (vanishing gradients, old moments) slow a CPU down many times over.
     torch.set_flush_denormal(True)
     processes, nodes = launched_processes() or (devices, 1)
     fabric = Fabric(
-        accelerator=resolve_device(device).type,
+        accelerator=resolve_device(device, "device=").type,
         # Left to itself Fabric takes one process a node for a run of its own.
         strategy="ddp" if processes * nodes > 1 else "auto",
         devices=processes,

@@ -27,13 +27,6 @@ def check_fold_options(options: ScoreOptions) -> None:
     ):
         if value is not None and value < least:
             wrong.append(f"{flag} {value} must be {least} or more")
-    for flag, value, most in (
-        ("--foldable-plddt", options.foldable_plddt, 100),
-        ("--foldable-ptm", options.foldable_ptm, 1),
-        ("--foldable-pae", options.foldable_pae, 31),
-    ):
-        if not 0 <= value <= most:
-            wrong.append(f"{flag} {value:g} must be from 0 to {most}")
     if options.fold_precision not in ("auto", *PRECISIONS):
         wrong.append(f"--fold-precision {options.fold_precision} must be auto, float32, fp16, bf16")
     if wrong:

@@ -158,7 +158,7 @@ def test_folder_of_ours_opens_by_path(tmp_path: Path) -> None:
 
 
 def test_judge_is_no_denoiser() -> None:
-    with pytest.raises(UserError, match="tiny-judge judges"):
+    with pytest.raises(UserError, match="tiny-judge is autoregressive"):
         open_model("tiny-judge")
 
 

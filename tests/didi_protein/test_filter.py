@@ -353,7 +353,7 @@ def test_tables_of_nothing_usable(tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("name,value\na,1\n")
     with pytest.raises(UserError, match=r"other\.csv is no table of scores"):
         run(tmp_path / "other.csv", overwrite=True)
-    with pytest.raises(UserError, match=r"missing\.csv cannot be read"):
+    with pytest.raises(UserError, match=r"missing\.csv: there is no such file"):
         run(tmp_path / "missing.csv", overwrite=True)
 
 
@@ -384,8 +384,20 @@ def test_program_leaves_with_2_and_one_message(
     arguments = ["filter", str(tmp_path / "missing.csv"), "--out", str(tmp_path / "best.fasta")]
     assert run_program(lambda: program(arguments, standalone_mode=False)) == 2
     told = capsys.readouterr().err
-    assert told.startswith(f"Error: INPUT {tmp_path / 'missing.csv'} cannot be read")
+    assert told.startswith(f"Error: F.csv {tmp_path / 'missing.csv'}: there is no such file")
     assert "Traceback" not in told
+
+
+def test_an_option_of_one_value_given_twice_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = table_at(tmp_path, [row("a", gravy=1.0, ptm=0.9)])
+    out = ["--out", str(tmp_path / "best.fasta")]
+    twice = ["filter", str(table), *out, "--min-ptm", "0.1", "--min-ptm", "0.99"]
+    assert run_program(lambda: program(twice, standalone_mode=False)) == 2
+    assert capsys.readouterr().err == "Error: --min-ptm: given twice; give it once.\n"
+    lists = ["filter", str(table), *out, "--min", "ptm=0.1", "--min", "gravy=0", "--json", "--json"]
+    assert run_program(lambda: program(lists, standalone_mode=False)) == 0
 
 
 def test_what_was_filtered_can_be_filtered_again(tmp_path: Path) -> None:

@@ -145,6 +145,20 @@ def test_every_record_has_a_row_with_its_reason(options, tmp_path):
     pd.testing.assert_frame_equal(read_scores(options.out), result.table)
 
 
+def test_a_structure_that_cannot_be_read_is_a_row_and_harms_no_other(options, tmp_path):
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    _write(folder / "broken.pdb", "no atoms at all\n")
+    _write(folder / "designs.fasta", ">good\nMKTAYIAKQR\n")
+    result = score(replace(options, inputs=[str(folder)]))
+    rows = result.table.set_index("id")
+    assert rows["status"].to_dict() == {"broken": "failed", "good": "ok"}
+    assert "broken.pdb holds no protein chain" in rows.loc["broken", "error"]
+    assert result.num_failed == 1
+    with pytest.raises(UserError, match=r"nowhere\.pdb: cannot be read"):
+        score(replace(options, inputs=["nowhere.pdb"], overwrite=True))
+
+
 def test_clean_mends_what_is_safe(options, tmp_path):
     bad = _write(tmp_path / "bad.fasta", BAD)
     rows = score(replace(options, inputs=[bad], clean=True)).table.set_index("id")
@@ -300,8 +314,10 @@ def test_other_formats_hold_the_same_table(options, tmp_path, suffix):
         ({"max_length": 0}, "--max-length 0"),
         ({"threads": -1}, "--threads -1"),
         ({"batch_tokens": 0}, "--batch-tokens 0"),
-        ({"precision": "fp8"}, "precision 'fp8'"),
-        ({"device": "abacus"}, "device 'abacus'"),
+        ({"device": "tpu9"}, "--device tpu9 is no device: use auto, cpu"),
+        ({"foldable_ptm": 0.5}, "--foldable-ptm 0.5: no pLDDT, pTM and PAE"),
+        ({"fold_precision": "bf16"}, "--fold-precision bf16: nothing is folded without --fold"),
+        ({"precision": "fp8"}, "--precision fp8 is unknown"),
         ({"shard": "3/2"}, "--shard 3/2"),
         ({"judge": "/no/such/judge"}, "/no/such/judge"),
         ({"judge": "no/such-judge", "offline": True}, "didi-protein download no/such-judge"),
