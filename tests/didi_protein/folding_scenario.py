@@ -1,17 +1,17 @@
 """Two hundred records of every kind, and one that never fits; also run as a program, to be killed.
 
-python folding_scenario.py FASTA OUT_FOLDER MODEL SECONDS
+python folding_scenario.py SECONDS score FASTA --out F.csv ...   (the flags of didi-protein)
 """
 
 import sys
 import time
-from pathlib import Path
 
 import torch
 from scoring_fixtures import random_sequences
 
+from didi_protein.app import main
 from didi_protein.folding import memory, scorer
-from didi_protein.score import ScoreOptions, score
+from didi_protein.score import ScoreOptions
 
 NUM_RECORDS = 200
 OOM_RESIDUES = 23
@@ -58,6 +58,14 @@ def options_of(fasta, folder, model, **changes):
     )
 
 
+def flags_of(options):
+    """The same request on the command line."""
+    flags = ["score", *options.inputs, "--out", options.out, "--pdb-dir", options.pdb_dir]
+    flags += ["--judge", "none", "--pseudo", "none", "--fold", options.fold, "--device", "cpu"]
+    flags += ["--fold-pairs", options.fold_pairs, "--fold-recycles", 0, "--threads", 1]
+    return [str(each) for each in [*flags, *(["--resume"] if options.resume else [])]]
+
+
 def simulate_memory(set_attribute, seconds=0.0):
     """A machine with little memory. `set_attribute(object, name, value)` may undo itself.
 
@@ -79,5 +87,6 @@ def simulate_memory(set_attribute, seconds=0.0):
 
 
 if __name__ == "__main__":
-    simulate_memory(setattr, float(sys.argv[4]))
-    score(options_of(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))
+    simulate_memory(setattr, float(sys.argv[1]))
+    sys.argv = ["didi-protein", *sys.argv[2:]]
+    main()

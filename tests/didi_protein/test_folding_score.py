@@ -15,7 +15,7 @@ import pytest
 import torch
 import typer
 from folding_fixtures import build_folding_network, fold_sequences, write_folding_model
-from folding_scenario import NUM_RECORDS, options_of, simulate_memory, write_records
+from folding_scenario import NUM_RECORDS, flags_of, options_of, simulate_memory, write_records
 from typer.testing import CliRunner
 
 from didi_core.errors import UserError
@@ -100,37 +100,53 @@ def test_rows_are_those_of_a_record_alone(scenario, model):
         assert row.mean_pae == pytest.approx(alone["mean_pae"], abs=1e-3)
 
 
-def _launch(*arguments, **environment):
+def _launch(options, seconds=0.0, stderr=None, **environment):
     paths = os.pathsep.join([str(HERE), *sys.path])
+    program = [sys.executable, str(HERE / "folding_scenario.py"), str(seconds)]
     return subprocess.Popen(
-        [sys.executable, str(HERE / "folding_scenario.py"), *map(str, arguments)],
+        [*program, *flags_of(options)],
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths} | environment,
     )
 
 
-def test_a_killed_run_resumes_to_the_same_table(scenario, tmp_path, monkeypatch, model):
+def _structures(folder):
+    """When each structure there was written; a kill may leave the start of one, with a dot."""
+    found = folder.glob("[!.]*.pdb") if folder.is_dir() else ()
+    return {path.name: path.stat().st_mtime_ns for path in found}
+
+
+def test_a_killed_command_resumes_to_the_same_table_and_ends_with_status_1(
+    scenario, tmp_path, model
+):
     whole = scenario[0]
     options = replace(options_of(whole.inputs[0], tmp_path, model), resume=True)
-    journal = tmp_path / "scores.csv.partial"
-    process = _launch(whole.inputs[0], tmp_path, model, 0.1)
+    process = _launch(options, 0.1)
     deadline = time.monotonic() + 300
-    while not journal.exists() or journal.read_bytes().count(b'\\"fold\\"') < 5:
+    while len(_structures(options.pdb_dir)) < 90:
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not options.out.exists()
-    simulate_memory(monkeypatch.setattr)
-    folded, fold = [], scorer.FoldScorer.score
-    monkeypatch.setattr(
-        scorer.FoldScorer, "score", lambda self, rows: folded.extend(rows) or fold(self, rows)
+    kept = _structures(options.pdb_dir)
+    assert len(kept) < 185
+    process = _launch(options, stderr=subprocess.PIPE)
+    said = process.communicate(timeout=300)[1]
+    assert process.returncode == 1
+    assert said.strip().endswith(
+        f"15 of {NUM_RECORDS} records failed; they are listed in {options.out}"
     )
-    score(options)
-    assert 0 < len({record.id for record in folded}) < 150
     assert options.out.read_bytes() == whole.out.read_bytes()
-    names = sorted(path.name for path in options.pdb_dir.iterdir())
-    assert names == sorted(path.name for path in whole.pdb_dir.iterdir())
+    assert len(read_scores(options.out)) == NUM_RECORDS
+    written = _structures(options.pdb_dir)
+    assert sorted(written) == sorted(path.name for path in whole.pdb_dir.iterdir())
+    # What was folded before the kill was not folded again, but for a batch that was under way.
+    again = [name for name, when in kept.items() if written[name] != when]
+    assert len(again) < len(kept) / 2
 
 
 def test_two_processes_of_torchrun_write_what_one_writes(scenario, tmp_path, model, monkeypatch):
@@ -141,13 +157,14 @@ def test_two_processes_of_torchrun_write_what_one_writes(scenario, tmp_path, mod
         port = probe.getsockname()[1]
     shared = {"TORCHELASTIC_RUN_ID": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     shared |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    second = _launch(whole.inputs[0], tmp_path, model, 0.0, RANK="1", LOCAL_RANK="1", **shared)
+    options = options_of(whole.inputs[0], tmp_path, model)
+    second = _launch(options, RANK="1", LOCAL_RANK="1", **shared)
     for name, value in (shared | {"RANK": "0", "LOCAL_RANK": "0"}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(score_processes, "_PATIENCE", timedelta(seconds=300))
     simulate_memory(monkeypatch.setattr)
     try:
-        score(options_of(whole.inputs[0], tmp_path, model))
+        score(options)
         assert second.wait(timeout=300) == 0
     finally:
         second.kill()
