@@ -6,7 +6,6 @@ didi-protein pretrain data=sequences.fasta.gz valid=held_out.fasta out=runs/teac
 from pathlib import Path
 from typing import ClassVar
 
-import torch
 from transformers import PreTrainedModel
 
 from didi_core.commands.pretraining import PretrainRun
@@ -42,6 +41,7 @@ class ProteinPretrainRun(PretrainRun[PretrainSettings]):
     title = "protein model"
     descriptions: ClassVar = {
         "masked": "A masked-diffusion protein language model (ESM-2 layout, no time input).",
+        "uniform": "A uniform-state diffusion protein language model (ESM-2 layout and time).",
         "autoregressive": "An autoregressive protein language model, meant as a judge.",
     }
     vocabulary = PROTEIN
@@ -79,6 +79,7 @@ class ProteinPretrainRun(PretrainRun[PretrainSettings]):
                 intermediate_size=model.intermediate_size,
                 mask_id=PROTEIN.mask_id,
                 max_tokens=model.max_residues + PROTEIN.num_special_per_sequence,
+                time_conditioned=self.time_conditioned,
             )
         )
 
@@ -87,6 +88,6 @@ class ProteinPretrainRun(PretrainRun[PretrainSettings]):
 
     def save(self, folder: Path, model: EsmDenoiser | PreTrainedModel, card: str) -> None:
         if isinstance(model, EsmDenoiser):
-            save_model_folder(folder, model, PROTEIN, card=card, run=None, dtype=torch.float32)
+            save_model_folder(folder, model, PROTEIN, card=card, extra_config=self.extra_config)
         else:
             save_causal_folder(folder, model, PROTEIN, card=card)

@@ -61,6 +61,7 @@ def sample_bounds(
         model.network,
         model.loaded.vocabulary,
         blocks,
+        process=model.loaded.process,
         scored_from=scored_from,
         form=settings.form,
         draws=settings.draws,

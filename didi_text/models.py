@@ -1,6 +1,8 @@
 """Masked models of text with their tokenizers: opened for `generate` and `distill`, and saved."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -40,8 +42,19 @@ def tokenizer_of(model: LoadedModel, *, offline: bool = False) -> TextTokenizer:
     return open_model_tokenizer(model.folder, offline=offline)
 
 
-def save_text_model(folder: Path, model: DitDenoiser, tokenizer: TextTokenizer, card: str) -> None:
+def save_text_model(
+    folder: Path,
+    model: DitDenoiser,
+    tokenizer: TextTokenizer,
+    card: str,
+    extra_config: Mapping[str, Any] | None = None,
+) -> None:
     """A model folder with its tokenizer."""
     save_model_folder(
-        folder, model, tokenizer.vocabulary, card=card, write_tokenizer=tokenizer.save
+        folder,
+        model,
+        tokenizer.vocabulary,
+        card=card,
+        extra_config=extra_config,
+        write_tokenizer=tokenizer.save,
     )

@@ -51,6 +51,7 @@ class TextPretrainRun(PretrainRun[PretrainSettings]):
     title = "text model"
     descriptions: ClassVar = {
         "masked": "A masked-diffusion language model (DiT in MDLM's layout, no time input).",
+        "uniform": "A uniform-state diffusion language model (DiT, told the time).",
         "autoregressive": "An autoregressive language model (GPT-2's layout): judge or baseline.",
     }
 
@@ -107,6 +108,7 @@ class TextPretrainRun(PretrainRun[PretrainSettings]):
                 mask_id=vocabulary.mask_id,
                 conditioning_size=model.conditioning_size,
                 max_tokens=self.settings.block_length,
+                time_conditioned=self.time_conditioned,
             )
         )
 
@@ -116,7 +118,7 @@ class TextPretrainRun(PretrainRun[PretrainSettings]):
 
     def save(self, folder: Path, model: DitDenoiser | PreTrainedModel, card: str) -> None:
         if isinstance(model, DitDenoiser):
-            save_text_model(folder, model, self.tokenizer, card)
+            save_text_model(folder, model, self.tokenizer, card, self.extra_config)
         else:
             save_causal_folder(folder, model, self.tokenizer, card)
 

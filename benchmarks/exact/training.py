@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.exact.process import Ranks
 from benchmarks.exact.study import METHODS, PROCESSES, Job
 from didi_core.distill.optimizers import OptimizerSettings
-from didi_core.evaluation.likelihood import masked_bound
+from didi_core.evaluation.likelihood import likelihood_bound
 from didi_core.files import write_text
 from didi_core.hydra_app import config_folder, settings_from
 from didi_core.training.diffusion_pretraining import CurriculumSettings
@@ -90,7 +90,7 @@ def train_teacher(job: Job, runs: Path, scale: Scale = SCALE) -> dict[str, Any]:
     )
     draws = process.sample(scale.num_bound, TRAINING_SEED + 1).sequences
     ids = [(np.array(PROTEIN.generable_ids)[each]).tolist() for each in draws]
-    bound = masked_bound(open_model(folder).denoiser, PROTEIN, ids)
+    bound = likelihood_bound(open_model(folder).denoiser, PROTEIN, ids)
     nll = float(-process.log_prob(draws).sum() / sum(len(each) for each in draws))
     return {
         "scale": asdict(scale),

@@ -106,6 +106,7 @@ class DistillRun(ABC, Generic[Settings]):
         check_output(folder, resume=settings.resume, overwrite=settings.overwrite, flag="out=")
         fabric = build_fabric(settings.device, settings.precision, settings.devices)
         teacher = self.open_teacher(fabric)
+        self._check_process(teacher)
         corpus = self.load_corpus(teacher) if settings.reference == "data" else None
         start_run(folder, "distill", settings, fabric)
         if corpus is None:
@@ -117,6 +118,16 @@ class DistillRun(ABC, Generic[Settings]):
             self.save(folder, method, teacher, text)
             print(f"The student is in {folder}.", file=sys.stderr)
         return folder
+
+    def _check_process(self, teacher: LoadedModel) -> None:
+        wanted = METHODS[self.name].process
+        if teacher.process != wanted:
+            fitting = [name for name, each in METHODS.items() if each.process == teacher.process]
+            raise UserError(
+                f"method={self.name} distils models of the {wanted} process, and "
+                f"teacher={teacher.name} is of the {teacher.process} one: take another teacher"
+                + (f", or method={' or '.join(fitting)}." if fitting else ".")
+            )
 
     def longest(self, teacher: LoadedModel) -> int:
         """Most tokens of a sequence, framing left out."""

@@ -30,6 +30,7 @@ class PretrainSettings:
     out: str = MISSING
     valid: Optional[str] = None  # noqa: UP045 - OmegaConf reads this form
     model: NetworkSettings = field(default_factory=NetworkSettings)
+    process: str = "absorbing"
     steps: int = 10_000
     seed: int = 0
     device: str = "auto"

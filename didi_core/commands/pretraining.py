@@ -7,7 +7,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -18,12 +18,12 @@ from didi_core.commands.model_card import card, command_line, scores_table
 from didi_core.commands.pretrain_settings import PretrainSettings
 from didi_core.commands.training_run import below_one, loop_settings, start_run
 from didi_core.corpus import Corpus, CorpusBatches
-from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.draws import Stream, keyed_generator
+from didi_core.diffusion.process import DEFAULT_PROCESS, PROCESSES, build_process
 from didi_core.diffusion.schedules import LogLinearSchedule
 from didi_core.distill.method import Method
 from didi_core.errors import UserError
-from didi_core.evaluation.likelihood import masked_bound, ngram_baselines
+from didi_core.evaluation.likelihood import likelihood_bound, ngram_baselines
 from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
 from didi_core.training.devices import build_fabric, resolve_device
 from didi_core.training.diffusion_pretraining import DiffusionPretraining
@@ -31,7 +31,7 @@ from didi_core.training.loop import Validate, train
 from didi_core.vocabulary import Vocabulary
 
 TRAINING_EPS = 1e-3
-"""Least masking rate seen in training, as published; likelihood and sampling use 0."""
+"""Least share of tokens kept in training, as published; likelihood and sampling use 0."""
 VALIDATION_TOKENS = 16_384
 """Most tokens of a validation batch."""
 LOGITS_AT_ONCE = 1 << 26
@@ -54,7 +54,7 @@ class PretrainRun(ABC, Generic[Settings]):
     """What the sequences of the corpus are called, in the plural."""
     tags: ClassVar[tuple[str, ...]]
     descriptions: ClassVar[dict[str, str]]
-    """First sentence of the model card, by `model.kind`."""
+    """First sentence of the model card, by `kind`."""
     title: ClassVar[str]
 
     def __init__(self, settings: Settings) -> None:
@@ -68,6 +68,13 @@ class PretrainRun(ABC, Generic[Settings]):
         wrong = below_one(settings, "steps", "tokens_per_batch", "devices", "log_every")
         if model.kind not in ("masked", "autoregressive"):
             wrong.append(f"model.kind={model.kind} must be masked or autoregressive")
+        if settings.process not in PROCESSES:
+            wrong.append(f"process={settings.process} must be {' or '.join(PROCESSES)}")
+        elif settings.process != DEFAULT_PROCESS and model.kind != "masked":
+            wrong.append(
+                f"process={settings.process} is for diffusion models: leave model.kind at masked, "
+                f"not {model.kind}"
+            )
         if model.hidden_size % (2 * model.num_heads):
             wrong.append("model.hidden_size must be an even multiple of model.num_heads")
         if not 0 <= settings.ema < 1:
@@ -81,6 +88,23 @@ class PretrainRun(ABC, Generic[Settings]):
         if settings.optimizer.name not in ("adamw", "muon"):
             wrong.append(f"optimizer.name={settings.optimizer.name} must be adamw or muon")
         return wrong
+
+    @property
+    def kind(self) -> str:
+        """What is trained: masked, autoregressive, or the process of another diffusion model."""
+        process = self.settings.process
+        return self.settings.model.kind if process == DEFAULT_PROCESS else process
+
+    @property
+    def time_conditioned(self) -> bool:
+        """Whether the denoiser is told the time: a masked state tells it by its masks."""
+        return self.settings.process != DEFAULT_PROCESS
+
+    @property
+    def extra_config(self) -> dict[str, Any]:
+        """What `config.json` of a diffusion model says beside its shape."""
+        process = self.settings.process
+        return {} if process == DEFAULT_PROCESS else {"didi": {"process": process}}
 
     @property
     @abstractmethod
@@ -97,7 +121,7 @@ class PretrainRun(ABC, Generic[Settings]):
 
     @abstractmethod
     def build_denoiser(self) -> nn.Module:
-        """A masked network, not yet initialised."""
+        """A network that denoises, not yet initialised; `time_conditioned` is followed."""
 
     @abstractmethod
     def build_causal(self) -> nn.Module:
@@ -138,7 +162,7 @@ class PretrainRun(ABC, Generic[Settings]):
         settings = self.settings
         data = self._batches(corpus, settings.tokens_per_batch, settings.seed)
         autoregressive = settings.model.kind == "autoregressive"
-        build = self._autoregressive if autoregressive else self._masked
+        build = self._autoregressive if autoregressive else self._diffusion
         return build(data, held_out)
 
     def _batches(self, corpus: Corpus, tokens: int, seed: int) -> CorpusBatches:
@@ -164,7 +188,7 @@ class PretrainRun(ABC, Generic[Settings]):
         valid = self._batches(held_out, self._validation_tokens(), seed=0)
         return method, lambda: {"validation_nll": method.validation_loss(valid)}
 
-    def _masked(
+    def _diffusion(
         self, data: CorpusBatches, held_out: Corpus | None
     ) -> tuple[Method, Validate | None]:
         settings = self.settings
@@ -173,7 +197,7 @@ class PretrainRun(ABC, Generic[Settings]):
         method = DiffusionPretraining(
             denoiser,
             data,
-            AbsorbingProcess(self.vocabulary.mask_id, LogLinearSchedule(eps=TRAINING_EPS)),
+            build_process(settings.process, self.vocabulary, LogLinearSchedule(eps=TRAINING_EPS)),
             settings.optimizer,
             settings.ema,
             settings.seed,
@@ -188,8 +212,13 @@ class PretrainRun(ABC, Generic[Settings]):
         def validate() -> dict[str, float]:
             network = method.result()
             device = next(network.parameters()).device
-            bound = masked_bound(
-                network, self.vocabulary, sequences, tokens_per_batch=tokens, device=device
+            bound = likelihood_bound(
+                network,
+                self.vocabulary,
+                sequences,
+                tokens_per_batch=tokens,
+                device=device,
+                process=self.settings.process,
             )
             return {"validation_bound": bound}
 
@@ -216,7 +245,8 @@ class PretrainRun(ABC, Generic[Settings]):
             "Trained on": f"{num_sequences:,} {self.rows}; {steps:,} updates; seed {settings.seed}",
             "Command": f"`{command_line(self.program, 'pretrain', settings)}`",
         }
-        kind = settings.model.kind
-        text = card(self.program, self.tags, f"{kind} {self.title}", self.descriptions[kind], facts)
+        tags = [tag.replace("masked", self.kind) for tag in self.tags]
+        title, description = f"{self.kind} {self.title}", self.descriptions[self.kind]
+        text = card(self.program, tags, title, description, facts)
         held_out = scores_table(scores, self.unit) if scores else "No held-out file was given."
         return f"{text}\n{held_out}\n"

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
+from didi_core.diffusion.process import DEFAULT_PROCESS
 from didi_core.distill.didi import DidiInstruct
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.dmmd import MomentMatching
@@ -27,6 +28,8 @@ class MethodEntry:
 
     settings: type
     build: Builder
+    process: str = DEFAULT_PROCESS
+    """Noise process of the teachers it distils."""
 
 
 METHODS: Mapping[str, MethodEntry] = {

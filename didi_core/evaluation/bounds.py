@@ -1,6 +1,7 @@
-"""Two estimators of the same likelihood bound of a masked model, each with its standard error.
+"""Estimators of a model's likelihood bound, with their standard errors.
 
-`time` is MDLM's form [1]_: a time t, every token masked with probability t, weight 1/t. `order`
+`time` is the form of every process: a time t, tokens noised to it, and the process's own terms;
+for masked models (MDLM [1]_) every token masked with probability t, weight 1/t. `order`, for those
 is the form of any-order models [2]_: a number m of masked tokens, uniform over 1 to L, a random
 set of exactly m, weight L/m; it is the mean over all orders of revealing one token at a time, as
 the first-hitting sampler does. The two expectations are equal for every network that is not told
@@ -14,7 +15,7 @@ law of masks, so that each checks the other.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,9 +24,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from didi_core.batches import TokenBatch, pad_batch
-from didi_core.diffusion.absorbing import AbsorbingProcess, low_discrepancy_times
+from didi_core.diffusion.absorbing import low_discrepancy_times
 from didi_core.diffusion.draws import Stream, keyed_uniform
-from didi_core.evaluation.masked_nll import row_nll
+from didi_core.diffusion.process import DEFAULT_PROCESS, build_process
+from didi_core.errors import UserError
+from didi_core.evaluation.masked_nll import row_bound, row_nll
 from didi_core.sampling.batching import plan_batches
 from didi_core.vocabulary import Vocabulary
 
@@ -74,43 +77,18 @@ class BoundSamples:
         return BoundEstimate(mean, error, tokens, count, draws)
 
 
-class Masking(Protocol):
-    """Which tokens are masked at a time in (0, 1), and the weight of their log-probabilities."""
-
-    def __call__(
-        self,
-        maskable: Bool[Tensor, "batch width"],
-        t: Float[Tensor, "batch"],
-        uniform: Float[Tensor, "batch width"],
-    ) -> tuple[Bool[Tensor, "batch width"], Float[Tensor, "batch"]]: ...
-
-
-@dataclass(frozen=True)
-class TimeMasking:
-    """Every token alone: masked with probability 1 - alpha(t); weight -alpha'(t)/(1 - alpha(t))."""
-
-    process: AbsorbingProcess
-
-    def __call__(self, maskable: Tensor, t: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        alpha = self.process.schedule.alpha(t)
-        return maskable & (uniform >= alpha.unsqueeze(-1)), self.process.schedule.weight(t)
-
-
-@dataclass(frozen=True)
-class OrderMasking:
-    """The last m tokens of a random order, m = ceil(t L); weight L/m."""
-
-    def __call__(self, maskable: Tensor, t: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        length = maskable.sum(-1)
-        count = (t.double() * length).ceil().clamp(min=1).minimum(length)
-        # Positions that cannot be masked come first in the order, and so are never among the last.
-        rank = uniform.masked_fill(~maskable, -1.0).argsort(-1).argsort(-1)
-        masked = maskable & (rank >= maskable.shape[-1] - count.unsqueeze(-1))
-        return masked, length / count
-
-
-def build_masking(form: Form, mask_id: int) -> Masking:
-    return TimeMasking(AbsorbingProcess(mask_id)) if form == "time" else OrderMasking()
+def order_masking(
+    maskable: Bool[Tensor, "batch width"],
+    t: Float[Tensor, "batch"],
+    uniform: Float[Tensor, "batch width"],
+) -> tuple[Bool[Tensor, "batch width"], Float[Tensor, "batch"]]:
+    """The last m tokens of a random order, m = ceil(t L), and their weight L/m."""
+    length = maskable.sum(-1)
+    count = (t.double() * length).ceil().clamp(min=1).minimum(length)
+    # Positions that cannot be masked come first in the order, and so are never among the last.
+    rank = uniform.masked_fill(~maskable, -1.0).argsort(-1).argsort(-1)
+    masked = maskable & (rank >= maskable.shape[-1] - count.unsqueeze(-1))
+    return masked, length / count
 
 
 @torch.no_grad()
@@ -120,6 +98,7 @@ def bound_samples(
     sequences: Sequence[Sequence[int]],
     *,
     scored_from: Sequence[int] | None = None,
+    process: str = DEFAULT_PROCESS,
     form: Form = "time",
     draws: int = 1,
     spread: Literal["sequences", "draws"] = "sequences",
@@ -142,19 +121,26 @@ def bound_samples(
         spread: whether times cover (0, 1) evenly over all sequences and draws, which is best for
             a figure of the whole set, or over the draws of each sequence, which is best where
             sequences are compared with each other.
+        process: name of the process that `denoiser` reverses.
         device: where `denoiser` is; its parameters say so where None.
         autocast: compute the network in this type; log-probabilities stay float32.
         show: told how many items (a sequence, a draw) are done.
 
     Raises:
+        UserError: `form` is order, and the process is not the absorbing one.
         ValueError: nothing of a sequence is scored.
     """
+    if form == "order" and process != "absorbing":
+        raise UserError(
+            f"The order form of the bound counts masks, and a model of the {process} process has "
+            "none: use the time form."
+        )
+    noising = build_process(process, vocabulary)
     context = np.zeros(len(sequences), int) if scored_from is None else np.asarray(scored_from)
     lengths = np.array([len(each) for each in sequences], int) - context
     if len(lengths) and lengths.min() < 1:
         raise ValueError("a sequence of which nothing is scored has no bound")
     times = _times(len(sequences), draws, spread, seed)
-    masking = build_masking(form, vocabulary.mask_id)
     nats = np.empty((draws, len(sequences)))
     device = device or next(denoiser.parameters()).device
     # An item is a draw of a sequence: draws of short sequences share batches, too.
@@ -170,9 +156,14 @@ def bound_samples(
         uniform = keyed_uniform(
             seed, Stream.CORRUPT, record.unsqueeze(-1), position, draw.unsqueeze(-1)
         )
-        masked, weight = masking(batch.maskable, t, uniform)
-        total = row_nll(denoiser, vocabulary, batch.to(device), masked.to(device), t, autocast)
-        nats[draw.numpy(), record.numpy()] = (total * weight.double()).numpy()
+        here = batch.to(device)
+        if form == "time":
+            total = row_bound(denoiser, vocabulary, noising, here, t, uniform, autocast)
+        else:
+            masked, weight = order_masking(batch.maskable, t, uniform)
+            total = row_nll(denoiser, vocabulary, here, masked.to(device), t, autocast)
+            total = total * weight.double()
+        nats[draw.numpy(), record.numpy()] = total.numpy()
         done += len(items)
         show(done)
     return BoundSamples(nats, times.double().numpy(), lengths)

@@ -1,16 +1,22 @@
-"""What a masked model finds of the masked tokens of a batch: the sum every bound is made of."""
+"""What a denoiser finds of the tokens of a noised batch: the sums every bound is made of."""
+
+from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from didi_core.batches import TokenBatch
+from didi_core.diffusion.process import Process
 from didi_core.models.denoiser import time_input
 from didi_core.rows import row_sum
 from didi_core.vocabulary import Vocabulary
 
 POSITIONS_AT_ONCE = 4_096
 """Positions whose log-probabilities stand in memory, beside the logits of the whole batch."""
+
+Score = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""Nats at each position, from log-probabilities, ranks of true and noised tokens, and its row."""
 
 
 def row_nll(
@@ -29,15 +35,62 @@ def row_nll(
         t: time of each row, from 0 (data) to 1; only networks conditioned on it look at it.
         autocast: compute the network in this type.
     """
+
+    def score(log_probs: Tensor, clean: Tensor, noised: Tensor, row: Tensor) -> Tensor:
+        del noised, row
+        return -log_probs.gather(-1, clean.unsqueeze(-1)).squeeze(-1)
+
     noised = batch.tokens.masked_fill(masked, vocabulary.mask_id)
-    told = time_input(denoiser, (1 - t).to(batch.tokens.device))
+    return _row_sums(denoiser, vocabulary, batch, noised, masked, 1 - t, autocast, score)
+
+
+def row_bound(
+    denoiser: nn.Module,
+    vocabulary: Vocabulary,
+    process: Process,
+    batch: TokenBatch,
+    t: Float[Tensor, "batch"],
+    uniform: Float[Tensor, "batch width"],
+    autocast: torch.dtype | None,
+) -> Float[Tensor, "batch"]:
+    """One-sample estimate of each row's likelihood bound, in nats, float64 on the CPU.
+
+    Args:
+        t: time of each row in (0, 1).
+        uniform: what `process` noises the tokens by.
+        autocast: compute the network in this type.
+    """
+    device = batch.tokens.device
+    t = t.to(device)
+
+    def score(log_probs: Tensor, clean: Tensor, noised: Tensor, row: Tensor) -> Tensor:
+        return process.bound_terms(log_probs, clean, noised, t[row])
+
+    noised = process.corrupt(batch.tokens, batch.maskable, t, uniform.to(device))
+    at = process.predicted(noised, batch.maskable)
+    alpha = process.schedule.alpha(t)
+    return _row_sums(denoiser, vocabulary, batch, noised, at, alpha, autocast, score)
+
+
+def _row_sums(
+    denoiser: nn.Module,
+    vocabulary: Vocabulary,
+    batch: TokenBatch,
+    noised: Int[Tensor, "batch width"],
+    at: Bool[Tensor, "batch width"],
+    alpha: Float[Tensor, "batch"],
+    autocast: torch.dtype | None,
+    score: Score,
+) -> Float[Tensor, "batch"]:
+    """Sum of the scores at the positions `at` of each row."""
+    told = time_input(denoiser, alpha.to(noised.device))
     with torch.autocast(noised.device.type, autocast, enabled=autocast is not None):
-        logits = denoiser.logits_at(noised, batch.lengths, masked, **told)
-    ranks = vocabulary.rank_of_id.to(noised.device)[batch.tokens[masked]]
+        logits = denoiser.logits_at(noised, batch.lengths, at, **told)
+    rank_of_id = vocabulary.rank_of_id.to(noised.device)
+    row = at.nonzero()[:, 0]
+    columns = (logits, rank_of_id[batch.tokens[at]], rank_of_id[noised[at]], row)
     values = [
-        -vocabulary.log_probs(some).gather(-1, rank.unsqueeze(-1)).squeeze(-1).double()
-        for some, rank in zip(
-            logits.split(POSITIONS_AT_ONCE), ranks.split(POSITIONS_AT_ONCE), strict=True
-        )
+        score(vocabulary.log_probs(some), *rest).double()
+        for some, *rest in zip(*(each.split(POSITIONS_AT_ONCE) for each in columns), strict=True)
     ]
-    return row_sum(torch.cat(values), masked.nonzero()[:, 0], len(batch)).cpu()
+    return row_sum(torch.cat(values), row, len(batch)).cpu()

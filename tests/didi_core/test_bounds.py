@@ -7,20 +7,21 @@ import numpy as np
 import pytest
 import torch
 from exact_denoiser import ExactDenoiser, random_law, toy_vocabulary
+from exact_uniform import ExactUniformDenoiser, WrongUniformDenoiser
 from tiny_models import FRAMED, tiny_denoiser
 from torch import nn
 
 from didi_core.batches import TokenBatch
 from didi_core.diffusion.absorbing import AbsorbingProcess
+from didi_core.errors import UserError
 from didi_core.evaluation.bounds import (
     BoundSamples,
-    OrderMasking,
-    TimeMasking,
     bound_samples,
     exact_bound,
+    order_masking,
 )
-from didi_core.evaluation.likelihood import masked_bound
-from didi_core.evaluation.masked_nll import row_nll
+from didi_core.evaluation.likelihood import likelihood_bound
+from didi_core.evaluation.masked_nll import row_bound, row_nll
 from didi_core.models.dit import DitDenoiser, DitSettings
 
 NUM_TOKENS, LENGTH = 4, 3
@@ -61,17 +62,16 @@ def integral_over_time(denoiser, ids) -> float:
     At time t a set of m has probability t^m (1 - t)^(L - m), and the weight is 1/t: polynomials.
     """
     nodes, node_weights = np.polynomial.legendre.leggauss(8)
-    masking = TimeMasking(AbsorbingProcess(TOY.mask_id))
+    process = AbsorbingProcess(TOY.mask_id)
     total = 0.0
     for node, node_weight in zip((nodes + 1) / 2, node_weights / 2, strict=True):
         sets = torch.tensor(list(itertools.product([False, True], repeat=LENGTH)))
         batch = batch_of(ids, len(sets))
         t = torch.full((len(sets),), float(node), dtype=torch.float64)
-        masked, weight = masking(batch.maskable, t, sets.double())  # 1 is masked, 0 is kept
-        assert torch.equal(masked, sets)
+        uniform = sets.double()  # 1 is masked, 0 is kept
         chance = node ** sets.sum(-1) * (1 - node) ** (~sets).sum(-1)
-        found = row_nll(denoiser, TOY, batch, masked, t, None)
-        total += float(node_weight * (chance * weight * found).sum())
+        found = row_bound(denoiser, TOY, process, batch, t, uniform, None)
+        total += float(node_weight * (chance * found).sum())
     return total
 
 
@@ -82,7 +82,7 @@ def mean_over_orders(denoiser, ids) -> float:
     for count in range(1, LENGTH + 1):
         batch = batch_of(ids, len(orders))
         t = torch.full((len(orders),), (count - 0.5) / LENGTH)
-        masked, weight = OrderMasking()(batch.maskable, t, orders.double() / LENGTH)
+        masked, weight = order_masking(batch.maskable, t, orders.double() / LENGTH)
         assert (masked.sum(-1) == count).all()
         total += float((weight * row_nll(denoiser, TOY, batch, masked, t, None)).mean()) / LENGTH
     return total
@@ -196,7 +196,7 @@ def test_order_form_masks_exactly_as_many_as_it_says() -> None:
     maskable[:, :2] = maskable[:, 7:] = False
     t = torch.tensor([0.01, 0.19, 0.21, 0.5, 0.99, 1.0])
     uniform = torch.rand(6, 9, generator=torch.Generator().manual_seed(0))
-    masked, weight = OrderMasking()(maskable, t, uniform)
+    masked, weight = order_masking(maskable, t, uniform)
     assert masked.sum(-1).tolist() == [1, 1, 2, 3, 5, 5]
     assert not (masked & ~maskable).any()
     assert weight.tolist() == pytest.approx([5, 5, 2.5, 5 / 3, 1, 1])
@@ -208,7 +208,26 @@ def test_one_sequence_has_no_error_to_state() -> None:
     assert found.nats_per_token == 2 and math.isnan(found.standard_error)
 
 
-def test_masked_bound_is_the_time_form() -> None:
+def test_likelihood_bound_is_the_time_form() -> None:
     denoiser, sequences = tiny_denoiser(), [[3, 4, 5, 3], [5, 5], [4, 3, 3]]
     expected = bound_samples(denoiser, FRAMED, sequences, seed=4).estimate().nats_per_token
-    assert masked_bound(denoiser, FRAMED, sequences, seed=4) == expected
+    assert likelihood_bound(denoiser, FRAMED, sequences, seed=4) == expected
+
+
+@pytest.mark.parametrize("network", ["exact", "wrong"])
+def test_the_estimate_of_a_uniform_model_reaches_its_bound(network: str) -> None:
+    """Of an exact reverse process the bound is the likelihood; another is above the entropy."""
+    law = random_law(3, 2, seed=5)
+    build = {"exact": ExactUniformDenoiser, "wrong": WrongUniformDenoiser}[network]
+    sequences = [ids for ids, chance in law.items() for _ in range(round(20_000 * chance))]
+    found = bound_samples(build(law, 3), toy_vocabulary(3), sequences, process="uniform", seed=1)
+    expected = -sum(chance * math.log(chance) for chance in law.values()) / 2
+    estimate = found.estimate()
+    if network == "exact":
+        within = 4 * estimate.standard_error
+        assert estimate.nats_per_token == pytest.approx(expected, abs=within)
+        assert within < 0.15 * expected
+    else:
+        assert estimate.nats_per_token > expected + 0.1
+    with pytest.raises(UserError, match="uniform process has none: use the time form"):
+        bound_samples(build(law, 3), TOY, sequences[:1], process="uniform", form="order")

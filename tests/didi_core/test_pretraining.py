@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 import torch
+from test_time_conditioning import timed_esm
 from tiny_models import FRAMED, cpu_fabric, tiny_corpus, tiny_denoiser
 from torch import nn
 from torch.nn import functional as F
@@ -11,9 +13,13 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from didi_core.corpus import CorpusBatches
 from didi_core.diffusion.absorbing import AbsorbingProcess
+from didi_core.diffusion.draws import Stream, keyed_uniform
+from didi_core.diffusion.process import build_process
+from didi_core.diffusion.schedules import LogLinearSchedule
 from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.evaluation.masked_nll import row_bound
 from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
-from didi_core.training.diffusion_pretraining import DiffusionPretraining
+from didi_core.training.diffusion_pretraining import CurriculumSettings, DiffusionPretraining
 from didi_core.training.pretraining import BatchShare
 
 RATE = OptimizerSettings(lr=1e-2, warmup_steps=1)
@@ -115,3 +121,31 @@ def test_one_step_of_either_kind_logs_its_loss_per_token_and_moves_the_network()
         assert abs(figures["loss"] - float(total.detach()) / int(count)) < 1e-5
         after = method.result().parameters()
         assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_the_loss_of_a_uniform_process_is_its_bound() -> None:
+    """The share's sum, against `row_bound` at the same times and uniforms."""
+    data = batches()
+    network = timed_esm(4)
+    process = build_process("uniform", FRAMED, LogLinearSchedule(1e-3))
+    method = DiffusionPretraining(network, data, process, RATE, 0.5, seed=5)
+    method.setup(cpu_fabric())
+    share = share_of(data, list(range(12)), step=3)
+    total, count = method.total_loss(share)
+    record = torch.arange(12)[:, None]
+    position = torch.arange(share.batch.tokens.shape[1])
+    uniform = keyed_uniform(5, Stream.CORRUPT, record, position, 3)
+    with torch.no_grad():
+        times = method.times(share)
+        expected = row_bound(network, FRAMED, process, share.batch, times, uniform, None)
+    assert float(total.detach()) == pytest.approx(float(expected.sum()), rel=1e-5)
+    assert int(count) == int(share.batch.maskable.sum())
+    before = [p.clone() for p in method.result().parameters()]
+    method.step(3, 4)
+    after = dict(method.result().named_parameters())
+    assert not torch.equal(before[0], next(iter(after.values())))
+    gentle = CurriculumSettings(steps=9)
+    start = DiffusionPretraining(network, data, process, RATE, 0.5, 5, gentle)
+    start.setup(cpu_fabric())
+    loss, noised = start.total_loss(share)
+    assert float(loss.detach()) > 0 and int(noised) == int(count)

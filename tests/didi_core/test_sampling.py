@@ -148,7 +148,7 @@ def test_padding_and_neighbours_do_not_change_a_row() -> None:
 
 @pytest.mark.parametrize("name", ["analytic", "nonsense"])
 def test_unknown_samplers_are_refused_with_the_list(name: str) -> None:
-    with pytest.raises(UserError, match=rf"--sampler {name} .*ancestral, first-hitting"):
+    with pytest.raises(UserError, match=rf"--sampler {name} .*ancestral, greedy-tail"):
         find_sampler(name)
 
 

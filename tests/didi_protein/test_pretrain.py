@@ -12,6 +12,9 @@ from transformers import AutoModelForCausalLM
 from didi_core.errors import UserError
 from didi_core.models.folder import load_denoiser
 from didi_protein.alphabet import CANONICAL_RESIDUES
+from didi_protein.distill import distill
+from didi_protein.distill_settings import DistillSettings
+from didi_protein.generate import GenerateOptions, generate
 from didi_protein.pretrain import pretrain
 from didi_protein.pretrain_settings import ModelSettings, PretrainSettings
 
@@ -43,6 +46,69 @@ def test_a_masked_model_and_its_card(
     assert "didi-protein pretrain data=" in card and "model.num_layers=1" in card
     assert "validation_bound" in capsys.readouterr().err
     assert json.loads((folder / "run.json").read_text())["settings"]["model"]["hidden_size"] == 8
+
+
+@pytest.fixture(scope="module")
+def uniform_model(fasta: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("uniform") / "m"
+    return pretrain(settings_for(fasta, out, process="uniform", valid=str(fasta)))
+
+
+def test_a_uniform_model_and_its_card(uniform_model: Path) -> None:
+    model = load_denoiser(uniform_model)
+    assert model.process == "uniform" and model.denoiser.settings.time_conditioned
+    card = (uniform_model / "README.md").read_text()
+    assert "uniform protein model" in card and "uniform-diffusion" in card
+    assert "process=uniform" in card and "| validation_bound |" in card
+    bound = float(card.split("| validation_bound | ")[1].split(" ")[0])
+    assert 2.9 < bound < 3.3, "untrained: about log 20 a residue"
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "greedy-tail", "psi"])
+def test_designs_of_a_uniform_model(uniform_model: Path, tmp_path: Path, sampler: str) -> None:
+    options = {"template": "_____MKT_____", "exclude": "CW", "top_p": 0.9}
+    result = generate(
+        GenerateOptions(
+            model=str(uniform_model),
+            num=20,
+            steps=4,
+            sampler=sampler,
+            out=tmp_path / "d.fasta",
+            **options,
+        )
+    )
+    rows = [line for line in result.fasta.read_text().splitlines() if line[0] != ">"]
+    assert len(rows) == 20 and result.mean_nfe == 4
+    assert all(row[5:8] == "MKT" and set(row) <= set(CANONICAL_RESIDUES) for row in rows)
+    assert len({row[:5] for row in rows}) > 10
+    if sampler == "psi":
+        assert "sampler=psi" in result.fasta.read_text()
+    assert not set("".join(row[:5] + row[8:] for row in rows)) & set("CW")
+
+
+def test_what_does_not_fit_a_uniform_model_is_refused(
+    uniform_model: Path, fasta: Path, tmp_path: Path
+) -> None:
+    options = GenerateOptions(
+        model=str(uniform_model), num=1, length="9", sampler="first-hitting", out=tmp_path / "d.fa"
+    )
+    with pytest.raises(UserError, match=r"first-hitting: .* uniform process.*use ancestral"):
+        generate(options)
+    teacher = DistillSettings(
+        method={"name": "dmmd"},
+        teacher=str(uniform_model),
+        data=str(fasta),
+        out=str(tmp_path / "s"),
+        device="cpu",
+    )
+    with pytest.raises(UserError, match="method=dmmd distils models of the absorbing process"):
+        distill(teacher)
+    for change, message in (
+        ({"process": "gamma"}, "process=gamma must be absorbing or uniform"),
+        ({"process": "uniform", "kind": "autoregressive"}, "process=uniform is for diffusion"),
+    ):
+        with pytest.raises(UserError, match=message):
+            pretrain(settings_for(fasta, tmp_path / "w", **change))
 
 
 def test_an_autoregressive_model_opens_with_transformers(fasta: Path, tmp_path: Path) -> None:

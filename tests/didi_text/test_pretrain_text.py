@@ -17,6 +17,7 @@ from didi_core.distill.optimizers import OptimizerSettings, build_optimizer
 from didi_core.errors import UserError
 from didi_core.hydra_app import config_folder, run_hydra
 from didi_core.models.dit import DitDenoiser
+from didi_text.generate import GenerateOptions, generate
 from didi_text.models import open_model, tokenizer_of
 from didi_text.pretrain import TextPretrainRun, pretrain
 from didi_text.pretrain_settings import ModelSettings, PretrainSettings
@@ -61,6 +62,26 @@ def test_a_masked_model_and_its_card(
     assert "didi-text pretrain data=" in card and "model.num_layers=1" in card
     assert "nats a token" in capsys.readouterr().err
     assert json.loads((folder / "run.json").read_text())["verb"] == "pretrain"
+
+
+def test_a_uniform_model_writes_text(data: Path, tmp_path: Path) -> None:
+    folder = pretrain(settings_for(data, tmp_path / "m", process="uniform", valid=str(data)))
+    loaded = open_model(folder)
+    assert loaded.process == "uniform" and loaded.denoiser.settings.time_conditioned
+    card = (folder / "README.md").read_text()
+    assert "uniform text model" in card and "| validation_bound |" in card
+    for sampler, steps in (("ancestral", 3), ("greedy-tail", 3), ("psi", 5)):
+        options = GenerateOptions(
+            model=str(folder),
+            num=2,
+            length="12",
+            steps=steps,
+            sampler=sampler,
+            out=tmp_path / f"{sampler}.jsonl",
+        )
+        assert generate(options).mean_nfe == steps
+        rows = [json.loads(line) for line in options.out.read_text().splitlines()]
+        assert len(rows) == 2 and rows[0]["sampler"] == sampler
 
 
 def test_an_autoregressive_model_opens_with_transformers(data: Path, tmp_path: Path) -> None:
