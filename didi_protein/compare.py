@@ -33,6 +33,9 @@ class CompareOptions(shared.CompareOptions):
     length: Annotated[
         str, Option(help="Residues: 100, or 50,100,200 in turn, or 80-120, or from:REF.fasta.")
     ] = "50-150"
+    judge: Annotated[str, Option(help="Autoregressive judge: tiny-judge, a folder, a hub id.")] = (
+        "tiny-judge"
+    )
     reference: Annotated[
         Path | None, Option(help="FASTA of held-out natural sequences: precision and recall.")
     ] = None

@@ -11,15 +11,13 @@ from didi_core.sampling.registry import SAMPLERS, find_sampler
 from didi_core.training.devices import TORCH_TYPES, check_precision, resolve_device
 from didi_text.benchmark import BenchmarkOptions
 from didi_text.evaluate_models import (
-    BUNDLED_MODELS,
     CausalLanguageModel,
     LanguageModel,
     MaskedLanguageModel,
     open_causal,
     open_language_model,
 )
-from didi_text.judges import DEFAULT_JUDGE, open_judge
-from didi_text.tokenizer import open_tokenizer
+from didi_text.judges import DEFAULT_JUDGE, bundled_judge, open_judge
 
 LIMIT = "limit"
 LIMIT_SAMPLER = "first-hitting"
@@ -159,7 +157,7 @@ def open_study(study: Study, options: BenchmarkOptions) -> Opened:
     device = resolve_device(options.device)
     dtype = TORCH_TYPES[options.precision]
     masked = {label_of(name): _open_masked(name, device, options) for name in dict(study.models)}
-    default = _bundled_judge(masked)
+    default = bundled_judge(model.tokenizer for model in masked.values())
     judge = open_judge(options.judge or default or DEFAULT_JUDGE, device, offline=options.offline)
     models: dict[str, LanguageModel] = dict(masked)
     baseline = options.baseline or default or DEFAULT_BASELINE
@@ -185,15 +183,6 @@ def _open_masked(name: str, device: torch.device, options: BenchmarkOptions) -> 
             f"--models {name} is autoregressive and takes no steps: give it as --baseline."
         )
     return model
-
-
-def _bundled_judge(models: Mapping[str, MaskedLanguageModel]) -> str | None:
-    """The judge that ships, where it reads the very tokens that the models write."""
-    name = BUNDLED_MODELS.judge
-    if not BUNDLED_MODELS.ships(name):
-        return None
-    digest = open_tokenizer(BUNDLED_MODELS.folder(name)).digest
-    return name if all(model.tokenizer.digest == digest for model in models.values()) else None
 
 
 def _length(asked: int | None, models: Mapping[str, LanguageModel]) -> int:

@@ -1,6 +1,6 @@
 """`didi-text compare`: methods, samplers and step counts on one teacher, in one table.
 
-    didi-text compare --teacher tiny --methods dmmd,sdtt --judge tiny-judge --out study
+    didi-text compare --teacher tiny --methods dmmd,sdtt --steps 8,16 --out study
 
 Each method distils the teacher for the same time; then teacher and students write samples of the
 same lengths from the same seed, and all are judged alike. Run again it goes on where it stopped.
@@ -41,8 +41,12 @@ class CompareOptions(shared.CompareOptions):
         ),
     ] = None
     judge: Annotated[
-        str, Option(help="Causal LM that judges samples: a folder, a hub id or a bundled name.")
-    ] = "gpt2-large"
+        str | None,
+        Option(
+            help="Causal LM that judges samples: a bundled name, a folder or a hub id. Default: "
+            "tiny-judge where the teacher shares its tokenizer, else gpt2-large."
+        ),
+    ] = None
     reference: Annotated[
         Path | None, Option(help="Held-out text, .jsonl or .txt: a row for scale.")
     ] = None

@@ -20,10 +20,11 @@ from didi_text.comparison_cells import columns_of, score_cell, write_cell
 from didi_text.comparison_plot import plot_comparison
 from didi_text.distill import distill
 from didi_text.distill_settings import DistillSettings
-from didi_text.judges import JUDGE_TOKENS, open_judge
+from didi_text.judges import DEFAULT_JUDGE, JUDGE_TOKENS, bundled_judge, open_judge
 from didi_text.models import open_model, tokenizer_of
 from didi_text.reference_text import reference_samples
 from didi_text.sample_measures import measure_samples
+from didi_text.tokenizer import TextTokenizer
 
 REFERENCE_LABEL = "held-out text"
 
@@ -48,15 +49,17 @@ class TextComparison(Comparison[CompareOptions]):
     def open_judge(self, teacher: LoadedModel) -> None:
         options, limit = self.options, length_limit(teacher)
         self.length = options.length or str(min(limit, JUDGE_TOKENS))
-        self.judge = open_judge(options.judge, self.device, offline=options.offline)
-        self.reference = None if options.reference is None else self._reference(teacher, limit)
+        tokenizer = tokenizer_of(teacher, offline=options.offline)
+        name = options.judge or bundled_judge([tokenizer]) or DEFAULT_JUDGE
+        self.judge = open_judge(name, self.device, offline=options.offline)
+        self.reference = None if options.reference is None else self._reference(tokenizer, limit)
 
-    def _reference(self, teacher: LoadedModel, limit: int) -> dict[str, Any]:
+    def _reference(self, tokenizer: TextTokenizer, limit: int) -> dict[str, Any]:
         """The row of real text."""
         options = self.options
         samples = reference_samples(
             str(options.reference),
-            tokenizer_of(teacher, offline=options.offline),
+            tokenizer,
             num=options.num,
             length=self.length,
             limit=limit,

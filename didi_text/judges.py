@@ -5,7 +5,7 @@ A sample is decoded by the model that made it and encoded again by the judge, of
 only the first is scored: what a model writes after it has ended is not charged twice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from didi_core.errors import UserError
 from didi_core.evaluation.causal import token_nll
 from didi_core.models.named import find_judge
 from didi_text.evaluate_models import BUNDLED_MODELS, CausalLanguageModel, open_causal
+from didi_text.tokenizer import TextTokenizer, open_tokenizer
 
 DEFAULT_JUDGE = "gpt2-large"
 JUDGE_TOKENS = 1_024
@@ -31,6 +32,15 @@ def open_judge(
     """
     find_judge(BUNDLED_MODELS, name, offline=offline, otherwise=DEFAULT_JUDGE)
     return open_causal(name, device, offline=offline)
+
+
+def bundled_judge(tokenizers: Iterable[TextTokenizer]) -> str | None:
+    """The judge that ships, where it reads the very tokens that these write; else None."""
+    name = BUNDLED_MODELS.judge
+    if not BUNDLED_MODELS.ships(name):
+        return None
+    digest = open_tokenizer(BUNDLED_MODELS.folder(name)).digest
+    return name if all(each.digest == digest for each in tokenizers) else None
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ class Plan(shared.Plan):
 
     length: str = "128"
     """Tokens of the samples: the blocks that the teacher was trained on."""
+    pool_size: int = 64
+    num: int = 48
     teacher_steps: tuple[int | None, ...] = (4, 8, PAIRED_STEPS, 64, None)
     """None is the teacher's limit: one call a token."""
 

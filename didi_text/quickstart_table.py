@@ -31,6 +31,8 @@ WORDS = QuickstartWords(
 )
 EXCERPT = 110
 """Characters of a text that are shown."""
+WIDEST = 100
+"""Characters of a line: excerpts in wider columns no longer stand side by side to the eye."""
 READING = """\
 Perplexity: of the judge, with its 95% interval; lower is easier to predict.
 Entropy: of the tokens of a sample, mean. Repeats: share of 4-token runs that
@@ -63,7 +65,8 @@ def side_by_side(result: QuickstartResult) -> Table:
         cell = Cell(row["model"], None if steps == "limit" else int(steps), row["sampler"])
         samples = read_samples(result.out / "samples" / f"{cell.name}.jsonl")
         excerpts.setdefault(steps, {})[cell.model] = excerpt(samples[0]["text"])
-    table = Table(box=SIMPLE_HEAD, collapse_padding=True, show_lines=True)
+    width = min(console().width, WIDEST)
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, show_lines=True, width=width)
     table.add_column("Steps", justify="right")
     for model in models:
         table.add_column(model, ratio=1)

@@ -52,9 +52,7 @@ class CompareOptions:
     ] = None
     num: Annotated[int, Option(help="Sequences of each model, sampler and number of steps.")] = 128
     length: Annotated[str | None, Option(help="Their lengths, as in generate.")] = None
-    judge: Annotated[str, Option(help="Autoregressive judge: tiny-judge, a folder, a hub id.")] = (
-        "tiny-judge"
-    )
+    judge: Annotated[str | None, Option(help="Autoregressive judge: a folder, a hub id.")] = None
     reference: Annotated[Path | None, Option(help="Held-out data, for scale.")] = None
     seed: Seed = 0
     device: Device = "auto"

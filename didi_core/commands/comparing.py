@@ -14,12 +14,13 @@ import pandas as pd
 import torch
 
 from didi_core.commands.compare_options import CompareOptions, CompareResult
-from didi_core.commands.comparison_cells import Cell, ScoredCell
+from didi_core.commands.comparison_cells import LIMIT_SAMPLER, Cell, ScoredCell
 from didi_core.commands.comparison_study import Study, claim_folder
 from didi_core.commands.comparison_table import compare_cells, write_table
 from didi_core.commands.distill_settings import DistillSettings
 from didi_core.commands.study import label_of
 from didi_core.models.folder import LoadedModel
+from didi_core.sampling.registry import find_sampler
 from didi_core.training.devices import resolve_device
 
 Options = TypeVar("Options", bound=CompareOptions)
@@ -105,11 +106,22 @@ def cells_of(
 ) -> tuple[Sequence[Cell], tuple[str, ...]]:
     """What is compared, in the order of the table, and what cannot be."""
     cells, left_out = [Cell.limit(teacher)], []
+    if reason := _reason_against(LIMIT_SAMPLER, opened[teacher]):
+        cells, left_out = [], [f"{teacher} with {LIMIT_SAMPLER}, its limit: {reason}"]
     for model, loaded in opened.items():
         more = study.teacher_steps if model == teacher else ()
         for sampler in study.samplers:
-            if sampler == "rgas" and "discriminator" not in loaded.extras:
-                left_out.append(f"{model} with rgas: it has no discriminator")
+            if reason := _reason_against(sampler, loaded):
+                left_out.append(f"{model} with {sampler}: {reason}")
                 continue
             cells += [Cell(model, steps, sampler) for steps in sorted({*study.steps, *more})]
     return cells, tuple(left_out)
+
+
+def _reason_against(sampler: str, model: LoadedModel) -> str | None:
+    """Why the sampler cannot take the model; None where it can."""
+    if sampler == "rgas" and "discriminator" not in model.extras:
+        return "it has no discriminator"
+    if model.process not in find_sampler(sampler).processes:
+        return f"it is a model of the {model.process} process"
+    return None

@@ -18,7 +18,7 @@ from didi_core.cli import run_program
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import bootstrap_ratio
 from didi_core.models.bundled import BundledModels
-from didi_text import benchmark_cells, benchmark_study, evaluate_models, judges
+from didi_text import benchmark_cells, evaluate_models, judges
 from didi_text.benchmark import BenchmarkOptions, BenchmarkResult, benchmark
 from didi_text.benchmark_print import markdown_table, printed
 from didi_text.benchmark_run import run_benchmark
@@ -204,24 +204,27 @@ def test_every_setting_changes_the_samples(
     assert changed["perplexity"] != rows_by_name(done)["teacher", 3]["perplexity"]
 
 
-def test_a_cell_that_memory_does_not_hold_becomes_a_row(
+def test_a_cell_without_figures_becomes_a_row(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = benchmark_cells.measure_samples
-    seen = []
+    failures = [torch.OutOfMemoryError("CUDA out of memory"), UserError("nothing to judge.")]
 
-    def fails_once(*given: Any, **named: Any) -> Any:
-        seen.append(1)
-        if len(seen) == 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+    def fails_twice(*given: Any, **named: Any) -> Any:
+        if failures:
+            raise failures.pop(0)
         return real(*given, **named)
 
-    monkeypatch.setattr(benchmark_cells, "measure_samples", fails_once)
-    given = options(models, tmp_path / "study", models=str(models / "teacher"), baseline="none")
+    monkeypatch.setattr(benchmark_cells, "measure_samples", fails_twice)
+    teacher = str(models / "teacher")
+    given = options(models, tmp_path / "s", models=teacher, steps="3,4,5", baseline="none")
     result = benchmark(given)
-    assert result.failed == ("teacher_3",)
-    assert [row["status"] for row in result.record["rows"]] == ["out of memory", "ok"]
-    assert "out of memory" in printed(result)
+    assert result.failed == ("teacher_3", "teacher_4")
+    statuses = [row["status"] for row in result.record["rows"]]
+    assert statuses == ["out of memory", "nothing to judge.", "ok"]
+    assert "out of memory |" in printed(result)
+    table = pd.read_csv(given.out / "benchmark.csv")
+    assert table["status"].tolist()[:3] == statuses and table["perplexity"].isna()[:3].sum() == 2
     assert benchmark(replace(given, resume=True)).failed == ()
 
 
@@ -249,7 +252,7 @@ def test_the_bundled_judge_is_taken_where_the_tokenizer_is_its_own(
             return tmp_path / name
 
     shipped = Shipped("didi_text")
-    for module in (benchmark_study, evaluate_models, judges):
+    for module in (evaluate_models, judges):
         monkeypatch.setattr(module, "BUNDLED_MODELS", shipped)
     given = options(models, tmp_path / "s", baseline=None, judge=None, offline=True)
     with pytest.raises(UserError, match="gpt2-large"):  # none ships yet

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from text_fixtures import save_causal, tiny_tokenizer, write_jsonl
 from text_models import write_tiny_model
 
+from didi_core.commands.comparing import cells_of
 from didi_core.errors import Terminated, UserError
 from didi_core.evaluation.entropy import unigram_entropy
 from didi_text import compare_run
@@ -189,3 +191,15 @@ def test_a_folder_with_other_work_is_left_alone(options: CompareOptions, tmp_pat
         with pytest.raises(UserError):
             compare(replace(options, out=tmp_path, **switch))
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_what_a_sampler_cannot_take_is_left_out(options: CompareOptions) -> None:
+    study = TextComparison(replace(options, methods="", samplers="ancestral,remdm")).study
+    uniform = SimpleNamespace(extras={}, process="uniform")
+    cells, left_out = cells_of(study, "teacher", {"teacher": uniform, "earlier": uniform})
+    assert {cell.sampler for cell in cells} == {"ancestral"}
+    assert left_out == (
+        "teacher with first-hitting, its limit: it is a model of the uniform process",
+        "teacher with remdm: it is a model of the uniform process",
+        "earlier with remdm: it is a model of the uniform process",
+    )

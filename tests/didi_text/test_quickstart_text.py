@@ -92,8 +92,11 @@ def test_rows_are_paired_and_state_their_cost(finished: QuickstartResult) -> Non
 
 
 def test_printed_result_shows_figures_texts_and_places(
-    finished: QuickstartResult, capsys: pytest.CaptureFixture[str]
+    finished: QuickstartResult,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     print_result(finished)
     printed = capsys.readouterr().out
     for row in ("teacher", "student", "earlier", "held out text", "tokens shuffled"):
