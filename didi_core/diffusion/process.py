@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from didi_core.diffusion.absorbing import AbsorbingProcess
-from didi_core.diffusion.schedules import LogLinearSchedule
+from didi_core.diffusion.schedules import LogLinearSchedule, Schedule
 from didi_core.diffusion.uniform import UniformProcess
 from didi_core.vocabulary import Vocabulary
 
@@ -22,7 +22,7 @@ class Process(Protocol):
     """A forward process over token ids, and the bound of the model that reverses it."""
 
     @property
-    def schedule(self) -> LogLinearSchedule: ...
+    def schedule(self) -> Schedule: ...
 
     def corrupt(
         self,

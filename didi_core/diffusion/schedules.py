@@ -1,9 +1,20 @@
 """Noise schedules: the probability alpha(t) that a token is kept, t from 0 (data) to 1 (noise)."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from jaxtyping import Float
 from torch import Tensor
+
+
+class Schedule(Protocol):
+    """alpha(t), its derivative, and omega(t) = -alpha'(t) / (1 - alpha(t))."""
+
+    def alpha(self, t: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]: ...
+
+    def alpha_derivative(self, t: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]: ...
+
+    def weight(self, t: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]: ...
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from didi_core.diffusion.schedules import LogLinearSchedule
+from didi_core.diffusion.schedules import LogLinearSchedule, Schedule
 
 _SMALLEST = 1e-20
 """In place of an alpha, or of a 1 - alpha, that rounds to zero."""
@@ -30,7 +30,7 @@ class UniformProcess:
     """Forward corruption, reverse posterior and likelihood bound of uniform-state diffusion."""
 
     generable_ids: tuple[int, ...]
-    schedule: LogLinearSchedule = field(default_factory=LogLinearSchedule)
+    schedule: Schedule = field(default_factory=LogLinearSchedule)
 
     @property
     def num_tokens(self) -> int:
