@@ -92,7 +92,7 @@ class BenchmarkResult:
     figure: Path | None
     """`frontier.png`; None where the extra `report` is not installed."""
     failed: tuple[str, ...]
-    """Cells that memory did not hold."""
+    """Cells without figures; their rows say why."""
 
 
 def benchmark(options: BenchmarkOptions) -> BenchmarkResult:

@@ -30,6 +30,10 @@ from didi_text.sample_measures import measure_samples, readable_tokens
 Record = dict[str, Any]
 
 
+class CellFailed(Exception):
+    """A cell that has no figures; the message says why, and the other cells go on."""
+
+
 class CellRunner:
     """Measures cells, each once: a cell whose JSON is there is read."""
 
@@ -92,17 +96,14 @@ class CellRunner:
         }
 
     def measure(self, cell: Cell) -> Record:
-        """Sample, judge and time, and write the cell's JSON."""
+        """Sample, judge and time, and write the cell's JSON.
+
+        Raises:
+            CellFailed: samples that cannot be made or judged.
+        """
         options, write = self.options, self.writer(cell)
         samples, cost = self._samples(cell)
-        with progress_bar("Judging", len(samples.texts)) as show:
-            quality = measure_samples(
-                samples,
-                self.opened.judge,
-                batch_tokens=options.batch_tokens,
-                seed=options.seed,
-                show=show,
-            )
+        quality = self._judge(samples)
         del quality["samples"]  # how they were made stands in the settings
         release_cached_memory()
         with torch.no_grad():
@@ -122,6 +123,20 @@ class CellRunner:
         write_json(self._path(cell, "cells", ".json"), record)
         return json.loads(json.dumps(record))
 
+    def _judge(self, samples: Samples) -> Record:
+        options = self.options
+        try:
+            with progress_bar("Judging", len(samples.texts)) as show:
+                return measure_samples(
+                    samples,
+                    self.opened.judge,
+                    batch_tokens=options.batch_tokens,
+                    seed=options.seed,
+                    show=show,
+                )
+        except UserError as error:  # a collapsed model may write nothing that can be judged
+            raise CellFailed(str(error)) from error
+
     def _samples(self, cell: Cell) -> tuple[Samples, Record]:
         """Samples, kept as JSONL, and the calls that one took."""
         model = self._model(cell)
@@ -130,7 +145,7 @@ class CellRunner:
         options = self._generate_options(cell)
         result = generate(options, model.loaded)
         if result.failed:
-            raise MemoryError(result.failed[0].reason)
+            raise CellFailed(result.failed[0].reason)
         cost = {
             "calls": result.mean_nfe,
             "discriminator_calls": result.discriminator_calls / result.num_made,

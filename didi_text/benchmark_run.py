@@ -18,7 +18,7 @@ from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
 from didi_core.training.devices import describe_device
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_text.benchmark import BenchmarkOptions, BenchmarkResult
-from didi_text.benchmark_cells import CellRunner
+from didi_text.benchmark_cells import CellFailed, CellRunner
 from didi_text.benchmark_study import (
     AUTOREGRESSIVE,
     Cell,
@@ -37,7 +37,7 @@ from didi_text.benchmark_table import (
 from didi_text.published import StudySetting, published_beside
 
 MARKER = "benchmark.json"
-"""The result; written with the first cell, it also says that a folder is a benchmark's."""
+"""The result; written from the start, it also says that a folder is a benchmark's."""
 
 
 def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
@@ -53,6 +53,7 @@ def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
     found = {cell: stored for cell in cells if (stored := runner.stored(cell)) is not None}
     published = _published(opened, options, study.steps)
     record = _record(options, opened, runner, published)
+    write_json(options.out / MARKER, record)
     rows: list[Row] = []
     for number, cell in enumerate(cells, start=1):
         kept = cell in found
@@ -75,6 +76,8 @@ def _row_of(
     """Of what was stored, or of what is measured now."""
     try:
         return measured_row(cell, stored or runner.measure(cell), opened.judge.name)
+    except CellFailed as failure:
+        return failed_row(cell, str(failure))
     except Exception as error:
         if not is_out_of_memory(error):
             raise

@@ -67,7 +67,8 @@ def plot_tradeoffs(
         axes.set_ylabel(f"perplexity under {judge}")
         _log_where_wide(axes.yaxis, shown)
     _log_where_wide(speed.xaxis, [p.seconds["mean"] for points in curves.values() for p in points])
-    variety.legend(fontsize=8)
+    if curves:  # every cell may have failed
+        variety.legend(fontsize=8)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150)
 
