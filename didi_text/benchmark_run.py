@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from didi_core.cli import check_output
+from didi_core.commands.comparison_cells import LIMIT_SAMPLER
 from didi_core.commands.study import empty_for_overwrite
 from didi_core.errors import UserError
 from didi_core.evaluation.tradeoff_plot import MeasuredPoint, plot_tradeoffs
@@ -46,6 +47,10 @@ def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
     check_output(options.out, resume=options.resume, overwrite=options.overwrite)
     opened = open_study(study, options)
     cells, runner = study.cells(opened.models), CellRunner(options, opened)
+    if not cells:
+        raise UserError(
+            f"--steps {options.steps}: the models have no limit; give numbers of steps, as in 8,16."
+        )
     for cell in cells:
         runner.writer(cell)  # what a model lacks is said before hours are spent
     if options.overwrite:
@@ -170,7 +175,7 @@ def _draw(path: Path, rows: Sequence[Row], published: Sequence[Row], opened: Ope
 
 def _curve_name(row: Row) -> str:
     """The limit ends the curve of its model's ancestral steps."""
-    plain = row["sampler"] in ("ancestral", "first-hitting", AUTOREGRESSIVE)
+    plain = row["sampler"] in ("ancestral", LIMIT_SAMPLER, AUTOREGRESSIVE)
     return row["model"] if plain else f"{row['model']}, {row['sampler']}"
 
 

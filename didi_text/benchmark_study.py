@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from didi_core.commands.comparison_cells import LIMIT_SAMPLER
 from didi_core.commands.study import label_clashes, label_of, split_words, step_counts
 from didi_core.errors import UserError
 from didi_core.sampling.registry import SAMPLERS, find_sampler
@@ -20,7 +21,6 @@ from didi_text.evaluate_models import (
 from didi_text.judges import DEFAULT_JUDGE, bundled_judge, open_judge
 
 LIMIT = "limit"
-LIMIT_SAMPLER = "first-hitting"
 AUTOREGRESSIVE = "autoregressive"
 DEFAULT_BASELINE = "gpt2"
 DEFAULT_LENGTH = 1_024

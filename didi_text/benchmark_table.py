@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from didi_core.commands.comparison_cells import LIMIT_SAMPLER
 from didi_text.benchmark_study import LIMIT, Cell
 from didi_text.published import PublishedFigure, StudySetting
 
@@ -83,7 +84,7 @@ def common_differences(rows: Sequence[Row]) -> list[str]:
 
 
 def _named(cell: Cell) -> Row:
-    is_limit = cell.sampler == "first-hitting"
+    is_limit = cell.sampler == LIMIT_SAMPLER
     return {
         "source": MEASURED,
         "model": cell.model,
