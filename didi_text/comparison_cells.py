@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from didi_core.commands.comparison_cells import Cell, CellRequest, ScoredCell, row_of
 from didi_core.commands.sampling_options import GenerationResult
+from didi_core.errors import UserError
 from didi_core.files import write_json
 from didi_core.models.folder import LoadedModel
 from didi_text.evaluate_models import CausalLanguageModel, describe_model
@@ -28,9 +30,18 @@ def write_cell(cell: Cell, request: CellRequest, model: LoadedModel) -> Generati
 def score_cell(
     cell: Cell, request: CellRequest, made: GenerationResult, judge: CausalLanguageModel
 ) -> ScoredCell:
-    """Write `CELL.figures.json` beside the samples, or take what it holds of these samples."""
-    figures = _figures(made.out, request, judge)
+    """Write `CELL.figures.json` beside the samples, or take what it holds of these samples.
+
+    Samples with nothing to judge, as of a student that writes ends of text alone, have a row that
+    says so.
+    """
     ids = [record["id"] for record in read_records(made.out)]
+    try:
+        figures = _figures(made.out, request, judge)
+    except UserError as error:
+        print(f"{cell.name}: {error}", file=sys.stderr)
+        row = row_of(cell, made, NOUN, made.num_made, {"error": str(error)})
+        return ScoredCell(cell, row, pd.Series(float("nan"), index=ids))
     nats = pd.Series(figures["per_sample_nats"], index=ids, dtype=float)
     row = row_of(cell, made, NOUN, figures["num_samples"], columns_of(figures))
     return ScoredCell(cell, row, nats)

@@ -17,7 +17,7 @@ def plot_comparison(table: pd.DataFrame, path: Path, judge: str) -> Path | None:
     Returns:
         `path`, or None where the extra `report` is not installed.
     """
-    made = table.dropna(subset=["sampler"])
+    made = table.dropna(subset=["sampler", "judge_nll"])
     real = table[table["sampler"].isna()]
     references = {
         row["model"]: (row["entropy"], row["judge_perplexity"]) for row in real.to_dict("records")

@@ -77,8 +77,8 @@ def download_one(name: str) -> Path:
         return fetch_parquet(HUB_CORPORA[name])[0].parent
     if name in ZERO_SHOT:
         return fetch_set(ZERO_SHOT[name])
-    if BUNDLED_MODELS.ships(name):
-        return BUNDLED_MODELS.folder(name)
+    if name in BUNDLED_MODELS.names:
+        return Path(BUNDLED_MODELS.path_of(name))
     if Path(name).is_dir() or not may_be_hub_id(name):
         raise UserError(
             f"{name} is no hub id such as gpt2-large, and none of {', '.join(HUB_CORPORA)}, "

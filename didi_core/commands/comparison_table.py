@@ -15,9 +15,10 @@ def paired_difference(first: ScoredCell, second: ScoredCell, seed: int) -> Inter
 
     Sequences of one number have the same length, and positions are revealed in the same order: the
     pair shares what makes single ones vary, so that its difference varies less. Each pair counts
-    alike, whatever its length.
+    alike, whatever its length. Without a pair that was judged, all figures are NaN.
     """
-    return bootstrap_mean((first.judge_nll - second.judge_nll).dropna().to_numpy(), seed)
+    pairs = (first.judge_nll - second.judge_nll).dropna().to_numpy()
+    return bootstrap_mean(pairs, seed) if len(pairs) else Interval(*[float("nan")] * 3)
 
 
 def compare_cells(scored: Sequence[ScoredCell], teacher: str, seed: int) -> pd.DataFrame:

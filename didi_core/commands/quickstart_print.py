@@ -36,7 +36,9 @@ def as_json(result: QuickstartResult) -> str:
         "out": str(result.out),
         "report": result.report and str(result.report),
         "comparison": str(result.comparison),
-        f"nll_minus_teacher_at_{PAIRED_STEPS}_steps": result.gain.as_dict(),
+        f"nll_minus_teacher_at_{PAIRED_STEPS}_steps": (
+            None if np.isnan(result.gain.mean) else result.gain.as_dict()
+        ),
         "table": json.loads(result.table.to_json(orient="records")),
     }
     return json.dumps(record, indent=2)
@@ -44,6 +46,8 @@ def as_json(result: QuickstartResult) -> str:
 
 def gain_in_words(gain: Interval, words: QuickstartWords) -> str:
     """What the paired difference shows, which may be nothing."""
+    if np.isnan(gain.mean):
+        return f"Judge NLL at {PAIRED_STEPS} steps: no pair of {words.noun}s could be judged."
     if gain.high < 0:
         finding = f"to the judge the student's {words.noun}s read more naturally than its teacher's"
     elif gain.low > 0:
@@ -79,12 +83,14 @@ def _printed_figures(row: Mapping[str, Any], words: QuickstartWords) -> list[str
         f"{row['calls']:.1f}",
         _with_interval(row["judge_perplexity"], *ends),
         "" if pd.isna(entropy) else f"{entropy:.2f}",
-        f"{row[words.repeats]:.3f}",
+        "" if pd.isna(row[words.repeats]) else f"{row[words.repeats]:.3f}",
         f"{row[f'seconds_per_{words.noun}']:.3f}",
     ]
 
 
 def _with_interval(mean: float, low: float, high: float) -> str:
+    if np.isnan(mean):
+        return ""
     return f"{mean:.2f} ({low:.1f}-{high:.1f})"
 
 

@@ -12,13 +12,17 @@ from text_fixtures import save_causal, tiny_tokenizer, write_jsonl
 from text_models import write_tiny_model
 
 from didi_core.commands.comparing import cells_of
+from didi_core.commands.comparison_cells import Cell, CellRequest
+from didi_core.commands.comparison_table import compare_cells
+from didi_core.commands.sampling_options import GenerationResult
 from didi_core.errors import Terminated, UserError
 from didi_core.evaluation.entropy import unigram_entropy
 from didi_text import compare_run
 from didi_text.compare import CompareOptions, CompareResult, compare
 from didi_text.compare_print import as_json, print_result
 from didi_text.compare_run import TextComparison
-from didi_text.comparison_plot import curves_of
+from didi_text.comparison_cells import score_cell
+from didi_text.comparison_plot import curves_of, plot_comparison
 from didi_text.generative_perplexity import read_samples
 from didi_text.judges import judge_texts, open_judge
 from didi_text.sample_files import read_samples as read_records
@@ -203,3 +207,26 @@ def test_what_a_sampler_cannot_take_is_left_out(options: CompareOptions) -> None
         "teacher with remdm: it is a model of the uniform process",
         "earlier with remdm: it is a model of the uniform process",
     )
+
+
+def test_a_cell_with_nothing_to_judge_becomes_a_row(
+    finished: CompareResult, options: CompareOptions, tmp_path: Path
+) -> None:
+    end, judge = tiny_tokenizer(), open_judge(options.judge)
+    out = tmp_path / "silent_2.jsonl"
+    records = [
+        {"id": f"sample_00000{n}", "text": "<|endoftext|>", "ids": [end.end_id]} for n in (1, 2)
+    ]
+    out.write_text("".join(json.dumps(each) + "\n" for each in records))
+    cost = {"seconds": 1.0, "peak_memory": None, "calls_made": 4, "discriminator_calls": 0}
+    made = GenerationResult(out, out, 2, (), **cost, mean_nfe=2.0, redraws=0)
+    request = CellRequest(folder=tmp_path, num=2, length="1", seed=0, device="cpu")
+    silent = score_cell(Cell("silent", 2), request, made, judge)
+    assert "nothing to judge" in silent.row["error"] and silent.judge_nll.isna().all()
+    teacher = replace(
+        silent, cell=Cell("teacher", 2), judge_nll=pd.Series([1.0], ["sample_000001"])
+    )
+    row = compare_cells([teacher, silent], "teacher", 0).iloc[1]
+    assert row["calls"] == 2 and "nll_minus_teacher" not in row
+    both = pd.concat([finished.table, pd.DataFrame([silent.row])])
+    assert plot_comparison(both, tmp_path / "figure.png", "judge").is_file()

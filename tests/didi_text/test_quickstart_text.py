@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from didi_core.errors import Terminated, UserError
 from didi_core.files import write_json
+from didi_core.models.bundled import BundledModels
 from didi_core.models.causal_folder import REFERENCE_ROWS
 from didi_text import quickstart_run
 from didi_text.app import app
@@ -190,8 +191,10 @@ def test_other_work_and_other_plans_are_refused(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(BUNDLED_MODELS.ships("tiny"), reason="the bundled text models are there")
-def test_a_bundled_model_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_bundled_model_that_is_not_there_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BundledModels, "ships", lambda *_: False)
     done = CliRunner().invoke(app, ["quickstart", "--out", str(tmp_path / "out")])
     assert isinstance(done.exception, UserError)
     assert "tiny is a bundled model, and this installation lacks its weights" in str(done.exception)
