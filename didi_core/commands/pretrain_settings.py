@@ -10,6 +10,7 @@ from omegaconf import MISSING
 
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.training.diffusion_pretraining import CurriculumSettings
+from didi_core.training.gaussian_curriculum import GaussianSettings
 
 
 @dataclass
@@ -42,6 +43,7 @@ class PretrainSettings:
     ema: float = 0.999
     input_noise: float = 0.0
     curriculum: CurriculumSettings = field(default_factory=CurriculumSettings)
+    gaussian: GaussianSettings = field(default_factory=GaussianSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     log_every: int = 10
     validate_every: int = 500

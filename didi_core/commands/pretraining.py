@@ -75,6 +75,11 @@ class PretrainRun(ABC, Generic[Settings]):
                 f"process={settings.process} is for diffusion models: leave model.kind at masked, "
                 f"not {model.kind}"
             )
+        wrong += [f"gaussian.{each}" for each in settings.gaussian.problems()]
+        if settings.gaussian.steps > 0 and settings.process != "uniform":
+            wrong.append(f"gaussian.steps={settings.gaussian.steps} is for process=uniform")
+        if settings.gaussian.steps > 0 and settings.curriculum.steps:
+            wrong.append("gaussian.steps and curriculum.steps exclude each other")
         if model.hidden_size % (2 * model.num_heads):
             wrong.append("model.hidden_size must be an even multiple of model.num_heads")
         if not 0 <= settings.ema < 1:
@@ -202,6 +207,7 @@ class PretrainRun(ABC, Generic[Settings]):
             settings.ema,
             settings.seed,
             settings.curriculum,
+            settings.gaussian,
         )
         return method, None if held_out is None else self._bound_of(method, held_out)
 

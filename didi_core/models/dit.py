@@ -150,7 +150,7 @@ class DitDenoiser(nn.Module):
         table = self.embedding.weight
         embedded = F.embedding(tokens, table)
         if soft is not None:
-            expected = (soft.probabilities.to(table.dtype) @ table).to(embedded.dtype)
+            expected = soft.expected(table).to(embedded.dtype)
             embedded = embedded.masked_scatter(soft.at.unsqueeze(-1), expected)
         if noise is not None:
             embedded = embedded + noise

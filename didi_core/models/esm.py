@@ -51,8 +51,18 @@ class SoftTokens:
     """Distributions over the vocabulary in place of token ids, at some positions."""
 
     at: Bool[Tensor, "batch width"]
-    probabilities: Float[Tensor, "chosen vocabulary"]
-    """One row for each True of `at`, in row-major order."""
+    probabilities: Float[Tensor, "chosen entries"]
+    """One row for each True of `at`, in row-major order; an entry for every id of the vocabulary,
+    or for those that `ids` names."""
+    ids: Int[Tensor, "chosen entries"] | None = None
+    """The ids of the entries, where they are not the whole vocabulary."""
+
+    def expected(self, table: Float[Tensor, "vocabulary hidden"]) -> Float[Tensor, "chosen hidden"]:
+        """The mean of the embeddings in `table`."""
+        weights = self.probabilities.to(table.dtype)
+        if self.ids is None:
+            return weights @ table
+        return F.embedding_bag(self.ids, table, per_sample_weights=weights, mode="sum")
 
 
 class EsmBlock(nn.Module):
@@ -154,7 +164,7 @@ class EsmDenoiser(nn.Module):
             )
         embedded = F.embedding(tokens, table)
         if soft is not None:
-            expected = (soft.probabilities.to(table.dtype) @ table).to(embedded.dtype)
+            expected = soft.expected(table).to(embedded.dtype)
             embedded = embedded.masked_scatter(soft.at.unsqueeze(-1), expected)
         if self.settings.token_dropout:
             share = is_mask.sum(-1) / lengths

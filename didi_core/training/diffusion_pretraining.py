@@ -15,6 +15,8 @@ from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.diffusion.process import Process
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.models.denoiser import time_input
+from didi_core.models.esm import SoftTokens
+from didi_core.training.gaussian_curriculum import GaussianCurriculum, GaussianSettings
 from didi_core.training.pretraining import BatchShare, Pretraining
 
 
@@ -44,30 +46,46 @@ class DiffusionPretraining(Pretraining):
         ema_decay: float,
         seed: int,
         curriculum: CurriculumSettings | None = None,
+        gaussian: GaussianSettings | None = None,
     ) -> None:
         super().__init__(denoiser, data, optimizer, ema_decay, seed, ("logits_at",))
         self.process = process
         self.curriculum = curriculum or CurriculumSettings()
+        self.gaussian: GaussianCurriculum | None = None
+        if gaussian is not None and gaussian.steps:
+            self.gaussian = GaussianCurriculum(gaussian, data.vocabulary, seed)
 
     def total_loss(self, share: BatchShare) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
         """The bound over all tokens; in the gentle start, cross-entropy where it predicts."""
         batch, device = share.batch, share.batch.tokens.device
         t = self.times(share).to(device)
-        position = torch.arange(batch.tokens.shape[1])
-        record = torch.as_tensor(share.records)[:, None]
-        uniform = keyed_uniform(self.seed, Stream.CORRUPT, record, position, share.step)
-        noised = self.process.corrupt(batch.tokens, batch.maskable, t, uniform.to(device))
-        at = self.process.predicted(noised, batch.maskable)
-        told = time_input(self.network.module, self.process.schedule.alpha(t))
-        logits = self.network.logits_at(noised, batch.lengths, at, **told)
+        process, noised, soft = self.corrupt(share, t)
+        at = process.predicted(noised, batch.maskable)
+        told = time_input(self.network.module, process.schedule.alpha(t))
+        logits = self.network.logits_at(noised, batch.lengths, at, soft, **told)
         log_probs = self.data.vocabulary.log_probs(logits)
         rank_of_id = self.data.vocabulary.rank_of_id.to(device)
         clean = rank_of_id[batch.tokens[at]]
         if share.step < self.curriculum.steps:
             return -log_probs.gather(-1, clean.unsqueeze(-1)).sum(), at.sum()
         row = at.nonzero()[:, 0]
-        terms = self.process.bound_terms(log_probs, clean, rank_of_id[noised[at]], t[row])
+        terms = process.bound_terms(log_probs, clean, rank_of_id[noised[at]], t[row])
         return terms.sum(), batch.maskable.sum()
+
+    def corrupt(
+        self, share: BatchShare, t: Float[Tensor, "batch"]
+    ) -> tuple[Process, Int[Tensor, "batch width"], SoftTokens | None]:
+        """The process of this step, z_t, and what the network sees in its place, if not z_t."""
+        batch = share.batch
+        if self.gaussian is not None and share.step < self.gaussian.settings.steps:
+            return self.gaussian.process, *self.gaussian.corrupt(
+                batch, t, share.records, share.step
+            )
+        position = torch.arange(batch.tokens.shape[1])
+        record = torch.as_tensor(share.records)[:, None]
+        uniform = keyed_uniform(self.seed, Stream.CORRUPT, record, position, share.step)
+        uniform = uniform.to(batch.tokens.device)
+        return self.process, self.process.corrupt(batch.tokens, batch.maskable, t, uniform), None
 
     def times(self, share: BatchShare) -> Float[Tensor, "batch"]:
         """Each row's time; those of the whole batch cover their range evenly."""

@@ -18,8 +18,10 @@ from didi_core.diffusion.process import build_process
 from didi_core.diffusion.schedules import LogLinearSchedule
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.evaluation.masked_nll import row_bound
+from didi_core.models.esm import SoftTokens
 from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
 from didi_core.training.diffusion_pretraining import CurriculumSettings, DiffusionPretraining
+from didi_core.training.gaussian_curriculum import GaussianCurriculum, GaussianSettings
 from didi_core.training.pretraining import BatchShare
 
 RATE = OptimizerSettings(lr=1e-2, warmup_steps=1)
@@ -149,3 +151,49 @@ def test_the_loss_of_a_uniform_process_is_its_bound() -> None:
     start.setup(cpu_fabric())
     loss, noised = start.total_loss(share)
     assert float(loss.detach()) > 0 and int(noised) == int(count)
+
+
+def test_the_gaussian_curriculum_at_temperature_zero_is_the_bound_of_its_tokens() -> None:
+    """And what the network sees at a higher one is another input of the same bound."""
+    data = batches()
+    network = timed_esm(4)
+    losses = {}
+    for temperature, top_k in ((0.0, 0), (0.0, 1), (0.5, 0), (1e-7, 0)):
+        gaussian = GaussianSettings(5, temperature, top_k)
+        process = build_process("uniform", FRAMED)
+        method = DiffusionPretraining(network, data, process, RATE, 0.5, 5, gaussian=gaussian)
+        method.setup(cpu_fabric())
+        share = share_of(data, list(range(12)), step=3)
+        losses[temperature, top_k] = float(method.total_loss(share)[0].detach())
+        its, noised, soft = method.corrupt(share, method.times(share))
+        at, t = share.batch.maskable, method.times(share)
+        assert bool((noised[~at] == share.batch.tokens[~at]).all())
+        assert soft.probabilities.shape == (int(at.sum()), 2 if top_k else 3)
+        with torch.no_grad():
+            alpha = its.schedule.alpha(t)
+            logits = network.logits_at(noised, share.batch.lengths, at, alpha=alpha)
+        rank = FRAMED.rank_of_id
+        row = at.nonzero()[:, 0]
+        columns = (rank[share.batch.tokens[at]], rank[noised[at]], t[row])
+        expected = float(its.bound_terms(FRAMED.log_probs(logits), *columns).sum())
+        if temperature == 0:
+            assert losses[temperature, top_k] == pytest.approx(expected, rel=1e-5)
+        plain = method.corrupt(share_of(data, [0], step=5), torch.tensor([0.5]))
+        assert plain[0] is process and plain[2] is None, "after its steps the plain bound"
+    assert losses[1e-7, 0] == pytest.approx(losses[0.0, 0], rel=1e-4)
+    assert abs(losses[0.5, 0] - losses[0.0, 0]) > 1e-3 * losses[0.0, 0]
+
+
+def test_soft_entries_of_named_ids_are_those_of_the_whole_vocabulary() -> None:
+    data = batches()
+    share = share_of(data, [0, 1], step=0)
+    method = GaussianCurriculum(GaussianSettings(1, 0.7, 0), FRAMED, seed=1)
+    noised, soft = method.corrupt(share.batch, torch.tensor([0.3, 0.7]), share.records, step=0)
+    dense = torch.zeros(len(soft.probabilities), FRAMED.size, dtype=torch.float64)
+    whole = SoftTokens(soft.at, dense.scatter(-1, soft.ids, soft.probabilities))
+    network = timed_esm(2)
+    where = (noised, share.batch.lengths, soft.at)
+    alpha = torch.tensor([0.3, 0.7])
+    with torch.no_grad():
+        found, expected = (network.logits_at(*where, s, alpha=alpha) for s in (soft, whole))
+    torch.testing.assert_close(found, expected)

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from didi_core.errors import UserError
 from didi_core.models.folder import load_denoiser
+from didi_core.training.gaussian_curriculum import GaussianSettings
 from didi_protein.alphabet import CANONICAL_RESIDUES
 from didi_protein.distill import distill
 from didi_protein.distill_settings import DistillSettings
@@ -51,7 +52,9 @@ def test_a_masked_model_and_its_card(
 @pytest.fixture(scope="module")
 def uniform_model(fasta: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("uniform") / "m"
-    return pretrain(settings_for(fasta, out, process="uniform", valid=str(fasta)))
+    gaussian = GaussianSettings(steps=1)
+    uniform = settings_for(fasta, out, process="uniform", valid=str(fasta), gaussian=gaussian)
+    return pretrain(uniform)
 
 
 def test_a_uniform_model_and_its_card(uniform_model: Path) -> None:
@@ -106,6 +109,8 @@ def test_what_does_not_fit_a_uniform_model_is_refused(
     for change, message in (
         ({"process": "gamma"}, "process=gamma must be absorbing or uniform"),
         ({"process": "uniform", "kind": "autoregressive"}, "process=uniform is for diffusion"),
+        ({"gaussian": GaussianSettings(steps=3)}, r"gaussian\.steps=3 is for process=uniform"),
+        ({"gaussian": GaussianSettings(top_k=-1)}, r"gaussian\.top_k=-1 must be 0 or more"),
     ):
         with pytest.raises(UserError, match=message):
             pretrain(settings_for(fasta, tmp_path / "w", **change))

@@ -1,0 +1,87 @@
+"""Gaussian noise on one-hot vectors, as far as its argmax and a tempered softmax need it.
+
+Of w_t = alpha~ x + sigma~ epsilon (Duo [1]_, section 3.1) only the true token's entry has a mean;
+the others are sigma~ times K - 1 standard normal numbers, whose largest k, with whose they are, can
+be drawn without the rest: order statistics of uniforms, and tokens at random. With k = K - 1
+nothing is left out. One draw serves all times of a path, because epsilon does not depend on them.
+The top-k softmax is that of [2]_.
+
+.. [1] Sahoo et al. "The diffusion duality", arXiv 2506.10892.
+.. [2] Deschenaux et al. "The diffusion duality, chapter II", arXiv 2602.21185.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """Noise of each position."""
+
+    clean: Int[Tensor, "n"]
+    """Rank of the true token among the generable ones."""
+    own: Float[Tensor, "n"]
+    """Its noise."""
+    ranks: Int[Tensor, "n k"]
+    """The other tokens of largest noise, largest first."""
+    others: Float[Tensor, "n k"]
+    """Their noise."""
+
+    def argmax(self, gamma: Float[Tensor, "n"]) -> Int[Tensor, "n"]:
+        """Rank of the largest entry of w: the token z_t of the uniform process."""
+        entries = self._entries(gamma)
+        return torch.where(entries[:, 0] >= entries[:, 1], self.clean, self.ranks[:, 0])
+
+    def softmax(
+        self, gamma: Float[Tensor, "n"], temperature: float
+    ) -> tuple[Int[Tensor, "n entries"], Float[Tensor, "n entries"]]:
+        """Ranks of the true and of the k other tokens, and softmax(w / temperature) over them.
+
+        At temperature 0 it is the one-hot vector of `argmax`.
+        """
+        ranks, entries = torch.cat([self.clean[:, None], self.ranks], dim=-1), self._entries(gamma)
+        if temperature > 0:
+            return ranks, (entries / temperature).softmax(-1)
+        return ranks, torch.zeros_like(entries).scatter(-1, entries.argmax(-1, keepdim=True), 1.0)
+
+    def _entries(self, gamma: Float[Tensor, "n"]) -> Float[Tensor, "n entries"]:
+        mean, deviation = torch.sigmoid(-gamma).sqrt(), torch.sigmoid(gamma).sqrt()
+        own = mean + deviation * self.own
+        return torch.cat([own[:, None], deviation[:, None] * self.others], dim=-1)
+
+
+def num_uniforms(num_others: int) -> int:
+    """How many uniforms a position's noise takes."""
+    return 2 * num_others + 1
+
+
+def noise_of(
+    clean: Int[Tensor, "n"], uniform: Float[Tensor, "n uniforms"], num_tokens: int
+) -> GaussianNoise:
+    """The noise of each position from float64 uniforms in (0, 1), `num_uniforms(k)` of them."""
+    k = (uniform.shape[-1] - 1) // 2
+    own, sizes, who = uniform.split([1, k, k], dim=-1)
+    left = num_tokens - 1 - torch.arange(k, device=uniform.device)
+    # The largest of m uniforms is U ** (1 / m); the next, below it, is that of m - 1.
+    ordered = (sizes.log() / left).cumsum(-1).exp()
+    ranks = distinct(who, num_tokens - 1)
+    ranks = ranks + (ranks >= clean[:, None]).long()  # the true token is none of the others
+    return GaussianNoise(clean, torch.special.ndtri(own[:, 0]), ranks, torch.special.ndtri(ordered))
+
+
+def distinct(uniform: Float[Tensor, "n k"], size: int) -> Int[Tensor, "n k"]:
+    """k different numbers below `size` in each row, in uniformly random order."""
+    k = uniform.shape[-1]
+    left = size - torch.arange(k, device=uniform.device)
+    picks = (uniform * left).long().minimum(left - 1)
+    taken = picks[:, :1]
+    for column in range(1, k):
+        # A pick counts the numbers not taken yet: each taken one at or below it moves it up.
+        pick = picks[:, column]
+        for lower in taken.sort(-1).values.unbind(-1):
+            pick = pick + (pick >= lower)
+        taken = torch.cat([taken, pick[:, None]], dim=-1)
+    return taken

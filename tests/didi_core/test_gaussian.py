@@ -1,0 +1,87 @@
+"""Gaussian noise by order statistics: the same laws as from all of its normal numbers."""
+
+import itertools
+
+import pytest
+import torch
+from exact_denoiser import chi_square_p_value
+from torch import Tensor
+
+from didi_core.diffusion.duality import transformation
+from didi_core.diffusion.gaussian import GaussianNoise, distinct, noise_of, num_uniforms
+from didi_core.diffusion.uniform import UniformProcess
+
+NUM_TOKENS, COUNT = 5, 100_000
+
+
+def drawn(num_others: int, num_tokens: int = NUM_TOKENS, clean: int = 2) -> GaussianNoise:
+    generator = torch.Generator().manual_seed(num_others)
+    shape = (COUNT, num_uniforms(num_others))
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
+    return noise_of(torch.full((COUNT,), clean), uniform, num_tokens)
+
+
+def frequencies(values: Tensor) -> dict:
+    from collections import Counter
+
+    return Counter(tuple(row) for row in values.reshape(len(values), -1).tolist())
+
+
+def test_distinct_numbers_come_in_every_order_alike() -> None:
+    uniform = torch.rand(COUNT, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    orders = {each: 1 / 24 for each in itertools.permutations(range(4), 3)}
+    assert chi_square_p_value(frequencies(distinct(uniform, 4)), orders) > 1e-3
+
+
+@pytest.mark.parametrize("num_others", [1, 2, 4])
+def test_the_largest_noises_have_the_moments_of_sorted_normals(num_others: int) -> None:
+    noise = drawn(num_others)
+    generator = torch.Generator().manual_seed(9)
+    normals = torch.randn(COUNT, NUM_TOKENS - 1, generator=generator, dtype=torch.float64)
+    expected = normals.sort(-1, descending=True).values[:, :num_others]
+    for power in (1, 2, 3):
+        found = noise.others.pow(power).mean(0)
+        torch.testing.assert_close(found, expected.pow(power).mean(0), rtol=0, atol=0.05)
+    assert bool((noise.others.diff(dim=-1) <= 0).all())
+    assert abs(float(noise.own.mean())) < 0.02 and abs(float(noise.own.var()) - 1) < 0.02
+    assert not bool((noise.ranks == 2).any()), "the true token is none of the others"
+
+
+@pytest.mark.parametrize("num_others", [1, 4])
+@pytest.mark.parametrize("gamma", [-2.0, 0.5])
+def test_the_argmax_follows_the_uniform_process(num_others: int, gamma: float) -> None:
+    gammas = torch.full((COUNT,), gamma, dtype=torch.float64)
+    alpha = float(transformation(gammas[0], NUM_TOKENS)[0])
+    law = UniformProcess(tuple(range(NUM_TOKENS))).forward(
+        torch.eye(NUM_TOKENS, dtype=torch.float64)[2], alpha
+    )
+    expected = {(i,): float(p) for i, p in enumerate(law)}
+    found = frequencies(drawn(num_others).argmax(gammas))
+    assert chi_square_p_value(found, expected) > 1e-3
+
+
+def test_one_path_has_one_wrong_token() -> None:
+    """From noise to data a position holds the likeliest other token, then the true one."""
+    noise = drawn(1)
+    path = torch.stack([noise.argmax(torch.full((COUNT,), g).double()) for g in (3.0, 0.0, -3.0)])
+    wrong = path != 2
+    assert bool((wrong[1:] <= wrong[:-1]).all()) and 0 < int(wrong[1].sum()) < int(wrong[0].sum())
+    assert bool((path[wrong] == noise.ranks[:, 0].expand(3, -1)[wrong]).all())
+
+
+def test_the_tempered_softmax() -> None:
+    gammas, noise = torch.full((COUNT,), 0.3, dtype=torch.float64), drawn(4)
+    ranks, probabilities = noise.softmax(gammas, 0.7)
+    assert bool((ranks.sort(-1).values == torch.arange(5)).all())
+    kept, deviation = torch.sigmoid(-gammas).sqrt(), torch.sigmoid(gammas).sqrt()
+    entries = torch.cat(
+        [(kept + deviation * noise.own)[:, None], deviation[:, None] * noise.others], 1
+    )
+    torch.testing.assert_close(probabilities, (entries / 0.7).softmax(-1))
+    ranks, cold = noise.softmax(gammas, 0.0)
+    assert bool((cold.sum(-1) == 1).all())
+    assert torch.equal(ranks.gather(-1, cold.argmax(-1, keepdim=True))[:, 0], noise.argmax(gammas))
+    few = drawn(2, num_tokens=50_257).softmax(gammas, 1e-3)[1]
+    many = drawn(12, num_tokens=50_257).softmax(gammas, 1e-3)[1]
+    assert float(many[:, 3:].sum(-1).mean()) < 0.01, "at the published temperature two others do"
+    assert few.shape == (COUNT, 3)
