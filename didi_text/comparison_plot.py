@@ -23,7 +23,9 @@ def plot_comparison(table: pd.DataFrame, path: Path, judge: str) -> Path | None:
         row["model"]: (row["entropy"], row["judge_perplexity"]) for row in real.to_dict("records")
     }
     try:
-        plot_tradeoffs(curves_of(made), path, references, judge, seconds_label="seconds a sample")
+        plot_tradeoffs(
+            curves_of(made), path, references, Path(judge).name, seconds_label="seconds a sample"
+        )
     except UserError:
         return None
     return path
