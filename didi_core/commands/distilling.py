@@ -19,6 +19,7 @@ from didi_core.commands.noise_quality import noise_section
 from didi_core.commands.product import length_limit
 from didi_core.commands.training_run import below_one, loop_settings, start_run
 from didi_core.corpus import Corpus
+from didi_core.diffusion.process import DEFAULT_PROCESS
 from didi_core.distill.method import Method
 from didi_core.distill.pool import POOL_RECORDS, teacher_pool
 from didi_core.distill.reference import GroupedReference
@@ -150,7 +151,13 @@ class DistillRun(ABC, Generic[Settings]):
         where = folder / "pool" / key
         with fabric.rank_zero_first(), fabric.autocast():
             return teacher_pool(
-                predictor, lengths, settings.pool_steps, settings.seed, POOL_BATCH_TOKENS, where
+                predictor,
+                lengths,
+                settings.pool_steps,
+                settings.seed,
+                POOL_BATCH_TOKENS,
+                where,
+                teacher.process,
             )
 
     def build_method(self, teacher: LoadedModel, corpus: Corpus) -> Method:
@@ -170,6 +177,8 @@ class DistillRun(ABC, Generic[Settings]):
     def save(self, folder: Path, method: Method, teacher: LoadedModel, card: str) -> None:
         """The model folder, and the discriminator's weights where the method has one."""
         own: dict[str, Any] = {"teacher": teacher.name, "method": self.name}
+        if teacher.process != DEFAULT_PROCESS:
+            own["process"] = teacher.process
         if exponent := getattr(self.chosen, "reveal_exponent", None):
             own["reveal_exponent"] = exponent
         discriminator = getattr(method, "discriminator", None)

@@ -12,11 +12,14 @@ from rich.progress import track
 
 from didi_core.batches import pad_batch
 from didi_core.corpus import Corpus
+from didi_core.diffusion.process import DEFAULT_PROCESS
+from didi_core.errors import UserError
 from didi_core.files import write_json
 from didi_core.sampling.ancestral import ancestral, first_hitting
 from didi_core.sampling.batching import plan_batches
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, SampleSettings
+from didi_core.sampling.uniform import UniformSampler
 from didi_core.terminal import error_console
 
 POOL_RECORDS = 1 << 48
@@ -31,17 +34,28 @@ def teacher_pool(
     seed: int,
     batch_tokens: int,
     folder: Path,
+    process: str = DEFAULT_PROCESS,
 ) -> Corpus:
     """Samples of the given lengths, from the parts in `folder` where they exist.
 
     Args:
         lengths: unframed length of each sample.
-        steps: of the ancestral sampler; None for first-hitting, the teacher's exact limit.
+        steps: of the ancestral sampler; None for first-hitting, a masked teacher's exact limit.
+        process: of the teacher.
+
+    Raises:
+        UserError: `steps` is None, and the teacher has no such limit.
     """
+    if process == "uniform" and steps is None:
+        raise UserError(
+            "pool_steps=null is for masked teachers, which have an exact limit: give a "
+            "uniform-state one a number of steps, as in pool_steps=256."
+        )
     vocabulary = predictor.vocabulary
     framing = vocabulary.num_special_per_sequence
     batches = plan_batches([length + framing for length in lengths], batch_tokens)
-    make = first_hitting(predictor) if steps is None else ancestral(predictor)
+    stepped = UniformSampler if process == "uniform" else ancestral
+    make = first_hitting(predictor) if steps is None else stepped(predictor)
     settings = SampleSettings(steps=steps, seed=seed)
     console = error_console()
     sequences: list[list[int]] = []

@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from didi_core.diffusion.process import DEFAULT_PROCESS
+from didi_core.distill.dcd import ConsistencyDistillation, DcdSettings
 from didi_core.distill.didi import DidiInstruct
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.dmmd import MomentMatching
@@ -35,6 +36,7 @@ class MethodEntry:
 METHODS: Mapping[str, MethodEntry] = {
     "didi": MethodEntry(DidiSettings, DidiInstruct),
     "dmmd": MethodEntry(DmmdSettings, MomentMatching),
+    "dcd": MethodEntry(DcdSettings, ConsistencyDistillation, process="uniform"),
     "sdtt": MethodEntry(SdttSettings, SelfDistillation),
 }
 

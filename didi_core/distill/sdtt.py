@@ -6,9 +6,7 @@ thought of each masked position in the step that revealed it, or in the last one
 into rounds; each doubles the size of the steps, and the student's average becomes the teacher.
 """
 
-import copy
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -21,7 +19,7 @@ from didi_core.distill import terms
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import reverse_step
-from didi_core.distill.student import DistilledStudent
+from didi_core.distill.rounds import StudentInRounds
 from didi_core.distill.whole_batch import share_of_mean, whole_count, whole_figures
 from didi_core.models.noise import NoiseKeys, NoiseSettings, without_noise
 from didi_core.rows import mean_or_zero
@@ -60,8 +58,8 @@ class SdttSettings:
         return wrong
 
 
-class SelfDistillation(DistilledStudent):
-    """Beside student and teacher it owns the target, the teacher of the present round."""
+class SelfDistillation(StudentInRounds):
+    """Two steps of the present round's teacher are one of the student's."""
 
     settings: SdttSettings
 
@@ -75,14 +73,10 @@ class SelfDistillation(DistilledStudent):
     ) -> None:
         super().__init__(teacher, vocabulary, reference, settings, seed)
         self.process = AbsorbingProcess(vocabulary.mask_id)
-        # In the layout of the student: a later round's teacher has its noise input.
-        self.target = copy.deepcopy(self.ema.module)
-        self.round = 0
 
     def step(self, step: int, steps: int) -> dict[str, float]:
         fabric = self.fabric
-        self.target.to(fabric.device)
-        self._enter_round(step * self.settings.rounds // steps)
+        self.enter_round(step, steps)
         reference = self.reference.batch(step, fabric.global_rank, fabric.world_size)
         batch, rows = reference.batch.to(fabric.device), reference.rows.to(fabric.device)
         t, middle = self.draw_times(step, rows)
@@ -99,12 +93,6 @@ class SelfDistillation(DistilledStudent):
         figures = {"divergence": float(loss.detach())}
         figures["gradient_norm"] = self.update_student(loss, step, steps)
         return whole_figures(fabric, {**figures, "round": float(self.round)})
-
-    def _enter_round(self, number: int) -> None:
-        """From the second round on the student's average is the teacher."""
-        if number > self.round:
-            self.target.load_state_dict(self.ema.module.state_dict())
-            self.round = number
 
     def draw_times(self, step: int, rows: Tensor) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
         """t, and the time after the first of the teacher's two steps from there.
@@ -149,12 +137,3 @@ class SelfDistillation(DistilledStudent):
         expected = first.log_probs.clone()
         expected[~first.revealed] = second
         return expected
-
-    def state_dict(self) -> dict[str, Any]:
-        own = {"target": self.target.state_dict(), "round": self.round}
-        return {**super().state_dict(), **own}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.target.load_state_dict(state["target"])
-        self.round = int(state["round"])

@@ -15,7 +15,11 @@ Denoiser = EsmDenoiser | DitDenoiser
 
 
 def is_time_conditioned(network: nn.Module) -> bool:
-    """Whether `logits_at` is to be told the alpha of each row."""
+    """Whether `logits_at` is to be told the alpha of each row.
+
+    What trains a network holds it as `module`.
+    """
+    network = getattr(network, "module", network)
     return getattr(getattr(network, "settings", None), "time_conditioned", False)
 
 

@@ -13,10 +13,11 @@ from tempfile import TemporaryDirectory
 
 import torch
 from lightning.fabric import Fabric
-from tiny_models import FRAMED, randomise, tiny_corpus, tiny_denoiser
+from tiny_models import FRAMED, randomise, timed_esm, tiny_corpus, tiny_denoiser
 
 from didi_core.corpus import CorpusBatches
 from didi_core.diffusion.absorbing import AbsorbingProcess
+from didi_core.distill.dcd import ConsistencyDistillation, DcdSettings
 from didi_core.distill.didi import DidiInstruct
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.dmmd import MomentMatching
@@ -83,6 +84,11 @@ def sdtt() -> Method:
     return SelfDistillation(tiny_denoiser(1, torch.float64), FRAMED, reference(1, 3), settings, 3)
 
 
+def dcd() -> Method:
+    settings = DcdSettings(rounds=2, first_step=0.25, student=RATE, ema=0.5)
+    return ConsistencyDistillation(timed_esm(1).double(), FRAMED, reference(1, 3), settings, 3)
+
+
 METHODS = {
     "pretrain": pretraining,
     "didi": didi,
@@ -90,6 +96,7 @@ METHODS = {
     "credit by token": token_credit,
     "own states": own_states,
     "sdtt": sdtt,
+    "dcd": dcd,
 }
 
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from test_time_conditioning import timed_esm
-from tiny_models import FRAMED, cpu_fabric, tiny_corpus, tiny_denoiser
+from tiny_models import FRAMED, cpu_fabric, timed_esm, tiny_corpus, tiny_denoiser
 from torch import nn
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2LMHeadModel

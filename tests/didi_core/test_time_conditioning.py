@@ -9,23 +9,15 @@ import torch
 from dit_fixtures import tiny_dit
 from exact_denoiser import toy_vocabulary
 from published_folders import mdlm_folder
-from tiny_models import FRAMED, framed_batch, randomise, tiny_denoiser
+from tiny_models import FRAMED, framed_batch, randomise, timed_esm, tiny_denoiser
 from transformers import AutoConfig, AutoModelForMaskedLM
 
 from didi_core.errors import UserError
 from didi_core.models.dit import DitDenoiser
-from didi_core.models.esm import EsmDenoiser
 from didi_core.models.folder import load_denoiser, save_model_folder
 from didi_core.sampling.predictor import Predictor
 
 BATCH = framed_batch([3, 4, 5, 3], [5, 5])
-
-
-def timed_esm(seed: int = 0) -> EsmDenoiser:
-    settings = replace(tiny_denoiser().settings, time_conditioned=True, conditioning_size=6)
-    denoiser = EsmDenoiser(settings)
-    randomise(denoiser, seed)
-    return denoiser.eval()
 
 
 def timed_dit() -> DitDenoiser:

@@ -1,5 +1,7 @@
 """Tiny networks in which every tensor is random, a tiny corpus, and a Fabric on the CPU."""
 
+from dataclasses import replace
+
 import torch
 from lightning.fabric import Fabric
 
@@ -37,6 +39,14 @@ def tiny_denoiser(
     denoiser = EsmDenoiser(settings)
     randomise(denoiser, seed)
     return denoiser.to(dtype).eval()
+
+
+def timed_esm(seed: int = 0) -> EsmDenoiser:
+    """The same, told the time."""
+    settings = replace(tiny_denoiser().settings, time_conditioned=True, conditioning_size=6)
+    denoiser = EsmDenoiser(settings)
+    randomise(denoiser, seed)
+    return denoiser.eval()
 
 
 def tiny_discriminator(seed: int = 0, dtype: torch.dtype = torch.float32) -> Discriminator:

@@ -1,6 +1,7 @@
 """`didi-protein pretrain`: both kinds end in a folder that opens, and settings are checked."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,30 @@ def test_designs_of_a_uniform_model(uniform_model: Path, tmp_path: Path, sampler
     assert not set("".join(row[:5] + row[8:] for row in rows)) & set("CW")
 
 
+def test_a_uniform_model_is_distilled_into_one_of_its_kind(
+    uniform_model: Path, fasta: Path, tmp_path: Path
+) -> None:
+    settings = DistillSettings(
+        method={"name": "dcd", "rounds": 2},
+        teacher=str(uniform_model),
+        data=str(fasta),
+        out=str(tmp_path / "s"),
+        steps=2,
+        tokens_per_batch=256,
+        device="cpu",
+    )
+    student = distill(settings)
+    assert load_denoiser(student).process == "uniform"
+    assert json.loads((student / "config.json").read_text())["didi"]["method"] == "dcd"
+    options = GenerateOptions(
+        model=str(student), num=3, length="9", steps=2, sampler="psi", out=tmp_path / "d.fasta"
+    )
+    assert generate(options).num_designs == 3
+    masked = replace(settings, teacher="tiny", out=str(tmp_path / "t"))
+    with pytest.raises(UserError, match="method=dcd distils models of the uniform process"):
+        distill(masked)
+
+
 def test_what_does_not_fit_a_uniform_model_is_refused(
     uniform_model: Path, fasta: Path, tmp_path: Path
 ) -> None:
@@ -104,7 +129,7 @@ def test_what_does_not_fit_a_uniform_model_is_refused(
         out=str(tmp_path / "s"),
         device="cpu",
     )
-    with pytest.raises(UserError, match="method=dmmd distils models of the absorbing process"):
+    with pytest.raises(UserError, match=r"method=dmmd .* absorbing process, .*method=dcd"):
         distill(teacher)
     for change, message in (
         ({"process": "gamma"}, "process=gamma must be absorbing or uniform"),

@@ -1,0 +1,129 @@
+"""DCD, discrete consistency distillation of uniform-state models (Duo, 2506.10892, section 4.2).
+
+One draw of Gaussian noise makes a whole path of states of a sequence, by the argmax at each time
+(`didi_core.diffusion.gaussian`). The student at z_t learns what the teacher says at z_s, a step
+delta nearer to the data on the same path. Each round doubles delta, and the student becomes the
+teacher.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from didi_core.diffusion.draws import Stream, keyed_uniform
+from didi_core.diffusion.duality import DCD_ENDS, GaussianSchedule
+from didi_core.diffusion.gaussian import GaussianNoise, noise_of, num_uniforms
+from didi_core.distill import terms
+from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.distill.reference import GroupedReference, ReferenceBatch
+from didi_core.distill.rounds import StudentInRounds
+from didi_core.distill.whole_batch import share_of_mean, whole_figures
+from didi_core.models.noise import NoiseSettings
+from didi_core.rows import mean_or_zero
+from didi_core.sampling.predictor import Predictor
+from didi_core.vocabulary import Vocabulary
+
+
+@dataclass
+class DcdSettings:
+    """Published: 5 rounds of 10,000 updates, batch 128, warm-up 500, average 0.999."""
+
+    rounds: int = 5
+    """Rounds of equal length; in each the step is twice as long as in the one before."""
+    first_step: float = 1 / 512
+    """delta of the first round, as a share of the schedule's time."""
+    kl_kind: str = "backward"
+    """forward, backward (published) or jeffreys divergence of the student from the teacher."""
+    noise: NoiseSettings = field(default_factory=NoiseSettings)
+    student: OptimizerSettings = field(
+        default_factory=lambda: OptimizerSettings(lr=6e-5, warmup_steps=20, clip_norm=1.0)
+    )
+    ema: float = 0.99
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, each with the setting's name."""
+        wrong = []
+        if self.rounds < 1:
+            wrong.append(f"rounds={self.rounds} must be at least 1")
+        elif not 0 < self.first_step * 2 ** (self.rounds - 1) <= 1:
+            wrong.append(
+                f"first_step={self.first_step:g} must be above 0, and at most 1 when doubled "
+                f"{self.rounds - 1} times"
+            )
+        if self.kl_kind not in ("forward", "backward", "jeffreys"):
+            wrong.append(f"kl_kind={self.kl_kind} must be forward, backward or jeffreys")
+        if self.noise.kind != "none":
+            wrong.append(f"noise.kind={self.noise.kind} is for masked models: leave it at none")
+        return wrong
+
+
+class ConsistencyDistillation(StudentInRounds):
+    """The schedule's range is that of T = 0.9987 to 0.0062, solved for the number of tokens."""
+
+    settings: DcdSettings
+
+    def __init__(
+        self,
+        teacher: nn.Module,
+        vocabulary: Vocabulary,
+        reference: GroupedReference,
+        settings: DcdSettings,
+        seed: int,
+    ) -> None:
+        super().__init__(teacher, vocabulary, reference, settings, seed)
+        self.schedule = GaussianSchedule.between(DCD_ENDS, vocabulary.num_generable)
+
+    def next_teacher(self) -> nn.Module:
+        """The student itself, as published, not its average."""
+        return self.student.module
+
+    def step(self, step: int, steps: int) -> dict[str, float]:
+        fabric = self.fabric
+        self.enter_round(step, steps)
+        reference = self.reference.batch(step, fabric.global_rank, fabric.world_size)
+        reference = ReferenceBatch(
+            reference.batch.to(fabric.device), reference.rows.to(fabric.device)
+        )
+        t, s = self.draw_times(step, reference.rows)
+        noise = self.draw_noise(step, reference)
+        at, lengths = reference.batch.maskable, reference.batch.lengths
+        student = self.student_predictor().log_probs(
+            self.state(reference, noise, t), lengths, at, alpha=self.schedule.alpha(t)
+        )
+        with torch.no_grad(), fabric.autocast():
+            teacher = Predictor(self.target, self.vocabulary).log_probs(
+                self.state(reference, noise, s), lengths, at, alpha=self.schedule.alpha(s)
+            )
+        each = terms.divergence(student, teacher, self.settings.kl_kind, beta=0.5)
+        loss = share_of_mean(fabric, len(each)) * mean_or_zero(each)
+        figures = {"divergence": float(loss.detach())}
+        figures["gradient_norm"] = self.update_student(loss, step, steps)
+        return whole_figures(fabric, {**figures, "round": float(self.round)})
+
+    def draw_times(self, step: int, rows: Tensor) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
+        """t in (delta, 1), and s = t - delta."""
+        delta = self.settings.first_step * 2**self.round
+        uniform = keyed_uniform(self.seed, Stream.TIME, step, rows, device=rows.device)
+        s = (1.0 - delta) * uniform
+        return (s + delta).float(), s.float()
+
+    def draw_noise(self, step: int, reference: ReferenceBatch) -> GaussianNoise:
+        """Of each position that may be noised; the argmax needs one other token alone."""
+        batch, device = reference.batch, reference.rows.device
+        row, position = batch.maskable.nonzero(as_tuple=True)
+        number = torch.arange(num_uniforms(1), device=device)
+        keys = (step, reference.rows[row][:, None], position[:, None], number)
+        uniform = keyed_uniform(self.seed, Stream.NOISE, *keys, device=device)
+        clean = self.vocabulary.rank_of_id.to(device)[batch.tokens[batch.maskable]]
+        return noise_of(clean, uniform, self.vocabulary.num_generable)
+
+    def state(
+        self, reference: ReferenceBatch, noise: GaussianNoise, t: Float[Tensor, "b"]
+    ) -> Tensor:
+        """The tokens at time t of each row's path."""
+        batch = reference.batch
+        gamma = self.schedule.gamma(t)[batch.maskable.nonzero()[:, 0]]
+        ids = self.vocabulary.generable.to(t.device)[noise.argmax(gamma)]
+        return batch.tokens.masked_scatter(batch.maskable, ids)

@@ -1,0 +1,60 @@
+"""Methods that go in rounds of equal length, each with the last one's student as its teacher."""
+
+import copy
+from typing import Any, Protocol
+
+from lightning.fabric import Fabric
+from torch import nn
+
+from didi_core.distill.reference import GroupedReference
+from didi_core.distill.student import DistilledStudent, StudentSettings
+from didi_core.vocabulary import Vocabulary
+
+
+class RoundSettings(StudentSettings, Protocol):
+    """What the settings of such a method hold."""
+
+    rounds: int
+
+
+class StudentInRounds(DistilledStudent):
+    """Beside student and teacher it owns the target, the teacher of the present round."""
+
+    settings: RoundSettings
+
+    def __init__(
+        self,
+        teacher: nn.Module,
+        vocabulary: Vocabulary,
+        reference: GroupedReference,
+        settings: RoundSettings,
+        seed: int,
+    ) -> None:
+        super().__init__(teacher, vocabulary, reference, settings, seed)
+        # In the layout of the student: a later round's teacher has its noise input.
+        self.target = copy.deepcopy(self.ema.module)
+        self.round = 0
+
+    def setup(self, fabric: Fabric) -> None:
+        super().setup(fabric)
+        self.target.to(fabric.device)
+
+    def next_teacher(self) -> nn.Module:
+        """What becomes the teacher when a round begins: the student's average."""
+        return self.ema.module
+
+    def enter_round(self, step: int, steps: int) -> None:
+        """Replace the teacher if `step` of `steps` begins a round, the first one apart."""
+        number = step * self.settings.rounds // steps
+        if number > self.round:
+            self.target.load_state_dict(self.next_teacher().state_dict())
+            self.round = number
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {"target": self.target.state_dict(), "round": self.round}
+        return {**super().state_dict(), **own}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.target.load_state_dict(state["target"])
+        self.round = int(state["round"])
