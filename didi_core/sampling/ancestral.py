@@ -57,14 +57,18 @@ class PlannedSampler:
         alpha = None if settings.steps is None else alpha_grid(settings)[step]
         log_probs = self.predictor.log_probs(tokens[rows], lengths, now[rows], keys, alpha)
         row, position = now.nonzero(as_tuple=True)
-        if settings.grid == "published" and step == settings.steps:
-            rank = log_probs.argmax(-1)  # the published clean-up call takes the most probable
-        elif self.greedy_tail and settings.grid == "exact" and step + 1 == settings.steps:
+        if self._takes_best(step, settings):
             rank = adjust(log_probs, settings.draw).argmax(-1)
         else:
             record = prior.records[row]
             rank = draw_tokens(log_probs, settings.draw, settings.seed, record, position, step)
         tokens[row, position] = self.predictor.vocabulary.generable.to(rank.device)[rank]
+
+    def _takes_best(self, step: int, settings: SampleSettings) -> bool:
+        """Whether the step takes the most probable tokens: the published clean-up call does."""
+        if settings.grid == "published":
+            return step == settings.steps
+        return self.greedy_tail and step + 1 == settings.steps
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
         if settings.steps is None:

@@ -14,7 +14,7 @@ from exact_denoiser import (
 )
 
 from didi_core.errors import UserError
-from didi_core.sampling.ancestral import ancestral, first_hitting
+from didi_core.sampling.ancestral import PlannedSampler, ancestral, first_hitting
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.registry import check_settings, find_sampler
@@ -108,6 +108,19 @@ def test_draw_settings_change_the_law_as_computed_by_hand(draw: DrawSettings) ->
     if draw.precision == "float64":
         adjusted = {(i,): p for i, p in enumerate(expected)}
         assert max(abs(adjusted[each] - law[each]) for each in law) > 0.01
+
+
+def test_the_published_clean_up_call_obeys_a_ban() -> None:
+    law = random_law(4, 1, seed=2)
+    best = max(law, key=lambda each: law[each])[0]
+    log_bias = torch.zeros(4, dtype=torch.float64)
+    log_bias[best] = -torch.inf
+    predictor = predictor_of(law, num_tokens=4)
+    settings = SampleSettings(steps=2, grid="published", draw=DrawSettings(log_bias=log_bias))
+    prior = build_prior([[4]], [0], predictor.vocabulary, "cpu")
+    cleaning = PlannedSampler(predictor, lambda prior, _: torch.full_like(prior.batch.tokens, 2))
+    allowed = {each[0]: p for each, p in law.items() if each[0] != best}
+    assert cleaning.sample(prior, settings).tokens.item() == max(allowed, key=allowed.__getitem__)
 
 
 def test_calls_are_counted_by_row_and_bounded_by_the_plan() -> None:
