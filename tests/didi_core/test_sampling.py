@@ -118,9 +118,10 @@ def test_the_published_clean_up_call_obeys_a_ban() -> None:
     predictor = predictor_of(law, num_tokens=4)
     settings = SampleSettings(steps=2, grid="published", draw=DrawSettings(log_bias=log_bias))
     prior = build_prior([[4]], [0], predictor.vocabulary, "cpu")
-    cleaning = PlannedSampler(predictor, lambda prior, _: torch.full_like(prior.batch.tokens, 2))
+    cleaning = PlannedSampler(predictor, lambda prior, _: prior.batch.maskable * 3 - 1)
     allowed = {each[0]: p for each, p in law.items() if each[0] != best}
-    assert cleaning.sample(prior, settings).tokens.item() == max(allowed, key=allowed.__getitem__)
+    made = cleaning.sample(prior, settings).tokens[0, 0]
+    assert made.item() == max(allowed, key=allowed.__getitem__)
 
 
 def test_calls_are_counted_by_row_and_bounded_by_the_plan() -> None:
