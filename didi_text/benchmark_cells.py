@@ -12,7 +12,7 @@ from didi_core.commands.generation import reveal_exponent_of
 from didi_core.errors import UserError
 from didi_core.evaluation.timing import Write, measure_latency, search_throughput
 from didi_core.files import write_json
-from didi_core.out_of_memory import release_cached_memory
+from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
 from didi_core.progress import progress_bar
 from didi_core.sampling.partial_file import require_same_settings
 from didi_core.sampling.registry import find_sampler
@@ -84,44 +84,59 @@ class CellRunner:
             "judge_tokens": readable_tokens(self.opened.judge),
             "sampler": cell.sampler,
             "steps": cell.steps,
+            "temperature": cell.temperature,
             "reveal_exponent": self._reveal_exponent(cell, model),
             "num": options.num,
             "length": self.opened.length,
             "seed": options.seed,
             "draws": "float64" if model.kind == "autoregressive" else options.draws,
             "precision": options.precision,
-            "repeats": options.repeats,
-            "max_batch": options.max_batch,
+            "repeats": options.repeats if _is_timed(cell) else None,
+            "max_batch": options.max_batch if _is_timed(cell) else None,
             "device": describe_device(self.opened.device),
         }
 
+    def find(self, cell: Cell) -> Record | str:
+        """What an earlier run found or is measured now; why, where there are no figures."""
+        try:
+            return self.stored(cell) or self.measure(cell)
+        except CellFailed as failure:
+            return str(failure)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        release_cached_memory()
+        return "out of memory"
+
     def measure(self, cell: Cell) -> Record:
-        """Sample, judge and time, and write the cell's JSON.
+        """Sample, judge and, at temperature 1, time; and write the cell's JSON.
 
         Raises:
             CellFailed: samples that cannot be made or judged.
         """
-        options, write = self.options, self.writer(cell)
         samples, cost = self._samples(cell)
         quality = self._judge(samples)
         del quality["samples"]  # how they were made stands in the settings
-        release_cached_memory()
-        with torch.no_grad():
-            latency = measure_latency(write, options.repeats)
-            throughput = search_throughput(write, self.opened.length, options.max_batch)
         record = {
             "format": "didi-text benchmark cell 1",
             "cell": cell.name,
             "model": cell.model,
             **cost,
             "quality": quality,
-            "latency": latency.as_dict(),
-            "throughput": throughput.as_dict(),
+            **(self._timings(cell) if _is_timed(cell) else {}),
             "settings": self.settings(cell),
             "versions": package_versions(),
         }
         write_json(self._path(cell, "cells", ".json"), record)
         return json.loads(json.dumps(record))
+
+    def _timings(self, cell: Cell) -> Record:
+        release_cached_memory()
+        options, write = self.options, self.writer(cell)
+        with torch.no_grad():
+            latency = measure_latency(write, options.repeats)
+            throughput = search_throughput(write, self.opened.length, options.max_batch)
+        return {"latency": latency.as_dict(), "throughput": throughput.as_dict()}
 
     def _judge(self, samples: Samples) -> Record:
         options = self.options
@@ -187,6 +202,7 @@ class CellRunner:
             length=str(self.opened.length),
             steps=cell.steps,
             sampler=cell.sampler,
+            temperature=cell.temperature,
             draws=options.draws,
             out=self._path(cell, "samples", ".jsonl"),
             seed=options.seed,
@@ -208,6 +224,11 @@ class CellRunner:
 
     def _path(self, cell: Cell, folder: str, suffix: str) -> Path:
         return self.options.out / folder / f"{cell.name}{suffix}"
+
+
+def _is_timed(cell: Cell) -> bool:
+    """A temperature changes what is drawn, not what a call costs."""
+    return cell.temperature == 1
 
 
 def _identity(prefix: str, described: Mapping[str, object]) -> Record:

@@ -18,6 +18,8 @@ HEADINGS: dict[str, Callable[[Row], str]] = {
     "calls": lambda row: _number(row["calls"], ".1f"),
     "perplexity": lambda row: _with_interval(row, "perplexity", ".2f"),
     "entropy": lambda row: _with_interval(row, "entropy", ".3f"),
+    "NLL at equal entropy": lambda row: _with_interval(row, "nll_at_equal_entropy", ".3f"),
+    "difference": lambda row: _with_interval(row, "difference_at_equal_entropy", "+.3f"),
     "repetition": lambda row: _number(row["repetition"], ".3f"),
     "seconds": lambda row: _number(row["latency_seconds"], ".3g"),
     "tokens/s": lambda row: _throughput(row),

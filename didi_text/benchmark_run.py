@@ -1,7 +1,7 @@
 """What `benchmark` does: open, measure cell by cell, tabulate, draw. Finished cells are kept."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,24 +10,23 @@ import pandas as pd
 import torch
 
 from didi_core.cli import check_output
-from didi_core.commands.comparison_cells import LIMIT_SAMPLER
 from didi_core.commands.study import empty_for_overwrite
 from didi_core.errors import UserError
-from didi_core.evaluation.tradeoff_plot import MeasuredPoint, plot_tradeoffs
 from didi_core.files import atomic_path, write_json
-from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
 from didi_core.training.devices import describe_device
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_text.benchmark import BenchmarkOptions, BenchmarkResult
-from didi_text.benchmark_cells import CellFailed, CellRunner
+from didi_text.benchmark_cells import CellRunner
+from didi_text.benchmark_plot import plot_benchmark
 from didi_text.benchmark_study import (
-    AUTOREGRESSIVE,
     Cell,
     Opened,
+    Study,
     has_limit,
     open_study,
     parse_study,
 )
+from didi_text.benchmark_sweep import add_comparison, sweep_cells
 from didi_text.benchmark_table import (
     COLUMNS,
     Row,
@@ -46,48 +45,56 @@ def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
     study = parse_study(options)
     check_output(options.out, resume=options.resume, overwrite=options.overwrite)
     opened = open_study(study, options)
-    cells, runner = study.cells(opened.models), CellRunner(options, opened)
-    if not cells:
-        raise UserError(
-            f"--steps {options.steps}: the models have no limit; give numbers of steps, as in 8,16."
-        )
-    for cell in cells:
-        runner.writer(cell)  # what a model lacks is said before hours are spent
+    runner = CellRunner(options, opened)
+    cells = _checked_cells(study, opened, runner)
     if options.overwrite:
         empty_for_overwrite(options.out, MARKER, "benchmark")
-    found = {cell: stored for cell in cells if (stored := runner.stored(cell)) is not None}
+    sets = (*cells, *(each for cell in cells for each in study.heated(cell)))
+    kept = {each for each in sets if runner.stored(each) is not None}
     published = _published(opened, options, study.steps)
-    record = _record(options, opened, runner, published)
+    record = _record(options, opened, runner, published) | {"num_sets": len(sets)}
     write_json(options.out / MARKER, record)
-    rows: list[Row] = []
-    for number, cell in enumerate(cells, start=1):
-        kept = cell in found
-        note = ", kept" if kept else ""
-        print(f"[{number}/{len(cells)}] {cell.name}{note}", file=sys.stderr, flush=True)
-        rows.append(_row_of(cell, found.get(cell), runner, opened))
-        record |= {"rows": rows, "finished": number == len(cells)}
+
+    def announce(cell: Cell) -> None:
+        note = ", kept" if cell in kept else ""
+        number = f"[{sets.index(cell) + 1}/{len(sets)}]"
+        print(f"{number} {cell.name}{note}", file=sys.stderr, flush=True)
+
+    for cell in cells:
+        announce(cell)
+        record["rows"].append(_row_of(cell, runner, opened))
         write_json(options.out / MARKER, record)
-    _write_table(options.out / "benchmark.csv", [*rows, *published])
-    figure = _draw(options.out / "frontier.png", rows, published, opened)
-    failed = tuple(
-        cell.name for cell, row in zip(cells, rows, strict=True) if row["status"] != "ok"
-    )
+    rows = zip(cells, record["rows"], strict=True)
+    measured = [cell for cell, row in rows if row["status"] == "ok"]
+    sweeps = sweep_cells(study, measured, study.reference(cells), runner, announce)
+    if sweeps.record is not None:
+        add_comparison(record["rows"], cells, sweeps.record)
+    record |= {"frontiers": sweeps.record, "finished": True}
+    record["notes"] += sweeps.notes
+    write_json(options.out / MARKER, record)
+    _write_table(options.out / "benchmark.csv", [*record["rows"], *published])
+    figure = plot_benchmark(record, cells, options.out / "frontier.png")
+    failed = (*(each.name for each in cells if each not in measured), *sweeps.failed)
     return BenchmarkResult(options.out, record, figure, failed)
 
 
-def _row_of(
-    cell: Cell, stored: Mapping[str, Any] | None, runner: CellRunner, opened: Opened
-) -> Row:
-    """Of what was stored, or of what is measured now."""
-    try:
-        return measured_row(cell, stored or runner.measure(cell), opened.judge.name)
-    except CellFailed as failure:
-        return failed_row(cell, str(failure))
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-    release_cached_memory()
-    return failed_row(cell, "out of memory")
+def _checked_cells(study: Study, opened: Opened, runner: CellRunner) -> tuple[Cell, ...]:
+    cells = study.cells(opened.models)
+    if not cells:
+        raise UserError(
+            f"--steps {runner.options.steps}: the models have no limit; give numbers of steps, as "
+            "in 8,16."
+        )
+    for cell in cells:
+        runner.writer(cell)  # what a model lacks is said before hours are spent
+    return cells
+
+
+def _row_of(cell: Cell, runner: CellRunner, opened: Opened) -> Row:
+    found = runner.find(cell)
+    if isinstance(found, str):
+        return failed_row(cell, found)
+    return measured_row(cell, found, opened.judge.name)
 
 
 def _published(opened: Opened, options: BenchmarkOptions, steps: tuple[int, ...]) -> list[Row]:
@@ -106,6 +113,7 @@ def _record(
         "finished": False,
         "rows": [],
         "published": list(published),
+        "frontiers": None,
         "notes": _notes(opened),
         "reading": {
             "judge": opened.judge.name,
@@ -153,39 +161,3 @@ def _write_table(path: Path, rows: Sequence[Row]) -> None:
     counts = dict.fromkeys(("best_batch", "n", "length"), "Int64")  # they may be empty
     with atomic_path(path) as temporary:
         pd.DataFrame(rows, columns=list(COLUMNS)).astype(counts).to_csv(temporary, index=False)
-
-
-def _draw(path: Path, rows: Sequence[Row], published: Sequence[Row], opened: Opened) -> Path | None:
-    """The figure; None where matplotlib is not installed."""
-    curves: dict[str, list[MeasuredPoint]] = {}
-    for row in rows:
-        if row["status"] == "ok":
-            curves.setdefault(_curve_name(row), []).append(_point(row))
-    references = {
-        f"{row['model']}, {row['steps'] or 'AR'}": (row["entropy"], row["perplexity"])
-        for row in published
-        if row["comparable"] and row["entropy"] is not None
-    }
-    try:
-        plot_tradeoffs(curves, path, references, opened.judge.name)
-    except UserError:
-        return None
-    return path
-
-
-def _curve_name(row: Row) -> str:
-    """The limit ends the curve of its model's ancestral steps."""
-    plain = row["sampler"] in ("ancestral", LIMIT_SAMPLER, AUTOREGRESSIVE)
-    return row["model"] if plain else f"{row['model']}, {row['sampler']}"
-
-
-def _point(row: Row) -> MeasuredPoint:
-    def interval(middle: str, name: str) -> dict[str, float]:
-        return {"mean": row[middle], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}
-
-    return MeasuredPoint(
-        str(row["steps"] or "AR"),
-        interval("perplexity", "perplexity"),
-        interval("entropy", "entropy"),
-        interval("latency_seconds", "latency"),
-    )

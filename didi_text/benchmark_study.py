@@ -1,7 +1,8 @@
 """What a benchmark measures: its cells, and the models behind them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -35,16 +36,19 @@ class Cell:
     sampler: str
     steps: int | None
     """None where every call makes one token: the limit, and autoregressive models."""
+    temperature: float = 1.0
+    """Rows are of temperature 1; the others are points of a row's curve."""
 
     @property
     def name(self) -> str:
         """Of its files."""
         if self.sampler == AUTOREGRESSIVE:
             return self.model
+        heated = "" if self.temperature == 1 else f"_t{self.temperature:g}"
         if self.steps is None:
-            return f"{self.model}_{LIMIT}"
+            return f"{self.model}_{LIMIT}{heated}"
         sampler = "" if self.sampler == "ancestral" else f"_{self.sampler}"
-        return f"{self.model}{sampler}_{self.steps}"
+        return f"{self.model}{sampler}_{self.steps}{heated}"
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Study:
     """Names and samplers."""
     steps: tuple[int, ...]
     limit: bool
+    temperatures: tuple[float, ...] = (1.0,)
+    """Rising; 1 is among them."""
 
     def cells(self, models: Mapping[str, LanguageModel]) -> tuple[Cell, ...]:
         """In the order of the table, the baseline last; each once.
@@ -74,6 +80,18 @@ class Study:
             if isinstance(model, CausalLanguageModel)
         ]
         return tuple(dict.fromkeys(cells))
+
+    def heated(self, cell: Cell) -> tuple[Cell, ...]:
+        """The cell at every temperature but 1; a baseline has none."""
+        if cell.sampler == AUTOREGRESSIVE:
+            return ()
+        return tuple(replace(cell, temperature=each) for each in self.temperatures if each != 1)
+
+    def reference(self, cells: Sequence[Cell]) -> Cell:
+        """What the others are compared with: the first model's limit, else its most steps."""
+        label, sampler = label_of(self.models[0][0]), self.models[0][1]
+        limit = Cell(label, LIMIT_SAMPLER, None)
+        return limit if limit in cells else Cell(label, sampler, max(self.steps))
 
 
 def has_limit(model: LanguageModel) -> bool:
@@ -108,6 +126,7 @@ def parse_study(options: BenchmarkOptions) -> Study:
         tuple(_with_sampler(word) for word in split_words(options.models)),
         step_counts("--steps", counts, wrong),
         LIMIT in words,
+        _temperatures(options.temperatures, wrong),
     )
     if not study.models:
         wrong.append("--models needs one model at least")
@@ -134,6 +153,22 @@ def _with_sampler(word: str) -> tuple[str, str]:
     """`student:rgas` or `student`; a colon before anything but a sampler belongs to the path."""
     name, _, sampler = word.rpartition(":")
     return (name, sampler) if name and sampler in SAMPLERS else (word, "ancestral")
+
+
+def _temperatures(text: str, wrong: list[str]) -> tuple[float, ...]:
+    """Temperatures between commas, with 1; what is none is told to `wrong`."""
+    words = split_words(text)
+    if bad := [word for word in words if not _is_temperature(word)]:
+        wrong.append(f"--temperatures {text}: {', '.join(bad)} is no temperature; give 0.8,0.9,1")
+        return (1.0,)
+    return tuple(sorted({1.0, *map(float, words)}))
+
+
+def _is_temperature(word: str) -> bool:
+    try:
+        return 0 < float(word) < math.inf
+    except ValueError:
+        return False
 
 
 def _wrong_numbers(options: BenchmarkOptions) -> list[str]:

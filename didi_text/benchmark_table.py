@@ -11,7 +11,10 @@ COLUMNS = (
     "source", "model", "sampler", "steps", "status", "calls", "discriminator_calls",
     "perplexity", "perplexity_low", "perplexity_high", "nats_per_token", "entropy", "entropy_low",
     "entropy_high", "repetition", "duplicates", "latency_seconds", "latency_low", "latency_high",
-    "tokens_per_second", "best_batch", "batch_search_ended_by", "n", "length", "judge", "draws",
+    "tokens_per_second", "best_batch", "batch_search_ended_by", "equal_entropy",
+    "nll_at_equal_entropy", "nll_at_equal_entropy_low", "nll_at_equal_entropy_high",
+    "difference_at_equal_entropy", "difference_at_equal_entropy_low",
+    "difference_at_equal_entropy_high", "n", "length", "judge", "draws",
     "precision", "comparable", "differences", "reference",
 )  # fmt: skip
 """Of `benchmark.csv`, in order; docs/text-benchmark.md says what each means."""

@@ -79,6 +79,10 @@ def summarise(samples: Samples, judged: Judged, seed: int = 0) -> dict[str, Any]
             round(nats / count, 6) if count else None
             for nats, count in zip(judged.nats.tolist(), judged.counts.tolist(), strict=True)
         ],
+        "per_sample_tokens": judged.counts.tolist(),
+        "per_sample_entropy": [
+            None if each is None else round(each, 6) for each in spread.entropies
+        ],
     }
 
 

@@ -33,8 +33,8 @@ def measure_samples(
     Returns:
         `nats_per_token`, `perplexity`, `entropy` and `repetition` as `{mean, low, high}` (95%,
         samples resampled), `distinct_1` to `distinct_4`, `duplicates`, `per_sample_nats` (nats a
-        token of each sample in input order, None where none is scored) and counts; see
-        docs/text-evaluation.md.
+        token of each sample in input order, None where none is scored), `per_sample_tokens`
+        (how many are), `per_sample_entropy` and counts; see docs/text-evaluation.md.
 
     Raises:
         UserError: the judge has positions for fewer than `judge_tokens`, or the samples hold too

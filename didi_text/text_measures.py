@@ -22,6 +22,8 @@ class Variety:
     entropy: Interval
     """Mean over samples of the entropy of a sample's tokens, in nats, as published for MDLM and
     later work; samples without a token are left out."""
+    entropies: list[float | None]
+    """Of each sample, in input order; None where it holds no token."""
     distinct: dict[str, float]
     """distinct_n: different n-grams over all n-grams, pooled over the set; it falls with the
     number of samples, so that only sets of one size compare."""
@@ -39,10 +41,11 @@ def variety(samples: Sequence[Sequence[int]], seed: int = 0) -> Variety:
         ValueError: no sample is long enough for a measure.
     """
     arrays = [np.asarray(sample, dtype=np.int64) for sample in samples]
-    entropies = [unigram_entropy(array) for array in arrays if len(array)]
+    entropies = [unigram_entropy(array) if len(array) else None for array in arrays]
     repeats = [repetition(array) for array in arrays if len(array) >= REPETITION_N]
     return Variety(
-        entropy=bootstrap_mean(entropies, seed),
+        entropy=bootstrap_mean([each for each in entropies if each is not None], seed),
+        entropies=entropies,
         distinct={f"distinct_{n}": distinct(arrays, n) for n in (1, 2, 3, 4)},
         repetition=bootstrap_mean(repeats, seed),
         duplicates=1 - len({array.tobytes() for array in arrays}) / len(arrays),

@@ -1,0 +1,230 @@
+"""`didi-text benchmark --temperatures`: cells at equal entropy, by hand and on tiny models."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from text_fixtures import save_causal
+from text_models import write_tiny_model
+
+from didi_core.errors import UserError
+from didi_core.evaluation.frontier import Frontier
+from didi_text import benchmark_cells
+from didi_text.benchmark import BenchmarkOptions, BenchmarkResult, benchmark
+from didi_text.benchmark_plot import sweeps_of
+from didi_text.benchmark_print import printed
+from didi_text.benchmark_study import AUTOREGRESSIVE, Cell, parse_study
+from didi_text.benchmark_sweep import add_comparison, compare_frontiers, point_of
+from didi_text.benchmark_table import COLUMNS
+
+TEMPERATURES = (0.8, 0.9, 1.0)
+
+
+def frontier(name: str, entropies: list[float], nats: list[float]) -> Frontier:
+    """A curve of sets of three samples of ten tokens that are all alike."""
+    points = [
+        point_of(
+            temperature,
+            {
+                "per_sample_tokens": [10] * 3,
+                "per_sample_nats": [value] * 3,
+                "per_sample_entropy": [entropy] * 3,
+            },
+        )
+        for temperature, entropy, value in zip(TEMPERATURES, entropies, nats, strict=True)
+    ]
+    return Frontier(name, tuple(points))
+
+
+def test_curves_by_hand_are_read_at_the_reference_s_entropy() -> None:
+    """The reference has entropy 4 at temperature 1: the student passes it half-way between its
+    points (3.5, 2) and (4.5, 3), the poor one never reaches it."""
+    record = compare_frontiers(
+        [
+            frontier("teacher_limit", [3.0, 3.5, 4.0], [1.0, 1.5, 2.0]),
+            frontier("student_8", [3.0, 3.5, 4.5], [1.0, 2.0, 3.0]),
+            frontier("poor_8", [2.0, 2.5, 3.9], [1.0, 2.0, 3.0]),
+        ],
+        "teacher_limit",
+        seed=0,
+    )
+    assert record["equal_diversity"] == 4.0
+    cells = [
+        Cell("teacher", "first-hitting", None),
+        Cell("student", "ancestral", 8),
+        Cell("poor", "ancestral", 8),
+        Cell("failed", "ancestral", 8),
+        Cell("gpt", AUTOREGRESSIVE, None),
+    ]
+    rows: list[dict[str, Any]] = [dict.fromkeys(COLUMNS) for _ in cells]
+    add_comparison(rows, cells, record)
+    same = ("", "_low", "_high")  # samples are alike, and so intervals have no width
+    assert [row["nll_at_equal_entropy"] for row in rows] == [2.0, 2.5, None, None, None]
+    assert [rows[1][f"nll_at_equal_entropy{end}"] for end in same] == [2.5] * 3
+    assert [row["difference_at_equal_entropy"] for row in rows] == [0.0, 0.5, None, None, None]
+    assert [rows[1][f"difference_at_equal_entropy{end}"] for end in same] == [0.5] * 3
+    assert [row["equal_entropy"] for row in rows] == [4.0, 4.0, 4.0, None, None]
+
+
+def test_a_point_weights_tokens_alike_and_leaves_out_what_holds_none() -> None:
+    point = point_of(
+        0.9,
+        {
+            "per_sample_tokens": [1, 3, 0],
+            "per_sample_nats": [5.0, 1.0, None],
+            "per_sample_entropy": [2.0, 1.0, None],
+        },
+    )
+    assert point.nll.value == pytest.approx((5 + 3) / 4)
+    assert point.diversity.value == pytest.approx(1.5)
+
+
+def test_samples_of_one_number_are_paired() -> None:
+    """Curves that differ by 0.5 in every sample, however the samples differ, differ by 0.5."""
+    nats = np.array([1.0, 2.0, 6.0])
+
+    def curve(name: str, more: float) -> Frontier:
+        quality = {"per_sample_tokens": [10] * 3, "per_sample_entropy": [3.0, 4.0, 5.0]}
+        return Frontier(
+            name,
+            tuple(
+                point_of(t, {**quality, "per_sample_nats": list(nats + more)}) for t in TEMPERATURES
+            ),
+        )
+
+    record = compare_frontiers([curve("a", 0.0), curve("b", 0.5)], "a", seed=0)
+    found = record["frontiers"]["b"]
+    assert found["nll_at_equal_diversity"]["high"] > found["nll_at_equal_diversity"]["low"] + 1
+    assert list(found["minus_baseline"].values()) == pytest.approx([0.5] * 3)
+
+
+def test_temperatures_and_the_reference_are_parsed(tmp_path: Path) -> None:
+    given = BenchmarkOptions(models="a:dplm,b", out=tmp_path, temperatures="1.1,0.8,1", steps="4,8")
+    study = parse_study(given)
+    assert study.temperatures == (0.8, 1.0, 1.1)
+    a_4, a_8, limit = Cell("a", "dplm", 4), Cell("a", "dplm", 8), Cell("a", "first-hitting", None)
+    assert study.reference((a_4, a_8)) == a_8
+    assert study.reference((a_4, a_8, limit)) == limit
+    assert [each.name for each in study.heated(a_4)] == ["a_dplm_4_t0.8", "a_dplm_4_t1.1"]
+    assert study.heated(Cell("gpt", AUTOREGRESSIVE, None)) == ()
+    assert parse_study(replace(given, temperatures="")).temperatures == (1.0,)
+    for bad in ("0.8,x", "0", "-1", "nan", "inf"):
+        with pytest.raises(UserError, match=f"--temperatures {bad}: .* is no temperature"):
+            parse_study(replace(given, temperatures=bad))
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> BenchmarkOptions:
+    models = tmp_path_factory.mktemp("models")
+    teacher, student = (
+        write_tiny_model(models / name, seed) for seed, name in enumerate(("teacher", "student"))
+    )
+    gpt = str(save_causal(models / "gpt"))
+    return BenchmarkOptions(
+        out=tmp_path_factory.mktemp("run") / "study",
+        models=f"{teacher},{student}",
+        temperatures="0.5,1",
+        baseline=gpt,
+        judge=gpt,
+        steps="3",
+        length=16,
+        num=6,
+        repeats=1,
+        max_batch=1,
+        device="cpu",
+    )
+
+
+@pytest.fixture(scope="module")
+def done(given: BenchmarkOptions) -> BenchmarkResult:
+    return benchmark(given)
+
+
+def cell_file(folder: Path, name: str) -> Mapping[str, Any]:
+    return json.loads((folder / "cells" / f"{name}.json").read_text())
+
+
+def test_a_sweep_is_samples_and_figures_and_no_timing(done: BenchmarkResult) -> None:
+    names = {path.stem for path in (done.out / "cells").iterdir()}
+    assert names == {"teacher_3", "teacher_3_t0.5", "student_3", "student_3_t0.5", "gpt"}
+    cold, own = cell_file(done.out, "teacher_3_t0.5"), cell_file(done.out, "teacher_3")
+    assert cold["settings"]["temperature"] == 0.5 and "latency" not in cold and "latency" in own
+    assert cold["quality"]["entropy"]["mean"] < own["quality"]["entropy"]["mean"]
+    assert done.record["num_sets"] == 5 and done.failed == ()
+
+
+def test_the_record_holds_curves_and_rows_their_values(done: BenchmarkResult) -> None:
+    assert done.record == json.loads((done.out / "benchmark.json").read_text())
+    found, rows = done.record["frontiers"], done.record["rows"]
+    assert (found["baseline"], list(found["frontiers"])) == (
+        "teacher_3", ["teacher_3", "student_3", "gpt"],
+    )  # fmt: skip
+    assert found["equal_diversity"] == pytest.approx(rows[0]["entropy"], abs=1e-6)
+    own = found["frontiers"]["teacher_3"]["points"][1]
+    assert own["nll"]["mean"] == pytest.approx(rows[0]["nats_per_token"], abs=1e-6)
+    assert rows[0]["nll_at_equal_entropy"] == pytest.approx(own["nll"]["mean"])
+    assert rows[0]["difference_at_equal_entropy"] == 0
+    assert rows[2]["nll_at_equal_entropy"] is None  # the baseline was drawn at 1 alone
+    table = pd.read_csv(done.out / "benchmark.csv")
+    assert table["equal_entropy"].notna().sum() == 2
+
+
+def test_it_is_printed_and_drawn(done: BenchmarkResult) -> None:
+    text = printed(done)
+    assert "| NLL at equal entropy | difference |" in text
+    assert "the entropy of teacher_3 at temperature 1" in text
+    cells = (
+        Cell("teacher", "ancestral", 3), Cell("student", "ancestral", 3),
+        Cell("gpt", AUTOREGRESSIVE, None),
+    )  # fmt: skip
+    sweeps = sweeps_of(done.record, cells)
+    assert sweeps is not None and set(sweeps.points) == {"teacher", "student"}
+    assert [point.label for point in sweeps.points["teacher"][0]] == ["T 0.5", ""]
+    assert done.figure is None or done.figure.stat().st_size > 10_000
+
+
+def test_it_resumes_by_temperature_and_a_failure_is_told(
+    given: BenchmarkOptions, done: BenchmarkResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {path: path.stat().st_mtime_ns for path in (done.out / "cells").iterdir()}
+    real, calls = benchmark_cells.measure_samples, []
+
+    def fails_at_first(*arguments: Any, **named: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise UserError("nothing to judge.")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(benchmark_cells, "measure_samples", fails_at_first)
+    wider = replace(given, temperatures="0.5,0.7", resume=True)
+    broken = benchmark(wider)
+    assert broken.failed == ("teacher_3_t0.7",) and len(calls) == 2
+    assert "No figures of teacher_3_t0.7: nothing to judge." in broken.record["notes"]
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+    whole = benchmark(wider)
+    assert whole.failed == () and len(calls) == 3
+    points = whole.record["frontiers"]["frontiers"]["teacher_3"]["points"]
+    assert [point["temperature"] for point in points] == [0.5, 0.7, 1.0]
+
+
+def test_without_its_reference_nothing_is_compared(
+    given: BenchmarkOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = benchmark_cells.measure_samples, []
+
+    def fails_at_first(*arguments: Any, **named: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise UserError("nothing to judge.")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(benchmark_cells, "measure_samples", fails_at_first)
+    result = benchmark(replace(given, out=tmp_path / "study", baseline="none"))
+    assert result.failed == ("teacher_3",) and result.record["frontiers"] is None
+    assert result.record["notes"][-1].startswith("Nothing is compared at equal entropy: teacher_3")
+    assert result.record["rows"][1]["equal_entropy"] is None
