@@ -1,45 +1,7 @@
 """`didi-protein info`: versions, device, attention, weights found, extras installed."""
 
-import json
-from dataclasses import asdict, dataclass
-from typing import Annotated
-
-from typer import Option
-
-from didi_core.command_options import Device, JsonOutput, command_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class InfoOptions:
-    """What `info` is asked for."""
-
-    device: Device = "auto"
-    precision: Annotated[
-        str, Option(help="Precision that the attention backend is shown for: float32 or bf16.")
-    ] = "float32"
-    json_output: JsonOutput = False
-
-
-@dataclass(frozen=True)
-class Info:
-    """What is installed and found on this machine."""
-
-    versions: dict[str, str]
-    device: str
-    """The device `--device auto` takes, in words."""
-    cuda_devices: list[str]
-    attention: str
-    """Backend for the device and precision: flash or sdpa."""
-    extras: dict[str, bool]
-    """Optional packages, and whether they are installed."""
-    bundled_models: dict[str, bool]
-    """Models that ship in the package, and whether their weights are there."""
-    hub_cache: str
-    """Folder of downloaded models (from HF_HOME)."""
-    cached_models: list[str]
-    """Hub models in that folder."""
-    notes: list[str]
-    """What needs the user's attention."""
+from didi_core.command_options import command_of
+from didi_core.commands.info import Info, InfoOptions, show_info
 
 
 def info(options: InfoOptions | None = None) -> Info:
@@ -48,30 +10,15 @@ def info(options: InfoOptions | None = None) -> Info:
     Raises:
         UserError: an unknown device or precision.
     """
-    from didi_protein.info_run import collect_info
+    from didi_core.commands.info_run import collect_info
+    from didi_protein.info_notes import EXTRAS, notes
+    from didi_protein.models import BUNDLED_MODELS
 
-    return collect_info(options or InfoOptions())
+    return collect_info(options or InfoOptions(), BUNDLED_MODELS, EXTRAS, notes())
 
 
 def _run_command(options: InfoOptions) -> None:
-    found = info(options)
-    if options.json_output:
-        print(json.dumps(asdict(found), indent=2))
-        return
-    for name, value in asdict(found).items():
-        print(f"{name.replace('_', ' '):16s} {_in_words(value)}")
-
-
-def _in_words(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_yes_no(each)}" for key, each in value.items()) or "none"
-    if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
-    return str(value)
-
-
-def _yes_no(value: object) -> str:
-    return {True: "(yes)", False: "(no)"}[value] if isinstance(value, bool) else str(value)
+    show_info(info(options), as_json=options.json_output)
 
 
 info_command = command_of(

@@ -1,48 +1,27 @@
-"""`didi-text info`: versions of what is installed, and the device it would compute on."""
+"""`didi-text info`: versions, device, attention, weights found, extras installed."""
 
-import json
-from dataclasses import asdict, dataclass
+from didi_core.command_options import command_of
+from didi_core.commands.info import Info, InfoOptions, show_info
 
-from didi_core.command_options import Device, JsonOutput, command_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class InfoOptions:
-    """What `info` is asked for."""
-
-    device: Device = "auto"
-    json_output: JsonOutput = False
-
-
-@dataclass(frozen=True)
-class Info:
-    """What is installed on this machine."""
-
-    versions: dict[str, str]
-    device: str
-    """The device `--device auto` takes."""
+EXTRAS = ("flash_attn", "datasets", "matplotlib", "mauve", "lm_eval")
 
 
 def info(options: InfoOptions | None = None) -> Info:
     """Look at this machine.
 
     Raises:
-        UserError: an unknown device, or CUDA where there is none.
+        UserError: an unknown device or precision, or CUDA where there is none.
     """
-    from didi_core.training.devices import resolve_device
-    from didi_core.training.run_folder import package_versions
+    from didi_core.commands.info_run import collect_info
+    from didi_text.evaluate_models import BUNDLED_MODELS
 
-    options = options or InfoOptions()
-    return Info(package_versions(), str(resolve_device(options.device)))
+    return collect_info(options or InfoOptions(), BUNDLED_MODELS, EXTRAS)
 
 
 def _run_command(options: InfoOptions) -> None:
-    found = info(options)
-    if options.json_output:
-        print(json.dumps(asdict(found), indent=2))
-        return
-    print("versions ", ", ".join(f"{name} {version}" for name, version in found.versions.items()))
-    print("device   ", found.device)
+    show_info(info(options), as_json=options.json_output)
 
 
-info_command = command_of(InfoOptions, _run_command, "Show versions and the device.")
+info_command = command_of(
+    InfoOptions, _run_command, "Show versions, device, attention backend and weights found."
+)
