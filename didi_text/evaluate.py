@@ -63,7 +63,13 @@ class EvaluateOptions:
     judge: Annotated[
         str, Option(help="Causal LM that judges samples: a folder, a hub id or a bundled name.")
     ] = "gpt2-large"
-    judge_tokens: Annotated[int, Option(help="Tokens of a sample that the judge reads.")] = 1024
+    judge_tokens: Annotated[
+        int | None,
+        Option(
+            help="Tokens of a sample that the judge reads. Default: 1024, or as many as it has "
+            "positions for."
+        ),
+    ] = None
     mauve: Annotated[
         Path | None,
         Option(help="Natural texts (.jsonl, .txt) to compare samples with by MAUVE."),

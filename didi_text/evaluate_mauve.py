@@ -6,6 +6,7 @@
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 
 from didi_core.errors import UserError, missing_extra
 from didi_text.corpora_documents import read_documents
-from didi_text.evaluate import EvaluateOptions
 from didi_text.evaluate_models import CausalLanguageModel
 
 FEWEST_TEXTS = 20
@@ -22,25 +22,28 @@ FEWEST_TEXTS = 20
 
 
 def mauve_against(
-    judge: CausalLanguageModel, texts: Sequence[str], options: EvaluateOptions
+    judge: CausalLanguageModel, texts: Sequence[str], file: Path, max_tokens: int, seed: int
 ) -> dict[str, Any]:
-    """MAUVE of `texts` against as many natural ones of --mauve; 0 to 1, 1 is best.
+    """MAUVE of `texts` against as many natural ones of `file`; 0 to 1, 1 is best.
+
+    Args:
+        file: value of --mauve.
+        max_tokens: tokens of a text that the judge reads.
 
     Raises:
         UserError: the package is missing, or there are too few texts.
     """
     compute = _package()
-    assert options.mauve is not None
-    natural = list(itertools.islice(read_documents(options.mauve), len(texts)))
+    natural = list(itertools.islice(read_documents(file), len(texts)))
     if min(len(texts), len(natural)) < FEWEST_TEXTS:
         raise UserError(
-            f"--mauve {options.mauve}: {len(natural)} natural texts and {len(texts)} samples; "
+            f"--mauve {file}: {len(natural)} natural texts and {len(texts)} samples; "
             f"MAUVE needs {FEWEST_TEXTS} of each."
         )
     result = compute(
-        p_features=features(judge, natural, options.judge_tokens),
-        q_features=features(judge, texts, options.judge_tokens),
-        seed=options.seed,
+        p_features=features(judge, natural, max_tokens),
+        q_features=features(judge, texts, max_tokens),
+        seed=seed,
         verbose=False,
     )
     return {"mauve": float(result.mauve), "num_natural": len(natural), "num_samples": len(texts)}

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from didi_core.commands.generation import stored_reveal_exponent
 from didi_core.errors import UserError
 from didi_core.progress import progress_bar
 from didi_core.sampling import autoregressive
@@ -50,10 +51,12 @@ def _masked_samples(
 ) -> Samples:
     kind = find_sampler(request.sampler)
     steps = request.steps if request.steps is not None else kind.default_steps
+    exponent = stored_reveal_exponent(request.grid, kind, model.loaded)
     settings = SampleSettings(
         steps=steps,
         seed=request.seed,
         grid=request.grid,
+        reveal_exponent=exponent,
         draw=DrawSettings(precision=request.draws),
     )
     check_settings(kind, settings)
@@ -62,7 +65,8 @@ def _masked_samples(
     engine = build_engine(
         build_predictor(model.loaded), lambda predictor: kind.build(predictor, model.loaded, {})
     )
-    decided = {**request.as_json(), "model": describe_model(model)}
+    asked = {**request.as_json(), "reveal_exponent": exponent}
+    decided = {**asked, "model": describe_model(model)}
     file = _open_partial(partial, decided, resume)
     run_request(
         Request([row] * request.num, settings, request.batch_tokens), engine, file, quiet=quiet
@@ -76,7 +80,7 @@ def _masked_samples(
     ids = [each.ids for each in rows]
     calls = sum(each.denoiser_calls for each in rows) / len(rows)
     made = {
-        **request.as_json(),
+        **asked,
         "steps": steps,
         "mean_calls": calls,
         "mean_discriminator_calls": sum(each.discriminator_calls for each in rows) / len(rows),

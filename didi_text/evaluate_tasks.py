@@ -20,7 +20,7 @@ from didi_text.evaluate_samples import make_samples
 from didi_text.generative_perplexity import SampleRequest, Samples, read_samples
 from didi_text.judges import open_judge
 from didi_text.packing import Packing, pack
-from didi_text.sample_measures import measure_samples
+from didi_text.sample_measures import measure_samples, readable_tokens
 from didi_text.zero_shot import ChosenSet, choose_sets, texts_of
 
 DEFAULT_LENGTH = 1_024
@@ -82,11 +82,12 @@ def _genppl(opened: Opened) -> dict[str, Any]:
     options = opened.options
     samples = _samples(opened)
     judge = opened.judge or open_judge(options.judge, opened.device, offline=options.offline)
+    judge_tokens = options.judge_tokens or readable_tokens(judge)
     with opened.bar("judging", len(samples.texts)) as show:
         figures = measure_samples(
             samples,
             judge,
-            judge_tokens=options.judge_tokens,
+            judge_tokens=judge_tokens,
             batch_tokens=options.batch_tokens,
             autocast=opened.autocast,
             seed=options.seed,
@@ -95,8 +96,10 @@ def _genppl(opened: Opened) -> dict[str, Any]:
     if options.mauve is not None:
         from didi_text.evaluate_mauve import mauve_against
 
-        figures["mauve"] = mauve_against(judge, samples.texts, options)
-    return {"figures": figures, "judge": describe_model(judge)}
+        figures["mauve"] = mauve_against(
+            judge, samples.texts, options.mauve, judge_tokens, options.seed
+        )
+    return {"figures": figures, "judge": describe_model(judge), "judge_tokens": judge_tokens}
 
 
 def _samples(opened: Opened) -> Samples:

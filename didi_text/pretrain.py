@@ -18,6 +18,7 @@ from didi_core.vocabulary import Vocabulary
 from didi_text.causal import build_causal_model, save_causal_folder
 from didi_text.corpora import load_corpus
 from didi_text.corpora_documents import parse_licenses
+from didi_text.evaluate_models import BUNDLED_MODELS
 from didi_text.models import save_text_model
 from didi_text.packing import Packing
 from didi_text.pretrain_settings import PretrainSettings
@@ -70,7 +71,8 @@ class TextPretrainRun(PretrainRun[PretrainSettings]):
 
     @cached_property
     def tokenizer(self) -> TextTokenizer:
-        return open_tokenizer(self.settings.tokenizer, offline=self.settings.offline)
+        name = BUNDLED_MODELS.path_of(self.settings.tokenizer)
+        return open_tokenizer(name, offline=self.settings.offline)
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -96,5 +96,5 @@ def next_commands(result: QuickstartResult) -> str:
         f"{write} --num 8 --length 128 --out more.jsonl\n"
         f'{write} --num 4 --length 128 --prefix "The house" --out house.jsonl\n'
         f"  didi-text evaluate --model {student} --task genppl --steps 8 --num 64 \\\n"
-        "    --judge tiny-judge --judge-tokens 128 --out genppl.json"
+        "    --judge tiny-judge --out genppl.json"
     )

@@ -92,7 +92,12 @@ def reveal_exponent_of(options: SamplingOptions, kind: SamplerKind, model: Loade
     """The grid's exponent: as asked, else as the model was distilled for, else even (1)."""
     if options.reveal_exponent is not None:
         return options.reveal_exponent
-    if options.grid == "published" or not kind.reveals_on_grid:
+    return stored_reveal_exponent(options.grid, kind, model)
+
+
+def stored_reveal_exponent(grid: str, kind: SamplerKind, model: LoadedModel) -> float:
+    """The exponent that the model was distilled for; 1 where it has none, or the grid is fixed."""
+    if grid == "published" or not kind.reveals_on_grid:
         return 1.0
     return float(model.config.get("didi", {}).get("reveal_exponent", 1.0))
 

@@ -16,6 +16,7 @@ from text_fixtures import (
     tiny_tokenizer,
     write_jsonl,
 )
+from text_models import sample, write_tiny_model
 
 from didi_core.cli import run_program
 from didi_core.errors import UserError
@@ -23,7 +24,7 @@ from didi_core.evaluation.bounds import bound_samples
 from didi_text.evaluate import EvaluateOptions, evaluate
 from didi_text.evaluate_choice import encode_pairs, join, read_questions
 from didi_text.evaluate_likelihood import BoundSettings, continuation_nats
-from didi_text.evaluate_models import is_causal, open_language_model
+from didi_text.evaluate_models import MaskedLanguageModel, is_causal, open_language_model
 from didi_text.evaluate_print import lines_of
 from didi_text.evaluate_samples import draw_autoregressive
 from didi_text.judges import judge_texts, open_judge, scored_tokens
@@ -123,6 +124,34 @@ def test_genppl_of_a_masked_model_resumes_with_the_same_samples(tmp_path: Path) 
         evaluate(replace(given, steps=None, overwrite=True), model, judge)
     with pytest.raises(UserError, match="--length 65: the model reads 64"):
         evaluate(replace(given, length=65, overwrite=True), model, judge)
+
+
+def test_genppl_follows_the_grid_that_a_student_was_distilled_for(tmp_path: Path) -> None:
+    even, judge = tiny_masked_model(), tiny_causal_model()
+    bent = replace(even, loaded=replace(even.loaded, config={"didi": {"reveal_exponent": 3.0}}))
+    given = options(tmp_path, "genppl", num=4, length=16, steps=4)
+
+    def made(model: MaskedLanguageModel, **changes) -> tuple[float, list[float]]:
+        figures = evaluate(replace(given, overwrite=True, **changes), model, judge).figures
+        assert figures["judge_tokens"] == 64  # as many as the judge has positions for
+        return figures["figures"]["samples"]["reveal_exponent"], figures["figures"]["perplexity"]
+
+    (plain, of_even), (cubic, of_bent) = made(even), made(bent)
+    assert (plain, cubic) == (1.0, 3.0) and of_even != of_bent
+    published = {"grid": "published"}  # the papers' grid is even
+    assert made(bent, **published) == made(even, **published)
+    assert made(bent, sampler="first-hitting", steps=None)[0] == 1.0
+    # The samples are those that generate writes.
+    write_tiny_model(tmp_path / "student")
+    config = json.loads((tmp_path / "student" / "config.json").read_text())
+    config.setdefault("didi", {})["reveal_exponent"] = 3.0
+    (tmp_path / "student" / "config.json").write_text(json.dumps(config))
+    written = sample(tmp_path / "student", tmp_path / "s.jsonl", num=4, length="16", steps=4)
+    judged = evaluate(
+        replace(given, model=None, data=str(written.out), steps=None, overwrite=True), None, judge
+    ).figures["figures"]
+    own = open_language_model(str(tmp_path / "student"))
+    assert made(own)[1]["mean"] == pytest.approx(judged["perplexity"]["mean"])
 
 
 def test_genppl_continues_interrupted_sampling(tmp_path: Path, monkeypatch) -> None:

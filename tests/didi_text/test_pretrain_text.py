@@ -1,6 +1,7 @@
 """`didi-text pretrain`: both kinds end in a folder that opens, settings act, and are checked."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from didi_core.distill.optimizers import OptimizerSettings, build_optimizer
 from didi_core.errors import UserError
 from didi_core.hydra_app import config_folder, run_hydra
+from didi_core.models.bundled import BundledModels
 from didi_core.models.dit import DitDenoiser
 from didi_text.generate import GenerateOptions, generate
 from didi_text.models import open_model, tokenizer_of
@@ -94,6 +96,19 @@ def test_an_autoregressive_model_opens_with_transformers(data: Path, tmp_path: P
     assert model.config.vocab_size == tiny_tokenizer().size, "it has no mask"
     noisy = settings_for(data, tmp_path / "b", kind="autoregressive", input_noise=0.5)
     assert weights_differ(model, AutoModelForCausalLM.from_pretrained(pretrain(noisy)))
+
+
+def test_a_bundled_name_is_a_tokenizer(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny").mkdir()
+    tiny_tokenizer().save(tmp_path / "tiny")
+    monkeypatch.setattr(BundledModels, "folder", lambda _, name: tmp_path / name)
+    named = replace(settings_for(data, tmp_path / "m"), tokenizer="tiny")
+    with pytest.raises(UserError, match="tiny is a bundled model, and this installation lacks"):
+        pretrain(named)
+    (tmp_path / "tiny" / "model.safetensors").touch()
+    assert TextPretrainRun(named).tokenizer.digest == tiny_tokenizer().digest
 
 
 def test_muon_takes_the_matrices_of_both_layouts(data: Path, tmp_path: Path) -> None:
