@@ -22,6 +22,7 @@ from didi_core.models.dit_files import CHECKPOINT_SUFFIX
 from didi_core.models.dit_names import published_name
 from didi_core.models.esm import SoftTokens
 from didi_core.models.lightning_ckpt import read_lightning_checkpoint
+from didi_core.models.positions import flat_positions, head_at
 from didi_core.models.safe_reader import read_weights
 
 
@@ -71,7 +72,9 @@ class Discriminator(nn.Module):
         soft: SoftTokens | None = None,
     ) -> Float[Tensor, "chosen"]:
         """Logits where `at` is True, in row-major order, in float32 or better."""
-        logits = self.output_layer(self.trunk.trunk(tokens, lengths, soft)[at])
+        positions = flat_positions(at)
+        hidden = self.trunk.trunk(tokens, lengths, soft)
+        logits = head_at(self.output_layer, hidden, positions)
         return logits if logits.dtype == torch.float64 else logits.float()
 
 

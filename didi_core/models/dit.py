@@ -24,6 +24,7 @@ from didi_core.models.adaln import (
 )
 from didi_core.models.attention import attend
 from didi_core.models.esm import SoftTokens
+from didi_core.models.positions import flat_positions, head_at
 from didi_core.models.rotary import RotaryCache, rotate
 
 MLP_RATIO = 4
@@ -204,4 +205,5 @@ class DitDenoiser(nn.Module):
         alpha: Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "chosen vocabulary"]:
         """Trunk, then head where `at` is True, in row-major order."""
-        return self.head(self.trunk(tokens, lengths, soft, noise, alpha)[at])
+        positions = flat_positions(at)
+        return head_at(self.head, self.trunk(tokens, lengths, soft, noise, alpha), positions)

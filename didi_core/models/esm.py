@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from didi_core.batches import padding_mask
 from didi_core.models.adaln import SigmaEmbedding, require_alpha, sigma_of_alpha
 from didi_core.models.attention import attend
+from didi_core.models.positions import flat_positions, head_at
 from didi_core.models.rotary import RotaryCache, rotate
 
 TRAINED_MASK_SHARE = 0.15 * 0.8
@@ -216,4 +217,5 @@ class EsmDenoiser(nn.Module):
         alpha: Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "chosen vocabulary"]:
         """Trunk, then head where `at` is True, in row-major order."""
-        return self.head(self.trunk(tokens, lengths, soft, noise, alpha)[at])
+        positions = flat_positions(at)
+        return head_at(self.head, self.trunk(tokens, lengths, soft, noise, alpha), positions)

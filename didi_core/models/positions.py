@@ -1,0 +1,47 @@
+"""The head at chosen positions alone, in shapes that repeat.
+
+How many positions are masked differs at every update. On a CPU each new shape costs a compiled
+kernel that oneDNN keeps (the last 1,024 of them) and blocks of memory that fit nothing later: a
+training grew by gigabytes. So positions are rounded up to edges, and the extra rows dropped.
+"""
+
+from collections.abc import Callable
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def flat_positions(at: Bool[Tensor, "batch width"]) -> Int[Tensor, "chosen"]:
+    """Where `at` is True, counted in row-major order.
+
+    To be asked for before the trunk: on a GPU the count is waited for, and then nothing is queued.
+    """
+    return at.flatten().nonzero()[:, 0]
+
+
+def head_at(
+    head: Callable[[Tensor], Tensor],
+    hidden: Float[Tensor, "batch width hidden"],
+    positions: Int[Tensor, "chosen"],
+) -> Float[Tensor, "chosen *out"]:
+    """`head` of the hidden states at `positions`.
+
+    Args:
+        head: treats each of its rows alone.
+    """
+    count = len(positions)
+    if hidden.device.type == "cpu":
+        # The first position of all is never padding, whose values are undefined.
+        positions = F.pad(positions, (0, rounded_count(count) - count))
+    return head(hidden.flatten(0, 1).index_select(0, positions))[:count]
+
+
+def rounded_count(count: int) -> int:
+    """The next edge at or above `count`: 16 apart up to 255, then at most an eighth more.
+
+    >>> [rounded_count(n) for n in (0, 1, 100, 1000, 2049)]
+    [0, 16, 112, 1024, 2304]
+    """
+    gap = max(16, 1 << max(0, count.bit_length() - 4))
+    return -(-count // gap) * gap
