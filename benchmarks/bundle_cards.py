@@ -1,12 +1,57 @@
 """The cards of the models that ship in the package: what each is, its settings, data and scores."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of a result file."""
+
+    setting: Mapping[str, Any]
+    """What headings and the words on the scores leave open, by name."""
+    cells: Mapping[str, Mapping[str, Any]]
+    """Figures by `MODEL:STEPS`, or by the name of a set of natural sequences: `n`, `mean_nfe`, and
+    `{mean, low, high}` by key."""
+
+
+def protein_figures(record: Mapping[str, Any]) -> Measured:
+    """Of a file of `benchmarks/quality.py`."""
+    return Measured({}, record["cells"])
+
+
+def text_figures(record: Mapping[str, Any]) -> Measured:
+    """Of a `benchmark.json` of `didi-text benchmark`; cells that failed are left out."""
+    cells = {}
+    for row in record["rows"]:
+        if row["status"] != "ok":
+            continue
+        other = "" if row["sampler"] in ("ancestral", "first-hitting") else f"{row['sampler']}:"
+        figures = {
+            key: {"mean": row[key], "low": row.get(f"{key}_low"), "high": row.get(f"{key}_high")}
+            for key in TEXT_COLUMNS
+        }
+        cells[f"{row['model']}:{other}{row['steps']}"] = {
+            "n": row["n"],
+            "mean_nfe": row["calls"],
+            **figures,
+        }
+    compared = record["frontiers"] or {"baseline": None}
+    return Measured({**record["reading"], "reference": compared["baseline"]}, cells)
+
+
+TEXT_COLUMNS = {
+    "perplexity": "judge perplexity",
+    "entropy": "entropy of a sample (nats)",
+    "repetition": "repetition",
+    "nll_at_equal_entropy": "judge NLL (nats a token) at equal entropy",
+    "difference_at_equal_entropy": "less that of {reference}",
+}
 
 
 @dataclass(frozen=True)
@@ -21,9 +66,12 @@ class Words:
     scores: str
     """First words of the section of figures."""
     columns: Mapping[str, str]
-    """Keys and headings of the figures that are shown, each with its interval."""
+    """Keys and headings of the figures that are shown, each with its interval; one that no cell
+    has is left out."""
     results: Path
-    """Where they were measured, under "cells" by `NAME:...`; may not be there yet."""
+    """The file that holds them; may not be there yet."""
+    figures_of: Callable[[Mapping[str, Any]], Measured]
+    """Reads its contents."""
 
 
 PROTEIN_WORDS = Words(
@@ -64,6 +112,7 @@ FLIP (AFL 3.0) and ATLAS. Held out: sequences of the same families in other 90% 
         "pooled_3mer_entropy": "3-mer entropy",
     },
     results=RESULTS / "bundled_quality.json",
+    figures_of=protein_figures,
 )
 TEXT_WORDS = Words(
     program="didi-text",
@@ -88,16 +137,16 @@ TEXT_WORDS = Words(
     },
     sources="""## Data
 
-English documents that are in the public domain or under CC BY 4.0; no others were trained on.
+2,354 English documents from the corpora of NLTK, 2.1 million words: film reviews
+(`movie_reviews`, Pang and Lee, CC BY 4.0), and in the public domain the addresses of United States
+presidents (`state_union`, `inaugural`) and plays of Shakespeare (`shakespeare`). No others were
+trained on.
 """,
-    scores="Samples of 128 tokens, float64 draws, 95% bootstrap intervals; definitions in the "
-    "project's docs/text-evaluation.md.",
-    columns={
-        "nats_per_token": "judge NLL (nats a token)",
-        "entropy": "entropy of a sample (nats)",
-        "repetition": "repetition",
-    },
-    results=RESULTS / "bundled_text_quality.json",
+    scores="Samples of {length} tokens under `{judge}`, float64 draws, 95% bootstrap intervals; "
+    "definitions in the project's docs/text-benchmark.md.",
+    columns=TEXT_COLUMNS,
+    results=RESULTS / "text_benchmark.json",
+    figures_of=text_figures,
 )
 
 
@@ -121,24 +170,36 @@ def card(name: str, record: Mapping[str, Any], words: Words) -> str:
 
 
 def _scores(name: str, words: Words) -> str:
-    figures = json.loads(words.results.read_text())["cells"] if words.results.exists() else {}
-    rows = {cell: f for cell, f in figures.items() if ":" not in cell or cell.split(":")[0] == name}
-    if name == "tiny-judge" or not rows:
+    if name == "tiny-judge" or not words.results.exists():
         return ""
-    headings = " | ".join(words.columns.values())
+    measured = words.figures_of(json.loads(words.results.read_text(encoding="utf-8")))
+    rows = {
+        cell: figures
+        for cell, figures in measured.cells.items()
+        if ":" not in cell or cell.split(":")[0] == name
+    }
+    if not rows:
+        return ""
+    columns = {
+        key: heading.format(**measured.setting)
+        for key, heading in words.columns.items()
+        if any(_interval(figures[key]) for figures in rows.values())
+    }
     lines = [
-        f"## Scores\n\n{words.scores}\n",
-        f"| set | n | calls | {headings} |",
-        "|---" * (3 + len(words.columns)) + "|",
+        f"## Scores\n\n{words.scores.format(**measured.setting)}\n",
+        f"| set | n | calls | {' | '.join(columns.values())} |",
+        "|---" * (3 + len(columns)) + "|",
     ]
-    for cell, f in rows.items():
-        numbers = " | ".join(_interval(f[key]) for key in words.columns)
-        calls = f"{f['mean_nfe']:.1f}" if f.get("mean_nfe") else ""
-        lines.append(f"| {cell} | {f['n']} | {calls} | {numbers} |")
+    for cell, figures in rows.items():
+        numbers = " | ".join(_interval(figures[key]) for key in columns)
+        calls = f"{figures['mean_nfe']:.1f}" if figures.get("mean_nfe") else ""
+        lines.append(f"| {cell} | {figures['n']} | {calls} | {numbers} |")
     return "\n".join(lines) + "\n"
 
 
-def _interval(figure: dict[str, float] | None) -> str:
-    if figure is None:
+def _interval(figure: Mapping[str, float | None] | None) -> str:
+    if figure is None or figure["mean"] is None:
         return ""
+    if figure["low"] is None:
+        return f"{figure['mean']:.3f}"
     return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

@@ -1,12 +1,16 @@
-"""Turn training runs into the models that ship in the packages: 16-bit weights, with a card.
+r"""Turn training runs into the models that ship in the packages: 16-bit weights, with a card.
 
     python -m benchmarks.bundle_models protein --teacher runs/teacher --student runs/student \
         --judge runs/judge --held-out families_valid.fasta.gz --training families_train.fasta.gz
     python -m benchmarks.bundle_models text --teacher runs/teacher --student runs/student \
         --judge runs/judge --held-out valid.jsonl.gz
 
-Run it again after figures of the bundled models were measured (`benchmarks/quality.py --out
-benchmarks/results/bundled_quality.json`) to put them into the cards.
+Run it again after figures of the bundled models were measured, to put them into the cards: those
+of `benchmarks/quality.py --out benchmarks/results/bundled_quality.json`, and of text those of
+
+    didi-text benchmark --models tiny,tiny-student --steps 8,16,limit --temperatures 0.8,0.9,1,1.1 \
+        --out study
+    cp study/benchmark.json benchmarks/results/text_benchmark.json
 """
 
 import json

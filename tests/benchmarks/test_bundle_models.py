@@ -1,6 +1,7 @@
-"""Bundling a text run: 16-bit weights that open as the run's did, the card, the judge's rows."""
+"""Bundling runs: 16-bit weights that open as the run's did, the card, the judge's rows."""
 
 import json
+import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 import torch
 import typer
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
 from benchmarks import bundle_models
-from benchmarks.bundle_models import Domain, bundle_denoiser, bundle_judge, text
+from benchmarks.bundle_cards import TEXT_WORDS, card
+from benchmarks.bundle_models import Domain, bundle_denoiser, bundle_judge, protein, text
 from didi_core.models.bundled import BundledModels
 from didi_text.models import open_model, tokenizer_of
 
@@ -82,6 +85,86 @@ def test_a_judge_comes_with_its_reference_rows(
     monkeypatch.setattr(bundle_models, "LARGEST_MB", 1e-3)
     with pytest.raises(typer.BadParameter, match="MB of weights"):
         bundle_models.check_size(folder)
+
+
+def test_the_protein_models_that_ship_are_bundled_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They serve as runs: their weights have 16 bits already, so that none may change."""
+    shipped = protein()
+    local = replace(shipped, bundled=LocalModels("didi_protein", root=tmp_path / "bundled"))
+    monkeypatch.setitem(bundle_models.DOMAINS, "protein", lambda: local)
+    names = local.bundled.names
+    for name in names:
+        shutil.copytree(shipped.bundled.folder(name), tmp_path / name)
+        (tmp_path / name / "metrics.jsonl").write_text('{"step": 7}\n')
+    natural = tmp_path / "natural.fasta"
+    natural.write_text(">a\nMKTAYIAKQRQISFVKSHFSRQ\n>b\nMGSSHHHHHHSSGLVPRGSH\n")
+    app = typer.Typer()
+    app.command()(bundle_models.main)
+    given = [
+        *("protein", "--teacher", str(tmp_path / "tiny")),
+        *("--student", str(tmp_path / "tiny-student"), "--judge", str(tmp_path / "tiny-judge")),
+    ]
+    assert "--judge needs --held-out" in CliRunner().invoke(app, given).output
+    data = ["--held-out", str(natural), "--training", str(natural)]
+    CliRunner().invoke(app, [*given, *data], catch_exceptions=False)
+    for name in names:
+        old, new = tmp_path / name, tmp_path / "bundled" / name
+        assert (new / "model.safetensors").read_bytes() == (old / "model.safetensors").read_bytes()
+        assert f"# {name}:" in (new / "README.md").read_text()
+        assert ", 7 updates, seed" in (new / "README.md").read_text()
+    for name in ("tiny", "tiny-student"):
+        folders = (tmp_path / name, tmp_path / "bundled" / name)
+        old, new = (json.loads((folder / "config.json").read_text()) for folder in folders)
+        assert new == old
+    assert "| tiny-student:8 | 512 |" in (tmp_path / "bundled/tiny-student/README.md").read_text()
+    rows = json.loads((tmp_path / "bundled" / "tiny-judge" / "reference_rows.json").read_text())
+    stored = json.loads((tmp_path / "tiny-judge" / "reference_rows.json").read_text())
+    assert set(rows) == set(stored)
+
+
+def test_a_text_card_shows_the_rows_of_its_model_in_a_benchmark(tmp_path: Path) -> None:
+    def row(model: str, steps: int | str | None, **more: object) -> dict[str, object]:
+        figures = {"perplexity": 31.5, "perplexity_low": 30.0, "perplexity_high": 33.0}
+        entropy = {"entropy": 4.5, "entropy_low": 4.4, "entropy_high": 4.6, "repetition": 0.01}
+        swept = {"nll_at_equal_entropy": None, "difference_at_equal_entropy": None}
+        made = {"model": model, "sampler": "ancestral", "steps": steps, "status": "ok"}
+        return {**made, "n": 512, "calls": 7.96, **figures, **entropy, **swept, **more}
+
+    better = {
+        f"{name}{end}": value
+        for name, value in (("nll_at_equal_entropy", 3.25), ("difference_at_equal_entropy", -0.5))
+        for end in ("", "_low", "_high")
+    }
+    record = {
+        "rows": [
+            row("tiny", "limit", sampler="first-hitting"),
+            row("tiny-student", 8, **better),
+            row("tiny-student", 16, sampler="rgas"),
+            row("tiny-student", 32, status="out of memory"),
+            row("tiny-judge", None, sampler="autoregressive"),
+        ],
+        "reading": {"judge": "tiny-judge", "length": 128, "num": 512},
+        "frontiers": {"baseline": "tiny_limit"},
+    }
+    words = replace(TEXT_WORDS, results=tmp_path / "text_benchmark.json")
+    run = {"verb": "distill", "updates": 9, "seed": 1, "settings": {}}
+    assert "## Scores" not in card("tiny-student", run, words)  # nothing is measured yet
+    words.results.write_text(json.dumps(record))
+    shown = card("tiny-student", run, words)
+    assert "Samples of 128 tokens under `tiny-judge`" in shown
+    table = [line for line in shown.splitlines() if line.startswith("|")]
+    assert table[0].endswith("(nats a token) at equal entropy | less that of tiny_limit |")
+    assert table[2:] == [
+        "| tiny-student:8 | 512 | 8.0 | 31.500 (30.000 to 33.000) | 4.500 (4.400 to 4.600) | 0.010 "
+        "| 3.250 (3.250 to 3.250) | -0.500 (-0.500 to -0.500) |",
+        "| tiny-student:rgas:16 | 512 | 8.0 | 31.500 (30.000 to 33.000) | 4.500 (4.400 to 4.600) "
+        "| 0.010 |  |  |",
+    ]
+    teacher = card("tiny", run, words)  # no row of its own at equal entropy: no such column
+    assert "tiny:limit" in teacher and "equal entropy" not in teacher
+    assert "## Scores" not in card("tiny-judge", run, words)
 
 
 def tokenizer_of_judge(folder: Path) -> str:
