@@ -28,7 +28,6 @@ def build_causal_model(
             attn_pdrop=0.0,
             bos_token_id=tokenizer.end_id,
             eos_token_id=tokenizer.end_id,
-            pad_token_id=tokenizer.end_id,
         )
     )
 
