@@ -1,0 +1,69 @@
+"""What the engine's speed rests on, as ratios of things timed in alternation in one process.
+
+    python -m benchmarks.speed run --plan quick                 # 5 minutes on one core
+    python -m benchmarks.speed run --plan full --device cuda    # the published sizes
+    python -m benchmarks.speed figures                          # table and figure again
+
+Run from the repository's root. Every cell writes OUT/cpu or OUT/cuda/KEY.json and is skipped when
+that is there; a run that was stopped goes on. See docs/speed.md.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from didi_core.cli import run_program
+from didi_core.errors import RecordsFailed, UserError
+
+RESULTS = Path(__file__).parents[1] / "results" / "speed"
+Out = Annotated[Path, typer.Option(help="Folder of the results.")]
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.command()
+def run(
+    plan: Annotated[str, typer.Option(help="quick or full.")] = "quick",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="float32 or bf16; auto: bf16 on a GPU, else float32.")
+    ] = "auto",
+    out: Out = RESULTS,
+    only_list: Annotated[bool, typer.Option("--list", help="Name what is to be done.")] = False,
+) -> None:
+    """Measure what is missing of a plan, then write the table and draw the figure."""
+    from benchmarks.speed.figures import write_figures
+    from benchmarks.speed.plan import PLANS
+    from benchmarks.speed.runner import describe, is_done, run_cells
+    from didi_core.training.devices import check_precision, resolve_device
+
+    if plan not in PLANS:
+        raise UserError(f"--plan {plan} is unknown: choose one of {', '.join(PLANS)}.")
+    where = resolve_device(device)
+    if precision == "auto":
+        precision = "bf16" if where.type == "cuda" else "float32"
+    check_precision(precision)
+    cells, folder = PLANS[plan](), out / where.type
+    if only_list:
+        for cell in cells:
+            if not is_done(folder / f"{cell.key}.json", describe(cell, where, precision)):
+                print(cell.key)
+        return
+    failed = run_cells(cells, where, precision, folder)
+    write_figures(folder)
+    if failed:
+        raise RecordsFailed(len(failed), len(cells), str(folder))
+
+
+@app.command()
+def figures(out: Out = RESULTS) -> None:
+    """Write the tables and draw the figures from the results that are there."""
+    from benchmarks.speed.figures import write_figures
+
+    for folder in sorted(path for path in out.glob("*") if path.is_dir()):
+        write_figures(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(run_program(lambda: app(standalone_mode=False)))
