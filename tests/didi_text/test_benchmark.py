@@ -20,7 +20,7 @@ from didi_core.evaluation.bootstrap import bootstrap_ratio
 from didi_core.models.bundled import BundledModels
 from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.folder import save_model_folder
-from didi_text import benchmark_cells, evaluate_models, judges
+from didi_text import benchmark_cells, benchmark_run, evaluate_models, judges
 from didi_text.benchmark import BenchmarkOptions, BenchmarkResult, benchmark
 from didi_text.benchmark_print import markdown_table, printed
 from didi_text.benchmark_run import run_benchmark
@@ -59,6 +59,12 @@ def options(folder: Path, out: Path, **changes: Any) -> BenchmarkOptions:
         **changes,
     }
     return BenchmarkOptions(out=out, **given)
+
+
+@pytest.fixture
+def no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes half of a small benchmark's time; other tests here do draw."""
+    monkeypatch.setattr(benchmark_run, "plot_benchmark", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +127,7 @@ def test_the_baseline_writes_by_its_own_law_and_the_seed(
     assert [each["ids"] for each in samples] == expected.tolist()
 
 
+@pytest.mark.usefixtures("no_figure")
 def test_what_is_timed_writes_the_samples_that_are_judged(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +166,7 @@ def test_files_hold_the_same_rows(done: BenchmarkResult) -> None:
     assert done.figure is None or done.figure.stat().st_size > 10_000
 
 
+@pytest.mark.usefixtures("no_figure")
 def test_a_folder_is_refused_then_resumed_cell_by_cell(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +205,7 @@ CHANGES: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_figure")
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_every_setting_changes_the_samples(
     done: BenchmarkResult, models: Path, tmp_path: Path, change: dict[str, Any]
@@ -389,6 +398,7 @@ def test_models_of_the_wrong_kind_or_of_one_name_are_refused(models: Path, tmp_p
             benchmark(options(models, tmp_path / "study", **changes))
 
 
+@pytest.mark.usefixtures("no_figure")
 def test_command_line(models: Path, tmp_path: Path, capsys) -> None:
     from didi_text.app import app
 

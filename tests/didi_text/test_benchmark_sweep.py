@@ -14,7 +14,7 @@ from text_models import write_tiny_model
 
 from didi_core.errors import UserError
 from didi_core.evaluation.frontier import Frontier
-from didi_text import benchmark_cells
+from didi_text import benchmark_cells, benchmark_run
 from didi_text.benchmark import BenchmarkOptions, BenchmarkResult, benchmark
 from didi_text.benchmark_plot import sweeps_of
 from didi_text.benchmark_print import printed
@@ -140,6 +140,12 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> BenchmarkOptions:
     )
 
 
+@pytest.fixture
+def no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes half of a small benchmark's time; other tests here do draw."""
+    monkeypatch.setattr(benchmark_run, "plot_benchmark", lambda *_: None)
+
+
 @pytest.fixture(scope="module")
 def done(given: BenchmarkOptions) -> BenchmarkResult:
     return benchmark(given)
@@ -188,6 +194,7 @@ def test_it_is_printed_and_drawn(done: BenchmarkResult) -> None:
     assert done.figure is None or done.figure.stat().st_size > 10_000
 
 
+@pytest.mark.usefixtures("no_figure")
 def test_it_resumes_by_temperature_and_a_failure_is_told(
     given: BenchmarkOptions, done: BenchmarkResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
