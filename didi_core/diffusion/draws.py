@@ -16,6 +16,9 @@ from torch import Tensor
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed integer
 _MULTIPLIER_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _MULTIPLIER_2 = -7723592293110705685  # 0x94D049BB133111EB
+_BLOCK = 1 << 24
+"""Most values that are in float64 at once in a draw: 128 MiB a tensor. With 50,000 tokens the rows
+of a training step would take tens of gigabytes."""
 
 
 class Stream(enum.IntEnum):
@@ -87,7 +90,12 @@ def draw_categorical(
         log_probs: normalised or not; -inf entries are never drawn.
         uniform: float64 in (0, 1), one a row.
     """
-    cumulative = (log_probs.double() - log_probs.double().amax(-1, keepdim=True)).exp().cumsum(-1)
+    rows = max(1, _BLOCK // log_probs.shape[-1])
+    if len(log_probs) > rows:
+        blocks = zip(log_probs.split(rows), uniform.split(rows), strict=True)
+        return torch.cat([draw_categorical(*block) for block in blocks])
+    wide = log_probs.double()
+    cumulative = (wide - wide.amax(-1, keepdim=True)).exp().cumsum(-1)
     threshold = uniform.double().unsqueeze(-1) * cumulative[..., -1:]
     # The first index whose cumulative mass reaches the threshold has positive probability.
     index = torch.searchsorted(cumulative, threshold).squeeze(-1)

@@ -106,7 +106,9 @@ class MomentMatching(DistilledStudent):
         alpha_t, alpha_s = self.process.schedule.alpha(t), self.process.schedule.alpha(s)
         reveal = (alpha_s - alpha_t) / (1.0 - alpha_t).clamp_min(1e-12)
         mask_id, student = self.vocabulary.mask_id, self.student_predictor()
-        return reverse_step(student, state, mask_id, reveal, self.seed, rows, key, index=0)
+        keys = (self.seed, rows, key)
+        hard = not self.settings.soft_target
+        return reverse_step(student, state, mask_id, reveal, *keys, index=0, draw_all=hard)
 
     def _own_states(
         self, state: TokenBatch, rows: Tensor, uniform: Float[Tensor, "batch width"], key: int

@@ -28,7 +28,7 @@ class ReverseStep:
     revealed: Bool[Tensor, "masked"]
     """Which of the masked positions the step reveals."""
     drawn: Int[Tensor, "masked"]
-    """Rank drawn at each masked position; used where revealed."""
+    """Rank drawn at each masked position; 0 where it was not asked for."""
 
     @property
     def row(self) -> Int[Tensor, "masked"]:
@@ -49,6 +49,7 @@ def reverse_step(
     rows: Int[Tensor, "batch"],
     step: int,
     index: int,
+    draw_all: bool = False,
 ) -> ReverseStep:
     """One reverse step: each masked position is revealed with its row's probability.
 
@@ -57,17 +58,21 @@ def reverse_step(
         rows: keys of the rows' random numbers.
         step: training step, part of the key.
         index: number of this reverse step within the training step.
+        draw_all: draw also where the token stays masked; a draw over 50,000 tokens has its price.
     """
     tokens = batch.tokens
     masked = (tokens == mask_id) & batch.maskable
     noise = NoiseKeys(seed, rows, index, update=step)
     log_probs = student.log_probs(tokens, batch.lengths, masked, noise)
     row, position = masked.nonzero(as_tuple=True)
-    keys = (rows.to(tokens.device)[row], position, step, index)
-    uniform = keyed_uniform(seed, Stream.REVEAL, *keys, device=tokens.device)
+    keys = (rows.to(tokens.device)[row], position)
+    uniform = keyed_uniform(seed, Stream.REVEAL, *keys, step, index, device=tokens.device)
     revealed = uniform < reveal_probability[row]
-    token_uniform = keyed_uniform(seed, Stream.TOKEN, *keys, device=tokens.device)
-    drawn = draw_categorical(log_probs.detach(), token_uniform)
+    asked = torch.ones_like(revealed) if draw_all else revealed
+    own = [key[asked] for key in keys]
+    token_uniform = keyed_uniform(seed, Stream.TOKEN, *own, step, index, device=tokens.device)
+    drawn = torch.zeros_like(row)
+    drawn[asked] = draw_categorical(log_probs.detach()[asked], token_uniform)
     ids = student.vocabulary.generable.to(tokens.device)[drawn]
     after = tokens.clone()
     after[row[revealed], position[revealed]] = ids[revealed]

@@ -97,4 +97,4 @@ def _steps(plan: Tensor, settings: SampleSettings) -> list[int]:
     """Steps that must be run: all of the published grid, else those that reveal something."""
     if settings.grid == "published" and settings.steps is not None:
         return list(range(settings.steps + 1))
-    return [int(step) for step in plan[plan != NEVER].unique()]
+    return plan[plan != NEVER].unique().tolist()

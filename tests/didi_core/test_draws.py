@@ -142,3 +142,12 @@ def test_a_rare_token_comes_at_its_rate() -> None:
     for uniform, expected in ((1 - 2 * rare, 0), (1 - rare / 2, 1)):
         found = draw_categorical(log_probs, torch.tensor([uniform], dtype=torch.float64))
         assert int(found) == expected
+
+
+def test_a_large_draw_is_made_in_blocks_and_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    log_probs = torch.randn(50, 7, generator=torch.Generator().manual_seed(1)).log_softmax(-1)
+    uniform = keyed_uniform(5, Stream.TOKEN, torch.arange(50))
+    at_once = draw_categorical(log_probs, uniform)
+    monkeypatch.setattr("didi_core.diffusion.draws._BLOCK", 40)
+    assert torch.equal(draw_categorical(log_probs, uniform), at_once)
+    assert draw_categorical(log_probs[:0], uniform[:0]).shape == (0,)
