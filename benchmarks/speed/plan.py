@@ -61,11 +61,12 @@ def quick() -> list[Cell]:
 
 def full() -> list[Cell]:
     """The published sizes: for a GPU."""
-    cells = [Cell("step", name, "ancestral", 32, MIXED, 16) for name in ("tiny", "150m", "650m")]
+    cells = [Cell("step", name, "ancestral", 128, MIXED, 16) for name in ("tiny", "150m", "650m")]
     cells.append(Cell("step", "dit-169m", "ancestral", 8, (1024, 1024), 32))
     for name in ("tiny", "150m", "650m"):
-        cells += [Cell("set", name, "ancestral", 32, MIXED, k, repeats=3) for k in (16, 64, 256)]
-        cells.append(Cell("set", name, "dplm", 32, MIXED, 64, repeats=3))
+        steps = (16, 64) if name == "650m" else (16, 64, 256)
+        cells += [Cell("set", name, "ancestral", 128, MIXED, k, repeats=3) for k in steps]
+        cells.append(Cell("set", name, "dplm", 128, MIXED, 64, repeats=3))
     cells += [
         Cell("set", "dit-169m", "ancestral", 8, (1024, 1024), k, repeats=3) for k in (16, 64, 256)
     ]
