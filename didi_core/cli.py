@@ -83,7 +83,11 @@ def check_output(path: Path, *, resume: bool, overwrite: bool, flag: str = "--ou
         raise UserError("--resume and --overwrite exclude each other: give one of them.")
     exists = any(path.iterdir()) if path.is_dir() else path.exists()
     if exists and not (resume or overwrite):
+        if flag.endswith("="):  # of the verbs whose settings are key=value
+            named, go_on, replace = f"{flag}{path}", "resume=true", "overwrite=true"
+        else:
+            named, go_on, replace = f"{flag} {path}", "--resume", "--overwrite"
         raise UserError(
-            f"{flag} {path} exists: choose another name, --resume to continue it, "
-            "or --overwrite to replace it."
+            f"{named} exists: choose another name, {go_on} to continue it, "
+            f"or {replace} to replace it."
         )

@@ -5,9 +5,11 @@ merged onto a dataclass, so that unknown keys and wrong types are refused by nam
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +21,12 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from didi_core.errors import UserError
 
 Settings = TypeVar("Settings")
+
+_HYDRA_FLAGS = (
+    *("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run"),
+    *("--multirun", "--shell-completion", "--config-path", "--config-name", "--config-dir"),
+    *("--experimental-rerun", "--info"),
+)
 
 
 def config_folder() -> Path:
@@ -57,6 +65,7 @@ def run_hydra(
             twice, of which Hydra would take the last.
     """
 
+    _refuse_flags(arguments, program)
     _refuse_repeats(arguments)
 
     @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)
@@ -70,7 +79,7 @@ def run_hydra(
     try:
         job()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_first_sentence(error, program)) from error
+        raise UserError(_first_sentence(error, program, settings_class)) from error
     finally:
         sys.argv = argv
         if full_error is None:
@@ -104,7 +113,7 @@ def compose_settings(
             config = hydra.compose(config_name, list(overrides))
         return settings_from(config, settings_class)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_first_sentence(error, config_name)) from error
+        raise UserError(_first_sentence(error, config_name, settings_class)) from error
 
 
 def settings_from(config: DictConfig, settings_class: type[Settings]) -> Settings:
@@ -130,9 +139,28 @@ def as_plain(settings: object) -> Any:
     return list(settings) if isinstance(settings, tuple) else settings
 
 
-def _first_sentence(error: Exception, program: str) -> str:
+def _first_sentence(error: Exception, program: str, settings_class: type) -> str:
+    """The error in one line that names the key; Hydra's advice for unknown ones leads nowhere."""
+    help_line = f"(see every setting with: {program} --cfg job)"
+    if unknown := re.search(r"Could not override '([^']+)'", str(error)):
+        known = [field.name for field in fields(settings_class)]
+        near = get_close_matches(unknown[1], known, 1)
+        hint = f"; did you mean {near[0]}=?" if near else "."
+        return f"{unknown[1]}=: there is no such setting{hint} {help_line}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    keys = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key")]
     shown = [
         line for line in lines if not line.startswith(("full_key", "object_type", "reference"))
     ]
-    return f"{' '.join(shown[:6])} (see every setting with: {program} --cfg job)"
+    named = f"{keys[0]}=: " if keys and keys[0] else ""
+    return f"{named}{' '.join(shown[:6])} {help_line}"
+
+
+def _refuse_flags(arguments: Sequence[str], program: str) -> None:
+    """Flags of the other verbs, given where settings are key=value."""
+    for at, argument in enumerate(arguments):
+        name = argument.partition("=")[0]
+        if argument.startswith("--") and name not in _HYDRA_FLAGS:
+            value = argument.partition("=")[2] or next(iter(arguments[at + 1 :]), "...")
+            setting = f"{name.lstrip('-').replace('-', '_')}={value}"
+            raise UserError(f"{name}: {program} takes settings as key=value: {setting}")

@@ -14,7 +14,7 @@ _SHOWN = {
     "recall": "recall",
     "copies": "copies",
     "pooled_3mer_entropy": "pooled 3-mer entropy (nats)",
-    "distinct_fraction": "distinct",
+    "distinct_fraction": "share that is distinct",
     "num_clusters": "clusters",
     "mean_plddt": "pLDDT",
     "ptm": "pTM",

@@ -1,0 +1,32 @@
+"""What `pretrain` and `distill` say of arguments that are no settings."""
+
+from pathlib import Path
+
+import pytest
+
+from didi_core.cli import check_output
+from didi_core.errors import UserError
+from didi_core.hydra_app import run_hydra
+from didi_protein.pretrain_settings import PretrainSettings
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("stps=5", r"^stps=: there is no such setting; did you mean steps=\?"),
+        ("steps=abc", r"^steps=: Value 'abc'"),
+        ("--steps=5", r"^--steps: p pretrain takes settings as key=value: steps=5$"),
+        ("--tokens-per-batch", r"key=value: tokens_per_batch=\.\.\.$"),
+    ],
+)
+def test_what_is_no_setting_is_named_with_the_mend(argument: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        run_hydra("pretrain", PretrainSettings, print, ["data=a", "out=b", argument], "p pretrain")
+
+
+def test_an_output_that_exists_is_mended_by_settings(tmp_path: Path) -> None:
+    (tmp_path / "other_work").touch()
+    with pytest.raises(UserError, match=r"^out=.* exists: .* resume=true .* overwrite=true"):
+        check_output(tmp_path, resume=False, overwrite=False, flag="out=")
+    with pytest.raises(UserError, match=r"^--out .* exists: .* --resume .* --overwrite"):
+        check_output(tmp_path, resume=False, overwrite=False)
