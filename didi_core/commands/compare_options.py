@@ -50,6 +50,12 @@ class CompareOptions:
         str | None,
         Option(help="Data to distil with. Default: the teacher's own samples, no data needed."),
     ] = None
+    pool_size: Annotated[
+        int, Option(help="Teacher's samples to distil with, where there is no --data.")
+    ] = 512
+    pool_steps: Annotated[
+        int | None, Option(help="Steps they are made in. Default: one call a token, the slowest.")
+    ] = None
     num: Annotated[int, Option(help="Sequences of each model, sampler and number of steps.")] = 128
     length: Annotated[str | None, Option(help="Their lengths, as in generate.")] = None
     judge: Annotated[str | None, Option(help="Autoregressive judge: a folder, a hub id.")] = None

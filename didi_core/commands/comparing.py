@@ -92,13 +92,21 @@ class Comparison(ABC, Generic[Options]):
         folder = Path(settings.out)
         if (folder / "config.json").is_file():
             return folder
-        print(f"Distilling with {method} for {self.options.budget:g} seconds.", file=sys.stderr)
+        print(f"Distilling with {method}, {self._budget_in_words()}.", file=sys.stderr)
         for other in self.study.methods:  # all start from one pool of the teacher's samples
             pool = self.options.out / label_of(other) / "pool"
             if pool.is_dir() and not (folder / "pool").exists():
                 shutil.copytree(pool, folder / "pool")
         self.distill(settings)
         return folder
+
+    def _budget_in_words(self) -> str:
+        options = self.options
+        budget = f"{options.budget:g} seconds"
+        if options.data:
+            return budget
+        calls = f"{options.pool_steps} calls" if options.pool_steps else "a call a token"
+        return f"{budget} after {options.pool_size} samples of the teacher in {calls} each"
 
 
 def cells_of(

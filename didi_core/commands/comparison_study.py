@@ -100,6 +100,7 @@ def method_settings(
     settings.teacher, settings.out = options.teacher, str(options.out / label_of(method))
     settings.reference, settings.data = ("data", options.data) if options.data else ("pool", None)
     settings.pool_length = options.length
+    settings.pool_size, settings.pool_steps = options.pool_size, options.pool_steps
     settings.steps, settings.max_seconds = UNBOUNDED, options.budget
     settings.seed, settings.device = options.seed, options.device
     settings.precision, settings.offline = options.precision, options.offline

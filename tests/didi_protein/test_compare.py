@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 from scoring_fixtures import random_sequences, write_judge, write_masked
 
+from didi_core.commands.comparison_study import method_settings
 from didi_core.errors import Terminated, UserError
 from didi_protein import compare_run
 from didi_protein.compare import CompareOptions, CompareResult, compare
 from didi_protein.compare_print import as_json, print_result
 from didi_protein.compare_run import distill_settings, parse_study
+from didi_protein.distill_settings import DistillSettings
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +73,11 @@ def test_figures_are_those_of_the_score_tables(finished: CompareResult) -> None:
 
 
 def test_printed_and_json_forms(
-    finished: CompareResult, capsys: pytest.CaptureFixture[str]
+    finished: CompareResult,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # test runners set it in their workers
     record = json.loads(as_json(finished))
     assert len(record["table"]) == len(finished.table)
     print_result(finished, folded=True)
@@ -129,7 +134,10 @@ def test_methods_get_their_own_settings(options: CompareOptions) -> None:
         ({"budget": 0.0}, "--budget 0 must be more than 0"),
         ({"samplers": "first-hitting"}, "takes no steps"),
         ({"samplers": "none-such"}, "does not exist"),
-        ({"methods": "none-such"}, "--methods none-such: no method none-such; give one of didi"),
+        (
+            {"methods": "none-such"},
+            "--methods none-such: no method none-such; give one of dcd, didi",
+        ),
         ({"methods": "dmmd:bar"}, "--methods dmmd:bar: no preset bar; give one of default, paper"),
         ({"precision": "fp8"}, "--precision fp8 is unknown"),
         ({"students": "a/teacher"}, "would both be called teacher"),
@@ -146,3 +154,9 @@ def test_a_folder_with_other_work_is_left_alone(options: CompareOptions, tmp_pat
         with pytest.raises(UserError):
             compare(replace(options, out=tmp_path, **switch))
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_the_pool_is_as_asked_for(tmp_path: Path) -> None:
+    options = CompareOptions(teacher="tiny", out=tmp_path, pool_size=7, pool_steps=3)
+    settings = method_settings(options, "dmmd", "distill", DistillSettings)
+    assert (settings.reference, settings.pool_size, settings.pool_steps) == ("pool", 7, 3)
