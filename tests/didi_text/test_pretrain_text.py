@@ -156,7 +156,7 @@ def test_a_resumed_run_equals_an_unbroken_one(
     out = tmp_path / "broken"
     pretrain(settings_for(data, out, max_seconds=1e-9))
     assert len(list((out / "checkpoints").iterdir())) == 1
-    with pytest.raises(UserError, match=r"out= .* exists"):
+    with pytest.raises(UserError, match=r"out=.* exists"):
         pretrain(settings_for(data, out))
     resumed = open_model(pretrain(settings_for(data, out, resume=True))).denoiser
     assert not weights_differ(usual, resumed)
