@@ -158,6 +158,7 @@ class PretrainRun(ABC, Generic[Settings]):
             scores = {**validate(), **self.baselines(corpus, held_out)} if validate else {}
             self._print(scores)
             self.save(folder, method.result(), self.card(done, len(corpus), scores))
+            print(f"The model is in {folder}.", file=sys.stderr)
         return folder
 
     def build_method(

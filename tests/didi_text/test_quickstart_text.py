@@ -201,12 +201,6 @@ def test_a_bundled_model_that_is_not_there_is_told(
     assert not (tmp_path / "out").exists()
 
 
-needs_models = pytest.mark.skipif(
-    not BUNDLED_MODELS.folder("tiny").is_dir(), reason="no bundled text models yet"
-)
-
-
-@needs_models
 @pytest.mark.parametrize("name", BUNDLED_MODELS.names)
 def test_bundled_models_are_small_and_have_a_card(name: str) -> None:
     folder = BUNDLED_MODELS.folder(name)
@@ -216,7 +210,6 @@ def test_bundled_models_are_small_and_have_a_card(name: str) -> None:
     assert not any(str(value).startswith("/") for value in settings.values())
 
 
-@needs_models
 def test_the_quickstart_s_own_models_and_plan_fit_together(tmp_path: Path) -> None:
     little = replace(Plan(), distill_steps=1, pool_size=4, pool_steps=2, num=2, teacher_steps=(16,))
     done = quickstart(options_for(replace(little, student_steps=(16,)), tmp_path / "out"))
