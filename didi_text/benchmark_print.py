@@ -1,6 +1,6 @@
 """A benchmark as a Markdown table, as it is printed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from didi_text.benchmark import BenchmarkResult
@@ -10,6 +10,10 @@ READING = """\
 Perplexity under {judge}, of {num} samples of {length} tokens (95% intervals, bootstrap); it means
 nothing without the entropy beside it (nats, mean over samples). Seconds: one sample at batch 1,
 median of {repeats}. Tokens/s: at the batch in brackets, the best found. Machine: {device}."""
+
+DIFFERENCES = """\
+Judge NLL, nats a token, of one row less that of another, over pairs of samples of one number (95%
+intervals, bootstrap); below 0 the first is better:"""
 
 HEADINGS: dict[str, Callable[[Row], str]] = {
     "model": lambda row: row["model"],
@@ -32,6 +36,8 @@ def printed(result: BenchmarkResult) -> str:
     record = result.record
     rows = [*record["rows"], *record["published"]]
     parts = [markdown_table(rows), READING.format(**record["reading"])]
+    if record["nll_differences"]:
+        parts.append(differences_in_words(record["nll_differences"]))
     if common := common_differences(record["published"]):
         parts.append(
             "Published rows are for reference and do not compare with these: "
@@ -42,6 +48,16 @@ def printed(result: BenchmarkResult) -> str:
     figure = result.figure or "needs the extra report: pip install 'didi-protein[report]'"
     parts.append(f"Table   {result.out / 'benchmark.csv'}\nFigure  {figure}")
     return "\n\n".join(parts)
+
+
+def differences_in_words(differences: Mapping[str, Mapping[str, float]]) -> str:
+    """Paired differences, a line each."""
+    width = max(map(len, differences))
+    lines = [
+        f"  {name:{width}}  {each['mean']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f})"
+        for name, each in differences.items()
+    ]
+    return "\n".join([DIFFERENCES, *lines])
 
 
 def markdown_table(rows: list[Row]) -> str:

@@ -12,11 +12,13 @@ import torch
 from didi_core.cli import check_output
 from didi_core.commands.study import empty_for_overwrite
 from didi_core.errors import UserError
+from didi_core.evaluation.bootstrap import warn_of_few
 from didi_core.files import atomic_path, write_json
 from didi_core.training.devices import describe_device
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_text.benchmark import BenchmarkOptions, BenchmarkResult
 from didi_text.benchmark_cells import CellRunner
+from didi_text.benchmark_pairs import nll_differences
 from didi_text.benchmark_plot import plot_benchmark
 from didi_text.benchmark_study import (
     Cell,
@@ -69,7 +71,9 @@ def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
     sweeps = sweep_cells(study, measured, study.reference(cells), runner, announce)
     if sweeps.record is not None:
         add_comparison(record["rows"], cells, sweeps.record)
-    record |= {"frontiers": sweeps.record, "finished": True}
+    qualities = {cell: runner.stored(cell)["quality"] for cell in measured}
+    differences = nll_differences(study, qualities, options.seed)
+    record |= {"nll_differences": differences, "frontiers": sweeps.record, "finished": True}
     record["notes"] += sweeps.notes
     write_json(options.out / MARKER, record)
     _write_table(options.out / "benchmark.csv", [*record["rows"], *published])
@@ -113,8 +117,9 @@ def _record(
         "finished": False,
         "rows": [],
         "published": list(published),
+        "nll_differences": {},
         "frontiers": None,
-        "notes": _notes(opened),
+        "notes": _notes(opened, options.num),
         "reading": {
             "judge": opened.judge.name,
             "num": options.num,
@@ -135,9 +140,10 @@ def _record(
     }
 
 
-def _notes(opened: Opened) -> list[str]:
-    """What a reader must know about this choice of models."""
-    notes = []
+def _notes(opened: Opened, num: int) -> list[str]:
+    """What a reader must know about this choice of models and of numbers."""
+    few = warn_of_few(num, "samples a row")
+    notes = [] if few is None else [few]
     digests = {model.tokenizer.digest for model in opened.models.values()}
     if len(digests) > 1:
         notes.append(

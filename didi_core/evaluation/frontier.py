@@ -171,6 +171,23 @@ def _interval(estimate: float, replicates: Float[np.ndarray, "resample"]) -> Int
     return Interval(estimate, float(low), float(high))
 
 
+def paired_difference_of(
+    first: Ratio, second: Ratio, seed: int = 0, num_resamples: int = NUM_RESAMPLES
+) -> Interval:
+    """The first figure less the second, with its 95% interval; record i of both is one pair.
+
+    Raises:
+        ValueError: the figures do not rest on as many records.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"pairs need as many records on both sides: {len(first)}, {len(second)}")
+    replicates = [
+        first.resampled(counts) - second.resampled(counts)
+        for counts in resample_counts(len(first), seed, num_resamples)
+    ]
+    return _interval(first.value - second.value, np.concatenate(replicates))
+
+
 def interval_of(ratio: Ratio, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> Interval:
     """A single figure with its 95% interval."""
     chunks = [ratio.resampled(c) for c in resample_counts(len(ratio), seed, num_resamples)]

@@ -342,6 +342,20 @@ def test_published_rows_compare_only_in_their_own_setting() -> None:
     assert common_differences([published_row(duo, same), *rows]) == []
 
 
+def test_paired_differences_are_kept_and_printed(done: BenchmarkResult) -> None:
+    stored = json.loads((done.out / "benchmark.json").read_text())["nll_differences"]
+    assert list(stored) == [
+        "teacher_3 - teacher_limit", "student_3 - teacher_3", "student_3 - teacher_limit",
+        "student_limit - teacher_limit",
+    ]  # fmt: skip
+    rows = rows_by_name(done)
+    own = rows["student", 3]["nats_per_token"] - rows["teacher", 3]["nats_per_token"]
+    assert stored["student_3 - teacher_3"]["mean"] == pytest.approx(own, abs=1e-6)
+    text = printed(done)
+    assert "student_3 - teacher_limit" in text
+    assert "Only 6 samples a row: intervals from fewer than 30 are too narrow" in text
+
+
 def test_printed_table_is_markdown_with_marked_rows(done: BenchmarkResult) -> None:
     lines = markdown_table(done.record["rows"] + done.record["published"]).splitlines()
     assert len({line.count("|") for line in lines}) == 1
