@@ -53,10 +53,14 @@ def build_method(cell: Cell) -> DidiInstruct | MomentMatching:
 
 
 def build_reference(cell: Cell, vocabulary: Vocabulary, group_size: int) -> GroupedReference:
-    """Random sequences of one length, `rows` of them a step."""
+    """Random sequences of the cell's lengths; a step holds `rows` of the longest, padding counted."""
     generator = torch.Generator().manual_seed(0)
-    length = cell.lengths[1]
-    ranks = torch.randint(vocabulary.num_generable, (64, length), generator=generator)
-    corpus = Corpus.from_ids(vocabulary.generable[ranks].tolist())
-    tokens = cell.rows * bucket_width(length + vocabulary.num_special_per_sequence)
-    return GroupedReference(corpus, vocabulary, group_size, tokens, length, seed=0)
+    low, high = cell.lengths
+    lengths = torch.randint(low, high + 1, (64,), generator=generator)
+    ranks = torch.randint(vocabulary.num_generable, (64, high), generator=generator)
+    ids = [
+        row[:length].tolist()
+        for row, length in zip(vocabulary.generable[ranks], lengths, strict=True)
+    ]
+    tokens = cell.rows * bucket_width(high + vocabulary.num_special_per_sequence)
+    return GroupedReference(Corpus.from_ids(ids), vocabulary, group_size, tokens, high, seed=0)

@@ -53,6 +53,8 @@ def quick() -> list[Cell]:
     distill = [
         Cell("distill", "esm-small", "didi", 8, (96, 96)),
         Cell("distill", "esm-small", "dmmd", 8, (96, 96)),
+        Cell("distill", "tiny", "didi", 16, (30, 160), repeats=3),
+        Cell("distill", "tiny", "dmmd", 16, (30, 160), repeats=3),
         Cell("distill", "dit-small", "didi", 8, (128, 128), repeats=3),
         Cell("distill", "dit-small", "dmmd", 8, (128, 128), repeats=3),
     ]
@@ -71,7 +73,7 @@ def full() -> list[Cell]:
         Cell("set", "dit-169m", "ancestral", 8, (1024, 1024), k, repeats=3) for k in (16, 64, 256)
     ]
     for method in ("didi", "dmmd"):
-        cells.append(Cell("distill", "150m", method, 32, (254, 254)))
+        cells.append(Cell("distill", "150m", method, 32, (50, 254)))
         cells += [Cell("distill", "dit-169m", method, n, (1024, 1024)) for n in (4, 8, 16, 32)]
     cells += scaling("150m", (1, 4, 16, 64), (64, 256, 1022), (8, 64, 256, 1024))
     return _once(cells)

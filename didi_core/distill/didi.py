@@ -82,8 +82,8 @@ class DidiInstruct(DistilledStudent):
         mask_id, key = self.vocabulary.mask_id, (self.seed, rows, step)
         if not self.settings.score_decomposition:
             reveal = torch.full_like(tau, alpha_end)
-            return [reverse_step(student, state, mask_id, reveal, *key, index=0)]
-        first = reverse_step(student, state, mask_id, alpha_tau, *key, index=0)
+            return [reverse_step(student, state, mask_id, reveal, *key, index=0, share=True)]
+        first = reverse_step(student, state, mask_id, alpha_tau, *key, index=0, share=True)
         reveal = (alpha_end - alpha_tau).clamp_min(0) / (1.0 - alpha_tau)
         middle = batch.with_tokens(first.after)
         return [first, reverse_step(student, middle, mask_id, reveal, *key, index=1)]

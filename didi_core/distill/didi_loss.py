@@ -38,7 +38,7 @@ def student_loss(
     strengths = (settings.kl_start, settings.kl_middle)
     divergence = [_divergence(settings, batch, step, teacher) for step in reverse]
     regulariser = sum(c * d for c, d in zip(strengths, divergence, strict=False))
-    entropies = [row_mean(terms.entropy(s.log_probs), s.row, num_rows).mean() for s in reverse]
+    entropies = [_mean_of_rows(s, terms.entropy(s.log_probs)) for s in reverse]
     entropy = sum(entropies) / len(entropies)
     loss = policy + regulariser - settings.entropy_bonus * entropy
     return loss, {
@@ -57,6 +57,14 @@ def _divergence(
     settings: DidiSettings, batch: TokenBatch, step: ReverseStep, teacher: TeacherLogProbs
 ) -> Float[Tensor, ""]:
     """Mean over rows of the mean over masked positions, in nats."""
-    expected = teacher(step.before, batch.lengths, step.masked)
+    inputs = (step.before, batch.lengths, step.masked)
+    if step.equal is not None:
+        inputs = tuple(each[step.equal.called] for each in inputs)
+    expected = teacher(*inputs)
     each = terms.divergence(step.log_probs, expected, settings.kl_kind, settings.kl_beta)
-    return row_mean(each, step.row, len(batch)).mean()
+    return _mean_of_rows(step, each)
+
+
+def _mean_of_rows(step: ReverseStep, entries: Float[Tensor, "entries"]) -> Float[Tensor, ""]:
+    """Mean over rows of the mean over masked positions."""
+    return row_mean(step.at_masked(entries), step.row, len(step.before)).mean()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from didi_core.batches import TokenBatch
 from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
+from didi_core.distill.equal_rows import EqualRows, equal_rows
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.predictor import Predictor
 
@@ -22,13 +23,16 @@ class ReverseStep:
     before: Int[Tensor, "batch width"]
     masked: Bool[Tensor, "batch width"]
     """Masked before the step, whether or not revealed by it."""
-    log_probs: Float[Tensor, "masked generable"]
-    """The student's, with gradient, at the masked positions in row-major order."""
+    log_probs: Float[Tensor, "entries generable"]
+    """The student's, with gradient, at the masked positions in row-major order: of all rows, or of
+    those in `equal.called`."""
     after: Int[Tensor, "batch width"]
     revealed: Bool[Tensor, "masked"]
     """Which of the masked positions the step reveals."""
     drawn: Int[Tensor, "masked"]
     """Rank drawn at each masked position; 0 where it was not asked for."""
+    equal: EqualRows | None = None
+    """How rows share `log_probs`; None where each has its own."""
 
     @property
     def row(self) -> Int[Tensor, "masked"]:
@@ -36,8 +40,14 @@ class ReverseStep:
 
     def drawn_log_prob(self) -> Float[Tensor, "masked"]:
         """log p of the drawn token at revealed positions, 0 elsewhere; carries the gradient."""
+        if self.equal is not None:
+            return self.log_probs[self.equal.entry, self.drawn] * self.revealed
         chosen = self.log_probs.gather(-1, self.drawn.unsqueeze(-1)).squeeze(-1)
         return chosen * self.revealed
+
+    def at_masked(self, entries: Float[Tensor, "entries"]) -> Float[Tensor, "masked"]:
+        """What was computed for each row of `log_probs`, at every masked position."""
+        return entries if self.equal is None else entries[self.equal.entry]
 
 
 def reverse_step(
@@ -50,6 +60,7 @@ def reverse_step(
     step: int,
     index: int,
     draw_all: bool = False,
+    share: bool = False,
 ) -> ReverseStep:
     """One reverse step: each masked position is revealed with its row's probability.
 
@@ -59,11 +70,19 @@ def reverse_step(
         step: training step, part of the key.
         index: number of this reverse step within the training step.
         draw_all: draw also where the token stays masked; a draw over 50,000 tokens has its price.
+        share: call the student once for rows that are equal. A student with a noise input makes
+            no two rows equal, and is called on all.
     """
     tokens = batch.tokens
     masked = (tokens == mask_id) & batch.maskable
     noise = NoiseKeys(seed, rows, index, update=step)
-    log_probs = student.log_probs(tokens, batch.lengths, masked, noise)
+    equal = None
+    if share and student.noise is None:
+        equal = equal_rows(tokens, batch.lengths, masked)
+        inputs = [each[equal.called] for each in (tokens, batch.lengths, masked)]
+        log_probs = student.log_probs(*inputs)
+    else:
+        log_probs = student.log_probs(tokens, batch.lengths, masked, noise)
     row, position = masked.nonzero(as_tuple=True)
     keys = (rows.to(tokens.device)[row], position)
     uniform = keyed_uniform(seed, Stream.REVEAL, *keys, step, index, device=tokens.device)
@@ -72,11 +91,12 @@ def reverse_step(
     own = [key[asked] for key in keys]
     token_uniform = keyed_uniform(seed, Stream.TOKEN, *own, step, index, device=tokens.device)
     drawn = torch.zeros_like(row)
-    drawn[asked] = draw_categorical(log_probs.detach()[asked], token_uniform)
+    entry = asked if equal is None else equal.entry[asked]
+    drawn[asked] = draw_categorical(log_probs.detach()[entry], token_uniform)
     ids = student.vocabulary.generable.to(tokens.device)[drawn]
     after = tokens.clone()
     after[row[revealed], position[revealed]] = ids[revealed]
-    return ReverseStep(tokens, masked, log_probs, after, revealed, drawn)
+    return ReverseStep(tokens, masked, log_probs, after, revealed, drawn, equal)
 
 
 def all_masked(batch: TokenBatch, mask_id: int) -> Int[Tensor, "batch width"]:

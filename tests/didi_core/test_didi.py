@@ -128,7 +128,7 @@ def test_tokens_are_drawn_from_the_student() -> None:
     length = int(reference.batch.lengths[0])
     position = first.masked.nonzero()[:, 1]
     here = (reference.batch.lengths[first.row] == length) & (position == 1) & first.revealed
-    chances = first.log_probs[here][0].exp().tolist()
+    chances = first.at_masked(first.log_probs)[here][0].exp().tolist()
     counts = first.drawn[here].bincount(minlength=3).tolist()
     total = sum(counts)
     assert total > 100
