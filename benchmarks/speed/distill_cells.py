@@ -53,7 +53,7 @@ def build_method(cell: Cell) -> DidiInstruct | MomentMatching:
 
 
 def build_reference(cell: Cell, vocabulary: Vocabulary, group_size: int) -> GroupedReference:
-    """Random sequences of the cell's lengths; a step holds `rows` of the longest, padding counted."""
+    """Random sequences of the cell's lengths; a step has the tokens of `rows` of the longest."""
     generator = torch.Generator().manual_seed(0)
     low, high = cell.lengths
     lengths = torch.randint(low, high + 1, (64,), generator=generator)
