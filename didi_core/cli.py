@@ -3,7 +3,6 @@
 Exit status: 0 all done; 1 some records failed; 2 bad input or usage; 130 and 143 interrupted.
 """
 
-import errno
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ import typer
 from rich.console import Console
 
 from didi_core.errors import RecordsFailed, Terminated, UserError
+from didi_core.files import unwritable
 
 # Typer carries its own copy of click from 0.26 on: take the base class from what it exports.
 _ClickError = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -43,16 +43,32 @@ def run_program(program: Callable[[], object]) -> int:
         return _complain(_INTERRUPTED, 130)
     except Terminated:
         return _complain("Terminated; what was finished is saved (continue with --resume).", 143)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM):
-            where = f" ({error.filename})" if error.filename else ""
-            return _complain(f"Error: cannot write{where}: {error.strerror}.", 2)
-        raise
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except Exception as error:
+        if (told := _explained(error)) is None:
+            raise
+        return _complain(f"Error: {told}", 2)
     if status == 130:
         return _complain(_INTERRUPTED, 130)
     return status if isinstance(status, int) else 0
+
+
+def _explained(error: Exception) -> str | None:
+    """What to tell of a machine without room; None of an error of our own."""
+    where = getattr(error, "filename", None) or "An output"
+    if (told := unwritable(where, error)) is not None:
+        return str(told)
+    # Imported here, where torch is loaded already if it was what failed: help is fast.
+    from didi_core.out_of_memory import is_out_of_memory
+
+    if not is_out_of_memory(error):
+        return None
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return (
+        f"out of memory ({reason}). Give smaller batches (--batch-tokens, or tokens_per_batch=), "
+        "or a larger device; what was finished is saved: continue with --resume (resume=true)."
+    )
 
 
 def _complain(message: str, status: int) -> int:

@@ -1,32 +1,121 @@
-"""Atomic writing: a killed process leaves the last good file, never half of one."""
+"""Atomic writing: a killed process leaves the last good file, never half of one.
 
+A file is written under a hidden name beside its own, and takes its name when it is whole and on the
+disk. What a killed process left under such a name is removed by the next one that writes there.
+"""
+
+import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+from didi_core.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows: what a kill leaves stays there
+    fcntl = None  # type: ignore[assignment]
+
+_MARK = ".didi-"
+"""In the name of a file that is not whole yet."""
+_MENDS = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room within your quota",
+    errno.EFBIG: "let files grow larger (ulimit -f)",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that can be written",
+    errno.ENOTDIR: "a file stands where a folder is needed; choose another place",
+    errno.EEXIST: "a file stands where a folder is needed; choose another place",
+    errno.EISDIR: "a folder stands where the file is needed; choose another name",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EIO: "the disk fails; choose another one",
+}
+_swept: set[Path] = set()
+"""Folders in which this process has removed what killed ones left."""
+
+
+class Unwritable(UserError):
+    """A file cannot be written; what stood under its name is as it was."""
+
+
+def unwritable(path: str | os.PathLike[str], error: Exception) -> Unwritable | None:
+    """What to tell the user of a failed write; None where it was no matter of the disk."""
+    number = _errno_of(error)
+    if number not in _MENDS:
+        return None
+    return Unwritable(f"{path} cannot be written ({os.strerror(number)}): {_MENDS[number]}.")
+
+
+def _errno_of(error: Exception) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno
+    # What safetensors writes in Rust fails with an exception of its own.
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or (told := unwritable(path, error)) is None:
+            raise
+        raise told from error
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on error it goes."""
+    """Yield a temporary path beside `path`; on success it replaces `path`, on error it goes.
+
+    Raises:
+        Unwritable: the disk is full, or the place cannot be written.
+    """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays at the end: writers such as pandas and safetensors choose by it.
-    handle, name = tempfile.mkstemp(
-        prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent
-    )
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        _flush_to_disk(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
+        handle, temporary = _new_file(target)
+        try:
+            yield temporary
+            _flush_to_disk(temporary)
+            temporary.chmod(0o666 & ~_umask())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _new_file(target: Path) -> tuple[int, Path]:
+    """An empty file, locked as long as this process lives and keeps it open."""
+    while True:
+        # The suffix stays at the end: writers such as pandas and safetensors choose by it.
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.stem}{_MARK}", suffix=target.suffix, dir=target.parent
+        )
+        if fcntl is not None:
+            with suppress(OSError):  # some network file systems have no locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.path.exists(name):  # another process may have swept it before it was locked
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that are no more left unfinished in `folder`."""
+    if fcntl is None or folder in _swept:
+        return
+    _swept.add(folder)
+    for left in folder.glob(f".*{_MARK}*"):
+        with suppress(OSError), open(left, "rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 @contextmanager
@@ -46,6 +135,28 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], value: object) -> None:
     """Write `value` as indented JSON. NaN and infinity are refused: JSON has no such numbers."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def append_durably(path: Path, content: bytes) -> None:
+    """Add to a file of finished work; it is on the disk when this returns.
+
+    A kill or a full disk may leave the start of `content` there: who reads the file cuts it off.
+
+    Raises:
+        Unwritable: the disk is full, or the place cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        if (told := unwritable(path, error)) is None:
+            raise
+        raise Unwritable(
+            f"{str(told)[:-1]}, then continue with --resume; what was finished before is saved."
+        ) from error
 
 
 def _flush_to_disk(path: Path) -> None:

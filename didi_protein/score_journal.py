@@ -6,12 +6,12 @@ killed process leaves at worst a broken last line, which is cut off again.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from didi_core.errors import UserError
+from didi_core.files import append_durably
 from didi_protein.fasta import ProteinRecord
 from didi_protein.scorers import Scorer
 
@@ -22,7 +22,6 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._known: dict[tuple[str, str], dict[str, Any]] = {}
-        self._stream: IO[bytes] | None = None
 
     def load(self) -> None:
         """Take over what the file holds, if there is one, and drop a broken last line."""
@@ -58,14 +57,8 @@ class Journal:
 
     def clear(self) -> None:
         """Forget everything, the file included."""
-        self.close()
         self._known.clear()
         self.path.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
 
     def get(self, scorer: Scorer, record: ProteinRecord) -> dict[str, Any] | None:
         """Values this scorer gave this very sequence under these settings; None if unknown."""
@@ -80,12 +73,7 @@ class Journal:
         key = _scorer_key(scorer.name, scorer.settings)
         rows = {_record_key(each): row for each, row in zip(records, values, strict=True)}
         self._known |= {(key, record): row for record, row in rows.items()}
-        if self._stream is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = open(self.path, "ab")  # noqa: SIM115 (closed by `close`)
-        self._stream.write(json.dumps({"scorer": key, "rows": rows}).encode() + b"\n")
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+        append_durably(self.path, json.dumps({"scorer": key, "rows": rows}).encode() + b"\n")
 
     def take_table(self, scorer: Scorer, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take over this scorer's columns of the finished rows of a table made by it."""

@@ -51,10 +51,7 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
     _recall(options, journal, scorers)
     processes.wait()
     own = processes.share(batches)
-    try:
-        _score(options, rows, own, scorers, journal, quiet=not processes.is_first)
-    finally:
-        journal.close()
+    _score(options, rows, own, scorers, journal, quiet=not processes.is_first)
     if not processes.gather(rows, [place for batch in own for place in batch]):
         return None
     return finish(options, natural, shard, rows, places, scorers, journal)

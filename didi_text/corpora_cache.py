@@ -17,7 +17,7 @@ import numpy as np
 
 from didi_core.corpus import Corpus
 from didi_core.errors import UserError
-from didi_core.files import write_json
+from didi_core.files import append_durably, write_json
 
 DONE, PROGRESS = "cache.json", "progress.json"
 IDS, STARTS = "flat.ids", "flat.starts"
@@ -153,10 +153,7 @@ def _files(folder: Path) -> tuple[Path, Path]:
 
 
 def _append(path: Path, values: np.ndarray) -> None:
-    with open(path, "ab") as stream:
-        values.tofile(stream)
-        stream.flush()
-        os.fsync(stream.fileno())
+    append_durably(path, values.tobytes())
 
 
 def _cut(path: Path, size: int) -> None:

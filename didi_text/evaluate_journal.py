@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from didi_core.errors import UserError
+from didi_core.files import append_durably, write_text
 from didi_core.sampling.partial_file import require_same_settings
 
 
@@ -32,17 +33,14 @@ class PartsJournal:
         if resume and self.path.exists():
             self._read(settings)
         else:
-            self.path.write_text(json.dumps({"settings": settings}) + "\n", encoding="utf-8")
+            write_text(self.path, json.dumps({"settings": settings}) + "\n")
 
     def part(self, name: str, measure: Callable[[], Any]) -> Any:
         """The figures of a part: those stored, or measured now and stored."""
         if name not in self.parts:
             self.parts[name] = measure()
             line = json.dumps({"name": name, "figures": self.parts[name]}) + "\n"
-            with open(self.path, "a", encoding="utf-8") as stream:
-                stream.write(line)
-                stream.flush()
-                os.fsync(stream.fileno())
+            append_durably(self.path, line.encode())
         return self.parts[name]
 
     def remove(self) -> None:

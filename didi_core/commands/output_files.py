@@ -8,7 +8,7 @@ from typing import Any
 
 from didi_core.cli import check_output
 from didi_core.errors import UserError
-from didi_core.files import write_json
+from didi_core.files import Unwritable, write_json
 from didi_core.sampling.partial_file import (
     PartialFile,
     continue_partial,
@@ -71,8 +71,8 @@ class OutputFiles:
             return continue_partial(self.partial, settings)
         try:
             return start_partial(self.partial, settings)
-        except OSError as error:
-            raise UserError(f"--out {self.out} cannot be written: {error.strerror}.") from error
+        except Unwritable as error:
+            raise UserError(f"--out {self.out}: {error}") from error
 
     def finished_summary(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
         """What a finished run with these settings left; None where none is there.

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from didi_core.batches import pad_batch
+from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, Sampled, Sampler, SampleSettings
 from didi_core.vocabulary import Vocabulary
@@ -77,10 +78,11 @@ class Filler:
         try:
             prior = build_prior(rows, keys, self.vocabulary, self.device)
             return list(_unpack(self.sampler.sample(prior, self.settings), rows))
-        except torch.OutOfMemoryError:
-            pass  # leave the handler first: the traceback keeps the batch's tensors alive
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        # Here no handler is left whose traceback keeps the batch's tensors alive.
+        release_cached_memory()
         if len(rows) == 1:
             return [None]
         half = len(rows) // 2

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from didi_core.errors import UserError
-from didi_core.files import atomic_open
+from didi_core.files import append_durably, atomic_open
 from didi_core.sampling.redraw import Finished
 
 Settings = Mapping[str, Any]
@@ -46,20 +46,11 @@ class PartialFile:
         """Add a batch; it is on disk when this returns.
 
         Raises:
-            UserError: it cannot be written, as on a full disk. Earlier batches are kept.
+            Unwritable: as on a full disk. Earlier batches are kept.
         """
         batch = FinishedBatch(seconds, list(rows))
         line = json.dumps(asdict(batch), separators=(",", ":"), allow_nan=False) + "\n"
-        try:
-            with open(self.path, "ab") as stream:
-                stream.write(line.encode())
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise UserError(
-                f"{self.path} cannot be written ({error.strerror}); what was finished before is "
-                "saved: make room, then continue with --resume."
-            ) from error
+        append_durably(self.path, line.encode())
         self.batches.append(batch)
 
     def remove(self) -> None:

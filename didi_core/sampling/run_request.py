@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 
 from didi_core.batches import bucket_width
+from didi_core.out_of_memory import is_out_of_memory
 from didi_core.progress import progress_bar
 from didi_core.sampling.batching import plan_batches, shard_of
 from didi_core.sampling.filling import Filler, MeteredPredictor, build_prior
@@ -165,7 +166,9 @@ def _time_call(engine: Engine, rows: Sequence[Sequence[int]], steps: int) -> flo
         if engine.device.type == "cuda":
             torch.cuda.synchronize(engine.device)
         return (time.perf_counter() - started) / batch.tokens.numel()
-    except torch.OutOfMemoryError:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         if len(rows) == 1:
             return 0.0  # the run itself reports such a record as failed
     return _time_call(engine, rows[: len(rows) // 2], steps)

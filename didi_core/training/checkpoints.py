@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from didi_core.errors import UserError
-from didi_core.training.state_files import load_state, save_state
+from didi_core.files import Unwritable
+from didi_core.training.state_files import load_state, save_state, tensors_of
 
 KEPT = 2
 
@@ -20,11 +21,34 @@ class Checkpoints:
         self.folder = run_folder / "checkpoints"
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
+        """Write the state after `step` updates, and let the oldest one go.
+
+        Raises:
+            UserError: a tensor is not finite, or the disk is full; earlier checkpoints stay.
+        """
         path = self.folder / f"step_{step:08d}.safetensors"
-        save_state({"step": step, **state}, path)
+        if bad := [name for name, tensor in tensors_of(state) if not tensor.isfinite().all()]:
+            more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+            raise UserError(
+                f"Training stopped after step {step}: {', '.join(bad[:3])}{more} is not finite, "
+                f"and was not saved. {self.last_good()} Lower the learning rate, or use "
+                "precision=float32, and continue with resume=true."
+            )
+        try:
+            save_state({"step": step, **state}, path)
+        except Unwritable as error:
+            raise UserError(
+                f"Training stopped after step {step}: {error} {self.last_good()} Then continue "
+                "with resume=true."
+            ) from error
         for old in self._paths()[:-KEPT]:
             old.unlink()
         return path
+
+    def last_good(self) -> str:
+        """Where a stopped run can be continued from, in a sentence."""
+        paths = self._paths()
+        return f"The last good checkpoint: {paths[-1] if paths else 'none yet'}."
 
     def load_latest(self) -> dict[str, Any] | None:
         """The newest readable checkpoint, or None when there is none.
@@ -35,9 +59,11 @@ class Checkpoints:
         paths = self._paths()
         for path in reversed(paths):
             try:
-                return load_state(path)
+                return _whole(load_state(path), path)
             except UserError as error:
-                print(f"{error} Falling back to the checkpoint before it.", file=sys.stderr)
+                print(error, file=sys.stderr)
+            if path != paths[0]:
+                print("Falling back to the checkpoint before it.", file=sys.stderr)
         if paths:
             raise UserError(
                 f"None of the checkpoints in {self.folder} can be read: start again with "
@@ -47,3 +73,9 @@ class Checkpoints:
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("step_*.safetensors"))
+
+
+def _whole(state: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(state, dict) or type(state.get("step")) is not int:
+        raise UserError(f"The checkpoint {path} cannot be read (it is of another kind).")
+    return state

@@ -68,8 +68,10 @@ def train(
 
     def save() -> None:
         nonlocal saved
-        if fabric.is_global_zero and saved != done:
-            checkpoints.save(done, {"method": method.state_dict()})
+        if saved != done:
+            state = method.state_dict()  # of sharded networks every process holds a part
+            if fabric.is_global_zero:
+                checkpoints.save(done, {"method": state})
         saved = done
 
     with _progress() as progress, _deferred_signals() as arrived:
@@ -83,6 +85,7 @@ def train(
             last = done == settings.steps or out_of_time
             if validate and (last or _due(done, settings.validate_every)):
                 figures |= validate()
+                _check_finite(figures, done - 1, saved, checkpoints)
             if log and (last or _due(done, settings.log_every)):
                 log.write(done, figures)
             progress.update(task, completed=done, figures=_in_words(figures))

@@ -1,9 +1,12 @@
 """Nested state (models, optimisers, counters) as one safetensors file: no pickle, no code.
 
-Tensors are stored under numbered keys; the shape of the nesting is JSON in the file's metadata.
+Tensors are stored under numbered keys; the shape of the nesting is JSON in the file's metadata, and
+so is a digest of everything: safetensors itself would not notice a byte that changed on the disk.
 """
 
+import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +27,50 @@ def save_state(state: dict[str, Any], path: Path) -> None:
     tensors: dict[str, torch.Tensor] = {}
     skeleton = _take_apart(state, tensors)
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"skeleton": json.dumps(skeleton)})
+        text = json.dumps(skeleton)
+        save_file(tensors, temporary, metadata={"skeleton": text, "digest": _digest(text, tensors)})
 
 
 def load_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote, on the CPU.
 
     Raises:
-        UserError: the file is cut short or not of this form.
+        UserError: the file is cut short, altered, or not of this form.
     """
     try:
         with safe_open(path, framework="pt") as stored:
-            skeleton = json.loads(stored.metadata()["skeleton"])
-            return _put_together(skeleton, {key: stored.get_tensor(key) for key in stored.keys()})  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            metadata = stored.metadata()
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+        # Files of earlier versions have no digest.
+        if metadata.get("digest") not in (None, _digest(metadata["skeleton"], tensors)):
+            raise ValueError("its content has changed since it was written")
+        return _put_together(json.loads(metadata["skeleton"]), tensors)
+    except _UNREADABLE as error:
         raise UserError(f"The checkpoint {path} cannot be read ({error}).") from error
+
+
+_UNREADABLE = (
+    *(SafetensorError, OSError, ValueError, KeyError, TypeError),
+    *(AttributeError, RuntimeError, RecursionError),
+)
+"""What a damaged file can make of the steps of reading it."""
+
+
+def tensors_of(state: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor in a nested state, with the keys that lead to it."""
+    if isinstance(state, torch.Tensor):
+        yield name, state
+    elif isinstance(state, (dict, list, tuple)):
+        items = state.items() if isinstance(state, dict) else enumerate(state)
+        for key, value in items:
+            yield from tensors_of(value, f"{name}.{key}" if name else str(key))
+
+
+def _digest(skeleton: str, tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.blake2b(skeleton.encode(), digest_size=16)
+    for key in sorted(tensors):
+        digest.update(tensors[key].reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _take_apart(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
