@@ -18,7 +18,7 @@ from didi_protein.fasta import FASTA_SUFFIXES, ProteinRecord, read_records, writ
 from didi_protein.neighbours import cluster_numbers
 from didi_protein.scores_table import SUFFIXES, read_scores, summary_path, write_scores
 
-_OF_ONE_SHARD = ("num_records", "num_ok", "by_status", "set")
+_OF_ONE_SHARD = ("num_records", "num_ok", "by_status", "set", "warnings")
 """What a score summary says of its own rows."""
 
 

@@ -3,12 +3,15 @@
 import shlex
 
 from didi_core.cli import console
-from didi_core.commands import quickstart_print as shared
-from didi_core.commands.quickstart_print import QuickstartWords, as_json, printed_table
-from didi_core.evaluation.bootstrap import Interval
+from didi_core.commands.quickstart_print import (
+    QuickstartWords,
+    as_json,
+    findings,
+    printed_table,
+)
 from didi_protein.quickstart import QuickstartResult
 
-__all__ = ["as_json", "gain_in_words", "print_result"]
+__all__ = ["as_json", "print_result"]
 
 WORDS = QuickstartWords(
     noun="design",
@@ -28,18 +31,13 @@ def print_result(result: QuickstartResult) -> None:
     """The table, what it shows, where things are, and what to try next."""
     console().print(printed_table(result, WORDS))
     print(
-        f"{READING}\n\n{gain_in_words(result.gain)}\n\n"
+        f"{READING}\n\n{findings(result, WORDS)}\n\n"
         f"Report      {result.report}\n"
         f"Designs     {result.out / 'designs'}\n"
         f"Student     {result.out / 'student'}\n"
         f"This table  {result.comparison}\n\n"
         f"Next, for example:\n{next_commands(result)}"
     )
-
-
-def gain_in_words(gain: Interval) -> str:
-    """What the paired difference shows, which may be nothing."""
-    return shared.gain_in_words(gain, WORDS)
 
 
 def next_commands(result: QuickstartResult) -> str:

@@ -48,6 +48,8 @@ def print_summary(result: ScoreResult) -> None:
             table.add_row(title, *values)
     out = console()
     out.print(table)
+    for warning in summary["warnings"]:
+        out.print(warning, highlight=False)
     for name in _EXPLAINED:
         if name in summary["definitions"]:
             out.print(f"{_SHOWN[name]}: {summary['definitions'][name]}", highlight=False)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from didi_core.evaluation.bootstrap import warnings_of_few
 from didi_core.shards import SHARD_KEY, Shard, shard_record
 from didi_protein.confidence_figures import confidence_figures
 from didi_protein.neighbours import Neighbour
@@ -64,6 +65,7 @@ def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
             **parts.structures.figures,
         },
         "reference_rows": _reference_rows(options, parts),
+        "warnings": warnings_of_few(by_status["ok"], "sequences") if by_status["ok"] else [],
         "definitions": definitions(options, parts),
         "settings": {
             "scorers": {scorer.name: dict(scorer.settings) for scorer in parts.scorers},

@@ -12,7 +12,7 @@ import torch
 from didi_core.cli import check_output
 from didi_core.commands.study import empty_for_overwrite
 from didi_core.errors import UserError
-from didi_core.evaluation.bootstrap import warn_of_few
+from didi_core.evaluation.bootstrap import warnings_of_few
 from didi_core.files import atomic_path, write_json
 from didi_core.training.devices import describe_device
 from didi_core.training.run_folder import git_revision, package_versions
@@ -142,8 +142,7 @@ def _record(
 
 def _notes(opened: Opened, num: int) -> list[str]:
     """What a reader must know about this choice of models and of numbers."""
-    few = warn_of_few(num, "samples a row")
-    notes = [] if few is None else [few]
+    notes = warnings_of_few(num, "samples a row")
     digests = {model.tokenizer.digest for model in opened.models.values()}
     if len(digests) > 1:
         notes.append(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from didi_core.cli import console
+from didi_core.evaluation.bootstrap import warnings_of_few
 from didi_text.generative_perplexity import one_line
 
 
@@ -16,7 +17,8 @@ def lines_of(result: dict[str, Any]) -> list[str]:
     """What is printed."""
     if result["task"] == "genppl":
         figures = result["figures"]
-        lines = [one_line(figures), f"judge {result['judge']['name']}"]
+        lines = [one_line(figures), *warnings_of_few(figures["num_samples"], "samples")]
+        lines.append(f"judge {result['judge']['name']}")
         if "mauve" in figures:
             lines.append(f"MAUVE {figures['mauve']['mauve']:.3f}")
         return lines
@@ -37,7 +39,10 @@ def lines_of(result: dict[str, Any]) -> list[str]:
             ("accuracy", "accuracy"),
             ("accuracy by likelihood a character", "accuracy_per_character"),
         )
-    ] + [f"chance {figures['chance']:.3f}, {figures['num_questions']:,} questions"]
+    ] + [
+        f"chance {figures['chance']:.3f}, {figures['num_questions']:,} questions",
+        *warnings_of_few(figures["num_questions"], "questions"),
+    ]
 
 
 def _likelihood_line(title: str, figures: dict[str, Any]) -> str:

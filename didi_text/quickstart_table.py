@@ -13,7 +13,7 @@ from didi_core.commands.comparison_print import steps_in_words
 from didi_core.commands.quickstart_print import (
     QuickstartWords,
     as_json,
-    gain_in_words,
+    findings,
     printed_table,
 )
 from didi_text.quickstart import QuickstartResult
@@ -43,7 +43,7 @@ is no better model. Calls and Seconds: what one sample costs."""
 def print_result(result: QuickstartResult) -> None:
     """The table, what it shows, the texts, where things are, and what to try next."""
     console().print(printed_table(result, WORDS))
-    print(f"{READING}\n\n{gain_in_words(result.gain, WORDS)}\n")
+    print(f"{READING}\n\n{findings(result, WORDS)}\n")
     print("The first sample of each, by steps (¶ ends a line):")
     console().print(side_by_side(result))
     print(

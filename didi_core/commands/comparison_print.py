@@ -9,6 +9,7 @@ from rich.table import Table
 
 from didi_core.commands.compare_options import CompareResult
 from didi_core.commands.comparison_cells import LIMIT_SAMPLER
+from didi_core.commands.comparison_table import warnings_of
 
 Columns = Mapping[str, tuple[str, str]]
 """Heading, column and format; a heading without figures is left out."""
@@ -21,13 +22,16 @@ def as_json(result: CompareResult) -> str:
         "comparison": str(result.comparison),
         "report": result.report and str(result.report),
         "left_out": list(result.left_out),
+        "warnings": warnings_of(result.table),
         "table": json.loads(result.table.to_json(orient="records")),
     }
     return json.dumps(record, indent=2)
 
 
 def print_places(result: CompareResult) -> None:
-    """What was left out, and where things are."""
+    """What to mind, what was left out, and where things are."""
+    for warning in warnings_of(result.table):
+        print(warning)
     for reason in result.left_out:
         print(f"Left out: {reason}.")
     print(f"\nTable   {result.comparison}\nReport  {result.report or 'needs the extra report'}")

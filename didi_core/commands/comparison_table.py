@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from didi_core.commands.comparison_cells import Cell, ScoredCell
-from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
+from didi_core.evaluation.bootstrap import Interval, bootstrap_mean, warnings_of_few
 from didi_core.files import atomic_path
 
 
@@ -17,8 +19,13 @@ def paired_difference(first: ScoredCell, second: ScoredCell, seed: int) -> Inter
     pair shares what makes single ones vary, so that its difference varies less. Each pair counts
     alike, whatever its length. Without a pair that was judged, all figures are NaN.
     """
-    pairs = (first.judge_nll - second.judge_nll).dropna().to_numpy()
+    pairs = judged_pairs(first, second)
     return bootstrap_mean(pairs, seed) if len(pairs) else Interval(*[float("nan")] * 3)
+
+
+def judged_pairs(first: ScoredCell, second: ScoredCell) -> Float[np.ndarray, "pair"]:
+    """Judge NLL of the first less that of the second, where both were judged."""
+    return (first.judge_nll - second.judge_nll).dropna().to_numpy()
 
 
 def compare_cells(scored: Sequence[ScoredCell], teacher: str, seed: int) -> pd.DataFrame:
@@ -42,6 +49,11 @@ def compare_cells(scored: Sequence[ScoredCell], teacher: str, seed: int) -> pd.D
 def table_of(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     """Rows as a table; columns that no row fills are left out."""
     return pd.DataFrame(rows).astype({"steps": "Int64"}).dropna(axis="columns", how="all")
+
+
+def warnings_of(table: pd.DataFrame) -> list[str]:
+    """What must stand beside the intervals of a comparison."""
+    return warnings_of_few(int(table["n"].min()), "sequences a row")
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

@@ -71,5 +71,7 @@ class QuickstartResult:
     gain: "Interval"
     """Judge NLL of the fresh student less that of the teacher, both at 16 steps, over pairs of
     sequences of equal length; nats a token, below zero is better."""
+    num_pairs: int
+    """Pairs that it rests on."""
     reference_rows: dict[str, Any] | None
     """What the judge finds of real sequences, and of shuffled ones."""

@@ -1,6 +1,7 @@
 """What a quickstart prints: its table, and what it shows."""
 
 import json
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from didi_core.commands.comparison_print import steps_in_words
+from didi_core.commands.comparison_table import warnings_of
 from didi_core.commands.quickstart_options import PAIRED_STEPS, QuickstartResult
-from didi_core.evaluation.bootstrap import Interval
+from didi_core.evaluation.bootstrap import ENOUGH_RECORDS, Interval
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,29 @@ def as_json(result: QuickstartResult) -> str:
         f"nll_minus_teacher_at_{PAIRED_STEPS}_steps": (
             None if np.isnan(result.gain.mean) else result.gain.as_dict()
         ),
+        "num_pairs": result.num_pairs,
+        "warnings": warnings_of(result.table),
         "table": json.loads(result.table.to_json(orient="records")),
     }
     return json.dumps(record, indent=2)
 
 
-def gain_in_words(gain: Interval, words: QuickstartWords) -> str:
+def findings(result: QuickstartResult, words: QuickstartWords) -> str:
+    """What the table shows, and what to mind."""
+    gain = gain_in_words(result.gain, result.num_pairs, words)
+    return "\n".join([*(textwrap.fill(each, 80) for each in warnings_of(result.table)), gain])
+
+
+def gain_in_words(gain: Interval, num_pairs: int, words: QuickstartWords) -> str:
     """What the paired difference shows, which may be nothing."""
     if np.isnan(gain.mean):
         return f"Judge NLL at {PAIRED_STEPS} steps: no pair of {words.noun}s could be judged."
+    if num_pairs < ENOUGH_RECORDS:
+        pairs = "1 pair" if num_pairs == 1 else f"{num_pairs} pairs"
+        return (
+            f"Judge NLL at {PAIRED_STEPS} steps, student less teacher: {gain.mean:+.3f} nats a "
+            f"{words.unit},\nof {pairs} of {words.noun}s: fewer than {ENOUGH_RECORDS} show nothing."
+        )
     if gain.high < 0:
         finding = f"to the judge the student's {words.noun}s read more naturally than its teacher's"
     elif gain.low > 0:

@@ -15,7 +15,12 @@ import pandas as pd
 import torch
 
 from didi_core.commands.comparison_cells import Cell, CellRequest, ScoredCell
-from didi_core.commands.comparison_table import compare_cells, paired_difference, write_table
+from didi_core.commands.comparison_table import (
+    compare_cells,
+    judged_pairs,
+    paired_difference,
+    write_table,
+)
 from didi_core.commands.quickstart_options import (
     PAIRED_STEPS,
     STUDENT,
@@ -94,8 +99,14 @@ class Quickstart(ABC, Generic[Options, Request]):
         table = compare_cells(scored, _label(plan.teacher), options.seed)
         write_table(table, out / "comparison.csv")
         report = self.write_report(table)
-        gain = self._gain(scored)
-        return QuickstartResult(out, report, out / "comparison.csv", table, gain, references)
+        student, teacher = self._pair(scored)
+        gain, pairs = (
+            paired_difference(student, teacher, options.seed),
+            judged_pairs(student, teacher),
+        )
+        return QuickstartResult(
+            out, report, out / "comparison.csv", table, gain, len(pairs), references
+        )
 
     @property
     def request(self) -> Request:
@@ -152,14 +163,11 @@ class Quickstart(ABC, Generic[Options, Request]):
         _say(3, f"Scoring them with {self.options.plan.judge}.")
         return [self.score_cell(cell, self.request, cost) for cell, cost in made.items()]
 
-    def _gain(self, scored: Sequence[ScoredCell]) -> Any:
-        """The fresh student against its teacher, at equal steps."""
+    def _pair(self, scored: Sequence[ScoredCell]) -> tuple[ScoredCell, ScoredCell]:
+        """The fresh student and its teacher, at equal steps."""
         by_cell = {each.cell: each for each in scored}
-        student, teacher = (
-            by_cell[Cell(model, PAIRED_STEPS)]
-            for model in (STUDENT, _label(self.options.plan.teacher))
-        )
-        return paired_difference(student, teacher, self.options.seed)
+        teacher = _label(self.options.plan.teacher)
+        return by_cell[Cell(STUDENT, PAIRED_STEPS)], by_cell[Cell(teacher, PAIRED_STEPS)]
 
 
 def cells_of(plan: Plan) -> list[Cell]:

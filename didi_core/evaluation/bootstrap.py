@@ -32,22 +32,23 @@ class Interval:
         return Interval(*(float(np.exp(end)) for end in (self.mean, self.low, self.high)))
 
 
-def warn_of_few(num_records: int, what: str) -> str | None:
-    """What to print beside intervals from few records; None where there are enough.
+def warnings_of_few(num_records: int, what: str) -> list[str]:
+    """What to print beside intervals from few records; nothing where there are enough.
 
     Args:
         what: the records, in the plural: "designs", "samples a row".
 
-    >>> warn_of_few(6, "designs")
-    'Only 6 designs: intervals from fewer than 30 are too narrow, and differences show nothing.'
-    >>> warn_of_few(30, "designs")
+    >>> warnings_of_few(6, "designs")
+    ['Only 6 designs: intervals from fewer than 30 are too narrow, and differences show nothing.']
+    >>> warnings_of_few(30, "designs")
+    []
     """
     if num_records >= ENOUGH_RECORDS:
-        return None
-    return (
+        return []
+    return [
         f"Only {num_records} {what}: intervals from fewer than {ENOUGH_RECORDS} are too narrow, "
         "and differences show nothing."
-    )
+    ]
 
 
 def bootstrap_mean(

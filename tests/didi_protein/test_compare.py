@@ -84,6 +84,8 @@ def test_printed_and_json_forms(
     printed = capsys.readouterr().out
     assert "Published, not measured here" in printed and "88.2" in printed
     assert "Left out: dmmd with rgas" in printed
+    assert "intervals from fewer than 30 are too narrow" in printed
+    assert len(record["warnings"]) == 1
     # A pipe has no width: no column is cut to fit 80.
     assert any("Judge NLL" in line and "Seconds" in line for line in printed.splitlines())
 

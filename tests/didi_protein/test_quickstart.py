@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from scoring_fixtures import random_sequences, write_judge, write_masked
 
+from didi_core.commands.quickstart_print import findings, gain_in_words
 from didi_core.errors import Terminated, UserError
 from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
 from didi_core.files import write_json
@@ -19,7 +20,7 @@ from didi_protein import quickstart_run
 from didi_protein.fasta import read_records
 from didi_protein.judges import REFERENCE_ROWS, open_judge
 from didi_protein.quickstart import Plan, QuickstartOptions, QuickstartResult, quickstart
-from didi_protein.quickstart_table import as_json, gain_in_words, print_result
+from didi_protein.quickstart_table import WORDS, as_json, print_result
 from didi_protein.set_measures import measure_reference_rows
 
 NAMES = {"teacher_16", "teacher_limit", "student_16", "earlier_16"}
@@ -117,7 +118,10 @@ def test_gain_is_of_pairs(finished: QuickstartResult) -> None:
 def test_gain_is_claimed_only_where_the_interval_excludes_zero(
     interval: Interval, words: str
 ) -> None:
-    assert words in gain_in_words(interval)
+    assert words in gain_in_words(interval, 30, WORDS)
+    few = gain_in_words(interval, 2, WORDS)
+    assert "of 2 pairs of designs: fewer than 30 show nothing" in few
+    assert "naturally" not in few and f"{interval.low:+.3f}" not in few
 
 
 def test_printed_result_names_every_set_and_place(
@@ -129,7 +133,8 @@ def test_printed_result_names_every_set_and_place(
         assert f" {row} " in printed
     assert "limit" in printed
     assert str(finished.report) in printed
-    assert gain_in_words(finished.gain) in printed
+    assert findings(finished, WORDS) in printed
+    assert "Only 6 sequences a row: intervals from fewer than 30 are too narrow" in printed
     assert max(map(len, printed.split("Report  ")[0].splitlines())) <= 80
 
 
@@ -137,6 +142,7 @@ def test_json_holds_the_table(finished: QuickstartResult) -> None:
     record = json.loads(as_json(finished))
     assert [row["model"] for row in record["table"]] == list(finished.table["model"])
     assert record["nll_minus_teacher_at_16_steps"] == finished.gain.as_dict()
+    assert record["num_pairs"] == 6 and len(record["warnings"]) == 1
 
 
 def test_report_shows_every_set(finished: QuickstartResult) -> None:

@@ -257,6 +257,7 @@ def test_summary_has_the_agreed_form(options):
     ]
     assert stored["set"]["n"] == stored["num_ok"] == stored["num_records"] == 14
     assert stored["set"]["mean_nfe"] == 7
+    assert [each.split(":")[0] for each in stored["warnings"]] == ["Only 14 sequences"]
     assert stored["set"]["judge_nll"]["low"] < stored["set"]["judge_nll"]["mean"]
     assert stored["fold"] is stored["pseudo"] is stored["reference_rows"] is None
     assert {"didi-protein", "torch", "mmseqs2"} <= set(stored["versions"])

@@ -126,6 +126,7 @@ def test_table_figure_and_printed_forms(
     assert "didi-paper, rgas" in curves_of(made)
     print_result(finished)
     printed = capsys.readouterr().out
+    assert "intervals from fewer than 30 are too narrow" in printed
     assert "Left out: dmmd with rgas" in printed and str(finished.report) in printed
 
 

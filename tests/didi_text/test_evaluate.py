@@ -85,6 +85,7 @@ def test_genppl_of_a_file(tmp_path: Path) -> None:
     assert figures["entropy_tokens"] == "judge" and result["model"] is None
     assert json.loads(given.out.read_text())["judge"]["name"] == "tiny-gpt2"
     assert "5 samples" in lines_of(result)[0]
+    assert lines_of(result)[1].startswith("Only 5 samples: intervals from fewer than 30")
 
 
 def test_entropy_is_over_the_ids_of_a_file_that_has_them(tmp_path: Path) -> None:
