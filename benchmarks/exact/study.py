@@ -56,6 +56,7 @@ METHODS: dict[str, list[str]] = {
         "method.noise.kind=sequence",
         "method.noise.scale=0.5",
     ],
+    "dmmd-anchor": ["method=dmmd", "method.start_anchor=1.0"],
     "dmmd-muon": ["method=dmmd", *MUON],
     "dmmd-muon-own": ["method=dmmd", *MUON, "method.own_share=0.5"],
     "didi-token": ["method=didi", "method.credit=token"],

@@ -15,13 +15,17 @@ from torch import Tensor, nn
 from didi_core.batches import TokenBatch
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.draws import Stream, keyed_uniform
+from didi_core.distill import terms
 from didi_core.distill.dmmd_settings import DmmdSettings
 from didi_core.distill.dmmd_terms import auxiliary_loss, matching_loss, still_masked
+from didi_core.distill.equal_rows import equal_rows
 from didi_core.distill.own_states import own_tokens
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import ReverseStep, reverse_step
 from didi_core.distill.student import DistilledStudent
 from didi_core.distill.whole_batch import share_of_mean, whole_count, whole_figures
+from didi_core.models.sharding import is_sharded
+from didi_core.rows import row_mean
 from didi_core.sampling.predictor import Predictor
 from didi_core.vocabulary import Vocabulary
 
@@ -78,8 +82,26 @@ class MomentMatching(DistilledStudent):
             weight = self.weight(s)[still.row]
             loss = part * matching_loss(student, auxiliary.detach(), teacher, weight)
             figures |= {"matching_loss": float(loss.detach())}
+            if settings.start_anchor:
+                anchor = self.start_divergence(batch, t, reverse)
+                loss = loss + share_of_mean(fabric, len(batch)) * settings.start_anchor * anchor
             figures["gradient_norm"] = self.update_student(loss, step, steps)
         return figures
+
+    def start_divergence(
+        self, batch: TokenBatch, t: Float[Tensor, "batch"], reverse: ReverseStep
+    ) -> Float[Tensor, ""]:
+        """Mean over all rows of KL(teacher || student) a masked position; 0 in rows with t < 1."""
+        start = t >= 1.0
+        inputs = (reverse.before[start], batch.lengths[start], reverse.masked[start])
+        if not len(inputs[0]):
+            return reverse.log_probs.new_zeros(())
+        # All mask: rows of one length are one input to the teacher.
+        equal = equal_rows(*inputs)
+        teacher = self.teacher_log_probs(*(each[equal.called] for each in inputs))[equal.entry]
+        row = reverse.row
+        each = terms.kl(teacher, reverse.log_probs[start[row]])
+        return row_mean(each, row[start[row]], len(batch)).mean()
 
     def draw_times(
         self, key: int, rows: Int[Tensor, "batch"]
@@ -116,15 +138,19 @@ class MomentMatching(DistilledStudent):
         """`state` with the tokens of some rows replaced by the student's own."""
         chosen = self._uniform(Stream.TIME, key, rows, 3) < self.settings.own_share
         own = chosen.nonzero()[:, 0]
+        student, sharded = self.student_predictor(training=False), is_sharded(self.student.module)
         if not len(own):
-            return state
-        student = self.student_predictor(training=False)
+            if not sharded:
+                return state
+            own = torch.zeros(1, dtype=torch.long, device=rows.device)
         progress = uniform[own] ** (1.0 / self.settings.reveal_exponent)
         keys = (self.seed, rows[own], key)
         with self.fabric.autocast():
             tokens = own_tokens(
-                student, state.rows(own), progress, self.settings.student_steps, keys
+                student, state.rows(own), progress, self.settings.student_steps, keys, sharded
             )
+        kept = chosen[own, None]
+        tokens = torch.where(kept, tokens, state.tokens[own])
         return state.with_tokens(state.tokens.index_copy(0, own, tokens))
 
     def _uniform(self, stream: Stream, *keys: Tensor | int) -> Float[Tensor, "..."]:

@@ -29,6 +29,9 @@ class DmmdSettings:
     own_share: float = 0.0
     """Share of rows whose step starts from tokens the student drew itself, in its own steps and
     with the noise of the row, in place of the reference's (ours, see own_states)."""
+    start_anchor: float = 0.0
+    """Weight of KL(teacher || student) at rows that start all masked (ours). The first step of the
+    grid reveals next to nothing, and one position alone is drawn rightly from the teacher."""
     noise: NoiseSettings = field(default_factory=NoiseSettings)
     student: OptimizerSettings = field(
         default_factory=lambda: OptimizerSettings(
@@ -53,4 +56,6 @@ class DmmdSettings:
         for name in ("start_share", "own_share"):
             if not 0 <= getattr(self, name) <= 1:
                 wrong.append(f"{name}={getattr(self, name)} must be from 0 to 1")
+        if self.start_anchor < 0:
+            wrong.append(f"start_anchor={self.start_anchor} must not be below 0")
         return wrong

@@ -22,11 +22,14 @@ class Method(Protocol):
         ...
 
     def result(self) -> nn.Module:
-        """The network the run is for, with the weights to be saved (EMA)."""
+        """The network the run is for, with the weights to be saved (EMA).
+
+        Every process must call this; where networks are sharded, the first one's is filled.
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything a resumed run needs beyond (seed, step)."""
+        """Everything a resumed run needs beyond (seed, step); every process must call this."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...

@@ -24,6 +24,7 @@ def own_tokens(
     progress: Float[Tensor, "batch width"],
     num_steps: int,
     keys: tuple[int, Int[Tensor, "batch"], int],
+    in_step: bool = False,
 ) -> Int[Tensor, "batch width"]:
     """The state `batch` with every visible token drawn by the student.
 
@@ -33,6 +34,8 @@ def own_tokens(
             in [k, k + 1) / num_steps, among the visible ones.
         keys: seed, key of each row, training step. Steps count from 1: the step to be trained is
             number 0 of these keys, and must not draw the same numbers.
+        in_step: make every step's call, also for no position: the student's tensors are spread
+            over processes that must make the same calls.
     """
     seed, rows, update = keys
     mask_id = student.vocabulary.mask_id
@@ -43,7 +46,9 @@ def own_tokens(
         now = visible & (step_of == step)
         active = now.any(-1).nonzero()[:, 0]
         if not len(active):
-            continue
+            if not in_step:
+                continue
+            active = torch.zeros(1, dtype=torch.long, device=rows.device)
         noise = NoiseKeys(seed, rows[active], step + 1, update)
         log_probs = student.log_probs(tokens[active], batch.lengths[active], now[active], noise)
         row, position = now.nonzero(as_tuple=True)

@@ -8,6 +8,8 @@ from torch import nn
 
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.student import DistilledStudent, StudentSettings
+from didi_core.distill.updates import place_frozen
+from didi_core.models.sharding import gathered, spread_state
 from didi_core.vocabulary import Vocabulary
 
 
@@ -37,7 +39,7 @@ class StudentInRounds(DistilledStudent):
 
     def setup(self, fabric: Fabric) -> None:
         super().setup(fabric)
-        self.target.to(fabric.device)
+        place_frozen(self.target, fabric)
 
     def next_teacher(self) -> nn.Module:
         """What becomes the teacher when a round begins: the student's average."""
@@ -51,10 +53,10 @@ class StudentInRounds(DistilledStudent):
             self.round = number
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"target": self.target.state_dict(), "round": self.round}
+        own = {"target": gathered(self.target.state_dict()), "round": self.round}
         return {**super().state_dict(), **own}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.target.load_state_dict(state["target"])
+        self.target.load_state_dict(spread_state(state["target"], self.target))
         self.round = int(state["round"])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
-from didi_core.distill.updates import Trained
+from didi_core.distill.updates import Trained, mesh_of, place_frozen
 from didi_core.models.ema import ExponentialMovingAverage
 from didi_core.models.noise import NoiseSettings, with_noise, without_noise
 from didi_core.sampling.predictor import Predictor
@@ -60,8 +60,8 @@ class DistilledStudent:
         self.fabric = fabric
         for trained in self._trained.values():
             trained.setup(fabric)
-        self.teacher.to(fabric.device)
-        self.ema.module.to(fabric.device)
+        place_frozen(self.teacher, fabric)
+        self.ema.place(fabric.device, mesh_of(fabric))
 
     def update_student(self, loss: Tensor, step: int, steps: int) -> float:
         """One update of the student and of its average; returns the gradient's norm."""
@@ -91,7 +91,7 @@ class DistilledStudent:
             return Predictor(self.teacher, self.vocabulary).log_probs(tokens, lengths, at)
 
     def result(self) -> nn.Module:
-        return self.ema.module
+        return self.ema.whole()
 
     def state_dict(self) -> dict[str, Any]:
         trained = {name: each.state_dict() for name, each in self._trained.items()}

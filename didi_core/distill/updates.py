@@ -4,9 +4,36 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.strategies import ModelParallelStrategy
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
 
 from didi_core.distill.optimizers import OptimizerSettings, build_optimizer, set_learning_rate
+from didi_core.models.sharding import (
+    gathered,
+    shard_network,
+    skeleton_of,
+    spread_like,
+    spread_state,
+    whole_network,
+)
+
+
+def mesh_of(fabric: Fabric) -> DeviceMesh | None:
+    """The processes over which networks are spread; None where each process has them whole."""
+    strategy = fabric.strategy
+    sharded = isinstance(strategy, ModelParallelStrategy)
+    return strategy.device_mesh["data_parallel"] if sharded else None
+
+
+def place_frozen(network: nn.Module, fabric: Fabric) -> None:
+    """A network that is only asked: to the device, or sharded as those that train."""
+    mesh = mesh_of(fabric)
+    if mesh is None:
+        network.to(fabric.device)
+    else:
+        shard_network(network, mesh)
 
 
 class Trained:
@@ -23,12 +50,16 @@ class Trained:
         self.module = module
         self.settings = settings
         self.forward_methods = forward_methods
+        self._skeleton: nn.Module | None = None
 
     def setup(self, fabric: Fabric) -> None:
         self.fabric = fabric
-        self.module.to(fabric.device)
+        if mesh_of(fabric) is not None:
+            self._skeleton = skeleton_of(self.module)
+        # The network first: sharding replaces the parameters that optimisers hold.
+        self.wrapped = fabric.setup_module(self.module)
         self.optimizers = build_optimizer(self.module, self.settings)
-        self.wrapped, *self._stepped = fabric.setup(self.module, *self.optimizers)
+        self._stepped = [fabric.setup_optimizers(each) for each in self.optimizers]
         for name in self.forward_methods:
             self.wrapped.mark_forward_method(name)
 
@@ -50,15 +81,32 @@ class Trained:
         norm = torch.nn.utils.clip_grad_norm_(trained, self.settings.clip_norm)
         for optimizer in self._stepped:
             optimizer.step()
-        return float(norm)
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
+    def whole(self) -> nn.Module:
+        """The network; where it is sharded a copy of it. Every process must call this."""
+        return whole_network(self.module, self._skeleton)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "module": self.module.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-        }
+        """Whole tensors, on the first process; every process must call this."""
+        return gathered(
+            {
+                "module": self.module.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            }
+        )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.module.load_state_dict(state["module"])
+        self.module.load_state_dict(spread_state(state["module"], self.module))
         for optimizer, stored in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(stored)
+            optimizer.load_state_dict(_spread_moments(stored, optimizer))
+
+
+def _spread_moments(stored: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """An optimiser's state with each moment spread as its parameter is."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state = {
+        number: {name: spread_like(each, parameters[number]) for name, each in held.items()}
+        for number, held in stored["state"].items()
+    }
+    return {**stored, "state": state}

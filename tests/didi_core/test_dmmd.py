@@ -122,6 +122,7 @@ ACTING = {
     "teacher_weight": 1.0,
     "auxiliary_updates": 2,
     "own_share": 1.0,
+    "start_anchor": 3.0,
     "noise": NoiseSettings("position", 4, 0.5),
     "ema": 0.01,
     "student": OptimizerSettings(lr=1e-3, warmup_steps=1),
@@ -151,6 +152,34 @@ def test_a_step_that_leaves_no_mask_is_passed_over() -> None:
     skipped = [not method.step(step, 100) for step in range(20)]
     assert any(skipped) and not all(skipped)
     assert not same(before, weights_of(method.auxiliary.module))
+
+
+def test_the_anchor_is_the_teacher_s_divergence_from_the_student_where_all_is_masked() -> None:
+    method = method_with(tokens=512)
+    for parameter in method.student.module.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    reference = method.reference.batch(0)
+    batch, rows = reference.batch, reference.rows
+    t = torch.where(rows % 3 == 0, 1.0, 0.4)
+    step = method.student_step(batch, rows, t, t - 0.3, key=0)
+    found = method.start_divergence(batch, t, step)
+    assert found.requires_grad
+    expected = 0.0
+    for row in range(0, len(rows), 3):
+        alone = batch.rows([row])
+        masks = alone.tokens.masked_fill(alone.maskable, MASK)
+        p, q = (
+            Predictor(each, FRAMED)
+            .log_probs(masks, alone.lengths, alone.maskable)
+            .detach()
+            .double()
+            for each in (method.teacher, method.student.module)
+        )
+        expected += float((p.exp() * (p - q)).sum(-1).mean()) / len(rows)
+    assert expected > 1e-3
+    assert float(found.detach()) == pytest.approx(expected, rel=1e-4)
+    none = method.start_divergence(batch, t.clamp_max(0.9), step)
+    assert float(none) == 0.0
 
 
 def test_own_states_keep_the_mask_and_hold_the_student_s_own_tokens() -> None:
