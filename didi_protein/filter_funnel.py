@@ -10,6 +10,7 @@ from rich.table import Column, Table
 
 from didi_core.cli import console
 from didi_protein.filter_criteria import Filter, Rejection, Status
+from didi_protein.ranking import SHORTEST_JUDGED
 
 if TYPE_CHECKING:
     from didi_protein.filter import FilterResult
@@ -98,5 +99,10 @@ def print_funnel(result: "FilterResult") -> None:
     kept, total = summary["num_selected"], summary["num_records"]
     print(f"{result.out}: {kept:,} of {total:,} designs, {summary['order']}")
     print(f"{summary['files']['rejected']}: why the others are not")
+    if short := summary["num_too_short"]:
+        print(
+            f"Too short to judge, and so last (fewer than {SHORTEST_JUDGED} residues): {short:,}; "
+            f"--min length={SHORTEST_JUDGED} leaves them out."
+        )
     if not kept:
         print("No design passes: loosen the filter that rejects most alone.")

@@ -20,7 +20,7 @@ from didi_protein.filter_columns import compared_columns
 from didi_protein.filter_funnel import Funnel, rejected_table, run_funnel
 from didi_protein.filter_setup import add_counts, build_filters, in_order, sort_keys
 from didi_protein.provenance import header_of_row
-from didi_protein.ranking import SortKey
+from didi_protein.ranking import SortKey, too_short
 from didi_protein.scores_table import read_scores, summary_path, write_scores
 
 FORMAT = "didi-protein filter 1"
@@ -82,7 +82,7 @@ def run_filter(options: FilterOptions) -> FilterResult:
     keys = sort_keys(options.sort_by, scored)
     filters = build_filters(options, scored, bounds, keys, compared)
     funnel = run_funnel(table, in_order(scored, keys, compared), filters)
-    rejected, selected = rejected_table(table, funnel), _selected(funnel.kept)
+    rejected, selected = rejected_table(table, funnel), _selected(funnel.kept, options)
     summary = _summary(options, files, table, funnel, keys)
     _write(files, selected, rejected, summary)
     return FilterResult(selected, rejected, funnel.steps, summary, options.out)
@@ -100,11 +100,22 @@ def _compared(table: Path) -> frozenset[str]:
     return compared_columns(summary)
 
 
-def _selected(kept: pd.DataFrame) -> pd.DataFrame:
+def _selected(kept: pd.DataFrame, options: FilterOptions) -> pd.DataFrame:
+    """The rows kept, every column of the table among them, with their ranks."""
     # A table that was filtered before has ranks of its own, which no longer hold.
     kept = kept.drop(columns="rank", errors="ignore").reset_index(drop=True)
     kept.insert(1, "rank", pd.Series(range(1, len(kept) + 1), dtype="Int64"))
+    kept["pdb_file"] = [
+        _from_folder(each, options.table.parent, options.out.parent) for each in kept["pdb_file"]
+    ]
     return kept
+
+
+def _from_folder(file: str | None, old: Path, new: Path) -> str | None:
+    """A path that was relative to the folder `old`, relative to `new`."""
+    if file is None or pd.isna(file) or Path(file).is_absolute():
+        return file
+    return Path(os.path.relpath(old / file, new)).as_posix()
 
 
 def _summary(
@@ -123,6 +134,7 @@ def _summary(
         "table": Path(os.path.relpath(options.table, files.fasta.parent)).as_posix(),
         "num_records": len(table),
         "num_selected": len(funnel.kept),
+        "num_too_short": int(too_short(funnel.kept).sum()),
         "order": ", ".join(key.in_words() for key in keys) or "order in the table",
         "filters": [step.as_json() for step in funnel.steps],
         "files": {

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from didi_protein.developability import DEVELOPABILITY_COLUMNS
@@ -25,6 +26,20 @@ HIGHER_IS_BETTER: Mapping[str, bool] = {
     "max_reference_tm": False,
     **dict.fromkeys(DEVELOPABILITY_COLUMNS, False),
 }
+OVER_RESIDUES = frozenset(
+    (
+        "mean_plddt", "mean_plddt_all_atom", "ptm", "mean_pae", "judge_perplexity",
+        "pseudo_perplexity", "pseudo_perplexity_one_pass", "repeat_fraction",
+        "low_complexity_fraction", "aa_entropy", "instability_index", "gravy",
+    )
+)  # fmt: skip
+"""Columns that are means over the residues of a design: of few they are chance."""
+SHORTEST_JUDGED = 20
+"""Residues. Below it a mean over residues says nothing: a lone methionine is all but certain to any
+judge, and would be the best of all designs. The shortest protein known to fold alone has 20 [1]_.
+
+.. [1] Neidigh, Fesinmeyer, Andersen. "Designing a 20-residue protein", Nat. Struct. Biol. 9, 2002.
+"""
 DEFAULT_COLUMNS = ("mean_plddt", "judge_perplexity")
 """The first of these that the table has values of ranks designs where nothing else is asked for."""
 
@@ -49,9 +64,18 @@ def default_sort(table: pd.DataFrame) -> list[SortKey]:
 
 
 def ranked(table: pd.DataFrame, keys: Sequence[SortKey]) -> pd.DataFrame:
-    """The rows, best first; equals stay in input order, and a row without a value comes last."""
+    """The rows, best first; equals stay in input order, and a row without a value comes last.
+
+    By a mean over residues, designs too short to judge come after those that are not.
+    """
     for key in reversed(keys):
-        table = table.sort_values(
-            key.column, ascending=not key.highest_first, kind="stable", na_position="last"
-        )
+        table = table.sort_values(key.column, ascending=not key.highest_first, kind="stable")
+        missing = table[key.column].isna().to_numpy()
+        short = too_short(table).to_numpy() & ~missing & (key.column in OVER_RESIDUES)
+        table = table.iloc[np.argsort(2 * missing + short, kind="stable")]
     return table
+
+
+def too_short(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether each design has too few residues for means over them to say anything."""
+    return table["sequence"].str.len() < SHORTEST_JUDGED

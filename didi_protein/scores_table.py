@@ -69,7 +69,7 @@ def _column(name: str, values: list[Any]) -> pd.Series:
     if name in TEXT_COLUMNS or any(isinstance(value, str) for value in present):
         texts = [None if value is None else str(value) for value in values]
         return pd.Series(texts, dtype=object)
-    if name == "foldable":
+    if name == "foldable" or (present and all(isinstance(value, bool) for value in present)):
         return pd.Series(values, dtype="boolean")
     may_be_integer = name in INTEGER_COLUMNS or name not in COLUMNS
     if may_be_integer and all(float(value).is_integer() for value in present):

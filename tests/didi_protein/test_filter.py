@@ -14,6 +14,7 @@ from didi_core.errors import UserError
 from didi_protein.app import app as program
 from didi_protein.fasta import read_records
 from didi_protein.filter import FilterOptions, FilterResult, filter_command, filter_designs
+from didi_protein.filter_funnel import print_funnel
 from didi_protein.scores_table import build_table, read_scores, write_scores
 
 HELIX = (
@@ -412,3 +413,46 @@ def test_what_was_filtered_can_be_filtered_again(tmp_path: Path) -> None:
     )
     assert again.selected["id"].tolist() == ["a", "b"]
     assert again.selected["rank"].tolist() == [1, 2]
+
+
+def test_designs_too_short_to_judge_come_after_the_others(tmp_path: Path) -> None:
+    """A lone methionine is all but certain to a judge; a value that is missing still comes last."""
+    rows = [
+        row("lone", "M", judge_perplexity=1.1),
+        row("short", OTHER[:19], judge_perplexity=1.05),
+        row("empty"),
+        row("poor", HELIX[:20], judge_perplexity=18.0),
+        row("good", HELIX, judge_perplexity=9.0),
+    ]
+    result = run(table_at(tmp_path, rows))
+    assert result.selected["id"].tolist() == ["good", "poor", "short", "lone", "empty"]
+    assert result.summary["num_too_short"] == 2
+    # Asked for by name, the length itself decides; peptides alone keep their order.
+    by_length = run(tmp_path / "scores.csv", sort_by="length:lowest", overwrite=True)
+    assert by_length.selected["id"].tolist()[:2] == ["lone", "short"]
+    peptides = run(table_at(tmp_path, rows[:2]), overwrite=True)
+    assert peptides.selected["id"].tolist() == ["short", "lone"]
+
+
+def test_short_designs_that_are_kept_are_told(tmp_path: Path, capsys) -> None:
+    result = run(table_at(tmp_path, [row("a", "M", judge_perplexity=1.0)]))
+    print_funnel(result)
+    assert "so last (fewer than 20 residues): 1;" in capsys.readouterr().out
+
+
+def test_every_column_of_the_table_stays(tmp_path: Path) -> None:
+    rows = [
+        row("a", pdb_file="pdb/a.pdb", plddt_source="B-factors (AlphaFold DB)", mine=True, n=3),
+        row("b", HELIX, plddt_source=None, mine=False, n=None, pdb_file="/far/b.pdb"),
+    ]
+    table = table_at(tmp_path, rows)
+    (tmp_path / "kept").mkdir()
+    filter_designs(FilterOptions(table=table, out=tmp_path / "kept" / "best.fasta"))
+    before = read_scores(table)
+    after = read_scores(tmp_path / "kept" / "best.selected.csv")
+    assert set(after) == {*before, "rank"}
+    # A path from the folder of the table is now one from the folder of the selection.
+    assert after["pdb_file"].tolist() == ["../pdb/a.pdb", "/far/b.pdb"]
+    same = [name for name in before if name != "pdb_file"]
+    pd.testing.assert_frame_equal(after[same], before[same])
+    assert "True" in (tmp_path / "kept" / "best.selected.csv").read_text()
