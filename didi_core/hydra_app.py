@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -67,6 +69,7 @@ def run_hydra(
 
     _refuse_flags(arguments, program)
     _refuse_repeats(arguments)
+    failed: list[Exception] = []
 
     @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)
     def job(config: DictConfig) -> None:
@@ -78,12 +81,19 @@ def run_hydra(
     sys.argv = [program, *(_renamed(argument, groups or {}) for argument in arguments)]
     try:
         job()
+        if failed:
+            raise failed[0]
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_sentence(error, program, settings_class)) from error
     finally:
         sys.argv = argv
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]
+
+
+def overrides_of_job() -> list[str]:
+    """The overrides of the job that Hydra is running: of a sweep, those of this one."""
+    return list(hydra.core.hydra_config.HydraConfig.get().overrides.task)
 
 
 def _refuse_repeats(arguments: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ didi-protein distill teacher=tiny method=dmmd reference=pool out=runs/student st
 
 from pathlib import Path
 
-from lightning.fabric import Fabric
+import torch
 
 from didi_core.commands.distilling import DistillRun
 from didi_core.corpus import Corpus
@@ -40,11 +40,9 @@ class ProteinDistillRun(DistillRun[DistillSettings]):
         "opens it as well."
     )
 
-    def open_teacher(self, fabric: Fabric) -> LoadedModel:
+    def open_teacher(self, device: torch.device) -> LoadedModel:
         offline = self.settings.offline
-        return open_model(
-            self.settings.teacher, device=fabric.device, offline=offline, flag="teacher="
-        )
+        return open_model(self.settings.teacher, device=device, offline=offline, flag="teacher=")
 
     def load_corpus(self, teacher: LoadedModel) -> Corpus:
         del teacher  # all protein models share their tokens

@@ -6,7 +6,7 @@ didi-text distill teacher=runs/teacher method=dmmd reference=pool out=runs/stude
 from collections.abc import Callable
 from pathlib import Path
 
-from lightning.fabric import Fabric
+import torch
 
 from didi_core.commands.distilling import DistillRun
 from didi_core.commands.lengths import read_lengths
@@ -43,11 +43,9 @@ class TextDistillRun(DistillRun[DistillSettings]):
         "generate --model FOLDER --steps 8`."
     )
 
-    def open_teacher(self, fabric: Fabric) -> LoadedModel:
+    def open_teacher(self, device: torch.device) -> LoadedModel:
         offline = self.settings.offline
-        return open_model(
-            self.settings.teacher, device=fabric.device, offline=offline, flag="teacher="
-        )
+        return open_model(self.settings.teacher, device=device, offline=offline, flag="teacher=")
 
     def load_corpus(self, teacher: LoadedModel) -> Corpus:
         settings = self.settings

@@ -26,6 +26,8 @@ class DistillSettings:
     seed: int = 0
     device: str = "auto"
     devices: int = 1
+    strategy: str = "auto"
+    checkpoint_activations: bool = False
     precision: str = "float32"
     resume: bool = False
     overwrite: bool = False

@@ -10,14 +10,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+import torch
 from lightning.fabric import Fabric
+from torch import nn
 
 from didi_core.cli import check_output
 from didi_core.commands.distill_settings import DistillSettings
 from didi_core.commands.model_card import card, command_line
 from didi_core.commands.noise_quality import noise_section
 from didi_core.commands.product import length_limit
-from didi_core.commands.training_run import below_one, loop_settings, start_run
+from didi_core.commands.training_run import (
+    below_one,
+    loop_settings,
+    opening_device,
+    sharing_problems,
+    start_run,
+    training_fabric,
+)
 from didi_core.corpus import Corpus
 from didi_core.diffusion.process import DEFAULT_PROCESS
 from didi_core.distill.method import Method
@@ -30,9 +39,9 @@ from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, save_model_folder
 from didi_core.models.noise import without_noise
 from didi_core.models.noise_file import save_noise
+from didi_core.models.recompute import checkpoint_activations
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import SampleSettings
-from didi_core.training.devices import build_fabric
 from didi_core.training.loop import train
 
 POOL_BATCH_TOKENS = 16_384
@@ -75,10 +84,10 @@ class DistillRun(ABC, Generic[Settings]):
             wrong.append(
                 f"pool_steps={settings.pool_steps} must be at least 1, or null for the limit"
             )
-        return wrong
+        return wrong + sharing_problems(settings)
 
     @abstractmethod
-    def open_teacher(self, fabric: Fabric) -> LoadedModel: ...
+    def open_teacher(self, device: torch.device) -> LoadedModel: ...
 
     @abstractmethod
     def load_corpus(self, teacher: LoadedModel) -> Corpus:
@@ -105,18 +114,23 @@ class DistillRun(ABC, Generic[Settings]):
         settings = self.settings
         folder = Path(settings.out)
         check_output(folder, resume=settings.resume, overwrite=settings.overwrite, flag="out=")
-        fabric = build_fabric(settings.device, settings.precision, settings.devices)
-        teacher = self.open_teacher(fabric)
+        fabric = training_fabric(settings)
+        teacher = self.open_teacher(opening_device(fabric))
         self._check_process(teacher)
         corpus = self.load_corpus(teacher) if settings.reference == "data" else None
         start_run(folder, "distill", settings, fabric)
         if corpus is None:
             corpus = self.build_pool(teacher, folder, fabric)
+        if settings.checkpoint_activations:
+            checkpoint_activations(teacher.denoiser)  # what trains is copied from it
         method = self.build_method(teacher, corpus)
         done = train(method, loop_settings(settings), folder, fabric, validate=None)
+        # Of networks in shards every process has to ask for the whole.
+        text = self.card(done, len(corpus)) + self.noise_section(method, teacher, corpus)
+        student, discriminator = method.result(), getattr(method, "discriminator", None)
+        judge = None if discriminator is None else discriminator.whole()
         if fabric.is_global_zero:
-            text = self.card(done, len(corpus)) + self.noise_section(method, teacher, corpus)
-            self.save(folder, method, teacher, text)
+            self.save(folder, student, judge, teacher, text)
             print(f"The student is in {folder}.", file=sys.stderr)
         return folder
 
@@ -135,7 +149,7 @@ class DistillRun(ABC, Generic[Settings]):
         return min(self.settings.max_length, length_limit(teacher))
 
     def build_pool(self, teacher: LoadedModel, folder: Path, fabric: Fabric) -> Corpus:
-        """The teacher's own samples; made by the first process and read by all."""
+        """The teacher's own samples; each process makes its share and reads all."""
         settings = self.settings
         lengths = self.pool_lengths(self.longest(teacher))
         predictor = Predictor(teacher.denoiser, teacher.vocabulary)
@@ -149,8 +163,10 @@ class DistillRun(ABC, Generic[Settings]):
         )
         key = hashlib.sha256(repr((*decided, settings.precision)).encode()).hexdigest()[:16]
         where = folder / "pool" / key
-        with fabric.rank_zero_first(), fabric.autocast():
-            return teacher_pool(
+        opened_on = predictor.device
+        teacher.denoiser.to(fabric.device)
+        with fabric.autocast():
+            pool = teacher_pool(
                 predictor,
                 lengths,
                 settings.pool_steps,
@@ -158,7 +174,11 @@ class DistillRun(ABC, Generic[Settings]):
                 POOL_BATCH_TOKENS,
                 where,
                 teacher.process,
+                (fabric.global_rank, fabric.world_size),
+                fabric.barrier,
             )
+        teacher.denoiser.to(opened_on)
+        return pool
 
     def build_method(self, teacher: LoadedModel, corpus: Corpus) -> Method:
         """The method of that name, with its reference."""
@@ -174,17 +194,23 @@ class DistillRun(ABC, Generic[Settings]):
         build = METHODS[self.name].build
         return build(teacher.denoiser, teacher.vocabulary, reference, self.chosen, settings.seed)
 
-    def save(self, folder: Path, method: Method, teacher: LoadedModel, card: str) -> None:
+    def save(
+        self,
+        folder: Path,
+        result: nn.Module,
+        discriminator: nn.Module | None,
+        teacher: LoadedModel,
+        card: str,
+    ) -> None:
         """The model folder, and the discriminator's weights where the method has one."""
         own: dict[str, Any] = {"teacher": teacher.name, "method": self.name}
         if teacher.process != DEFAULT_PROCESS:
             own["process"] = teacher.process
         if exponent := getattr(self.chosen, "reveal_exponent", None):
             own["reveal_exponent"] = exponent
-        discriminator = getattr(method, "discriminator", None)
         if discriminator is not None:
-            save_discriminator(discriminator.module, folder / "discriminator.safetensors")
-        student, noise = without_noise(method.result())
+            save_discriminator(discriminator, folder / "discriminator.safetensors")
+        student, noise = without_noise(result)
         if noise is not None:
             own["noise"] = noise.kind
         save_noise(noise, folder)
@@ -205,7 +231,7 @@ class DistillRun(ABC, Generic[Settings]):
             reveal_exponent=getattr(self.chosen, "reveal_exponent", 1.0),
         )
         lengths = corpus.lengths.clip(max=self.longest(teacher)).tolist()
-        return noise_section(method.result(), teacher, lengths, sampling)
+        return noise_section(method.sampled(), teacher, lengths, sampling)
 
     def card(self, steps: int, num_reference: int) -> str:
         """The card of a distilled student."""

@@ -16,7 +16,13 @@ from torch import nn
 from didi_core.cli import check_output
 from didi_core.commands.model_card import card, command_line, scores_table
 from didi_core.commands.pretrain_settings import PretrainSettings
-from didi_core.commands.training_run import below_one, loop_settings, start_run
+from didi_core.commands.training_run import (
+    below_one,
+    loop_settings,
+    sharing_problems,
+    start_run,
+    training_fabric,
+)
 from didi_core.corpus import Corpus, CorpusBatches
 from didi_core.diffusion.draws import Stream, keyed_generator
 from didi_core.diffusion.process import DEFAULT_PROCESS, PROCESSES, build_process
@@ -24,8 +30,9 @@ from didi_core.diffusion.schedules import LogLinearSchedule
 from didi_core.distill.method import Method
 from didi_core.errors import UserError
 from didi_core.evaluation.likelihood import likelihood_bound, ngram_baselines
+from didi_core.models.recompute import checkpoint_activations
 from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
-from didi_core.training.devices import build_fabric, resolve_device
+from didi_core.training.devices import resolve_device
 from didi_core.training.diffusion_pretraining import DiffusionPretraining
 from didi_core.training.loop import Validate, train
 from didi_core.vocabulary import Vocabulary
@@ -92,7 +99,7 @@ class PretrainRun(ABC, Generic[Settings]):
             wrong.append(f"input_noise={settings.input_noise} is for model.kind=autoregressive")
         if settings.optimizer.name not in ("adamw", "muon"):
             wrong.append(f"optimizer.name={settings.optimizer.name} must be adamw or muon")
-        return wrong
+        return wrong + sharing_problems(settings)
 
     @property
     def kind(self) -> str:
@@ -149,15 +156,18 @@ class PretrainRun(ABC, Generic[Settings]):
         folder = Path(settings.out)
         check_output(folder, resume=settings.resume, overwrite=settings.overwrite, flag="out=")
         corpus, held_out = self.load_corpora()
-        fabric = build_fabric(settings.device, settings.precision, settings.devices)
+        fabric = training_fabric(settings)
         start_run(folder, "pretrain", settings, fabric)
         method, validate = self.build_method(corpus, held_out)
         loop = loop_settings(settings, settings.validate_every if held_out else 0)
         done = train(method, loop, folder, fabric, validate)
+        # Of networks in shards every process has to ask for the whole.
+        scores, model = validate() if validate else {}, method.result()
         if fabric.is_global_zero:
-            scores = {**validate(), **self.baselines(corpus, held_out)} if validate else {}
+            if validate:
+                scores |= self.baselines(corpus, held_out)
             self._print(scores)
-            self.save(folder, method.result(), self.card(done, len(corpus), scores))
+            self.save(folder, model, self.card(done, len(corpus), scores))
             print(f"The model is in {folder}.", file=sys.stderr)
         return folder
 
@@ -183,6 +193,8 @@ class PretrainRun(ABC, Generic[Settings]):
         settings = self.settings
         torch.manual_seed(settings.seed)  # transformers draws its weights from the global state
         causal = self.build_causal()
+        if settings.checkpoint_activations:
+            checkpoint_activations(causal)
         if resolve_device(settings.device).type == "cpu":
             # Written-out attention: the fused kernel is slow on a CPU in half precision.
             causal.set_attn_implementation("eager")
@@ -199,6 +211,8 @@ class PretrainRun(ABC, Generic[Settings]):
     ) -> tuple[Method, Validate | None]:
         settings = self.settings
         denoiser = self.build_denoiser()
+        if settings.checkpoint_activations:
+            checkpoint_activations(denoiser)
         denoiser.initialise(keyed_generator(settings.seed, Stream.DATA, -1))
         method = DiffusionPretraining(
             denoiser,
@@ -217,7 +231,7 @@ class PretrainRun(ABC, Generic[Settings]):
         tokens = self._validation_tokens()
 
         def validate() -> dict[str, float]:
-            network = method.result()
+            network = method.sampled()
             device = next(network.parameters()).device
             bound = likelihood_bound(
                 network,

@@ -83,16 +83,22 @@ def add_settings_verb(
         groups: see `didi_core.hydra_app.run_hydra`.
     """
 
+    program = f"{app.info.name} {verb}"
+
+    def run_job(found: Any) -> None:
+        from didi_core.commands.launching import needs_processes, run_in_processes
+        from didi_core.hydra_app import overrides_of_job
+
+        if needs_processes(found.devices):
+            run_in_processes(program, overrides_of_job(), found.devices)
+        else:
+            _imported(task)(found)
+
     def command(context: typer.Context) -> None:
         from didi_core.hydra_app import run_hydra
 
         run_hydra(
-            config_name or verb,
-            _imported(settings),
-            lambda found: _imported(task)(found),
-            context.args,
-            f"{app.info.name} {verb}",
-            groups=groups,
+            config_name or verb, _imported(settings), run_job, context.args, program, groups=groups
         )
 
     command.__doc__ = help_text

@@ -21,6 +21,10 @@ class Method(Protocol):
         """Do update number `step` (from 0) of `steps`; return figures to log."""
         ...
 
+    def sampled(self) -> nn.Module:
+        """The network of `result` where it is; in shards, all processes make its calls."""
+        ...
+
     def result(self) -> nn.Module:
         """The network the run is for, with the weights to be saved (EMA).
 

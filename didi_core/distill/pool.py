@@ -4,7 +4,7 @@ Written in parts, one file a batch, so that an interrupted pool is continued, no
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -35,6 +35,8 @@ def teacher_pool(
     batch_tokens: int,
     folder: Path,
     process: str = DEFAULT_PROCESS,
+    share: tuple[int, int] = (0, 1),
+    wait: Callable[[], object] = bool,
 ) -> Corpus:
     """Samples of the given lengths, from the parts in `folder` where they exist.
 
@@ -42,6 +44,8 @@ def teacher_pool(
         lengths: unframed length of each sample.
         steps: of the ancestral sampler; None for first-hitting, a masked teacher's exact limit.
         process: of the teacher.
+        share: number of this process and of all: each makes every n-th part.
+        wait: returns when all processes have called it.
 
     Raises:
         UserError: `steps` is None, and the teacher has no such limit.
@@ -58,17 +62,17 @@ def teacher_pool(
     make = first_hitting(predictor) if steps is None else stepped(predictor)
     settings = SampleSettings(steps=steps, seed=seed)
     console = error_console()
-    sequences: list[list[int]] = []
+    rank, processes = share
+    own = list(enumerate(batches))[rank::processes]
     described = track(
-        enumerate(batches),
+        own,
         description="teacher samples",
-        total=len(batches),
         console=console,
         disable=not console.is_terminal,
         transient=True,
     )
     for number, records in described:
-        path = folder / f"part_{number:05d}.json"
+        path = _part(folder, number)
         if not path.exists():
             masked = [vocabulary.frame([vocabulary.mask_id] * lengths[r]) for r in records]
             batch = pad_batch(masked, vocabulary).to(predictor.device)
@@ -76,5 +80,10 @@ def teacher_pool(
             sampled = make.sample(Prior(batch, keys), settings)
             rows = zip(sampled.tokens.tolist(), batch.maskable.tolist(), strict=True)
             write_json(path, [[t for t, keep in zip(*row, strict=True) if keep] for row in rows])
-        sequences += json.loads(path.read_text(encoding="utf-8"))
-    return Corpus.from_ids(sequences)
+    wait()
+    parts = [_part(folder, number) for number in range(len(batches))]
+    return Corpus.from_ids([row for part in parts for row in json.loads(part.read_text("utf-8"))])
+
+
+def _part(folder: Path, number: int) -> Path:
+    return folder / f"part_{number:05d}.json"

@@ -90,6 +90,10 @@ class DistilledStudent:
         with self.fabric.autocast():
             return Predictor(self.teacher, self.vocabulary).log_probs(tokens, lengths, at)
 
+    def sampled(self) -> nn.Module:
+        """The network of `result` where it is: in shards, its calls are made by all processes."""
+        return self.ema.module
+
     def result(self) -> nn.Module:
         return self.ema.whole()
 

@@ -25,6 +25,7 @@ from didi_core.models.adaln import (
 from didi_core.models.attention import attend
 from didi_core.models.esm import SoftTokens
 from didi_core.models.positions import flat_positions, head_at
+from didi_core.models.recompute import call_block
 from didi_core.models.rotary import RotaryCache, rotate
 
 MLP_RATIO = 4
@@ -120,6 +121,7 @@ class DitDenoiser(nn.Module):
         self.output: DitOutput | None = DitOutput(settings)
         self.head_linear: nn.Linear | None = nn.Linear(width, settings.vocabulary_size)
         self._rotary = RotaryCache(width // settings.num_heads)
+        self.checkpoint_activations = False
 
     def initialise(self, generator: torch.Generator) -> None:
         """Fresh weights: normal with deviation 0.02; modulation, gates and output start at zero.
@@ -181,7 +183,8 @@ class DitDenoiser(nn.Module):
         condition = self._condition(alpha)
         hidden = self.embed(tokens, lengths, soft, noise)
         for block in self.blocks:
-            hidden = block(hidden, condition, rotary, keep)
+            inputs = (hidden, condition, rotary, keep)
+            hidden = call_block(block, *inputs, again=self.checkpoint_activations)
         return hidden if self.output is None else self.output(hidden, condition)
 
     def _condition(self, alpha: Float[Tensor, "batch"] | None) -> Float[Tensor, "rows condition"]:

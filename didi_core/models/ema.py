@@ -4,6 +4,15 @@ import copy
 
 import torch
 from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
+
+from didi_core.models.sharding import (
+    gathered,
+    shard_network,
+    skeleton_of,
+    spread_state,
+    whole_network,
+)
 
 
 class ExponentialMovingAverage:
@@ -17,6 +26,19 @@ class ExponentialMovingAverage:
         self.decay = decay
         self.updates = 0
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self._skeleton: nn.Module | None = None
+
+    def place(self, device: torch.device, mesh: DeviceMesh | None) -> None:
+        """To the device, or spread over the processes of `mesh`, as the network that it follows."""
+        if mesh is None:
+            self.module.to(device)
+        else:
+            self._skeleton = skeleton_of(self.module)
+            shard_network(self.module, mesh)
+
+    def whole(self) -> nn.Module:
+        """The averaged network; where it is sharded a copy of it. Every process must call this."""
+        return whole_network(self.module, self._skeleton)
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
@@ -26,8 +48,8 @@ class ExponentialMovingAverage:
             shadow.lerp_(live.detach().to(shadow), 1.0 - decay)
 
     def state_dict(self) -> dict[str, object]:
-        return {"updates": self.updates, "module": self.module.state_dict()}
+        return {"updates": self.updates, "module": gathered(self.module.state_dict())}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         self.updates = int(state["updates"])
-        self.module.load_state_dict(state["module"])
+        self.module.load_state_dict(spread_state(state["module"], self.module))

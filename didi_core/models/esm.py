@@ -20,6 +20,7 @@ from didi_core.batches import padding_mask
 from didi_core.models.adaln import SigmaEmbedding, require_alpha, sigma_of_alpha
 from didi_core.models.attention import attend
 from didi_core.models.positions import flat_positions, head_at
+from didi_core.models.recompute import call_block
 from didi_core.models.rotary import RotaryCache, rotate
 
 TRAINED_MASK_SHARE = 0.15 * 0.8
@@ -118,6 +119,7 @@ class EsmDenoiser(nn.Module):
             self.sigma_embedding = SigmaEmbedding(settings.conditioning_size)
             self.time_out = nn.Linear(settings.conditioning_size, width)
         self._rotary = RotaryCache(width // settings.num_heads)
+        self.checkpoint_activations = False
 
     def initialise(self, generator: torch.Generator) -> None:
         """Fresh weights: normal with deviation 0.02, smaller where a block writes to the stream.
@@ -199,7 +201,7 @@ class EsmDenoiser(nn.Module):
             sigma = sigma_of_alpha(require_alpha(alpha))
             hidden = hidden + self.time_out(self.sigma_embedding(sigma)).unsqueeze(1)
         for block in self.blocks:
-            hidden = block(hidden, rotary, keep)
+            hidden = call_block(block, hidden, rotary, keep, again=self.checkpoint_activations)
         return self.final_norm(hidden)
 
     def head(self, hidden: Float[Tensor, "n hidden"]) -> Float[Tensor, "n vocabulary"]:

@@ -1,7 +1,8 @@
 """Where and how precisely to compute: the Fabric behind every verb's --device and --precision."""
 
 import os
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -9,10 +10,16 @@ from didi_core.errors import UserError, as_written
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
+    from torch import nn
+    from torch.distributed.device_mesh import DeviceMesh
 
 PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed"}
 TORCH_TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 """Type of a network that only generates or scores."""
+STRATEGIES = ("auto", "ddp", "fsdp")
+"""How processes share a training; auto is ddp."""
+PATIENCE = timedelta(days=30)
+"""How long one process waits for another: torchrun and srun end all of them when one fails."""
 
 
 def resolve_device(device: str, name: str = "--device") -> torch.device:
@@ -51,10 +58,14 @@ def check_precision(precision: str, name: str = "--precision") -> str:
     return precision
 
 
-def build_fabric(device: str, precision: str, devices: int = 1) -> "Fabric":
-    """A launched Fabric for the settings `device=` and `precision=`.
+def build_fabric(device: str, precision: str, devices: int = 1, strategy: str = "auto") -> "Fabric":
+    """A launched Fabric for the settings `device=`, `precision=`, `devices=` and `strategy=`.
 
-    Under torchrun or SLURM it takes the processes those started.
+    Under torchrun or SLURM it takes the processes those started. With ddp each process has all
+    networks whole; with fsdp their tensors are spread over the processes. Alone, both are plain.
+
+    Raises:
+        UserError: a value that is unknown, or CUDA where there is none.
     """
     # Imported here: it takes twice as long as torch, and the verbs that do not train need none.
     from lightning.fabric import Fabric
@@ -66,13 +77,43 @@ def build_fabric(device: str, precision: str, devices: int = 1) -> "Fabric":
     fabric = Fabric(
         accelerator=resolve_device(device, "device=").type,
         # Left to itself Fabric takes one process a node for a run of its own.
-        strategy="ddp" if processes * nodes > 1 else "auto",
+        strategy=_sharing(strategy, processes * nodes) if processes * nodes > 1 else "auto",
         devices=processes,
         num_nodes=nodes,
         precision=PRECISIONS[precision],
     )
     fabric.launch()
     return fabric
+
+
+def _sharing(strategy: str, processes: int) -> Any:
+    """Fabric's strategy for several processes."""
+    from lightning.fabric.strategies import DDPStrategy, ModelParallelStrategy
+
+    from didi_core.models.sharding import shard_network
+
+    if strategy != "fsdp":
+        return DDPStrategy(timeout=PATIENCE)
+
+    def parallelise(network: "nn.Module", mesh: "DeviceMesh") -> "nn.Module":
+        shard_network(network, mesh["data_parallel"])
+        return network
+
+    # Fabric's older FSDPStrategy knows neither CPUs nor networks called by other names.
+    return ModelParallelStrategy(
+        parallelise, data_parallel_size=processes, tensor_parallel_size=1, timeout=PATIENCE
+    )
+
+
+def started_by_torchrun() -> bool:
+    """Whether this process is one that torchrun started."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def started_processes() -> int:
+    """Processes of this run, on all nodes: 1 without torchrun and srun."""
+    here, nodes = launched_processes() or (1, 1)
+    return here * nodes
 
 
 def launched_processes() -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from didi_core.batches import TokenBatch
 from didi_core.corpus import CorpusBatches, share_of_batch
 from didi_core.distill.optimizers import OptimizerSettings
-from didi_core.distill.updates import Trained
+from didi_core.distill.updates import Trained, mesh_of
 from didi_core.models.ema import ExponentialMovingAverage
 
 
@@ -58,7 +58,7 @@ class Pretraining(ABC):
     def setup(self, fabric: Fabric) -> None:
         self.fabric = fabric
         self.network.setup(fabric)
-        self.ema.module.to(fabric.device)
+        self.ema.place(fabric.device, mesh_of(fabric))
 
     @abstractmethod
     def total_loss(self, share: BatchShare) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
@@ -78,8 +78,12 @@ class Pretraining(ABC):
         self.ema.update(self.network.module)
         return {"loss": float(fabric.all_reduce(loss.detach())), "gradient_norm": norm}
 
-    def result(self) -> nn.Module:
+    def sampled(self) -> nn.Module:
+        """The network of `result` where it is: in shards, its calls are made by all processes."""
         return self.ema.module
+
+    def result(self) -> nn.Module:
+        return self.ema.whole()
 
     def state_dict(self) -> dict[str, Any]:
         return {"network": self.network.state_dict(), "ema": self.ema.state_dict()}

@@ -1,13 +1,15 @@
 """Short trainings in float64 that one process or several do, and what came out of them.
 
-As a program (`python shared_runs.py OUT`, under torchrun's environment) the first process writes
-the outcome to OUT as JSON.
+As a program (`python shared_runs.py OUT STRATEGY GIVEN`, under torchrun's environment) the first
+process writes the outcome to OUT as JSON. All of them resume the run in the folder GIVEN, and begin
+one in OUT's folder that others may resume.
 """
 
 import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -28,12 +30,15 @@ from didi_core.distill.reference import GroupedReference
 from didi_core.distill.sdtt import SdttSettings, SelfDistillation
 from didi_core.errors import Terminated
 from didi_core.models.noise import NoiseSettings
+from didi_core.models.sharding import is_sharded
 from didi_core.training.devices import build_fabric
 from didi_core.training.diffusion_pretraining import DiffusionPretraining
 from didi_core.training.loop import LoopSettings, train
 
 RATE = OptimizerSettings(lr=1e-2, warmup_steps=1)
 STEPS = 5
+BEGUN = 3
+"""Updates of a run that others resume."""
 
 
 def pretraining() -> Method:
@@ -100,6 +105,25 @@ METHODS = {
 }
 
 
+RESUMED = ("didi", "dcd")
+"""Methods with all that a checkpoint holds: two networks with optimisers, and a round's teacher."""
+
+
+class Begun:
+    """A method that is interrupted in the last of its first `BEGUN` steps."""
+
+    def __init__(self, inner: Method) -> None:
+        self.inner = inner
+
+    def step(self, step: int, steps: int) -> dict[str, float]:
+        if step == BEGUN - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return self.inner.step(step, steps)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+
 class StoppedAt:
     """A method during whose third step the last process gets a SIGTERM."""
 
@@ -115,6 +139,28 @@ class StoppedAt:
         return getattr(self.inner, name)
 
 
+def weights_of(method: Method, fabric: Fabric) -> list[float]:
+    """All weights of the result, on the first process."""
+    result = method.result()
+    if not fabric.is_global_zero:
+        return []
+    return torch.cat([p.detach().flatten() for p in result.parameters()]).tolist()
+
+
+def begin(name: str, folder: Path, fabric: Fabric) -> None:
+    """The first updates of a method of `METHODS`, and their checkpoint in `folder`."""
+    method = Begun(METHODS[name]())
+    with suppress(KeyboardInterrupt):
+        train(method, LoopSettings(steps=STEPS), folder, fabric, None)
+
+
+def resume(name: str, folder: Path, fabric: Fabric) -> list[float]:
+    """Weights of the run in `folder`, taken to its end."""
+    method = METHODS[name]()
+    assert train(method, LoopSettings(steps=STEPS), folder, fabric, None) == STEPS
+    return weights_of(method, fabric)
+
+
 def outcome(fabric: Fabric) -> dict[str, object]:
     """Figures of every step and final weights of each method, and where runs stopped."""
     torch.set_num_threads(1)
@@ -123,8 +169,8 @@ def outcome(fabric: Fabric) -> dict[str, object]:
         method = build()
         method.setup(fabric)
         figures = [method.step(step, STEPS) for step in range(STEPS)]
-        weights = torch.cat([p.detach().flatten() for p in method.result().parameters()])
-        found[name] = {"figures": figures, "weights": weights.tolist()}
+        found[name] = {"figures": figures, "weights": weights_of(method, fabric)}
+        found["sharded"] = is_sharded(method.sampled())
     with TemporaryDirectory() as folder:
         limit = LoopSettings(steps=50, max_seconds=1e-9)
         found["out of time"] = train(pretraining(), limit, Path(folder), fabric, None)
@@ -141,7 +187,11 @@ def outcome(fabric: Fabric) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    launched = build_fabric("cpu", "float32")
+    out, strategy, given = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+    launched = build_fabric("cpu", "float32", strategy=strategy)
     result = outcome(launched)
+    result["resumed"] = {each: resume(each, given / each, launched) for each in RESUMED}
+    for each in RESUMED:
+        begin(each, out.parent / each, launched)
     if launched.is_global_zero:
-        Path(sys.argv[1]).write_text(json.dumps(result))
+        out.write_text(json.dumps(result))

@@ -1,14 +1,19 @@
-"""Two processes do what one does: the same losses, figures and weights, and they stop together."""
+"""Two processes do what one does: the same losses, figures and weights, and they stop together.
+
+With whole networks each (DDP), and with networks whose tensors are spread over both (FSDP).
+"""
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from shared_runs import METHODS, STEPS, outcome
+from shared_runs import METHODS, RESUMED, STEPS, begin, outcome, resume
 from tiny_models import cpu_fabric
 
 from didi_core.training.devices import launched_processes
@@ -22,10 +27,35 @@ def free_port() -> int:
         return chosen.getsockname()[1]
 
 
+@dataclass(frozen=True)
+class Runs:
+    """What came out of one process and of two, and the folder of the two's begun runs."""
+
+    alone: dict
+    together: dict
+    begun: Path
+
+
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict]:
-    """The outcome of one process, and of two under the environment that torchrun sets."""
-    out = tmp_path_factory.mktemp("two") / "outcome.json"
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+    """The outcome of one process, and the folder of runs that it began."""
+    folder = tmp_path_factory.mktemp("alone")
+    fabric = cpu_fabric()
+    for name in RESUMED:
+        begin(name, folder / name, fabric)
+    return outcome(fabric), folder
+
+
+@pytest.fixture(scope="module", params=["ddp", "fsdp"])
+def runs(
+    request: pytest.FixtureRequest,
+    alone: tuple[dict, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Runs:
+    """One process against two under the environment that torchrun sets."""
+    folder = tmp_path_factory.mktemp(request.param)
+    shutil.copytree(alone[1], folder / "given")
+    out = folder / "outcome.json"
     common = {
         **os.environ,
         "TORCHELASTIC_RUN_ID": "test",
@@ -35,7 +65,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict]:
         "MASTER_PORT": str(free_port()),
         "OMP_NUM_THREADS": "1",
     }
-    program = [sys.executable, str(Path(__file__).with_name("shared_runs.py")), str(out)]
+    script = str(Path(__file__).with_name("shared_runs.py"))
+    program = [sys.executable, script, str(out), request.param, str(folder / "given")]
     started = [
         subprocess.Popen(
             program,
@@ -46,21 +77,20 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict]:
         for rank in range(2)
     ]
     try:
-        alone = outcome(cpu_fabric())
         for process in started:
             _, said = process.communicate(timeout=300)
             assert process.returncode == 0, said
     finally:
         for process in started:
             process.kill()
-    return alone, json.loads(out.read_text())
+    together = json.loads(out.read_text())
+    assert together["sharded"] is (request.param == "fsdp")
+    return Runs(alone[0], together, folder)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_losses_figures_and_weights_are_those_of_one_process(
-    both: tuple[dict, dict], name: str
-) -> None:
-    alone, together = both
+def test_losses_figures_and_weights_are_those_of_one_process(runs: Runs, name: str) -> None:
+    alone, together = runs.alone, runs.together
     assert (alone["world_size"], together["world_size"]) == (1, 2)
     assert len(together[name]["figures"]) == STEPS
     for one, two in zip(alone[name]["figures"], together[name]["figures"], strict=True):
@@ -68,8 +98,15 @@ def test_losses_figures_and_weights_are_those_of_one_process(
     assert together[name]["weights"] == pytest.approx(alone[name]["weights"], abs=1e-8)
 
 
-def test_processes_stop_after_the_same_step(both: tuple[dict, dict]) -> None:
-    for found in both:
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_run_is_resumed_by_another_number_of_processes(runs: Runs, name: str) -> None:
+    unbroken = pytest.approx(runs.alone[name]["weights"], abs=1e-8)
+    assert runs.together["resumed"][name] == unbroken
+    assert resume(name, runs.begun / name, cpu_fabric()) == unbroken
+
+
+def test_processes_stop_after_the_same_step(runs: Runs) -> None:
+    for found in (runs.alone, runs.together):
         assert found["out of time"] == 1
         assert found["stopped"] == FIRST_CHECKPOINT
 
