@@ -48,12 +48,12 @@ class ProteinComparison(Comparison[CompareOptions]):
     def settings_of(self, method: str) -> DistillSettings:
         return distill_settings(self.options, method)
 
-    def open_model(self, name: str, device: torch.device) -> LoadedModel:
-        return open_model(name, device, offline=self.options.offline)
+    def open_model(self, name: str, device: torch.device, flag: str) -> LoadedModel:
+        return open_model(name, device, offline=self.options.offline, flag=flag)
 
     def open_judge(self, teacher: LoadedModel) -> None:
         del teacher  # every judge reads residues
-        self.judge = open_judge(self.options.judge, self.device)
+        self.judge = open_judge(self.options.judge, self.device, offline=self.options.offline)
 
     def distill(self, settings: SharedSettings) -> None:
         distill(settings)

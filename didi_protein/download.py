@@ -16,11 +16,13 @@ from typing import Annotated
 from typer import Argument
 
 from didi_core.command_options import JsonOutput, command_of
+from didi_core.commands.downloading import fetch_all
 from didi_core.errors import UserError
 
 UNIREF50 = "uniref50"
 ESMFOLD = "esmfold"
 ESMFOLD_HUB_ID = "facebook/esmfold_v1"
+DPLM = tuple(f"airkingbd/dplm_{size}" for size in ("150m", "650m", "3b"))
 ESM2_URL = "https://dl.fbaipublicfiles.com/fair-esm/models"
 
 
@@ -54,16 +56,11 @@ def download(names: Sequence[str]) -> dict[str, Path]:
     """
     if not names:
         raise UserError("download: name at least one model, or uniref50.")
-    found: dict[str, Path] = {}
-    problems: list[str] = []
-    for name in names:
-        try:
-            found[name] = download_one(name)
-        except UserError as error:
-            problems.append(str(error))
-    if problems:
-        raise UserError("\n".join([*problems, *(f"{name}: fetched" for name in found)]))
-    return found
+    from didi_protein.esm2 import PUBLISHED
+    from didi_protein.models import BUNDLED_MODELS
+
+    known = (*BUNDLED_MODELS.names, UNIREF50, ESMFOLD, ESMFOLD_HUB_ID, *DPLM, *PUBLISHED)
+    return fetch_all(names, download_one, known)
 
 
 def download_one(name: str) -> Path:
@@ -72,7 +69,7 @@ def download_one(name: str) -> Path:
     Raises:
         UserError: an unknown name, or it cannot be fetched.
     """
-    from didi_core.models.hub import fetch_snapshot, may_be_hub_id
+    from didi_core.models.hub import DOWNLOAD, fetch_snapshot, may_be_hub_id
     from didi_core.transfer import RemoteFile, fetch_file
     from didi_protein.esm2 import is_esm2_name, weights_path
     from didi_protein.models import BUNDLED_MODELS
@@ -90,7 +87,7 @@ def download_one(name: str) -> Path:
             f"{name} is no hub id such as airkingbd/dplm_150m, no ESM-2 such as "
             f"esm2_t6_8M_UR50D, and not {UNIREF50}."
         )
-    return fetch_snapshot(name, offline=False, program="didi-protein")
+    return fetch_snapshot(name, offline=False, program="didi-protein", flag=DOWNLOAD)
 
 
 def _run(options: DownloadOptions) -> None:

@@ -102,6 +102,13 @@ def write_report(
     return ReportResult(path, len(tables), len(cells), num_designs)
 
 
+def counted_in_words(result: ReportResult) -> str:
+    """How many designs and rows the page holds."""
+    designs = "1 design" if result.num_designs == 1 else f"{result.num_designs:,} designs"
+    rows = "1 row" if result.num_cells == 1 else f"{result.num_cells} rows compared"
+    return f"{designs}, {rows}"
+
+
 def _run_command(options: ReportOptions) -> None:
     result = write_report(
         options.inputs,
@@ -114,7 +121,7 @@ def _run_command(options: ReportOptions) -> None:
     if options.json_output:
         print(json.dumps(asdict(result) | {"out": str(result.out)}, indent=2))
     else:
-        print(f"{result.num_designs:,} designs, {result.num_cells} rows compared: {result.out}")
+        print(f"{counted_in_words(result)}: {result.out}")
 
 
 report_command = command_of(

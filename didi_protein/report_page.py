@@ -67,7 +67,7 @@ def render_page(
             num_designs=sum(len(cell.designs) for cell in cells),
             columns=columns_for(present),
             references=references,
-            highlights=highlights(cells),
+            highlights=highlights(tables, cells),
             cautions=cautions(tables, cells, references),
             plots=_plots(tables, cells, references),
             outcomes=outcomes,

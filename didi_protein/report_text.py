@@ -22,12 +22,16 @@ def name_of(cell: Cell) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def highlights(cells: Sequence[Cell]) -> list[str]:
-    """Sentences about the best row, the limit, and how far each student gets."""
+def highlights(tables: Sequence[ScoreTable], cells: Sequence[Cell]) -> list[str]:
+    """Sentences about the best row, the limit, and how far each student gets.
+
+    Rows of different judges are not set against each other: `cautions` says why.
+    """
     judged = [cell for cell in cells if "judge_perplexity" in cell.figures]
     found = []
+    one_judge = len(_settings_of(tables, "judge")) <= 1
     fast = [cell for cell in judged if not cell.is_limit]
-    if len(fast) > 1:
+    if one_judge and len(fast) > 1:
         best = min(fast, key=lambda cell: cell.figures["judge_perplexity"].mean)
         aside = " (limits aside)" if len(fast) < len(judged) else ""
         found.append(f"Best{aside}: {name_of(best)}: {_told(best)}.")
@@ -35,7 +39,7 @@ def highlights(cells: Sequence[Cell]) -> list[str]:
     found += [
         f"{cell.model} at its limit, one residue at a time: {_told(cell)}." for cell in limits
     ]
-    if len(limits) == 1:
+    if one_judge and len(limits) == 1:
         found += _gaps_closed(judged, limits[0])
     return found
 
@@ -118,13 +122,17 @@ def _about_comparability(tables: Sequence[ScoreTable]) -> Iterator[str]:
         ("reference", "precision and recall cannot be compared between them"),
         ("training", "copies cannot be compared between them"),
     ):
-        stated = [table.summary.get(part) for table in tables if table.summary]
-        # Tables that were not folded are simply absent from the figures of folding.
-        names = {str(each) for each in stated if part != "fold" or each is not None}
-        if len(names) > 1:
-            yield f"The tables were scored with {len(names)} different settings of the {part}: " + (
+        if (different := len(_settings_of(tables, part))) > 1:
+            yield f"The tables were scored with {different} different settings of the {part}: " + (
                 f"{consequence}."
             )
+
+
+def _settings_of(tables: Sequence[ScoreTable], part: str) -> set[str]:
+    """What the summaries say of one part of the scoring: the judge, the folding model, a file."""
+    stated = [table.summary.get(part) for table in tables if table.summary]
+    # Tables that were not folded are simply absent from the figures of folding.
+    return {str(each) for each in stated if part != "fold" or each is not None}
 
 
 def _about_variety(cells: Sequence[Cell], natural_repeats: Estimate | None) -> Iterator[str]:

@@ -212,7 +212,7 @@ def open_study(study: Study, options: BenchmarkOptions) -> Opened:
 
 
 def _open_masked(name: str, device: torch.device, options: BenchmarkOptions) -> MaskedLanguageModel:
-    model = open_language_model(name, device, offline=options.offline)
+    model = open_language_model(name, device, offline=options.offline, flag="--models")
     if isinstance(model, CausalLanguageModel):
         raise UserError(
             f"--models {name} is autoregressive and takes no steps: give it as --baseline."

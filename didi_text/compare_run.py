@@ -43,8 +43,8 @@ class TextComparison(Comparison[CompareOptions]):
     def settings_of(self, method: str) -> DistillSettings:
         return method_settings(self.options, method, "text_distill", DistillSettings)
 
-    def open_model(self, name: str, device: torch.device) -> LoadedModel:
-        return open_model(name, device, offline=self.options.offline)
+    def open_model(self, name: str, device: torch.device, flag: str) -> LoadedModel:
+        return open_model(name, device, offline=self.options.offline, flag=flag)
 
     def open_judge(self, teacher: LoadedModel) -> None:
         options, limit = self.options, length_limit(teacher)

@@ -16,9 +16,12 @@ from typing import Annotated
 from typer import Argument
 
 from didi_core.command_options import JsonOutput, command_of
+from didi_core.commands.downloading import fetch_all
 from didi_core.errors import UserError
 
 ZERO_SHOT_SETS = "zero-shot"
+MODELS = ("kuleshov-group/mdlm-owt", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
+"""Of the hub; they are suggested where a name is much alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,21 +48,15 @@ def download(names: Sequence[str]) -> dict[str, Path]:
     Raises:
         UserError: nothing to fetch, or some could not be; the message has one reason for each.
     """
-    from didi_text.zero_shot import PUBLISHED
+    from didi_text.corpora_hub import HUB_CORPORA
+    from didi_text.evaluate_models import BUNDLED_MODELS
+    from didi_text.zero_shot import PUBLISHED, ZERO_SHOT
 
     if not names:
         raise UserError("download: name at least one model or data set.")
     wanted = [each for name in names for each in (PUBLISHED if name == ZERO_SHOT_SETS else [name])]
-    found: dict[str, Path] = {}
-    problems: list[str] = []
-    for name in wanted:
-        try:
-            found[name] = download_one(name)
-        except UserError as error:
-            problems.append(str(error))
-    if problems:
-        raise UserError("\n".join([*problems, *(f"{name}: fetched" for name in found)]))
-    return found
+    known = (*BUNDLED_MODELS.names, *HUB_CORPORA, *ZERO_SHOT, ZERO_SHOT_SETS, *MODELS)
+    return fetch_all(wanted, download_one, known)
 
 
 def download_one(name: str) -> Path:
@@ -68,7 +65,7 @@ def download_one(name: str) -> Path:
     Raises:
         UserError: an unknown name, or it cannot be fetched.
     """
-    from didi_core.models.hub import fetch_snapshot, may_be_hub_id
+    from didi_core.models.hub import DOWNLOAD, fetch_snapshot, may_be_hub_id
     from didi_text.corpora_hub import HUB_CORPORA, fetch_parquet
     from didi_text.evaluate_models import BUNDLED_MODELS
     from didi_text.zero_shot import ZERO_SHOT, fetch_set
@@ -84,7 +81,7 @@ def download_one(name: str) -> Path:
             f"{name} is no hub id such as gpt2-large, and none of {', '.join(HUB_CORPORA)}, "
             f"{', '.join(ZERO_SHOT)} or {ZERO_SHOT_SETS}."
         )
-    return fetch_snapshot(name, offline=False, program="didi-text")
+    return fetch_snapshot(name, offline=False, program="didi-text", flag=DOWNLOAD)
 
 
 def _run(options: DownloadOptions) -> None:

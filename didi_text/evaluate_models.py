@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from didi_core.errors import UserError
+from didi_core.errors import UserError, as_written
 from didi_core.evaluation.causal import position_limit
 from didi_core.models.bundled import BundledModels
 from didi_core.models.causal_folder import load_causal_model
@@ -56,18 +56,25 @@ LanguageModel = MaskedLanguageModel | CausalLanguageModel
 
 
 def open_language_model(
-    name: str, device: torch.device | str = "cpu", *, offline: bool = False
+    name: str, device: torch.device | str = "cpu", *, offline: bool = False, flag: str = "--model"
 ) -> LanguageModel:
     """A denoiser or causal LM by folder, hub id or bundled name.
+
+    Args:
+        flag: what messages call the name: the flag or key it came from.
 
     Raises:
         UserError: there is none, it is neither, or its tokenizer does not fit it.
     """
     checkpoint = Path(name).expanduser()
     is_file = checkpoint.is_file()  # a training checkpoint: `load_denoiser` knows which it reads
-    folder = checkpoint.parent if is_file else find_model(BUNDLED_MODELS, name, offline=offline)
+    folder = (
+        checkpoint.parent
+        if is_file
+        else find_model(BUNDLED_MODELS, name, offline=offline, flag=flag)
+    )
     if not is_file and is_causal(folder):
-        return open_causal(name, device, offline=offline, flag="--model")
+        return open_causal(name, device, offline=offline, flag=flag)
     tokenizer = open_model_tokenizer(folder, offline=offline)
     wanted = tokenizer.vocabulary
     loaded = load_denoiser(
@@ -80,8 +87,9 @@ def open_language_model(
     found = loaded.vocabulary
     if (found.size, found.mask_id) != (wanted.size, wanted.mask_id):
         raise UserError(
-            f"--model {name} has {found.size:,} ids and the mask {found.mask_id:,}; its tokenizer "
-            f"has {wanted.size:,} and {wanted.mask_id:,}: put the right tokenizer into the folder."
+            f"{as_written(flag, name)} has {found.size:,} ids and the mask {found.mask_id:,}; its "
+            f"tokenizer has {wanted.size:,} and {wanted.mask_id:,}: put the right tokenizer into "
+            "the folder."
         )
     return MaskedLanguageModel(name, replace(loaded, name=name), tokenizer)
 
@@ -94,7 +102,7 @@ def open_causal(
     Raises:
         UserError: there is none, or its tokenizer has ids that it has not.
     """
-    folder = find_model(BUNDLED_MODELS, name, offline=offline)
+    folder = find_model(BUNDLED_MODELS, name, offline=offline, flag=flag)
     tokenizer = open_model_tokenizer(folder, offline=offline)
     network = load_causal_model(folder, f"{flag} {name}").to(device)
     size = network.get_input_embeddings().weight.shape[0]

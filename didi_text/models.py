@@ -31,7 +31,7 @@ def open_model(
     """
     if not Path(name).expanduser().is_file():  # a training checkpoint is never autoregressive
         find_denoiser(BUNDLED_MODELS, str(name), offline=offline, flag=flag)
-    opened = open_language_model(str(name), device, offline=offline)
+    opened = open_language_model(str(name), device, offline=offline, flag=flag)
     assert isinstance(opened, MaskedLanguageModel)
     opened.loaded.denoiser.to(dtype)
     return opened.loaded

@@ -47,7 +47,8 @@ class Comparison(ABC, Generic[Options]):
         """Settings of the distillation by one method."""
 
     @abstractmethod
-    def open_model(self, name: str, device: torch.device) -> LoadedModel: ...
+    def open_model(self, name: str, device: torch.device, flag: str) -> LoadedModel:
+        """The model that `flag` names."""
 
     @abstractmethod
     def open_judge(self, teacher: LoadedModel) -> None:
@@ -68,14 +69,14 @@ class Comparison(ABC, Generic[Options]):
         """See the program's `compare`."""
         options, study = self.options, self.study
         claim_folder(options)
-        teacher = self.open_model(options.teacher, self.device)
+        teacher = self.open_model(options.teacher, self.device, "--teacher")
         opened = {label_of(options.teacher): teacher}
         self.open_judge(teacher)
         for student in study.students:
-            opened[label_of(student)] = self.open_model(student, self.device)
+            opened[label_of(student)] = self.open_model(student, self.device, "--students")
         for method in study.methods:
             folder = self._student(method)
-            opened[folder.name] = self.open_model(str(folder), self.device)
+            opened[folder.name] = self.open_model(str(folder), self.device, "--methods")
         cells, left_out = cells_of(study, label_of(options.teacher), opened)
         scored = []
         for number, cell in enumerate(cells, start=1):

@@ -69,7 +69,7 @@ def study_of(options: CompareOptions, settings_of: Callable[[str], DistillSettin
         raise UserError("; ".join(wrong) + ".")
     check_precision(options.precision)
     for sampler in study.samplers:
-        if not find_sampler(sampler).takes_steps:
+        if not find_sampler(sampler, "--samplers").takes_steps:
             raise UserError(
                 f"--samplers {sampler} takes no steps: the teacher's limit is always there."
             )

@@ -1,6 +1,7 @@
 """Find a model folder: a path, or a Hugging Face hub id, from the cache or over the network."""
 
 import errno
+from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -12,7 +13,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from didi_core.errors import UserError
+from didi_core.errors import UserError, as_written
 
 _DESCRIPTION = [
     "config.json",
@@ -28,12 +29,17 @@ _SAFE = ["*.safetensors", "*.safetensors.index.json"]
 _PICKLED = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
 
 
-def find_folder(name: str, *, offline: bool, program: str) -> Path:
+DOWNLOAD = "download"
+"""The flag of names given to the verb `download`: messages do not send its users to itself."""
+
+
+def find_folder(name: str, *, offline: bool, program: str, flag: str = "") -> Path:
     """The folder `name`, or the local copy of the hub repository of that name.
 
     Args:
         offline: do not touch the network; only what the cache (`HF_HOME`) holds.
         program: the command whose `download` fetches models, for messages.
+        flag: what messages call the name: the flag or key it came from.
 
     Raises:
         UserError: neither a folder nor a hub id, or a hub id that cannot be had.
@@ -42,17 +48,18 @@ def find_folder(name: str, *, offline: bool, program: str) -> Path:
     if path.is_dir():
         return path
     if path.exists():
-        raise UserError(f"{name} is a file: give the model folder that holds it.")
+        raise UserError(f"{_said(flag, name)} is a file: give the model folder that holds it.")
     if not may_be_hub_id(name):
-        raise UserError(f"There is no model folder {name}: check the path.")
-    return fetch_snapshot(name, offline=offline, program=program)
+        raise UserError(f"{_said(flag, name)}: there is no such model folder; check the path.")
+    return fetch_snapshot(name, offline=offline, program=program, flag=flag)
 
 
-def fetch_snapshot(name: str, *, offline: bool, program: str) -> Path:
+def fetch_snapshot(name: str, *, offline: bool, program: str, flag: str = "") -> Path:
     """The local copy of a hub repository; safetensors if it has them, else pickled weights."""
-    folder = _snapshot(name, _DESCRIPTION + _SAFE, offline, program)
+    asked = _Asked(name, offline, program, flag)
+    folder = _snapshot(asked, _DESCRIPTION + _SAFE)
     if not any(folder.glob("*.safetensors")):
-        folder = _snapshot(name, _DESCRIPTION + _PICKLED, offline, program)
+        folder = _snapshot(asked, _DESCRIPTION + _PICKLED)
     return folder
 
 
@@ -62,6 +69,7 @@ def fetch_part(
     *,
     offline: bool,
     program: str,
+    flag: str = "",
     repo_type: str = "model",
     revision: str | None = None,
 ) -> Path:
@@ -71,7 +79,8 @@ def fetch_part(
         repo_type: "model" or "dataset".
         revision: a commit, so that the files never change; the newest where None.
     """
-    return _snapshot(name, patterns, offline, program, repo_type=repo_type, revision=revision)
+    asked = _Asked(name, offline, program, flag)
+    return _snapshot(asked, patterns, repo_type=repo_type, revision=revision)
 
 
 def may_be_hub_id(name: str) -> bool:
@@ -85,25 +94,62 @@ _HttpError = HfHubHTTPError.__bases__[0]
 _DISK_PROBLEMS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def _snapshot(
-    name: str, patterns: list[str], offline: bool, program: str, **where: str | None
-) -> Path:
+@dataclass(frozen=True)
+class _Asked:
+    """What was asked for, and how: for messages."""
+
+    name: str
+    offline: bool
+    program: str
+    flag: str
+
+    @property
+    def said(self) -> str:
+        return _said(self.flag, self.name)
+
+    @property
+    def mend(self) -> str:
+        """What to do where it cannot be had now."""
+        if self.flag == DOWNLOAD:
+            return (
+                "check the name, and run this where huggingface.co can be reached; that cache "
+                "(HF_HOME) then serves here"
+            )
+        command = f"`{self.program} download {self.name}`"
+        if not self.offline:
+            return f"on a machine with network run {command}, and set HF_HOME to that cache here"
+        switch = "offline=false" if self.flag.endswith("=") else "no --offline"
+        return (
+            f"run {command} where there is network and set HF_HOME to that cache, or give {switch}"
+        )
+
+
+def _said(flag: str, name: str) -> str:
+    return as_written(flag, name) if flag else name
+
+
+def _snapshot(asked: _Asked, patterns: list[str], **where: str | None) -> Path:
+    name = asked.name
     try:
         return Path(
-            snapshot_download(name, allow_patterns=patterns, local_files_only=offline, **where)
+            snapshot_download(
+                name, allow_patterns=patterns, local_files_only=asked.offline, **where
+            )
         )
     except RepositoryNotFoundError as error:
         raise UserError(
-            f"{name} is neither a folder here nor a model on the Hugging Face hub that may be "
-            "read: check the name (for a private or gated model, log in with `hf auth login`)."
+            f"{asked.said} is neither a folder here nor a model on the Hugging Face hub that may "
+            "be read: check the name (for a private or gated model, log in with `hf auth login`)."
         ) from error
     except HFValidationError as error:
-        raise UserError(f"There is no folder {name}, and it cannot be a hub id: {error}") from error
+        raise UserError(
+            f"{asked.said}: there is no such folder, and it cannot be a hub id: {error}"
+        ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, _HttpError, OSError) as error:
         if isinstance(error, OSError) and error.errno in _DISK_PROBLEMS:
             raise
+        when = "may not be fetched" if asked.offline else "cannot be fetched now"
         raise UserError(
-            f"{name} is not a folder here, not in the Hugging Face cache, and cannot be fetched "
-            f"now: on a machine with network run `{program} download {name}`, and set HF_HOME to "
-            "that cache here."
+            f"{asked.said} is not a folder here, not in the Hugging Face cache, and {when}: "
+            f"{asked.mend}."
         ) from error

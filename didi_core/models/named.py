@@ -1,7 +1,7 @@
 """The folder of a model that was named: bundled, a path or a hub id; the wrong kind is refused."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,51 @@ from didi_core.models.hub import find_folder
 _CAUSAL_NAMES = ("ForCausalLM", "LMHeadModel")
 
 
-def find_model(bundled: BundledModels, name: str, *, offline: bool) -> Path:
+def find_model(bundled: BundledModels, name: str, *, offline: bool, flag: str = "--model") -> Path:
     """The folder of a bundled name, a path or a hub id.
 
+    Args:
+        flag: what messages call the name: the flag or key it came from.
+
     Raises:
-        UserError: there is none; a bundled name that is much alike is named.
+        UserError: there is none, and a bundled name that is much alike is named; or it is the
+            folder of a run that did not finish.
     """
     program = bundled.package.replace("_", "-")
     path = bundled.path_of(name)
     try:
-        return find_folder(path, offline=offline, program=program)
+        folder = find_folder(path, offline=offline, program=program, flag=flag)
     except UserError as error:
-        known = [] if Path(name).exists() else _present(bundled, bundled.names)
-        near = get_close_matches(name, known, 1, cutoff=0.75)
-        if not near:
+        near = None if Path(name).exists() else nearest_name(name, _present(bundled, bundled.names))
+        if near is None:
             raise
-        raise UserError(f"{name}: did you mean the bundled {near[0]}? {error}") from error
+        raise UserError(
+            f"{as_written(flag, name)}: did you mean the bundled {near}? {error}"
+        ) from error
+    if (verb := unfinished_run(folder)) is not None:
+        raise UserError(
+            f"{as_written(flag, name)} is a run that is not finished (it has no config.json yet): "
+            f"let it end, or go on with it by `{program} {verb} ... out={name} resume=true` and "
+            "the settings it began with (run.json holds them)."
+        )
+    return folder
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was perhaps meant; None where none is much alike."""
+    return next(iter(get_close_matches(name, list(known), 1, cutoff=0.75)), None)
+
+
+def unfinished_run(folder: Path) -> str | None:
+    """The verb whose run has not written its model yet; None of any other folder."""
+    record = folder / "run.json"
+    if (folder / "config.json").exists() or not record.is_file():
+        return None
+    try:
+        verb = json.loads(record.read_text(encoding="utf-8"))["verb"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return verb if isinstance(verb, str) else None
 
 
 def find_denoiser(
@@ -42,7 +71,7 @@ def find_denoiser(
     Raises:
         UserError: see `find_model`, or the model is autoregressive.
     """
-    folder = find_model(bundled, name, offline=offline)
+    folder = find_model(bundled, name, offline=offline, flag=flag)
     if is_causal(folder):
         raise UserError(
             f"{as_written(flag, name)} is autoregressive, a judge: it scores sequences and does "
@@ -62,7 +91,7 @@ def find_judge(
     Raises:
         UserError: see `find_model`, or `config.json` names another kind of model.
     """
-    folder = find_model(bundled, name, offline=offline)
+    folder = find_model(bundled, name, offline=offline, flag="--judge")
     if _config(folder) and not is_causal(folder):
         kind = "a masked-diffusion model" if name in bundled.denoisers else "no causal model"
         fitting = _such_as(bundled, [bundled.judge]) or (otherwise and f", such as {otherwise}")

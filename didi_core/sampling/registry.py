@@ -154,14 +154,17 @@ SAMPLERS: dict[str, SamplerKind] = {
 }
 
 
-def find_sampler(name: str) -> SamplerKind:
+def find_sampler(name: str, flag: str = "--sampler") -> SamplerKind:
     """The sampler of that name.
+
+    Args:
+        flag: what messages call the name: the flag it came from.
 
     Raises:
         UserError: there is none.
     """
     if name not in SAMPLERS:
-        raise UserError(f"--sampler {name} does not exist: choose one of {', '.join(SAMPLERS)}.")
+        raise UserError(f"{flag} {name} does not exist: choose one of {', '.join(SAMPLERS)}.")
     return SAMPLERS[name]
 
 

@@ -73,7 +73,7 @@ def open_folding_model(
             not fit.
     """
     hub_id = ESMFOLD_HUB_ID if name == ESMFOLD else name
-    folder = find_folder(hub_id, offline=offline, program="didi-protein")
+    folder = find_folder(hub_id, offline=offline, program="didi-protein", flag="--fold")
     network = _load(_read_config(folder, name), read_folder_weights(folder), f"--fold {name}")
     network.esm.contact_head = None  # unused; drawn at random where the file has none
     fingerprint = weights_digest(network)

@@ -3,10 +3,14 @@
 import json
 
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from didi_core.errors import UserError
+from didi_core.models import hub
 from didi_core.models.bundled import BundledModels
-from didi_core.models.named import find_denoiser, find_judge, find_model
+from didi_core.models.hub import DOWNLOAD, find_folder
+from didi_core.models.named import find_denoiser, find_judge, find_model, unfinished_run
+from didi_core.training.run_folder import write_run_record
 
 BUNDLED = BundledModels("didi_protein")
 
@@ -20,9 +24,15 @@ BUNDLED = BundledModels("didi_protein")
             "tiny",
             r"--judge tiny is a masked-diffusion model.* the bundled tiny-judge\.",
         ),
-        (find_model, "tiny-studnet", r"tiny-studnet: did you mean the bundled tiny-student\? "),
+        (
+            find_model,
+            "tiny-studnet",
+            r"--model tiny-studnet: did you mean the bundled tiny-student\? ",
+        ),
         (find_judge, "tiny-jugde", r"did you mean the bundled tiny-judge\? "),
-        (find_model, "someone/dplm_150m", r"^someone/dplm_150m is not a folder here"),
+        (find_model, "someone/dplm_150m", r"^--model someone/dplm_150m is not a folder here"),
+        (find_judge, "someone/judge", r"^--judge someone/judge is not a folder here"),
+        (find_model, "no/such/path", r"^--model no/such/path: there is no such model folder"),
     ],
 )
 def test_names_that_do_not_fit(find, name, message, tmp_path, monkeypatch):
@@ -45,3 +55,37 @@ def test_the_kind_of_a_folder_is_read_from_its_config(tmp_path):
             offline=True,
             otherwise="gpt2-large",
         )
+
+
+@pytest.mark.parametrize(
+    ("flag", "offline", "mend"),
+    [
+        ("--model", False, "on a machine with network run `didi-protein download a/b`, and set HF"),
+        ("--model", True, r"run `didi-protein download a/b` where .* or give no --offline\.$"),
+        ("teacher=", True, r"run `didi-protein download a/b` where .* or give offline=false\.$"),
+        (DOWNLOAD, False, r"check the name, and run this where huggingface\.co can be reached"),
+    ],
+)
+def test_the_mend_differs_from_the_command_that_failed(flag, offline, mend, monkeypatch):
+    def unreachable(*_, **__):
+        raise LocalEntryNotFoundError("nothing there")
+
+    monkeypatch.setattr(hub, "snapshot_download", unreachable)
+    with pytest.raises(UserError, match=mend) as caught:
+        find_folder("a/b", offline=offline, program="didi-protein", flag=flag)
+    assert str(caught.value).startswith(
+        "teacher=a/b is" if flag == "teacher=" else f"{flag} a/b is"
+    )
+    assert (flag == DOWNLOAD) == ("download`" not in str(caught.value).replace(" a/b", ""))
+
+
+def test_a_run_that_is_not_finished_says_so_and_how_to_go_on(tmp_path):
+    write_run_record(tmp_path / "run", "pretrain", {"steps": 3}, seed=0)
+    name = str(tmp_path / "run")
+    with pytest.raises(UserError) as caught:
+        find_denoiser(BundledModels("didi_text"), name, offline=True, flag="teacher=")
+    assert str(caught.value).startswith(f"teacher={name} is a run that is not finished")
+    assert f"`didi-text pretrain ... out={name} resume=true`" in str(caught.value)
+    (tmp_path / "run" / "config.json").write_text("{}")
+    assert find_denoiser(BUNDLED, name, offline=True) == tmp_path / "run"
+    assert unfinished_run(tmp_path) is None  # a folder without a run says what it lacks itself

@@ -135,7 +135,7 @@ def test_methods_get_their_own_settings(options: CompareOptions) -> None:
         ({"num": 1}, "--num 1 must be at least 2"),
         ({"budget": 0.0}, "--budget 0 must be more than 0"),
         ({"samplers": "first-hitting"}, "takes no steps"),
-        ({"samplers": "none-such"}, "does not exist"),
+        ({"samplers": "none-such"}, "--samplers none-such does not exist"),
         (
             {"methods": "none-such"},
             "--methods none-such: no method none-such; give one of dcd, didi",
@@ -162,3 +162,15 @@ def test_the_pool_is_as_asked_for(tmp_path: Path) -> None:
     options = CompareOptions(teacher="tiny", out=tmp_path, pool_size=7, pool_steps=3)
     settings = method_settings(options, "dmmd", "distill", DistillSettings)
     assert (settings.reference, settings.pool_size, settings.pool_steps) == ("pool", 7, 3)
+
+
+def test_offline_and_flags_reach_what_opens_models(
+    options: CompareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the judge nor a model is looked for over the network; messages name their flags."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    given = replace(options, methods="", offline=True)
+    for flag, name in (("--teacher", "teacher"), ("--students", "students"), ("--judge", "judge")):
+        wanted = replace(given, out=tmp_path / name, **{name: f"nobody/{name}"})
+        with pytest.raises(UserError, match=f"^{flag} nobody/{name} is not a folder.*may not be"):
+            compare(wanted)

@@ -142,6 +142,22 @@ def test_nothing_to_fetch_and_unknown_names() -> None:
         download(["a/b/c", "d/e/f"])
 
 
+def test_a_slip_of_the_pen_is_answered_with_the_name_meant(monkeypatch) -> None:
+    def unknown(name, **_):
+        raise UserError(f"download {name}: no.")
+
+    monkeypatch.setattr("didi_core.models.hub.fetch_snapshot", unknown)
+    with pytest.raises(UserError) as caught:
+        download(["tiy", "uniref5", "esm2_t6_8M_UR50", "airkingbd/dplm_150", "some/other"])
+    assert str(caught.value).splitlines() == [
+        "tiy: did you mean tiny? download tiy: no.",
+        "uniref5: did you mean uniref50? download uniref5: no.",
+        "esm2_t6_8M_UR50: did you mean esm2_t6_8M_UR50D? download esm2_t6_8M_UR50: no.",
+        "airkingbd/dplm_150: did you mean airkingbd/dplm_150m? download airkingbd/dplm_150: no.",
+        "download some/other: no.",
+    ]
+
+
 @pytest.mark.parametrize("name", BUNDLED_MODELS.denoisers)
 def test_bundled_models_come_first(name: str, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / name).mkdir()

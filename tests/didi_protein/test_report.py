@@ -30,7 +30,7 @@ from didi_core.errors import UserError
 from didi_protein.alphabet import PROTEIN
 from didi_protein.causal import build_causal_model, save_causal_folder
 from didi_protein.pretrain_settings import ModelSettings
-from didi_protein.report import report_command, write_report
+from didi_protein.report import ReportResult, counted_in_words, report_command, write_report
 from didi_protein.report_data import cells_of
 from didi_protein.report_designs import best_designs
 from didi_protein.report_figures import figures_from_rows
@@ -243,7 +243,8 @@ def test_folding_columns_only_where_folded(tmp_path: Path) -> None:
 
 
 def test_share_of_the_gap_closed(tmp_path: Path) -> None:
-    told = highlights(cells_of(read_tables([quickstart_like(tmp_path)])))
+    tables = read_tables([quickstart_like(tmp_path)])
+    told = highlights(tables, cells_of(tables))
     eight, sixteen = (2.86 - 2.66) / (2.86 - 2.52), (2.74 - 2.57) / (2.74 - 2.52)
     (sentence,) = [each for each in told if each.startswith("tiny-student closes")]
     assert f"{eight:.0%} at 8 steps, {sixteen:.0%} at 16 steps" in sentence
@@ -265,6 +266,28 @@ def test_cautions(tmp_path: Path) -> None:
     ):
         assert part in text
     assert "different settings of the reference" not in text
+
+
+def test_rows_of_different_judges_have_no_best(tmp_path: Path) -> None:
+    for number, judge in enumerate(("one", "one", "another")):
+        name = f"{number}"
+        table = rows("tiny", "ancestral", 8 + number, 2.8)
+        figures = summary(2.8, 64) | {"judge": {"name": judge}}
+        write_table(tmp_path / judge, name, table, figures, None)
+    told = {}
+    for folders in (("one",), ("one", "another")):
+        tables = read_tables([tmp_path / each for each in folders])
+        told[folders] = highlights(tables, cells_of(tables))
+    assert any(each.startswith("Best") for each in told["one",])
+    assert told["one", "another"] == []
+
+
+@pytest.mark.parametrize(
+    ("designs", "rows", "words"),
+    [(1, 1, "1 design, 1 row"), (1200, 2, "1,200 designs, 2 rows compared")],
+)
+def test_what_the_page_holds_is_said_in_words(designs: int, rows: int, words: str) -> None:
+    assert counted_in_words(ReportResult(Path("r.html"), 1, rows, designs)) == words
 
 
 def test_tables_in_which_nothing_was_scored(tmp_path: Path) -> None:

@@ -124,6 +124,10 @@ def test_hub_sets_are_read_from_parquet(tmp_path: Path, monkeypatch) -> None:
     assert texts_of(ChosenSet(ZERO_SHOT["pubmed"]), offline=True) == ["a, b", "is c."]
 
 
+def _unreachable(*_, **__):
+    raise OSError("no network")
+
+
 def test_download_names_what_it_cannot_fetch(tmp_path: Path, monkeypatch) -> None:
     from didi_text import download as verb
 
@@ -140,6 +144,9 @@ def test_download_names_what_it_cannot_fetch(tmp_path: Path, monkeypatch) -> Non
         verb.download(["arxiv", "ptb"])
     with pytest.raises(UserError, match=r"lm1b: no network(.|\n)*ptb: fetched"):
         verb.download(["zero-shot"])
+    with pytest.raises(UserError, match=r"zero-shto: did you mean zero-shot\? "):
+        monkeypatch.setattr("didi_core.models.hub.snapshot_download", _unreachable)
+        verb.download(["zero-shto"])
     with pytest.raises(UserError, match="no hub id"):
         verb.download(["a/b/c"])
     verb._run(verb.DownloadOptions(names=["ptb"], json_output=True))
