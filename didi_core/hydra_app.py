@@ -73,7 +73,13 @@ def run_hydra(
 
     @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)
     def job(config: DictConfig) -> None:
-        task(settings_from(config, settings_class))
+        try:
+            task(settings_from(config, settings_class))
+        except Exception as error:
+            # Hydra would print the overrides above it; of several jobs they tell which one failed.
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            failed.append(error)
 
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # Hydra prints its own traceback and exits with 1 unless it is told to raise.
@@ -93,7 +99,7 @@ def run_hydra(
 
 def overrides_of_job() -> list[str]:
     """The overrides of the job that Hydra is running: of a sweep, those of this one."""
-    return list(hydra.core.hydra_config.HydraConfig.get().overrides.task)
+    return list(HydraConfig.get().overrides.task)
 
 
 def _refuse_repeats(arguments: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ import pytest
 from didi_core.commands.pretrain_settings import PretrainSettings
 from didi_core.errors import UserError
 from didi_core.hydra_app import choices_of, run_hydra
+from didi_protein import pretrain_settings as protein
 
 
 def test_a_key_given_twice_is_refused():
@@ -14,3 +15,29 @@ def test_a_key_given_twice_is_refused():
 
 def test_choices_are_the_files_of_a_group():
     assert {"didi", "dmmd", "sdtt"} <= set(choices_of("method"))
+
+
+def _refuses(settings: protein.PretrainSettings) -> None:
+    raise UserError(f"steps={settings.steps} is no good.")
+
+
+def test_an_error_of_ours_stands_alone(capsys):
+    with pytest.raises(UserError, match=r"^steps=3 is no good\.$"):
+        run_hydra(
+            "pretrain", protein.PretrainSettings, _refuses, ["data=d", "out=o", "steps=3"], "p"
+        )
+    assert capsys.readouterr().err == ""
+
+
+def test_of_several_jobs_the_one_that_failed_is_told(capsys):
+    arguments = ["--multirun", "data=d", "out=o", "steps=3,4"]
+    with pytest.raises(UserError, match="steps=3 is no good"):
+        run_hydra("pretrain", protein.PretrainSettings, _refuses, arguments, "p")
+    assert "'steps=3'" in capsys.readouterr().err
+
+
+def test_a_mistake_in_settings_stands_alone(capsys):
+    for arguments in (["steps=x"], ["out=o"]):
+        with pytest.raises(UserError):
+            run_hydra("pretrain", protein.PretrainSettings, print, arguments, "p")
+    assert "Error executing" not in capsys.readouterr().err
