@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from didi_core.errors import UserError
 from didi_core.files import atomic_path
 
+_DIGEST = "digest"
 _TENSOR = "__tensor__"
 _INTEGER_KEYS = "__integer_keys__"
 _TUPLE = "__tuple__"
@@ -28,7 +29,10 @@ def save_state(state: dict[str, Any], path: Path) -> None:
     skeleton = _take_apart(state, tensors)
     with atomic_path(path) as temporary:
         text = json.dumps(skeleton)
-        save_file(tensors, temporary, metadata={"skeleton": text, "digest": _digest(text, tensors)})
+        # A tensor: two entries of metadata would be written in random order.
+        save_file(
+            {**tensors, _DIGEST: _digest(text, tensors)}, temporary, metadata={"skeleton": text}
+        )
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -39,12 +43,13 @@ def load_state(path: Path) -> dict[str, Any]:
     """
     try:
         with safe_open(path, framework="pt") as stored:
-            metadata = stored.metadata()
+            text = stored.metadata()["skeleton"]
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-        # Files of earlier versions have no digest.
-        if metadata.get("digest") not in (None, _digest(metadata["skeleton"], tensors)):
+        digest = tensors.pop(_DIGEST, None)
+        # Files of earlier versions have none.
+        if digest is not None and not torch.equal(digest, _digest(text, tensors)):
             raise ValueError("its content has changed since it was written")
-        return _put_together(json.loads(metadata["skeleton"]), tensors)
+        return _put_together(json.loads(text), tensors)
     except _UNREADABLE as error:
         raise UserError(f"The checkpoint {path} cannot be read ({error}).") from error
 
@@ -66,11 +71,12 @@ def tensors_of(state: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]
             yield from tensors_of(value, f"{name}.{key}" if name else str(key))
 
 
-def _digest(skeleton: str, tensors: dict[str, torch.Tensor]) -> str:
+def _digest(skeleton: str, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Sixteen bytes that change with any of the content."""
     digest = hashlib.blake2b(skeleton.encode(), digest_size=16)
     for key in sorted(tensors):
         digest.update(tensors[key].reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+    return torch.tensor(list(digest.digest()), dtype=torch.uint8)
 
 
 def _take_apart(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
