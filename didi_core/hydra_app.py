@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -130,6 +131,18 @@ def compose_settings(
         return settings_from(config, settings_class)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_sentence(error, config_name, settings_class)) from error
+
+
+def compose_plain(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """What the configuration holds with these overrides; `???` where a value is required."""
+    # A job that is running has its own, which Hydra would not have beside another.
+    running = GlobalHydra.instance()
+    kept, running.hydra = running.hydra, None
+    try:
+        with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+            return OmegaConf.to_container(hydra.compose(config_name, list(overrides)))
+    finally:
+        GlobalHydra.instance().hydra = kept
 
 
 def settings_from(config: DictConfig, settings_class: type[Settings]) -> Settings:

@@ -36,6 +36,7 @@ class TextDistillRun(DistillRun[DistillSettings]):
     """Distillation of a masked-diffusion language model."""
 
     program = "didi-text"
+    config_name = "text_distill"
     rows = "blocks"
     tags = ("text", "masked-diffusion")
     description = (

@@ -46,6 +46,8 @@ class TextPretrainRun(PretrainRun[PretrainSettings]):
     """Pre-training on packed blocks of text, as a DiT or in GPT-2's layout."""
 
     program = "didi-text"
+    config_name = "text_pretrain"
+    model_group = "text_model@model"
     unit = "token"
     rows = "blocks"
     tags = ("text", "masked-diffusion")

@@ -60,6 +60,8 @@ class DistillRun(ABC, Generic[Settings]):
     rows: ClassVar[str]
     """What the sequences of the data are called, in the plural."""
     tags: ClassVar[tuple[str, ...]]
+    config_name: ClassVar[str] = "distill"
+    """Of the verb's configuration, as in configs/."""
     description: ClassVar[str]
     """First sentences of the student's card."""
 
@@ -240,12 +242,14 @@ class DistillRun(ABC, Generic[Settings]):
             "data": f"{num_reference:,} {self.rows} of `{settings.data}`",
             "pool": f"{num_reference:,} samples of the teacher (no data set)",
         }[settings.reference]
+        groups = {"method": [self.name], "preset": [settings.preset]}
+        command = command_line(self.program, "distill", settings, self.config_name, groups)
         facts = {
             "Teacher": f"`{settings.teacher}`",
             "Method": f"{self.name}, preset {settings.preset}; {steps:,} updates; "
             f"seed {settings.seed}",
             "Reference": source,
-            "Command": f"`{command_line(self.program, 'distill', settings)}`",
+            "Command": f"`{command}`",
         }
         return card(
             self.program, self.tags, f"Student of {settings.teacher}", self.description, facts

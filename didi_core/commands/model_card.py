@@ -1,24 +1,50 @@
 """Model cards: what a model was made from, how, and how good it is."""
 
+import itertools
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from didi_core.hydra_app import as_plain
+from didi_core.hydra_app import as_plain, compose_plain
 
 
-def command_line(program: str, verb: str, settings: object) -> str:
-    """The command that repeats a run: every setting that differs from its default."""
-    defaults = set(_flat(as_plain(type(settings)())))
+def command_line(
+    program: str,
+    verb: str,
+    settings: object,
+    config_name: str,
+    groups: Mapping[str, Iterable[str]],
+) -> str:
+    """The shortest command that gives these settings.
+
+    Args:
+        config_name: the verb's configuration, as in configs/.
+        groups: configuration groups, as Hydra calls them, with the names that may have been chosen.
+    """
+    chosen = itertools.product(*([None, *names] for names in groups.values()))
+    candidates = [dict(zip(groups, each, strict=True)) for each in chosen]
+    parts = min((_overrides(settings, config_name, each) for each in candidates), key=len)
+    return f"{program} {verb} " + " ".join(shlex.quote(part) for part in parts)
+
+
+def _overrides(settings: object, config_name: str, chosen: Mapping[str, str | None]) -> list[str]:
+    """The choices of groups, and every setting that differs from what they give."""
+    names = {group: name for group, name in chosen.items() if name is not None}
+    usual = _defaults(config_name, tuple(f"{group}={name}" for group, name in names.items()))
     changed = [
-        f"{name}={value}"
+        f"{name}={'null' if value is None else value}"
         for name, value in _flat(as_plain(settings))
-        if (name, value) not in defaults
-        and value is not None
-        and name not in ("resume", "overwrite")
+        if usual.get(name) != value and name not in ("resume", "overwrite")
     ]
-    return f"{program} {verb} " + " ".join(shlex.quote(part) for part in changed)
+    return [f"{group.partition('@')[2] or group}={name}" for group, name in names.items()] + changed
+
+
+@lru_cache
+def _defaults(config_name: str, given: tuple[str, ...]) -> dict[str, object]:
+    """Every setting that the configuration has, once these groups are chosen."""
+    return dict(_flat(compose_plain(config_name, given)))
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, object]]:
@@ -27,10 +53,15 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, object]
         if isinstance(item, dict):
             pairs += _flat(item, f"{prefix}{name}.")
         else:
-            pairs.append(
-                (prefix + name, str(item).replace(" ", "") if isinstance(item, list) else item)
-            )
+            pairs.append((prefix + name, _written(item)))
     return pairs
+
+
+def _written(value: object) -> object:
+    """A value as the command line has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(list(value)).replace(" ", "") if isinstance(value, list | tuple) else value
 
 
 def scores_table(scores: Mapping[str, float], unit: str) -> str:

@@ -30,6 +30,7 @@ from didi_core.diffusion.schedules import LogLinearSchedule
 from didi_core.distill.method import Method
 from didi_core.errors import UserError
 from didi_core.evaluation.likelihood import likelihood_bound, ngram_baselines
+from didi_core.hydra_app import choices_of
 from didi_core.models.recompute import checkpoint_activations
 from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
 from didi_core.training.devices import resolve_device
@@ -63,6 +64,10 @@ class PretrainRun(ABC, Generic[Settings]):
     descriptions: ClassVar[dict[str, str]]
     """First sentence of the model card, by `kind`."""
     title: ClassVar[str]
+    config_name: ClassVar[str] = "pretrain"
+    """Of the verb's configuration, as in configs/."""
+    model_group: ClassVar[str] = "model"
+    """Its group of network shapes, as Hydra calls it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -262,9 +267,11 @@ class PretrainRun(ABC, Generic[Settings]):
     def card(self, steps: int, num_sequences: int, scores: dict[str, float]) -> str:
         """The card of a pre-trained teacher or judge."""
         settings = self.settings
+        groups = {self.model_group: choices_of(self.model_group.partition("@")[0])}
+        command = command_line(self.program, "pretrain", settings, self.config_name, groups)
         facts = {
             "Trained on": f"{num_sequences:,} {self.rows}; {steps:,} updates; seed {settings.seed}",
-            "Command": f"`{command_line(self.program, 'pretrain', settings)}`",
+            "Command": f"`{command}`",
         }
         tags = [tag.replace("masked", self.kind) for tag in self.tags]
         title, description = f"{self.kind} {self.title}", self.descriptions[self.kind]

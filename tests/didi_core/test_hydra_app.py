@@ -29,7 +29,8 @@ def test_an_error_of_ours_stands_alone(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_of_several_jobs_the_one_that_failed_is_told(capsys):
+def test_of_several_jobs_the_one_that_failed_is_told(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # Hydra leaves a file of the sweep
     arguments = ["--multirun", "data=d", "out=o", "steps=3,4"]
     with pytest.raises(UserError, match="steps=3 is no good"):
         run_hydra("pretrain", protein.PretrainSettings, _refuses, arguments, "p")

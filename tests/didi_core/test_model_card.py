@@ -1,0 +1,56 @@
+"""The command on a model card: what it takes to repeat the run, and no default beside it."""
+
+import shlex
+
+import pytest
+
+from didi_core.cli import run_program
+from didi_core.commands.model_card import command_line
+from didi_core.hydra_app import choices_of, compose_settings
+from didi_protein.app import app
+from didi_protein.distill_settings import DistillSettings
+from didi_text.pretrain_settings import PretrainSettings
+
+DISTILL = ("distill", DistillSettings)
+PRETRAIN = ("text_pretrain", PretrainSettings)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["teacher=tiny", "out=my student", "reference=pool"],
+        ["method=didi", "preset=paper", "teacher=tiny", "out=o", "data=d", "steps=5"],
+        ["teacher=tiny", "out=o", "method.ema=0.5", "max_seconds=2.5", "offline=true"],
+        ["method=sdtt", "teacher=tiny", "out=o", "pool_steps=3"],
+    ],
+    ids=" ".join,
+)
+def test_a_distillation_is_told_as_it_was_typed(typed: list[str]) -> None:
+    settings = compose_settings(*DISTILL, typed)
+    groups = {"method": [settings.method["name"]], "preset": [settings.preset]}
+    command = command_line("didi-protein", "distill", settings, DISTILL[0], groups)
+    program, verb, *parts = shlex.split(command)
+    assert (program, verb) == ("didi-protein", "distill")
+    assert sorted(parts) == sorted(typed)
+
+
+def test_a_pretraining_is_told_with_the_shape_that_was_chosen() -> None:
+    typed = ["text_model@model=small", "data=d", "out=o", "curriculum.mask_range=[0.2,0.3]"]
+    settings = compose_settings(*PRETRAIN, typed)
+    settings.resume = True  # how it was carried on is no part of what it was
+    groups = {"text_model@model": choices_of("text_model")}
+    command = command_line("didi-text", "pretrain", settings, PRETRAIN[0], groups)
+    assert shlex.split(command)[2:] == [typed[0].replace("text_model@", ""), *typed[1:]]
+    again = compose_settings(*PRETRAIN, typed)
+    again.resume = True
+    assert again == settings
+
+
+def test_it_is_told_from_within_a_run(tmp_path) -> None:
+    """Hydra is at work then, and composes nothing beside what it composes for the run."""
+    typed = ["teacher=tiny", "reference=pool", "pool_size=2", "pool_steps=2", "steps=1"]
+    typed += ["pool_length=20-30", f"out={tmp_path / 'student'}"]
+    assert run_program(lambda: app(["distill", *typed], standalone_mode=False)) == 0
+    card = (tmp_path / "student" / "README.md").read_text()
+    (line,) = [each for each in card.splitlines() if each.startswith("- Command")]
+    assert sorted(line.strip("`").split()[4:]) == sorted(typed)
