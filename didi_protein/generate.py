@@ -71,11 +71,14 @@ class GenerateResult(GenerationResult):
         return self.num_made
 
 
-def generate(options: GenerateOptions, model: "LoadedModel | None" = None) -> GenerateResult:
+def generate(options: GenerateOptions, model: "LoadedModel | None" = None) -> GenerateResult | None:
     """Make designs, write the FASTA file and `NAME.generate.json` beside it.
 
     Args:
         model: the model that `options.model` names, where it is open already.
+
+    Returns:
+        What was made; None in all processes of torchrun but the first, which writes it.
 
     Raises:
         UserError: an option without sense, an output that exists, a model that cannot be opened.
@@ -83,11 +86,14 @@ def generate(options: GenerateOptions, model: "LoadedModel | None" = None) -> Ge
     from didi_core.commands.generation import run_generation
     from didi_protein.designs import Designs
 
-    return GenerateResult(**vars(run_generation(Designs(options), model)))
+    made = run_generation(Designs(options), model)
+    return None if made is None else GenerateResult(**vars(made))
 
 
 def _run_command(options: GenerateOptions) -> None:
-    report_generation(generate(options), "designs", as_json=options.json_output)
+    result = generate(options)
+    if result is not None:
+        report_generation(result, "designs", as_json=options.json_output)
 
 
 generate_command = command_of(

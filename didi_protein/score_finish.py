@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from didi_core.files import write_json
+from didi_core.sampling.partial_file import partials_of
 from didi_core.shards import Shard
 from didi_protein import mmseqs
 from didi_protein.fasta import read_training_sequences
@@ -12,7 +13,6 @@ from didi_protein.neighbours import Neighbour, cluster_numbers, nearest_neighbou
 from didi_protein.score import ScoreOptions, ScoreResult
 from didi_protein.score_fold import add_foldable
 from didi_protein.score_journal import Journal
-from didi_protein.score_processes import journals_of
 from didi_protein.score_row import Row
 from didi_protein.score_summary import SummaryParts, build_summary
 from didi_protein.scorers import Scorer
@@ -76,7 +76,7 @@ def finish(
     write_scores(options.out, table)
     write_json(summary_file, summary)
     journal.clear()
-    for other in journals_of(options.out):
+    for other in partials_of(options.out):
         other.unlink()
     return ScoreResult(table, summary, options.out, summary_file, len(own) - len(scored))
 

@@ -6,8 +6,10 @@ from contextlib import nullcontext
 import torch
 
 from didi_core.cli import check_output
+from didi_core.commands.processes import join_processes
 from didi_core.errors import UserError
 from didi_core.progress import progress_bar
+from didi_core.sampling.partial_file import partial_path, partials_of, process_path
 from didi_core.shards import Shard, parse_shard
 from didi_core.training.devices import check_precision, resolve_device
 from didi_protein.fasta import read_records
@@ -16,7 +18,7 @@ from didi_protein.score import ScoreOptions, ScoreResult
 from didi_protein.score_finish import finish, read_natural
 from didi_protein.score_fold import check_files, check_folding, check_thresholds, plan_rows
 from didi_protein.score_journal import Journal
-from didi_protein.score_processes import join_processes, journals_of
+from didi_protein.score_processes import gather_rows
 from didi_protein.score_row import Row, check_records
 from didi_protein.score_rows import score_rows
 from didi_protein.score_summary import read_stored_scorers
@@ -29,7 +31,7 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
     """See `didi_protein.score.score`."""
     shard = _check_options(options)
     processes = join_processes()
-    journal = Journal(processes.journal_path(options.out))
+    journal = Journal(process_path(partial_path(options.out), processes.rank))
     if processes.is_first:
         _check_outputs(options)
     if options.threads is not None:
@@ -52,7 +54,7 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
     processes.wait()
     own = processes.share(batches)
     _score(options, rows, own, scorers, journal, quiet=not processes.is_first)
-    if not processes.gather(rows, [place for batch in own for place in batch]):
+    if not gather_rows(processes, rows, [place for batch in own for place in batch]):
         return None
     return finish(options, natural, shard, rows, places, scorers, journal)
 
@@ -76,7 +78,7 @@ def _check_options(options: ScoreOptions) -> Shard:
 
 
 def _check_outputs(options: ScoreOptions) -> None:
-    for path in (options.out, summary_path(options.out), *journals_of(options.out)):
+    for path in (options.out, summary_path(options.out), *partials_of(options.out)):
         check_output(path, resume=options.resume, overwrite=options.overwrite)
     options.out.parent.mkdir(parents=True, exist_ok=True)
 
@@ -116,7 +118,7 @@ def _recall(options: ScoreOptions, journal: Journal, scorers: Sequence[Scorer]) 
         journal.clear()
         return
     journal.load()
-    for other in journals_of(options.out):
+    for other in partials_of(options.out):
         if other != journal.path:
             journal.load_from(other)
     if options.out.is_file():

@@ -54,11 +54,16 @@ class GenerateOptions(SamplingOptions):
     ] = None
 
 
-def generate(options: GenerateOptions, model: "LoadedModel | None" = None) -> GenerationResult:
+def generate(
+    options: GenerateOptions, model: "LoadedModel | None" = None
+) -> GenerationResult | None:
     """Make samples, write the output and `NAME.generate.json` beside it.
 
     Args:
         model: the model that `options.model` names, where it is open already.
+
+    Returns:
+        What was made; None in all processes of torchrun but the first, which writes it.
 
     Raises:
         UserError: an option without sense, an output that exists, a model that cannot be opened.
@@ -70,7 +75,9 @@ def generate(options: GenerateOptions, model: "LoadedModel | None" = None) -> Ge
 
 
 def _run_command(options: GenerateOptions) -> None:
-    report_generation(generate(options), "samples", as_json=options.json_output)
+    result = generate(options)
+    if result is not None:
+        report_generation(result, "samples", as_json=options.json_output)
 
 
 generate_command = command_of(

@@ -13,6 +13,9 @@ from didi_core.sampling.partial_file import (
     PartialFile,
     continue_partial,
     partial_path,
+    partials_of,
+    process_path,
+    read_partial,
     require_same_settings,
     start_partial,
 )
@@ -58,19 +61,36 @@ class OutputFiles:
                 f"--out {self.out}: the name must end in {', '.join(self.suffixes)}, or that "
                 "and .gz."
             )
-        for path in (self.out, self.summary, self.partial):
+        for path in (self.out, self.summary, *partials_of(self.out)):
             check_output(path, resume=resume, overwrite=overwrite)
 
-    def open_partial(self, settings: Mapping[str, Any], *, resume: bool) -> PartialFile:
-        """The work in progress: continued where there is some, else new.
+    def forget_partials(self) -> None:
+        """Remove what is left of earlier runs, of whatever number of processes."""
+        for path in partials_of(self.out):
+            path.unlink(missing_ok=True)
+
+    def read_others(self, settings: Mapping[str, Any], rank: int) -> list[PartialFile]:
+        """What other processes than `rank` have finished of this request, also in earlier runs.
+
+        Raises:
+            UserError: it was made with other settings.
+        """
+        own = process_path(self.partial, rank)
+        return [read_partial(path, settings) for path in partials_of(self.out) if path != own]
+
+    def open_partial(
+        self, settings: Mapping[str, Any], *, resume: bool, rank: int = 0
+    ) -> PartialFile:
+        """The work in progress of process `rank`: continued where there is some, else new.
 
         Raises:
             UserError: it was made with other settings, or the place cannot be written.
         """
-        if resume and self.partial.exists():
-            return continue_partial(self.partial, settings)
+        path = process_path(self.partial, rank)
+        if resume and path.exists():
+            return continue_partial(path, settings)
         try:
-            return start_partial(self.partial, settings)
+            return start_partial(path, settings)
         except Unwritable as error:
             raise UserError(f"--out {self.out}: {error}") from error
 
@@ -80,7 +100,7 @@ class OutputFiles:
         Raises:
             UserError: there is a finished run with other settings, or a file of another origin.
         """
-        if self.partial.exists() or not self.out.exists():
+        if partials_of(self.out) or not self.out.exists():
             return None
         try:
             summary = json.loads(self.summary.read_text(encoding="utf-8"))
@@ -97,4 +117,4 @@ class OutputFiles:
         """Write the output and the summary, then let the work in progress go."""
         write_out(self.out)
         write_json(self.summary, summary)
-        self.partial.unlink(missing_ok=True)
+        self.forget_partials()

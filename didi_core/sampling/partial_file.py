@@ -62,6 +62,20 @@ def partial_path(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
+def process_path(path: Path, rank: int) -> Path:
+    """Where process `rank` of several keeps its part of the work; the first one at `path`."""
+    return path if rank == 0 else path.with_name(f"{path.name}-{rank}")
+
+
+def partials_of(out: Path) -> list[Path]:
+    """The work in progress of all processes, also of a run with another number of them."""
+    path = partial_path(out)
+    if not path.parent.is_dir():
+        return []
+    found = (each for each in path.parent.iterdir() if each.name.startswith(f"{path.name}-"))
+    return [each for each in (path, *sorted(found)) if each.exists()]
+
+
 def start_partial(path: Path, settings: Settings) -> PartialFile:
     """A new file; whatever stood there is replaced."""
     with atomic_open(path) as stream:
@@ -75,6 +89,23 @@ def continue_partial(path: Path, settings: Settings) -> PartialFile:
     Raises:
         UserError: it was made with other settings, or is no such file.
     """
+    whole, partial = _read(path, settings)
+    if whole < path.stat().st_size:
+        os.truncate(path, whole)
+    return partial
+
+
+def read_partial(path: Path, settings: Settings) -> PartialFile:
+    """What another process has finished; its file stays as it is.
+
+    Raises:
+        UserError: see `continue_partial`.
+    """
+    return _read(path, settings)[1]
+
+
+def _read(path: Path, settings: Settings) -> tuple[int, PartialFile]:
+    """Bytes of the whole lines, and what they hold."""
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     try:
@@ -90,9 +121,7 @@ def continue_partial(path: Path, settings: Settings) -> PartialFile:
             "start again with --overwrite."
         ) from error
     require_same_settings(stored, settings, path)
-    if len(whole) < len(content):
-        os.truncate(path, len(whole))
-    return PartialFile(path, batches)
+    return len(whole), PartialFile(path, batches)
 
 
 def require_same_settings(stored: Settings, settings: Settings, path: Path) -> None:

@@ -17,7 +17,7 @@ from didi_core.sampling.batching import plan_batches, shard_of
 from didi_core.sampling.filling import Filler, MeteredPredictor, build_prior
 from didi_core.sampling.partial_file import PartialFile
 from didi_core.sampling.predictor import Predictor
-from didi_core.sampling.redraw import Acceptance, Rule, accept_all, draw_batch
+from didi_core.sampling.redraw import Acceptance, Finished, Rule, accept_all, draw_batch
 from didi_core.sampling.request import Sampler, SampleSettings
 from didi_core.shards import Shard
 from didi_core.vocabulary import Vocabulary
@@ -84,7 +84,12 @@ def build_engine(predictor: Predictor, build: Callable[[Predictor], Sampler]) ->
 
 
 def run_request(
-    request: Request, engine: Engine, partial: PartialFile, *, quiet: bool = False
+    request: Request,
+    engine: Engine,
+    partial: PartialFile,
+    *,
+    batches: Sequence[Sequence[int]] | None = None,
+    quiet: bool = False,
 ) -> None:
     """Finish the batches that `partial` does not hold yet, adding each to it.
 
@@ -92,9 +97,12 @@ def run_request(
     bits as an unbroken one, on the same machine, because the batches are the same.
 
     Args:
+        batches: those to finish, of the request's; all of them where None.
         quiet: no estimate and no progress bar.
     """
-    batches = request.batches()[len(partial.batches) :]
+    held = {row.record for row in partial.rows}
+    wanted = request.batches() if batches is None else batches
+    batches = [batch for batch in wanted if batch[0] not in held]
     if not batches:
         return
     work = [_row_calls(request, engine, batch) for batch in batches]
@@ -112,6 +120,26 @@ def run_request(
             finished = draw_batch(filler, batch, [request.rows[i] for i in batch], acceptance)
             partial.append(time.perf_counter() - started, finished)
             done += planned
+
+
+def settle(request: Request, engine: Engine, finished: Sequence[Finished]) -> list[Finished]:
+    """Records that did not see each other, as they are where each must be `unique`.
+
+    A batch in which a sequence equals that of a lower record is drawn again as one process would
+    have drawn it, knowing all before it; so the result does not depend on who drew what.
+    """
+    settled = {row.record: row for row in finished}
+    acceptance = Acceptance(request.rule, request.unique)
+    filler = Filler(engine.sampler, request.settings, engine.vocabulary, engine.device)
+    for batch in request.batches():
+        rows = [settled[record] for record in batch]
+        taken = [tuple(row.ids) for row in rows if row.failure is None]
+        if request.unique and (len({*taken}) < len(taken) or acceptance.taken & {*taken}):
+            rows = draw_batch(filler, batch, [request.rows[i] for i in batch], acceptance)
+        else:
+            acceptance.remember(rows)
+        settled |= {row.record: row for row in rows}
+    return [settled[record] for record in sorted(settled)]
 
 
 def _row_calls(request: Request, engine: Engine, batch: Sequence[int]) -> int:

@@ -18,8 +18,8 @@ from folding_fixtures import build_folding_network, fold_sequences, write_foldin
 from folding_scenario import NUM_RECORDS, flags_of, options_of, simulate_memory, write_records
 from typer.testing import CliRunner
 
+from didi_core.commands import processes
 from didi_core.errors import UserError
-from didi_protein import score_processes
 from didi_protein.fasta import ProteinRecord, write_fasta
 from didi_protein.folding import scorer
 from didi_protein.folding.network import open_folding_model
@@ -161,7 +161,7 @@ def test_two_processes_of_torchrun_write_what_one_writes(scenario, tmp_path, mod
     second = _launch(options, RANK="1", LOCAL_RANK="1", **shared)
     for name, value in (shared | {"RANK": "0", "LOCAL_RANK": "0"}).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(score_processes, "_PATIENCE", timedelta(seconds=300))
+    monkeypatch.setattr(processes, "PATIENCE", timedelta(seconds=300))
     simulate_memory(monkeypatch.setattr)
     try:
         score(options)

@@ -1,0 +1,68 @@
+"""Several processes that generate or score together under torchrun: who does what.
+
+    torchrun --nproc-per-node 4 --no-python didi-protein generate --model tiny-student ...
+
+Each process takes every n-th batch on a GPU of its own and keeps what it has finished in a file of
+its own; the first one gathers all of it and writes what a single process would write.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed
+
+from didi_core.training.devices import PATIENCE, resolve_device, started_by_torchrun
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that torchrun started; alone without it."""
+
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def device(self, name: str) -> torch.device:
+        """The device of `--device`; the GPU of this process where only the kind is said."""
+        device = resolve_device(name)
+        if self.count > 1 and device.type == "cuda" and device.index is None:
+            return torch.device("cuda", self.local_rank)
+        return device
+
+    def share(self, batches: Sequence[Item]) -> list[Item]:
+        """The batches of this process."""
+        return list(batches[self.rank :: self.count])
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.count > 1:
+            distributed.barrier()
+
+    def collect(self, found: Item) -> list[Item] | None:
+        """What all processes found, in their order, on the first one; None on the others."""
+        if self.count == 1:
+            return [found]
+        received: list[Any] | None = [None] * self.count if self.is_first else None
+        distributed.gather_object(found, received)
+        return received
+
+
+def join_processes() -> Processes:
+    """The processes that torchrun started, connected; this one alone where it did not."""
+    if not started_by_torchrun() or int(os.environ["WORLD_SIZE"]) == 1:
+        return Processes()
+    if not distributed.is_initialized():
+        distributed.init_process_group("gloo", timeout=PATIENCE)
+    local_rank = int(os.environ["LOCAL_RANK"])
+    if local_rank < torch.cuda.device_count():
+        torch.cuda.set_device(local_rank)  # what plain `cuda` means from here on
+    return Processes(distributed.get_rank(), distributed.get_world_size(), local_rank)
