@@ -1,0 +1,76 @@
+"""What a corpus of the study brings, and what both have in common."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+
+from didi_core.evaluation.bounds import bound_samples
+from didi_core.evaluation.frontier import FrontierPoint
+from didi_core.hydra_app import config_folder, settings_from
+from didi_core.models.folder import LoadedModel
+
+MUON = (
+    "optimizer.name=muon",
+    "optimizer.lr=0.003",
+    "optimizer.muon_lr=0.006",
+    "optimizer.betas=[0.9,0.98]",
+    "optimizer.warmup_steps=100",
+)
+"""What teaches a small network quickest, of either process."""
+BOUND_DRAWS = 8
+"""Times drawn for each held-out sequence."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A command that takes key=value settings, called from Python."""
+
+    config: str
+    settings: type
+    function: Callable[[Any], object]
+
+    def __call__(self, *overrides: str) -> None:
+        """Run it with what its command line would compose."""
+        with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+            settings = settings_from(hydra.compose(self.config, list(overrides)), self.settings)
+        self.function(settings)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """How one domain takes part."""
+
+    verbs: Mapping[str, Verb]
+    """pretrain and distill."""
+    train: str
+    """Within the folder of the data, as `held_out`."""
+    held_out: str
+    suffix: str
+    """Of a file of samples."""
+    told: Mapping[str, tuple[str, ...]]
+    """What each verb is told."""
+    teacher_updates: int
+    student_updates: int
+    lengths: Callable[[Path, Path], str]
+    """(held-out data, scratch folder) to the value of --length."""
+    generate: Callable[..., object]
+    """The command of the domain, by the names of its flags."""
+    judge: Callable[[Path, float], FrontierPoint]
+    """(file of samples, their temperature) to judge NLL and diversity."""
+    bound: Callable[[Path, Path], dict[str, Any]]
+    """(model folder, held-out data) to the likelihood bound and its standard error."""
+
+
+def bound_of(model: LoadedModel, ids: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """The bound by the model's own process, and what it is made of, to pair with another's."""
+    samples = bound_samples(
+        model.denoiser, model.vocabulary, ids, process=model.process, draws=BOUND_DRAWS
+    )
+    record = asdict(samples.estimate())
+    return record | {
+        "nats_of_each_sequence": samples.per_sequence().round(4).tolist(),
+        "tokens_of_each_sequence": samples.lengths.tolist(),
+    }

@@ -1,0 +1,123 @@
+"""The table and the figure of the study, from the JSONs that are there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.side_by_side.plan import CELLS, RESULTS, STEPS
+from didi_core.errors import missing_extra
+from didi_core.evaluation.bootstrap import Interval, bootstrap_ratio
+from didi_core.files import atomic_path, write_text
+
+Record = dict[str, Any]
+UNITS = {"protein": ("residue", "pooled 3-mer entropy"), "text": ("token", "unigram entropy")}
+
+
+def write_figures(results: Path = RESULTS) -> None:
+    """table.md, and the curves of the first seed of each corpus."""
+    sections = []
+    for corpus in UNITS:
+        records = [json.loads(p.read_text()) for p in sorted((results / corpus).glob("*.json"))]
+        if records:
+            sections += [f"## {corpus}", "", *bound_lines(corpus, records), ""]
+            sections += [*sweep_lines(corpus, records), ""]
+            draw_curves(corpus, records, results / f"{corpus}.png")
+    if sections:
+        write_text(results / "table.md", "\n".join(sections))
+
+
+def bound_lines(corpus: str, records: list[Record]) -> list[str]:
+    """Likelihood bounds, and what Duo's has more than MDLM's on the same sequences."""
+    bounds = {(r["name"], r["seed"]): r for r in records if r["kind"] == "bound"}
+    minutes = {
+        (r["name"], r["seed"]): r["processor_seconds"] / 60 for r in records if r["kind"] == "train"
+    }
+    lines = [
+        f"| model | seed | bound, nats a {UNITS[corpus][0]} | standard error | less mdlm | "
+        "core-minutes |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (name, seed), record in sorted(bounds.items(), key=lambda each: each[0][::-1]):
+        base = bounds.get(("mdlm", seed))
+        more = "" if base is None or name == "mdlm" else shown(bound_difference(record, base))
+        lines.append(
+            f"| {name} | {seed} | {record['nats_per_token']:.4f} | {record['standard_error']:.4f} "
+            f"| {more} | {minutes.get((name, seed), float('nan')):.1f} |"
+        )
+    return lines
+
+
+def bound_difference(record: Record, base: Record) -> Interval:
+    """Nats a token that one bound has more than another, sequences resampled in pairs."""
+    nats = np.subtract(record["nats_of_each_sequence"], base["nats_of_each_sequence"])
+    return bootstrap_ratio(nats, np.array(base["tokens_of_each_sequence"], dtype=np.float64))
+
+
+def sweep_lines(corpus: str, records: list[Record]) -> list[str]:
+    """Every cell: at temperature 1, and at equal diversity."""
+    unit, diversity = UNITS[corpus]
+    lines = [
+        f"| cell | steps | seed | judge NLL, nats a {unit}, T = 1 | {diversity}, T = 1 | NLL at "
+        "equal diversity | less mdlm there |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    found = {(r["steps"], r["name"], r["seed"]): r for r in records if r["kind"] == "sweep"}
+    names = list(CELLS)
+    for (steps, name, seed), record in sorted(
+        found.items(), key=lambda each: (each[0][0], names.index(each[0][1]), each[0][2])
+    ):
+        own = next(point for point in record["points"] if point["temperature"] == 1)
+        at = [record["nll_at_equal_diversity"], record["minus_baseline"]]
+        if name == record["baseline"]:
+            at[1] = None
+        cells = [name, steps, seed, shown(own["nll"]), shown(own["diversity"]), *map(shown, at)]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return lines
+
+
+def shown(interval: Any) -> str:
+    """An interval in the table; a cell stays empty where a curve does not reach."""
+    if interval is None:
+        return ""
+    mean, low, high = (
+        [interval[end] for end in ("mean", "low", "high")]
+        if isinstance(interval, dict)
+        else [interval.mean, interval.low, interval.high]
+    )
+    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def draw_curves(corpus: str, records: list[Record], path: Path) -> None:
+    """One panel a number of steps: NLL over diversity along the temperatures, first seed.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise missing_extra("matplotlib", "report") from error
+    sweeps = [r for r in records if r["kind"] == "sweep"]
+    if not sweeps:
+        return
+    first = min(r["seed"] for r in sweeps)
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    panels = figure.subplots(1, len(STEPS), sharey=True)
+    unit, diversity = UNITS[corpus]
+    for axes, steps in zip(panels, STEPS, strict=True):
+        for number, name in enumerate(CELLS):
+            for record in sweeps:
+                if (record["name"], record["steps"], record["seed"]) == (name, steps, first):
+                    across, up = (
+                        [point[axis]["mean"] for point in record["points"]]
+                        for axis in ("diversity", "nll")
+                    )
+                    axes.plot(across, up, marker="o", markersize=3, color=f"C{number}", label=name)
+        axes.set_title(f"{steps} steps")
+        axes.set_xlabel(f"{diversity} (nats)")
+    panels[0].set_ylabel(f"judge NLL (nats a {unit})")
+    panels[0].legend(fontsize=7)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=150)

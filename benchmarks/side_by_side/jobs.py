@@ -1,0 +1,104 @@
+"""The jobs, each done by the package's own commands and judged by the corpus's judge."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.side_by_side.corpus import Corpus
+from benchmarks.side_by_side.plan import (
+    BASELINE,
+    CELLS,
+    MODELS,
+    NUM_SAMPLES,
+    RUNS,
+    TEMPERATURES,
+    Job,
+)
+from benchmarks.side_by_side.proteins import PROTEINS
+from benchmarks.side_by_side.texts import TEXTS
+from didi_core.evaluation.frontier import Frontier
+from didi_core.evaluation.frontier_record import frontier_record
+from didi_core.files import write_json
+from didi_core.training.devices import describe_device
+from didi_core.training.run_folder import git_revision, package_versions
+
+CORPORA: dict[str, Corpus] = {"protein": PROTEINS, "text": TEXTS}
+
+
+def run_job(job: Job, data: Path, num: int = NUM_SAMPLES) -> None:
+    """Do one job unless its result is there; training goes on where it was stopped."""
+    if job.result.exists():
+        return
+    started = time.process_time()
+    record = DO[job.kind](job, data, num)
+    spent = time.process_time() - started
+    job.result.parent.mkdir(parents=True, exist_ok=True)
+    facts = {"device": describe_device(torch.device("cpu")), "versions": package_versions()}
+    facts["git_revision"] = git_revision()
+    write_json(job.result, asdict(job) | record | {"processor_seconds": spent} | facts)
+
+
+def train(job: Job, data: Path, num: int) -> dict[str, Any]:
+    """A teacher from scratch, or a student of the teacher of its seed."""
+    del num
+    corpus, model = CORPORA[job.corpus], MODELS[job.name]
+    updates = corpus.student_updates if model.teacher else corpus.teacher_updates
+    told = [each.format(half=updates // 2) for each in model.overrides]
+    if model.teacher is None:
+        verb, more = "pretrain", [f"curriculum.steps={updates // 5}", *told]
+    else:
+        verb, more = "distill", ["reference=data", *told]
+        more.append(f"teacher={job.folder(model.teacher)}")
+    where = [f"data={data / corpus.train}", f"out={job.folder(job.name)}", "precision=bf16"]
+    last = {each.partition("=")[0]: each for each in (*corpus.told[verb], *more)}.values()
+    corpus.verbs[verb](*where, *last, f"steps={updates}", f"seed={job.seed}", "resume=true")
+    return {"updates": updates, "settings": sorted(last)}
+
+
+def bound(job: Job, data: Path, num: int) -> dict[str, Any]:
+    """The likelihood bound of a teacher on held-out data."""
+    del num
+    corpus = CORPORA[job.corpus]
+    return corpus.bound(job.folder(job.name), data / corpus.held_out)
+
+
+def sweep(job: Job, data: Path, num: int) -> dict[str, Any]:
+    """The frontier of a cell at a number of steps, beside that of the baseline."""
+    frontiers = [trace(job, name, data, num) for name in dict.fromkeys((BASELINE, job.name))]
+    at_one = next(each for each in frontiers[0].points if each.temperature == 1)
+    record = frontier_record(frontiers, at_one.diversity.value, BASELINE, job.seed)
+    own = record["frontiers"][job.name]
+    return {"equal_diversity": record["equal_diversity"], "baseline": BASELINE, **own}
+
+
+def trace(job: Job, name: str, data: Path, num: int) -> Frontier:
+    """Sets of a cell at all temperatures, from the files where they are made."""
+    corpus, cell = CORPORA[job.corpus], CELLS[name]
+    folder = RUNS / job.corpus / "sets"
+    folder.mkdir(parents=True, exist_ok=True)
+    points = []
+    for temperature in TEMPERATURES:
+        stem = f"{name.replace(' ', '-')}_{job.steps}_{temperature:g}_{job.seed}"
+        out = folder / f"{stem}{corpus.suffix}"
+        if not out.exists():
+            corpus.generate(
+                model=str(job.folder(cell.model)),
+                num=num,
+                length=corpus.lengths(data / corpus.held_out, folder),
+                steps=job.steps,
+                sampler=cell.sampler,
+                temperature=temperature,
+                seed=100 + job.seed,
+                out=out,
+                resume=True,
+                quiet=True,
+            )
+        points.append(corpus.judge(out, temperature))
+    settings = {"model": cell.model, "sampler": cell.sampler, "steps": job.steps}
+    return Frontier(name, tuple(points), settings)
+
+
+DO = {"train": train, "bound": bound, "sweep": sweep}

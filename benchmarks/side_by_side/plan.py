@@ -1,0 +1,100 @@
+"""What is trained and sampled: teachers of both processes, their students, and how each is drawn.
+
+A job is CORPUS/SEED/TASK, where a task is `train MODEL`, `bound MODEL` or `sweep CELL STEPS`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+RESULTS = Path(__file__).parents[1] / "results" / "side_by_side"
+RUNS = Path("runs") / "side_by_side"
+"""Weights and sets, relative to where the study is run; not committed."""
+
+STEPS = (8, 16, 32)
+TEMPERATURES = (0.8, 0.9, 1.0, 1.1)
+NUM_SAMPLES = 512
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A teacher, or a student of one."""
+
+    overrides: tuple[str, ...]
+    """What `pretrain` or `distill` is told beside what all of its kind are."""
+    teacher: str | None = None
+
+
+MODELS: Mapping[str, Model] = {
+    "mdlm": Model(("process=absorbing",)),
+    "duo": Model(("process=uniform",)),
+    "duo-gaussian": Model(("process=uniform", "gaussian.steps={half}", "curriculum.steps=0")),
+    "dmmd": Model(("method=dmmd",), "mdlm"),
+    "didi": Model(("method=didi",), "mdlm"),
+    "sdtt": Model(("method=sdtt",), "mdlm"),
+    "dcd": Model(("method=dcd",), "duo"),
+}
+"""{half} is half of a teacher's updates."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A model as it is drawn."""
+
+    model: str
+    sampler: str = "ancestral"
+
+
+CELLS: Mapping[str, Cell] = {
+    "mdlm": Cell("mdlm"),
+    "mdlm remdm": Cell("mdlm", "remdm"),
+    "duo": Cell("duo"),
+    "duo greedy-tail": Cell("duo", "greedy-tail"),
+    "duo psi": Cell("duo", "psi"),
+    "dmmd": Cell("dmmd"),
+    "didi": Cell("didi"),
+    "sdtt": Cell("sdtt"),
+    "dcd": Cell("dcd"),
+    "dcd greedy-tail": Cell("dcd", "greedy-tail"),
+}
+BASELINE = "mdlm"
+"""The others are compared with it, at its steps and at equal diversity."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work with a result of its own."""
+
+    corpus: str
+    seed: int
+    kind: str
+    """train, bound or sweep."""
+    name: str
+    """A model, or of a sweep a cell."""
+    steps: int = 0
+
+    @property
+    def key(self) -> str:
+        steps = f".{self.steps}" if self.steps else ""
+        return f"{self.corpus}/{self.kind}.{self.name.replace(' ', '-')}{steps}.{self.seed}"
+
+    @property
+    def result(self) -> Path:
+        return RESULTS / f"{self.key}.json"
+
+    def folder(self, model: str) -> Path:
+        """Of a model of this corpus and seed."""
+        return RUNS / self.corpus / f"{model}_{self.seed}"
+
+
+def jobs_of(corpus: str, seed: int) -> list[Job]:
+    """Teachers, bounds, students, sweeps: in an order in which each finds what it needs."""
+    teachers = [name for name, model in MODELS.items() if model.teacher is None]
+    students = [name for name, model in MODELS.items() if model.teacher is not None]
+    jobs = []
+    for name in teachers:
+        jobs += [Job(corpus, seed, kind, name) for kind in ("train", "bound")]
+    jobs += [Job(corpus, seed, "train", name) for name in students]
+    jobs += [Job(corpus, seed, "sweep", cell, steps) for steps in STEPS for cell in CELLS]
+    return jobs

@@ -1,0 +1,83 @@
+"""Proteins of the study: families of 30 to 160 residues, the bundled judge, 3-mer entropy."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.side_by_side.corpus import MUON, Corpus, Verb, bound_of
+from didi_core.evaluation.frontier import FrontierPoint
+from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
+from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.distill import distill
+from didi_protein.distill_settings import DistillSettings
+from didi_protein.fasta import read_training_sequences
+from didi_protein.generate import GenerateOptions, generate
+from didi_protein.judges import Judge, open_judge
+from didi_protein.models import open_model
+from didi_protein.pretrain import pretrain
+from didi_protein.pretrain_settings import PretrainSettings
+
+SHORTEST, LONGEST = 30, 160
+
+
+def lengths(held_out: Path, scratch: Path) -> str:
+    """A FASTA whose lengths are drawn: what is held out, within the bounds."""
+    kept = [s for _, s in read_training_sequences(held_out, SHORTEST, LONGEST)]
+    path = scratch / "lengths.fasta"
+    path.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(kept)), encoding="utf-8")
+    return f"from:{path}"
+
+
+@cache
+def _judge() -> Judge:
+    return open_judge("tiny-judge")
+
+
+def judge(path: Path, temperature: float) -> FrontierPoint:
+    """NLL, every design alike, and pooled 3-mer entropy."""
+    designs = [sequence for _, sequence in read_training_sequences(path)]
+    ranks = [[CANONICAL_RESIDUES.index(residue) for residue in each] for each in designs]
+    nll = Ratio.mean_of(_judge().nll(designs))
+    return FrontierPoint(temperature, nll, PooledKmerEntropy(3, len(CANONICAL_RESIDUES))(ranks))
+
+
+def bound(folder: Path, held_out: Path) -> dict[str, Any]:
+    """The likelihood bound of a model on what is held out."""
+    ids_of_rank = np.array(PROTEIN.generable_ids)
+    ids = [
+        ids_of_rank[[CANONICAL_RESIDUES.index(residue) for residue in sequence]].tolist()
+        for _, sequence in read_training_sequences(held_out, SHORTEST, LONGEST)
+    ]
+    return bound_of(open_model(folder), ids)
+
+
+PROTEINS = Corpus(
+    verbs={
+        "pretrain": Verb("pretrain", PretrainSettings, pretrain),
+        "distill": Verb("distill", DistillSettings, distill),
+    },
+    train="protein/families_train.fasta.gz",
+    held_out="protein/families_valid.fasta.gz",
+    suffix=".fasta",
+    told={
+        "pretrain": (
+            *MUON,
+            "model.num_layers=4",
+            "model.hidden_size=128",
+            "model.num_heads=4",
+            "model.intermediate_size=512",
+            f"max_length={LONGEST}",
+            "too_long=drop",
+            "tokens_per_batch=4096",
+        ),
+        "distill": (f"max_length={LONGEST}", "tokens_per_batch=2560"),
+    },
+    teacher_updates=2_400,
+    student_updates=400,
+    lengths=lengths,
+    generate=lambda **flags: generate(GenerateOptions(**flags)),
+    judge=judge,
+    bound=bound,
+)

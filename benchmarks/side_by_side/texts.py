@@ -1,0 +1,77 @@
+"""Text of the study: blocks of 128 tokens, the bundled tokenizer and judge, unigram entropy."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.side_by_side.corpus import MUON, Corpus, Verb, bound_of
+from didi_core.evaluation.frontier import FrontierPoint
+from didi_text.benchmark_sweep import point_of
+from didi_text.corpora import load_corpus
+from didi_text.distill import distill
+from didi_text.distill_settings import DistillSettings
+from didi_text.evaluate_models import CausalLanguageModel
+from didi_text.generate import GenerateOptions, generate
+from didi_text.generative_perplexity import read_samples
+from didi_text.judges import open_judge
+from didi_text.models import open_model, tokenizer_of
+from didi_text.packing import Packing
+from didi_text.pretrain import pretrain
+from didi_text.pretrain_settings import PretrainSettings
+from didi_text.sample_measures import measure_samples
+
+BLOCK = 128
+HELD_OUT_BLOCKS = 512
+
+
+def lengths(held_out: Path, scratch: Path) -> str:
+    """All alike."""
+    del held_out, scratch
+    return str(BLOCK)
+
+
+@cache
+def _judge() -> CausalLanguageModel:
+    return open_judge("tiny-judge")
+
+
+def judge(path: Path, temperature: float) -> FrontierPoint:
+    """NLL, every token alike, and mean unigram entropy of a sample."""
+    return point_of(temperature, measure_samples(read_samples(path), _judge()))
+
+
+def bound(folder: Path, held_out: Path) -> dict[str, Any]:
+    """The likelihood bound of a model on the first blocks of what is held out."""
+    model = open_model(folder)
+    corpus = load_corpus(held_out, tokenizer_of(model), Packing(BLOCK))
+    blocks = [list(map(int, corpus[i])) for i in range(min(HELD_OUT_BLOCKS, len(corpus)))]
+    return bound_of(model, blocks)
+
+
+TEXTS = Corpus(
+    verbs={
+        "pretrain": Verb("text_pretrain", PretrainSettings, pretrain),
+        "distill": Verb("text_distill", DistillSettings, distill),
+    },
+    train="text/train.jsonl.gz",
+    held_out="text/valid.jsonl.gz",
+    suffix=".jsonl",
+    told={
+        "pretrain": (
+            *MUON,
+            "tokenizer=tiny",
+            f"block_length={BLOCK}",
+            "model.num_layers=4",
+            "model.hidden_size=128",
+            "model.num_heads=4",
+            "tokens_per_batch=4096",
+        ),
+        "distill": (f"max_length={BLOCK}", "tokens_per_batch=2560"),
+    },
+    teacher_updates=2_400,
+    student_updates=400,
+    lengths=lengths,
+    generate=lambda **flags: generate(GenerateOptions(**flags)),
+    judge=judge,
+    bound=bound,
+)

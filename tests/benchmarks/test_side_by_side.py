@@ -1,0 +1,72 @@
+"""Duo and MDLM side by side: the order of the jobs, one tiny study run through, and its table."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.side_by_side import jobs, plan
+from benchmarks.side_by_side.figures import bound_difference, shown, write_figures
+from benchmarks.side_by_side.plan import CELLS, MODELS, Job, jobs_of
+from benchmarks.side_by_side.proteins import PROTEINS
+from didi_core.evaluation.bootstrap import Interval
+
+
+def test_every_job_finds_what_it_needs() -> None:
+    done: set[str] = set()
+    for job in jobs_of("text", 1):
+        needed = CELLS[job.name].model if job.kind == "sweep" else MODELS[job.name].teacher
+        needed = job.name if job.kind == "bound" else needed
+        assert needed is None or needed in done
+        if job.kind == "train":
+            done.add(job.name)
+    assert done == set(MODELS) == {cell.model for cell in CELLS.values()} | {"duo-gaussian"}
+    assert len({job.key for job in jobs_of("text", 1)}) == len(jobs_of("text", 1))
+
+
+def test_bounds_are_compared_sequence_by_sequence() -> None:
+    tokens = [10, 30]
+    duo = {"nats_of_each_sequence": [22.0, 64.0], "tokens_of_each_sequence": tokens}
+    mdlm = {"nats_of_each_sequence": [20.0, 60.0], "tokens_of_each_sequence": tokens}
+    found = bound_difference(duo, mdlm)
+    assert found.mean == pytest.approx(6 / 40)
+    assert found.low == pytest.approx(4 / 30) and found.high == pytest.approx(2 / 10)
+    assert shown(Interval(0.15, 0.1, 0.2)) == "0.150 [0.100, 0.200]" and shown(None) == ""
+
+
+def test_a_tiny_study_runs_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    for name in ("families_train", "families_valid"):
+        rows = ["".join(random.choice(list("ACDEF"), int(n))) for n in random.integers(30, 34, 24)]
+        path = tmp_path / "protein" / f"{name}.fasta"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(rows)))
+    tiny = (*PROTEINS.told["pretrain"], "model.num_layers=1", "tokens_per_batch=512")
+    small = replace(
+        PROTEINS,
+        train="protein/families_train.fasta",
+        held_out="protein/families_valid.fasta",
+        told={
+            "pretrain": (*PROTEINS.told["pretrain"], "model.num_layers=1", "tokens_per_batch=512")
+        },
+        teacher_updates=2,
+    )
+    monkeypatch.setattr(jobs, "CORPORA", {"protein": small})
+    monkeypatch.setattr(jobs, "TEMPERATURES", (0.8, 1.0, 1.3))
+    monkeypatch.setattr(plan, "RESULTS", tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    todo = [
+        Job("protein", 0, kind, name) for name in ("mdlm", "duo") for kind in ("train", "bound")
+    ]
+    todo += [Job("protein", 0, "sweep", name, 8) for name in ("mdlm", "duo greedy-tail")]
+    for job in todo:
+        jobs.run_job(job, tmp_path, num=6)
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json")}
+    assert len(written) == len(todo)
+    jobs.run_job(todo[0], tmp_path)
+    assert all(path.stat().st_mtime_ns == time for path, time in written.items()), "done is done"
+    write_figures(tmp_path / "results")
+    table = (tmp_path / "results" / "table.md").read_text()
+    assert "| duo | 0 |" in table and "| duo greedy-tail | 8 | 0 |" in table
+    assert (tmp_path / "results" / "protein.png").stat().st_size > 1000
