@@ -47,9 +47,7 @@ def test_a_tiny_study_runs_through(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         PROTEINS,
         train="protein/families_train.fasta",
         held_out="protein/families_valid.fasta",
-        told={
-            "pretrain": (*PROTEINS.told["pretrain"], "model.num_layers=1", "tokens_per_batch=512")
-        },
+        told={"pretrain": tiny},
         teacher_updates=2,
     )
     monkeypatch.setattr(jobs, "CORPORA", {"protein": small})
