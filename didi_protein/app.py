@@ -7,6 +7,7 @@ from didi_protein.filter import filter_command
 from didi_protein.generate import generate_command
 from didi_protein.info import info_command
 from didi_protein.merge import merge_command
+from didi_protein.push import push_command
 from didi_protein.quickstart import quickstart_command
 from didi_protein.report import report_command
 from didi_protein.score import score_command
@@ -39,6 +40,7 @@ app.command("compare")(compare_command)
 app.command("report")(report_command)
 app.command("download")(download_command)
 app.command("merge")(merge_command)
+app.command("push")(push_command)
 app.command("info")(info_command)
 
 

@@ -8,6 +8,7 @@ from didi_text.evaluate import evaluate_command
 from didi_text.generate import generate_command
 from didi_text.info import info_command
 from didi_text.merge import merge_command
+from didi_text.push import push_command
 from didi_text.quickstart import quickstart_command
 
 app = new_program("didi-text", "Distil a slow masked-diffusion language model into a fast writer.")
@@ -37,6 +38,7 @@ app.command("benchmark")(benchmark_command)
 app.command("compare")(compare_command)
 app.command("download")(download_command)
 app.command("merge")(merge_command)
+app.command("push")(push_command)
 app.command("info")(info_command)
 
 

@@ -90,7 +90,7 @@ def may_be_hub_id(name: str) -> bool:
 
 
 # The base of the hub client's errors is that of its HTTP library, which changes with its version.
-_HttpError = HfHubHTTPError.__bases__[0]
+HTTP_ERROR = HfHubHTTPError.__bases__[0]
 _DISK_PROBLEMS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -145,7 +145,7 @@ def _snapshot(asked: _Asked, patterns: list[str], **where: str | None) -> Path:
         raise UserError(
             f"{asked.said}: there is no such folder, and it cannot be a hub id: {error}"
         ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, _HttpError, OSError) as error:
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HTTP_ERROR, OSError) as error:
         if isinstance(error, OSError) and error.errno in _DISK_PROBLEMS:
             raise
         when = "may not be fetched" if asked.offline else "cannot be fetched now"

@@ -1,0 +1,38 @@
+"""`didi-text push`: upload a model folder to the Hugging Face hub.
+
+    didi-text push my-student --repo your-name/my-student --license cc-by-4.0
+
+The folder is opened first, so that what others fetch works. This file imports no torch at the top,
+so that `--help` is fast.
+"""
+
+from pathlib import Path
+
+from didi_core.command_options import command_of
+from didi_core.commands.push_options import PushOptions, PushResult, report_push
+
+__all__ = ["PushOptions", "PushResult", "push", "push_command"]
+
+
+def push(options: PushOptions) -> PushResult:
+    """Check a model folder and upload it.
+
+    Raises:
+        UserError: see `didi_core.commands.pushing.push_folder`.
+    """
+    from didi_core.commands.pushing import push_folder
+    from didi_text.evaluate_models import open_language_model
+
+    def open_whole(folder: Path) -> object:
+        return open_language_model(str(folder), offline=True)
+
+    return push_folder(options, "didi-text", open_whole)
+
+
+def _run_command(options: PushOptions) -> None:
+    report_push(push(options), as_json=options.json_output)
+
+
+push_command = command_of(
+    PushOptions, _run_command, "Upload a model folder to the Hugging Face hub."
+)
