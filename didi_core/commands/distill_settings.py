@@ -31,6 +31,7 @@ class DistillSettings:
     precision: str = "float32"
     resume: bool = False
     overwrite: bool = False
+    plan: bool = False
     offline: bool = False
     tokens_per_batch: int = 4096
     max_length: int = MISSING

@@ -16,6 +16,7 @@ from torch import nn
 
 from didi_core.cli import check_output
 from didi_core.commands.distill_settings import DistillSettings
+from didi_core.commands.memory_print import print_memory_plan, say_memory
 from didi_core.commands.model_card import card, command_line
 from didi_core.commands.noise_quality import noise_section
 from didi_core.commands.product import length_limit
@@ -115,6 +116,8 @@ class DistillRun(ABC, Generic[Settings]):
         """
         settings = self.settings
         folder = Path(settings.out)
+        if settings.plan:
+            return self.plan(folder)
         check_output(folder, resume=settings.resume, overwrite=settings.overwrite, flag="out=")
         fabric = training_fabric(settings)
         teacher = self.open_teacher(opening_device(fabric))
@@ -126,6 +129,7 @@ class DistillRun(ABC, Generic[Settings]):
         if settings.checkpoint_activations:
             checkpoint_activations(teacher.denoiser)  # what trains is copied from it
         method = self.build_method(teacher, corpus)
+        say_memory(method, settings, fabric)
         done = train(method, loop_settings(settings), folder, fabric, validate=None)
         # Of networks in shards every process has to ask for the whole.
         text = self.card(done, len(corpus)) + self.noise_section(method, teacher, corpus)
@@ -134,6 +138,16 @@ class DistillRun(ABC, Generic[Settings]):
         if fabric.is_global_zero:
             self.save(folder, student, judge, teacher, text)
             print(f"The student is in {folder}.", file=sys.stderr)
+        return folder
+
+    def plan(self, folder: Path) -> Path:
+        """Print how much memory the run would take; nothing is allocated but the teacher."""
+        teacher = self.open_teacher(torch.device("cpu"))
+        self._check_process(teacher)
+        teacher.denoiser.to("meta")
+        corpus = Corpus.from_ids([[teacher.vocabulary.generable_ids[0]]])  # its size has no part
+        method = self.build_method(teacher, corpus)
+        print_memory_plan(method.networks(), method.graphs, self.settings)
         return folder
 
     def _check_process(self, teacher: LoadedModel) -> None:

@@ -41,6 +41,7 @@ class PretrainSettings:
     precision: str = "float32"
     resume: bool = False
     overwrite: bool = False
+    plan: bool = False
     tokens_per_batch: int = 8192
     ema: float = 0.999
     input_noise: float = 0.0

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from didi_core.cli import check_output
+from didi_core.commands.memory_print import print_memory_plan, say_memory
 from didi_core.commands.model_card import card, command_line, scores_table
 from didi_core.commands.pretrain_settings import PretrainSettings
 from didi_core.commands.training_run import (
@@ -27,7 +28,7 @@ from didi_core.corpus import Corpus, CorpusBatches
 from didi_core.diffusion.draws import Stream, keyed_generator
 from didi_core.diffusion.process import DEFAULT_PROCESS, PROCESSES, build_process
 from didi_core.diffusion.schedules import LogLinearSchedule
-from didi_core.distill.method import Method
+from didi_core.distill.method import Method, Network
 from didi_core.errors import UserError
 from didi_core.evaluation.likelihood import likelihood_bound, ngram_baselines
 from didi_core.hydra_app import choices_of
@@ -159,11 +160,15 @@ class PretrainRun(ABC, Generic[Settings]):
         """
         settings = self.settings
         folder = Path(settings.out)
+        if settings.plan:
+            self.plan()
+            return folder
         check_output(folder, resume=settings.resume, overwrite=settings.overwrite, flag="out=")
         corpus, held_out = self.load_corpora()
         fabric = training_fabric(settings)
         start_run(folder, "pretrain", settings, fabric)
         method, validate = self.build_method(corpus, held_out)
+        say_memory(method, settings, fabric)
         loop = loop_settings(settings, settings.validate_every if held_out else 0)
         done = train(method, loop, folder, fabric, validate)
         # Of networks in shards every process has to ask for the whole.
@@ -175,6 +180,14 @@ class PretrainRun(ABC, Generic[Settings]):
             self.save(folder, model, self.card(done, len(corpus), scores))
             print(f"The model is in {folder}.", file=sys.stderr)
         return folder
+
+    def plan(self) -> None:
+        """Print how much memory the run would take; nothing is read or allocated."""
+        autoregressive = self.settings.model.kind == "autoregressive"
+        with torch.device("meta"):
+            network = self.build_causal() if autoregressive else self.build_denoiser()
+        trained = Network("network", network, self.settings.optimizer)
+        print_memory_plan([trained, Network("average", network)], 1, self.settings)
 
     def build_method(
         self, corpus: Corpus, held_out: Corpus | None

@@ -89,7 +89,7 @@ def add_settings_verb(
         from didi_core.commands.launching import needs_processes, run_in_processes
         from didi_core.hydra_app import overrides_of_job
 
-        if needs_processes(found.devices):
+        if needs_processes(found.devices) and not found.plan:
             run_in_processes(program, overrides_of_job(), found.devices)
         else:
             _imported(task)(found)

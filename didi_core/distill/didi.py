@@ -30,6 +30,7 @@ class DidiInstruct(DistilledStudent):
     """Beside student and teacher it owns the discriminator."""
 
     settings: DidiSettings
+    graphs = 3  # two reverse steps of the student, and the discriminator's
 
     def __init__(
         self,

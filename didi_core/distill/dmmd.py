@@ -34,6 +34,7 @@ class MomentMatching(DistilledStudent):
     """Beside student and teacher it owns the auxiliary denoiser, which takes no noise."""
 
     settings: DmmdSettings
+    graphs = 2  # the student's and the auxiliary's
 
     def __init__(
         self,

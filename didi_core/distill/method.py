@@ -4,14 +4,34 @@ A method owns its networks and optimisers and has one `step`. The loop does not 
 it drives.
 """
 
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 from lightning.fabric import Fabric
 from torch import nn
 
+from didi_core.distill.optimizers import OptimizerSettings
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network that a method holds."""
+
+    name: str
+    module: nn.Module
+    optimizer: OptimizerSettings | None = None
+    """How it is updated; None where it is only asked."""
+
 
 class Method(Protocol):
     """What a training method offers the loop."""
+
+    graphs: ClassVar[int]
+    """Forward passes that are remembered for gradients at the same time."""
+
+    def networks(self) -> list[Network]:
+        """All that the method holds."""
+        ...
 
     def setup(self, fabric: Fabric) -> None:
         """Move networks to the device and wrap them; called once, before any step."""

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from lightning.fabric import Fabric
 from torch import nn
 
+from didi_core.distill.method import Network
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.student import DistilledStudent, StudentSettings
 from didi_core.distill.updates import place_frozen
@@ -36,6 +37,9 @@ class StudentInRounds(DistilledStudent):
         # In the layout of the student: a later round's teacher has its noise input.
         self.target = copy.deepcopy(self.ema.module)
         self.round = 0
+
+    def networks(self) -> list[Network]:
+        return [*super().networks(), Network("target", self.target)]
 
     def setup(self, fabric: Fabric) -> None:
         super().setup(fabric)

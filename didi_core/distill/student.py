@@ -5,13 +5,14 @@ A method is a subclass with a `step`. It names whatever it trains beside the stu
 """
 
 import copy
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from didi_core.distill.method import Network
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.updates import Trained, mesh_of, place_frozen
@@ -31,6 +32,8 @@ class StudentSettings(Protocol):
 
 class DistilledStudent:
     """Owns the networks of a method; randomness beyond (seed, step) has no place in it."""
+
+    graphs: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -89,6 +92,10 @@ class DistilledStudent:
         """The frozen teacher's log-probabilities where `at` is True, in row-major order."""
         with self.fabric.autocast():
             return Predictor(self.teacher, self.vocabulary).log_probs(tokens, lengths, at)
+
+    def networks(self) -> list[Network]:
+        trained = [Network(n, each.module, each.settings) for n, each in self._trained.items()]
+        return [Network("teacher", self.teacher), *trained, Network("average", self.ema.module)]
 
     def sampled(self) -> nn.Module:
         """The network of `result` where it is: in shards, its calls are made by all processes."""

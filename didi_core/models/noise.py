@@ -142,7 +142,8 @@ def with_noise(denoiser: nn.Module, settings: NoiseSettings, seed: int) -> nn.Mo
         return denoiser
     embedding = denoiser.embedding.weight.detach()
     noise = MaskNoise(settings.kind, settings.size, embedding.shape[1]).to(embedding)
-    noise.initialise(settings.scale * float(embedding.square().mean().sqrt()), seed)
+    if not embedding.is_meta:  # else only its size is asked for
+        noise.initialise(settings.scale * float(embedding.square().mean().sqrt()), seed)
     return NoisyDenoiser(denoiser, noise)
 
 

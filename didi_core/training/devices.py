@@ -93,7 +93,8 @@ def _sharing(strategy: str, processes: int) -> Any:
     from didi_core.models.sharding import shard_network
 
     if strategy != "fsdp":
-        return DDPStrategy(timeout=PATIENCE)
+        # Without views each process would hold its gradients twice.
+        return DDPStrategy(timeout=PATIENCE, gradient_as_bucket_view=True)
 
     def parallelise(network: "nn.Module", mesh: "DeviceMesh") -> "nn.Module":
         shard_network(network, mesh["data_parallel"])

@@ -5,7 +5,7 @@ A kind of pre-training is a subclass that says what the loss of a batch is.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from didi_core.batches import TokenBatch
 from didi_core.corpus import CorpusBatches, share_of_batch
+from didi_core.distill.method import Network
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.updates import Trained, mesh_of
 from didi_core.models.ema import ExponentialMovingAverage
@@ -41,6 +42,8 @@ class Pretraining(ABC):
         forward_methods: methods of the network that are called instead of `forward`.
     """
 
+    graphs: ClassVar[int] = 1
+
     def __init__(
         self,
         network: nn.Module,
@@ -54,6 +57,10 @@ class Pretraining(ABC):
         self.seed = seed
         self.network = Trained(network, optimizer, forward_methods)
         self.ema = ExponentialMovingAverage(network, ema_decay)
+
+    def networks(self) -> list[Network]:
+        trained = Network("network", self.network.module, self.network.settings)
+        return [trained, Network("average", self.ema.module)]
 
     def setup(self, fabric: Fabric) -> None:
         self.fabric = fabric
