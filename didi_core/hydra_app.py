@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,9 +22,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from didi_core.errors import UserError
+from didi_core.errors import UserError, missing_extra
 
 Settings = TypeVar("Settings")
+
+_LAUNCHER = "hydra/launcher="
 
 _HYDRA_FLAGS = (
     *("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run"),
@@ -69,6 +72,7 @@ def run_hydra(
     """
 
     _refuse_flags(arguments, program)
+    _require_launcher(arguments)
     _refuse_repeats(arguments)
     failed: list[Exception] = []
 
@@ -101,6 +105,14 @@ def run_hydra(
 def overrides_of_job() -> list[str]:
     """The overrides of the job that Hydra is running: of a sweep, those of this one."""
     return list(HydraConfig.get().overrides.task)
+
+
+def _require_launcher(arguments: Sequence[str]) -> None:
+    """Name the extra that a launcher needs: Hydra only says that it does not know it."""
+    launchers = [each.partition("=")[2] for each in arguments if each.startswith(_LAUNCHER)]
+    asked = [each for each in launchers if each == "slurm" or each.startswith("submitit")]
+    if asked and find_spec("submitit") is None:
+        raise missing_extra("hydra-submitit-launcher", "slurm")
 
 
 def _refuse_repeats(arguments: Sequence[str]) -> None:
