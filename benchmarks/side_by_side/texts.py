@@ -21,7 +21,7 @@ from didi_text.pretrain_settings import PretrainSettings
 from didi_text.sample_measures import measure_samples
 
 BLOCK = 128
-HELD_OUT_BLOCKS = 512
+HELD_OUT_BLOCKS = 192
 
 
 def lengths(held_out: Path, scratch: Path) -> str:
@@ -44,7 +44,7 @@ def bound(folder: Path, held_out: Path) -> dict[str, Any]:
     """The likelihood bound of a model on the first blocks of what is held out."""
     model = open_model(folder)
     corpus = load_corpus(held_out, tokenizer_of(model), Packing(BLOCK))
-    blocks = [list(map(int, corpus[i])) for i in range(min(HELD_OUT_BLOCKS, len(corpus)))]
+    blocks = [corpus.ids(i, BLOCK) for i in range(min(HELD_OUT_BLOCKS, len(corpus)))]
     return bound_of(model, blocks)
 
 
