@@ -1,44 +1,19 @@
-"""The commands of README.md work as written.
+"""The commands of README.md work as written: see `doc_commands`."""
 
-An HTML comment before a block says that it is run: `<!-- test: run -->`, or
-`<!-- test: run, with a=1 b=2 at the end of the command -->`, in place of its own a=... and b=...,
-where the command as written would take minutes. The blocks share one folder, in their order,
-because later ones read what earlier ones wrote.
-"""
-
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from doc_commands import ROOT, commands_of, run_commands
 from transformers import AutoModelForMaskedLM
 
 from didi_protein.alphabet import CANONICAL_RESIDUES
 from didi_protein.fasta import read_records
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCK = re.compile(
-    r"<!-- test: run(?:, with (?P<extra>\S+=\S+(?: \S+=\S+)*) at the end of the command"
-    r"[^>]*)? -->\n```bash\n(?P<command>[^`]+)```"
-)
-
-
-def commands() -> list[str]:
-    """The runnable commands, with what their comment adds."""
-    found = BLOCK.finditer(README)
-    return [_with(match["command"].strip(), (match["extra"] or "").split()) for match in found]
-
-
-def _with(command: str, settings: list[str]) -> str:
-    for key in (setting.partition("=")[0] for setting in settings):
-        command = re.sub(rf" {key}=\S+", "", command)
-    return " ".join([command, *settings])
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +24,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     proteins = ["".join(generator.choice(list(CANONICAL_RESIDUES), size=60)) for _ in range(64)]
     records = "".join(f">{number}\n{each}\n" for number, each in enumerate(proteins))
     (folder / "my_proteins.fasta").write_text(records)
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": programs, "HF_HUB_OFFLINE": "1"}
-    for command in commands():
-        done = subprocess.run(
-            ["bash", "-ec", command], cwd=folder, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    run_commands(commands_of(README), folder)
     return folder
 
 
 def test_every_comment_is_understood() -> None:
-    assert len(commands()) == README.count("<!-- test:") >= 6
+    assert len(commands_of(README)) == README.count("<!-- test:") >= 6
 
 
 def test_designs_are_as_asked_for(folder: Path) -> None:

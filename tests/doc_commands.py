@@ -1,0 +1,42 @@
+"""The commands that a page of documentation says are run, and a place to run them in.
+
+An HTML comment before a block says that it is run: `<!-- test: run -->`, or
+`<!-- test: run, with a=1 b=2 at the end of the command -->`, in place of its own a=... and b=...,
+where the command as written would take minutes. The blocks of a page share one folder, in their
+order, because later ones read what earlier ones wrote.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+_BLOCK = re.compile(
+    r"<!-- test: run(?:, with (?P<extra>\S+=\S+(?: \S+=\S+)*) at the end of the command)?"
+    r"[^>]*? -->\n```bash\n(?P<command>[^`]+)```"
+)
+
+
+def commands_of(page: str) -> list[str]:
+    """The runnable commands, with what their comment adds."""
+    found = _BLOCK.finditer(page)
+    return [_with(match["command"].strip(), (match["extra"] or "").split()) for match in found]
+
+
+def _with(command: str, settings: list[str]) -> str:
+    for key in (setting.partition("=")[0] for setting in settings):
+        command = re.sub(rf" {key}=\S+", "", command)
+    return " ".join([command, *settings])
+
+
+def run_commands(commands: list[str], folder: Path) -> None:
+    """Run them without network; the first that fails is shown with what it printed."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": programs, "HF_HUB_OFFLINE": "1"}
+    for command in commands:
+        done = subprocess.run(
+            ["bash", "-ec", command], cwd=folder, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
