@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from didi_core.errors import UserError, missing_extra
-from didi_protein.scores_table import SUFFIXES, TEXT_COLUMNS, summary_path
+from didi_protein.scores_table import SUFFIXES, TEXT_COLUMNS, UNREADABLE, summary_path
 
 SELECTED_SUFFIX = ".selected.csv"
 """What `filter` kept: rows of a table that is there already, so a search of folders skips it."""
@@ -109,7 +109,9 @@ def _is_table(path: Path) -> bool:
     """Whether the file opens with a header, or a first record, that has `id` and `sequence`."""
     try:
         return {"id", "sequence"} <= set(_columns(path))
-    except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError):
+    except UserError:
+        raise
+    except UNREADABLE:
         return False  # not of that format at all, so not a table of ours
 
 
@@ -134,7 +136,9 @@ def _parquet_module() -> Any:
 def _read_table(path: Path, label: str) -> ScoreTable:
     try:
         rows = _read_rows(path)
-    except (ValueError, pd.errors.ParserError) as error:
+    except UserError:
+        raise
+    except UNREADABLE as error:
         raise UserError(f"INPUT {path} cannot be read as a table: {error}") from error
     for column in TEXT_COLUMNS:
         if column in rows:

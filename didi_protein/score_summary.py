@@ -85,7 +85,11 @@ def read_stored_scorers(path: Path) -> dict[str, Any]:
     """Settings of each scorer in an earlier summary; none where it is missing or was cut short."""
     if not path.is_file():
         return {}
-    return json.loads(path.read_text(encoding="utf-8")).get("settings", {}).get("scorers", {})
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))["settings"]["scorers"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
 
 
 def measure_table(options: ScoreOptions, parts: SummaryParts) -> SetMeasures:

@@ -33,6 +33,11 @@ COLUMNS = (
 )  # fmt: skip
 SIGNIFICANT_DIGITS = 6
 
+UNREADABLE = (
+    *(OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError),
+    *(NotImplementedError, RecursionError),
+)
+"""What pandas and pyarrow raise on files that are damaged, or something else altogether."""
 STATUSES = ("ok", "invalid", "too_long", "oom", "failed")
 
 
@@ -122,7 +127,7 @@ def read_scores(path: str | os.PathLike[str], name: str = "INPUT") -> pd.DataFra
         raise UserError(f"{name} {source}: there is no such file; give a table that score wrote.")
     try:
         table = _read(source)
-    except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+    except UNREADABLE as error:
         raise UserError(f"{name} {source} cannot be read as a table of scores: {error}") from error
     missing = [name for name in ("id", "status", "sequence") if name not in table]
     if missing:
@@ -135,7 +140,7 @@ def _read(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     if path.suffix == ".jsonl":
         with open(path, encoding="utf-8") as stream:
-            return build_table([json.loads(line) for line in stream])
+            return build_table([_object(line) for line in stream])
     as_text = dict.fromkeys(TEXT_COLUMNS, str)
     table = pd.read_csv(path, dtype=as_text, keep_default_na=False, na_values=[""])
     for name in set(INTEGER_COLUMNS) & set(table.columns):
@@ -145,6 +150,13 @@ def _read(path: Path) -> pd.DataFrame:
     if "sequence" in table:
         table["sequence"] = table["sequence"].fillna("")
     return table
+
+
+def _object(line: str) -> dict[str, Any]:
+    row = json.loads(line)
+    if not isinstance(row, dict):
+        raise ValueError(f"a line holds {line.strip()[:40]!r}, no JSON object")
+    return row
 
 
 def _require_pyarrow() -> None:

@@ -12,7 +12,6 @@ from Bio.PDB import FastMMCIFParser, PDBParser
 from Bio.PDB.Chain import Chain
 from Bio.PDB.MMCIF2Dict import MMCIF2Dict
 from Bio.PDB.Model import Model
-from Bio.PDB.PDBExceptions import PDBException
 from Bio.PDB.Residue import Residue
 from jaxtyping import Float
 from numpy import ndarray
@@ -38,7 +37,7 @@ def parse_structure(path: str | os.PathLike[str], name: str = "INPUT") -> tuple[
         warnings.simplefilter("ignore", BiopythonWarning)
         try:
             model, evidence = (_parse_cif if suffix.endswith(CIF_SUFFIXES) else _parse_pdb)(text)
-        except (ValueError, KeyError, IndexError, StopIteration, PDBException) as error:
+        except Exception as error:  # Biopython lets through whatever a damaged file leads to
             raise UserError(
                 f"{name} {path} holds no protein chain that can be read ({error!r})."
             ) from error

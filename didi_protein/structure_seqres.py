@@ -7,6 +7,7 @@ from pathlib import Path
 
 from Bio import BiopythonWarning, SeqIO
 
+from didi_core.errors import UserError
 from didi_protein.structure_parsing import CIF_SUFFIXES
 from didi_protein.text_input import damage_explained, open_text
 
@@ -26,7 +27,9 @@ def stated_sequences(path: str | os.PathLike[str], name: str = "INPUT") -> dict[
         warnings.simplefilter("ignore", BiopythonWarning)
         try:
             records = list(SeqIO.parse(stream, "cif-seqres" if is_cif else "pdb-seqres"))
-        except (ValueError, KeyError, IndexError):
+        except UserError:
+            raise
+        except Exception:  # Biopython lets through whatever a damaged file leads to
             return {}
     return {record.annotations["chain"]: str(record.seq) for record in records}
 

@@ -5,6 +5,7 @@ drawn anew for each design (a single number is an exact length; parts between co
 underscores). A FASTA file, or a table with the columns id and template, holds many.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,7 @@ def _what_is_wrong(letter: str) -> str:
 
 def _is_file(value: str) -> bool:
     path = Path(value.removesuffix(".gz"))
-    return path.suffix in (*FASTA_SUFFIXES, *_TABLE_SEPARATORS) or Path(value).is_file()
+    return path.suffix in (*FASTA_SUFFIXES, *_TABLE_SEPARATORS) or os.path.isfile(value)
 
 
 def _texts_of_file(path: Path) -> list[tuple[str, str]]:

@@ -6,7 +6,9 @@ a line is one document. Nothing is read into memory but the document at hand.
 
 import gzip
 import json
+import zlib
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,13 +47,13 @@ def read_json_records(path: Path, *, needs: str = "text") -> Iterator[dict[str, 
     Raises:
         UserError: naming the first line that is no such object.
     """
-    with open_text(path) as stream:
+    with _damage_explained(path), open_text(path) as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
                 continue
             try:
                 record = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number}: no JSON ({error}).") from error
             if not isinstance(record, dict) or not isinstance(record.get(needs), str):
                 raise UserError(f"{path}, line {number}: no object with a string under {needs!r}.")
@@ -79,6 +81,17 @@ def open_text(path: Path) -> IO[str]:
     return open(path, encoding="utf-8", newline="\n")
 
 
+@contextmanager
+def _damage_explained(path: Path) -> Iterator[None]:
+    """Turn what the readers of text and of gzip say of a damaged file into a message."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text in UTF-8 ({error}): save it so.") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path} is cut short or damaged ({error}): copy it again.") from error
+
+
 def parse_licenses(text: str) -> tuple[str, ...]:
     """Licenses separated by commas.
 
@@ -90,7 +103,7 @@ def parse_licenses(text: str) -> tuple[str, ...]:
 
 def _texts(path: Path) -> Iterator[str]:
     lines: list[str] = []
-    with open_text(path) as stream:
+    with _damage_explained(path), open_text(path) as stream:
         for line in stream:
             if line.strip() == END_OF_TEXT:
                 yield from _text_of(lines)

@@ -47,8 +47,8 @@ class PartsJournal:
         self.path.unlink(missing_ok=True)
 
     def _read(self, settings: Mapping[str, Any]) -> None:
-        content = self.path.read_text(encoding="utf-8")
-        whole = content[: content.rfind("\n") + 1]  # a kill may have cut the last line short
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]  # a kill may have cut the last line short
         try:
             first, *lines = [json.loads(line) for line in whole.splitlines()]
             stored = first["settings"]
@@ -61,4 +61,4 @@ class PartsJournal:
             ) from error
         wanted = {**settings["options"], "model": settings["model"]}
         require_same_settings(known, wanted, self.path)
-        os.truncate(self.path, len(whole.encode()))
+        os.truncate(self.path, len(whole))

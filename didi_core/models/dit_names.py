@@ -12,7 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from didi_core.models.dit import DitDenoiser, DitSettings
-from didi_core.models.weight_checks import require_finite, require_same_names, require_shapes
+from didi_core.models.weight_checks import (
+    require_finite,
+    require_layers,
+    require_same_names,
+    require_shapes,
+)
 
 PREFIX = "backbone."
 """Before every name of a Hugging Face folder of MDLM, and of ours."""
@@ -109,6 +114,7 @@ def from_published(
         UserError: tensors are missing, unexpected, of another shape, or not finite. The message
             lists them.
     """
+    require_layers(settings.num_layers, weights, source)
     with torch.device("meta"):
         denoiser = DitDenoiser(settings)
     state = read_state(without_prefix(weights), denoiser, source)

@@ -91,7 +91,8 @@ def _require_supported(config: Mapping[str, Any], source: str) -> None:
             "models in the ESM-2 or DPLM layout are read here."
         )
     architectures = config.get("architectures") or [accepted[0]]
-    if not set(architectures) & set(accepted):
+    listed = architectures if isinstance(architectures, list) else [architectures]
+    if not any(each in accepted for each in listed):
         raise UserError(
             f"{source}: architectures {architectures} in config.json has no masked-language head; "
             f"one of {', '.join(accepted)} is needed."

@@ -13,7 +13,12 @@ from torch import Tensor
 from didi_core.errors import UserError
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.rotary import inverse_frequencies
-from didi_core.models.weight_checks import require_finite, require_same_names, require_shapes
+from didi_core.models.weight_checks import (
+    require_finite,
+    require_layers,
+    require_same_names,
+    require_shapes,
+)
 
 _MODULE_NAMES = {
     "embedding": "esm.embeddings.word_embeddings",
@@ -98,6 +103,7 @@ def from_published(
             lists them.
     """
     weights = _with_usual_names(weights)
+    require_layers(settings.num_layers, weights, source)
     with torch.device("meta"):
         denoiser = EsmDenoiser(settings)
     shapes = {name: tensor.shape for name, tensor in denoiser.state_dict().items()}

@@ -7,6 +7,7 @@ written last: a folder of ours without it was not finished.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,7 +212,19 @@ def _read_config(folder: Path) -> dict[str, Any] | None:
         raise UserError(f"{path} is not JSON: {error}.") from error
     if not isinstance(config, dict):
         raise UserError(f"{path} is not a JSON object.")
+    _require_own(config.get("didi"), path)
     return config
+
+
+def _require_own(own: Any, path: Path) -> None:
+    """What we keep under "didi" is read in many places: what is wrong there is said here."""
+    if own is None:
+        return
+    if not isinstance(own, dict):
+        raise UserError(f"{path}: didi is {own!r}, no JSON object.")
+    exponent = own.get("reveal_exponent", 1)
+    if type(exponent) not in (int, float) or not 0 < exponent < math.inf:
+        raise UserError(f"{path}: didi.reveal_exponent is {exponent!r}, not a positive number.")
 
 
 def _retract(path: Path, config: Mapping[str, Any]) -> None:

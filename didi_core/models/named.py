@@ -104,9 +104,8 @@ def find_judge(
 
 def is_causal(folder: Path) -> bool:
     """Whether `config.json` names an autoregressive architecture."""
-    return any(
-        str(each).endswith(_CAUSAL_NAMES) for each in _config(folder).get("architectures") or []
-    )
+    named = _config(folder).get("architectures")
+    return isinstance(named, list) and any(str(each).endswith(_CAUSAL_NAMES) for each in named)
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -43,14 +43,15 @@ def load_noise(
     Raises:
         UserError: only one of the two is there, or they do not fit the model.
     """
-    kind = (config.get("didi") or {}).get("noise", "none")
+    own = config.get("didi")
+    kind = own.get("noise", "none") if isinstance(own, dict) else "none"
     if (kind == "none") != (path is None):
         there = "config.json names a noise input" if path is None else "noise.safetensors is there"
         lacking = "noise.safetensors is missing" if path is None else "config.json names no kind"
         raise UserError(f"{source}: {there}, but {lacking}. Fetch the folder again.")
     if path is None:
         return None
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise UserError(f"{source}: noise {kind!r} in config.json is none of {', '.join(KINDS)}.")
     stored = read_weights(path)
     weight, hidden = stored.get(_TENSOR), denoiser.settings.hidden_size

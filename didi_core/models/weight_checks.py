@@ -26,6 +26,19 @@ def require_same_names(expected: Iterable[str], found: Iterable[str], source: st
         )
 
 
+def require_layers(num_layers: int, weights: Mapping[str, Tensor], source: str) -> None:
+    """Before a network is built: one of a thousand million layers would fill the memory.
+
+    Raises:
+        UserError: there are fewer tensors than layers.
+    """
+    if num_layers > len(weights):
+        raise UserError(
+            f"{source}: {num_layers} layers in config.json, and {len(weights)} tensors in its "
+            "weights. Check that weights and config.json belong together."
+        )
+
+
 def require_shapes(
     weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size], source: str
 ) -> None:

@@ -25,11 +25,13 @@ class MetricsLog:
         if not self.path.exists():
             return []
         lines = []
-        for text in self.path.read_text(encoding="utf-8").splitlines():
+        for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                lines.append(json.loads(text))
-            except json.JSONDecodeError:
+                line = json.loads(text)
+            except ValueError:
                 break  # a kill cut the last line short; the checkpoint is older than it
+            if isinstance(line, dict) and type(line.get("step")) is int:
+                lines.append(line)
         return lines
 
     def write(self, step: int, figures: dict[str, float]) -> None:

@@ -293,7 +293,7 @@ def test_lightning_checkpoint_beside_a_config(tmp_path: Path) -> None:
         ({"didi": {"generable_ids": [4, 99]}}, "generable_ids"),
         ({"didi": {"generable_ids": "all"}}, "generable_ids"),
         ({"didi": {}}, "may be generated"),
-        ({"didi": "x"}, "may be generated"),
+        ({"didi": "x"}, "didi is 'x'"),
         ({"didi": {"generable_ids": [5, 4]}}, "generable_ids"),
         ({"didi": {"generable_ids": [2, 4]}}, "generable_ids"),
         ({"pad_token_id": "absent"}, "pad_token_id"),

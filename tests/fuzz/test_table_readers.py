@@ -1,0 +1,136 @@
+"""Tables, work in progress, shards and text: any bytes, and only messages come back."""
+
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+from fuzzing import CASES, JSON, altered, damaged, only_user_errors, write
+from hypothesis import given
+from hypothesis import strategies as st
+
+from didi_core.commands.merge_options import ShardsMissing
+from didi_core.commands.merging import open_shards
+from didi_core.sampling.partial_file import continue_partial
+from didi_core.training.state_files import load_state, save_state
+from didi_protein.report_tables import read_tables
+from didi_protein.score_journal import Journal
+from didi_protein.scores_table import build_table, read_scores, summary_path
+from didi_text.corpora_documents import read_documents
+from didi_text.evaluate_journal import PartsJournal
+from didi_text.sample_files import read_samples
+
+ROWS = [
+    {"id": "a", "length": 3, "status": "ok", "sequence": "MKT", "gravy": 0.5, "steps": 8},
+    {"id": "NA", "length": 0, "status": "invalid", "error": "empty", "sequence": ""},
+]
+TABLE = build_table(ROWS)
+CSV = TABLE.to_csv(index=False).encode()
+JSONL = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+TEXTS = b'{"text": "The cat.", "id": "s1", "license": "x"}\n{"text": "On the mat.", "id": "s2"}\n'
+SETTINGS = {"seed": 0}
+PARTIAL = (
+    b'{"settings": {"seed": 0}}\n{"seconds": 0.5, "rows": [{"record": 0, "ids": [1], '
+    b'"denoiser_calls": 1, "discriminator_calls": 0, "tries": 1, "failure": null}]}\n'
+)
+
+
+def _parquet() -> bytes:
+    buffer = io.BytesIO()
+    TABLE.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+@CASES
+@given(content=damaged(CSV, words=(b",", b'"', b"\n", b"nan", b"1e400")))
+def test_csv(tmp_path: Path, content: bytes) -> None:
+    path = write(tmp_path, "s.csv", content)
+    with only_user_errors():
+        assert isinstance(read_scores(path), pd.DataFrame)
+    with only_user_errors():
+        read_tables([path])
+
+
+@CASES
+@given(content=damaged(_parquet()))
+def test_parquet(tmp_path: Path, content: bytes) -> None:
+    path = write(tmp_path, "s.parquet", content)
+    with only_user_errors():
+        read_scores(path)
+    with only_user_errors():
+        read_tables([path])
+
+
+@CASES
+@given(
+    content=damaged(JSONL, words=(b"[", b"{}", b"null", b"\n", b"NaN", b"[1]\n"))
+    | st.lists(JSON, max_size=3).map(lambda rows: "\n".join(map(json.dumps, rows)).encode())
+)
+def test_jsonl(tmp_path: Path, content: bytes) -> None:
+    path = write(tmp_path, "s.jsonl", content)
+    with only_user_errors():
+        read_scores(path)
+    with only_user_errors():
+        read_tables([path])
+
+
+@CASES
+@given(
+    content=damaged(
+        PARTIAL, b'{"settings": {"options": {}, "model": "m"}}\n{"name": "a", "figures": 1}\n',
+        b'{"scorer": "[]", "rows": {"k": {"gravy": 1.0}}}\n', words=(b"null", b"[]", b"{}", b"\n"),
+    )
+)  # fmt: skip
+def test_work_in_progress(tmp_path: Path, content: bytes) -> None:
+    with only_user_errors():
+        continue_partial(write(tmp_path, "d.partial", content), SETTINGS)
+    with only_user_errors():
+        Journal(write(tmp_path, "s.partial", content)).load()
+    with only_user_errors():
+        journal = PartsJournal(write(tmp_path, "e.partial", content))
+        journal.start({"options": {}, "model": "m"}, resume=True)
+
+
+@CASES
+@given(
+    side=altered(
+        {"shard": {"index": 1, "count": 1, "num_records": 2, "records": [0, 1]}, "settings": {}}
+    )
+)
+def test_shards(tmp_path: Path, side: dict) -> None:
+    path = write(tmp_path, "s.csv", CSV)
+    write(tmp_path, summary_path(path).name, side)
+    try:
+        with only_user_errors():
+            open_shards([path], summary_path)[0].places(2)
+    except ShardsMissing:
+        pass
+
+
+@CASES
+@given(
+    content=damaged(TEXTS, gzip.compress(TEXTS, mtime=0), words=(b"<|endoftext|>\n", b"{", b"[]")),
+    name=st.sampled_from(("t.jsonl", "t.txt", "t.jsonl.gz", "t.txt.gz")),
+)
+def test_text(tmp_path: Path, content: bytes, name: str) -> None:
+    path = write(tmp_path, name, content)
+    with only_user_errors():
+        assert all(isinstance(each, str) for each in read_documents(path))
+    with only_user_errors():
+        read_samples(path)
+
+
+@CASES
+@given(data=st.data())
+def test_checkpoint(tmp_path: Path, data: st.DataObject) -> None:
+    import torch
+
+    path = tmp_path / "step.safetensors"
+    save_state({"step": 3, "method": {"w": torch.arange(6.0), "n": [1, (2,)]}}, path)
+    whole = path.read_bytes()
+    content = data.draw(damaged(whole, words=(b'"__tensor__"', b"{", b"F64")))
+    write(tmp_path, path.name, content)
+    with only_user_errors():
+        found = load_state(path)
+        assert content == whole or found["step"] == 3, "a change that matters is noticed"
