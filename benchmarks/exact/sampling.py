@@ -62,7 +62,7 @@ def sample_model(
         draw=DrawSettings(temperature=temperature),
     )
     check_settings(kind, settings)
-    return fill_set(kind.build(build_predictor(model), model, {}), lengths, settings)
+    return fill_set(kind.build(build_predictor(model), model, variant.options), lengths, settings)
 
 
 def sample_exact(

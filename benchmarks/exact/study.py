@@ -13,7 +13,7 @@ A key names a job and its result file:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,8 @@ class Variant:
     """None: as the model's folder says."""
     precision: str = "bf16"
     """Of the network; draws are float64 in every cell."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Settings of the sampler."""
 
 
 VARIANTS: Mapping[str, Variant] = {
@@ -82,7 +84,20 @@ VARIANTS: Mapping[str, Variant] = {
     "even": Variant(reveal_exponent=1.0),
     "float32": Variant(precision="float32"),
     "rgas": Variant(sampler="rgas"),
+    **{
+        f"rgas-{name}": Variant(sampler="rgas", options=options)
+        for name, options in {
+            "h0": {"tilt_start": 0.0, "tilt_end": 0.0},
+            "h10": {"tilt_start": 10.0, "tilt_end": 10.0},
+            "m1": {"num_candidates": 1},
+            "m8": {"num_candidates": 8},
+            "tilt": {"rerank_share": 0.0},
+            "rerank": {"rerank_share": 1.0},
+            "all": {"rerank_positions": "all"},
+        }.items()
+    },
 }
+"""Of RGAS: the strength h, the candidates M, the switch from tilting to re-ranking, and its rule."""
 
 
 @dataclass(frozen=True)
