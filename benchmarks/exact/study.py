@@ -97,7 +97,7 @@ VARIANTS: Mapping[str, Variant] = {
         }.items()
     },
 }
-"""Of RGAS: the strength h, the candidates M, the switch from tilting to re-ranking, and its rule."""
+"""Of RGAS: the strength h, the candidates M, the switch from tilting to re-ranking, its rule."""
 
 
 @dataclass(frozen=True)
