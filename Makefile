@@ -1,6 +1,8 @@
 # make quickstart   from a clone to scored designs; run again, it continues
 # make test         the whole test suite
 # make lint         style
+# make chaos        kill -9 at random moments, twenty times each verb; fuzz: every reader, 100,000 cases
+# make docs         the documentation as a site, in build/site
 # make frontier-quick, frontier, ablation   the study of docs/frontier.md; stopped, each goes on
 #
 # PYTHON chooses the interpreter of the virtual environment, ARGS adds to a command:
@@ -11,7 +13,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: quickstart test lint frontier-quick frontier ablation
+.PHONY: quickstart test lint chaos fuzz docs frontier-quick frontier ablation
 
 # The network is needed for the installation alone.
 quickstart: .venv/installed-quickstart
@@ -24,6 +26,17 @@ test: .venv/installed-dev
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+docs: .venv/installed-docs
+	$(BIN)/python -m mkdocs build $(ARGS)
+
+# Writes benchmarks/results/chaos.json; ARGS="--kills 50 --jobs generate --seed 1" for more.
+chaos: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.chaos $(ARGS)
+
+# One reader after the other: stopped, go on with ARGS="-k fasta" and the like.
+fuzz: .venv/installed-dev
+	OMP_NUM_THREADS=1 DIDI_FUZZ_CASES=4000 $(BIN)/python -m pytest tests/fuzz -v $(ARGS)
 
 # One core a job, two at once; ARGS="--at-once 16" on a larger machine.
 frontier-quick: .venv/installed-quickstart
@@ -45,3 +58,7 @@ $(BIN)/python:
 .venv/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) ".[dev]"
 	touch $@ .venv/installed-quickstart
+
+.venv/installed-docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) ".[docs]"
+	touch $@

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from didi_core.errors import UserError, missing_extra
+from didi_core.hydra_safety import refuse_code
 
 Settings = TypeVar("Settings")
 
@@ -31,7 +32,7 @@ _LAUNCHER = "hydra/launcher="
 _HYDRA_FLAGS = (
     *("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run"),
     *("--multirun", "--shell-completion", "--config-path", "--config-name", "--config-dir"),
-    *("--experimental-rerun", "--info"),
+    "--info",
 )
 
 
@@ -67,11 +68,12 @@ def run_hydra(
             {"model": "text_model@model"} the override `model=small` chooses text_model/small.
 
     Raises:
-        UserError: an unknown key or option, a wrong type, a required key left out, or a key given
-            twice, of which Hydra would take the last.
+        UserError: an unknown key or option, a wrong type, a required key left out, a key that
+            names code, or one given twice, of which Hydra would take the last.
     """
 
     _refuse_flags(arguments, program)
+    refuse_code(arguments)
     _require_launcher(arguments)
     _refuse_repeats(arguments)
     failed: list[Exception] = []
