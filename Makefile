@@ -36,7 +36,7 @@ chaos: .venv/installed-dev
 
 # One reader after the other: stopped, go on with ARGS="-k fasta" and the like.
 fuzz: .venv/installed-dev
-	OMP_NUM_THREADS=1 DIDI_FUZZ_CASES=4000 $(BIN)/python -m pytest tests/fuzz -v $(ARGS)
+	OMP_NUM_THREADS=1 DIDI_FUZZ_CASES=3800 $(BIN)/python -m pytest tests/fuzz -v $(ARGS)
 
 # One core a job, two at once; ARGS="--at-once 16" on a larger machine.
 frontier-quick: .venv/installed-quickstart

@@ -61,8 +61,8 @@ def load_causal_model(folder: Path, described: str) -> PreTrainedModel:
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except (ValueError, OSError, RuntimeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # transformers lets through whatever a wrong config.json leads to
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{described} is no causal language model we can open: {reason}") from error
     wrong = {kind: sorted(map(str, keys)) for kind, keys in report.items() if keys}
     if wrong:
@@ -77,4 +77,8 @@ def load_causal_model(folder: Path, described: str) -> PreTrainedModel:
 def read_reference_rows(folder: Path) -> dict[str, dict[str, Any]] | None:
     """What the judge in `folder` finds of real and of shuffled sequences; None where unknown."""
     path = folder / REFERENCE_ROWS
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON ({error}): fetch the judge again.") from error
+    return rows if isinstance(rows, dict) else None

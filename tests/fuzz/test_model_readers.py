@@ -24,6 +24,7 @@ from didi_core.models.safe_reader import read_weights
 from didi_core.vocabulary import Vocabulary
 from didi_protein.alphabet import PROTEIN
 from didi_protein.distill_settings import DistillSettings
+from didi_protein.judges import open_judge
 from didi_protein.models import open_model
 from didi_protein.pretrain_settings import PretrainSettings
 from didi_text.tokenizer import open_tokenizer
@@ -108,6 +109,27 @@ def test_index_of_shards(folders: dict[str, Path], tmp_path: Path, index: dict[s
     write(tmp_path, "model.safetensors.index.json", index)
     with only_user_errors():
         load_denoiser(tmp_path, default_vocabulary=PROTEIN)
+
+
+JUDGE = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": PROTEIN.size,
+    "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "num_key_value_heads": 2, "max_position_embeddings": 16, "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": True, "auto_map": {"AutoConfig": "evil.Config"},
+}  # fmt: skip
+
+
+@CASES
+@given(
+    config=altered(JUDGE).filter(
+        lambda config: not any(value == 10**9 for value in config.values())
+    )
+)
+def test_config_of_a_judge(tmp_path: Path, config: dict[str, Any]) -> None:
+    write(tmp_path, "config.json", config)
+    write(tmp_path, "model.safetensors", save(WEIGHTS))
+    with only_user_errors():
+        open_judge(str(tmp_path), torch.device("cpu"), offline=True)
 
 
 @CASES

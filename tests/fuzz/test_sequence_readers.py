@@ -1,10 +1,11 @@
 """FASTA, templates, lengths, --bias and structures: any bytes, and only messages come back."""
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
-from fuzzing import CASES, damaged, only_user_errors, write
+from fuzzing import CASES, altered, damaged, only_user_errors, write
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +62,20 @@ def test_pdb(tmp_path: Path, content: bytes) -> None:
 def test_mmcif(tmp_path: Path, content: bytes) -> None:
     with only_user_errors():
         read_structure(write(tmp_path, "a.cif", content))
+
+
+@CASES
+@given(
+    side=altered({"pae": [[0.5] * 6] * 6, "ptm": 0.7, "plddt": [90.0] * 6}).map(
+        lambda side: json.dumps(side).encode()
+    )
+    | damaged(b'[{"predicted_aligned_error": [[1, 2], [3, 4]]}]')
+)
+def test_json_beside_a_structure(tmp_path: Path, side: bytes) -> None:
+    path = write(tmp_path, "a.pdb", PDB)
+    write(tmp_path, "a_scores.json", side)
+    with only_user_errors():
+        assert read_structure(path)[0].sequence == "MKTAYI"
 
 
 @CASES

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from fuzzing import CASES, JSON, altered, damaged, only_user_errors, write
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,10 @@ from didi_protein.score_journal import Journal
 from didi_protein.scores_table import build_table, read_scores, summary_path
 from didi_text.corpora_documents import read_documents
 from didi_text.evaluate_journal import PartsJournal
+from didi_text.prompts import read_prompts
 from didi_text.sample_files import read_samples
+from didi_text.tokenizer import TextTokenizer
+from didi_text.tokenizer_training import train_tokenizer
 
 ROWS = [
     {"id": "a", "length": 3, "status": "ok", "sequence": "MKT", "gravy": 0.5, "steps": 8},
@@ -119,6 +123,24 @@ def test_text(tmp_path: Path, content: bytes, name: str) -> None:
         assert all(isinstance(each, str) for each in read_documents(path))
     with only_user_errors():
         read_samples(path)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> TextTokenizer:
+    return train_tokenizer(["the cat sat on the mat"] * 4, 270)
+
+
+@CASES
+@given(text=st.text(max_size=300) | st.text("a _{}0123456789-", max_size=40), flag=st.booleans())
+def test_prompts(tokenizer: TextTokenizer, text: str, flag: bool) -> None:
+    with only_user_errors():
+        for prompt in read_prompts("--prefix" if flag else "--infill", text, tokenizer):
+            assert prompt.text == text
+
+
+def test_a_prompt_longer_than_a_file_name(tokenizer: TextTokenizer) -> None:
+    text = "the cat " * 60
+    assert read_prompts("--prefix", text, tokenizer)[0].text == text
 
 
 @CASES
