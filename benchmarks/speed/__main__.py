@@ -3,6 +3,7 @@
     python -m benchmarks.speed run --plan quick                 # 5 minutes on one core
     python -m benchmarks.speed run --plan full --device cuda    # the published sizes
     python -m benchmarks.speed figures                          # table and figure again
+    python -m benchmarks.speed processes                        # generate under torchrun, on CPU
 
 Run from the repository's root. Every cell writes OUT/cpu or OUT/cuda/KEY.json and is skipped when
 that is there; a run that was stopped goes on. See docs/speed.md.
@@ -54,6 +55,25 @@ def run(
     write_figures(folder)
     if failed:
         raise RecordsFailed(len(failed), len(cells), str(folder))
+
+
+@app.command()
+def processes(
+    num: Annotated[int, typer.Option(help="Designs to make in each run.")] = 512,
+    length: Annotated[str, typer.Option(help="Their lengths.")] = "100-200",
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 32,
+    repeats: Annotated[int, typer.Option(help="Timed rounds, after one that warms up.")] = 5,
+    out: Annotated[Path, typer.Option(help="JSON file.")] = RESULTS.parent / "processes.json",
+) -> None:
+    """Time two processes of one thread in generate against one process of one and two threads."""
+    from benchmarks.speed.process_cells import process_cell
+    from didi_core.files import write_json
+
+    record = process_cell(num, length, steps, repeats)
+    write_json(out, record)
+    for name, ratio in record["ratios"].items():
+        sampling = ratio["sampling_seconds"]
+        print(f"{name}: {sampling['median']:.2f} ({sampling['low']:.2f} to {sampling['high']:.2f})")
 
 
 @app.command()

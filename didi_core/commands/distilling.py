@@ -130,6 +130,7 @@ class DistillRun(ABC, Generic[Settings]):
             checkpoint_activations(teacher.denoiser)  # what trains is copied from it
         method = self.build_method(teacher, corpus)
         say_memory(method, settings, fabric)
+        self._say_small_batches(method.reference.fewest_groups, fabric)
         done = train(method, loop_settings(settings), folder, fabric, validate=None)
         # Of networks in shards every process has to ask for the whole.
         text = self.card(done, len(corpus)) + self.noise_section(method, teacher, corpus)
@@ -139,6 +140,16 @@ class DistillRun(ABC, Generic[Settings]):
             self.save(folder, student, judge, teacher, text)
             print(f"The student is in {folder}.", file=sys.stderr)
         return folder
+
+    def _say_small_batches(self, fewest_groups: int, fabric: Fabric) -> None:
+        """Every process needs a group: with fewer a batch is larger than one process's."""
+        if fabric.is_global_zero and fewest_groups < fabric.world_size > 1:
+            print(
+                f"tokens_per_batch={self.settings.tokens_per_batch} holds {fewest_groups} groups "
+                f"of the longest sequences for {fabric.world_size} processes: such batches get a "
+                "group for each. With a larger tokens_per_batch the run is that of one process.",
+                file=sys.stderr,
+            )
 
     def plan(self, folder: Path) -> Path:
         """Print how much memory the run would take; nothing is allocated but the teacher."""

@@ -22,8 +22,9 @@ def run_in_processes(program: str, overrides: Sequence[str], devices: int) -> No
     name, verb = program.split()
     main = f"from {name.replace('-', '_')}.app import main; main()"
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    each = ["--nproc-per-node", str(devices), "--no-python", sys.executable, "-c", main, verb]
-    done = subprocess.run([*launcher, *each, *overrides])
+    each = ["--nproc-per-node", str(devices), "--no-python", "--"]
+    own = [sys.executable, "-c", main, verb]
+    done = subprocess.run([*launcher, *each, *own, *overrides])
     if done.returncode < 0:
         raise Terminated
     if done.returncode:

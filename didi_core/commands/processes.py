@@ -1,6 +1,6 @@
 """Several processes that generate or score together under torchrun: who does what.
 
-    torchrun --nproc-per-node 4 --no-python didi-protein generate --model tiny-student ...
+    torchrun --nproc-per-node 4 --no-python -- didi-protein generate --model tiny-student ...
 
 Each process takes every n-th batch on a GPU of its own and keeps what it has finished in a file of
 its own; the first one gathers all of it and writes what a single process would write.

@@ -72,6 +72,11 @@ class GroupedReference:
         self._sorted_lengths = lengths[order]
         self._widths = np.array([bucket_width(int(n) + framing) for n in self._sorted_lengths])
 
+    @property
+    def fewest_groups(self) -> int:
+        """Groups that the budget holds where sequences are longest."""
+        return self.tokens_per_batch // (int(self._widths.max()) * self.group_size)
+
     def batch(self, step: int, rank: int = 0, world_size: int = 1) -> ReferenceBatch:
         """The groups of `step` that belong to process `rank`."""
         generator = keyed_generator(self.seed, Stream.ORDER, step)

@@ -24,6 +24,7 @@ from benchmarks.speed.plain_distill import (
 from benchmarks.speed.plain_samplers import plain_ancestral, plain_dplm
 from benchmarks.speed.plain_steps import plain_didi_step, plain_dmmd_step
 from benchmarks.speed.plan import CENTRE, Cell, curve, full, quick
+from benchmarks.speed.process_cells import CONTESTANTS, ratios_of
 from benchmarks.speed.runner import is_done, run_cells
 from benchmarks.speed.sampling_cells import build_priors
 from didi_core.batches import TokenBatch
@@ -253,3 +254,13 @@ def test_rows_are_as_long_as_asked() -> None:
     priors = build_priors(SMALL[0], LAYOUTS["esm-small"].vocabulary, CPU)
     batch: TokenBatch = priors[0].batch
     assert batch.lengths.tolist() == [7, 11]
+
+
+def test_ratios_of_processes_are_taken_within_a_round() -> None:
+    rounds = {
+        name: [{"sampling_seconds": factor * each, "wall_seconds": 1.0} for each in (1.0, 10.0)]
+        for name, factor in zip(CONTESTANTS, (6.0, 4.0, 3.0), strict=True)
+    }
+    found = ratios_of(rounds)
+    assert found["one thread / two processes"]["sampling_seconds"]["median"] == pytest.approx(2)
+    assert found["two threads / two processes"]["wall_seconds"]["median"] == 1

@@ -44,6 +44,6 @@ def test_the_example_is_a_launcher_of_slurm() -> None:
 def test_without_the_extra_its_install_line_is_said(
     monkeypatch: pytest.MonkeyPatch, launcher: str
 ) -> None:
-    monkeypatch.setattr(hydra_app, "find_spec", lambda name: None)
+    monkeypatch.setattr(hydra_app, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"pip install 'didi-protein\[slurm\]'"):
         run_hydra("distill", DistillSettings, print, [f"hydra/launcher={launcher}"], "p distill")
