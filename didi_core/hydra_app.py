@@ -139,6 +139,7 @@ def compose_settings(
     Raises:
         UserError: as `run_hydra`.
     """
+    refuse_code(overrides)
     try:
         with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
             config = hydra.compose(config_name, list(overrides))

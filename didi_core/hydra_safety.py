@@ -23,10 +23,12 @@ def refuse_code(arguments: Sequence[str]) -> None:
     """Look through overrides, and through the files of configuration folders that are named.
 
     Raises:
-        UserError: naming the key, and the file where it stands in one.
+        UserError: naming the key, and the file where it stands in one; or an override has none.
     """
     for argument in arguments:
-        key = argument.partition("=")[0]
+        key, equals, _ = argument.partition("=")
+        if equals and not key.strip("+~ "):
+            raise UserError(f"{argument}: a setting has a name before its =, as in steps=100.")
         parts = key.lstrip("+~").replace("/", ".").split(".")
         if bad := [each for each in _FORBIDDEN if each in parts or f"{each}:" in argument]:
             raise UserError(f"{key}=: {bad[0]} could run code; settings are data. Leave it out.")

@@ -8,6 +8,7 @@ puts an empty stand-in where each of them was. Every other file is refused by th
 
 import argparse
 import pickle
+import struct
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -91,6 +92,7 @@ _BROKEN = (
     AssertionError,
     MemoryError,
     OverflowError,
+    struct.error,
 )
 
 
