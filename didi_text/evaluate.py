@@ -140,7 +140,8 @@ def evaluate(
     """Measure, and write the figures with everything needed to read them.
 
     Args:
-        model, judge: those that the options name, where they are open already.
+        model: the one that the options name, where it is open already.
+        judge: the same.
 
     Raises:
         UserError: options without sense, an output that exists, a model or data that cannot be
