@@ -19,7 +19,8 @@ from didi_core.sampling.registry import find_sampler
 from didi_core.training.devices import describe_device
 from didi_core.training.run_folder import package_versions
 from didi_text.benchmark import BenchmarkOptions
-from didi_text.benchmark_study import Cell, Opened
+from didi_text.benchmark_models import Opened
+from didi_text.benchmark_study import Cell
 from didi_text.evaluate_models import CausalLanguageModel, LanguageModel, describe_model
 from didi_text.evaluate_samples import draw_autoregressive, make_samples
 from didi_text.generate import GenerateOptions, generate

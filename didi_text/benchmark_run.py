@@ -18,14 +18,13 @@ from didi_core.training.devices import describe_device
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_text.benchmark import BenchmarkOptions, BenchmarkResult
 from didi_text.benchmark_cells import CellRunner
+from didi_text.benchmark_models import Opened, open_study
 from didi_text.benchmark_pairs import nll_differences
 from didi_text.benchmark_plot import plot_benchmark
 from didi_text.benchmark_study import (
     Cell,
-    Opened,
     Study,
     has_limit,
-    open_study,
     parse_study,
 )
 from didi_text.benchmark_sweep import add_comparison, sweep_cells

@@ -22,9 +22,10 @@ from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.folder import save_model_folder
 from didi_text import benchmark_cells, benchmark_run, evaluate_models, judges
 from didi_text.benchmark import BenchmarkOptions, BenchmarkResult, benchmark
+from didi_text.benchmark_models import open_study
 from didi_text.benchmark_print import markdown_table, printed
 from didi_text.benchmark_run import run_benchmark
-from didi_text.benchmark_study import Cell, open_study, parse_study
+from didi_text.benchmark_study import Cell, parse_study
 from didi_text.benchmark_table import COLUMNS, common_differences, published_row
 from didi_text.evaluate_models import open_causal
 from didi_text.evaluate_samples import draw_autoregressive

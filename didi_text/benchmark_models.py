@@ -1,0 +1,82 @@
+"""The models behind a benchmark: opened on their device, with the length that all of them read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from didi_core.commands.study import label_of
+from didi_core.errors import UserError
+from didi_core.training.devices import TORCH_TYPES, resolve_device
+from didi_text.benchmark import BenchmarkOptions
+from didi_text.benchmark_study import Study
+from didi_text.evaluate_models import (
+    CausalLanguageModel,
+    LanguageModel,
+    MaskedLanguageModel,
+    open_causal,
+    open_language_model,
+)
+from didi_text.judges import DEFAULT_JUDGE, bundled_judge, open_judge
+
+DEFAULT_BASELINE = "gpt2"
+DEFAULT_LENGTH = 1_024
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Models on their device, by label."""
+
+    models: Mapping[str, LanguageModel]
+    judge: CausalLanguageModel
+    baseline: str | None
+    """As it was named."""
+    length: int
+    device: torch.device
+
+
+def open_study(study: Study, options: BenchmarkOptions) -> Opened:
+    """Open every model, in the precision asked for; the judge is always float32.
+
+    Raises:
+        UserError: one cannot be opened, or does not read the length asked for.
+    """
+    device = resolve_device(options.device)
+    dtype = TORCH_TYPES[options.precision]
+    masked = {label_of(name): _open_masked(name, device, options) for name in dict(study.models)}
+    default = bundled_judge(model.tokenizer for model in masked.values())
+    judge = open_judge(options.judge or default or DEFAULT_JUDGE, device, offline=options.offline)
+    models: dict[str, LanguageModel] = dict(masked)
+    baseline = options.baseline or default or DEFAULT_BASELINE
+    if baseline == "none":
+        baseline = None
+    elif label_of(baseline) in models:
+        raise UserError(
+            f"--baseline {baseline}: a model of that name is measured; rename a folder."
+        )
+    else:
+        models[label_of(baseline)] = open_causal(
+            baseline, device, offline=options.offline, flag="--baseline"
+        )
+    for model in models.values():
+        model.network.to(dtype)
+    return Opened(models, judge, baseline, _length(options.length, models), device)
+
+
+def _open_masked(name: str, device: torch.device, options: BenchmarkOptions) -> MaskedLanguageModel:
+    model = open_language_model(name, device, offline=options.offline, flag="--models")
+    if isinstance(model, CausalLanguageModel):
+        raise UserError(
+            f"--models {name} is autoregressive and takes no steps: give it as --baseline."
+        )
+    return model
+
+
+def _length(asked: int | None, models: Mapping[str, LanguageModel]) -> int:
+    limits = {label: model.max_tokens for label, model in models.items() if model.max_tokens}
+    least = min(limits, key=lambda label: limits[label]) if limits else None
+    if least is None or (asked is not None and asked <= limits[least]):
+        return asked or DEFAULT_LENGTH
+    if asked is not None:
+        raise UserError(f"--length {asked}: {least} reads {limits[least]} tokens at most.")
+    return min(DEFAULT_LENGTH, limits[least])
