@@ -79,7 +79,18 @@ def full() -> list[Cell]:
     return _once(cells)
 
 
-PLANS = {"quick": quick, "full": full}
+def published_on_cpu() -> list[Cell]:
+    """Published sizes as far as a core manages them: about half an hour."""
+    text = ("dit-169m", "ancestral", 1, (1024, 1024), 16)
+    return [
+        Cell("step", "150m", "ancestral", 4, (200, 200), 8, repeats=3),
+        Cell("set", "150m", "dplm", 4, MIXED, 8, repeats=2),
+        Cell("step", *text, repeats=1),
+        Cell("set", *text, repeats=1),
+    ]
+
+
+PLANS = {"quick": quick, "full": full, "cpu": published_on_cpu}
 
 
 CENTRE = {"batch": 4, "length": 128, "steps": 32}
