@@ -3,12 +3,11 @@
 A program's subclass of `DistillRun` says how the teacher and the reference data are opened.
 """
 
-import hashlib
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from lightning.fabric import Fabric
@@ -20,6 +19,8 @@ from didi_core.commands.memory_print import print_memory_plan, say_memory
 from didi_core.commands.model_card import card, command_line
 from didi_core.commands.noise_quality import noise_section
 from didi_core.commands.product import length_limit
+from didi_core.commands.student_folder import save_student
+from didi_core.commands.teacher_samples import shared_pool
 from didi_core.commands.training_run import (
     below_one,
     loop_settings,
@@ -29,23 +30,14 @@ from didi_core.commands.training_run import (
     training_fabric,
 )
 from didi_core.corpus import Corpus
-from didi_core.diffusion.process import DEFAULT_PROCESS
 from didi_core.distill.method import Method
-from didi_core.distill.pool import POOL_RECORDS, teacher_pool
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
-from didi_core.models.discriminator import save_discriminator
-from didi_core.models.fingerprint import weights_digest
-from didi_core.models.folder import LoadedModel, save_model_folder
-from didi_core.models.noise import without_noise
-from didi_core.models.noise_file import save_noise
+from didi_core.models.folder import LoadedModel
 from didi_core.models.recompute import checkpoint_activations
-from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import SampleSettings
 from didi_core.training.loop import train
-
-POOL_BATCH_TOKENS = 16_384
 
 Settings = TypeVar("Settings", bound=DistillSettings)
 
@@ -177,35 +169,8 @@ class DistillRun(ABC, Generic[Settings]):
 
     def build_pool(self, teacher: LoadedModel, folder: Path, fabric: Fabric) -> Corpus:
         """The teacher's own samples; each process makes its share and reads all."""
-        settings = self.settings
         lengths = self.pool_lengths(self.longest(teacher))
-        predictor = Predictor(teacher.denoiser, teacher.vocabulary)
-        # Everything that decides the samples: parts of another pool must never be taken for ours.
-        decided = (
-            weights_digest(teacher.denoiser),
-            settings.pool_steps,
-            settings.seed,
-            lengths,
-            POOL_RECORDS,
-        )
-        key = hashlib.sha256(repr((*decided, settings.precision)).encode()).hexdigest()[:16]
-        where = folder / "pool" / key
-        opened_on = predictor.device
-        teacher.denoiser.to(fabric.device)
-        with fabric.autocast():
-            pool = teacher_pool(
-                predictor,
-                lengths,
-                settings.pool_steps,
-                settings.seed,
-                POOL_BATCH_TOKENS,
-                where,
-                teacher.process,
-                (fabric.global_rank, fabric.world_size),
-                fabric.barrier,
-            )
-        teacher.denoiser.to(opened_on)
-        return pool
+        return shared_pool(teacher, lengths, self.settings, folder / "pool", fabric)
 
     def build_method(self, teacher: LoadedModel, corpus: Corpus) -> Method:
         """The method of that name, with its reference."""
@@ -230,25 +195,10 @@ class DistillRun(ABC, Generic[Settings]):
         card: str,
     ) -> None:
         """The model folder, and the discriminator's weights where the method has one."""
-        own: dict[str, Any] = {"teacher": teacher.name, "method": self.name}
-        if teacher.process != DEFAULT_PROCESS:
-            own["process"] = teacher.process
-        if exponent := getattr(self.chosen, "reveal_exponent", None):
-            own["reveal_exponent"] = exponent
-        if discriminator is not None:
-            save_discriminator(discriminator, folder / "discriminator.safetensors")
-        student, noise = without_noise(result)
-        if noise is not None:
-            own["noise"] = noise.kind
-        save_noise(noise, folder)
-        save_model_folder(
-            folder,
-            student,
-            teacher.vocabulary,
-            card=card,
-            extra_config={"didi": own},
-            write_tokenizer=self.tokenizer_writer(teacher),
-        )
+        exponent = getattr(self.chosen, "reveal_exponent", None)
+        facts = {"method": self.name} | ({"reveal_exponent": exponent} if exponent else {})
+        writer = self.tokenizer_writer(teacher)
+        save_student(folder, result, discriminator, teacher, card, facts, writer)
 
     def noise_section(self, method: Method, teacher: LoadedModel, corpus: Corpus) -> str:
         """Quality with and without the noise input; nothing where the student has none."""

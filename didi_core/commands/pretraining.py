@@ -16,35 +16,18 @@ from torch import nn
 from didi_core.cli import check_output
 from didi_core.commands.memory_print import print_memory_plan, say_memory
 from didi_core.commands.model_card import card, command_line, scores_table
+from didi_core.commands.pretrain_checks import pretrain_problems
+from didi_core.commands.pretrain_methods import autoregressive_method, diffusion_method
 from didi_core.commands.pretrain_settings import PretrainSettings
-from didi_core.commands.training_run import (
-    below_one,
-    loop_settings,
-    sharing_problems,
-    start_run,
-    training_fabric,
-)
+from didi_core.commands.training_run import loop_settings, start_run, training_fabric
 from didi_core.corpus import Corpus, CorpusBatches
-from didi_core.diffusion.draws import Stream, keyed_generator
-from didi_core.diffusion.process import DEFAULT_PROCESS, PROCESSES, build_process
-from didi_core.diffusion.schedules import LogLinearSchedule
+from didi_core.diffusion.process import DEFAULT_PROCESS
 from didi_core.distill.method import Method, Network
 from didi_core.errors import UserError
-from didi_core.evaluation.likelihood import likelihood_bound, ngram_baselines
+from didi_core.evaluation.likelihood import ngram_baselines
 from didi_core.hydra_app import choices_of
-from didi_core.models.recompute import checkpoint_activations
-from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
-from didi_core.training.devices import resolve_device
-from didi_core.training.diffusion_pretraining import DiffusionPretraining
 from didi_core.training.loop import Validate, train
 from didi_core.vocabulary import Vocabulary
-
-TRAINING_EPS = 1e-3
-"""Least share of tokens kept in training, as published; likelihood and sampling use 0."""
-VALIDATION_TOKENS = 16_384
-"""Most tokens of a validation batch."""
-LOGITS_AT_ONCE = 1 << 26
-"""Most logits of a validation batch: with a large vocabulary its batches are smaller."""
 
 Settings = TypeVar("Settings", bound=PretrainSettings)
 
@@ -77,35 +60,7 @@ class PretrainRun(ABC, Generic[Settings]):
 
     def problems(self) -> list[str]:
         """What is wrong with the settings; a program adds its own."""
-        settings, model = self.settings, self.settings.model
-        wrong = below_one(settings, "steps", "tokens_per_batch", "devices", "log_every")
-        if model.kind not in ("masked", "autoregressive"):
-            wrong.append(f"model.kind={model.kind} must be masked or autoregressive")
-        if settings.process not in PROCESSES:
-            wrong.append(f"process={settings.process} must be {' or '.join(PROCESSES)}")
-        elif settings.process != DEFAULT_PROCESS and model.kind != "masked":
-            wrong.append(
-                f"process={settings.process} is for diffusion models: leave model.kind at masked, "
-                f"not {model.kind}"
-            )
-        wrong += [f"gaussian.{each}" for each in settings.gaussian.problems()]
-        if settings.gaussian.steps > 0 and settings.process != "uniform":
-            wrong.append(f"gaussian.steps={settings.gaussian.steps} is for process=uniform")
-        if settings.gaussian.steps > 0 and settings.curriculum.steps:
-            wrong.append("gaussian.steps and curriculum.steps exclude each other")
-        if model.hidden_size % (2 * model.num_heads):
-            wrong.append("model.hidden_size must be an even multiple of model.num_heads")
-        if not 0 <= settings.ema < 1:
-            wrong.append(f"ema={settings.ema} must be in [0, 1)")
-        if not 0 <= settings.input_noise < 1:
-            wrong.append(f"input_noise={settings.input_noise} must be in [0, 1)")
-        if settings.curriculum.steps and model.kind == "autoregressive":
-            wrong.append(f"curriculum.steps={settings.curriculum.steps} is for model.kind=masked")
-        if settings.input_noise and model.kind == "masked":
-            wrong.append(f"input_noise={settings.input_noise} is for model.kind=autoregressive")
-        if settings.optimizer.name not in ("adamw", "muon"):
-            wrong.append(f"optimizer.name={settings.optimizer.name} must be adamw or muon")
-        return wrong + sharing_problems(settings)
+        return pretrain_problems(self.settings)
 
     @property
     def kind(self) -> str:
@@ -194,74 +149,12 @@ class PretrainRun(ABC, Generic[Settings]):
     ) -> tuple[Method, Validate | None]:
         """The training method for `model.kind`, and its validation."""
         settings = self.settings
-        data = self._batches(corpus, settings.tokens_per_batch, settings.seed)
-        autoregressive = settings.model.kind == "autoregressive"
-        build = self._autoregressive if autoregressive else self._diffusion
-        return build(data, held_out)
-
-    def _batches(self, corpus: Corpus, tokens: int, seed: int) -> CorpusBatches:
-        return CorpusBatches(corpus, self.vocabulary, tokens, self.max_length, seed)
-
-    def _validation_tokens(self) -> int:
-        return max(1, min(VALIDATION_TOKENS, LOGITS_AT_ONCE // self.vocabulary.size))
-
-    def _autoregressive(
-        self, data: CorpusBatches, held_out: Corpus | None
-    ) -> tuple[Method, Validate | None]:
-        settings = self.settings
-        torch.manual_seed(settings.seed)  # transformers draws its weights from the global state
-        causal = self.build_causal()
-        if settings.checkpoint_activations:
-            checkpoint_activations(causal)
-        if resolve_device(settings.device).type == "cpu":
-            # Written-out attention: the fused kernel is slow on a CPU in half precision.
-            causal.set_attn_implementation("eager")
-        method = AutoregressivePretraining(
-            causal, data, settings.optimizer, settings.ema, settings.input_noise, settings.seed
+        data = CorpusBatches(
+            corpus, self.vocabulary, settings.tokens_per_batch, self.max_length, settings.seed
         )
-        if held_out is None:
-            return method, None
-        valid = self._batches(held_out, self._validation_tokens(), seed=0)
-        return method, lambda: {"validation_nll": method.validation_loss(valid)}
-
-    def _diffusion(
-        self, data: CorpusBatches, held_out: Corpus | None
-    ) -> tuple[Method, Validate | None]:
-        settings = self.settings
-        denoiser = self.build_denoiser()
-        if settings.checkpoint_activations:
-            checkpoint_activations(denoiser)
-        denoiser.initialise(keyed_generator(settings.seed, Stream.DATA, -1))
-        method = DiffusionPretraining(
-            denoiser,
-            data,
-            build_process(settings.process, self.vocabulary, LogLinearSchedule(eps=TRAINING_EPS)),
-            settings.optimizer,
-            settings.ema,
-            settings.seed,
-            settings.curriculum,
-            settings.gaussian,
-        )
-        return method, None if held_out is None else self._bound_of(method, held_out)
-
-    def _bound_of(self, method: DiffusionPretraining, held_out: Corpus) -> Validate:
-        sequences = [held_out.ids(i, self.max_length) for i in range(len(held_out))]
-        tokens = self._validation_tokens()
-
-        def validate() -> dict[str, float]:
-            network = method.sampled()
-            device = next(network.parameters()).device
-            bound = likelihood_bound(
-                network,
-                self.vocabulary,
-                sequences,
-                tokens_per_batch=tokens,
-                device=device,
-                process=self.settings.process,
-            )
-            return {"validation_bound": bound}
-
-        return validate
+        if settings.model.kind == "autoregressive":
+            return autoregressive_method(settings, self.build_causal, data, held_out)
+        return diffusion_method(settings, self.build_denoiser, data, held_out)
 
     def baselines(self, corpus: Corpus, held_out: Corpus) -> dict[str, float]:
         """Nats a token of n-gram models on the held-out corpus."""

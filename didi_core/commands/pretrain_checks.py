@@ -1,0 +1,46 @@
+"""What can be wrong with the settings of `pretrain`, found before anything is loaded."""
+
+from didi_core.commands.pretrain_settings import PretrainSettings
+from didi_core.commands.training_run import below_one, sharing_problems
+from didi_core.diffusion.process import DEFAULT_PROCESS, PROCESSES
+
+
+def pretrain_problems(settings: PretrainSettings) -> list[str]:
+    """Every complaint, each with the setting's name; a program adds its own."""
+    wrong = below_one(settings, "steps", "tokens_per_batch", "devices", "log_every")
+    wrong += _kind_problems(settings) + _curriculum_problems(settings)
+    if settings.model.hidden_size % (2 * settings.model.num_heads):
+        wrong.append("model.hidden_size must be an even multiple of model.num_heads")
+    for name in ("ema", "input_noise"):
+        if not 0 <= getattr(settings, name) < 1:
+            wrong.append(f"{name}={getattr(settings, name)} must be in [0, 1)")
+    if settings.input_noise and settings.model.kind == "masked":
+        wrong.append(f"input_noise={settings.input_noise} is for model.kind=autoregressive")
+    if settings.optimizer.name not in ("adamw", "muon"):
+        wrong.append(f"optimizer.name={settings.optimizer.name} must be adamw or muon")
+    return wrong + sharing_problems(settings)
+
+
+def _kind_problems(settings: PretrainSettings) -> list[str]:
+    kind, process = settings.model.kind, settings.process
+    wrong = []
+    if kind not in ("masked", "autoregressive"):
+        wrong.append(f"model.kind={kind} must be masked or autoregressive")
+    if process not in PROCESSES:
+        wrong.append(f"process={process} must be {' or '.join(PROCESSES)}")
+    elif process != DEFAULT_PROCESS and kind != "masked":
+        wrong.append(
+            f"process={process} is for diffusion models: leave model.kind at masked, not {kind}"
+        )
+    return wrong
+
+
+def _curriculum_problems(settings: PretrainSettings) -> list[str]:
+    wrong = [f"gaussian.{each}" for each in settings.gaussian.problems()]
+    if settings.gaussian.steps > 0 and settings.process != "uniform":
+        wrong.append(f"gaussian.steps={settings.gaussian.steps} is for process=uniform")
+    if settings.gaussian.steps > 0 and settings.curriculum.steps:
+        wrong.append("gaussian.steps and curriculum.steps exclude each other")
+    if settings.curriculum.steps and settings.model.kind == "autoregressive":
+        wrong.append(f"curriculum.steps={settings.curriculum.steps} is for model.kind=masked")
+    return wrong
