@@ -94,9 +94,13 @@ class MomentMatching(DistilledStudent):
     ) -> Float[Tensor, ""]:
         """Mean over all rows of KL(teacher || student) a masked position; 0 in rows with t < 1."""
         start = t >= 1.0
-        inputs = (reverse.before[start], batch.lengths[start], reverse.masked[start])
-        if not len(inputs[0]):
-            return reverse.log_probs.new_zeros(())
+        rows = start.nonzero()[:, 0]
+        if not len(rows):
+            if not is_sharded(self.teacher):
+                return reverse.log_probs.new_zeros(())
+            rows = rows.new_zeros(1)  # another process may have some, and calls the teacher
+        masked = reverse.masked & start[:, None]
+        inputs = (reverse.before[rows], batch.lengths[rows], masked[rows])
         # All mask: rows of one length are one input to the teacher.
         equal = equal_rows(*inputs)
         teacher = self.teacher_log_probs(*(each[equal.called] for each in inputs))[equal.entry]
@@ -137,6 +141,8 @@ class MomentMatching(DistilledStudent):
         self, state: TokenBatch, rows: Tensor, uniform: Float[Tensor, "batch width"], key: int
     ) -> TokenBatch:
         """`state` with the tokens of some rows replaced by the student's own."""
+        if not self.settings.own_share:
+            return state
         chosen = self._uniform(Stream.TIME, key, rows, 3) < self.settings.own_share
         own = chosen.nonzero()[:, 0]
         student, sharded = self.student_predictor(training=False), is_sharded(self.student.module)

@@ -84,6 +84,16 @@ def own_states() -> Method:
     return MomentMatching(tiny_denoiser(1, torch.float64), FRAMED, reference(1, 5), settings, 3)
 
 
+def start_anchor() -> Method:
+    # One row a process: often one of them has a start and the other none.
+    settings = DmmdSettings(
+        student=RATE, auxiliary=RATE, start_share=0.4, start_anchor=1.0, ema=0.5
+    )
+    method = MomentMatching(tiny_denoiser(1, torch.float64), FRAMED, reference(1, 2), settings, 3)
+    randomise(method.auxiliary.module, seed=5)
+    return method
+
+
 def sdtt() -> Method:
     settings = SdttSettings(student=RATE, student_steps=2, rounds=2, ema=0.5)
     return SelfDistillation(tiny_denoiser(1, torch.float64), FRAMED, reference(1, 3), settings, 3)
@@ -100,6 +110,7 @@ METHODS = {
     "dmmd": dmmd,
     "credit by token": token_credit,
     "own states": own_states,
+    "start anchor": start_anchor,
     "sdtt": sdtt,
     "dcd": dcd,
 }
