@@ -66,10 +66,13 @@ def noise_of(
     own, sizes, who = uniform.split([1, k, k], dim=-1)
     left = num_tokens - 1 - torch.arange(k, device=uniform.device)
     # The largest of m uniforms is U ** (1 / m); the next, below it, is that of m - 1.
-    ordered = (sizes.log() / left).cumsum(-1).exp()
+    log_ordered = (sizes.log() / left).cumsum(-1)
+    # From the distance to 1: of many tokens the largest uniform may round to 1, whose normal
+    # number is infinite, and a long training meets that.
+    others = -torch.special.ndtri(-torch.expm1(log_ordered))
     ranks = distinct(who, num_tokens - 1)
     ranks = ranks + (ranks >= clean[:, None]).long()  # the true token is none of the others
-    return GaussianNoise(clean, torch.special.ndtri(own[:, 0]), ranks, torch.special.ndtri(ordered))
+    return GaussianNoise(clean, torch.special.ndtri(own[:, 0]), ranks, others)
 
 
 def distinct(uniform: Float[Tensor, "n k"], size: int) -> Int[Tensor, "n k"]:

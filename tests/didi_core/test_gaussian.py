@@ -1,6 +1,7 @@
 """Gaussian noise by order statistics: the same laws as from all of its normal numbers."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -45,6 +46,21 @@ def test_the_largest_noises_have_the_moments_of_sorted_normals(num_others: int) 
     assert bool((noise.others.diff(dim=-1) <= 0).all())
     assert abs(float(noise.own.mean())) < 0.02 and abs(float(noise.own.var()) - 1) < 0.02
     assert not bool((noise.ranks == 2).any()), "the true token is none of the others"
+
+
+@pytest.mark.parametrize("uniform", [2.0**-53, 0.5, 1 - 2.0**-40, 1 - 2.0**-53])
+@pytest.mark.parametrize("num_tokens", [2, 20, 50_257])
+def test_the_largest_noise_is_finite_and_exact_at_both_ends(
+    uniform: float, num_tokens: int
+) -> None:
+    """It exceeds x with probability 1 - u ** (1 / (K - 1)), which float64 has near 0 alone."""
+    uniforms = torch.tensor([[0.5, uniform, 0.5]], dtype=torch.float64)
+    noise = noise_of(torch.tensor([0]), uniforms, num_tokens)
+    beyond = torch.special.ndtr(-noise.others[0, 0])
+    expected = -math.expm1(math.log(uniform) / (num_tokens - 1))
+    assert float(beyond) == pytest.approx(expected, rel=1e-9)
+    softened = noise.softmax(torch.tensor([-3.0], dtype=torch.float64), 0.001)[1]
+    assert float(softened.sum()) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("num_others", [1, 4])
