@@ -19,8 +19,10 @@ from didi_core.files import atomic_path
 
 _DIGEST = "digest"
 _TENSOR = "__tensor__"
+_FORM = "form"
 _INTEGER_KEYS = "__integer_keys__"
 _TUPLE = "__tuple__"
+_CHANGED = "its content has changed since it was written"
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
@@ -48,7 +50,7 @@ def load_state(path: Path) -> dict[str, Any]:
         digest = tensors.pop(_DIGEST, None)
         # Files of earlier versions have none.
         if digest is not None and not torch.equal(digest, _digest(text, tensors)):
-            raise ValueError("its content has changed since it was written")
+            raise ValueError(_CHANGED)
         return _put_together(json.loads(text), tensors)
     except _UNREADABLE as error:
         raise UserError(f"The checkpoint {path} cannot be read ({error}).") from error
@@ -79,12 +81,16 @@ def _digest(skeleton: str, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.tensor(list(digest.digest()), dtype=torch.uint8)
 
 
+def _form(tensor: torch.Tensor) -> str:
+    return f"{tensor.dtype} {list(tensor.shape)}"
+
+
 def _take_apart(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, torch.Tensor):
         key = str(len(tensors))
         # A copy: safetensors refuses tensors that share memory.
         tensors[key] = value.detach().cpu().contiguous().clone()
-        return {_TENSOR: key}
+        return {_TENSOR: key, _FORM: _form(value)}
     if isinstance(value, dict):
         parts = {str(key): _take_apart(item, tensors) for key, item in value.items()}
         whole = bool(value) and all(isinstance(key, int) for key in value)
@@ -102,7 +108,11 @@ def _put_together(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     if not isinstance(value, dict):
         return value
     if _TENSOR in value:
-        return tensors[value[_TENSOR]]
+        tensor = tensors[value[_TENSOR]]
+        # Type and shape stand in safetensors' own header, of which there is no digest.
+        if value.get(_FORM, _form(tensor)) != _form(tensor):
+            raise ValueError(_CHANGED)
+        return tensor
     if _TUPLE in value:
         return tuple(_put_together(item, tensors) for item in value[_TUPLE])
     if _INTEGER_KEYS in value:

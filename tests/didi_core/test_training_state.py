@@ -57,6 +57,19 @@ def test_a_damaged_file_is_a_clear_error(tmp_path: Path, damage: bytes | None) -
         load_state(path)
 
 
+@pytest.mark.parametrize(("old", "new"), [(b'"F32"', b'"I32"'), (b"[2,3]", b"[3,2]")])
+def test_another_type_or_shape_of_the_same_bytes_is_noticed(
+    tmp_path: Path, old: bytes, new: bytes
+) -> None:
+    path = tmp_path / "state.safetensors"
+    save_state({"a": torch.arange(6.0).view(2, 3)}, path)
+    content = path.read_bytes()
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(UserError, match="has changed since it was written"):
+        load_state(path)
+
+
 def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     assert checkpoints.load_latest() is None
