@@ -5,6 +5,8 @@ sets variables of the environment, and follows search paths. A folder given by `
 a stranger's, so its files are looked through before Hydra sees them.
 """
 
+import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,13 @@ import yaml
 from didi_core.errors import UserError
 
 _FORBIDDEN = ("_target_", "env_set", "searchpath", "callbacks")
-_LEAKING = "oc.env"
-"""Reads a variable of the environment; what it holds would stand in run.json and on model cards."""
+_KEY_IN_VALUE = re.compile(rf"[{{,]\s*({'|'.join(_FORBIDDEN)})\s*:")
+"""A forbidden key of a dictionary in an override's value, as in `+hydra={job: {env_set: x}}`."""
+_RESOLVER = re.compile(r"\$\{([^}:$]*)([:$])")
+"""What a reference calls, as oc.env in `${oc.env:HOME}`; or a `$` in its name, to compute it."""
+_HARMLESS = ("now", "hydra", "oc.select")
+"""Others read variables of the environment, which would then stand in run.json and on model cards,
+or make keys of text that nobody has looked through."""
 _FOLDER_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp")
 
 
@@ -26,15 +33,21 @@ def refuse_code(arguments: Sequence[str]) -> None:
         UserError: naming the key, and the file where it stands in one; or an override has none.
     """
     for argument in arguments:
-        key, equals, _ = argument.partition("=")
+        key, equals, value = argument.partition("=")
         if equals and not key.strip("+~ "):
             raise UserError(f"{argument}: a setting has a name before its =, as in steps=100.")
-        parts = key.lstrip("+~").replace("/", ".").split(".")
-        if bad := [each for each in _FORBIDDEN if each in parts or f"{each}:" in argument]:
+        if not equals and not key.startswith("~"):
+            continue  # a flag, or the folder after it
+        if bad := [*_forbidden(key), *_KEY_IN_VALUE.findall(value)]:
             raise UserError(f"{key}=: {bad[0]} could run code; settings are data. Leave it out.")
     for folder in _folders(arguments):
-        for path in sorted((*folder.rglob("*.yaml"), *folder.rglob("*.yml"))):
-            _refuse_in_file(path)
+        for path in _files(folder):
+            _refuse_in_file(path, path.relative_to(folder))
+
+
+def _forbidden(text: str) -> list[str]:
+    """Forbidden names among those of a dotted key, a group or a package."""
+    return [each for each in re.split(r"\W+", text) if each in _FORBIDDEN]
 
 
 def _folders(arguments: Sequence[str]) -> Iterator[Path]:
@@ -46,31 +59,57 @@ def _folders(arguments: Sequence[str]) -> Iterator[Path]:
                 yield Path(argument.removeprefix(flag).removeprefix("="))
 
 
-def _refuse_in_file(path: Path) -> None:
+def _files(folder: Path) -> list[Path]:
+    """The YAML files in a folder, and where its links lead: Hydra follows those."""
+    seen: set[str] = set()
+    found = []
+    for here, below, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:  # a link that leads back
+            below.clear()
+        seen.add(real)
+        found += [Path(here, each) for each in names if each.endswith((".yaml", ".yml"))]
+    return sorted(found)
+
+
+def _refuse_in_file(path: Path, place: Path) -> None:
+    """Refuse a file that could run code.
+
+    Args:
+        place: of the file in its folder, which decides where its content goes.
+    """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        words = list(_words(yaml.safe_load(text)))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is no YAML that can be read ({reason}).") from error
-    for word in _words(content):
-        if word in _FORBIDDEN:
-            raise UserError(f"{path}: {word} could run code; settings are data. Take it out.")
-        if "${" in word and _LEAKING in word:
-            raise UserError(
-                f"{path}: {word} reads a variable of your environment; take it out, or give the "
-                "setting on the command line."
-            )
+    # `# @package hydra.x`: the content goes there.
+    packages = [line for line in text.splitlines() if "@package" in line]
+    for word in (*place.parent.parts, place.stem, *packages, *words):
+        if bad := _forbidden(word):
+            raise UserError(f"{path}: {bad[0]} could run code; settings are data. Take it out.")
+        for resolver, computed in _RESOLVER.findall(word):
+            if computed == "$" or resolver.strip() not in _HARMLESS:
+                raise UserError(
+                    f"{path}: {word} may read a variable of your environment, or make a key; take "
+                    "it out, or give the setting on the command line."
+                )
 
 
-def _words(value: Any) -> Iterator[str]:
-    """Every key, and every text among the values."""
+def _words(value: Any, where: str = "") -> Iterator[str]:
+    """Every key, and of the values what names a key, a group or a package.
+
+    Args:
+        where: the key above.
+    """
     if isinstance(value, dict):
         for key, item in value.items():
-            # Overrides of another group: `override hydra/callbacks`, and dotted keys.
-            yield from str(key).replace("/", ".").replace(" ", ".").split(".")
-            yield from _words(item)
+            yield str(key)
+            yield from _words(item, str(key))
     elif isinstance(value, list):
         for item in value:
-            yield from _words(item)
-    elif isinstance(value, str):
+            yield from _words(item, where)
+    # A value elsewhere is only text: data may lie in a folder of any name.
+    elif isinstance(value, str) and (where == "defaults" or "${" in value):
         yield value

@@ -10,13 +10,20 @@ from didi_core.errors import UserError
 from didi_core.hydra_safety import refuse_code
 from didi_protein.app import app
 
-HARMLESS = ("data=a.fasta", "optimizer.lr=0.1", "seed=${oc.env:SEED,1}", "--multirun", "out=x=y")
+HARMLESS = (
+    *("data=a.fasta", "optimizer.lr=0.1", "seed=${oc.env:SEED,1}", "--multirun", "out=x=y"),
+    *("data=/x/callbacks/a.txt", "out=runs/callbacks:1"),
+)
 
 
 def test_ordinary_overrides_and_folders_pass(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("steps: 5\nout: ${data}\n")
-    refuse_code([*HARMLESS, "--config-dir", str(tmp_path)])
-    refuse_code([f"--config-dir={tmp_path}"])
+    folder = tmp_path / "callbacks" / "mine"
+    folder.mkdir(parents=True)
+    content = "# @package _global_\nsteps: 5\nout: ${data}-${now:%H}\ndata: /x/callbacks/a.txt\n"
+    (folder / "mine.yaml").write_text(content)
+    (folder / "again").symlink_to(folder)
+    refuse_code([*HARMLESS, "--config-dir", str(folder)])
+    refuse_code([f"--config-dir={folder}"])
 
 
 @pytest.mark.parametrize(
@@ -27,6 +34,7 @@ def test_ordinary_overrides_and_folders_pass(tmp_path: Path) -> None:
         "hydra.job.env_set={LD_PRELOAD: x.so}",
         "hydra.searchpath=[file:///tmp/x]",
         "+hydra.callbacks={x:{_target_:os.system}}",
+        "+hydra={job: {env_set : {LD_PRELOAD: x.so}}}",
     ],
 )
 def test_overrides_that_name_code_are_refused(override: str) -> None:
@@ -38,7 +46,11 @@ FILES = {
     "a callback": "hydra:\n  callbacks:\n    x: {_target_: os.system, command: touch MARK}\n",
     "an escaped key": 'hydra:\n  x: {"\\x5ftarget_": os.system}\n',
     "another group": "defaults:\n  - override hydra/callbacks: x\n",
+    "a package": "# @package hydra.job.env_set\nLD_PRELOAD: x.so\n",
+    "a package of another file": "defaults:\n  - b@_global_.hydra.job.env_set\n",
+    "text that becomes a key": "out: ${oc.create:'{a: b}'}\n",
     "a variable": "out: ${oc.env:HOME}\n",
+    "a variable by a computed name": "device: env\nout: ${oc.${device}:HOME}\n",
     "no YAML": "a: [\n",
     "an object": "a: !!python/object/apply:os.system ['touch MARK']\n",
 }
@@ -57,6 +69,22 @@ def test_files_that_name_code_are_refused(
     said = capsys.readouterr().err
     assert "evil.yaml" in said and "Traceback" not in said
     assert not mark.exists() and not (tmp_path / "run").exists()
+
+
+def test_a_linked_folder_and_a_folder_s_name_are_looked_at(tmp_path: Path) -> None:
+    """Hydra follows links, and puts a file's content where its folders say."""
+    given, linked = tmp_path / "given", tmp_path / "elsewhere"
+    linked.mkdir()
+    (linked / "a.yaml").write_text("hydra: {job: {env_set: {LD_PRELOAD: x.so}}}\n")
+    given.mkdir()
+    (given / "more").symlink_to(linked)
+    with pytest.raises(UserError, match=r"a\.yaml: env_set could run code"):
+        refuse_code(["--config-dir", str(given)])
+    named = tmp_path / "named" / "hydra" / "job" / "env_set"
+    named.mkdir(parents=True)
+    (named / "b.yaml").write_text("LD_PRELOAD: x.so\n")
+    with pytest.raises(UserError, match=r"b\.yaml: env_set could run code"):
+        refuse_code(["--config-dir", str(tmp_path / "named")])
 
 
 class Evil:
