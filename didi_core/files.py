@@ -1,13 +1,14 @@
 """Atomic writing: a killed process leaves the last good file, never half of one.
 
-A file is written under a hidden name beside its own, and takes its name when it is whole and on the
-disk. What a killed process left under such a name is removed by the next one that writes there.
+A file is written in a hidden folder beside its place, which it takes when it is whole and on the
+disk. What a killed process left in such a folder is removed by the next one that writes there.
 """
 
 import errno
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +23,7 @@ except ImportError:  # Windows: what a kill leaves stays there
     fcntl = None  # type: ignore[assignment]
 
 _MARK = ".didi-"
-"""In the name of a file that is not whole yet."""
+"""In the name of a folder that holds a file which is not whole yet."""
 _MENDS = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room within your quota",
@@ -81,30 +82,39 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     with _explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target.parent)
-        handle, temporary = _new_file(target)
+        handle, place = _new_place(target)
         try:
+            # The suffix stays at the end: writers such as pandas and safetensors choose by it.
+            temporary = place / f".half{target.suffix}"
+            temporary.touch()
             yield temporary
             _flush_to_disk(temporary)
             temporary.chmod(0o666 & ~_umask())
             os.replace(temporary, target)
         finally:
-            temporary.unlink(missing_ok=True)
-            os.close(handle)
+            shutil.rmtree(place, ignore_errors=True)
+            if handle is not None:
+                os.close(handle)
 
 
-def _new_file(target: Path) -> tuple[int, Path]:
-    """An empty file, locked as long as this process lives and keeps it open."""
+def _new_place(target: Path) -> tuple[int | None, Path]:
+    """An empty folder, locked as long as this process lives and keeps it open.
+
+    A folder and not the file: some writers (safetensors 0.8) write another file, which a lock of
+    ours would not be on, and which a kill would leave under a name of theirs.
+    """
     while True:
-        # The suffix stays at the end: writers such as pandas and safetensors choose by it.
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.stem}{_MARK}", suffix=target.suffix, dir=target.parent
-        )
-        if fcntl is not None:
+        place = tempfile.mkdtemp(prefix=f".{target.stem}{_MARK}", dir=target.parent)
+        if fcntl is None:
+            return None, Path(place)
+        # Another process may sweep it before it is locked.
+        with suppress(FileNotFoundError):
+            handle = os.open(place, os.O_RDONLY)
             with suppress(OSError):  # some network file systems have no locks
                 fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.path.exists(name):  # another process may have swept it before it was locked
-            return handle, Path(name)
-        os.close(handle)
+            if os.path.exists(place):
+                return handle, Path(place)
+            os.close(handle)
 
 
 def _sweep(folder: Path) -> None:
@@ -113,9 +123,20 @@ def _sweep(folder: Path) -> None:
         return
     _swept.add(folder)
     for left in folder.glob(f".*{_MARK}*"):
-        with suppress(OSError), open(left, "rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError):
+            _remove_unless_in_use(left)
+
+
+def _remove_unless_in_use(left: Path) -> None:
+    handle = os.open(left, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:  # earlier versions locked the file itself
             left.unlink()
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from didi_core import files
 from didi_core.cli import run_program
@@ -125,16 +127,52 @@ def test_a_read_only_file_system(tmp_path: Path) -> None:
 def test_what_a_kill_left_is_swept_and_what_is_in_use_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = tmp_path / ".d.didi-abcdefgh.fasta"
-    left.write_text(">half")
+    left = tmp_path / ".d.didi-abcdefgh"
+    left.mkdir()
+    (left / ".tmpAbCdEf").write_text(">half")
+    older = tmp_path / ".d.didi-abcdefgh.fasta"  # as earlier versions called them
+    older.write_text(">half")
     mine = tmp_path / ".d.fasta"
     mine.write_text("the user's")
     monkeypatch.setattr(files, "_swept", set())
     with atomic_path(tmp_path / "d.fasta") as temporary:
-        assert not left.exists()
+        assert not left.exists() and not older.exists()
         monkeypatch.setattr(files, "_swept", set())
         write_text(tmp_path / "other.fasta", "")  # another process would sweep here
         assert temporary.exists()
         temporary.write_text("whole")
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [".d.fasta", "d.fasta", "other.fasta"]
+
+
+WRITES_BESIDE = "import sys; from didi_core.files import write_text; write_text(sys.argv[1], 'x')"
+
+
+def test_another_process_leaves_alone_what_a_writer_has_put_in_place_of_the_file(
+    tmp_path: Path,
+) -> None:
+    """safetensors writes a file of its own and renames it: a lock on ours would not be on that."""
+    with atomic_path(tmp_path / "a.safetensors") as temporary:
+        other = temporary.with_name("other")
+        save_file({"a": torch.ones(3)}, other)
+        os.replace(other, temporary)
+        beside = str(tmp_path / "b.txt")
+        subprocess.run([sys.executable, "-c", WRITES_BESIDE, beside], check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "b.txt"]
+
+
+DIES_HALFWAY = """
+import os, signal, sys
+from pathlib import Path
+from didi_core.files import atomic_path
+with atomic_path(Path(sys.argv[1])) as temporary:
+    temporary.with_name(".tmpAbCdEf").write_text("half")  # as safetensors calls it
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_writer_left_under_a_name_of_its_own_is_swept(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", DIES_HALFWAY, str(tmp_path / "a.txt")])
+    assert len(list(tmp_path.iterdir())) == 1
+    subprocess.run([sys.executable, "-c", WRITES_BESIDE, str(tmp_path / "b.txt")], check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["b.txt"]
