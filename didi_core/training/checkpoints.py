@@ -41,8 +41,11 @@ class Checkpoints:
                 f"Training stopped after step {step}: {error} {self.last_good()} Then continue "
                 "with resume=true."
             ) from error
-        for old in self._paths()[:-KEPT]:
-            old.unlink()
+        paths = self._paths()
+        now = paths.index(path)
+        # A later one could not be read, or the run would be past it: it counts for nothing.
+        for other in (*paths[: max(0, now + 1 - KEPT)], *paths[now + 1 :]):
+            other.unlink()
         return path
 
     def last_good(self) -> str:

@@ -81,6 +81,18 @@ def test_the_last_two_checkpoints_are_kept(tmp_path: Path) -> None:
     assert latest["step"] == 100 and int(latest["value"]) == 100
 
 
+def test_a_damaged_checkpoint_does_not_count_among_those_kept(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for step in (5, 10):
+        checkpoints.save(step, {"value": torch.tensor(step)})
+    (checkpoints.folder / "step_00000010.safetensors").write_bytes(b"damaged")
+    assert checkpoints.load_latest()["step"] == 5
+    for step in (7, 8):
+        checkpoints.save(step, {"value": torch.tensor(step)})
+    names = sorted(path.name for path in checkpoints.folder.iterdir())
+    assert names == ["step_00000007.safetensors", "step_00000008.safetensors"]
+
+
 def test_the_average_by_hand_and_back(tmp_path: Path) -> None:
     live = torch.nn.Linear(1, 1, bias=False)
     with torch.no_grad():
