@@ -209,7 +209,8 @@ def exact_bound(
     first = int(vocabulary.bos_id is not None)
     masked[:, first : first + length] = chosen
     counts = chosen.sum(-1)
-    weight = torch.tensor([1 / (m * comb(length, m)) for m in counts.tolist()]).double()
+    share = [1 / (m * comb(length, m)) for m in counts.tolist()]
+    weight = torch.tensor(share, dtype=torch.float64)
     device = next(denoiser.parameters()).device
     with torch.no_grad():
         total = row_nll(
