@@ -1,11 +1,15 @@
 """Each method's YAML shows every setting, with the default its dataclass has."""
 
+import hydra
 import pytest
 from omegaconf import OmegaConf
 
 from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
 from didi_core.hydra_app import config_folder
+
+BEST = "best"
+"""Whatever won: no method of its own."""
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -16,7 +20,18 @@ def test_yaml_and_dataclass_agree(name: str) -> None:
 
 
 def test_every_method_has_its_yaml() -> None:
-    assert {p.stem for p in (config_folder() / "method").glob("*.yaml")} == set(METHODS)
+    found = {p.stem for p in (config_folder() / "method").glob("*.yaml")}
+    assert found == {*METHODS, BEST}
+
+
+def test_the_best_is_one_of_the_methods_and_the_default() -> None:
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        best, default = (
+            OmegaConf.to_container(hydra.compose("distill", [*chosen, "teacher=t", "out=o"]).method)
+            for chosen in ([f"method={BEST}"], [])
+        )
+    assert best == default
+    assert method_settings(best)[0] in METHODS
 
 
 @pytest.mark.parametrize(
