@@ -46,7 +46,13 @@ def run_evaluate(
     journal.start(settings, resume=options.resume)
     started = time.perf_counter()
     opened = Opened(options, model, judge, device, journal)
-    figures = run_task(opened)
+    try:
+        figures = run_task(opened)
+    except UserError:
+        # What is refused before anything was measured leaves nothing that bars the mended command.
+        if not journal.parts and not sample_file(options.out).exists():
+            journal.remove()
+        raise
     result = {
         "format": FORMAT,
         "task": options.task,

@@ -80,8 +80,10 @@ def run_task(opened: Opened) -> dict[str, Any]:
 
 def _genppl(opened: Opened) -> dict[str, Any]:
     options = opened.options
-    samples = _samples(opened)
+    given = None if options.data is None else _given_samples(options)
+    # Before samples are made: a judge that is not there must not cost the time they take.
     judge = opened.judge or open_judge(options.judge, opened.device, offline=options.offline)
+    samples = _new_samples(opened) if given is None else given
     judge_tokens = options.judge_tokens or readable_tokens(judge)
     with opened.bar("judging", len(samples.texts)) as show:
         figures = measure_samples(
@@ -102,12 +104,14 @@ def _genppl(opened: Opened) -> dict[str, Any]:
     return {"figures": figures, "judge": describe_model(judge), "judge_tokens": judge_tokens}
 
 
-def _samples(opened: Opened) -> Samples:
+def _given_samples(options: EvaluateOptions) -> Samples:
+    if options.steps is not None:
+        raise UserError(f"--steps {options.steps}: the samples of --data are made already.")
+    return read_samples(Path(str(options.data)))
+
+
+def _new_samples(opened: Opened) -> Samples:
     options = opened.options
-    if options.data is not None:
-        if options.steps is not None:
-            raise UserError(f"--steps {options.steps}: the samples of --data are made already.")
-        return read_samples(Path(options.data))
     request = SampleRequest(
         num=options.num,
         length=opened.length(options.length, "--length"),

@@ -190,6 +190,22 @@ def test_genppl_continues_interrupted_sampling(tmp_path: Path, monkeypatch) -> N
     assert not partial.exists()
 
 
+@pytest.mark.parametrize(
+    ("task", "given", "message"),
+    [
+        ("genppl", {"steps": 2, "length": 16, "num": 2, "judge": "no-judge"}, "--judge no-judge"),
+        ("genppl", {"data": "absent.jsonl"}, "absent.jsonl"),
+        ("zeroshot", {"data": "lambda"}, "--data lambda"),
+    ],
+)
+def test_what_is_refused_leaves_nothing_that_bars_the_next_command(
+    tmp_path: Path, task: str, given: dict, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        evaluate(options(tmp_path, task, offline=True, **given), tiny_masked_model())
+    assert not list(tmp_path.glob("out.json*"))
+
+
 def test_autoregressive_samples_follow_the_models_own_law(tmp_path: Path) -> None:
     model = tiny_causal_model()
     records = torch.arange(4_000)
