@@ -19,7 +19,12 @@ from didi_core.files import unwritable
 _ClickError = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 _UNBOUNDED_WIDTH = 10_000
-_INTERRUPTED = "Interrupted; what was finished is saved (continue with --resume)."
+_CONTINUES = {
+    "quickstart": "the same command",
+    "pretrain": "resume=true",
+    "distill": "resume=true",
+}
+"""How a verb goes on where it stopped; the others with --resume."""
 
 
 def _raise_terminated(signum: int, frame: object) -> None:  # noqa: ARG001
@@ -40,9 +45,9 @@ def run_program(program: Callable[[], object]) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        return _complain(_INTERRUPTED, 130)
+        return _complain(_stopped("Interrupted"), 130)
     except Terminated:
-        return _complain("Terminated; what was finished is saved (continue with --resume).", 143)
+        return _complain(_stopped("Terminated"), 143)
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except Exception as error:
@@ -50,8 +55,13 @@ def run_program(program: Callable[[], object]) -> int:
             raise
         return _complain(f"Error: {told}", 2)
     if status == 130:
-        return _complain(_INTERRUPTED, 130)
+        return _complain(_stopped("Interrupted"), 130)
     return status if isinstance(status, int) else 0
+
+
+def _stopped(how: str) -> str:
+    goes_on = _CONTINUES.get(next(iter(sys.argv[1:]), ""), "--resume")
+    return f"{how}; what was finished is saved (continue with {goes_on})."
 
 
 def _explained(error: Exception) -> str | None:

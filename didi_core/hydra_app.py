@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -97,7 +97,7 @@ def run_hydra(
         if failed:
             raise failed[0]
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_first_sentence(error, program, settings_class)) from error
+        raise UserError(_first_sentence(error, program, settings_class, groups or {})) from error
     finally:
         sys.argv = argv
         if full_error is None:
@@ -183,7 +183,9 @@ def as_plain(settings: object) -> Any:
     return list(settings) if isinstance(settings, tuple) else settings
 
 
-def _first_sentence(error: Exception, program: str, settings_class: type) -> str:
+def _first_sentence(
+    error: Exception, program: str, settings_class: type, groups: Mapping[str, str] | None = None
+) -> str:
     """The error in one line that names the key; Hydra's advice for unknown ones leads nowhere."""
     help_line = f"(see every setting with: {program} --cfg job)"
     if unknown := re.search(r"Could not override '([^']+)'", str(error)):
@@ -191,6 +193,8 @@ def _first_sentence(error: Exception, program: str, settings_class: type) -> str
         near = get_close_matches(unknown[1], known, 1)
         hint = f"; did you mean {near[0]}=?" if near else "."
         return f"{unknown[1]}=: there is no such setting{hint} {help_line}"
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        return _unknown_choice(error.missing_cfg_file, list(error.options), groups or {})
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     keys = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key")]
     shown = [
@@ -198,6 +202,15 @@ def _first_sentence(error: Exception, program: str, settings_class: type) -> str
     ]
     named = f"{keys[0]}=: " if keys and keys[0] else ""
     return f"{named}{' '.join(shown[:6])} {help_line}"
+
+
+def _unknown_choice(missing: str, known: Sequence[str], groups: Mapping[str, str]) -> str:
+    """Of a group's file that is not there, as in text_model/tny: the setting as users give it."""
+    group, _, given = missing.rpartition("/")
+    called = {full.partition("@")[0]: name for name, full in groups.items()}
+    near = get_close_matches(given, known, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{called.get(group, group)}={given}: {hint}There are {', '.join(sorted(known))}."
 
 
 def _refuse_flags(arguments: Sequence[str], program: str) -> None:

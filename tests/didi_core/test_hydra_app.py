@@ -17,6 +17,13 @@ def test_choices_are_the_files_of_a_group():
     assert {"didi", "dmmd", "sdtt"} <= set(choices_of("method"))
 
 
+def test_a_choice_that_is_not_there_is_named_as_it_was_given():
+    arguments, groups = ["data=d", "out=o", "model=tny"], {"model": "text_model@model"}
+    told = r"^model=tny: did you mean tiny\? There are gpt2, judge, medium, small, tiny\.$"
+    with pytest.raises(UserError, match=told):
+        run_hydra("text_pretrain", PretrainSettings, print, arguments, "p", groups=groups)
+
+
 def _refuses(settings: protein.PretrainSettings) -> None:
     raise UserError(f"steps={settings.steps} is no good.")
 

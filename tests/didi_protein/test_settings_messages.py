@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from didi_core.cli import check_output
+from didi_core.cli import check_output, run_program
 from didi_core.errors import UserError
 from didi_core.hydra_app import run_hydra
 from didi_protein.pretrain_settings import PretrainSettings
@@ -15,6 +15,10 @@ from didi_protein.pretrain_settings import PretrainSettings
     [
         ("stps=5", r"^stps=: there is no such setting; did you mean steps=\?"),
         ("steps=abc", r"^steps=: Value 'abc'"),
+        (
+            "model=tny",
+            r"^model=tny: did you mean tiny\? There are 150m, 3b, 650m, judge, tiny\.$",
+        ),
         ("--steps=5", r"^--steps: p pretrain takes settings as key=value: steps=5$"),
         ("--tokens-per-batch", r"key=value: tokens_per_batch=\.\.\.$"),
     ],
@@ -30,3 +34,16 @@ def test_an_output_that_exists_is_mended_by_settings(tmp_path: Path) -> None:
         check_output(tmp_path, resume=False, overwrite=False, flag="out=")
     with pytest.raises(UserError, match=r"^--out .* exists: .* --resume .* --overwrite"):
         check_output(tmp_path, resume=False, overwrite=False)
+
+
+@pytest.mark.parametrize(
+    ("verb", "mend"),
+    [("generate", "--resume"), ("distill", "resume=true"), ("quickstart", "the same command")],
+)
+def test_an_interrupted_verb_says_how_it_goes_on(verb: str, mend: str, monkeypatch, capsys) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["p", verb])
+    assert run_program(interrupted) == 130
+    assert f"(continue with {mend})" in capsys.readouterr().err
