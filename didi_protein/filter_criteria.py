@@ -95,4 +95,6 @@ class Threshold:
             return Rejection(self.name, self.column, None, self.threshold, reason)
         side = "below" if self.is_minimum else "above"
         reason = f"{self.column} {value:g} is {side} {self.bound:g}"
+        if self.column == "foldable":
+            reason = "not foldable: it fails the folding rule of score"
         return Rejection(self.name, self.column, value, self.threshold, reason)

@@ -131,8 +131,8 @@ def _about_comparability(tables: Sequence[ScoreTable]) -> Iterator[str]:
 def _settings_of(tables: Sequence[ScoreTable], part: str) -> set[str]:
     """What the summaries say of one part of the scoring: the judge, the folding model, a file."""
     stated = [table.summary.get(part) for table in tables if table.summary]
-    # Tables that were not folded are simply absent from the figures of folding.
-    return {str(each) for each in stated if part != "fold" or each is not None}
+    # A table scored without this part has none of its figures, and nothing to be compared.
+    return {str(each) for each in stated if each is not None}
 
 
 def _about_variety(cells: Sequence[Cell], natural_repeats: Estimate | None) -> Iterator[str]:

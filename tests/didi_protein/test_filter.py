@@ -118,6 +118,7 @@ def test_files_hold_what_was_kept_and_what_was_not(tmp_path: Path) -> None:
     rejected = pd.read_csv(tmp_path / "best.rejected.csv")
     assert rejected.columns.tolist() == ["id", "filter", "column", "value", "threshold", "reason"]
     assert rejected["id"].tolist() == ["b", "c", "d", "e", "f"]
+    assert rejected["reason"][0] == "not foldable: it fails the folding rule of score"
     stored = json.loads((tmp_path / "best.filter.json").read_text())
     assert stored == result.summary
     assert (stored["num_records"], stored["num_selected"]) == (6, 1)

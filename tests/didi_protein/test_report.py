@@ -35,7 +35,7 @@ from didi_protein.report_data import cells_of
 from didi_protein.report_designs import best_designs
 from didi_protein.report_figures import figures_from_rows
 from didi_protein.report_tables import read_tables
-from didi_protein.report_text import highlights
+from didi_protein.report_text import cautions, highlights
 from didi_protein.score import ScoreOptions, score
 
 
@@ -269,17 +269,22 @@ def test_cautions(tmp_path: Path) -> None:
 
 
 def test_rows_of_different_judges_have_no_best(tmp_path: Path) -> None:
-    for number, judge in enumerate(("one", "one", "another")):
+    for number, judge in enumerate(("one", "one", "another", None)):
         name = f"{number}"
         table = rows("tiny", "ancestral", 8 + number, 2.8)
-        figures = summary(2.8, 64) | {"judge": {"name": judge}}
-        write_table(tmp_path / judge, name, table, figures, None)
-    told = {}
-    for folders in (("one",), ("one", "another")):
+        figures = summary(2.8, 64) | {"judge": judge and {"name": judge}}
+        write_table(tmp_path / str(judge), name, table, figures, None)
+    told, warned = {}, {}
+    for folders in (("one",), ("one", "another"), ("one", "None")):
         tables = read_tables([tmp_path / each for each in folders])
         told[folders] = highlights(tables, cells_of(tables))
+        warned[folders] = "settings of the judge" in " ".join(
+            cautions(tables, cells_of(tables), [])
+        )
     assert any(each.startswith("Best") for each in told["one",])
-    assert told["one", "another"] == []
+    assert told["one", "another"] == [] and warned["one", "another"]
+    # A table scored with --judge none has no perplexity that could be another judge's.
+    assert told["one", "None"] != [] and not warned["one", "None"]
 
 
 @pytest.mark.parametrize(
