@@ -333,5 +333,5 @@ def test_not_a_model_folder(tmp_path: Path) -> None:
         load_denoiser(tmp_path)
     with pytest.raises(UserError, match="is a file"):
         load_denoiser(tmp_path / "config.json")
-    with pytest.raises(UserError, match=r"no model folder .*nowhere"):
+    with pytest.raises(UserError, match=r"nowhere: there is no such model folder"):
         load_denoiser(tmp_path / "nowhere")
