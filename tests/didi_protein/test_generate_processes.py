@@ -107,7 +107,7 @@ def test_one_process_goes_on_where_two_were_stopped(
     out = tmp_path / "plain.fasta"
     leave_partials(alone, out, slice(0, 3, 2), slice(1, 4, 2))
     assert len(partials_of(out)) == 2
-    with pytest.raises(UserError, match="partial exists: .*--resume"):
+    with pytest.raises(UserError, match=r"partial exists: .*--resume"):
         design(model, out, num=30)
     design(model, out, num=30, resume=True)
     assert out.read_bytes() == (alone / "plain.fasta").read_bytes()
