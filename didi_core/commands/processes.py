@@ -14,7 +14,12 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
-from didi_core.training.devices import PATIENCE, resolve_device, started_by_torchrun
+from didi_core.training.devices import (
+    PATIENCE,
+    leave_group_at_exit,
+    resolve_device,
+    started_by_torchrun,
+)
 
 Item = TypeVar("Item")
 
@@ -62,6 +67,7 @@ def join_processes() -> Processes:
         return Processes()
     if not distributed.is_initialized():
         distributed.init_process_group("gloo", timeout=PATIENCE)
+        leave_group_at_exit()
     local_rank = int(os.environ["LOCAL_RANK"])
     if local_rank < torch.cuda.device_count():
         torch.cuda.set_device(local_rank)  # what plain `cuda` means from here on

@@ -1,5 +1,6 @@
 """Where and how precisely to compute: the Fabric behind every verb's --device and --precision."""
 
+import atexit
 import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,23 @@ def build_fabric(device: str, precision: str, devices: int = 1, strategy: str = 
         precision=PRECISIONS[precision],
     )
     fabric.launch()
+    leave_group_at_exit()
     return fabric
+
+
+def leave_group_at_exit() -> None:
+    """Close this process's connections before Python ends, where it has any.
+
+    Else gloo's threads outlive the interpreter's tidying up, and now and then abort a process whose
+    work is done: torchrun then reports a failure.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        atexit.register(_leave_group)
+
+
+def _leave_group() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _sharing(strategy: str, processes: int) -> Any:
