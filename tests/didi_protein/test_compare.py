@@ -138,7 +138,7 @@ def test_methods_get_their_own_settings(options: CompareOptions) -> None:
         ({"samplers": "none-such"}, "--samplers none-such does not exist"),
         (
             {"methods": "none-such"},
-            "--methods none-such: no method none-such; give one of dcd, didi",
+            "--methods none-such: no method none-such; give one of best, dcd, didi",
         ),
         ({"methods": "dmmd:bar"}, "--methods dmmd:bar: no preset bar; give one of default, paper"),
         ({"precision": "fp8"}, "--precision fp8 is unknown"),
