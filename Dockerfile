@@ -2,13 +2,15 @@
 # docker run --rm --user "$(id -u):$(id -g)" --volume "$PWD:/work" didi didi-protein quickstart
 #
 # With an NVIDIA GPU (and its container toolkit):
-# docker build --tag didi-cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu126 .
-# docker run --rm --gpus all --user "$(id -u):$(id -g)" --volume "$PWD:/work" didi-cuda didi-protein info
+# docker run --rm --gpus all --user "$(id -u):$(id -g)" --volume "$PWD:/work" didi didi-protein info
+#
+# torch comes with its CUDA libraries, gigabytes of them. For a small image without, or for another CUDA
+# version, give the package index that torch's installation page names for it:
+# docker build --tag didi-cpu --build-arg PIP_EXTRA_INDEX_URL=INDEX .
 FROM python:3.12-slim-bookworm
 
-# Wheels of torch: of the CPU, or of a CUDA version.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-ARG TORCH_VERSION=2.13.0
+# Another package index beside pip's own, for other builds of torch.
+ARG PIP_EXTRA_INDEX_URL=
 ARG EXTRAS=metrics,report,text
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -19,9 +21,7 @@ COPY configs configs
 COPY didi_core didi_core
 COPY didi_protein didi_protein
 COPY didi_text didi_text
-# First torch alone, from its own index, which has the builds; what it needs comes with the rest.
-RUN python -m pip install --no-deps --index-url "$TORCH_INDEX" "torch==$TORCH_VERSION" \
-    && python -m pip install --constraint constraints.txt ".[$EXTRAS]"
+RUN python -m pip install --constraint constraints.txt ".[$EXTRAS]"
 
 # Any user may be given with --user: caches lie where all may write.
 RUN useradd --create-home didi && install --directory --mode 1777 /cache /work
