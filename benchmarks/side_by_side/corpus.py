@@ -20,6 +20,12 @@ MUON = (
     "optimizer.warmup_steps=100",
 )
 """What teaches a small network quickest, of either process."""
+SHAPE = ("model.num_layers=4", "model.hidden_size=128", "model.num_heads=4")
+PRETRAIN = (*MUON, *SHAPE, "tokens_per_batch=4096")
+"""What `pretrain` is told of either corpus."""
+DISTILL = ("tokens_per_batch=2560",)
+TEACHER_UPDATES = 2_400
+STUDENT_UPDATES = 400
 BOUND_DRAWS = 8
 """Times drawn for each held-out sequence."""
 
@@ -52,8 +58,6 @@ class Corpus:
     """Of a file of samples."""
     told: Mapping[str, tuple[str, ...]]
     """What each verb is told."""
-    teacher_updates: int
-    student_updates: int
     lengths: Callable[[Path, Path], str]
     """(held-out data, scratch folder) to the value of --length."""
     generate: Callable[..., object]
@@ -62,6 +66,8 @@ class Corpus:
     """(file of samples, their temperature) to judge NLL and diversity."""
     bound: Callable[[Path, Path], dict[str, Any]]
     """(model folder, held-out data) to the likelihood bound and its standard error."""
+    teacher_updates: int = TEACHER_UPDATES
+    student_updates: int = STUDENT_UPDATES
 
 
 def bound_of(model: LoadedModel, ids: Sequence[Sequence[int]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from benchmarks.side_by_side.plan import CELLS, RESULTS, STEPS
 from didi_core.errors import missing_extra
 from didi_core.evaluation.bootstrap import Interval, bootstrap_ratio
 from didi_core.files import atomic_path, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Record = dict[str, Any]
 UNITS = {"protein": ("residue", "pooled 3-mer entropy"), "text": ("token", "unigram entropy")}
@@ -41,7 +44,11 @@ def bound_lines(corpus: str, records: list[Record]) -> list[str]:
     ]
     for (name, seed), record in sorted(bounds.items(), key=lambda each: each[0][::-1]):
         base = bounds.get(("mdlm", seed))
-        more = "" if base is None or name == "mdlm" else shown(bound_difference(record, base))
+        more = (
+            ""
+            if base is None or name == "mdlm"
+            else shown(bound_difference(record, base).as_dict())
+        )
         lines.append(
             f"| {name} | {seed} | {record['nats_per_token']:.4f} | {record['standard_error']:.4f} "
             f"| {more} | {minutes.get((name, seed), float('nan')):.1f} |"
@@ -77,16 +84,11 @@ def sweep_lines(corpus: str, records: list[Record]) -> list[str]:
     return lines
 
 
-def shown(interval: Any) -> str:
+def shown(interval: dict[str, float] | None) -> str:
     """An interval in the table; a cell stays empty where a curve does not reach."""
     if interval is None:
         return ""
-    mean, low, high = (
-        [interval[end] for end in ("mean", "low", "high")]
-        if isinstance(interval, dict)
-        else [interval.mean, interval.low, interval.high]
-    )
-    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{interval['mean']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
 def draw_curves(corpus: str, records: list[Record], path: Path) -> None:
@@ -107,17 +109,21 @@ def draw_curves(corpus: str, records: list[Record], path: Path) -> None:
     panels = figure.subplots(1, len(STEPS), sharey=True)
     unit, diversity = UNITS[corpus]
     for axes, steps in zip(panels, STEPS, strict=True):
-        for number, name in enumerate(CELLS):
-            for record in sweeps:
-                if (record["name"], record["steps"], record["seed"]) == (name, steps, first):
-                    across, up = (
-                        [point[axis]["mean"] for point in record["points"]]
-                        for axis in ("diversity", "nll")
-                    )
-                    axes.plot(across, up, marker="o", markersize=3, color=f"C{number}", label=name)
+        for record in sweeps:
+            if (record["steps"], record["seed"]) == (steps, first):
+                _draw_curve(axes, record)
         axes.set_title(f"{steps} steps")
         axes.set_xlabel(f"{diversity} (nats)")
     panels[0].set_ylabel(f"judge NLL (nats a {unit})")
     panels[0].legend(fontsize=7)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150)
+
+
+def _draw_curve(axes: "Axes", record: Record) -> None:
+    """A cell in the colour that it has in every panel."""
+    across, up = (
+        [point[axis]["mean"] for point in record["points"]] for axis in ("diversity", "nll")
+    )
+    colour = f"C{list(CELLS).index(record['name'])}"
+    axes.plot(across, up, marker="o", markersize=3, color=colour, label=record["name"])

@@ -1,6 +1,6 @@
 """What is trained and sampled: teachers of both processes, their students, and how each is drawn.
 
-A job is CORPUS/SEED/TASK, where a task is `train MODEL`, `bound MODEL` or `sweep CELL STEPS`.
+A job is called CORPUS/train.MODEL.SEED, CORPUS/bound.MODEL.SEED or CORPUS/sweep.CELL.STEPS.SEED.
 """
 
 from collections.abc import Mapping

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.side_by_side.corpus import MUON, Corpus, Verb, bound_of
+from benchmarks.side_by_side.corpus import DISTILL, PRETRAIN, Corpus, Verb, bound_of
 from didi_core.evaluation.frontier import FrontierPoint
 from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
@@ -63,19 +63,13 @@ PROTEINS = Corpus(
     suffix=".fasta",
     told={
         "pretrain": (
-            *MUON,
-            "model.num_layers=4",
-            "model.hidden_size=128",
-            "model.num_heads=4",
+            *PRETRAIN,
             "model.intermediate_size=512",
             f"max_length={LONGEST}",
             "too_long=drop",
-            "tokens_per_batch=4096",
         ),
-        "distill": (f"max_length={LONGEST}", "tokens_per_batch=2560"),
+        "distill": (f"max_length={LONGEST}", *DISTILL),
     },
-    teacher_updates=2_400,
-    student_updates=400,
     lengths=lengths,
     generate=lambda **flags: generate(GenerateOptions(**flags)),
     judge=judge,

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.side_by_side.corpus import MUON, Corpus, Verb, bound_of
+from benchmarks.side_by_side.corpus import DISTILL, PRETRAIN, Corpus, Verb, bound_of
 from didi_core.evaluation.frontier import FrontierPoint
 from didi_text.benchmark_sweep import point_of
 from didi_text.corpora import load_corpus
@@ -58,18 +58,12 @@ TEXTS = Corpus(
     suffix=".jsonl",
     told={
         "pretrain": (
-            *MUON,
+            *PRETRAIN,
             "tokenizer=tiny",
             f"block_length={BLOCK}",
-            "model.num_layers=4",
-            "model.hidden_size=128",
-            "model.num_heads=4",
-            "tokens_per_batch=4096",
         ),
-        "distill": (f"max_length={BLOCK}", "tokens_per_batch=2560"),
+        "distill": (f"max_length={BLOCK}", *DISTILL),
     },
-    teacher_updates=2_400,
-    student_updates=400,
     lengths=lengths,
     generate=lambda **flags: generate(GenerateOptions(**flags)),
     judge=judge,

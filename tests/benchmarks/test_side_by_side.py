@@ -32,7 +32,7 @@ def test_bounds_are_compared_sequence_by_sequence() -> None:
     found = bound_difference(duo, mdlm)
     assert found.mean == pytest.approx(6 / 40)
     assert found.low == pytest.approx(4 / 30) and found.high == pytest.approx(2 / 10)
-    assert shown(Interval(0.15, 0.1, 0.2)) == "0.150 [0.100, 0.200]" and shown(None) == ""
+    assert shown(Interval(0.15, 0.1, 0.2).as_dict()) == "0.150 [0.100, 0.200]" and shown(None) == ""
 
 
 def test_a_tiny_study_runs_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
