@@ -59,10 +59,10 @@ def run(
 
 @app.command()
 def processes(
-    num: Annotated[int, typer.Option(help="Designs to make in each run.")] = 512,
+    num: Annotated[int, typer.Option(help="Designs to make in each run.")] = 128,
     length: Annotated[str, typer.Option(help="Their lengths.")] = "100-200",
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 32,
-    repeats: Annotated[int, typer.Option(help="Timed rounds, after one that warms up.")] = 5,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 16,
+    repeats: Annotated[int, typer.Option(help="Timed rounds, after one that warms up.")] = 3,
     out: Annotated[Path, typer.Option(help="JSON file.")] = RESULTS.parent / "processes.json",
 ) -> None:
     """Time two processes of one thread in generate against one process of one and two threads."""

@@ -77,13 +77,15 @@ def _run(request: list[str], processes: int, threads: int) -> dict[str, Any]:
         out = Path(folder) / "d.fasta"
         command = [sys.executable, *launcher, "-c", PROGRAM, "generate", *request]
         started = time.perf_counter()
-        subprocess.run(
+        run = subprocess.run(
             [*command, "--out", str(out)],
             env=os.environ | {"OMP_NUM_THREADS": str(threads)},
             capture_output=True,
-            check=True,
+            text=True,
         )
         wall = time.perf_counter() - started
+        if run.returncode:
+            raise RuntimeError(f"{' '.join(run.args)}: status {run.returncode}\n{run.stderr}")
         summary = json.loads(out.with_suffix(".generate.json").read_text())
         return {
             "sampling_seconds": summary["seconds"],
