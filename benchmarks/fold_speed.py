@@ -1,13 +1,14 @@
 """How much faster `score --fold` folds than the library alone, and what memory each length takes.
 
-    python benchmarks/fold_speed.py                    # a moderate random model, for a CPU
-    python benchmarks/fold_speed.py --full-size        # ESMFold's own sizes, random, for a GPU
+    python -m benchmarks.fold_speed                    # a moderate random model, for a CPU
+    python -m benchmarks.fold_speed --full-size        # ESMFold's own sizes, random, for a GPU
 
 Throughput: the same sequences of mixed lengths (50 to 400) once in our batches and once through the
 library's `infer`, one at a time in input order; same weights, precision, chunk size and recycles,
 both warmed up, in turns, the median of the turns. On a busy machine the wall clock says little, so
 on a CPU the processor time of both is compared beside it, on one thread. Agreement of all
-confidences is checked in the same run. Writes JSON to benchmarks/results/.
+confidences is checked in the same run. Writes JSON to benchmarks/results/. Run from the
+repository's root.
 """
 
 import argparse
@@ -22,44 +23,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import EsmConfig, EsmForProteinFolding
 
+from benchmarks.fold_memory import measure_memory
+from benchmarks.fold_random import (
+    FULL_SIZE,
+    MODERATE,
+    build_model,
+    describe_model,
+    random_record,
+    single_confidence,
+)
 from didi_core.files import write_json
-from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
-from didi_core.peak_memory import PeakMemory
 from didi_core.training.run_folder import git_revision, package_versions
-from didi_protein.alphabet import CANONICAL_RESIDUES, ESM_TOKENS
-from didi_protein.fasta import ProteinRecord
 from didi_protein.folding.batching import PAIR_BUDGETS, padding_waste, plan_pair_batches
 from didi_protein.folding.confidence import Fold
-from didi_protein.folding.network import PRECISIONS, FoldingModel
+from didi_protein.folding.network import FoldingModel
 from didi_protein.folding.scorer import FoldScorer
 from didi_protein.folding.structure_files import FoldFiles
 
-MODERATE = {
-    "language_model": {
-        "hidden_size": 320,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 20,
-        "intermediate_size": 1280,
-    },
-    "trunk": {
-        "num_blocks": 4,
-        "sequence_state_dim": 256,
-        "pairwise_state_dim": 64,
-        "structure_module": {"sequence_dim": 192, "pairwise_dim": 64, "num_blocks": 2},
-    },
-}
-FULL_SIZE = {
-    "language_model": {
-        "hidden_size": 2560,
-        "num_hidden_layers": 36,
-        "num_attention_heads": 40,
-        "intermediate_size": 10240,
-    },
-    "trunk": {"num_blocks": 48, "structure_module": {}},
-}
-"""`facebook/esmfold_v1`."""
 TOLERANCES = {"plddt": 1e-3, "ptm": 1e-5, "pae": 1e-3}
 
 
@@ -108,45 +89,6 @@ def parse_arguments() -> argparse.Namespace:
     results = Path(__file__).parent / "results" / "fold_speed.json"
     parser.add_argument("--out", type=Path, default=results)
     return parser.parse_args()
-
-
-def build_model(
-    sizes: dict[str, Any], arguments: argparse.Namespace, device: torch.device
-) -> FoldingModel:
-    """Every tensor at random, scaled so that activations neither vanish nor overflow."""
-    trunk = dict(sizes["trunk"])
-    if arguments.blocks is not None:
-        trunk["num_blocks"] = arguments.blocks
-    language_model = dict(sizes["language_model"])
-    if arguments.layers is not None:
-        language_model["num_hidden_layers"] = arguments.layers
-    config = EsmConfig(
-        **language_model,
-        vocab_size=len(ESM_TOKENS),
-        vocab_list=list(ESM_TOKENS),
-        mask_token_id=ESM_TOKENS.index("<mask>"),
-        pad_token_id=ESM_TOKENS.index("<pad>"),
-        position_embedding_type="rotary",
-        token_dropout=True,
-        emb_layer_norm_before=False,
-        is_folding_model=True,
-        esmfold_config={
-            "fp16_esm": False,
-            "trunk": {**trunk, "max_recycles": arguments.recycles + 1},
-        },
-    )
-    with device:
-        network = EsmForProteinFolding(config).eval().requires_grad_(False)
-    generator = torch.Generator(device).manual_seed(arguments.seed)
-    for name, parameter in network.named_parameters():
-        scale = parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 0.1
-        parameter.normal_(0, scale, generator=generator)
-        if "norm" in name.lower() and name.endswith("weight"):
-            parameter.add_(1)
-    precision = arguments.precision or ("fp16" if device.type == "cuda" else "float32")
-    for parameter in network.esm.parameters():
-        parameter.data = parameter.data.to(PRECISIONS[precision])
-    return FoldingModel("random", network, precision, "random")
 
 
 def measure_throughput(model: FoldingModel, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -229,15 +171,6 @@ def timed(work: Callable[[], Any], device: torch.device) -> tuple[Any, float, fl
     return result, time.perf_counter() - wall, time.process_time() - processor
 
 
-def single_confidence(
-    model: FoldingModel, sequence: str
-) -> tuple[torch.Tensor, float, torch.Tensor]:
-    """pLDDT (0 to 100) by atom, pTM, and PAE by residue, from `infer`."""
-    output = model.network.infer([sequence])
-    pae = output.predicted_aligned_error[0].mean(0).cpu()
-    return 100 * output.plddt[0].float().cpu(), float(output.ptm), pae
-
-
 def agreement(folds: list[Fold], references: list[Any]) -> dict[str, Any]:
     """Largest differences between the paths, and whether all are within the tolerances."""
     pairs = list(zip(folds, references, strict=True))
@@ -257,67 +190,6 @@ def agreement(folds: list[Fold], references: list[Any]) -> dict[str, Any]:
         "spread_of_the_values": spread,
         "tolerances": TOLERANCES,
         "within": within,
-    }
-
-
-def measure_memory(
-    model: FoldingModel, length: int, arguments: argparse.Namespace
-) -> dict[str, Any]:
-    """Peak beside the weights while one sequence is folded, by us and by the library."""
-    record = random_record(random.Random(length), length)
-    scorer = FoldScorer(model, FoldFiles({}, Path()), 0, arguments.chunk_size)
-    model.network.trunk.config.max_recycles = 1
-    paths = {
-        "ours": lambda: scorer.fold([record], arguments.chunk_size),
-        "alone": lambda: single_confidence(model, record.sequence),
-    }
-    if length > arguments.alone_up_to:
-        del paths["alone"]
-    found = {name: peak_bytes(work, model.device) for name, work in paths.items()}
-    return {
-        "length": length,
-        **{f"{name}_bytes": each for name, each in found.items()},
-        "ours_bytes_per_pair": None if found["ours"] is None else found["ours"] / length**2,
-    }
-
-
-def peak_bytes(work: Callable[[], Any], device: torch.device) -> int | None:
-    """The highest memory during `work` above what was held before; None where it ran out."""
-    release_cached_memory()
-    with PeakMemory(device) as before:
-        pass
-    try:
-        with PeakMemory(device) as peak:
-            work()
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        return None
-    if peak.bytes is None or before.bytes is None:
-        return None
-    return peak.bytes - before.bytes
-
-
-def random_record(generator: random.Random, length: int) -> ProteinRecord:
-    sequence = "".join(generator.choices(CANONICAL_RESIDUES, k=length))
-    return ProteinRecord(f"random_{length}", sequence)
-
-
-def describe_model(model: FoldingModel, arguments: argparse.Namespace) -> dict[str, Any]:
-    trunk = model.network.config.esmfold_config.trunk
-    return {
-        "weights": "random, every tensor",
-        "full_size": arguments.full_size,
-        "language_model_layers": model.network.config.num_hidden_layers,
-        "language_model_width": model.network.config.hidden_size,
-        "trunk_blocks": trunk.num_blocks,
-        "sequence_channels": trunk.sequence_state_dim,
-        "pair_channels": trunk.pairwise_state_dim,
-        "structure_blocks": trunk.structure_module.num_blocks,
-        "num_parameters": model.num_parameters,
-        "language_model_precision": model.precision,
-        "recycles": arguments.recycles,
-        "chunk_size": arguments.chunk_size,
     }
 
 

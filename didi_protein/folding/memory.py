@@ -33,7 +33,7 @@ def bytes_per_pair(config: EsmConfig) -> int:
 
     Two moments decide: the triangle layers hold the pair representation four times over; the
     structure module three times, with the points of all heads. For ESMFold 2,880 bytes; measured
-    from 400 to 1,000 residues: 2,900 to 2,940 (`benchmarks/fold_speed.py`).
+    from 400 to 1,000 residues: 2,900 to 2,940 (`benchmarks/fold_memory.py`).
     """
     trunk = config.esmfold_config.trunk
     structure = trunk.structure_module
