@@ -63,6 +63,9 @@ METHODS: dict[str, list[str]] = {
     "sdtt": ["method=sdtt"],
 }
 """Students by name: what `didi-protein distill` is told. `ablation` adds its own."""
+METHODS |= {f"{name}-long": METHODS[name] for name in ("didi-paper", "dmmd", "dmmd-sequence")}
+UPDATES = {name: 2_400 for name in METHODS if name.endswith("-long")}
+"""Of students that get more of them than `Scale` says: six times as many."""
 
 
 @dataclass(frozen=True)

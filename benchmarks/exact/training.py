@@ -11,7 +11,7 @@ import hydra
 import numpy as np
 
 from benchmarks.exact.process import Ranks
-from benchmarks.exact.study import METHODS, PROCESSES, Job
+from benchmarks.exact.study import METHODS, PROCESSES, UPDATES, Job
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.evaluation.likelihood import likelihood_bound
 from didi_core.files import write_text
@@ -128,13 +128,14 @@ def train_student(job: Job, runs: Path, scale: Scale | None = None) -> dict[str,
     return {
         "scale": asdict(scale),
         "overrides": METHODS[job.model],
+        "updates": settings.steps,
         "method": settings.method,
     }
 
 
 def student_settings(job: Job, teacher: Path, runs: Path, scale: Scale) -> DistillSettings:
     """What `didi-protein distill` is told, as its command line would compose it."""
-    updates = scale.student_updates
+    updates = UPDATES.get(job.model, scale.student_updates)
     overrides = [
         *METHODS[job.model],
         f"teacher={teacher}",
