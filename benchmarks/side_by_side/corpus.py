@@ -24,8 +24,8 @@ SHAPE = ("model.num_layers=4", "model.hidden_size=128", "model.num_heads=4")
 PRETRAIN = (*MUON, *SHAPE, "tokens_per_batch=4096")
 """What `pretrain` is told of either corpus."""
 DISTILL = ("tokens_per_batch=2560",)
-TEACHER_UPDATES = 2_400
-STUDENT_UPDATES = 400
+TEACHER_UPDATES = 1_600
+STUDENT_UPDATES = 300
 BOUND_DRAWS = 8
 """Times drawn for each held-out sequence."""
 

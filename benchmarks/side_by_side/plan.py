@@ -13,7 +13,7 @@ RUNS = Path("runs") / "side_by_side"
 
 STEPS = (8, 16, 32)
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1)
-NUM_SAMPLES = 512
+NUM_SAMPLES = 256
 SEEDS = (0, 1, 2)
 
 
@@ -89,12 +89,19 @@ class Job:
 
 
 def jobs_of(corpus: str, seed: int) -> list[Job]:
-    """Teachers, bounds, students, sweeps: in an order in which each finds what it needs."""
-    teachers = [name for name, model in MODELS.items() if model.teacher is None]
-    students = [name for name, model in MODELS.items() if model.teacher is not None]
+    """Each finds what it needs; last the teachers of which only the bound is asked."""
+    drawn = {cell.model for cell in CELLS.values()}
     jobs = []
-    for name in teachers:
-        jobs += [Job(corpus, seed, kind, name) for kind in ("train", "bound")]
-    jobs += [Job(corpus, seed, "train", name) for name in students]
+    for name in MODELS:
+        if name in drawn:
+            jobs += _training(corpus, seed, name)
     jobs += [Job(corpus, seed, "sweep", cell, steps) for steps in STEPS for cell in CELLS]
+    for name in MODELS:
+        if name not in drawn:
+            jobs += _training(corpus, seed, name)
     return jobs
+
+
+def _training(corpus: str, seed: int, name: str) -> list[Job]:
+    kinds = ("train", "bound") if MODELS[name].teacher is None else ("train",)
+    return [Job(corpus, seed, kind, name) for kind in kinds]

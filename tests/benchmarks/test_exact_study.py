@@ -85,7 +85,7 @@ def test_every_student_s_settings_are_known_to_its_method(tmp_path: Path) -> Non
     for name in study.METHODS:
         job = Job("pairs", name, 0, "train")
         settings = student_settings(job, tmp_path / "teacher", tmp_path, Scale(num_training=10))
-        seen[name] = repr(method_settings(settings.method))
+        seen[name] = repr((settings.steps, method_settings(settings.method)))
     assert len(set(seen.values())) == len(seen)  # no two are the same student
     paper = student_settings(
         Job("pairs", "didi-paper", 0, "train"), tmp_path, tmp_path, Scale(num_training=10)
