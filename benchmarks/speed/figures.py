@@ -15,6 +15,7 @@ COLUMNS = ("cell", "ratio", "median [quartiles]", "seconds", "tokens/s", "peak m
 TITLES = {
     "step": "our sampler / its bare network calls",
     "set": "the published loop, plain / ours",
+    "compile": "our sampler / the same on a compiled network",
     "distill": "the training step, plain / ours",
 }
 
@@ -98,13 +99,15 @@ def _draw(records: list[dict[str, Any]], path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise missing_extra("matplotlib", "report") from error
-    figure = Figure(figsize=(15, 8), layout="constrained")
-    panels = figure.subplots(2, 3)
+    figure = Figure(figsize=(19, 8), layout="constrained")
+    panels = figure.subplots(2, len(TITLES))
     for panel, kind in zip(panels[0], TITLES, strict=True):
         own = [r for r in records if r["cell"]["kind"] == kind and not r["cell"]["scaling"]]
         _bars(panel, own)
         panel.set_title(TITLES[kind], fontsize=9)
-    for panel, axis in zip(panels[1], CENTRE, strict=True):
+    for spare in panels[1][len(CENTRE) :]:
+        spare.set_axis_off()
+    for panel, axis in zip(panels[1], CENTRE, strict=False):
         _curves(panel, curve(records, axis))
         panel.set_xlabel({"batch": "rows", "length": "residues a row"}.get(axis, axis))
         panel.set_ylabel("the published loop, plain / ours")

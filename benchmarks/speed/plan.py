@@ -15,7 +15,8 @@ class Cell:
 
     kind: str
     """step: our sampler against its bare network calls; set: against the published loop in its
-    plain form; distill: our training step against its plain form."""
+    plain form; compile: against itself with the network compiled; distill: our training step
+    against its plain form."""
     layout: str
     """A name of `layouts.LAYOUTS`."""
     task: str
@@ -50,6 +51,10 @@ def quick() -> list[Cell]:
         Cell("set", "tiny", "dplm", 3, MIXED, 8, repeats=2),
         Cell("set", "dit-small", "ancestral", 4, (128, 128), 16, repeats=2),
     ]
+    compiled = [
+        Cell("compile", "tiny", "ancestral", 3, MIXED, 8, repeats=3),
+        Cell("compile", "dit-small", "ancestral", 4, (128, 128), 16, repeats=3),
+    ]
     distill = [
         Cell("distill", "esm-small", "didi", 8, (96, 96)),
         Cell("distill", "esm-small", "dmmd", 8, (96, 96)),
@@ -58,7 +63,9 @@ def quick() -> list[Cell]:
         Cell("distill", "dit-small", "didi", 8, (128, 128), repeats=3),
         Cell("distill", "dit-small", "dmmd", 8, (128, 128), repeats=3),
     ]
-    return _once([*sets, *distill, *scaling("esm-small", (1, 4, 12), (32, 128, 256), (8, 128))])
+    return _once(
+        [*sets, *compiled, *distill, *scaling("esm-small", (1, 4, 12), (32, 128, 256), (8, 128))]
+    )
 
 
 def full() -> list[Cell]:
@@ -72,6 +79,8 @@ def full() -> list[Cell]:
     cells += [
         Cell("set", "dit-169m", "ancestral", 8, (1024, 1024), k, repeats=3) for k in (16, 64, 256)
     ]
+    cells += [Cell("compile", name, "ancestral", 128, MIXED, 16) for name in ("150m", "650m")]
+    cells.append(Cell("compile", "dit-169m", "ancestral", 8, (1024, 1024), 16))
     for method in ("didi", "dmmd"):
         cells.append(Cell("distill", "150m", method, 32, (50, 254)))
         cells += [Cell("distill", "dit-169m", method, n, (1024, 1024)) for n in (4, 8, 16, 32)]
@@ -85,6 +94,7 @@ def published_on_cpu() -> list[Cell]:
     return [
         Cell("step", "150m", "ancestral", 4, (200, 200), 8, repeats=3),
         Cell("set", "150m", "dplm", 4, MIXED, 8, repeats=2),
+        Cell("compile", "150m", "ancestral", 4, MIXED, 8, repeats=2),
         Cell("step", *text, repeats=1),
         Cell("set", *text, repeats=1),
     ]

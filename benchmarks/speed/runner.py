@@ -23,6 +23,7 @@ Measure = Callable[[Cell, torch.device, str], dict[str, Any]]
 MEASURES: dict[str, Measure] = {
     "step": sampling_cell,
     "set": sampling_cell,
+    "compile": sampling_cell,
     "distill": distill_cell,
 }
 

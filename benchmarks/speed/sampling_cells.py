@@ -1,5 +1,6 @@
 """Sampling, timed: our sampler, its bare network calls, and the published loops' plain form."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +13,7 @@ from benchmarks.speed.alternate import Contestants, alternate
 from benchmarks.speed.layouts import LAYOUTS
 from benchmarks.speed.plain_samplers import Network, plain_ancestral, plain_dplm
 from benchmarks.speed.plan import Cell
+from didi_core.models.compiled import compile_blocks
 from didi_core.models.denoiser import Denoiser
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.batching import plan_batches
@@ -42,7 +44,7 @@ class Recorder:
 
 
 def sampling_cell(cell: Cell, device: torch.device, precision: str) -> dict[str, Any]:
-    """The record of a cell of kind step or set."""
+    """The record of a cell of kind step, set or compile."""
     layout = LAYOUTS[cell.layout]
     network = layout.build().to(device, TORCH_TYPES[precision])
     predictor = Predictor(network, layout.vocabulary)
@@ -57,6 +59,12 @@ def sampling_cell(cell: Cell, device: torch.device, precision: str) -> dict[str,
     if cell.kind == "step":
         contestants["bare"] = partial(_replay, network, recorder.asked)
         ratios = [("ours", "bare")]
+    elif cell.kind == "compile":
+        compiled = Predictor(copy.deepcopy(network), layout.vocabulary)
+        compile_blocks(compiled.denoiser, "compile")
+        compiled_sampler = SAMPLERS[cell.task](compiled)
+        contestants["compiled"] = partial(_sample, compiled_sampler, priors, settings)
+        ratios = [("ours", "compiled")]
     else:
         contestants |= plain_contestants(cell, network, layout.vocabulary, priors)
         ratios = [(name, "ours") for name in contestants if name != "ours"]

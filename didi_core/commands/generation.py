@@ -14,6 +14,7 @@ from didi_core.commands.generation_summary import (
 from didi_core.commands.processes import join_processes
 from didi_core.commands.product import MadeRecord, Product
 from didi_core.commands.sampling_options import GenerationResult, SamplingOptions
+from didi_core.models.compiled import compile_blocks
 from didi_core.models.folder import LoadedModel
 from didi_core.peak_memory import PeakMemory
 from didi_core.sampling.registry import (
@@ -56,6 +57,8 @@ def run_generation(product: Product, model: LoadedModel | None = None) -> Genera
     decided = deciding_settings(product, options, records, model)
     if options.resume and (done := files.finished_summary(decided)) is not None:
         return result_of(product, done) if processes.is_first else None
+    if options.compile:
+        compile_blocks(model.denoiser, "--compile")
     request = Request(
         rows=[record.row for record in records],
         settings=sample_settings(options, product.log_bias(model.vocabulary)),

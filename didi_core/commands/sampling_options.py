@@ -65,6 +65,14 @@ class SamplingOptions(CommonOptions):
             help="Leave out the noise input of a student that has one, to see what it brings.",
         ),
     ] = False
+    compile: Annotated[
+        bool,
+        Option(
+            "--compile",
+            help="Compile the network first (torch.compile), which takes up to a minute: for GPUs "
+            "and large sets. Results differ by rounding.",
+        ),
+    ] = False
     sampler_option: Annotated[
         list[str] | None,
         Option(
