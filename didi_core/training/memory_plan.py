@@ -102,7 +102,8 @@ def network_bytes(network: Network, sharing: Sharing) -> NetworkBytes:
         return NetworkBytes(network.name, -(-weights // share) + buffers, 0, 0)
     gradients = _bytes(p for p in module.parameters() if p.requires_grad)
     moments = 0
-    for optimizer in build_optimizer(module, network.optimizer):
+    # Fused kernels refuse networks on the meta device, and hold the same.
+    for optimizer in build_optimizer(module, replace(network.optimizer, fused=False)):
         copies = 1 if type(optimizer).__name__ == "Muon" else 2
         held = [p for group in optimizer.param_groups for p in group["params"]]
         moments += copies * _bytes(held)

@@ -148,3 +148,18 @@ def test_only_what_trains_is_given_to_the_optimiser() -> None:
     assert [id(p) for p in group["params"]] == [id(denoiser.head_bias)]
     assert tuple(group["betas"]) == (0.8, 0.95) and group["weight_decay"] == 0.1
     assert json.dumps(group["lr"]) == "0.0001"
+
+
+def test_the_fused_optimiser_makes_the_same_updates() -> None:
+    plain, fused = tiny_denoiser(), tiny_denoiser()
+    for module, is_fused in ((plain, False), (fused, True)):
+        settings = OptimizerSettings(lr=0.01, weight_decay=0.1, fused=is_fused)
+        (adamw,) = build_optimizer(module, settings)
+        for number in range(3):
+            for parameter in module.parameters():
+                parameter.grad = torch.full_like(parameter, 0.1 * (number + 1))
+            adamw.step()
+    before = tiny_denoiser().state_dict()
+    for name, weight in plain.state_dict().items():
+        assert (fused.state_dict()[name] - weight).abs().max() < 1e-6
+        assert (weight - before[name]).abs().max() > 1e-3
