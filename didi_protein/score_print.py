@@ -43,7 +43,7 @@ def print_summary(result: ScoreResult) -> None:
     sets = {"this set": summary["set"], **(summary["reference_rows"] or {})}
     table = Table("", *(name.replace("_", " ") for name in sets))
     for key, title in _SHOWN.items():
-        values = [_in_words(figures.get(key)) for figures in sets.values()]
+        values = [_in_words(figures.get(key), figures.get("n")) for figures in sets.values()]
         if any(values):
             table.add_row(title, *values)
     out = console()
@@ -58,9 +58,16 @@ def print_summary(result: ScoreResult) -> None:
     out.print(f"{result.summary_file}: these figures, and how they were made", highlight=False)
 
 
-def _in_words(value: Mapping[str, float] | float | None) -> str:
+def _in_words(value: Mapping[str, float] | float | None, whole: int | None = None) -> str:
+    """A figure with its interval, and on how many it rests where those are not the `whole` set.
+
+    >>> _in_words({"mean": 71.2, "low": 70.0, "high": 72.4, "n": 18}, 20)
+    '71.2 (70 to 72.4; n = 18)'
+    """
     if value is None:
         return ""
     if isinstance(value, Mapping):
-        return f"{value['mean']:.3g} ({value['low']:.3g} to {value['high']:.3g})"
+        n = value.get("n", whole)
+        rests = "" if n == whole else f"; n = {n:,}"
+        return f"{value['mean']:.3g} ({value['low']:.3g} to {value['high']:.3g}{rests})"
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"

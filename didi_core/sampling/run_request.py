@@ -156,10 +156,15 @@ def _print_estimate(
     seconds = estimate_seconds(request, engine, batches, work)
     records = sum(len(batch) for batch in batches)
     print(
-        f"About {readable_time(seconds)} for {records:,} sequences in {len(batches):,} batches, "
+        f"About {readable_time(seconds)} for {_counted(records, 'sequence')} in "
+        f"{_counted(len(batches), 'batch', 'es')}, "
         f"{sum(work) / records:.1f} calls each, on {engine.device}.",
         file=sys.stderr,
     )
+
+
+def _counted(count: int, noun: str, ending: str = "s") -> str:
+    return f"{count:,} {noun}{'' if count == 1 else ending}"
 
 
 def estimate_seconds(
