@@ -140,6 +140,7 @@ def report_generation(result: GenerationResult, nouns: str, *, as_json: bool) ->
 def _in_words(result: GenerationResult, nouns: str) -> str:
     calls = "" if result.mean_nfe is None else f", {result.mean_nfe:.1f} network calls each"
     redraws = f", {result.redraws:,} redraws" if result.redraws else ""
+    made = nouns.removesuffix("s") if result.num_made == 1 else nouns
     return (
-        f"{result.num_made:,} {nouns} in {result.out}{calls}{redraws}, {result.seconds:.1f} seconds"
+        f"{result.num_made:,} {made} in {result.out}{calls}{redraws}, {result.seconds:.1f} seconds"
     )
