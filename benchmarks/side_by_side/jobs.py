@@ -59,10 +59,11 @@ def train(job: Job, data: Path, num: int) -> dict[str, Any]:
 
 
 def bound(job: Job, data: Path, num: int) -> dict[str, Any]:
-    """The likelihood bound of a teacher on held-out data."""
+    """The likelihood bound of a teacher on held-out data, and on what it was trained on."""
     del num
-    corpus = CORPORA[job.corpus]
-    return corpus.bound(job.folder(job.name), data / corpus.held_out)
+    corpus, folder = CORPORA[job.corpus], job.folder(job.name)
+    seen = corpus.bound(folder, data / corpus.train)
+    return corpus.bound(folder, data / corpus.held_out) | {"training_data": seen}
 
 
 def sweep(job: Job, data: Path, num: int) -> dict[str, Any]:

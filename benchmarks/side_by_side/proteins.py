@@ -43,12 +43,12 @@ def judge(path: Path, temperature: float) -> FrontierPoint:
     return FrontierPoint(temperature, nll, PooledKmerEntropy(3, len(CANONICAL_RESIDUES))(ranks))
 
 
-def bound(folder: Path, held_out: Path) -> dict[str, Any]:
-    """The likelihood bound of a model on what is held out."""
+def bound(folder: Path, data: Path) -> dict[str, Any]:
+    """The likelihood bound of a model on the first sequences of a file."""
     ids_of_rank = np.array(PROTEIN.generable_ids)
     ids = [
         ids_of_rank[[CANONICAL_RESIDUES.index(residue) for residue in sequence]].tolist()
-        for _, sequence in read_training_sequences(held_out, SHORTEST, LONGEST)
+        for _, sequence in read_training_sequences(data, SHORTEST, LONGEST)
     ]
     return bound_of(open_model(folder), ids)
 

@@ -4,7 +4,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.side_by_side.corpus import DISTILL, PRETRAIN, Corpus, Verb, bound_of
+from benchmarks.side_by_side.corpus import (
+    BOUND_SEQUENCES,
+    DISTILL,
+    PRETRAIN,
+    Corpus,
+    Verb,
+    bound_of,
+)
 from didi_core.evaluation.frontier import FrontierPoint
 from didi_text.benchmark_sweep import point_of
 from didi_text.corpora import load_corpus
@@ -21,7 +28,6 @@ from didi_text.pretrain_settings import PretrainSettings
 from didi_text.sample_measures import measure_samples
 
 BLOCK = 128
-HELD_OUT_BLOCKS = 192
 
 
 def lengths(held_out: Path, scratch: Path) -> str:
@@ -40,11 +46,11 @@ def judge(path: Path, temperature: float) -> FrontierPoint:
     return point_of(temperature, measure_samples(read_samples(path), _judge()))
 
 
-def bound(folder: Path, held_out: Path) -> dict[str, Any]:
-    """The likelihood bound of a model on the first blocks of what is held out."""
+def bound(folder: Path, data: Path) -> dict[str, Any]:
+    """The likelihood bound of a model on the first blocks of a file."""
     model = open_model(folder)
-    corpus = load_corpus(held_out, tokenizer_of(model), Packing(BLOCK))
-    blocks = [corpus.ids(i, BLOCK) for i in range(min(HELD_OUT_BLOCKS, len(corpus)))]
+    corpus = load_corpus(data, tokenizer_of(model), Packing(BLOCK))
+    blocks = [corpus.ids(i, BLOCK) for i in range(min(BOUND_SEQUENCES, len(corpus)))]
     return bound_of(model, blocks)
 
 
