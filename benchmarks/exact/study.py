@@ -86,6 +86,8 @@ VARIANTS: Mapping[str, Variant] = {
     "late": Variant(reveal_exponent=2.0),
     "even": Variant(reveal_exponent=1.0),
     "float32": Variant(precision="float32"),
+    "apart": Variant(sampler="apart"),
+    "apart-late": Variant(sampler="apart", reveal_exponent=2.0),
     "rgas": Variant(sampler="rgas"),
     **{
         f"rgas-{name}": Variant(sampler="rgas", options=options)

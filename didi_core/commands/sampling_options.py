@@ -29,7 +29,8 @@ class SamplingOptions(CommonOptions):
     sampler: Annotated[
         str,
         Option(
-            help="ancestral; first-hitting (one call a token: the model's limit); rgas (guided by "
+            help="ancestral; apart (the same calls, but reveals together what does not depend on "
+            "each other); first-hitting (one call a token: the model's limit); rgas (guided by "
             "the discriminator of a method=didi student); dplm (DPLM's own); remdm (masks some "
             "tokens again); saber (reveals as many as it is sure of, takes back what it doubts); "
             "greedy-tail (the last step takes the likeliest); psi (uniform-state models)."

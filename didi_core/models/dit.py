@@ -23,6 +23,7 @@ from didi_core.models.adaln import (
     sigma_of_alpha,
 )
 from didi_core.models.attention import attend
+from didi_core.models.attention_watch import AttentionWatch
 from didi_core.models.esm import SoftTokens
 from didi_core.models.positions import flat_positions, head_at
 from didi_core.models.recompute import call_block
@@ -57,6 +58,7 @@ class DitBlock(nn.Module):
         super().__init__()
         width = settings.hidden_size
         self.num_heads = settings.num_heads
+        self.attention_watch: AttentionWatch | None = None
         self.attention_norm = ScaleNorm(width)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.attention_out = nn.Linear(width, width, bias=False)
@@ -87,7 +89,10 @@ class DitBlock(nn.Module):
         batch, width, size = hidden.shape
         qkv = self.qkv(hidden).view(batch, width, 3, self.num_heads, size // self.num_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = attend(rotate(query, *rotary), rotate(key, *rotary), value, keep)
+        query, key = rotate(query, *rotary), rotate(key, *rotary)
+        if self.attention_watch is not None:
+            self.attention_watch.add(query, key, keep)
+        attended = attend(query, key, value, keep)
         return attended.transpose(1, 2).reshape(batch, width, size)
 
 

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from didi_core.batches import padding_mask
 from didi_core.models.adaln import SigmaEmbedding, require_alpha, sigma_of_alpha
 from didi_core.models.attention import attend
+from didi_core.models.attention_watch import AttentionWatch
 from didi_core.models.positions import flat_positions, head_at
 from didi_core.models.recompute import call_block
 from didi_core.models.rotary import RotaryCache, rotate
@@ -74,6 +75,7 @@ class EsmBlock(nn.Module):
         super().__init__()
         width, eps = settings.hidden_size, settings.layer_norm_eps
         self.num_heads = settings.num_heads
+        self.attention_watch: AttentionWatch | None = None
         self.attention_norm = nn.LayerNorm(width, eps=eps)
         self.qkv = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
@@ -98,7 +100,10 @@ class EsmBlock(nn.Module):
         batch, width, size = hidden.shape
         qkv = self.qkv(hidden).view(batch, width, 3, self.num_heads, size // self.num_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = attend(rotate(query, *rotary), rotate(key, *rotary), value, keep)
+        query, key = rotate(query, *rotary), rotate(key, *rotary)
+        if self.attention_watch is not None:
+            self.attention_watch.add(query, key, keep)
+        attended = attend(query, key, value, keep)
         return attended.transpose(1, 2).reshape(batch, width, size)
 
 

@@ -14,6 +14,7 @@ from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import NoisyDenoiser
 from didi_core.models.noise_file import load_noise
 from didi_core.sampling.ancestral import ancestral, first_hitting, greedy_tail
+from didi_core.sampling.apart import ApartSampler, ApartSettings
 from didi_core.sampling.dplm import DEFAULT_STEPS, DplmSampler, DplmSettings
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.remdm import RemaskingSampler, RemdmSettings
@@ -130,6 +131,11 @@ SAMPLERS: dict[str, SamplerKind] = {
             takes_steps=False,
             has_published_grid=False,
             reveals_on_grid=False,
+        ),
+        SamplerKind(
+            "apart",
+            _with_options("apart", ApartSampler, ApartSettings),
+            has_published_grid=False,
         ),
         SamplerKind("rgas", _rgas, has_published_grid=False),
         SamplerKind(

@@ -1,0 +1,164 @@
+"""Reveal apart what depends on each other: ancestral sampling that chooses its positions.
+
+Tokens revealed in one step are drawn independently of each other, which is wrong where they depend
+on each other. Each step of this sampler reveals as many positions of a row as the ancestral one
+does, chosen with the attention of the very call that predicts them:
+
+1. two blank positions count as *dependent* where their attention to each other (both ways, mean
+   over blocks and heads, less what the two attend and are attended to on average, as in
+   Dunn et al. 2008 for contacts) lies more than `threshold` standard deviations above that of the
+   row's pairs;
+2. blank positions are ordered at random, those that depend on another blank one first: the first of
+   each pair is then soon known, and decides the second;
+3. in that order a position is taken unless it depends on one taken before. Where a step has to
+   reveal more, it goes on with the positions left out, in the same order.
+
+Which positions are revealed depends on the state alone, never on the tokens drawn in the step, so
+that it is exact wherever no two dependent tokens are revealed together: with one token a step, or
+with enough steps. For text, attention chooses positions in DAWN (github.com/silence1024/DAWN) and
+DOS, which seek the likeliest tokens; here tokens are drawn, and the number of calls is given.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from didi_core.models.noise import NoiseKeys
+from didi_core.sampling.drawing import draw_tokens
+from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.request import Prior, Sampled, SampleSettings
+from didi_core.sampling.reveal import NEVER, alpha_grid, ancestral_plan, reveal_uniform
+
+
+@dataclass(frozen=True)
+class ApartSettings:
+    """When two positions count as dependent."""
+
+    threshold: float = 2.0
+    """Standard deviations above the mean attention of the row's pairs."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, each with the setting's name."""
+        return [] if self.threshold > 0 else [f"threshold={self.threshold} must be above 0"]
+
+
+@dataclass(frozen=True)
+class ApartSampler:
+    """Steps and calls of the ancestral sampler, with positions chosen by attention."""
+
+    predictor: Predictor
+    apart: ApartSettings = ApartSettings()
+
+    @torch.no_grad()
+    def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
+        tokens = prior.batch.tokens.clone()
+        plan = ancestral_plan(prior, settings)
+        uniform = reveal_uniform(prior, settings.seed)
+        calls = torch.zeros_like(prior.batch.lengths)
+        for step in plan[plan != NEVER].unique().tolist():
+            count = (plan == step).sum(-1)
+            rows = count.nonzero()[:, 0]
+            part = Prior(prior.batch.rows(rows).with_tokens(tokens[rows]), prior.records[rows])
+            tokens[rows] = self.step(part, uniform[rows], count[rows], step, settings)
+            calls[rows] += 1
+        return Sampled(tokens, calls, torch.zeros_like(calls))
+
+    def num_steps(self, num_free: int, settings: SampleSettings) -> int:
+        assert settings.steps is not None
+        return min(settings.steps, num_free)
+
+    def step(
+        self,
+        part: Prior,
+        uniform: Float[Tensor, "batch width"],
+        count: Int[Tensor, "batch"],
+        step: int,
+        settings: SampleSettings,
+    ) -> Int[Tensor, "batch width"]:
+        """The state after `count` positions of each row were revealed.
+
+        Args:
+            uniform: the random order of positions.
+        """
+        tokens, free = part.batch.tokens.clone(), part.batch.maskable
+        masked = (tokens == self.predictor.vocabulary.mask_id) & free
+        log_probs, attention = self.predictor.log_probs_and_attention(
+            tokens,
+            part.batch.lengths,
+            masked,
+            NoiseKeys(settings.seed, part.records, step),
+            alpha_grid(settings)[step],
+        )
+        dependent = dependence(attention, free) > self.apart.threshold
+        now = choose(dependent, masked, uniform, count)
+        row, position = now.nonzero(as_tuple=True)
+        rank = draw_tokens(
+            log_probs[now[masked]],
+            settings.draw,
+            settings.seed,
+            part.records[row],
+            position,
+            step,
+        )
+        tokens[row, position] = self.predictor.vocabulary.generable.to(rank.device)[rank]
+        return tokens
+
+
+def dependence(
+    attention: Float[Tensor, "batch width width"], free: Bool[Tensor, "batch width"]
+) -> Float[Tensor, "batch width width"]:
+    """Attention of each pair in standard deviations above the mean of the row's pairs.
+
+    Args:
+        free: positions that take part; all other pairs, and a position with itself, get -inf.
+    """
+    itself = torch.eye(free.shape[-1], dtype=torch.bool, device=free.device)
+    pair = free[:, :, None] & free[:, None, :] & ~itself
+    mutual = ((attention + attention.transpose(-1, -2)) * pair).double()
+    each = mutual.sum(-1)
+    whole = each.sum(-1)[:, None, None].clamp_min(1e-300)
+    excess = (mutual - each[:, :, None] * each[:, None, :] / whole) * pair
+    number = pair.sum((-1, -2)).clamp_min(1)[:, None, None]
+    centred = (excess - excess.sum((-1, -2), keepdim=True) / number) * pair
+    deviation = (centred.square().sum((-1, -2), keepdim=True) / number).sqrt()
+    return (centred / deviation.clamp_min(1e-300)).masked_fill(~pair, -torch.inf)
+
+
+def choose(
+    dependent: Bool[Tensor, "batch width width"],
+    masked: Bool[Tensor, "batch width"],
+    uniform: Float[Tensor, "batch width"],
+    count: Int[Tensor, "batch"],
+) -> Bool[Tensor, "batch width"]:
+    """`count` of the masked positions of each row, as far as possible none that depend on another.
+
+    Args:
+        uniform: the random order, from 0 to 1.
+    """
+    dependent = dependent & masked[:, :, None] & masked[:, None, :]
+    order = torch.where(dependent.any(-1), uniform, uniform + 1.0).masked_fill(~masked, torch.inf)
+    left_out = ~first_independent(dependent, order)
+    place = (order + 2.0 * left_out).argsort(dim=-1, stable=True).argsort(dim=-1)
+    return (place < count[:, None]) & masked
+
+
+def first_independent(
+    dependent: Bool[Tensor, "batch width width"], order: Float[Tensor, "batch width"]
+) -> Bool[Tensor, "batch width"]:
+    """What is taken by going through the positions in order, none that depends on one taken.
+
+    All rows at once: a position is decided when all it depends on that come before it are, which
+    takes as many rounds as the longest such chain, not as many as there are positions. Positions
+    at infinity take no part.
+    """
+    before = dependent & (order[:, None, :] < order[:, :, None])
+    undecided = order.isfinite()
+    taken = torch.zeros_like(undecided)
+    while undecided.any():
+        undecided &= ~(before & taken[:, None, :]).any(-1)
+        now = undecided & ~(before & undecided[:, None, :]).any(-1)
+        taken |= now
+        undecided &= ~now
+    return taken
