@@ -24,13 +24,15 @@ def run(
     corpus: Annotated[str, typer.Argument(help="protein or text.")],
     seeds: Annotated[str, typer.Option(help="Of teachers, students and samples.")] = "0,1,2",
     data: Annotated[Path, typer.Option(help="Folder of the corpora.")] = Path("../shared/data"),
+    steps: Annotated[str, typer.Option(help="Of the sweeps.")] = "8,16,32",
     only_list: Annotated[bool, typer.Option("--list", help="Name what is to be done.")] = False,
 ) -> None:
     """Do what is missing, one job after the other."""
     from benchmarks.side_by_side.jobs import run_job
 
+    asked = {0, *map(int, steps.split(","))}
     for job in (each for seed in seeds.split(",") for each in jobs_of(corpus, int(seed))):
-        if job.result.exists():
+        if job.result.exists() or job.steps not in asked:
             continue
         print(job.key, file=sys.stderr)
         if not only_list:

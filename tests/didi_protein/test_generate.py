@@ -92,6 +92,7 @@ CHANGES: list[dict[str, Any]] = [
     {"sampler": "dplm"},
     {"sampler": "remdm"},
     {"sampler": "saber"},
+    {"sampler": "apart"},
     {"num": 11},
     {"length": "20-41"},
 ]

@@ -53,6 +53,7 @@ CHANGES: list[dict[str, Any]] = [
     {"sampler": "dplm"},
     {"sampler": "remdm"},
     {"sampler": "saber"},
+    {"sampler": "apart"},
     {"temperature": 0.3},
     {"top_p": 0.3},
     {"draws": "float32"},

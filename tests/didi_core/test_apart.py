@@ -1,0 +1,174 @@
+"""Revealing apart what depends on each other: the choice by hand, the law by enumeration."""
+
+from collections import Counter
+
+import pytest
+import torch
+from exact_denoiser import (
+    ExactDenoiser,
+    Law,
+    Sequence,
+    chi_square_p_value,
+    draw_sequences,
+    random_law,
+    toy_vocabulary,
+)
+from tiny_models import FRAMED, MASK, tiny_denoiser
+from torch import Tensor
+
+from didi_core.errors import UserError
+from didi_core.models.attention_watch import watched_attention
+from didi_core.models.esm import EsmDenoiser
+from didi_core.sampling.ancestral import ancestral
+from didi_core.sampling.apart import (
+    ApartSampler,
+    ApartSettings,
+    choose,
+    dependence,
+    first_independent,
+)
+from didi_core.sampling.filling import build_prior
+from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.registry import find_sampler
+from didi_core.sampling.request import Sampler, SampleSettings
+from didi_core.sampling.sampler_options import from_options
+
+PAIR = random_law(2, 2, seed=1)
+LAW: Law = {(*pair, c): p * (0.3 if c else 0.7) for pair, p in PAIR.items() for c in (0, 1)}
+"""The first two tokens depend on each other, the third on nothing."""
+
+
+class Attending(Predictor):
+    """The exact conditionals, and attention between the first two positions alone."""
+
+    def log_probs_and_attention(
+        self, tokens: Tensor, lengths: Tensor, at: Tensor, *_: object
+    ) -> tuple[Tensor, Tensor]:
+        attention = torch.zeros(len(tokens), 3, 3)
+        attention[:, 0, 1] = 1.0
+        return self.log_probs(tokens, lengths, at), attention
+
+
+def attending() -> Attending:
+    return Attending(ExactDenoiser([LAW], 2), toy_vocabulary(2))
+
+
+def marginals(law: Law) -> Law:
+    """All positions drawn independently."""
+    ones = [sum(p for s, p in law.items() if s[i]) for i in range(3)]
+    return {
+        s: float(torch.tensor([o if t else 1 - o for o, t in zip(ones, s, strict=True)]).prod())
+        for s in law
+    }
+
+
+def counts_of(sampler: Sampler, steps: int) -> Counter[Sequence]:
+    settings = SampleSettings(steps=steps)
+    return draw_sequences(sampler, attending(), settings, [toy_vocabulary(2).mask_id] * 3, 50_000)
+
+
+def test_two_steps_part_what_depends_wherever_both_reveal_something() -> None:
+    # Each of three positions falls to either step: in 2 cases of 8 all fall to one, else the
+    # dependent pair is parted. Ancestral steps part it in half of all cases.
+    apart = {s: 0.75 * p + 0.25 * marginals(LAW)[s] for s, p in LAW.items()}
+    plain = {s: 0.5 * p + 0.5 * marginals(LAW)[s] for s, p in LAW.items()}
+    settings = ApartSettings(threshold=0.5)
+    counts = counts_of(ApartSampler(attending(), settings), 2)
+    assert chi_square_p_value(counts, apart) > 1e-3
+    assert chi_square_p_value(counts, plain) < 1e-6
+    assert chi_square_p_value(counts_of(ancestral(attending()), 2), plain) > 1e-3
+
+
+def test_one_step_reveals_all_of_it() -> None:
+    counts = counts_of(ApartSampler(attending()), 1)
+    assert chi_square_p_value(counts, marginals(LAW)) > 1e-3
+
+
+def test_dependence_by_hand() -> None:
+    # Three free positions of four; what the last one attends to is no matter.
+    attention = torch.tensor([[[0.5, 0.4, 0.0, 9.0], [0.2, 0.5, 0.1, 0.0], [0.0, 0.1, 0.5, 0.0]]])
+    attention = torch.cat([attention, torch.full((1, 1, 4), 7.0)], 1)
+    free = torch.tensor([[True, True, True, False]])
+    found = dependence(attention, free)[0]
+    # Mutual attention .6 (0, 1), 0 (0, 2), .2 (1, 2); sums .6, .8, .2 of 1.6 in all.
+    excess = torch.tensor([0.6 - 0.48 / 1.6, 0.0 - 0.12 / 1.6, 0.2 - 0.16 / 1.6])
+    expected = (excess - excess.mean()) / excess.std(correction=0)
+    assert found[0, 1] == found[1, 0] == pytest.approx(float(expected[0]))
+    assert found[0, 2] == pytest.approx(float(expected[1]))
+    assert found[1, 2] == pytest.approx(float(expected[2]))
+    assert torch.isneginf(found.diagonal()).all() and torch.isneginf(found[3]).all()
+
+
+def test_a_single_free_position_depends_on_nothing() -> None:
+    free = torch.tensor([[True, False]])
+    assert torch.isneginf(dependence(torch.rand(1, 2, 2), free)).all()
+
+
+def test_the_order_decides_and_chains_are_followed() -> None:
+    # 0 - 1 - 2 - 3, gone through from 0: 0 is taken, so 1 is not, so 2 is, so 3 is not.
+    chain = torch.zeros(1, 4, 4, dtype=torch.bool)
+    for one in range(3):
+        chain[0, one, one + 1] = chain[0, one + 1, one] = True
+    order = torch.tensor([[0.1, 0.2, 0.3, 0.4]])
+    assert first_independent(chain, order).tolist() == [[True, False, True, False]]
+    assert first_independent(chain, order.flip(-1)).tolist() == [[False, True, False, True]]
+    left = torch.tensor([[torch.inf, 0.2, 0.3, 0.4]])
+    assert first_independent(chain, left).tolist() == [[False, True, False, True]]
+
+
+def test_what_depends_comes_first_and_what_is_left_out_last() -> None:
+    dependent = torch.zeros(1, 5, 5, dtype=torch.bool)
+    dependent[0, 3, 4] = dependent[0, 4, 3] = dependent[0, 0, 1] = dependent[0, 1, 0] = True
+    masked = torch.tensor([[False, True, True, True, True]])  # 1 has lost its partner
+    order = torch.tensor([[0.0, 0.3, 0.1, 0.9, 0.8]])
+
+    def chosen(count: int) -> list[int]:
+        found = choose(dependent, masked, order, torch.tensor([count]))
+        return found[0].nonzero()[:, 0].tolist()
+
+    assert [chosen(n) for n in range(5)] == [[], [4], [2, 4], [1, 2, 4], [1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_watched_attention_is_the_mean_over_blocks_and_heads(padded: bool) -> None:
+    network: EsmDenoiser = tiny_denoiser(num_layers=2, dtype=torch.float64)
+    tokens = torch.tensor([[1, 3, MASK, 5, 2], [1, MASK, 4, 2, 0]])
+    lengths = torch.tensor([5, 4 if padded else 5])
+    heard = []
+
+    def softmax_by_hand(query: Tensor, key: Tensor, keep: Tensor | None) -> None:
+        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        if keep is not None:
+            scores = scores.masked_fill(~keep[:, None, None, :], -1e30)
+        heard.append(scores.softmax(-1).mean(1))
+
+    class Hearing:
+        add = staticmethod(softmax_by_hand)
+
+    with torch.no_grad():
+        for block in network.blocks:
+            block.attention_watch = Hearing()
+        network.trunk(tokens, lengths)
+        with watched_attention(network) as watch:
+            watched = network.trunk(tokens, lengths)
+        assert all(block.attention_watch is None for block in network.blocks)
+        assert torch.equal(watched, network.trunk(tokens, lengths)), "watching changes nothing"
+    mean = watch.mean()
+    assert (mean - torch.stack(heard).mean(0)).abs().max() < 1e-6
+    assert mean.sum(-1) == pytest.approx(1.0)
+    assert not padded or (mean[1, :, 4] == 0).all()
+
+
+def test_as_many_calls_as_the_ancestral_sampler() -> None:
+    predictor = Predictor(tiny_denoiser(), FRAMED)
+    prior = build_prior([FRAMED.frame([MASK] * n) for n in (3, 9, 20)], [0, 1, 2], FRAMED, "cpu")
+    settings = SampleSettings(steps=6, reveal_exponent=2.0)
+    apart, plain = (make(predictor).sample(prior, settings) for make in (ApartSampler, ancestral))
+    assert apart.denoiser_calls.tolist() == plain.denoiser_calls.tolist()
+    assert not (apart.tokens == MASK).any()
+
+
+def test_a_threshold_out_of_range_is_refused() -> None:
+    assert find_sampler("apart").reveals_on_grid
+    with pytest.raises(UserError, match=r"threshold=0\.0 must be above 0"):
+        from_options("apart", ApartSettings, {"threshold": "0"})
