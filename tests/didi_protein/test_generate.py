@@ -92,7 +92,7 @@ CHANGES: list[dict[str, Any]] = [
     {"sampler": "dplm"},
     {"sampler": "remdm"},
     {"sampler": "saber"},
-    {"sampler": "apart"},
+    {"sampler": "apart", "sampler_options": {"threshold": 0.2}},
     {"num": 11},
     {"length": "20-41"},
 ]

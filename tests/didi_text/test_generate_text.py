@@ -53,7 +53,7 @@ CHANGES: list[dict[str, Any]] = [
     {"sampler": "dplm"},
     {"sampler": "remdm"},
     {"sampler": "saber"},
-    {"sampler": "apart"},
+    {"sampler": "apart", "sampler_options": {"threshold": 0.2}},
     {"temperature": 0.3},
     {"top_p": 0.3},
     {"draws": "float32"},
