@@ -181,6 +181,10 @@ def parse_key(key: str) -> Job:
         name = job.task.partition("-")[2]
         if name not in VARIANTS:
             raise UserError(f"job {key}: no variant {name}; there are {', '.join(VARIANTS)}.")
+        if job.model == "exact" and VARIANTS[name].sampler != "ancestral":
+            raise UserError(
+                f"job {key}: exact conditionals are drawn by the ancestral sampler alone."
+            )
     return job
 
 

@@ -13,8 +13,9 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.side_by_side.plan import jobs_of
+from benchmarks.side_by_side.plan import STEPS, jobs_of
 from didi_core.cli import run_program
+from didi_core.errors import UserError
 
 app = typer.Typer(help=__doc__, pretty_exceptions_enable=False)
 
@@ -30,6 +31,8 @@ def run(
     """Do what is missing, one job after the other."""
     from benchmarks.side_by_side.jobs import run_job
 
+    if wrong := set(steps.split(",")) - set(map(str, STEPS)):
+        raise UserError(f"--steps {steps}: {', '.join(sorted(wrong))} is not one of {STEPS}.")
     asked = {0, *map(int, steps.split(","))}
     for job in (each for seed in seeds.split(",") for each in jobs_of(corpus, int(seed))):
         if job.result.exists() or job.steps not in asked:

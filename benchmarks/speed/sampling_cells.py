@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from benchmarks.speed.alternate import Contestants, alternate
 from benchmarks.speed.layouts import LAYOUTS
 from benchmarks.speed.plain_samplers import Network, plain_ancestral, plain_dplm
 from benchmarks.speed.plan import Cell
-from didi_core.models.compiled import compile_blocks
+from didi_core.models.compiled import compiled_blocks
 from didi_core.models.denoiser import Denoiser
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.batching import plan_batches
@@ -56,19 +57,20 @@ def sampling_cell(cell: Cell, device: torch.device, precision: str) -> dict[str,
     contestants: dict[str, Callable[[], object]] = {
         "ours": partial(_sample, sampler, priors, settings)
     }
+    compiled: AbstractContextManager[None] = nullcontext()
     if cell.kind == "step":
         contestants["bare"] = partial(_replay, network, recorder.asked)
         ratios = [("ours", "bare")]
     elif cell.kind == "compile":
-        compiled = Predictor(copy.deepcopy(network), layout.vocabulary)
-        compile_blocks(compiled.denoiser, "compile")
-        compiled_sampler = SAMPLERS[cell.task](compiled)
-        contestants["compiled"] = partial(_sample, compiled_sampler, priors, settings)
+        other = Predictor(copy.deepcopy(network), layout.vocabulary)
+        compiled = compiled_blocks(other.denoiser, "compile")
+        contestants["compiled"] = partial(_sample, SAMPLERS[cell.task](other), priors, settings)
         ratios = [("ours", "compiled")]
     else:
         contestants |= plain_contestants(cell, network, layout.vocabulary, priors)
         ratios = [(name, "ours") for name in contestants if name != "ours"]
-    record = alternate(contestants, cell.repeats, device).record(ratios)
+    with compiled:
+        record = alternate(contestants, cell.repeats, device).record(ratios)
     return record | {"work": _work(cell, recorder, priors)}
 
 

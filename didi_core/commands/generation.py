@@ -1,5 +1,6 @@
 """What `generate` does in both programs: from a request to sequences in a file."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -14,7 +15,7 @@ from didi_core.commands.generation_summary import (
 from didi_core.commands.processes import join_processes
 from didi_core.commands.product import MadeRecord, Product
 from didi_core.commands.sampling_options import GenerationResult, SamplingOptions
-from didi_core.models.compiled import compile_blocks
+from didi_core.models.compiled import compiled_blocks
 from didi_core.models.folder import LoadedModel
 from didi_core.peak_memory import PeakMemory
 from didi_core.sampling.registry import (
@@ -57,8 +58,6 @@ def run_generation(product: Product, model: LoadedModel | None = None) -> Genera
     decided = deciding_settings(product, options, records, model)
     if options.resume and (done := files.finished_summary(decided)) is not None:
         return result_of(product, done) if processes.is_first else None
-    if options.compile:
-        compile_blocks(model.denoiser, "--compile")
     request = Request(
         rows=[record.row for record in records],
         settings=sample_settings(options, product.log_bias(model.vocabulary)),
@@ -67,7 +66,8 @@ def run_generation(product: Product, model: LoadedModel | None = None) -> Genera
         rule=product.rule(model.vocabulary),
         unique=options.unique,
     )
-    with PeakMemory(next(model.denoiser.parameters()).device) as peak:
+    compiled = compiled_blocks(model.denoiser, "--compile") if options.compile else nullcontext()
+    with compiled, PeakMemory(next(model.denoiser.parameters()).device) as peak:
         engine = build_engine(
             build_predictor(model, with_noise=not options.without_noise),
             lambda predictor: kind.build(predictor, model, options.sampler_options),

@@ -47,7 +47,7 @@ def deciding_settings(
         "seed": options.seed,
         "batch_tokens": options.batch_tokens,
         "precision": options.precision,
-        "compiled": options.compile,
+        **({"compiled": True} if options.compile else {}),
         "device": next(model.denoiser.parameters()).device.type,
         "shard": str(parse_shard(options.shard)),
     }

@@ -54,7 +54,7 @@ def _adamw(parameters: list[nn.Parameter], settings: OptimizerSettings) -> torch
         lr=settings.lr,
         betas=settings.betas,
         weight_decay=settings.weight_decay,
-        fused=settings.fused,
+        fused=settings.fused or None,  # None lets torch choose the quickest of the others
     )
 
 

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from didi_core.errors import UserError
+
 
 @dataclass
 class AttentionWatch:
@@ -20,6 +22,7 @@ class AttentionWatch:
     total: Float[Tensor, "batch width width"] | None = None
     count: int = 0
 
+    @torch.compiler.disable  # what it remembers would make every block another program
     def add(
         self,
         query: Float[Tensor, "batch heads width head_dim"],
@@ -37,8 +40,15 @@ class AttentionWatch:
             self.count += 1
 
     def mean(self) -> Float[Tensor, "batch width width"]:
-        """Mean weight that a position (the first width) gives to another (the second)."""
-        assert self.total is not None, "no block was called"
+        """Mean weight that a position (the first width) gives to another (the second).
+
+        Raises:
+            UserError: no block was called: the network is not one of this package.
+        """
+        if self.total is None:
+            raise UserError(
+                "sampler apart needs a network of this package: choose another sampler."
+            )
         return self.total / self.count
 
 

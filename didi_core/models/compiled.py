@@ -5,15 +5,20 @@ The blocks of a network are one program for torch, compiled once for every batch
 another order, so results differ from uncompiled ones by rounding.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
 from didi_core.errors import UserError
 from didi_core.models.denoiser import Denoiser, time_input
+from didi_core.out_of_memory import is_out_of_memory
 
 
-def compile_blocks(network: nn.Module, flag: str) -> None:
-    """Compile the blocks of a denoiser where they are; its weights and their names stay.
+@contextmanager
+def compiled_blocks(network: nn.Module, flag: str) -> Iterator[None]:
+    """Have the blocks of a denoiser compiled while the context lasts; weights and names stay.
 
     Args:
         flag: what asked for it, named where it is impossible.
@@ -24,11 +29,23 @@ def compile_blocks(network: nn.Module, flag: str) -> None:
     """
     if not isinstance(network, Denoiser):
         raise UserError(f"{flag} compiles masked and uniform-state models alone: leave it out.")
-    for block in network.blocks:
-        block.compile(dynamic=True)
+    try:
+        for block in network.blocks:
+            block.compile(dynamic=True)
+        _try(network, flag)
+        yield
+    finally:
+        for block in network.blocks:
+            block._compiled_call_impl = None  # what `compile` sets; there is no way back but this
+
+
+def _try(network: nn.Module, flag: str) -> None:
+    """Call it once, which compiles."""
     try:
         _call_once(network)
     except Exception as error:  # what a missing compiler raises differs between versions of torch
+        if is_out_of_memory(error):
+            raise
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
             f"{flag}: torch cannot compile here ({reason}): install a C++ compiler, or leave the "

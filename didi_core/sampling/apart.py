@@ -13,9 +13,11 @@ does, chosen with the attention of the very call that predicts them:
 3. in that order a position is taken unless it depends on one taken before. Where a step has to
    reveal more, it goes on with the positions left out, in the same order.
 
-Which positions are revealed depends on the state alone, never on the tokens drawn in the step, so
-that it is exact wherever no two dependent tokens are revealed together: with one token a step, or
-with enough steps. For text, attention chooses positions in DAWN (github.com/silence1024/DAWN) and
+Which positions are revealed depends on the state alone, never on the tokens drawn in the step. So with
+consistent conditionals it is exact wherever what a step reveals is independent given the state: with
+one token a step, or with enough steps. A trained network's conditionals depend on the order, and its
+own law (the limit of `ancestral`) is that of random order. A row with three blanks or fewer has no
+pair two deviations above its mean, and is filled as `ancestral` would. For text, attention chooses positions in DAWN (github.com/silence1024/DAWN) and
 DOS, which seek the likeliest tokens; here tokens are drawn, and the number of calls is given.
 """
 
@@ -116,7 +118,7 @@ def dependence(
     """
     itself = torch.eye(free.shape[-1], dtype=torch.bool, device=free.device)
     pair = free[:, :, None] & free[:, None, :] & ~itself
-    mutual = ((attention + attention.transpose(-1, -2)) * pair).double()
+    mutual = (attention + attention.transpose(-1, -2)).masked_fill(~pair, 0.0).double()
     each = mutual.sum(-1)
     whole = each.sum(-1)[:, None, None].clamp_min(1e-300)
     excess = (mutual - each[:, :, None] * each[:, None, :] / whole) * pair

@@ -13,7 +13,7 @@ from exact_denoiser import (
     random_law,
     toy_vocabulary,
 )
-from tiny_models import FRAMED, MASK, tiny_denoiser
+from tiny_models import FRAMED, MASK, timed_esm, tiny_denoiser
 from torch import Tensor
 
 from didi_core.errors import UserError
@@ -166,6 +166,30 @@ def test_as_many_calls_as_the_ancestral_sampler() -> None:
     apart, plain = (make(predictor).sample(prior, settings) for make in (ApartSampler, ancestral))
     assert apart.denoiser_calls.tolist() == plain.denoiser_calls.tolist()
     assert not (apart.tokens == MASK).any()
+
+
+def test_where_nothing_depends_it_is_the_ancestral_sampler() -> None:
+    predictor = Predictor(tiny_denoiser(), FRAMED)
+    rows = [FRAMED.frame([MASK] * 9), FRAMED.frame([3, MASK, MASK, 4, MASK])]
+    prior = build_prior(rows, [4, 7], FRAMED, "cpu")
+    for settings in (SampleSettings(steps=5), SampleSettings(steps=5, reveal_exponent=2.0)):
+        never = ApartSampler(predictor, ApartSettings(threshold=torch.inf))
+        found = never.sample(prior, settings).tokens
+        assert torch.equal(found, ancestral(predictor).sample(prior, settings).tokens)
+        assert found[1, [1, 4]].tolist() == [3, 4], "what is given stays"
+
+
+def test_a_network_without_attention_is_refused() -> None:
+    predictor = Predictor(ExactDenoiser([LAW], 2), toy_vocabulary(2))
+    prior = build_prior([[2, 2, 2]], [0], toy_vocabulary(2), "cpu")
+    with pytest.raises(UserError, match="apart needs a network of this package"):
+        ApartSampler(predictor).sample(prior, SampleSettings(steps=2))
+
+
+def test_a_network_told_the_time_is_told_it() -> None:
+    prior = build_prior([FRAMED.frame([MASK] * 12)], [0], FRAMED, "cpu")
+    sampled = ApartSampler(Predictor(timed_esm(), FRAMED)).sample(prior, SampleSettings(steps=4))
+    assert not (sampled.tokens == MASK).any()
 
 
 def test_a_threshold_out_of_range_is_refused() -> None:

@@ -9,7 +9,8 @@ from tiny_models import tiny_denoiser
 from torch import nn
 
 from didi_core.errors import UserError
-from didi_core.models.compiled import compile_blocks
+from didi_core.models.attention_watch import watched_attention
+from didi_core.models.compiled import compiled_blocks
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler"
@@ -19,14 +20,20 @@ needs_compiler = pytest.mark.skipif(
 @needs_compiler
 def test_logits_and_names_stay_for_every_shape() -> None:
     plain, compiled = tiny_denoiser(num_layers=2), tiny_denoiser(num_layers=2)
-    compile_blocks(compiled, "--compile")
-    assert list(compiled.state_dict()) == list(plain.state_dict())
-    with torch.no_grad():
+    uncompiled = [block._compiled_call_impl for block in compiled.blocks]
+    with compiled_blocks(compiled, "--compile"), torch.no_grad():
+        assert list(compiled.state_dict()) == list(plain.state_dict())
+        assert None not in [block._compiled_call_impl for block in compiled.blocks]
         for lengths in ([9, 9], [12, 5, 7]):
             tokens = torch.randint(3, 7, (len(lengths), max(lengths)))
             inputs = (tokens, torch.tensor(lengths), tokens == 6)
             expected = plain.logits_at(*inputs)
             assert (compiled.logits_at(*inputs) - expected).abs().max() < 1e-5
+        with watched_attention(compiled) as watch, watched_attention(plain) as expected_watch:
+            compiled.logits_at(*inputs)
+            plain.logits_at(*inputs)
+        assert (watch.mean() - expected_watch.mean()).abs().max() < 1e-5
+    assert [block._compiled_call_impl for block in compiled.blocks] == uncompiled == [None, None]
 
 
 def test_a_machine_without_a_compiler_is_told(
@@ -37,10 +44,14 @@ def test_a_machine_without_a_compiler_is_told(
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(inductor.cpp, "cxx", (str(tmp_path / "no-such-compiler"),))
     torch._dynamo.reset()
-    with pytest.raises(UserError, match="--compile: torch cannot compile here"):
-        compile_blocks(tiny_denoiser(), "--compile")
+    network = tiny_denoiser()
+    refused = pytest.raises(UserError, match="--compile: torch cannot compile here")
+    with refused, compiled_blocks(network, "--compile"):
+        pass
+    network.trunk(torch.tensor([[1, 3, 2]]), torch.tensor([3]))  # it can be used as before
 
 
 def test_other_networks_are_left_alone() -> None:
-    with pytest.raises(UserError, match="--compile"):
-        compile_blocks(nn.Linear(2, 2), "--compile")
+    refused = pytest.raises(UserError, match="--compile")
+    with refused, compiled_blocks(nn.Linear(2, 2), "--compile"):
+        pass

@@ -159,6 +159,7 @@ def test_the_fused_optimiser_makes_the_same_updates() -> None:
             for parameter in module.parameters():
                 parameter.grad = torch.full_like(parameter, 0.1 * (number + 1))
             adamw.step()
+        assert bool(adamw.defaults["fused"]) == is_fused
     before = tiny_denoiser().state_dict()
     for name, weight in plain.state_dict().items():
         assert (fused.state_dict()[name] - weight).abs().max() < 1e-6
