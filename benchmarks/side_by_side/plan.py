@@ -48,11 +48,13 @@ class Cell:
 
 CELLS: Mapping[str, Cell] = {
     "mdlm": Cell("mdlm"),
+    "mdlm apart": Cell("mdlm", "apart"),
     "mdlm remdm": Cell("mdlm", "remdm"),
     "duo": Cell("duo"),
     "duo greedy-tail": Cell("duo", "greedy-tail"),
     "duo psi": Cell("duo", "psi"),
     "dmmd": Cell("dmmd"),
+    "dmmd apart": Cell("dmmd", "apart"),
     "didi": Cell("didi"),
     "sdtt": Cell("sdtt"),
     "dcd": Cell("dcd"),

@@ -13,12 +13,13 @@ does, chosen with the attention of the very call that predicts them:
 3. in that order a position is taken unless it depends on one taken before. Where a step has to
    reveal more, it goes on with the positions left out, in the same order.
 
-Which positions are revealed depends on the state alone, never on the tokens drawn in the step. So with
-consistent conditionals it is exact wherever what a step reveals is independent given the state: with
-one token a step, or with enough steps. A trained network's conditionals depend on the order, and its
-own law (the limit of `ancestral`) is that of random order. A row with three blanks or fewer has no
-pair two deviations above its mean, and is filled as `ancestral` would. For text, attention chooses positions in DAWN (github.com/silence1024/DAWN) and
-DOS, which seek the likeliest tokens; here tokens are drawn, and the number of calls is given.
+Which positions are revealed depends on the state alone, never on the tokens drawn in the step. So
+with consistent conditionals it is exact wherever what a step reveals is independent given the
+state: with one token a step, or with enough steps. A trained network's conditionals depend on the
+order, and its own law (the limit of `ancestral`) is that of random order. A row with three blanks
+or fewer has no pair two deviations above its mean, and is filled as `ancestral` would. For text,
+attention chooses positions in DAWN (github.com/silence1024/DAWN) and DOS, which seek the likeliest
+tokens; here tokens are drawn, and the number of calls is given.
 """
 
 from dataclasses import dataclass
