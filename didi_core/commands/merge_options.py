@@ -38,12 +38,18 @@ class MergeResult:
 
 
 class ShardsMissing(RecordsFailed):
-    """Not all shards are there, so nothing was written."""
+    """Not all shards are there, so nothing was written.
 
-    def __init__(self, missing: list[str]) -> None:
-        lines = "".join(f"\n  {each}" for each in missing)
-        Exception.__init__(self, f"Nothing merged, {len(missing)} missing:{lines}")
-        self.num_failed = len(missing)
+    Args:
+        missing: what is missing, by name.
+        more: how many shards are missing beside those.
+    """
+
+    def __init__(self, missing: list[str], more: int = 0) -> None:
+        named = [*missing, f"and {more:,} more shards"] if more else missing
+        self.num_failed = len(missing) + more
+        lines = "".join(f"\n  {each}" for each in named)
+        Exception.__init__(self, f"Nothing merged, {self.num_failed:,} missing:{lines}")
 
 
 def report_merge(result: MergeResult, *, as_json: bool) -> None:

@@ -19,6 +19,8 @@ from didi_core.sampling.partial_file import partial_path
 from didi_core.shards import SHARD_KEY, ShardRecord, read_shard_record
 
 Record = TypeVar("Record")
+_MOST_NAMED = 20
+"""Missing shards that are named; of others their number is given."""
 
 _SUMS = ("seconds", "calls_made", "discriminator_calls", "redraws")
 _MAY_DIFFER = ("shard", "device")
@@ -76,11 +78,10 @@ def open_shards(paths: Sequence[Path], side_path: Callable[[Path], Path]) -> lis
     shards.sort(key=lambda shard: shard.record.index)
     for earlier, later in itertools.pairwise(shards):
         _require_same_request(earlier, later)
-    count = shards[0].record.count
-    given = {shard.record.index for shard in shards}
-    missing = [f"shard {i}/{count}" for i in range(1, count + 1) if i not in given]
+    count, given = shards[0].record.count, {shard.record.index for shard in shards}
+    missing = _missing_shards(count, given)
     if absent or missing:
-        raise ShardsMissing(missing + absent)
+        raise ShardsMissing(missing + absent, more=count - len(given) - len(missing))
     return shards
 
 
@@ -102,6 +103,12 @@ def merge_generated(shards: Sequence[ShardFile], out: Path, form: RecordFormat) 
     write_json(generate_json_path(out), summary)
     failed = len(summary["failed"])
     return MergeResult(out, len(shards), len(kept), failed, generate_json_path(out))
+
+
+def _missing_shards(count: int, given: set[int]) -> list[str]:
+    """The first of them by name: a damaged file may speak of any number of shards."""
+    absent = (i for i in range(1, count + 1) if i not in given)
+    return [f"shard {i}/{count}" for i in itertools.islice(absent, _MOST_NAMED)]
 
 
 def _describe_absent(path: Path) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from generate_fixtures import design, designs, run_program, write_tiny_model
 
+from didi_core.commands.merging import open_shards
 from didi_core.errors import UserError
 from didi_core.shards import Shard, shard_record
 from didi_protein.generate import GenerateResult
@@ -72,6 +73,18 @@ def test_copies_across_shards_are_found_by_merge(model: Path, tmp_path: Path) ->
     summary = json.loads(result.summary.read_text())
     reasons = [each["reason"] for each in summary["failed"]]
     assert sum("of another shard" in reason for reason in reasons) == num_copies
+
+
+def test_of_very_many_missing_shards_the_first_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id\nx\n")
+    count = 10**15  # as a damaged file may say: all by name would not fit memory
+    shard = {"index": 2, "count": count, "num_records": 1, "records": [0]}
+    summary_path(path).write_text(json.dumps({"shard": shard, "settings": {}}))
+    with pytest.raises(ShardsMissing, match="and 999,999,999,999,979 more shards") as caught:
+        open_shards([path], summary_path)
+    assert f"shard 1/{count}\n" in str(caught.value) and f"shard 2/{count}" not in str(caught.value)
+    assert caught.value.num_failed == count - 1
 
 
 def test_a_missing_shard_is_listed_and_nothing_is_written(model: Path, tmp_path: Path) -> None:
