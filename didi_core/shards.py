@@ -59,6 +59,22 @@ def shard_record(shard: Shard, num_records: int, records: Sequence[int]) -> Shar
 
 
 def read_shard_record(side_file: Mapping[str, Any]) -> ShardRecord | None:
-    """The record in the JSON written beside an output; None if it was not written as a shard."""
+    """The record in the JSON written beside an output; None if it was not written as a shard.
+
+    Raises:
+        TypeError, ValueError: what is written there cannot be a shard.
+    """
     stored = side_file.get(SHARD_KEY)
-    return None if stored is None else ShardRecord(**stored)
+    if stored is None:
+        return None
+    record = ShardRecord(**stored)
+    numbers = (record.index, record.count, record.num_records)
+    if not isinstance(record.records, list) or not all(map(_is_count, (*numbers, *record.records))):
+        raise TypeError(f"its {SHARD_KEY} holds something that is no number")
+    if not 1 <= record.index <= record.count:
+        raise ValueError(f"its {SHARD_KEY} is part {record.index} of {record.count}")
+    return record
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -87,6 +87,20 @@ def test_of_very_many_missing_shards_the_first_are_listed(tmp_path: Path) -> Non
     assert caught.value.num_failed == count - 1
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"count": None}, {"index": []}, {"index": 3}, {"records": "01"}, {"records": [True]}],
+    ids=str,
+)
+def test_a_damaged_shard_record_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id\nx\n")
+    shard = {"index": 1, "count": 2, "num_records": 1, "records": [0], **change}
+    summary_path(path).write_text(json.dumps({"shard": shard, "settings": {}}))
+    with pytest.raises(UserError, match=r"a\.summary\.json cannot be read: its shard"):
+        open_shards([path], summary_path)
+
+
 def test_a_missing_shard_is_listed_and_nothing_is_written(model: Path, tmp_path: Path) -> None:
     parts = make_shards(model, tmp_path, 3)
     out = tmp_path / "all.fasta"
