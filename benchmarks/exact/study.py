@@ -197,7 +197,7 @@ METHODS_QUICK = ("didi-paper", "dmmd")
 
 
 def full() -> list[Job]:
-    """Three seeds, and DiDi-Instruct with the learning rates of a small model as well."""
+    """Three seeds; also DiDi-Instruct with a small model's rates, and for pairs longer students."""
     methods = (*METHODS_QUICK, "didi")
     jobs = [
         job
@@ -205,6 +205,8 @@ def full() -> list[Job]:
         for process in PROCESSES
         for job in _process_jobs(process, seed, methods)
     ]
+    long = ("8", "16", "8-apart", "16-apart")
+    jobs += [Job("pairs", "dmmd-long", seed, task) for seed in range(3) for task in long]
     jobs += [Job(process, "frontier", seed, "8") for seed in range(3) for process in PROCESSES]
     jobs += [Job(process, "teacher", 0, "8-float32") for process in PROCESSES]
     return jobs
