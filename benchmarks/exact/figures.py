@@ -22,6 +22,19 @@ MEASURES = {
     "broken_above_true": "share of broken pairs above the true",
 }
 
+COLOURS = {
+    "process": "0.85",
+    "exact": "0.3",
+    "teacher": "C0",
+    "didi-paper": "C1",
+    "dmmd": "C2",
+    "didi": "C3",
+    "dmmd-sequence": "C4",
+    "dmmd-long": "C5",
+}
+"""The models of the figure; all others are in the table alone."""
+VARIANTS_DRAWN = ("", "apart", "rgas")
+
 
 def write_figures(results: Path = RESULTS) -> None:
     """table.md, and figures of the measures, of the bound and of each temperature sweep."""
@@ -53,6 +66,11 @@ def name_of(record: Record) -> str:
     return record["job"]["model"] + (f" ({variant})" if variant else "")
 
 
+def _is_drawn(record: Record) -> bool:
+    job = record["job"]
+    return job["model"] in COLOURS and job.get("task", "").partition("-")[2] in VARIANTS_DRAWN
+
+
 def _calls(record: Record) -> float:
     return record["cost"]["mean_nfe"]
 
@@ -65,7 +83,7 @@ def measures_figure(cells: list[Record]) -> "Figure":
         own = [cell for cell in cells if cell["job"]["process"] == process]
         for row, (measure, label) in enumerate(MEASURES.items()):
             panel = axes[row, column]
-            with_it = [cell for cell in own if measure in cell["figures"]]
+            with_it = [cell for cell in own if measure in cell["figures"] and _is_drawn(cell)]
             if not with_it:
                 panel.set_axis_off()
                 continue
@@ -89,7 +107,6 @@ def _draw_measure(panel: "Axes", cells: list[Record], measure: str) -> None:
     for cell in cells:
         lines[name_of(cell)].append(cell)
     floor = lines.pop("process", [])
-    colours = {"teacher": "C0", "didi-paper": "C1", "dmmd": "C2", "didi": "C3", "exact": "0.3"}
     for name, members in lines.items():
         base = name.split(" (")[0]
         seeds = sorted({cell["job"]["seed"] for cell in members})
@@ -107,7 +124,7 @@ def _draw_measure(panel: "Axes", cells: list[Record], measure: str) -> None:
                 markersize=4,
                 linewidth=1,
                 linestyle=":" if "(" in name else "-",
-                color=colours.get(base),
+                color=COLOURS[base],
                 label=name if seed == seeds[0] else None,
             )
     for cell in floor[:1]:
