@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.side_by_side.plan import CELLS, RESULTS, STEPS
+from benchmarks.side_by_side.plan import CELLS, RESULTS
 from didi_core.errors import missing_extra
 from didi_core.evaluation.bootstrap import Interval, bootstrap_ratio
 from didi_core.files import atomic_path, write_text
@@ -106,10 +106,11 @@ def draw_curves(corpus: str, records: list[Record], path: Path) -> None:
     if not sweeps:
         return
     first = min(r["seed"] for r in sweeps)
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
-    panels = figure.subplots(1, len(STEPS), sharey=True)
+    drawn = sorted({r["steps"] for r in sweeps if r["seed"] == first})
+    figure = Figure(figsize=(1 + 4 * len(drawn), 4.5), layout="constrained")
+    panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
     unit, diversity = UNITS[corpus]
-    for axes, steps in zip(panels, STEPS, strict=True):
+    for axes, steps in zip(panels, drawn, strict=True):
         for record in sweeps:
             if (record["steps"], record["seed"]) == (steps, first):
                 _draw_curve(axes, record)
