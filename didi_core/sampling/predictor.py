@@ -57,7 +57,11 @@ class Predictor:
         keys: NoiseKeys | None = None,
         alpha: float | Float[Tensor, "batch"] | None = None,
     ) -> tuple[Float[Tensor, "chosen generable"], Float[Tensor, "batch width width"]]:
-        """`log_probs`, and the mean attention of the same call, over blocks and heads."""
+        """`log_probs`, and the mean attention of the same call, over blocks and heads.
+
+        Raises:
+            UserError: as `log_probs`, or the network is not one of this package.
+        """
         with watched_attention(self.denoiser) as watch:
             log_probs = self.log_probs(tokens, lengths, at, keys, alpha)
         return log_probs, watch.mean()
