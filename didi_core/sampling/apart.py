@@ -28,6 +28,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from didi_core.models.attention_watch import watched_attention
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import draw_tokens
 from didi_core.sampling.predictor import Predictor
@@ -87,13 +88,7 @@ class ApartSampler:
         """
         tokens, free = part.batch.tokens.clone(), part.batch.maskable
         masked = (tokens == self.predictor.vocabulary.mask_id) & free
-        log_probs, attention = self.predictor.log_probs_and_attention(
-            tokens,
-            part.batch.lengths,
-            masked,
-            NoiseKeys(settings.seed, part.records, step),
-            alpha_grid(settings)[step],
-        )
+        log_probs, attention = self.predict(part, masked, step, settings)
         dependent = dependence(attention, free) > self.apart.threshold
         now = choose(dependent, masked, uniform, count)
         row, position = now.nonzero(as_tuple=True)
@@ -107,6 +102,21 @@ class ApartSampler:
         )
         tokens[row, position] = self.predictor.vocabulary.generable.to(rank.device)[rank]
         return tokens
+
+    def predict(
+        self, part: Prior, masked: Bool[Tensor, "batch width"], step: int, settings: SampleSettings
+    ) -> tuple[Float[Tensor, "masked generable"], Float[Tensor, "batch width width"]]:
+        """Log-probabilities at the masked positions, and the mean attention of the same call.
+
+        Raises:
+            UserError: the network is not one of this package, or is to be told the time.
+        """
+        keys, alpha = NoiseKeys(settings.seed, part.records, step), alpha_grid(settings)[step]
+        with watched_attention(self.predictor.denoiser) as watch:
+            log_probs = self.predictor.log_probs(
+                part.batch.tokens, part.batch.lengths, masked, keys, alpha
+            )
+        return log_probs, watch.mean()
 
 
 def dependence(

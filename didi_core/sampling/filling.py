@@ -42,13 +42,6 @@ class MeteredPredictor:
         self.on_call(tokens.shape[0])
         return result
 
-    def log_probs_and_attention(
-        self, tokens: Tensor, *more: Any, **named: Any
-    ) -> tuple[Float[Tensor, "chosen generable"], Float[Tensor, "batch width width"]]:
-        result = self.inner.log_probs_and_attention(tokens, *more, **named)
-        self.on_call(tokens.shape[0])
-        return result
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 

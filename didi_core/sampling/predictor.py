@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from didi_core.models.attention_watch import watched_attention
 from didi_core.models.denoiser import time_input
 from didi_core.models.noise import MaskNoise, NoiseKeys, draw_latents
 from didi_core.vocabulary import Vocabulary
@@ -48,23 +47,6 @@ class Predictor:
         latents = draw_latents(self.noise.kind, self.noise.size, keys, masked)
         logits = self.denoiser.logits_at(tokens, lengths, at, latents=latents)
         return self.vocabulary.log_probs(logits)
-
-    def log_probs_and_attention(
-        self,
-        tokens: Int[Tensor, "batch width"],
-        lengths: Int[Tensor, "batch"],
-        at: Bool[Tensor, "batch width"],
-        keys: NoiseKeys | None = None,
-        alpha: float | Float[Tensor, "batch"] | None = None,
-    ) -> tuple[Float[Tensor, "chosen generable"], Float[Tensor, "batch width width"]]:
-        """`log_probs`, and the mean attention of the same call, over blocks and heads.
-
-        Raises:
-            UserError: as `log_probs`, or the network is not one of this package.
-        """
-        with watched_attention(self.denoiser) as watch:
-            log_probs = self.log_probs(tokens, lengths, at, keys, alpha)
-        return log_probs, watch.mean()
 
     @property
     def device(self) -> torch.device:

@@ -30,7 +30,7 @@ from didi_core.sampling.apart import (
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.registry import find_sampler
-from didi_core.sampling.request import Sampler, SampleSettings
+from didi_core.sampling.request import Prior, Sampler, SampleSettings
 from didi_core.sampling.sampler_options import from_options
 
 PAIR = random_law(2, 2, seed=1)
@@ -38,19 +38,18 @@ LAW: Law = {(*pair, c): p * (0.3 if c else 0.7) for pair, p in PAIR.items() for 
 """The first two tokens depend on each other, the third on nothing."""
 
 
-class Attending(Predictor):
-    """The exact conditionals, and attention between the first two positions alone."""
+class Attending(ApartSampler):
+    """Sees attention between the first two positions alone."""
 
-    def log_probs_and_attention(
-        self, tokens: Tensor, lengths: Tensor, at: Tensor, *_: object
-    ) -> tuple[Tensor, Tensor]:
+    def predict(self, part: Prior, masked: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+        tokens = part.batch.tokens
         attention = torch.zeros(len(tokens), 3, 3)
         attention[:, 0, 1] = 1.0
-        return self.log_probs(tokens, lengths, at), attention
+        return self.predictor.log_probs(tokens, part.batch.lengths, masked), attention
 
 
-def attending() -> Attending:
-    return Attending(ExactDenoiser([LAW], 2), toy_vocabulary(2))
+def exact() -> Predictor:
+    return Predictor(ExactDenoiser([LAW], 2), toy_vocabulary(2))
 
 
 def marginals(law: Law) -> Law:
@@ -64,7 +63,7 @@ def marginals(law: Law) -> Law:
 
 def counts_of(sampler: Sampler, steps: int) -> Counter[Sequence]:
     settings = SampleSettings(steps=steps)
-    return draw_sequences(sampler, attending(), settings, [toy_vocabulary(2).mask_id] * 3, 50_000)
+    return draw_sequences(sampler, exact(), settings, [toy_vocabulary(2).mask_id] * 3, 50_000)
 
 
 def test_two_steps_part_what_depends_wherever_both_reveal_something() -> None:
@@ -73,14 +72,14 @@ def test_two_steps_part_what_depends_wherever_both_reveal_something() -> None:
     apart = {s: 0.75 * p + 0.25 * marginals(LAW)[s] for s, p in LAW.items()}
     plain = {s: 0.5 * p + 0.5 * marginals(LAW)[s] for s, p in LAW.items()}
     settings = ApartSettings(threshold=0.5)
-    counts = counts_of(ApartSampler(attending(), settings), 2)
+    counts = counts_of(Attending(exact(), settings), 2)
     assert chi_square_p_value(counts, apart) > 1e-3
     assert chi_square_p_value(counts, plain) < 1e-6
-    assert chi_square_p_value(counts_of(ancestral(attending()), 2), plain) > 1e-3
+    assert chi_square_p_value(counts_of(ancestral(exact()), 2), plain) > 1e-3
 
 
 def test_one_step_reveals_all_of_it() -> None:
-    counts = counts_of(ApartSampler(attending()), 1)
+    counts = counts_of(Attending(exact()), 1)
     assert chi_square_p_value(counts, marginals(LAW)) > 1e-3
 
 
@@ -180,7 +179,7 @@ def test_where_nothing_depends_it_is_the_ancestral_sampler() -> None:
 
 
 def test_a_network_without_attention_is_refused() -> None:
-    predictor = Predictor(ExactDenoiser([LAW], 2), toy_vocabulary(2))
+    predictor = exact()
     prior = build_prior([[2, 2, 2]], [0], toy_vocabulary(2), "cpu")
     with pytest.raises(UserError, match="apart needs a network of this package"):
         ApartSampler(predictor).sample(prior, SampleSettings(steps=2))
