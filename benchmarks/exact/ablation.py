@@ -6,7 +6,8 @@ order of the paper (nothing, score decomposition, coupled time, omega; then pi, 
 `didi-without-regulariser`; all; and RGAS, which is a sampler and a variant of the cell).
 """
 
-from benchmarks.exact.study import METHODS, PROCESSES, Job
+from benchmarks.exact.models import METHODS
+from benchmarks.exact.study import PROCESSES, Job
 
 OFF: dict[str, list[str]] = {
     "decomposition": ["method.score_decomposition=false"],

@@ -21,6 +21,7 @@ from benchmarks.exact.measures import (
     truth_of,
     truth_record,
 )
+from benchmarks.exact.models import TEACHERS
 from benchmarks.exact.process import ExactProcess
 from benchmarks.exact.sampling import SampleSet, lengths_of, sample_exact, sample_model
 from benchmarks.exact.study import (
@@ -90,7 +91,7 @@ def _work(job: Job, runs: Path) -> dict[str, Any]:
     if job.model == "bound":
         return bound_record(process, BOUND_STEPS, (1.0, 2.0), BOUND_SEQUENCES)
     if job.is_training:
-        train = train_teacher if job.model == "teacher" else train_student
+        train = train_teacher if job.model in TEACHERS else train_student
         return {"training": train(job, runs)}
     if job.model == "frontier":
         return _frontier(job, process, runs)

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.exact.exact_predictor import ExactPredictor
 from benchmarks.exact.process import ExactProcess, Ranks
-from benchmarks.exact.study import Variant
+from benchmarks.exact.variants import Variant
 from didi_core.sampling.ancestral import ancestral, first_hitting
 from didi_core.sampling.batching import plan_batches
 from didi_core.sampling.filling import Filler

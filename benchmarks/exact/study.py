@@ -13,13 +13,15 @@ A key names a job and its result file:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.exact.models import METHODS, TEACHERS, teacher_of
 from benchmarks.exact.paired_families import PairedFamilies
 from benchmarks.exact.process import ExactProcess
 from benchmarks.exact.profile_families import ProfileFamilies
+from benchmarks.exact.variants import VARIANTS, Variant
 from didi_core.errors import UserError
 
 RESULTS = Path(__file__).parents[1] / "results" / "frontier"
@@ -33,76 +35,6 @@ PROCESSES: Mapping[str, Callable[[], ExactProcess]] = {
 
 NUM_SAMPLES = 4_096
 TEACHER_STEPS = ("8", "16", "64", "limit")
-
-MUON = [
-    f"method.{network}.{setting}"
-    for network, lr in (("student", 0.0005), ("auxiliary", 0.001))
-    for setting in ("name=muon", f"lr={lr}", f"muon_lr={2 * lr}", "betas=[0.9,0.98]")
-]
-"""Orthogonalised momentum for the matrices, in place of AdamW."""
-
-METHODS: dict[str, list[str]] = {
-    # The published settings; their warm-up of a tenth of the updates is kept as a share.
-    "didi-paper": ["method=didi", "preset=paper"],
-    "didi": ["method=didi"],
-    "dmmd": ["method=dmmd"],
-    # In no plan by default: their jobs are asked for by key, as in pairs/dmmd-own/0/8.
-    "dmmd-position": ["method=dmmd", "method.noise.kind=position", "method.noise.scale=0.5"],
-    "dmmd-sequence": ["method=dmmd", "method.noise.kind=sequence", "method.noise.scale=0.5"],
-    "dmmd-own": ["method=dmmd", "method.own_share=0.5"],
-    "dmmd-own-sequence": [
-        "method=dmmd",
-        "method.own_share=0.5",
-        "method.noise.kind=sequence",
-        "method.noise.scale=0.5",
-    ],
-    "dmmd-anchor": ["method=dmmd", "method.start_anchor=1.0"],
-    "dmmd-muon": ["method=dmmd", *MUON],
-    "dmmd-muon-own": ["method=dmmd", *MUON, "method.own_share=0.5"],
-    "didi-token": ["method=didi", "method.credit=token"],
-    "sdtt": ["method=sdtt"],
-}
-"""Students by name: what `didi-protein distill` is told. `ablation` adds its own."""
-METHODS |= {f"{name}-long": METHODS[name] for name in ("didi-paper", "dmmd", "dmmd-sequence")}
-UPDATES = {name: 2_400 for name in METHODS if name.endswith("-long")}
-"""Of students that get more of them than `Scale` says: six times as many."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """How a cell's samples are made where it differs from the plain one."""
-
-    sampler: str = "ancestral"
-    reveal_exponent: float | None = None
-    """None: as the model's folder says."""
-    precision: str = "bf16"
-    """Of the network; draws are float64 in every cell."""
-    options: Mapping[str, object] = field(default_factory=dict)
-    """Settings of the sampler."""
-
-
-VARIANTS: Mapping[str, Variant] = {
-    "": Variant(),
-    "late": Variant(reveal_exponent=2.0),
-    "even": Variant(reveal_exponent=1.0),
-    "float32": Variant(precision="float32"),
-    "apart": Variant(sampler="apart"),
-    "apart-late": Variant(sampler="apart", reveal_exponent=2.0),
-    "rgas": Variant(sampler="rgas"),
-    **{
-        f"rgas-{name}": Variant(sampler="rgas", options=options)
-        for name, options in {
-            "h0": {"tilt_start": 0.0, "tilt_end": 0.0},
-            "h10": {"tilt_start": 10.0, "tilt_end": 10.0},
-            "m1": {"num_candidates": 1},
-            "m8": {"num_candidates": 8},
-            "tilt": {"rerank_share": 0.0},
-            "rerank": {"rerank_share": 1.0},
-            "all": {"rerank_positions": "all"},
-        }.items()
-    },
-}
-"""Of RGAS: the strength h, the candidates M, the switch from tilting to re-ranking, its rule."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +73,13 @@ class Job:
         steps = self.task.partition("-")[0]
         return None if steps == "limit" else int(steps)
 
+    @property
+    def teacher(self) -> "Job | None":
+        """Training of the teacher of a student, of the same seed; None of a teacher."""
+        if self.model in TEACHERS:
+            return None
+        return Job(self.process, teacher_of(self.model), self.seed, "train")
+
     def model_folder(self, runs: Path = RUNS) -> Path:
         return runs / self.process / f"{self.model}_{self.seed}"
 
@@ -151,12 +90,12 @@ class Job:
             return []
         if self.model in ("exact", "process"):
             return [truth]
-        teacher = Job(self.process, "teacher", self.seed, "train")
         if self.model == "frontier":
+            teacher = Job(self.process, "teacher", self.seed, "train")
             students = [Job(self.process, name, self.seed, "train") for name in FRONTIER_MODELS]
             return [truth, teacher, *students]
         if self.is_training:
-            return [] if self.model == "teacher" else [teacher]
+            return [] if self.teacher is None else [self.teacher]
         return [truth, Job(self.process, self.model, self.seed, "train")]
 
 
@@ -174,7 +113,7 @@ def parse_key(key: str) -> Job:
     if len(parts) not in (2, 4) or parts[0] not in PROCESSES:
         raise UserError(f"job {key}: expected PROCESS/truth or PROCESS/MODEL/SEED/TASK.")
     job = Job(*parts) if len(parts) == 2 else Job(parts[0], parts[1], int(parts[2]), parts[3])
-    known = (*METHODS, "teacher", "truth", "bound", "exact", "process", "frontier")
+    known = (*METHODS, *TEACHERS, "truth", "bound", "exact", "process", "frontier")
     if job.model not in known:
         raise UserError(f"job {key}: no model {job.model}; there are {', '.join(known)}.")
     if len(parts) == 4 and job.task not in ("train", "draws"):
@@ -210,6 +149,32 @@ def full() -> list[Job]:
     jobs += [Job(process, "frontier", seed, "8") for seed in range(3) for process in PROCESSES]
     jobs += [Job(process, "teacher", 0, "8-float32") for process in PROCESSES]
     return jobs
+
+
+DUALITY = {
+    "teacher": ("", "-remdm"),
+    "dmmd": ("",),
+    "didi-paper": ("",),
+    "didi": ("",),
+    "sdtt": ("",),
+    "sdtt-fast": ("",),
+    "duo": ("", "-greedy-tail", "-psi"),
+    "dcd": ("",),
+    "dcd-fast": ("", "-greedy-tail"),
+}
+"""Masked and uniform-state models, with the variants by which they are drawn."""
+
+
+def duality() -> list[Job]:
+    """Noise processes, their samplers and their students side by side; three seeds."""
+    jobs = [
+        Job("profiles", model, seed, f"{steps}{variant}")
+        for seed in range(3)
+        for steps in (8, 16, 32)
+        for model, variants in DUALITY.items()
+        for variant in variants
+    ]
+    return jobs + [Job("profiles", "duo-gaussian", seed, "train") for seed in range(3)]
 
 
 def _process_jobs(process: str, seed: int, methods: tuple[str, ...]) -> list[Job]:

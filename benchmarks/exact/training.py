@@ -10,13 +10,15 @@ from typing import Any
 import hydra
 import numpy as np
 
+from benchmarks.exact.models import METHODS, TEACHERS, UPDATES
 from benchmarks.exact.process import Ranks
-from benchmarks.exact.study import METHODS, PROCESSES, UPDATES, Job
+from benchmarks.exact.study import PROCESSES, Job
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.evaluation.likelihood import likelihood_bound
 from didi_core.files import write_text
 from didi_core.hydra_app import config_folder, settings_from
 from didi_core.training.diffusion_pretraining import CurriculumSettings
+from didi_core.training.gaussian_curriculum import GaussianSettings
 from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
 from didi_protein.distill import distill
 from didi_protein.distill_settings import DistillSettings
@@ -71,8 +73,8 @@ TRAINING_SEED = 10
 
 
 def train_teacher(job: Job, runs: Path, scale: Scale | None = None) -> dict[str, Any]:
-    """A masked teacher from scratch, and how far its likelihood bound is from the truth."""
-    scale = scale or SCALES[job.process]
+    """A teacher from scratch, and how far its likelihood bound is from the truth."""
+    scale, kind = scale or SCALES[job.process], TEACHERS[job.model]
     process = PROCESSES[job.process]()
     data = training_data(job.process, runs, scale)
     folder = job.model_folder(runs)
@@ -95,7 +97,11 @@ def train_teacher(job: Job, runs: Path, scale: Scale | None = None) -> dict[str,
             tokens_per_batch=scale.teacher_tokens,
             max_length=process.max_length,
             ema=0.99,
-            curriculum=CurriculumSettings(scale.gentle_updates, scale.gentle_masks),
+            process=kind.noise,
+            curriculum=CurriculumSettings(
+                0 if kind.gaussian else scale.gentle_updates, scale.gentle_masks
+            ),
+            gaussian=GaussianSettings(updates // 2 if kind.gaussian else 0),
             optimizer=OptimizerSettings(
                 name="muon",
                 lr=scale.teacher_lr,
@@ -109,7 +115,7 @@ def train_teacher(job: Job, runs: Path, scale: Scale | None = None) -> dict[str,
     )
     draws = process.sample(scale.num_bound, TRAINING_SEED + 1).sequences
     ids = [(np.array(PROTEIN.generable_ids)[each]).tolist() for each in draws]
-    bound = likelihood_bound(open_model(folder).denoiser, PROTEIN, ids)
+    bound = likelihood_bound(open_model(folder).denoiser, PROTEIN, ids, process=kind.noise)
     nll = float(-process.log_prob(draws).sum() / sum(len(each) for each in draws))
     return {
         "scale": asdict(scale),
@@ -122,8 +128,8 @@ def train_teacher(job: Job, runs: Path, scale: Scale | None = None) -> dict[str,
 def train_student(job: Job, runs: Path, scale: Scale | None = None) -> dict[str, Any]:
     """A student of the teacher of the same seed; data are the draws that trained the teacher."""
     scale = scale or SCALES[job.process]
-    teacher = Job(job.process, "teacher", job.seed, "train").model_folder(runs)
-    settings = student_settings(job, teacher, runs, scale)
+    assert job.teacher is not None, "a teacher is no student"
+    settings = student_settings(job, job.teacher.model_folder(runs), runs, scale)
     distill(settings)
     return {
         "scale": asdict(scale),

@@ -13,9 +13,10 @@ from benchmarks.exact.ablation import ablation, ablation_methods
 from benchmarks.exact.figures import write_figures
 from benchmarks.exact.jobs import run_job
 from benchmarks.exact.measures import truth_of
+from benchmarks.exact.models import METHODS
 from benchmarks.exact.paired_families import PairedFamilies
 from benchmarks.exact.runner import Runner, missing_jobs
-from benchmarks.exact.study import Job, full, parse_key, quick, with_needs
+from benchmarks.exact.study import Job, duality, full, parse_key, quick, with_needs
 from benchmarks.exact.training import Scale, student_settings
 from didi_core.distill.registry import method_settings
 from didi_core.errors import UserError
@@ -58,7 +59,7 @@ def test_keys_name_jobs_and_their_files() -> None:
     assert job.result.name == "dmmd.2.16-late.json" and job.result.parent.name == "pairs"
     assert parse_key("pairs/teacher/0/limit").steps is None
     assert parse_key("profiles/truth").key == "profiles/truth"
-    for job in quick() + full() + ablation():
+    for job in quick() + full() + duality() + ablation():
         assert parse_key(job.key) == job
     for wrong in ("nothing/truth", "pairs/dmmd", "pairs/other/0/8", "pairs/dmmd/0/8-x", "pairs"):
         with pytest.raises(UserError):
@@ -81,8 +82,8 @@ def test_quick_is_what_it_promises_and_part_of_full() -> None:
 
 def test_every_student_s_settings_are_known_to_its_method(tmp_path: Path) -> None:
     seen = {}
-    assert set(ablation_methods()) < set(study.METHODS)
-    for name in study.METHODS:
+    assert set(ablation_methods()) < set(METHODS)
+    for name in METHODS:
         job = Job("pairs", name, 0, "train")
         settings = student_settings(job, tmp_path / "teacher", tmp_path, Scale(num_training=10))
         seen[name] = repr((settings.steps, method_settings(settings.method)))
@@ -150,6 +151,7 @@ def test_a_tiny_study_runs_through_and_is_not_run_twice(tiny_study: Path) -> Non
         Job("pairs", "dmmd", 0, "4"),
         Job("pairs", "teacher", 0, "limit"),
         Job("pairs", "frontier", 0, "4"),
+        Job("pairs", "dcd", 0, "4-greedy-tail"),
     ]
     for job in with_needs(plan):
         run_job(job, runs)
@@ -162,6 +164,10 @@ def test_a_tiny_study_runs_through_and_is_not_run_twice(tiny_study: Path) -> Non
     assert limit["cost"]["mean_nfe"] > 8 and limit["settings"]["sampler"] == "first-hitting"
     teacher = json.loads((results / "pairs" / "teacher.0.train.json").read_text())
     assert teacher["training"]["bound_above_truth"] > 0
+    duo = json.loads((results / "pairs" / "duo.0.train.json").read_text())
+    assert duo["training"]["bound"] != teacher["training"]["bound"]
+    student = json.loads((results / "pairs" / "dcd.0.4-greedy-tail.json").read_text())
+    assert student["settings"]["sampler"] == "greedy-tail" and student["cost"]["mean_nfe"] == 4
     sweep = json.loads((results / "pairs" / "frontier.0.4.json").read_text())
     assert len(sweep["frontier"]["frontiers"]) == 3
     write_figures(results)
