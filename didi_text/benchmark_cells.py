@@ -8,14 +8,13 @@ from typing import Any
 import torch
 
 from didi_core.commands.batch_writer import batch_writer
-from didi_core.commands.generation import reveal_exponent_of
+from didi_core.commands.generation import with_stored_defaults
 from didi_core.errors import UserError
 from didi_core.evaluation.timing import Write, measure_latency, search_throughput
 from didi_core.files import write_json
 from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
 from didi_core.progress import progress_bar
 from didi_core.sampling.partial_file import require_same_settings
-from didi_core.sampling.registry import find_sampler
 from didi_core.training.devices import describe_device
 from didi_core.training.run_folder import package_versions
 from didi_text.benchmark import BenchmarkOptions
@@ -176,7 +175,7 @@ class CellRunner:
             num=options.num,
             length=self.opened.length,
             steps=None,
-            sampler="ancestral",
+            sampler=None,
             seed=options.seed,
             batch_tokens=options.batch_tokens,
         )
@@ -217,8 +216,7 @@ class CellRunner:
     def _reveal_exponent(self, cell: Cell, model: LanguageModel) -> float | None:
         if isinstance(model, CausalLanguageModel):
             return None
-        kind = find_sampler(cell.sampler)
-        return reveal_exponent_of(self._generate_options(cell), kind, model.loaded)
+        return with_stored_defaults(self._generate_options(cell), model.loaded).reveal_exponent
 
     def _model(self, cell: Cell) -> LanguageModel:
         return self.opened.models[cell.model]

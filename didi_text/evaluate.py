@@ -79,9 +79,9 @@ class EvaluateOptions:
         int | None, Option(help="Tokens of a sample. Default: 1024, or as many as the model reads.")
     ] = None
     steps: Annotated[int | None, Option(help="Denoising steps of the samples.")] = None
-    sampler: Annotated[str, Option(help="Sampler of a masked model, as for generate.")] = (
-        "ancestral"
-    )
+    sampler: Annotated[
+        str | None, Option(help="Sampler of a masked model; its default is that of generate.")
+    ] = None
     draws: Annotated[
         str, Option(help="Precision of draws: float64, or float32 to reproduce papers.")
     ] = "float64"

@@ -1,15 +1,16 @@
 """Make the samples whose generative perplexity is asked for."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from didi_core.commands.generation import stored_reveal_exponent
 from didi_core.errors import UserError
 from didi_core.progress import progress_bar
 from didi_core.sampling import autoregressive
+from didi_core.sampling.folder_defaults import stored_reveal_exponent, stored_sampler
 from didi_core.sampling.partial_file import PartialFile, continue_partial, start_partial
 from didi_core.sampling.registry import build_predictor, check_settings, find_sampler
 from didi_core.sampling.request import DrawSettings, SampleSettings
@@ -49,7 +50,8 @@ def make_samples(
 def _masked_samples(
     model: MaskedLanguageModel, request: SampleRequest, partial: Path, resume: bool, quiet: bool
 ) -> Samples:
-    kind = find_sampler(request.sampler)
+    sampler = request.sampler or stored_sampler(request.grid, model.loaded)
+    request, kind = replace(request, sampler=sampler), find_sampler(sampler)
     steps = request.steps if request.steps is not None else kind.default_steps
     exponent = stored_reveal_exponent(request.grid, kind, model.loaded)
     settings = SampleSettings(
@@ -102,7 +104,7 @@ def _autoregressive_samples(
         raise UserError(
             f"--steps {request.steps}: {model.name} writes one token a call; leave it out."
         )
-    if (request.draws, request.grid, request.sampler) != ("float64", "exact", "ancestral"):
+    if (request.draws, request.grid, request.sampler) != ("float64", "exact", None):
         raise UserError(
             f"--sampler, --grid and --draws are a masked model's: {model.name} writes token by "
             "token from its own distribution; leave them out."

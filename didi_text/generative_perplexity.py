@@ -103,7 +103,8 @@ class SampleRequest:
     num: int
     length: int
     steps: int | None
-    sampler: str
+    sampler: str | None
+    """None: what the model's folder names."""
     seed: int
     batch_tokens: int
     draws: str = "float64"

@@ -14,6 +14,7 @@ from benchmarks.exact.variants import Variant
 from didi_core.sampling.ancestral import ancestral, first_hitting
 from didi_core.sampling.batching import plan_batches
 from didi_core.sampling.filling import Filler
+from didi_core.sampling.folder_defaults import stored_reveal_exponent
 from didi_core.sampling.registry import build_predictor, check_settings, find_sampler
 from didi_core.sampling.request import DrawSettings, Sampler, SampleSettings
 from didi_protein.alphabet import PROTEIN
@@ -53,12 +54,10 @@ def sample_model(
     model = open_model(folder, dtype=_DTYPES[variant.precision])
     kind = find_sampler("first-hitting" if steps is None else variant.sampler)
     exponent = variant.reveal_exponent
-    if exponent is None:
-        exponent = float(model.config.get("didi", {}).get("reveal_exponent", 1.0))
     settings = SampleSettings(
         steps=steps,
         seed=seed,
-        reveal_exponent=exponent if kind.reveals_on_grid else 1.0,
+        reveal_exponent=exponent or stored_reveal_exponent("exact", kind, model),
         draw=DrawSettings(temperature=temperature),
     )
     check_settings(kind, settings)

@@ -1,14 +1,13 @@
 """What `generate` does with one batch, without files: for measuring how fast a model writes."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from didi_core.commands.generation import reveal_exponent_of, sample_settings
+from didi_core.commands.generation import sample_settings, with_stored_defaults
 from didi_core.commands.sampling_options import SamplingOptions
 from didi_core.evaluation.timing import Write
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.filling import build_prior
-from didi_core.sampling.registry import build_predictor, check_settings, find_sampler
+from didi_core.sampling.registry import build_predictor, find_sampler
 
 
 def batch_writer(options: SamplingOptions, model: LoadedModel, row: Sequence[int]) -> Write:
@@ -23,10 +22,8 @@ def batch_writer(options: SamplingOptions, model: LoadedModel, row: Sequence[int
     Raises:
         UserError: settings the sampler does not take, or a model that lacks what it needs.
     """
-    kind = find_sampler(options.sampler)
-    exponent = reveal_exponent_of(options, kind, model)
-    settings = sample_settings(replace(options, reveal_exponent=exponent), bias=None)
-    check_settings(kind, settings)
+    options = with_stored_defaults(options, model)
+    kind, settings = find_sampler(options.sampler), sample_settings(options, bias=None)
     predictor = build_predictor(model, with_noise=not options.without_noise)
     sampler = kind.build(predictor, model, options.sampler_options)
 

@@ -195,8 +195,8 @@ class DistillRun(ABC, Generic[Settings]):
         card: str,
     ) -> None:
         """The model folder, and the discriminator's weights where the method has one."""
-        exponent = getattr(self.chosen, "reveal_exponent", None)
-        facts = {"method": self.name} | ({"reveal_exponent": exponent} if exponent else {})
+        sampling = {key: getattr(self.chosen, key, None) for key in ("sampler", "reveal_exponent")}
+        facts = {"method": self.name} | {key: at for key, at in sampling.items() if at}
         writer = self.tokenizer_writer(teacher)
         save_student(folder, result, discriminator, teacher, card, facts, writer)
 

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
@@ -18,16 +19,18 @@ from didi_core.commands.sampling_options import GenerationResult, SamplingOption
 from didi_core.models.compiled import compiled_blocks
 from didi_core.models.folder import LoadedModel
 from didi_core.peak_memory import PeakMemory
-from didi_core.sampling.registry import (
-    SamplerKind,
-    build_predictor,
-    check_settings,
-    find_sampler,
+from didi_core.sampling.folder_defaults import (
+    PLAIN_SAMPLER,
+    stored_reveal_exponent,
+    stored_sampler,
 )
+from didi_core.sampling.registry import build_predictor, check_settings, find_sampler
 from didi_core.sampling.request import DrawSettings, SampleSettings
 from didi_core.sampling.run_request import Request, build_engine
 from didi_core.sampling.sampler_options import parse_options
 from didi_core.shards import parse_shard
+
+Asked = TypeVar("Asked", bound=SamplingOptions)
 
 
 def run_generation(product: Product, model: LoadedModel | None = None) -> GenerationResult | None:
@@ -43,7 +46,7 @@ def run_generation(product: Product, model: LoadedModel | None = None) -> Genera
         UserError: an option without sense, an output that exists, a model that cannot be opened.
     """
     options, files, processes = product.options, product.files, join_processes()
-    kind, shard = find_sampler(options.sampler), parse_shard(options.shard)
+    kind, shard = find_sampler(options.sampler or PLAIN_SAMPLER), parse_shard(options.shard)
     if options.steps is None:
         options = replace(options, steps=kind.default_steps)
     given = {**options.sampler_options, **parse_options(options.sampler_option or [])}
@@ -53,7 +56,8 @@ def run_generation(product: Product, model: LoadedModel | None = None) -> Genera
         files.check(resume=options.resume, overwrite=options.overwrite)
     product.check_request()
     model = model or product.open_model()
-    options = replace(options, reveal_exponent=reveal_exponent_of(options, kind, model))
+    options = with_stored_defaults(options, model)
+    kind = find_sampler(options.sampler)
     records = product.records(model)
     decided = deciding_settings(product, options, records, model)
     if options.resume and (done := files.finished_summary(decided)) is not None:
@@ -103,15 +107,16 @@ def sample_settings(options: SamplingOptions, bias: torch.Tensor | None) -> Samp
     )
 
 
-def reveal_exponent_of(options: SamplingOptions, kind: SamplerKind, model: LoadedModel) -> float:
-    """The grid's exponent: as asked, else as the model was distilled for, else even (1)."""
-    if options.reveal_exponent is not None:
-        return options.reveal_exponent
-    return stored_reveal_exponent(options.grid, kind, model)
+def with_stored_defaults(options: Asked, model: LoadedModel) -> Asked:
+    """With sampler and exponent of the grid: as asked, else as the model's folder says.
 
-
-def stored_reveal_exponent(grid: str, kind: SamplerKind, model: LoadedModel) -> float:
-    """The exponent that the model was distilled for; 1 where it has none, or the grid is fixed."""
-    if grid == "published" or not kind.reveals_on_grid:
-        return 1.0
-    return float(model.config.get("didi", {}).get("reveal_exponent", 1.0))
+    Raises:
+        UserError: settings that the folder's sampler does not take.
+    """
+    sampler = options.sampler or stored_sampler(options.grid, model)
+    kind, exponent = find_sampler(sampler), options.reveal_exponent
+    if exponent is None:
+        exponent = stored_reveal_exponent(options.grid, kind, model)
+    options = replace(options, sampler=sampler, reveal_exponent=exponent)
+    check_settings(kind, sample_settings(options, None))
+    return options

@@ -27,15 +27,16 @@ class SamplingOptions(CommonOptions):
         ),
     ] = None
     sampler: Annotated[
-        str,
+        str | None,
         Option(
             help="ancestral; apart (the same calls, but reveals together what does not depend on "
             "each other); first-hitting (one call a token: the model's limit); rgas (guided by "
             "the discriminator of a method=didi student); dplm (DPLM's own); remdm (masks some "
             "tokens again); saber (reveals as many as it is sure of, takes back what it doubts); "
-            "greedy-tail (the last step takes the likeliest); psi (uniform-state models)."
+            "greedy-tail (the last step takes the likeliest); psi (uniform-state models). Default: "
+            "what the model's folder names, else ancestral."
         ),
-    ] = "ancestral"
+    ] = None
     temperature: Annotated[
         float, Option(help="Divides the log-probabilities; 1 is the model's own law.")
     ] = 1.0

@@ -222,6 +222,8 @@ def _require_own(own: Any, path: Path) -> None:
         return
     if not isinstance(own, dict):
         raise UserError(f"{path}: didi is {own!r}, no JSON object.")
+    if not isinstance(sampler := own.get("sampler", ""), str):
+        raise UserError(f"{path}: didi.sampler is {sampler!r}, not a sampler's name.")
     exponent = own.get("reveal_exponent", 1)
     if type(exponent) not in (int, float) or not 0 < exponent < math.inf:
         raise UserError(f"{path}: didi.reveal_exponent is {exponent!r}, not a positive number.")

@@ -131,7 +131,8 @@ ACTING = {
 
 
 def test_every_setting_changes_the_student() -> None:
-    assert set(ACTING) == {name for name in vars(FAST)}, "a new setting needs its line here"
+    # `sampler` is what the folder names; no part of training.
+    assert set(ACTING) == set(vars(FAST)) - {"sampler"}, "a new setting needs its line here"
 
     def result_of(settings: DmmdSettings) -> dict[str, Tensor]:
         method = method_with(settings)

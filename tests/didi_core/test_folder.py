@@ -293,6 +293,7 @@ def test_lightning_checkpoint_beside_a_config(tmp_path: Path) -> None:
         ({"didi": {"generable_ids": [4, 99]}}, "generable_ids"),
         ({"didi": {"generable_ids": "all"}}, "generable_ids"),
         ({"didi": {}}, "may be generated"),
+        ({"didi": {"sampler": 3}}, "didi.sampler is 3, not a sampler's name"),
         ({"didi": "x"}, "didi is 'x'"),
         ({"didi": {"generable_ids": [5, 4]}}, "generable_ids"),
         ({"didi": {"generable_ids": [2, 4]}}, "generable_ids"),

@@ -332,7 +332,7 @@ def test_an_unknown_model_without_network_is_refused(tmp_path: Path) -> None:
 
 def test_defaults_of_the_command_are_those_of_the_python_interface() -> None:
     options = GenerateOptions(model="tiny", num=1, out=Path("d.fasta"))
-    assert (options.sampler, options.draws, options.grid) == ("ancestral", "float64", "exact")
+    assert (options.sampler, options.draws, options.grid) == (None, "float64", "exact")
     assert (options.seed, options.temperature, options.top_p) == (0, 1.0, 1.0)
     done = run_program("generate", "--help")
     assert done.returncode == 0

@@ -1,0 +1,51 @@
+"""`generate` without --sampler: what the model's folder names, else ancestral."""
+
+import json
+from pathlib import Path
+
+import pytest
+from generate_fixtures import design, sequences, write_tiny_model
+
+from didi_core.errors import UserError
+
+
+def named(folder: Path, sampler: str) -> Path:
+    """The tiny model, its folder naming a sampler."""
+    write_tiny_model(folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["didi"]["sampler"] = sampler
+    path.write_text(json.dumps(config))
+    return folder
+
+
+def sampler_of(result: Path) -> str:
+    return json.loads(result.read_text())["settings"]["sampler"]
+
+
+def test_the_folder_s_sampler_is_the_default_and_a_flag_goes_before_it(tmp_path: Path) -> None:
+    model = named(tmp_path / "student", "apart")
+    asked = {"num": 4, "length": "30"}
+    low = {"sampler_options": {"threshold": 0.2}}  # random weights attend to little more
+    usual = design(model, tmp_path / "usual.fasta", **asked, **low)
+    apart = design(model, tmp_path / "apart.fasta", sampler="apart", **asked, **low)
+    plain = design(model, tmp_path / "plain.fasta", sampler="ancestral", **asked)
+    assert sequences(usual) == sequences(apart) != sequences(plain)
+    assert sampler_of(usual.summary) == "apart" and sampler_of(plain.summary) == "ancestral"
+    assert "sampler=apart" in (tmp_path / "usual.fasta").read_text()
+
+
+def test_without_a_name_it_is_ancestral_as_on_the_published_grid(tmp_path: Path) -> None:
+    unnamed = design(write_tiny_model(tmp_path / "m"), tmp_path / "a.fasta", num=1, length="20")
+    assert sampler_of(unnamed.summary) == "ancestral"
+    student = named(tmp_path / "student", "apart")
+    published = design(student, tmp_path / "b.fasta", num=1, length="20", grid="published")
+    assert sampler_of(published.summary) == "ancestral"
+
+
+def test_a_sampler_that_there_is_not_is_refused_with_the_mend(tmp_path: Path) -> None:
+    model = named(tmp_path / "student", "parted")
+    with pytest.raises(UserError, match=r"names the sampler 'parted'.*give --sampler, one of"):
+        design(model, tmp_path / "a.fasta", num=1, length="20")
+    assert not (tmp_path / "a.fasta").exists()
+    design(model, tmp_path / "a.fasta", num=1, length="20", sampler="ancestral")
