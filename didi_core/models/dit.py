@@ -25,7 +25,7 @@ from didi_core.models.adaln import (
 from didi_core.models.attention import attend
 from didi_core.models.attention_watch import AttentionWatch
 from didi_core.models.esm import SoftTokens
-from didi_core.models.positions import flat_positions, head_at
+from didi_core.models.positions import Places, flat_positions, head_at
 from didi_core.models.recompute import call_block
 from didi_core.models.rotary import RotaryCache, rotate
 
@@ -207,11 +207,15 @@ class DitDenoiser(nn.Module):
         self,
         tokens: Int[Tensor, "batch width"],
         lengths: Int[Tensor, "batch"],
-        at: Bool[Tensor, "batch width"],
+        at: Places,
         soft: SoftTokens | None = None,
         noise: Float[Tensor, "batch width hidden"] | None = None,
         alpha: Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "chosen vocabulary"]:
-        """Trunk, then head where `at` is True, in row-major order."""
+        """Trunk, then head where `at` is True, in row-major order.
+
+        Args:
+            at: a function is asked when the blocks have been called.
+        """
         positions = flat_positions(at)
         return head_at(self.head, self.trunk(tokens, lengths, soft, noise, alpha), positions)

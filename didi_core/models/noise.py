@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from didi_core.diffusion.draws import Stream, keyed_generator, keyed_uniform
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.esm import SoftTokens
+from didi_core.models.positions import Places
 
 KINDS = ("position", "sequence")
 
@@ -117,7 +118,7 @@ class NoisyDenoiser(nn.Module):
         self,
         tokens: Int[Tensor, "batch width"],
         lengths: Int[Tensor, "batch"],
-        at: Bool[Tensor, "batch width"],
+        at: Places,
         soft: SoftTokens | None = None,
         latents: Float[Tensor, "masked size"] | None = None,
     ) -> Float[Tensor, "chosen vocabulary"]:

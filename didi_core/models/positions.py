@@ -11,25 +11,34 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+Places = Bool[Tensor, "batch width"] | Callable[[], Bool[Tensor, "batch width"]]
+"""Where the head is asked for; a function where that is known after the trunk alone."""
+Positions = Int[Tensor, "chosen"] | Callable[[], Int[Tensor, "chosen"]]
+"""The same, counted in row-major order."""
 
-def flat_positions(at: Bool[Tensor, "batch width"]) -> Int[Tensor, "chosen"]:
+
+def flat_positions(at: Places) -> Positions:
     """Where `at` is True, counted in row-major order.
 
     To be asked for before the trunk: on a GPU the count is waited for, and then nothing is queued.
     """
+    if not isinstance(at, Tensor):
+        return lambda: flat_positions(at())
     return at.flatten().nonzero()[:, 0]
 
 
 def head_at(
     head: Callable[[Tensor], Tensor],
     hidden: Float[Tensor, "batch width hidden"],
-    positions: Int[Tensor, "chosen"],
+    positions: Positions,
 ) -> Float[Tensor, "chosen *out"]:
     """`head` of the hidden states at `positions`.
 
     Args:
         head: treats each of its rows alone.
     """
+    if not isinstance(positions, Tensor):
+        positions = positions()
     count = len(positions)
     if hidden.device.type == "cpu":
         # The first position of all is never padding, whose values are undefined.

@@ -85,38 +85,28 @@ class ApartSampler:
 
         Args:
             uniform: the random order of positions.
+
+        Raises:
+            UserError: the network is not one of this package.
         """
         tokens, free = part.batch.tokens.clone(), part.batch.maskable
         masked = (tokens == self.predictor.vocabulary.mask_id) & free
-        log_probs, attention = self.predict(part, masked, step, settings)
-        dependent = dependence(attention, free) > self.apart.threshold
-        now = choose(dependent, masked, uniform, count)
-        row, position = now.nonzero(as_tuple=True)
-        rank = draw_tokens(
-            log_probs[now[masked]],
-            settings.draw,
-            settings.seed,
-            part.records[row],
-            position,
-            step,
-        )
-        tokens[row, position] = self.predictor.vocabulary.generable.to(rank.device)[rank]
-        return tokens
+        chosen = torch.zeros_like(masked)
 
-    def predict(
-        self, part: Prior, masked: Bool[Tensor, "batch width"], step: int, settings: SampleSettings
-    ) -> tuple[Float[Tensor, "masked generable"], Float[Tensor, "batch width width"]]:
-        """Log-probabilities at the masked positions, and the mean attention of the same call.
+        def choose_now() -> Bool[Tensor, "batch width"]:
+            dependent = dependence(watch.mean(), free) > self.apart.threshold
+            return chosen.copy_(choose(dependent, masked, uniform, count))
 
-        Raises:
-            UserError: the network is not one of this package, or is to be told the time.
-        """
         keys, alpha = NoiseKeys(settings.seed, part.records, step), alpha_grid(settings)[step]
         with watched_attention(self.predictor.denoiser) as watch:
             log_probs = self.predictor.log_probs(
-                part.batch.tokens, part.batch.lengths, masked, keys, alpha
+                tokens, part.batch.lengths, choose_now, keys, alpha
             )
-        return log_probs, watch.mean()
+        row, position = chosen.nonzero(as_tuple=True)
+        record = part.records[row]
+        rank = draw_tokens(log_probs, settings.draw, settings.seed, record, position, step)
+        tokens[row, position] = self.predictor.vocabulary.generable.to(rank.device)[rank]
+        return tokens
 
 
 def dependence(

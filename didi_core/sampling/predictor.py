@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from didi_core.models.denoiser import time_input
 from didi_core.models.noise import MaskNoise, NoiseKeys, draw_latents
+from didi_core.models.positions import Places
 from didi_core.vocabulary import Vocabulary
 
 
@@ -24,13 +25,14 @@ class Predictor:
         self,
         tokens: Int[Tensor, "batch width"],
         lengths: Int[Tensor, "batch"],
-        at: Bool[Tensor, "batch width"],
+        at: Places,
         keys: NoiseKeys | None = None,
         alpha: float | Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "chosen generable"]:
         """Normalised log-probabilities where `at` is True, in row-major order.
 
         Args:
+            at: a function is asked after the network's blocks were called, before its head is.
             keys: of the noise, which every sampler gives; without them there is none.
             alpha: share of tokens kept, of each row or of all; networks that are not conditioned
                 on time are not told.

@@ -17,8 +17,9 @@ from tiny_models import FRAMED, MASK, timed_esm, tiny_denoiser
 from torch import Tensor
 
 from didi_core.errors import UserError
-from didi_core.models.attention_watch import watched_attention
+from didi_core.models.attention_watch import AttentionWatch, watched_attention
 from didi_core.models.esm import EsmDenoiser
+from didi_core.models.positions import Places
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.apart import (
     ApartSampler,
@@ -30,7 +31,7 @@ from didi_core.sampling.apart import (
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.registry import find_sampler
-from didi_core.sampling.request import Prior, Sampler, SampleSettings
+from didi_core.sampling.request import Sampler, SampleSettings
 from didi_core.sampling.sampler_options import from_options
 
 PAIR = random_law(2, 2, seed=1)
@@ -38,18 +39,28 @@ LAW: Law = {(*pair, c): p * (0.3 if c else 0.7) for pair, p in PAIR.items() for 
 """The first two tokens depend on each other, the third on nothing."""
 
 
-class Attending(ApartSampler):
-    """Sees attention between the first two positions alone."""
+class Exact(ExactDenoiser):
+    """Asks where it is to predict at the end, as our networks do."""
 
-    def predict(self, part: Prior, masked: Tensor, *_: object) -> tuple[Tensor, Tensor]:
-        tokens = part.batch.tokens
-        attention = torch.zeros(len(tokens), 3, 3)
-        attention[:, 0, 1] = 1.0
-        return self.predictor.log_probs(tokens, part.batch.lengths, masked), attention
+    def logits_at(self, tokens: Tensor, lengths: Tensor, at: Places) -> Tensor:
+        return super().logits_at(tokens, lengths, at if isinstance(at, Tensor) else at())
+
+
+class Attending(Exact):
+    """Attends to the second position from the first alone."""
+
+    attention_watch: AttentionWatch | None = None
+
+    def logits_at(self, tokens: Tensor, lengths: Tensor, at: Places) -> Tensor:
+        if self.attention_watch is not None:
+            attention = torch.zeros(len(tokens), 3, 3)
+            attention[:, 0, 1] = 1.0
+            self.attention_watch.total, self.attention_watch.count = attention, 1
+        return super().logits_at(tokens, lengths, at)
 
 
 def exact() -> Predictor:
-    return Predictor(ExactDenoiser([LAW], 2), toy_vocabulary(2))
+    return Predictor(Attending([LAW], 2), toy_vocabulary(2))
 
 
 def marginals(law: Law) -> Law:
@@ -72,14 +83,14 @@ def test_two_steps_part_what_depends_wherever_both_reveal_something() -> None:
     apart = {s: 0.75 * p + 0.25 * marginals(LAW)[s] for s, p in LAW.items()}
     plain = {s: 0.5 * p + 0.5 * marginals(LAW)[s] for s, p in LAW.items()}
     settings = ApartSettings(threshold=0.5)
-    counts = counts_of(Attending(exact(), settings), 2)
+    counts = counts_of(ApartSampler(exact(), settings), 2)
     assert chi_square_p_value(counts, apart) > 1e-3
     assert chi_square_p_value(counts, plain) < 1e-6
     assert chi_square_p_value(counts_of(ancestral(exact()), 2), plain) > 1e-3
 
 
 def test_one_step_reveals_all_of_it() -> None:
-    counts = counts_of(Attending(exact()), 1)
+    counts = counts_of(ApartSampler(exact()), 1)
     assert chi_square_p_value(counts, marginals(LAW)) > 1e-3
 
 
@@ -96,6 +107,15 @@ def test_dependence_by_hand() -> None:
     assert found[0, 2] == pytest.approx(float(expected[1]))
     assert found[1, 2] == pytest.approx(float(expected[2]))
     assert torch.isneginf(found.diagonal()).all() and torch.isneginf(found[3]).all()
+
+
+def test_logits_are_computed_where_it_draws_alone() -> None:
+    network = tiny_denoiser()
+    asked, head = [], network.head
+    network.head = lambda hidden: asked.append(len(hidden)) or head(hidden)
+    prior = build_prior([FRAMED.frame([MASK] * 100)], [0], FRAMED, "cpu")
+    ApartSampler(Predictor(network, FRAMED)).sample(prior, SampleSettings(steps=8))
+    assert len(asked) == 8 and max(asked) < 40
 
 
 def test_a_single_free_position_depends_on_nothing() -> None:
@@ -179,7 +199,7 @@ def test_where_nothing_depends_it_is_the_ancestral_sampler() -> None:
 
 
 def test_a_network_without_attention_is_refused() -> None:
-    predictor = exact()
+    predictor = Predictor(Exact([LAW], 2), toy_vocabulary(2))
     prior = build_prior([[2, 2, 2]], [0], toy_vocabulary(2), "cpu")
     with pytest.raises(UserError, match="apart needs a network of this package"):
         ApartSampler(predictor).sample(prior, SampleSettings(steps=2))
