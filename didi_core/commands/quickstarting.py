@@ -6,7 +6,7 @@ A program's subclass of `Quickstart` says how models are opened, sequences made,
 import json
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -32,6 +32,7 @@ from didi_core.commands.sampling_options import GenerationResult
 from didi_core.errors import UserError
 from didi_core.files import write_json
 from didi_core.models.folder import LoadedModel
+from didi_core.sampling.folder_defaults import stored_sampler
 from didi_core.training.devices import resolve_device
 
 MARKER = "quickstart.json"
@@ -150,7 +151,7 @@ class Quickstart(ABC, Generic[Options, Request]):
 
     def _make(self, opened: dict[str, LoadedModel]) -> dict[Cell, GenerationResult]:
         """Sequences of every cell."""
-        plan, cells = self.options.plan, cells_of(self.options.plan)
+        plan, cells = self.options.plan, cells_of(self.options.plan, opened)
         _say(2, f"Writing {len(cells)} sets of {plan.num} {self.noun}s each.")
         made = {}
         for cell in cells:
@@ -165,20 +166,22 @@ class Quickstart(ABC, Generic[Options, Request]):
 
     def _pair(self, scored: Sequence[ScoredCell]) -> tuple[ScoredCell, ScoredCell]:
         """The fresh student and its teacher, at equal steps."""
-        by_cell = {each.cell: each for each in scored}
+        by_cell = {(each.cell.model, each.cell.steps): each for each in scored}
         teacher = _label(self.options.plan.teacher)
-        return by_cell[Cell(STUDENT, PAIRED_STEPS)], by_cell[Cell(teacher, PAIRED_STEPS)]
+        return by_cell[STUDENT, PAIRED_STEPS], by_cell[teacher, PAIRED_STEPS]
 
 
-def cells_of(plan: Plan) -> list[Cell]:
-    """What is compared, in the order of the table."""
+def cells_of(plan: Plan, opened: Mapping[str, LoadedModel]) -> list[Cell]:
+    """What is compared, in the order of the table; each drawn as its folder says."""
     models = (
         (_label(plan.teacher), plan.teacher_steps),
         (STUDENT, plan.student_steps),
         (_label(plan.student), plan.student_steps),
     )
     return [
-        Cell.limit(model) if steps is None else Cell(model, steps)
+        Cell.limit(model)
+        if steps is None
+        else Cell(model, steps, stored_sampler("exact", opened[model]))
         for model, all_steps in models
         for steps in all_steps
     ]

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from scoring_fixtures import random_sequences, write_judge, write_masked
 
+from didi_core.commands.comparison_cells import Cell
 from didi_core.commands.quickstart_print import findings, gain_in_words
 from didi_core.errors import Terminated, UserError
 from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
@@ -23,7 +24,7 @@ from didi_protein.quickstart import Plan, QuickstartOptions, QuickstartResult, q
 from didi_protein.quickstart_table import WORDS, as_json, print_result
 from didi_protein.set_measures import measure_reference_rows
 
-NAMES = {"teacher_16", "teacher_limit", "student_16", "earlier_16"}
+NAMES = {"teacher_16", "teacher_limit", "student_apart_16", "earlier_16"}
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +90,9 @@ def test_comparison_holds_what_the_score_tables_say(finished: QuickstartResult) 
     table = pd.read_csv(finished.comparison)
     pd.testing.assert_frame_equal(table, finished.table, check_dtype=False)
     for row in table.itertuples():
-        name = f"{row.model}_{'limit' if np.isnan(row.steps) else int(row.steps)}"
-        scores = pd.read_csv(finished.out / "designs" / f"{name}.csv")
+        limit = np.isnan(row.steps)
+        cell = Cell.limit(row.model) if limit else Cell(row.model, int(row.steps), row.sampler)
+        scores = pd.read_csv(finished.out / "designs" / f"{cell.name}.csv")
         assert row.judge_nll == pytest.approx(np.log(scores["judge_perplexity"]).mean())
         assert row.n == len(scores) == 6
 
@@ -99,7 +101,7 @@ def test_gain_is_of_pairs(finished: QuickstartResult) -> None:
     folder = finished.out / "designs"
     one, two = (
         np.log(pd.read_csv(folder / f"{name}.csv")["judge_perplexity"])
-        for name in ("student_16", "teacher_16")
+        for name in ("student_apart_16", "teacher_16")
     )
     assert finished.gain == bootstrap_mean(one - two, seed=0)
     student = finished.table.set_index("model").loc["student"]
@@ -195,7 +197,7 @@ def test_another_seed_gives_other_designs(
     finished: QuickstartResult, plan: Plan, tmp_path: Path
 ) -> None:
     other = quickstart(options_for(plan, tmp_path / "other", seed=1))
-    assert designs_in(other.out)["student_16"] != designs_in(finished.out)["student_16"]
+    assert designs_in(other.out)["student_apart_16"] != designs_in(finished.out)["student_apart_16"]
 
 
 def test_a_folder_with_other_work_is_refused_and_left_alone(plan: Plan, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from didi_text.quickstart_table import EXCERPT, as_json, excerpt, print_result
 from didi_text.reference_text import measure_reference_rows
 from didi_text.sample_files import read_samples
 
-SETS = {"teacher_4", "teacher_16", "teacher_limit", "student_16", "earlier_16"}
+SETS = {"teacher_4", "teacher_16", "teacher_limit", "student_apart_16", "earlier_16"}
 COSTS = ["seconds_per_sample", "peak_memory_mb"]
 
 
@@ -81,12 +81,12 @@ def test_every_promised_file_is_there(finished: QuickstartResult) -> None:
 def test_rows_are_paired_and_state_their_cost(finished: QuickstartResult) -> None:
     table = finished.table.set_index(["model", "sampler"])
     assert table.loc[("teacher", "first-hitting"), "calls"].item() == 24
-    student = table.loc[("student", "ancestral")]
+    student = table.loc[("student", "apart")]
     assert student["calls"].item() <= 16
     assert student["nll_minus_teacher"].item() == pytest.approx(finished.gain.mean)
     nats = {
         name: json.loads((finished.out / "samples" / f"{name}.figures.json").read_text())
-        for name in ("student_16", "teacher_16")
+        for name in ("student_apart_16", "teacher_16")
     }
     one, two = (np.array(each["figures"]["per_sample_nats"]) for each in nats.values())
     assert finished.gain.mean == pytest.approx((one - two).mean())
@@ -102,7 +102,7 @@ def test_printed_result_shows_figures_texts_and_places(
     printed = capsys.readouterr().out
     for row in ("teacher", "student", "earlier", "held out text", "tokens shuffled"):
         assert f" {row} " in printed
-    first = read_samples(finished.out / "samples" / "student_16.jsonl")[0]["text"]
+    first = read_samples(finished.out / "samples" / "student_apart_16.jsonl")[0]["text"]
     assert excerpt(first).split()[0][:12] in printed.split("side")[-1]
     assert str(finished.report) in printed and "didi-text generate" in printed
     lines = printed.split("Samples  ")[0].splitlines()
@@ -166,7 +166,7 @@ def test_samples_judged_by_another_are_judged_anew(
 ) -> None:
     out = tmp_path / "moved"
     shutil.copytree(finished.out, out)
-    path = out / "samples" / "student_16.figures.json"
+    path = out / "samples" / "student_apart_16.figures.json"
     stored = json.loads(path.read_text())
     stored["decided"]["judge"]["weights"] = "another"
     stored["figures"]["nats_per_token"]["mean"] = 1e9
