@@ -49,6 +49,7 @@ def main() -> int:
     wanted = design_lengths(arguments.length, arguments.num, arguments.seed, length_limit(model))
     settings = SampleSettings(
         steps=arguments.steps,
+        sampler="ancestral",
         seed=arguments.seed,
         reveal_exponent=made["settings"]["reveal_exponent"],
     )

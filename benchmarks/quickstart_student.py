@@ -76,6 +76,7 @@ def measure(model: str, steps: int, num: int, seed: int, judge: Judge) -> tuple[
                 out=Path(folder) / "designs.fasta",
                 length=Plan().length,
                 steps=steps,
+                sampler="ancestral",
                 seed=seed,
                 quiet=True,
             )

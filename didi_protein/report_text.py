@@ -62,7 +62,7 @@ def _gaps_closed(cells: Sequence[Cell], limit: Cell) -> Iterator[str]:
     several = len({sampler for _, sampler, _ in nll} - {limit.sampler}) > 1
     closed: dict[str, list[str]] = {}
     for (model, sampler, steps), value in nll.items():
-        start = nll.get((limit.model, sampler, steps))
+        start = nll.get((limit.model, sampler, steps), nll.get((limit.model, "ancestral", steps)))
         if model == limit.model or start is None or end is None or start <= end:
             continue
         share = (start - value) / (start - end)

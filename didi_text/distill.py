@@ -3,8 +3,9 @@
 didi-text distill teacher=runs/teacher method=dmmd reference=pool out=runs/student steps=500
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -39,6 +40,7 @@ class TextDistillRun(DistillRun[DistillSettings]):
     config_name = "text_distill"
     rows = "blocks"
     tags = ("text", "masked-diffusion")
+    samplers: ClassVar[Mapping[str, str]] = {"dmmd": "apart"}
     description = (
         "A few-step student of a masked-diffusion language model. Sample it with `didi-text "
         "generate --model FOLDER --steps 8`."

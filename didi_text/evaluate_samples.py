@@ -10,9 +10,9 @@ import torch
 from didi_core.errors import UserError
 from didi_core.progress import progress_bar
 from didi_core.sampling import autoregressive
-from didi_core.sampling.folder_defaults import stored_reveal_exponent, stored_sampler
+from didi_core.sampling.folder_defaults import choose_sampler, stored_reveal_exponent
 from didi_core.sampling.partial_file import PartialFile, continue_partial, start_partial
-from didi_core.sampling.registry import build_predictor, check_settings, find_sampler
+from didi_core.sampling.registry import build_predictor, check_settings
 from didi_core.sampling.request import DrawSettings, SampleSettings
 from didi_core.sampling.run_request import Request, build_engine, run_request
 from didi_text.evaluate_models import (
@@ -50,8 +50,8 @@ def make_samples(
 def _masked_samples(
     model: MaskedLanguageModel, request: SampleRequest, partial: Path, resume: bool, quiet: bool
 ) -> Samples:
-    sampler = request.sampler or stored_sampler(request.grid, model.loaded)
-    request, kind = replace(request, sampler=sampler), find_sampler(sampler)
+    kind = choose_sampler(request.sampler, request.grid, model.loaded)
+    request = replace(request, sampler=kind.name)
     steps = request.steps if request.steps is not None else kind.default_steps
     exponent = stored_reveal_exponent(request.grid, kind, model.loaded)
     settings = SampleSettings(

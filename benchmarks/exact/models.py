@@ -60,4 +60,4 @@ UPDATES = {name: 2_400 for name in METHODS if name.endswith("-long")}
 
 def teacher_of(student: str) -> str:
     """The teacher whose seed's network it distils."""
-    return "duo" if student.startswith("dcd") else "teacher"
+    return "duo" if "method=dcd" in METHODS[student] else "teacher"

@@ -23,6 +23,7 @@ from benchmarks.exact.process import ExactProcess
 from benchmarks.exact.profile_families import ProfileFamilies
 from benchmarks.exact.variants import VARIANTS, Variant
 from didi_core.errors import UserError
+from didi_core.sampling.registry import find_sampler
 
 RESULTS = Path(__file__).parents[1] / "results" / "frontier"
 RUNS = Path("runs") / "frontier"
@@ -120,11 +121,21 @@ def parse_key(key: str) -> Job:
         name = job.task.partition("-")[2]
         if name not in VARIANTS:
             raise UserError(f"job {key}: no variant {name}; there are {', '.join(VARIANTS)}.")
-        if job.model == "exact" and VARIANTS[name].sampler != "ancestral":
-            raise UserError(
-                f"job {key}: exact conditionals are drawn by the ancestral sampler alone."
-            )
+        _require_sampler(job)
     return job
+
+
+def _require_sampler(job: Job) -> None:
+    """Refuse a sampler that does not draw what the job is to draw."""
+    sampler = "first-hitting" if job.steps is None else job.variant.sampler
+    if job.model == "exact" and job.variant.sampler != "ancestral":
+        raise UserError(
+            f"job {job.key}: exact conditionals are drawn by the ancestral sampler alone."
+        )
+    if job.model in (*METHODS, *TEACHERS):
+        noise = TEACHERS[job.model if job.teacher is None else job.teacher.model].noise
+        if noise not in find_sampler(sampler).processes:
+            raise UserError(f"job {job.key}: {sampler} draws no {noise} model.")
 
 
 def quick() -> list[Job]:
@@ -151,7 +162,7 @@ def full() -> list[Job]:
     return jobs
 
 
-DUALITY = {
+DUALITY_CELLS = {
     "teacher": ("", "-remdm"),
     "dmmd": ("",),
     "didi-paper": ("",),
@@ -171,10 +182,11 @@ def duality() -> list[Job]:
         Job("profiles", model, seed, f"{steps}{variant}")
         for seed in range(3)
         for steps in (8, 16, 32)
-        for model, variants in DUALITY.items()
+        for model, variants in DUALITY_CELLS.items()
         for variant in variants
     ]
-    return jobs + [Job("profiles", "duo-gaussian", seed, "train") for seed in range(3)]
+    jobs += [Job("profiles", "duo-gaussian", seed, "train") for seed in range(3)]
+    return [Job("profiles", "process", 0, "draws"), *jobs]
 
 
 def _process_jobs(process: str, seed: int, methods: tuple[str, ...]) -> list[Job]:

@@ -15,9 +15,9 @@ from didi_core.files import atomic_path
 def paired_difference(first: ScoredCell, second: ScoredCell, seed: int) -> Interval:
     """Judge NLL of the first set less that of the second, over pairs; nats a token.
 
-    Sequences of one number have the same length, and positions are revealed in the same order: the
-    pair shares what makes single ones vary, so that its difference varies less. Each pair counts
-    alike, whatever its length. Without a pair that was judged, all figures are NaN.
+    Sequences of one number have the same length, and by one sampler are revealed in the same order:
+    the pair shares what makes single ones vary, so that its difference varies less. Each pair
+    counts alike, whatever its length. Without a pair that was judged, all figures are NaN.
     """
     pairs = judged_pairs(first, second)
     return bootstrap_mean(pairs, seed) if len(pairs) else Interval(*[float("nan")] * 3)

@@ -5,7 +5,7 @@ A program's subclass of `DistillRun` says how the teacher and the reference data
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
@@ -55,6 +55,8 @@ class DistillRun(ABC, Generic[Settings]):
     tags: ClassVar[tuple[str, ...]]
     config_name: ClassVar[str] = "distill"
     """Of the verb's configuration, as in configs/."""
+    samplers: ClassVar[Mapping[str, str]] = {}
+    """What students of a method are drawn with where that was found better than ancestral."""
     description: ClassVar[str]
     """First sentences of the student's card."""
 
@@ -195,8 +197,11 @@ class DistillRun(ABC, Generic[Settings]):
         card: str,
     ) -> None:
         """The model folder, and the discriminator's weights where the method has one."""
-        sampling = {key: getattr(self.chosen, key, None) for key in ("sampler", "reveal_exponent")}
-        facts = {"method": self.name} | {key: at for key, at in sampling.items() if at}
+        sampling = {
+            "sampler": getattr(self.chosen, "sampler", None) or self.samplers.get(self.name),
+            "reveal_exponent": getattr(self.chosen, "reveal_exponent", None),
+        }
+        facts = {"method": self.name} | {key: value for key, value in sampling.items() if value}
         writer = self.tokenizer_writer(teacher)
         save_student(folder, result, discriminator, teacher, card, facts, writer)
 

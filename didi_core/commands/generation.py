@@ -21,10 +21,15 @@ from didi_core.models.folder import LoadedModel
 from didi_core.peak_memory import PeakMemory
 from didi_core.sampling.folder_defaults import (
     PLAIN_SAMPLER,
+    choose_sampler,
     stored_reveal_exponent,
-    stored_sampler,
 )
-from didi_core.sampling.registry import build_predictor, check_settings, find_sampler
+from didi_core.sampling.registry import (
+    SamplerKind,
+    build_predictor,
+    check_settings,
+    find_sampler,
+)
 from didi_core.sampling.request import DrawSettings, SampleSettings
 from didi_core.sampling.run_request import Request, build_engine
 from didi_core.sampling.sampler_options import parse_options
@@ -46,12 +51,10 @@ def run_generation(product: Product, model: LoadedModel | None = None) -> Genera
         UserError: an option without sense, an output that exists, a model that cannot be opened.
     """
     options, files, processes = product.options, product.files, join_processes()
-    kind, shard = find_sampler(options.sampler or PLAIN_SAMPLER), parse_shard(options.shard)
-    if options.steps is None:
-        options = replace(options, steps=kind.default_steps)
+    shard = parse_shard(options.shard)
     given = {**options.sampler_options, **parse_options(options.sampler_option or [])}
     options = replace(options, sampler_options=given)
-    check_settings(kind, sample_settings(options, None))
+    _check(options, find_sampler(options.sampler or PLAIN_SAMPLER))
     if processes.is_first:
         files.check(resume=options.resume, overwrite=options.overwrite)
     product.check_request()
@@ -108,15 +111,24 @@ def sample_settings(options: SamplingOptions, bias: torch.Tensor | None) -> Samp
 
 
 def with_stored_defaults(options: Asked, model: LoadedModel) -> Asked:
-    """With sampler and exponent of the grid: as asked, else as the model's folder says.
+    """With sampler, its steps and the grid's exponent: as asked, else as the model's folder says.
 
     Raises:
-        UserError: settings that the folder's sampler does not take.
+        UserError: settings that the sampler does not take.
     """
-    sampler = options.sampler or stored_sampler(options.grid, model)
-    kind, exponent = find_sampler(sampler), options.reveal_exponent
+    kind, exponent = choose_sampler(options.sampler, options.grid, model), options.reveal_exponent
     if exponent is None:
         exponent = stored_reveal_exponent(options.grid, kind, model)
-    options = replace(options, sampler=sampler, reveal_exponent=exponent)
+    return _check(replace(options, sampler=kind.name, reveal_exponent=exponent), kind)
+
+
+def _check(options: Asked, kind: SamplerKind) -> Asked:
+    """The options with the sampler's own number of steps where none is given.
+
+    Raises:
+        UserError: settings that the sampler does not take.
+    """
+    if options.steps is None:
+        options = replace(options, steps=kind.default_steps)
     check_settings(kind, sample_settings(options, None))
     return options

@@ -11,9 +11,10 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from didi_core.commands.comparison_cells import LIMIT_SAMPLER
 from didi_core.commands.comparison_print import steps_in_words
 from didi_core.commands.comparison_table import warnings_of
-from didi_core.commands.quickstart_options import PAIRED_STEPS, QuickstartResult
+from didi_core.commands.quickstart_options import PAIRED_STEPS, STUDENT, QuickstartResult
 from didi_core.evaluation.bootstrap import ENOUGH_RECORDS, Interval
 
 
@@ -50,19 +51,30 @@ def as_json(result: QuickstartResult) -> str:
 
 def findings(result: QuickstartResult, words: QuickstartWords) -> str:
     """What the table shows, and what to mind."""
-    gain = gain_in_words(result.gain, result.num_pairs, words)
+    gain = gain_in_words(result.gain, result.num_pairs, words, drawn_by(result.table))
     return "\n".join([*(textwrap.fill(each, 80) for each in warnings_of(result.table)), gain])
 
 
-def gain_in_words(gain: Interval, num_pairs: int, words: QuickstartWords) -> str:
+def drawn_by(table: pd.DataFrame) -> str:
+    """Whose difference it is: with their samplers where those are two."""
+    paired = table[table["steps"] == PAIRED_STEPS].set_index("model")["sampler"]
+    student, teacher = paired[STUDENT], paired.iloc[0]
+    if student == teacher:
+        return "student less teacher"
+    return f"student ({student}) less teacher ({teacher})"
+
+
+def gain_in_words(
+    gain: Interval, num_pairs: int, words: QuickstartWords, of: str = "student less teacher"
+) -> str:
     """What the paired difference shows, which may be nothing."""
     if np.isnan(gain.mean):
         return f"Judge NLL at {PAIRED_STEPS} steps: no pair of {words.noun}s could be judged."
     if num_pairs < ENOUGH_RECORDS:
         pairs = "1 pair" if num_pairs == 1 else f"{num_pairs} pairs"
         return (
-            f"Judge NLL at {PAIRED_STEPS} steps, student less teacher: {gain.mean:+.3f} nats a "
-            f"{words.unit},\nof {pairs} of {words.noun}s: fewer than {ENOUGH_RECORDS} show nothing."
+            f"Judge NLL at {PAIRED_STEPS} steps, {of}:\n{gain.mean:+.3f} nats a "
+            f"{words.unit}, of {pairs} of {words.noun}s: fewer than {ENOUGH_RECORDS} show nothing."
         )
     if gain.high < 0:
         finding = f"to the judge the student's {words.noun}s read more naturally than its teacher's"
@@ -71,8 +83,8 @@ def gain_in_words(gain: Interval, num_pairs: int, words: QuickstartWords) -> str
     else:
         finding = "the interval includes zero: no difference is shown"
     return (
-        f"Judge NLL at {PAIRED_STEPS} steps, student less teacher: {gain.mean:+.3f} nats a "
-        f"{words.unit}\n(95% interval {gain.low:+.3f} to {gain.high:+.3f}):\n{finding}."
+        f"Judge NLL at {PAIRED_STEPS} steps, {of}:\n{gain.mean:+.3f} nats a "
+        f"{words.unit} (95% interval {gain.low:+.3f} to {gain.high:+.3f}):\n{finding}."
     )
 
 
@@ -86,7 +98,9 @@ def printed_table(result: QuickstartResult, words: QuickstartWords) -> Table:
         if row["model"] != previous and previous is not None:
             table.add_section()
         previous = row["model"]
-        table.add_row(row["model"], *_printed_figures(row, words))
+        usual = row["sampler"] in ("ancestral", LIMIT_SAMPLER)
+        model = row["model"] if usual else f"{row['model']} ({row['sampler']})"
+        table.add_row(model, *_printed_figures(row, words))
     _add_references(table, result.reference_rows, words)
     return table
 

@@ -32,7 +32,7 @@ from didi_core.commands.sampling_options import GenerationResult
 from didi_core.errors import UserError
 from didi_core.files import write_json
 from didi_core.models.folder import LoadedModel
-from didi_core.sampling.folder_defaults import stored_sampler
+from didi_core.sampling.folder_defaults import choose_sampler
 from didi_core.training.devices import resolve_device
 
 MARKER = "quickstart.json"
@@ -181,7 +181,7 @@ def cells_of(plan: Plan, opened: Mapping[str, LoadedModel]) -> list[Cell]:
     return [
         Cell.limit(model)
         if steps is None
-        else Cell(model, steps, stored_sampler("exact", opened[model]))
+        else Cell(model, steps, choose_sampler(None, "exact", opened[model]).name)
         for model, all_steps in models
         for steps in all_steps
     ]

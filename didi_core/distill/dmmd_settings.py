@@ -16,8 +16,9 @@ class DmmdSettings:
     """The student is trained for, and sampled by default with, alpha = (k / K) ** exponent after
     step k of K. Above 1 the first steps reveal few positions: those decide what the rest will be,
     and positions revealed together are drawn independently of each other."""
-    sampler: str = "apart"
-    """What the student's folder names for `generate`: ancestral or apart."""
+    sampler: str | None = None
+    """What the student's folder names for `generate`: ancestral or apart; None: as the program
+    found it better, apart for text and ancestral for proteins."""
     start_share: float = 0.25
     """Share of rows at t = 1, where few-step samplers start; the rest have t uniform."""
     weight_range: tuple[float, float] = (0.1, 10.0)
@@ -55,7 +56,7 @@ class DmmdSettings:
                 wrong.append(f"{name}={getattr(self, name)} must be at least 1")
         if not self.reveal_exponent > 0:
             wrong.append(f"reveal_exponent={self.reveal_exponent} must be above 0")
-        if self.sampler not in ("ancestral", "apart"):
+        if self.sampler not in (None, "ancestral", "apart"):
             wrong.append(f"sampler={self.sampler} must be ancestral or apart")
         for name in ("start_share", "own_share"):
             if not 0 <= getattr(self, name) <= 1:

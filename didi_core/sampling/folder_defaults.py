@@ -2,28 +2,33 @@
 
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
-from didi_core.sampling.registry import SAMPLERS, SamplerKind
+from didi_core.sampling.registry import SAMPLERS, SamplerKind, find_sampler
 
 PLAIN_SAMPLER = "ancestral"
 
 
-def stored_sampler(grid: str, model: LoadedModel) -> str:
-    """The sampler that the model's method goes with; ancestral where it names none.
+def choose_sampler(asked: str | None, grid: str, model: LoadedModel) -> SamplerKind:
+    """The sampler as asked, else as the model's folder names it, else ancestral.
 
-    The published grid is the papers' own, of ancestral sampling.
+    A folder names a sampler of steps, so that what is asked for can be checked before a model is
+    downloaded. The published grid is the papers' own: a folder's sampler that has none gives way
+    to ancestral.
 
     Raises:
-        UserError: the folder names a sampler that there is not.
+        UserError: there is no such sampler.
     """
-    if grid == "published":
-        return PLAIN_SAMPLER
+    if asked is not None:
+        return find_sampler(asked)
     name = model.config.get("didi", {}).get("sampler", PLAIN_SAMPLER)
-    if name not in SAMPLERS:
+    if name not in SAMPLERS or not SAMPLERS[name].takes_steps:
         raise UserError(
-            f"--model {model.name}: its config.json names the sampler {name!r}, which there is "
-            f"not: give --sampler, one of {', '.join(SAMPLERS)}."
+            f"--model {model.name}: its config.json names the sampler {name!r}, which is none that "
+            f"takes steps: give --sampler, one of {', '.join(SAMPLERS)}."
         )
-    return name
+    kind = SAMPLERS[name]
+    if grid == "published" and not kind.has_published_grid:
+        return SAMPLERS[PLAIN_SAMPLER]
+    return kind
 
 
 def stored_reveal_exponent(grid: str, kind: SamplerKind, model: LoadedModel) -> float:

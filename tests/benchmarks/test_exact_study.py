@@ -61,6 +61,9 @@ def test_keys_name_jobs_and_their_files() -> None:
     assert parse_key("profiles/truth").key == "profiles/truth"
     for job in quick() + full() + duality() + ablation():
         assert parse_key(job.key) == job
+    for key in ("pairs/duo/0/limit", "pairs/teacher/0/8-psi", "pairs/dcd/0/8-remdm"):
+        with pytest.raises(UserError, match=r"draws no (absorbing|uniform) model"):
+            parse_key(key)
     for wrong in ("nothing/truth", "pairs/dmmd", "pairs/other/0/8", "pairs/dmmd/0/8-x", "pairs"):
         with pytest.raises(UserError):
             parse_key(wrong) if wrong != "pairs/dmmd" else parse_key(wrong + "/0")

@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 from generate_fixtures import design, sequences, write_tiny_model
 
+from didi_core.commands.batch_writer import batch_writer
 from didi_core.errors import UserError
+from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.generate import GenerateOptions
+from didi_protein.models import open_model
 
 
 def named(folder: Path, sampler: str) -> Path:
@@ -41,11 +45,25 @@ def test_without_a_name_it_is_ancestral_as_on_the_published_grid(tmp_path: Path)
     student = named(tmp_path / "student", "apart")
     published = design(student, tmp_path / "b.fasta", num=1, length="20", grid="published")
     assert sampler_of(published.summary) == "ancestral"
+    tail = named(tmp_path / "tail", "greedy-tail")
+    published = design(tail, tmp_path / "c.fasta", num=1, length="20", grid="published")
+    assert sampler_of(published.summary) == "greedy-tail", "it has that grid"
+
+
+def test_one_batch_is_written_by_the_folder_s_sampler(tmp_path: Path) -> None:
+    model = named(tmp_path / "student", "dplm")
+    made = design(model, tmp_path / "a.fasta", num=2, length="20")
+    options = GenerateOptions(model=str(model), num=2, out=tmp_path / "b.fasta", steps=4)
+    opened = open_model(model)
+    write = batch_writer(options, opened, PROTEIN.frame([PROTEIN.mask_id] * 20))
+    ranks = [PROTEIN.rank_of_id[ids[1:-1]] for ids in write([0, 1])]
+    assert ["".join(CANONICAL_RESIDUES[rank] for rank in each) for each in ranks] == sequences(made)
 
 
 def test_a_sampler_that_there_is_not_is_refused_with_the_mend(tmp_path: Path) -> None:
-    model = named(tmp_path / "student", "parted")
-    with pytest.raises(UserError, match=r"names the sampler 'parted'.*give --sampler, one of"):
-        design(model, tmp_path / "a.fasta", num=1, length="20")
-    assert not (tmp_path / "a.fasta").exists()
+    for wrong in ("parted", "first-hitting"):
+        model = named(tmp_path / wrong, wrong)
+        with pytest.raises(UserError, match=f"names the sampler '{wrong}'.*give --sampler, one of"):
+            design(model, tmp_path / "a.fasta", num=1, length="20")
+        assert not (tmp_path / "a.fasta").exists()
     design(model, tmp_path / "a.fasta", num=1, length="20", sampler="ancestral")

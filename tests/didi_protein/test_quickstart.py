@@ -24,7 +24,7 @@ from didi_protein.quickstart import Plan, QuickstartOptions, QuickstartResult, q
 from didi_protein.quickstart_table import WORDS, as_json, print_result
 from didi_protein.set_measures import measure_reference_rows
 
-NAMES = {"teacher_16", "teacher_limit", "student_apart_16", "earlier_16"}
+NAMES = {"teacher_16", "teacher_limit", "student_16", "earlier_16"}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_gain_is_of_pairs(finished: QuickstartResult) -> None:
     folder = finished.out / "designs"
     one, two = (
         np.log(pd.read_csv(folder / f"{name}.csv")["judge_perplexity"])
-        for name in ("student_apart_16", "teacher_16")
+        for name in ("student_16", "teacher_16")
     )
     assert finished.gain == bootstrap_mean(one - two, seed=0)
     student = finished.table.set_index("model").loc["student"]
@@ -197,7 +197,7 @@ def test_another_seed_gives_other_designs(
     finished: QuickstartResult, plan: Plan, tmp_path: Path
 ) -> None:
     other = quickstart(options_for(plan, tmp_path / "other", seed=1))
-    assert designs_in(other.out)["student_apart_16"] != designs_in(finished.out)["student_apart_16"]
+    assert designs_in(other.out)["student_16"] != designs_in(finished.out)["student_16"]
 
 
 def test_a_folder_with_other_work_is_refused_and_left_alone(plan: Plan, tmp_path: Path) -> None:
