@@ -3,7 +3,7 @@
 # make lint         style
 # make chaos        kill -9 at random moments, twenty times each verb; fuzz: every reader, 100,000 cases
 # make docs         the documentation as a site, in build/site
-# make frontier-quick, frontier, ablation   the study of docs/frontier.md; stopped, each goes on
+# make frontier-quick, frontier, ablation, duality   the study of docs/frontier.md; stopped, each goes on
 #
 # PYTHON chooses the interpreter of the virtual environment, ARGS adds to a command:
 #   make quickstart PYTHON=python3.12 ARGS="--out runs/quickstart --seed 1"
@@ -13,7 +13,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: quickstart test lint chaos fuzz docs frontier-quick frontier ablation
+.PHONY: quickstart test lint chaos fuzz docs frontier-quick frontier ablation duality
 
 # The network is needed for the installation alone.
 quickstart: .venv/installed-quickstart
@@ -47,6 +47,9 @@ frontier: .venv/installed-quickstart
 
 ablation: .venv/installed-quickstart
 	$(BIN)/python -m benchmarks.frontier run ablation $(ARGS)
+
+duality: .venv/installed-quickstart
+	$(BIN)/python -m benchmarks.frontier run duality $(ARGS)
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv

@@ -105,8 +105,9 @@ def _genppl(opened: Opened) -> dict[str, Any]:
 
 
 def _given_samples(options: EvaluateOptions) -> Samples:
-    if options.steps is not None:
-        raise UserError(f"--steps {options.steps}: the samples of --data are made already.")
+    for flag, value in (("--steps", options.steps), ("--sampler", options.sampler)):
+        if value is not None:
+            raise UserError(f"{flag} {value}: the samples of --data are made already.")
     return read_samples(Path(str(options.data)))
 
 
