@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.exact.ablation_table import ablation_tables
 from benchmarks.exact.measures_figure import DUALITY, STUDENTS, measures_figure
 from benchmarks.exact.panels import call_axis, new_figure
 from benchmarks.exact.study import PROCESSES, RESULTS
@@ -22,6 +23,8 @@ def write_figures(results: Path = RESULTS) -> None:
     if not cells:
         return
     write_text(results / "table.md", table(records))
+    if ablation := ablation_tables(records):
+        write_text(results / "ablation.md", ablation)
     for name, choice in (("measures", STUDENTS), ("duality", DUALITY)):
         if figure := measures_figure(cells, choice):
             _save(figure, results / f"{name}.png")

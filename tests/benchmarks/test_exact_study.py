@@ -10,6 +10,7 @@ import pytest
 from benchmarks.exact import jobs as jobs_module
 from benchmarks.exact import study
 from benchmarks.exact.ablation import ablation, ablation_methods
+from benchmarks.exact.ablation_table import ablation_tables
 from benchmarks.exact.figures import write_figures
 from benchmarks.exact.jobs import run_job
 from benchmarks.exact.measures import truth_of
@@ -97,6 +98,33 @@ def test_every_student_s_settings_are_known_to_its_method(tmp_path: Path) -> Non
     assert paper.method["student"]["lr"] == 1e-6
     assert paper.method["student"]["warmup_steps"] == Scale().student_updates // 10
     assert paper.steps == Scale().student_updates and paper.preset == "paper"
+
+
+def test_the_ablation_s_tables_name_each_component_with_its_seeds() -> None:
+    def cell(model: str, seed: int, gap: float, task: str = "8") -> dict:
+        figures = {
+            "signed_gap": {"mean": gap},
+            "family_tv": {"mean": 0.25},
+            "pooled_3mer_entropy": {"mean": 4.0},
+            "pooled_3mer_entropy_of_process": {"mean": 8.0},
+        }
+        job = {"process": "profiles", "model": model, "seed": seed, "task": task}
+        return {"job": job, "figures": figures}
+
+    found = ablation_tables(
+        [
+            cell("didi-all", 1, 0.125),
+            cell("didi-all", 0, 0.5),
+            cell("didi-all", 0, -0.5, "8-rgas"),
+            cell("didi-without-omega", 0, 0.75),
+            cell("dmmd", 0, 0.9),
+        ]
+    )
+    assert "| + regulariser (all) | 0.500, 0.125 | 0.250, 0.250 | 0.500, 0.500 | 88.3 |" in found
+    assert "| + RGAS | -0.500 | 0.250 | 0.500 | 62.2 |" in found
+    assert "| without omega | 0.750 | 0.250 | 0.500 |" in found
+    assert "without pi" not in found and "0.900" not in found
+    assert ablation_tables([cell("dmmd", 0, 0.9)]) == ""
 
 
 def test_done_jobs_are_skipped_and_weights_are_trained_again_only_where_needed(
