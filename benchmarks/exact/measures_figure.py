@@ -59,11 +59,11 @@ DUALITY = Choice(
     {
         "process": "0.85",
         "teacher": "C0",
-        "sdtt-fast": "C4",
+        "sdtt": "C4",
         "dmmd": "C2",
         "didi": "C3",
         "duo": "C1",
-        "dcd-fast": "C5",
+        "dcd": "C5",
     },
     ("", "remdm", "greedy-tail", "psi"),
     ("profiles",),
