@@ -47,7 +47,7 @@ def test_the_folder_holds_the_noise_and_says_so(noisy: Path) -> None:
     assert (noisy / "noise.safetensors").is_file()
     assert json.loads((noisy / "config.json").read_text())["didi"]["noise"] == "sequence"
     card = (noisy / "README.md").read_text()
-    assert "one latent a sequence" in card and "64 samples in 8 steps" in card
+    assert "one latent a sequence" in card and "64 samples in 8 ancestral steps" in card
     rows = [line.split("|")[1:4] for line in card.splitlines() if line.startswith("| with")]
     assert [row[0].strip() for row in rows] == ["with", "without"]
     assert rows[0][1:] != rows[1][1:], "this much noise changes the samples"
