@@ -126,8 +126,8 @@ TEXT_WORDS = Words(
         "tiny-student": (
             "tiny-student: the bundled text teacher, distilled",
             "Distilled from `tiny` to need 8 to 16 network calls. `generate` draws it with the "
-            "sampler `apart`; the scores are of `--sampler ancestral`. With `apart`, at the same "
-            "entropy, perplexity is 93 in 8 calls and 86 in 16.",
+            "sampler `apart`; the scores are of `--sampler ancestral`, and the project's "
+            "docs/text.md has those of `apart`.",
         ),
         "tiny-judge": (
             "tiny-judge: the bundled judge of text",

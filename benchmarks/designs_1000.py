@@ -49,7 +49,6 @@ def main() -> int:
     wanted = design_lengths(arguments.length, arguments.num, arguments.seed, length_limit(model))
     settings = SampleSettings(
         steps=arguments.steps,
-        sampler="ancestral",
         seed=arguments.seed,
         reveal_exponent=made["settings"]["reveal_exponent"],
     )
@@ -82,6 +81,7 @@ def run(
         num=arguments.num,
         length=arguments.length,
         steps=arguments.steps,
+        sampler="ancestral",
         seed=arguments.seed,
         batch_tokens=batch_tokens,
         out=out,

@@ -17,8 +17,8 @@ class DmmdSettings:
     step k of K. Above 1 the first steps reveal few positions: those decide what the rest will be,
     and positions revealed together are drawn independently of each other."""
     sampler: str | None = None
-    """What the student's folder names for `generate`: ancestral or apart; None: as the program
-    found it better, apart for text and ancestral for proteins."""
+    """What the student's folder names for `generate`: ancestral or apart; None: whichever was
+    found better in the program's domain."""
     start_share: float = 0.25
     """Share of rows at t = 1, where few-step samplers start; the rest have t uniform."""
     weight_range: tuple[float, float] = (0.1, 10.0)
