@@ -71,8 +71,8 @@ def noise_section(
             "",
             f"`noise.safetensors` holds a noise input (one latent a {noise.kind}). `generate` uses "
             "it; programs that know nothing of it leave it out. What that costs, on "
-            f"{NUM_SAMPLES} samples in {settings.steps} ancestral steps with float64 draws (the bound "
-            "is the teacher's own, not an independent judge's):",
+            f"{NUM_SAMPLES} samples in {settings.steps} ancestral steps with float64 draws (the "
+            "bound is the teacher's own, not an independent judge's):",
             "",
             "| noise | teacher's bound, nats a token (95%) | entropy of 3-mers, nats |",
             "|---|---|---|",
