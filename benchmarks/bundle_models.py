@@ -53,10 +53,10 @@ class Domain:
 def protein() -> Domain:
     from didi_protein.alphabet import PROTEIN
     from didi_protein.causal import save_causal_folder
-    from didi_protein.fasta import read_training_sequences
     from didi_protein.judges import open_judge
     from didi_protein.models import BUNDLED_MODELS, open_model
     from didi_protein.set_measures import measure_reference_rows
+    from didi_protein.training_sequences import read_training_sequences
 
     def write_judge(run: Path, folder: Path, text: str, dtype: torch.dtype) -> None:
         save_causal_folder(folder, open_judge(str(run)).model, PROTEIN, text, dtype=dtype)

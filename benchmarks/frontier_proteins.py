@@ -30,10 +30,10 @@ from didi_core.evaluation.gradient_moment import NUM_GROUPS, causal_token_loss, 
 from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_protein.alphabet import CANONICAL_RESIDUES
-from didi_protein.fasta import read_training_sequences
 from didi_protein.generate import GenerateOptions, generate
 from didi_protein.judges import Judge, open_judge
 from didi_protein.set_measures import KMER, measure_set
+from didi_protein.training_sequences import read_training_sequences
 
 DIVERSITY = PooledKmerEntropy(KMER, len(CANONICAL_RESIDUES))
 _RANKS = {residue: rank for rank, residue in enumerate(CANONICAL_RESIDUES)}

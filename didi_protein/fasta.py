@@ -20,7 +20,6 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from didi_core.errors import UserError
 from didi_core.files import atomic_path
-from didi_protein.cleaning import clean_sequence, is_canonical
 from didi_protein.dplm_files import header_of_name
 from didi_protein.structures import STRUCTURE_SUFFIXES, name_of_file, read_structure
 from didi_protein.text_input import damage_explained, open_text
@@ -99,7 +98,9 @@ def read_records(
         UserError: an input cannot be read, or a folder holds no sequence file.
     """
     parsed = [
-        item for path in _expand(inputs, name) for item in _read_one(path, name, keep_unreadable)
+        item
+        for path in expand_inputs(inputs, name)
+        for item in _read_one(path, name, keep_unreadable)
     ]
     ids = unique_ids([record.id for record in parsed])
     return [replace(record, id=unique) for unique, record in zip(ids, parsed, strict=True)]
@@ -108,7 +109,7 @@ def read_records(
 def _read_one(
     path: str | os.PathLike[str], name: str, keep_unreadable: bool
 ) -> Iterator[ProteinRecord]:
-    if _bare_suffix(path) in STRUCTURE_SUFFIXES:
+    if is_structure_file(path):
         try:
             for chain in read_structure(path, name):
                 yield ProteinRecord(chain.name, chain.sequence, columns=chain.columns)
@@ -123,10 +124,14 @@ def _read_one(
         yield ProteinRecord(record_id, sequence, said_by_name | header)
 
 
-def _expand(
+def expand_inputs(
     inputs: Iterable[str | os.PathLike[str]], name: str
 ) -> Iterator[str | os.PathLike[str]]:
-    """Replace each folder by the sequence files in it, sorted by name."""
+    """Replace each folder by the sequence files in it, sorted by name.
+
+    Raises:
+        UserError: a folder holds no sequence file.
+    """
     known = (*FASTA_SUFFIXES, *STRUCTURE_SUFFIXES)
     for place in inputs:
         if str(place) == "-" or not Path(place).is_dir():
@@ -138,6 +143,11 @@ def _expand(
                 f"{name} {place} holds no sequence file ({', '.join(known)}, or with .gz)."
             )
         yield from files
+
+
+def is_structure_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is called like a PDB or mmCIF file, packed or not."""
+    return _bare_suffix(path) in STRUCTURE_SUFFIXES
 
 
 def _bare_suffix(path: str | os.PathLike[str]) -> str:
@@ -169,65 +179,6 @@ def _next_free(name: str, taken: set[str], number: Counter[str]) -> str:
     while (candidate := f"{name}#{number[name]}") in taken:
         number[name] += 1
     return candidate
-
-
-def read_training_sequences(
-    path: str | os.PathLike[str],
-    min_length: int = 1,
-    max_length: int | None = None,
-    name: str = "data=",
-) -> list[tuple[str, str]]:
-    """Id and canonical sequence of every usable record; what was dropped, and why, on stderr.
-
-    Lower case, gaps and a stop sign at the end are mended. Sequences with other letters than the
-    20 canonical residues, and those outside the lengths given, are dropped.
-
-    Raises:
-        UserError: the file cannot be read, or no record is usable.
-    """
-    kept, dropped = [], Counter[str]()
-    for place in _expand([path], name):
-        for record_id, sequence in _ids_and_sequences(place, name):
-            cleaned = sequence if is_canonical(sequence) else clean_sequence(sequence)
-            reason = _why_dropped(cleaned, min_length, max_length)
-            if reason:
-                dropped[reason] += 1
-            else:
-                kept.append((record_id, cleaned))
-    _report_dropped(path, len(kept), dropped)
-    return kept
-
-
-def _ids_and_sequences(path: str | os.PathLike[str], name: str) -> Iterator[tuple[str, str]]:
-    if _bare_suffix(path) in STRUCTURE_SUFFIXES:
-        yield from ((chain.name, chain.sequence) for chain in read_structure(path, name))
-    else:
-        yield from (
-            (parse_header(title)[0], sequence) for title, sequence in iterate_fasta(path, name)
-        )
-
-
-def _why_dropped(sequence: str, min_length: int, max_length: int | None) -> str | None:
-    if not sequence:
-        return "empty"
-    if not is_canonical(sequence):
-        return "with non-standard residues"
-    if len(sequence) < min_length:
-        return f"shorter than {min_length}"
-    if max_length is not None and len(sequence) > max_length:
-        return f"longer than {max_length}"
-    return None
-
-
-def _report_dropped(path: object, num_kept: int, dropped: Counter[str]) -> None:
-    why = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
-    if not num_kept:
-        raise UserError(f"{path} holds no usable sequence: {why}.")
-    if dropped:
-        total = num_kept + dropped.total()
-        print(
-            f"{path}: {dropped.total():,} of {total:,} sequences dropped ({why})", file=sys.stderr
-        )
 
 
 @contextmanager

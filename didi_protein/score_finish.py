@@ -8,7 +8,6 @@ from didi_core.files import write_json
 from didi_core.sampling.partial_file import partials_of
 from didi_core.shards import Shard
 from didi_protein import mmseqs
-from didi_protein.fasta import read_training_sequences
 from didi_protein.neighbours import Neighbour, cluster_numbers, nearest_neighbours
 from didi_protein.score import ScoreOptions, ScoreResult
 from didi_protein.score_fold import add_foldable
@@ -18,6 +17,7 @@ from didi_protein.score_summary import SummaryParts, build_summary
 from didi_protein.scorers import Scorer
 from didi_protein.scores_table import build_table, summary_path, write_scores
 from didi_protein.structure_measures import StructureMeasures, StructureRequest, measure_structures
+from didi_protein.training_sequences import read_training_sequences
 
 
 @dataclass(frozen=True)

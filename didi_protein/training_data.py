@@ -4,7 +4,7 @@ import sys
 
 from didi_core.corpus import Corpus
 from didi_protein.alphabet import PROTEIN
-from didi_protein.fasta import read_training_sequences
+from didi_protein.training_sequences import read_training_sequences
 
 
 def load_corpus(source: str) -> Corpus:

@@ -50,7 +50,7 @@ def download(names: Sequence[str]) -> dict[str, Path]:
     """
     from didi_text.corpora_hub import HUB_CORPORA
     from didi_text.evaluate_models import BUNDLED_MODELS
-    from didi_text.zero_shot import PUBLISHED, ZERO_SHOT
+    from didi_text.zero_shot_sets import PUBLISHED, ZERO_SHOT
 
     if not names:
         raise UserError("download: name at least one model or data set.")
@@ -68,7 +68,8 @@ def download_one(name: str) -> Path:
     from didi_core.models.hub import DOWNLOAD, fetch_snapshot, may_be_hub_id
     from didi_text.corpora_hub import HUB_CORPORA, fetch_parquet
     from didi_text.evaluate_models import BUNDLED_MODELS
-    from didi_text.zero_shot import ZERO_SHOT, fetch_set
+    from didi_text.zero_shot import fetch_set
+    from didi_text.zero_shot_sets import ZERO_SHOT
 
     if name in HUB_CORPORA:
         return fetch_parquet(HUB_CORPORA[name])[0].parent

@@ -12,12 +12,12 @@ from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
 from didi_protein.distill import distill
 from didi_protein.distill_settings import DistillSettings
-from didi_protein.fasta import read_training_sequences
 from didi_protein.generate import GenerateOptions, generate
 from didi_protein.judges import Judge, open_judge
 from didi_protein.models import open_model
 from didi_protein.pretrain import pretrain
 from didi_protein.pretrain_settings import PretrainSettings
+from didi_protein.training_sequences import read_training_sequences
 
 SHORTEST, LONGEST = 30, 160
 

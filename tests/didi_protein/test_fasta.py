@@ -12,10 +12,10 @@ from didi_protein.fasta import (
     ProteinRecord,
     parse_header,
     read_records,
-    read_training_sequences,
     unique_ids,
     write_fasta,
 )
+from didi_protein.training_sequences import read_training_sequences
 
 TWO = ">a steps=8 model=tiny free text\nMKT\nAYI\n\n>b\nGGG\n"
 

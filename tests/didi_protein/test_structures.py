@@ -21,9 +21,10 @@ from model_file_fixtures import (
     write,
 )
 
-from didi_protein.fasta import read_records, read_training_sequences
+from didi_protein.fasta import read_records
 from didi_protein.structure_seqres import fill_gaps
 from didi_protein.structures import read_structure, say_without_plddt
+from didi_protein.training_sequences import read_training_sequences
 
 N = len(SEQUENCE)
 CONSTANT, VARIED = constant_plddt(N), varied_plddt(N)

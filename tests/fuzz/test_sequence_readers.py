@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from didi_core.commands.lengths import LengthWords, read_lengths
 from didi_core.sampling.sampler_options import parse_options
 from didi_core.shards import parse_shard
-from didi_protein.fasta import read_records, read_training_sequences
+from didi_protein.fasta import read_records
 from didi_protein.lengths import design_lengths
 from didi_protein.residue_bias import check_exclude, read_bias
 from didi_protein.structures import read_structure
 from didi_protein.templates import read_templates
+from didi_protein.training_sequences import read_training_sequences
 
 FASTA = b">design_1 length=6 model=tiny steps=8\nMKTAYI\n>b\nACDEFGHIK\nLMNP\n>b x=<b>&\nMK*\n"
 PDB = b"".join(
