@@ -24,11 +24,13 @@ from didi_core.evaluation.bounds import bound_samples
 from didi_text.evaluate import EvaluateOptions, evaluate
 from didi_text.evaluate_choice import encode_pairs, join, read_questions
 from didi_text.evaluate_likelihood import BoundSettings, continuation_nats
+from didi_text.evaluate_mauve import features
 from didi_text.evaluate_models import MaskedLanguageModel, is_causal, open_language_model
 from didi_text.evaluate_print import lines_of
 from didi_text.evaluate_samples import draw_autoregressive
 from didi_text.judges import judge_texts, open_judge, scored_tokens
 from didi_text.packing import Packing, pack
+from didi_text.reference_text import reference_samples
 
 QUIET = {"device": "cpu", "quiet": True}
 
@@ -468,18 +470,31 @@ def test_command_line(tmp_path: Path, capsys) -> None:
 # Optional packages
 
 
-def test_mauve_of_equal_sets_is_one(tmp_path: Path) -> None:
+def test_mauve_of_natural_blocks_is_one_and_of_turned_ones_less(tmp_path: Path) -> None:
     pytest.importorskip("mauve", reason="needs the extra mauve")
-    texts = [DOCUMENTS[i % 4][: 10 + i] for i in range(40)]
-    data = write_jsonl(tmp_path / "samples.jsonl", texts)
-    turned = write_jsonl(tmp_path / "turned.jsonl", [text[::-1] for text in texts])
-    given = options(tmp_path, "genppl", data=str(data), model=None, judge_tokens=64, overwrite=True)
+    natural = write_jsonl(tmp_path / "natural.jsonl", [DOCUMENTS[i % 4] for i in range(60)])
     judge = tiny_causal_model()
-    same, other = (
-        evaluate(replace(given, mauve=file), judge=judge).figures["figures"]["mauve"]["mauve"]
-        for file in (data, turned)
+    blocks = reference_samples(natural, judge.tokenizer, num=40, length="12", limit=12).ids
+    given = options(tmp_path, "genppl", model=None, judge_tokens=64, overwrite=True, mauve=natural)
+
+    def mauve_of(name: str, ids: list[list[int]]) -> dict[str, float]:
+        data = write_jsonl(tmp_path / name, [judge.tokenizer.decode(each) for each in ids])
+        return evaluate(replace(given, data=str(data)), judge=judge).figures["figures"]["mauve"]
+
+    same, turned = (
+        mauve_of("same.jsonl", blocks),
+        mauve_of("turned.jsonl", [each[::-1] for each in blocks]),
     )
-    assert same == pytest.approx(1) and other < 0.95
+    assert same["mauve"] == pytest.approx(1) and turned["mauve"] < 0.95
+    assert same["num_natural"] == same["num_samples"] == 40 and same["block_length"] == 12
+
+
+def test_mauve_reads_no_frame() -> None:
+    judge = tiny_causal_model()
+    end = judge.tokenizer.end_id
+    bare, framed, empty = features(judge, [[5, end, 7], [end, 5, end, 7, end, end], []])
+    assert np.array_equal(bare, framed)
+    assert np.array_equal(empty, features(judge, [[end, end]])[0])
 
 
 TASK = """
