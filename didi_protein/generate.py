@@ -93,7 +93,7 @@ def generate(options: GenerateOptions, model: "LoadedModel | None" = None) -> Ge
 def _run_command(options: GenerateOptions) -> None:
     result = generate(options)
     if result is not None:
-        report_generation(result, "designs", as_json=options.json_output)
+        report_generation(result, "design", as_json=options.json_output)
 
 
 generate_command = command_of(

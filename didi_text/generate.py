@@ -77,7 +77,7 @@ def generate(
 def _run_command(options: GenerateOptions) -> None:
     result = generate(options)
     if result is not None:
-        report_generation(result, "samples", as_json=options.json_output)
+        report_generation(result, "sample", as_json=options.json_output)
 
 
 generate_command = command_of(

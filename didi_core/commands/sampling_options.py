@@ -9,6 +9,7 @@ from typer import Option
 
 from didi_core.command_options import CommonOptions
 from didi_core.errors import RecordsFailed
+from didi_core.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +122,11 @@ class GenerationResult:
     redraws: int
 
 
-def report_generation(result: GenerationResult, nouns: str, *, as_json: bool) -> None:
+def report_generation(result: GenerationResult, noun: str, *, as_json: bool) -> None:
     """Print what was made.
 
     Args:
-        nouns: what the records are called, in the plural.
+        noun: what a record is called.
 
     Raises:
         RecordsFailed: some could not be made (exit status 1).
@@ -133,16 +134,14 @@ def report_generation(result: GenerationResult, nouns: str, *, as_json: bool) ->
     if as_json:
         print(result.summary.read_text(encoding="utf-8"), end="")
     else:
-        print(_in_words(result, nouns))
+        print(_in_words(result, noun))
     if result.failed:
         total = result.num_made + len(result.failed)
         raise RecordsFailed(len(result.failed), total, str(result.summary))
 
 
-def _in_words(result: GenerationResult, nouns: str) -> str:
+def _in_words(result: GenerationResult, noun: str) -> str:
     calls = "" if result.mean_nfe is None else f", {result.mean_nfe:.1f} network calls each"
-    redraws = f", {result.redraws:,} redraws" if result.redraws else ""
-    made = nouns.removesuffix("s") if result.num_made == 1 else nouns
-    return (
-        f"{result.num_made:,} {made} in {result.out}{calls}{redraws}, {result.seconds:.1f} seconds"
-    )
+    redraws = f", {counted(result.redraws, 'redraw')}" if result.redraws else ""
+    made = counted(result.num_made, noun)
+    return f"{made} in {result.out}{calls}{redraws}, {result.seconds:.1f} seconds"

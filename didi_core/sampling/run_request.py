@@ -3,22 +3,20 @@
 Knows nothing of what the tokens mean: a front-end makes the rows and writes the results.
 """
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from didi_core.batches import bucket_width
-from didi_core.out_of_memory import is_out_of_memory
 from didi_core.progress import progress_bar
 from didi_core.sampling.batching import plan_batches, shard_of
-from didi_core.sampling.filling import Filler, MeteredPredictor, build_prior
+from didi_core.sampling.filling import Filler, MeteredPredictor
 from didi_core.sampling.partial_file import PartialFile
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.redraw import Acceptance, Finished, Rule, accept_all, draw_batch
 from didi_core.sampling.request import Sampler, SampleSettings
+from didi_core.sampling.time_estimate import print_estimate
 from didi_core.shards import Shard
 from didi_core.vocabulary import Vocabulary
 
@@ -107,7 +105,8 @@ def run_request(
         return
     work = [_row_calls(request, engine, batch) for batch in batches]
     if not quiet:
-        _print_estimate(request, engine, batches, work)
+        rows = [[request.rows[record] for record in batch] for batch in batches]
+        print_estimate(engine.predictor, rows, work)
     acceptance = Acceptance(request.rule, request.unique)
     acceptance.remember(partial.rows)
     filler = Filler(engine.sampler, request.settings, engine.vocabulary, engine.device)
@@ -147,73 +146,3 @@ def _row_calls(request: Request, engine: Engine, batch: Sequence[int]) -> int:
     mask = engine.vocabulary.mask_id
     free = [list(request.rows[record]).count(mask) for record in batch]
     return sum(engine.sampler.num_steps(count, request.settings) for count in free)
-
-
-def _print_estimate(
-    request: Request, engine: Engine, batches: Sequence[Sequence[int]], work: Sequence[int]
-) -> None:
-    """Say on standard error how long the batches will take, from one call of the first one."""
-    seconds = estimate_seconds(request, engine, batches, work)
-    records = sum(len(batch) for batch in batches)
-    print(
-        f"About {readable_time(seconds)} for {_counted(records, 'sequence')} in "
-        f"{_counted(len(batches), 'batch', 'es')}, "
-        f"{sum(work) / records:.1f} calls each, on {engine.device}.",
-        file=sys.stderr,
-    )
-
-
-def _counted(count: int, noun: str, ending: str = "s") -> str:
-    return f"{count:,} {noun}{'' if count == 1 else ending}"
-
-
-def estimate_seconds(
-    request: Request, engine: Engine, batches: Sequence[Sequence[int]], work: Sequence[int]
-) -> float:
-    """Seconds of the planned calls: one warm call of the first batch's shape, scaled by tokens.
-
-    A call of the discriminator is not in it, nor are redraws.
-    """
-    first = [request.rows[record] for record in batches[0]]
-    steps = work[0] // len(first)
-    _time_call(engine, first[:1], steps)  # the first call of all pays for set-up
-    seconds_per_token = _time_call(engine, first, steps)
-    widths = [bucket_width(len(request.rows[batch[0]])) for batch in batches]
-    return seconds_per_token * sum(calls * width for calls, width in zip(work, widths, strict=True))
-
-
-@torch.no_grad()
-def _time_call(engine: Engine, rows: Sequence[Sequence[int]], steps: int) -> float:
-    """Seconds a token of one call on `rows`, or on as many of them as memory allows.
-
-    Logits are computed at one of `steps` positions, as many as a call reveals: with a large
-    vocabulary those of all positions would not fit into memory, and would take most of the time.
-    """
-    started = time.perf_counter()
-    try:
-        batch = build_prior(rows, range(len(rows)), engine.vocabulary, engine.device).batch
-        every = torch.arange(batch.tokens.shape[1], device=engine.device) % max(1, steps) == 0
-        # Any tokens will do, and a uniform-state network need not know the mask.
-        tokens = batch.tokens.masked_fill(batch.maskable, engine.vocabulary.generable_ids[0])
-        engine.predictor.log_probs(tokens, batch.lengths, batch.maskable & every, alpha=0.5)
-        if engine.device.type == "cuda":
-            torch.cuda.synchronize(engine.device)
-        return (time.perf_counter() - started) / batch.tokens.numel()
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(rows) == 1:
-            return 0.0  # the run itself reports such a record as failed
-    return _time_call(engine, rows[: len(rows) // 2], steps)
-
-
-def readable_time(seconds: float) -> str:
-    """
-    >>> readable_time(0.2), readable_time(100), readable_time(3 * 3600)
-    ('1 second', '100 seconds', '3.0 hours')
-    """
-    if seconds < 1.5:
-        return "1 second"
-    if seconds < 120:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,71 @@
+"""How long a request will take, said before it starts."""
+
+import sys
+import time
+from collections.abc import Sequence
+
+import torch
+
+from didi_core.batches import bucket_width
+from didi_core.out_of_memory import is_out_of_memory
+from didi_core.sampling.filling import build_prior
+from didi_core.sampling.predictor import Predictor
+from didi_core.wording import counted, readable_time
+
+Rows = Sequence[Sequence[int]]
+"""Framed ids of each record of a batch."""
+
+
+def print_estimate(predictor: Predictor, batches: Sequence[Rows], calls: Sequence[int]) -> None:
+    """Say on standard error how long the batches will take, from one call of the first one.
+
+    Args:
+        calls: that the rows of each batch need together.
+    """
+    seconds = estimate_seconds(predictor, batches, calls)
+    records = sum(len(rows) for rows in batches)
+    print(
+        f"About {readable_time(seconds)} for {counted(records, 'sequence')} in "
+        f"{counted(len(batches), 'batch', 'es')}, "
+        f"{sum(calls) / records:.1f} calls each, on {predictor.device}.",
+        file=sys.stderr,
+    )
+
+
+def estimate_seconds(predictor: Predictor, batches: Sequence[Rows], calls: Sequence[int]) -> float:
+    """Seconds of the planned calls: one warm call of the first batch's shape, scaled by tokens.
+
+    A call of the discriminator is not in it, nor are redraws.
+    """
+    first = batches[0]
+    steps = calls[0] // len(first)
+    _time_call(predictor, first[:1], steps)  # the first call of all pays for set-up
+    seconds_per_token = _time_call(predictor, first, steps)
+    widths = [bucket_width(len(rows[0])) for rows in batches]
+    return seconds_per_token * sum(each * width for each, width in zip(calls, widths, strict=True))
+
+
+@torch.no_grad()
+def _time_call(predictor: Predictor, rows: Rows, steps: int) -> float:
+    """Seconds a token of one call on `rows`, or on as many of them as memory allows.
+
+    Logits are computed at one of `steps` positions, as many as a call reveals: with a large
+    vocabulary those of all positions would not fit into memory, and would take most of the time.
+    """
+    vocabulary, device = predictor.vocabulary, predictor.device
+    started = time.perf_counter()
+    try:
+        batch = build_prior(rows, range(len(rows)), vocabulary, device).batch
+        every = torch.arange(batch.tokens.shape[1], device=device) % max(1, steps) == 0
+        # Any tokens will do, and a uniform-state network need not know the mask.
+        tokens = batch.tokens.masked_fill(batch.maskable, vocabulary.generable_ids[0])
+        predictor.log_probs(tokens, batch.lengths, batch.maskable & every, alpha=0.5)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return (time.perf_counter() - started) / batch.tokens.numel()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(rows) == 1:
+            return 0.0  # the run itself reports such a record as failed
+    return _time_call(predictor, rows[: len(rows) // 2], steps)
