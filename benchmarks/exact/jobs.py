@@ -25,7 +25,7 @@ from benchmarks.exact.models import TEACHERS
 from benchmarks.exact.process import ExactProcess
 from benchmarks.exact.sampling import SampleSet, lengths_of, sample_exact, sample_model
 from benchmarks.exact.study import (
-    FRONTIER_MODELS,
+    FRONTIER_CELLS,
     NUM_SAMPLES,
     PROCESSES,
     RUNS,
@@ -150,14 +150,17 @@ def _frontier(job: Job, process: ExactProcess, runs: Path) -> dict[str, Any]:
         return Ratio(-process.log_prob(sequences), lengths)
 
     cells = [Job(job.process, "teacher", job.seed, "64")]
-    cells += [Job(job.process, name, job.seed, job.task) for name in FRONTIER_MODELS]
+    cells += [
+        Job(job.process, name, job.seed, job.task + variant)
+        for name, variant in FRONTIER_CELLS.items()
+    ]
     frontiers = []
     for cell in cells:
 
         def draw(temperature: float, cell: Job = cell) -> list[np.ndarray]:
             return _draw(cell, process, runs, FRONTIER_SAMPLES, temperature).sequences
 
-        name = f"{cell.model}, {cell.task} steps"
+        name = f"{cell.model}, {cell.steps} steps, {cell.variant.sampler}"
         settings = {"key": cell.key, "network_precision": cell.variant.precision}
         frontiers.append(
             trace_frontier(

@@ -93,15 +93,15 @@ class Job:
             return [truth]
         if self.model == "frontier":
             teacher = Job(self.process, "teacher", self.seed, "train")
-            students = [Job(self.process, name, self.seed, "train") for name in FRONTIER_MODELS]
+            students = [Job(self.process, name, self.seed, "train") for name in FRONTIER_CELLS]
             return [truth, teacher, *students]
         if self.is_training:
             return [] if self.teacher is None else [self.teacher]
         return [truth, Job(self.process, self.model, self.seed, "train")]
 
 
-FRONTIER_MODELS = ("didi-paper", "dmmd")
-"""Students of the temperature sweep; the teacher is their baseline."""
+FRONTIER_CELLS = {"didi-paper": "", "dmmd": "", "dmmd-long": "-apart"}
+"""Students of the temperature sweep, with their variants; the teacher is their baseline."""
 
 
 def parse_key(key: str) -> Job:
@@ -147,7 +147,7 @@ METHODS_QUICK = ("didi-paper", "dmmd")
 
 
 def full() -> list[Job]:
-    """Three seeds; also DiDi-Instruct with a small model's rates, and for pairs longer students."""
+    """Three seeds; also DiDi-Instruct with a small model's rates, and longer students."""
     methods = (*METHODS_QUICK, "didi")
     jobs = [
         job
@@ -156,7 +156,12 @@ def full() -> list[Job]:
         for job in _process_jobs(process, seed, methods)
     ]
     long = ("8", "16", "8-apart", "16-apart")
-    jobs += [Job("pairs", "dmmd-long", seed, task) for seed in range(3) for task in long]
+    jobs += [
+        Job(process, "dmmd-long", seed, task)
+        for seed in range(3)
+        for process in PROCESSES
+        for task in long
+    ]
     jobs += [Job(process, "frontier", seed, "8") for seed in range(3) for process in PROCESSES]
     jobs += [Job(process, "teacher", 0, "8-float32") for process in PROCESSES]
     return jobs

@@ -14,7 +14,7 @@ from benchmarks.exact.ablation_table import ablation_tables
 from benchmarks.exact.figures import write_figures
 from benchmarks.exact.jobs import run_job
 from benchmarks.exact.measures import truth_of
-from benchmarks.exact.models import METHODS
+from benchmarks.exact.models import METHODS, UPDATES
 from benchmarks.exact.paired_families import PairedFamilies
 from benchmarks.exact.runner import Runner, missing_jobs
 from benchmarks.exact.study import Job, duality, full, parse_key, quick, with_needs
@@ -173,8 +173,9 @@ def test_the_runner_ends_a_job_past_its_limit() -> None:
     assert not runner.running
 
 
-def test_a_tiny_study_runs_through_and_is_not_run_twice(tiny_study: Path) -> None:
+def test_a_tiny_study_runs_through_and_is_not_run_twice(tiny_study: Path, monkeypatch) -> None:
     runs = tiny_study / "runs"
+    monkeypatch.setitem(UPDATES, "dmmd-long", 3)
     plan = [
         Job("pairs", "bound"),
         Job("pairs", "process", 0, "draws"),
@@ -200,7 +201,12 @@ def test_a_tiny_study_runs_through_and_is_not_run_twice(tiny_study: Path) -> Non
     student = json.loads((results / "pairs" / "dcd.0.4-greedy-tail.json").read_text())
     assert student["settings"]["sampler"] == "greedy-tail" and student["cost"]["mean_nfe"] == 4
     sweep = json.loads((results / "pairs" / "frontier.0.4.json").read_text())
-    assert len(sweep["frontier"]["frontiers"]) == 3
+    assert list(sweep["frontier"]["frontiers"]) == [
+        "teacher, 64 steps, ancestral",
+        "didi-paper, 4 steps, ancestral",
+        "dmmd, 4 steps, ancestral",
+        "dmmd-long, 4 steps, apart",
+    ]
     write_figures(results)
     for name in ("measures.png", "bound.png", "frontier_pairs_0.png"):
         assert (results / name).stat().st_size > 5_000
