@@ -17,6 +17,7 @@ from didi_core.models.fingerprint import weights_digest
 from didi_core.models.hub import find_folder
 from didi_core.models.weight_files import read_folder_weights
 from didi_protein.download import ESMFOLD, ESMFOLD_HUB_ID
+from didi_protein.models import BUNDLED_MODELS
 
 PRECISIONS = {"float32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _NEVER_REQUIRED = (".inv_freq", ".position_ids", "af2_to_esm")
@@ -73,7 +74,8 @@ def open_folding_model(
             not fit.
     """
     hub_id = ESMFOLD_HUB_ID if name == ESMFOLD else name
-    folder = find_folder(hub_id, offline=offline, program="didi-protein", flag="--fold")
+    place = BUNDLED_MODELS.path_of(hub_id)  # none of them folds, and that is the clearer message
+    folder = find_folder(place, offline=offline, program="didi-protein", flag="--fold")
     network = _load(_read_config(folder, name), read_folder_weights(folder), f"--fold {name}")
     network.esm.contact_head = None  # unused; drawn at random where the file has none
     fingerprint = weights_digest(network)
