@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.exact.ablation_figure import ablation_figure
 from benchmarks.exact.ablation_table import ablation_tables
 from benchmarks.exact.measures_figure import DUALITY, STUDENTS, measures_figure
 from benchmarks.exact.panels import call_axis, new_figure
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def write_figures(results: Path = RESULTS) -> None:
-    """table.md, and figures of the measures, of the bound and of each temperature sweep."""
+    """Tables, and figures of the measures, the ablation, the bound and each temperature sweep."""
     records = read_records(results)
     cells = [record for record in records if "figures" in record]
     if not cells:
@@ -25,6 +26,8 @@ def write_figures(results: Path = RESULTS) -> None:
     write_text(results / "table.md", table(records))
     if ablation := ablation_tables(records):
         write_text(results / "ablation.md", ablation)
+    if figure := ablation_figure(cells):
+        _save(figure, results / "ablation.png")
     for name, choice in (("measures", STUDENTS), ("duality", DUALITY)):
         if figure := measures_figure(cells, choice):
             _save(figure, results / f"{name}.png")

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.exact import jobs as jobs_module
 from benchmarks.exact import study
 from benchmarks.exact.ablation import ablation, ablation_methods
+from benchmarks.exact.ablation_figure import ablation_figure
 from benchmarks.exact.ablation_table import ablation_tables
 from benchmarks.exact.figures import write_figures
 from benchmarks.exact.jobs import run_job
@@ -100,17 +101,30 @@ def test_every_student_s_settings_are_known_to_its_method(tmp_path: Path) -> Non
     assert paper.steps == Scale().student_updates and paper.preset == "paper"
 
 
-def test_the_ablation_s_tables_name_each_component_with_its_seeds() -> None:
-    def cell(model: str, seed: int, gap: float, task: str = "8") -> dict:
-        figures = {
-            "signed_gap": {"mean": gap},
-            "family_tv": {"mean": 0.25},
-            "pooled_3mer_entropy": {"mean": 4.0},
-            "pooled_3mer_entropy_of_process": {"mean": 8.0},
-        }
-        job = {"process": "profiles", "model": model, "seed": seed, "task": task}
-        return {"job": job, "figures": figures}
+def cell(model: str, seed: int, gap: float, task: str = "8") -> dict:
+    figures = {
+        "signed_gap": {"mean": gap},
+        "family_tv": {"mean": 0.25},
+        "pooled_3mer_entropy": {"mean": 4.0},
+        "pooled_3mer_entropy_of_process": {"mean": 8.0},
+    }
+    job = {"process": "profiles", "model": model, "seed": seed, "task": task}
+    return {"job": job, "figures": figures}
 
+
+def test_the_ablation_s_figure_has_a_point_a_student_and_seed() -> None:
+    cells = [cell("didi-all", 0, 0.5), cell("didi-all", 1, 0.25), cell("teacher", 0, 0.9)]
+    figure = ablation_figure([*cells, cell("sdtt", 0, 0.7), cell("didi-all", 0, 0.1, "16")])
+    (panel,) = figure.axes
+    points = [line.get_ydata()[0] for line in panel.lines if line.get_marker() in ("o", "s", "^")]
+    assert points == [0.5, 0.25, 0.9]
+    named = {text.get_text() for text in panel.texts}
+    words = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert any(word == f"{named.difference({''}).pop()}  + regulariser (all)" for word in words)
+    assert ablation_figure([cell("dmmd", 0, 0.5)]) is None
+
+
+def test_the_ablation_s_tables_name_each_component_with_its_seeds() -> None:
     found = ablation_tables(
         [
             cell("didi-all", 1, 0.125),

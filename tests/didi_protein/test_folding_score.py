@@ -342,5 +342,5 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "esm"}')
     with pytest.raises(UserError, match="describes no ESMFold"):
         open_folding_model(str(tmp_path))
-    with pytest.raises(UserError, match="--fold tiny: .* describes no ESMFold.* use esmfold"):
+    with pytest.raises(UserError, match=r"--fold tiny: .* describes no ESMFold.* use esmfold"):
         open_folding_model("tiny")
