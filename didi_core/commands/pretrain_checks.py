@@ -16,8 +16,7 @@ def pretrain_problems(settings: PretrainSettings) -> list[str]:
             wrong.append(f"{name}={getattr(settings, name)} must be in [0, 1)")
     if settings.input_noise and settings.model.kind == "masked":
         wrong.append(f"input_noise={settings.input_noise} is for model.kind=autoregressive")
-    if settings.optimizer.name not in ("adamw", "muon"):
-        wrong.append(f"optimizer.name={settings.optimizer.name} must be adamw or muon")
+    wrong += [f"optimizer.{each}" for each in settings.optimizer.problems()]
     return wrong + sharing_problems(settings)
 
 

@@ -82,7 +82,8 @@ def low_discrepancy_times(
 ) -> Float[Tensor, "count"]:
     """`count` times spread evenly over (low, high) by one uniform shift (MDLM, appendix).
 
-    Each time alone is uniform; together they cover the interval, which lowers the variance.
+    One of them at random is uniform; together they cover the interval, which lowers the variance.
+    They ascend: shuffle them where rows are in an order of their own.
     """
     offsets = (torch.arange(count, dtype=torch.float64) + torch.as_tensor(uniform)) / count
     return (low + (high - low) * offsets).float()

@@ -28,6 +28,18 @@ class OptimizerSettings:
     fused: bool = False
     """Whether adamw updates all of a weight in one kernel: quicker, the same but for rounding."""
 
+    def problems(self) -> list[str]:
+        """What is wrong with the values, each with the setting's name."""
+        wrong = []
+        if self.name not in ("adamw", "muon"):
+            wrong.append(f"name={self.name} must be adamw or muon")
+        for name in ("lr", "muon_lr", "clip_norm"):
+            if not getattr(self, name) > 0:
+                wrong.append(f"{name}={getattr(self, name)} must be above 0")
+        if not 0 <= self.decay_fraction <= 1:
+            wrong.append(f"decay_fraction={self.decay_fraction} must be from 0 to 1")
+        return wrong
+
 
 def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
     """The optimiser, or for muon the pair of them, over the parameters that train."""

@@ -1,7 +1,7 @@
 """The distillation methods by name: to add one, write its file and settings and add a line here."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -15,6 +15,7 @@ from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.dmmd import MomentMatching
 from didi_core.distill.dmmd_settings import DmmdSettings
 from didi_core.distill.method import Method
+from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.sdtt import SdttSettings, SelfDistillation
 from didi_core.errors import UserError
@@ -57,6 +58,13 @@ def method_settings(config: Mapping[str, Any]) -> tuple[str, Any]:
     except OmegaConfBaseException as error:
         first = str(error).splitlines()[0]
         raise UserError(f"method={name}: {first}.") from error
-    if wrong := settings.problems():
+    if wrong := [*settings.problems(), *_optimizer_problems(settings)]:
         raise UserError("; ".join(f"method.{each}" for each in wrong) + ".")
     return name, settings
+
+
+def _optimizer_problems(settings: Any) -> list[str]:
+    """Of each optimiser among a method's settings, with its place."""
+    found = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    optimizers = {k: v for k, v in found.items() if isinstance(v, OptimizerSettings)}
+    return [f"{name}.{wrong}" for name, each in optimizers.items() for wrong in each.problems()]

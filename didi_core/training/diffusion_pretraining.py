@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from didi_core.corpus import CorpusBatches
 from didi_core.diffusion.absorbing import low_discrepancy_times
-from didi_core.diffusion.draws import Stream, keyed_uniform
+from didi_core.diffusion.draws import Stream, keyed_generator, keyed_uniform
 from didi_core.diffusion.process import Process
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.models.denoiser import time_input
@@ -88,8 +88,13 @@ class DiffusionPretraining(Pretraining):
         return self.process, self.process.corrupt(batch.tokens, batch.maskable, t, uniform), None
 
     def times(self, share: BatchShare) -> Float[Tensor, "batch"]:
-        """Each row's time; those of the whole batch cover their range evenly."""
+        """Each row's time; those of the whole batch cover their range evenly, in any order.
+
+        A batch lists its rows by width, and what a row's length is must not tell its time.
+        """
         gentle = share.step < self.curriculum.steps
         low, high = self.curriculum.mask_range if gentle else (0.0, 1.0)
         shift = float(keyed_uniform(self.seed, Stream.TIME, share.step))
-        return low_discrepancy_times(share.num_records, shift, low, high)[share.places]
+        times = low_discrepancy_times(share.num_records, shift, low, high)
+        order = keyed_generator(self.seed, Stream.ORDER, share.step)
+        return times[torch.randperm(share.num_records, generator=order)[share.places]]

@@ -40,3 +40,10 @@ def test_the_best_is_one_of_the_methods_and_the_default() -> None:
 def test_what_is_wrong_is_named(wrong: dict) -> None:
     with pytest.raises(UserError, match="method="):
         method_settings(wrong)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_optimizer_that_is_none_is_refused_by_its_place(method: str) -> None:
+    """Not taken for another one in silence."""
+    with pytest.raises(UserError, match=r"method\.student\.name=adam must be adamw or muon"):
+        method_settings({"name": method, "student": {"name": "adam"}})

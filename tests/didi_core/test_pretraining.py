@@ -1,6 +1,7 @@
 """Pre-training: noise on an autoregressive model's inputs, and the loss that both kinds take."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,6 +123,21 @@ def test_one_step_of_either_kind_logs_its_loss_per_token_and_moves_the_network()
         assert abs(figures["loss"] - float(total.detach()) / int(count)) < 1e-5
         after = method.result().parameters()
         assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_times_cover_their_range_and_do_not_follow_the_rows_of_a_batch() -> None:
+    """Rows come sorted by width: times that ascended with them would depend on the length."""
+    data = batches()
+    method = DiffusionPretraining(
+        tiny_denoiser(1), data, AbsorbingProcess(FRAMED.mask_id), RATE, 0.5, seed=5
+    )
+    shares = [share_of(data, list(range(12)), step) for step in range(200)]
+    times = torch.stack([method.times(share) for share in shares])
+    cells = (times * 12).floor().long().sort(dim=-1).values
+    assert torch.equal(cells, torch.arange(12).expand(200, -1))
+    assert float((times.mean(0) - 0.5).abs().max()) < 4 * (1 / 12) ** 0.5 / 200**0.5
+    half = replace(shares[3], places=np.arange(6, 12))  # of another process
+    assert torch.equal(method.times(half), times[3, 6:])
 
 
 def test_the_loss_of_a_uniform_process_is_its_bound() -> None:
