@@ -19,6 +19,7 @@ from didi_core.commands.comparison_study import Study, claim_folder
 from didi_core.commands.comparison_table import compare_cells, write_table
 from didi_core.commands.distill_settings import DistillSettings
 from didi_core.commands.study import label_of
+from didi_core.files import atomic_path
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.registry import find_sampler
 from didi_core.training.devices import resolve_device
@@ -95,9 +96,7 @@ class Comparison(ABC, Generic[Options]):
             return folder
         print(f"Distilling with {method}, {self._budget_in_words()}.", file=sys.stderr)
         for other in self.study.methods:  # all start from one pool of the teacher's samples
-            pool = self.options.out / label_of(other) / "pool"
-            if pool.is_dir() and not (folder / "pool").exists():
-                shutil.copytree(pool, folder / "pool")
+            copy_pool(self.options.out / label_of(other) / "pool", folder / "pool")
         self.distill(settings)
         return folder
 
@@ -108,6 +107,15 @@ class Comparison(ABC, Generic[Options]):
             return budget
         calls = f"{options.pool_steps} calls" if options.pool_steps else "a call a token"
         return f"{budget} after {options.pool_size} samples of the teacher in {calls} each"
+
+
+def copy_pool(source: Path, target: Path) -> None:
+    """Add the parts of a pool that `target` lacks; each appears whole."""
+    for part in source.glob("*/part_*.json"):
+        copy = target / part.relative_to(source)
+        if not copy.exists():
+            with atomic_path(copy) as temporary:
+                shutil.copyfile(part, temporary)
 
 
 def cells_of(
