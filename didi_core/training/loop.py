@@ -40,7 +40,7 @@ class LoopSettings:
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     max_seconds: float = 0.0
-    """Stop, finished, after this much time in this process; 0 for no limit."""
+    """Stop, finished, after this much time of training over all resumptions; 0 for no limit."""
 
 
 def train(
@@ -64,19 +64,23 @@ def train(
         _restore(method, state["method"], checkpoints)
     log = MetricsLog(folder, done) if fabric.is_global_zero else None
     saved = done
-    started = time.monotonic()
+    spent = 0.0 if state is None else float(state.get("seconds", 0.0))
+    started = time.monotonic() - spent
+    out_of_time = 0 < settings.max_seconds <= spent
 
     def save() -> None:
         nonlocal saved
         if saved != done:
-            state = method.state_dict()  # of sharded networks every process holds a part
+            state = {"method": method.state_dict()}  # of shards every process holds a part
+            if settings.max_seconds:  # runs without a limit end in the same bytes
+                state["seconds"] = time.monotonic() - started
             if fabric.is_global_zero:
-                checkpoints.save(done, {"method": state})
+                checkpoints.save(done, state)
         saved = done
 
     with _progress() as progress, _deferred_signals() as arrived:
         task = progress.add_task("training", total=settings.steps, completed=done, figures="")
-        while done < settings.steps:
+        while done < settings.steps and not out_of_time:
             figures = method.step(done, settings.steps)
             _check_finite(figures, done, saved, checkpoints)
             done += 1
@@ -93,8 +97,6 @@ def train(
                 save()
             if stopped:
                 raise arrived[0] if arrived else Terminated()
-            if out_of_time:
-                break
     return done
 
 

@@ -21,6 +21,7 @@ from didi_core.distill.method import Method
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.errors import Terminated, UserError
+from didi_core.training.checkpoints import Checkpoints
 from didi_core.training.diffusion_pretraining import CurriculumSettings, DiffusionPretraining
 from didi_core.training.loop import LoopSettings, train
 
@@ -179,6 +180,17 @@ def test_a_limit_of_time_ends_the_run_with_its_state_saved(tmp_path: Path) -> No
     unbroken = pretraining()
     run(unbroken, tmp_path / "unbroken")
     assert_same_state(unbroken, resumed)
+
+
+def test_the_limit_of_time_counts_over_resumptions(tmp_path: Path) -> None:
+    with pytest.raises(Terminated):
+        run(Interrupted(pretraining(), 2, signal.SIGTERM), tmp_path, max_seconds=1e3)
+    spent = Checkpoints(tmp_path).load_latest()["seconds"]
+    assert 0 < spent < 1e3
+    assert run(pretraining(), tmp_path, max_seconds=spent) == 3, "no time is left"
+    assert run(pretraining(), tmp_path, max_seconds=spent + 1e-9) == 4
+    assert Checkpoints(tmp_path).load_latest()["seconds"] > spent
+    assert run(pretraining(), tmp_path, max_seconds=spent + 1e3) == STEPS
 
 
 def test_validation_and_logs_come_when_they_are_due(tmp_path: Path) -> None:
