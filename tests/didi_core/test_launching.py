@@ -1,13 +1,17 @@
 """`devices=N` starts N processes of the same command."""
 
-import subprocess
+import os
+import signal
 import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
 from didi_core.commands import launching
 from didi_core.commands.launching import needs_processes, run_in_processes
-from didi_core.errors import UserError
+from didi_core.errors import Terminated, UserError
 from didi_core.training.devices import build_fabric
 
 
@@ -29,23 +33,119 @@ def test_processes_are_started_where_nobody_did(
     assert needs_processes(devices) is expected
 
 
-def test_the_command_is_the_same_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    started = []
-    real = subprocess.run
+def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> Path:
+    """Run a script in place of torchrun; returns where it tells what happened to it."""
+    script, told = folder / "torchrun", folder / "told"
+    head = f"#!{sys.executable} -S\nimport os, signal, subprocess, sys, time\n"
+    script.write_text(f"{head}told = open({str(told)!r}, 'a', buffering=1)\n{body}")
+    script.chmod(0o755)
+    monkeypatch.setattr(launching.sys, "executable", str(script))
+    return told
 
-    def run(command: list[str]) -> subprocess.CompletedProcess[bytes]:
-        started.append(command)
-        return real([sys.executable, "-c", "raise SystemExit(3)"])
 
-    monkeypatch.setattr(launching.subprocess, "run", run)
+def test_the_command_is_the_same_in_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = stand_in(tmp_path, monkeypatch, "print(*sys.argv, sep='\\n', file=told)\nsys.exit(3)")
     with pytest.raises(UserError, match="devices=3: a process failed"):
         run_in_processes("didi-text distill", ["teacher=tiny", "num=1"], 3)
-    (command,) = started
+    command = told.read_text().splitlines()
     assert command[-3:] == ["distill", "teacher=tiny", "num=1"]
     assert (
         "from didi_text.app" in command[-4]
         and command[command.index("--nproc-per-node") + 1] == "3"
     )
+
+
+# As torchrun does: a process in a session of its own, to which signals are passed on.
+WORKER = """
+def stop(signum, frame):
+    print(signal.Signals(signum).name, file=told)
+    os.killpg(worker.pid, signum)
+    print("worker ended", worker.wait(), file=told)
+    sys.exit(1)
+
+for each in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(each, stop)
+worker = subprocess.Popen(["sleep", "60"], start_new_session=True)
+print("worker", worker.pid, file=told)
+time.sleep(60)
+"""
+DEAF = """
+for each in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(each, lambda *_: print("heard", file=told))
+print("deaf", os.getpid(), file=told)
+while True:
+    time.sleep(60)
+"""
+
+
+def send_when_told(told: Path, *signals: signal.Signals) -> None:
+    """Send this process each signal once the stand-in has written so many lines."""
+
+    def send() -> None:
+        for lines, each in enumerate(signals, start=1):
+            while not told.exists() or told.read_text().count("\n") < lines:
+                time.sleep(0.01)
+            signal.pthread_kill(threading.main_thread().ident, each)
+
+    threading.Thread(target=send, daemon=True).start()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("sent", "passed_on", "raised"),
+    [
+        (signal.SIGINT, "SIGINT", KeyboardInterrupt),
+        (signal.SIGTERM, "SIGTERM", Terminated),
+        (signal.SIGHUP, "SIGTERM", Terminated),
+    ],
+)
+def test_a_signal_ends_all_processes(
+    sent: signal.Signals,
+    passed_on: str,
+    raised: type[BaseException],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = stand_in(tmp_path, monkeypatch, WORKER)
+    send_when_told(told, sent)
+    before = signal.getsignal(sent)
+    with pytest.raises(raised):
+        run_in_processes("didi-text distill", [], 2)
+    worker, *rest = told.read_text().splitlines()
+    assert rest == [passed_on, f"worker ended {-signal.Signals[passed_on]}"]
+    assert not is_running(int(worker.split()[1]))
+    assert signal.getsignal(sent) == before
+
+
+def test_a_second_signal_is_passed_on_and_what_never_ends_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = stand_in(tmp_path, monkeypatch, DEAF)
+    monkeypatch.setattr(launching, "PATIENCE", 1.0)
+    send_when_told(told, signal.SIGINT, signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        run_in_processes("didi-text distill", [], 2)
+    deaf, *heard = told.read_text().splitlines()
+    assert heard == ["heard", "heard"] and not is_running(int(deaf.split()[1]))
+
+
+def test_what_is_ignored_stays_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under nohup."""
+    told = stand_in(tmp_path, monkeypatch, "print('here', file=told)\ntime.sleep(0.3)")
+    send_when_told(told, signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run_in_processes("didi-text distill", [], 2)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert told.read_text() == "here\n"
 
 
 def test_alone_every_strategy_is_plain() -> None:
