@@ -30,7 +30,7 @@ def resolve_device(device: str, name: str = "--device") -> torch.device:
         name: the flag, or the key of a setting, that messages call.
 
     Raises:
-        UserError: the name is unknown, or CUDA is asked for where there is none.
+        UserError: the name is unknown, or a CUDA device is asked for that is not there.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -42,6 +42,10 @@ def resolve_device(device: str, name: str = "--device") -> torch.device:
         ) from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"{as_written(name, device)}: this torch sees no CUDA device; use cpu.")
+    if chosen.type == "cuda" and (chosen.index or 0) >= (count := torch.cuda.device_count()):
+        raise UserError(
+            f"{as_written(name, device)}: the last CUDA device here is cuda:{count - 1}."
+        )
     return chosen
 
 
@@ -66,7 +70,8 @@ def build_fabric(device: str, precision: str, devices: int = 1, strategy: str = 
     networks whole; with fsdp their tensors are spread over the processes. Alone, both are plain.
 
     Raises:
-        UserError: a value that is unknown, or CUDA where there is none.
+        UserError: a value that is unknown, CUDA where there is none, or one GPU for several
+            processes.
     """
     # Imported here: it takes twice as long as torch, and the verbs that do not train need none.
     from lightning.fabric import Fabric
@@ -75,17 +80,30 @@ def build_fabric(device: str, precision: str, devices: int = 1, strategy: str = 
     # Subnormal numbers (vanishing gradients, old moments) slow a CPU down many times over.
     torch.set_flush_denormal(True)
     processes, nodes = launched_processes() or (devices, 1)
+    chosen = resolve_device(device, "device=")
     fabric = Fabric(
-        accelerator=resolve_device(device, "device=").type,
+        accelerator=chosen.type,
         # Left to itself Fabric takes one process a node for a run of its own.
         strategy=_sharing(strategy, processes * nodes) if processes * nodes > 1 else "auto",
-        devices=processes,
+        devices=_places(chosen, device, processes, nodes),
         num_nodes=nodes,
         precision=PRECISIONS[precision],
     )
     fabric.launch()
     leave_group_at_exit()
     return fabric
+
+
+def _places(chosen: torch.device, device: str, processes: int, nodes: int) -> int | list[int]:
+    """What Fabric takes as its devices: how many, or the one GPU that was named."""
+    if chosen.type != "cuda" or chosen.index is None:
+        return processes
+    if processes * nodes > 1:
+        raise UserError(
+            f"device={device} is one GPU for {processes * nodes} processes: give device=cuda, "
+            "where each takes its own, and name some of a machine's GPUs in CUDA_VISIBLE_DEVICES."
+        )
+    return [chosen.index]
 
 
 def leave_group_at_exit() -> None:

@@ -6,8 +6,11 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import lightning.fabric
 import pytest
+import torch
 
 from didi_core.commands import launching
 from didi_core.commands.launching import needs_processes, run_in_processes
@@ -152,3 +155,45 @@ def test_alone_every_strategy_is_plain() -> None:
     for strategy in ("auto", "ddp", "fsdp"):
         fabric = build_fabric("cpu", "float32", strategy=strategy)
         assert type(fabric.strategy).__name__ == "SingleDeviceStrategy"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What Fabric is asked for, on a machine that says it has two GPUs."""
+    found: list[dict[str, Any]] = []
+
+    class Asked(lightning.fabric.Fabric):
+        def __init__(self, **settings: Any) -> None:
+            found.append(settings)
+            super().__init__(accelerator="cpu", devices=1)
+
+    monkeypatch.setattr(lightning.fabric, "Fabric", Asked)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("device", "devices", "expected"),
+    [("cuda:1", 1, [1]), ("cuda:0", 1, [0]), ("cuda", 1, 1), ("cuda", 2, 2), ("cpu", 2, 2)],
+)
+def test_the_gpu_that_is_named_is_taken(
+    asked: list[dict[str, Any]], device: str, devices: int, expected: int | list[int]
+) -> None:
+    build_fabric(device, "float32", devices)
+    assert [each["devices"] for each in asked] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("device", "devices", "message"),
+    [
+        ("cuda:1", 2, "device=cuda:1 is one GPU for 2 processes: give device=cuda.*CUDA_VISIBLE"),
+        ("cuda:2", 1, "device=cuda:2: the last CUDA device here is cuda:1"),
+    ],
+)
+def test_a_gpu_that_cannot_be_is_refused(
+    asked: list[dict[str, Any]], device: str, devices: int, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        build_fabric(device, "float32", devices)
+    assert asked == []
