@@ -3,7 +3,9 @@
 didi-protein distill teacher=tiny method=dmmd reference=pool out=runs/student steps=500
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -29,16 +31,18 @@ def distill(settings: DistillSettings) -> Path:
 
 
 class ProteinDistillRun(DistillRun[DistillSettings]):
-    """Distillation of a masked-diffusion protein language model."""
+    """Distillation of a diffusion protein language model."""
 
     program = "didi-protein"
     rows = "sequences"
     tags = ("protein", "masked-diffusion")
-    description = (
-        "A few-step student of a masked-diffusion protein language model. Sample it with "
+    descriptions: ClassVar[Mapping[str, str]] = {
+        "masked": "A few-step student of a masked-diffusion protein language model. Sample it with "
         "`didi-protein generate --model FOLDER --steps 8`; `transformers.AutoModelForMaskedLM` "
-        "opens it as well."
-    )
+        "opens it as well.",
+        "uniform": "A few-step student of a uniform-state diffusion protein language model. Sample "
+        "it with `didi-protein generate --model FOLDER --steps 8`.",
+    }
 
     def open_teacher(self, device: torch.device) -> LoadedModel:
         offline = self.settings.offline

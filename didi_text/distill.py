@@ -34,17 +34,19 @@ def distill(settings: DistillSettings) -> Path:
 
 
 class TextDistillRun(DistillRun[DistillSettings]):
-    """Distillation of a masked-diffusion language model."""
+    """Distillation of a diffusion language model."""
 
     program = "didi-text"
     config_name = "text_distill"
     rows = "blocks"
     tags = ("text", "masked-diffusion")
     samplers: ClassVar[Mapping[str, str]] = {"dmmd": "apart"}
-    description = (
-        "A few-step student of a masked-diffusion language model. Sample it with `didi-text "
-        "generate --model FOLDER --steps 8`."
-    )
+    descriptions: ClassVar[Mapping[str, str]] = {
+        "masked": "A few-step student of a masked-diffusion language model. Sample it with "
+        "`didi-text generate --model FOLDER --steps 8`.",
+        "uniform": "A few-step student of a uniform-state diffusion language model. Sample it with "
+        "`didi-text generate --model FOLDER --steps 8`.",
+    }
 
     def open_teacher(self, device: torch.device) -> LoadedModel:
         offline = self.settings.offline

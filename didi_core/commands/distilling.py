@@ -30,6 +30,7 @@ from didi_core.commands.training_run import (
     training_fabric,
 )
 from didi_core.corpus import Corpus
+from didi_core.diffusion.process import DEFAULT_PROCESS
 from didi_core.distill.method import Method
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.registry import METHODS, method_settings
@@ -57,14 +58,20 @@ class DistillRun(ABC, Generic[Settings]):
     """Of the verb's configuration, as in configs/."""
     samplers: ClassVar[Mapping[str, str]] = {}
     """What students of a method are drawn with where that was found better than ancestral."""
-    description: ClassVar[str]
-    """First sentences of the student's card."""
+    descriptions: ClassVar[Mapping[str, str]]
+    """First sentences of the student's card, by `kind`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.name, self.chosen = method_settings(settings.method)
         if wrong := self.problems():
             raise UserError("; ".join(wrong) + ".")
+
+    @property
+    def kind(self) -> str:
+        """Of diffusion, as cards call it: masked or uniform."""
+        process = METHODS[self.name].process
+        return "masked" if process == DEFAULT_PROCESS else process
 
     def problems(self) -> list[str]:
         """What is wrong with the settings; a program adds its own."""
@@ -231,6 +238,6 @@ class DistillRun(ABC, Generic[Settings]):
             "Reference": source,
             "Command": f"`{command}`",
         }
-        return card(
-            self.program, self.tags, f"Student of {settings.teacher}", self.description, facts
-        )
+        tags = [tag.replace("masked", self.kind) for tag in self.tags]
+        title = f"Student of {settings.teacher}"
+        return card(self.program, tags, title, self.descriptions[self.kind], facts)

@@ -41,14 +41,6 @@ class AbsorbingProcess:
         """
         return (alpha_s - (1.0 - sigma) * alpha_t) / (1.0 - alpha_t)
 
-    def reverse_posterior(
-        self, log_probs: Float[Tensor, "n k"], alpha_t: float, alpha_s: float
-    ) -> Float[Tensor, "n k_plus_mask"]:
-        """q(z_s | z_t = mask, x ~ p): probabilities of each generable token and, last, of mask."""
-        reveal = self.reveal_probability(alpha_t, alpha_s)
-        stay = log_probs.new_full((*log_probs.shape[:-1], 1), 1.0 - reveal)
-        return torch.cat([reveal * log_probs.exp(), stay], dim=-1)
-
     def predicted(
         self, noised: Int[Tensor, "batch width"], maskable: Bool[Tensor, "batch width"]
     ) -> Bool[Tensor, "batch width"]:

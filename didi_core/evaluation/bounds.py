@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -187,33 +187,3 @@ def _times(count: int, draws: int, spread: str, seed: int) -> Float[Tensor, "dra
     # Lengths and times must not be correlated by the file's order.
     shuffle = torch.randperm(count * draws, generator=torch.Generator().manual_seed(seed))
     return times[shuffle].view(draws, count)
-
-
-def exact_bound(
-    denoiser: nn.Module,
-    vocabulary: Vocabulary,
-    sequence: Int[Tensor, "length"] | Sequence[int],
-) -> float:
-    """The bound itself, in nats a sequence, from every set of masked tokens: 2^length rows.
-
-    A set of m masked tokens has the weight 1 / (m C(length, m)).
-    """
-    from math import comb
-
-    ids = list(map(int, sequence))
-    length = len(ids)
-    sets = torch.arange(1, 2**length)
-    chosen = (sets.unsqueeze(-1) >> torch.arange(length)) & 1 == 1
-    batch = _batch(vocabulary, [ids] * len(sets), np.zeros(len(sets), int))
-    masked = torch.zeros_like(batch.maskable)
-    first = int(vocabulary.bos_id is not None)
-    masked[:, first : first + length] = chosen
-    counts = chosen.sum(-1)
-    share = [1 / (m * comb(length, m)) for m in counts.tolist()]
-    weight = torch.tensor(share, dtype=torch.float64)
-    device = next(denoiser.parameters()).device
-    with torch.no_grad():
-        total = row_nll(
-            denoiser, vocabulary, batch.to(device), masked.to(device), counts / length, None
-        )
-    return float((total * weight).sum())

@@ -32,7 +32,6 @@ class LightningCheckpoint:
 
     weights: dict[str, Tensor]
     """Of the network to sample from: averaged, where the file has an average."""
-    averaged: bool
     discriminator: dict[str, Tensor]
     """Empty where there is none."""
     config: dict[str, Any]
@@ -60,7 +59,6 @@ def read_lightning_checkpoint(path: Path) -> LightningCheckpoint:
         weights = _averaged(weights, average, path)
     return LightningCheckpoint(
         weights=weights,
-        averaged=bool(student) or average is not None,
         discriminator=_under(state, DISCRIMINATOR),
         config=_config(content.get("hyper_parameters")),
         is_distilled=bool(student),

@@ -106,6 +106,9 @@ def test_a_uniform_model_is_distilled_into_one_of_its_kind(
     student = distill(settings)
     assert load_denoiser(student).process == "uniform"
     assert json.loads((student / "config.json").read_text())["didi"]["method"] == "dcd"
+    card = (student / "README.md").read_text()  # transformers knows no uniform-state layout
+    assert "uniform-state" in card and "tags: [protein, uniform-diffusion]" in card
+    assert "masked" not in card and "AutoModel" not in card
     options = GenerateOptions(
         model=str(student), num=3, length="9", steps=2, sampler="psi", out=tmp_path / "d.fasta"
     )
