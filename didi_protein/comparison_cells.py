@@ -46,6 +46,8 @@ def score_cell(cell: Cell, request: CellRequest, made: GenerateResult, judge: Ju
         training=request.training,
         seed=request.seed,
         device=request.device,
+        batch_tokens=request.batch_tokens,
+        precision=request.precision,
         offline=request.offline,
         resume=True,
         quiet=True,

@@ -20,7 +20,7 @@ from didi_core.command_options import (
 if TYPE_CHECKING:
     import pandas as pd
 
-FREE_TO_CHANGE = ("out", "device", "batch_tokens", "resume", "overwrite", "offline", "json_output")
+FREE_TO_CHANGE = ("out", "resume", "overwrite", "offline", "json_output")
 """Options that do not decide what a comparison holds."""
 
 

@@ -19,7 +19,7 @@ from didi_core.errors import UserError
 from didi_core.files import write_json
 from didi_core.hydra_app import choices_of, compose_settings
 from didi_core.sampling.registry import find_sampler
-from didi_core.training.devices import check_precision
+from didi_core.training.devices import check_precision, resolve_device
 
 MARKER = "compare.json"
 """The file that says that a folder is a comparison's, and which."""
@@ -120,14 +120,26 @@ def claim_folder(options: CompareOptions) -> None:
         for key, value in json.loads(json.dumps(asdict(options), default=str)).items()
         if key not in FREE_TO_CHANGE
     }
+    decided["device"] = resolve_device(options.device).type  # of GPUs any will do
     marker = options.out / MARKER
     if options.overwrite:
         empty_for_overwrite(options.out, MARKER, "comparison")
     if marker.is_file() and (stored := json.loads(marker.read_text())) != decided:
         changed = [key for key in decided if stored.get(key) != decided[key]]
+        before = " ".join(_flag(key, stored.get(key)) for key in changed)
         raise UserError(
-            f"--resume: {options.out} holds a comparison with another {', '.join(changed)}; choose "
-            "another --out, or --overwrite."
+            f"--resume: {options.out} holds a comparison with another {', '.join(changed)}: give "
+            f"{before}, as then, or another --out (--overwrite makes all anew, students too)."
         )
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(marker, decided)
+
+
+def _flag(key: str, value: object) -> str:
+    """How an option is given.
+
+    >>> _flag("batch_tokens", 8192), _flag("data", None)
+    ('--batch-tokens 8192', 'no --data')
+    """
+    flag = f"--{key.replace('_', '-')}"
+    return f"no {flag}" if value is None else f"{flag} {value}"

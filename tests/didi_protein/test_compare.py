@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scoring_fixtures import random_sequences, write_judge, write_masked
 
-from didi_core.commands.comparison_study import method_settings
+from didi_core.commands.comparison_study import claim_folder, method_settings
 from didi_core.errors import Terminated, UserError
-from didi_protein import compare_run
+from didi_protein import compare_run, comparison_cells
 from didi_protein.compare import CompareOptions, CompareResult, compare
 from didi_protein.compare_print import as_json, print_result
 from didi_protein.compare_run import distill_settings, parse_study
 from didi_protein.distill_settings import DistillSettings
+from didi_protein.score import ScoreOptions
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +118,49 @@ def test_an_interrupted_comparison_goes_on(
     expected = of_both.drop(columns=[*costs, "discriminator_calls"]).reset_index(drop=True)
     found = again.table.drop(columns=costs).reset_index(drop=True)
     pd.testing.assert_frame_equal(found[expected.columns], expected)
-    with pytest.raises(UserError, match="another num"):
+    with pytest.raises(UserError, match="another num: give --num 4, as then"):
         compare(replace(alone, num=5))
+    # Samples depend on it, so that `generate` would stop at the first cell.
+    with pytest.raises(UserError, match=r"another batch_tokens: give --batch-tokens 8192"):
+        compare(replace(alone, batch_tokens=4096))
+
+
+def test_another_kind_of_device_is_refused_and_another_of_its_kind_is_not(
+    options: CompareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = replace(options, out=tmp_path / "study", device="cpu", resume=True)
+    claim_folder(begun)
+    claim_folder(replace(begun, device="cpu:0"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match="another device: give --device cpu, as then"):
+        claim_folder(replace(begun, device="auto"))
+    claim_folder(replace(begun, out=tmp_path / "other", device="cuda:0"))
+    claim_folder(replace(begun, out=tmp_path / "other", device="cuda:1"))
+
+
+def test_scores_take_batches_and_precision_as_asked(
+    options: CompareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def note(given: ScoreOptions, judge: object) -> None:  # noqa: ARG001
+        asked.append(given)
+        raise Terminated
+
+    monkeypatch.setattr(comparison_cells, "score", note)
+    with pytest.raises(Terminated):
+        compare(
+            replace(
+                options,
+                out=tmp_path / "study",
+                methods="",
+                students="",
+                batch_tokens=512,
+                precision="bf16",
+            )
+        )
+    assert [(each.batch_tokens, each.precision) for each in asked] == [(512, "bf16")]
 
 
 def test_methods_get_their_own_settings(options: CompareOptions) -> None:
