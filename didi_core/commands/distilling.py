@@ -13,7 +13,6 @@ import torch
 from lightning.fabric import Fabric
 from torch import nn
 
-from didi_core.cli import check_output
 from didi_core.commands.distill_settings import DistillSettings
 from didi_core.commands.memory_print import print_memory_plan, say_memory
 from didi_core.commands.model_card import card, command_line
@@ -23,6 +22,7 @@ from didi_core.commands.student_folder import save_student
 from didi_core.commands.teacher_samples import shared_pool
 from didi_core.commands.training_run import (
     below_one,
+    check_run_folder,
     loop_settings,
     opening_device,
     sharing_problems,
@@ -119,7 +119,7 @@ class DistillRun(ABC, Generic[Settings]):
         folder = Path(settings.out)
         if settings.plan:
             return self.plan(folder)
-        check_output(folder, resume=settings.resume, overwrite=settings.overwrite, flag="out=")
+        check_run_folder(folder, "distill", settings)
         fabric = training_fabric(settings)
         teacher = self.open_teacher(opening_device(fabric))
         self._check_process(teacher)

@@ -13,13 +13,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from didi_core.cli import check_output
 from didi_core.commands.memory_print import print_memory_plan, say_memory
 from didi_core.commands.model_card import card, command_line, scores_table
 from didi_core.commands.pretrain_checks import pretrain_problems
 from didi_core.commands.pretrain_methods import autoregressive_method, diffusion_method
 from didi_core.commands.pretrain_settings import PretrainSettings
-from didi_core.commands.training_run import loop_settings, start_run, training_fabric
+from didi_core.commands.training_run import (
+    check_run_folder,
+    loop_settings,
+    start_run,
+    training_fabric,
+)
 from didi_core.corpus import Corpus, CorpusBatches
 from didi_core.diffusion.process import DEFAULT_PROCESS
 from didi_core.distill.method import Method, Network
@@ -118,7 +122,7 @@ class PretrainRun(ABC, Generic[Settings]):
         if settings.plan:
             self.plan()
             return folder
-        check_output(folder, resume=settings.resume, overwrite=settings.overwrite, flag="out=")
+        check_run_folder(folder, "pretrain", settings)
         corpus, held_out = self.load_corpora()
         fabric = training_fabric(settings)
         start_run(folder, "pretrain", settings, fabric)

@@ -1,19 +1,69 @@
 """What `pretrain` and `distill` share: the run folder, the loop's settings, common checks."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
 
+from didi_core.cli import check_output
 from didi_core.commands.distill_settings import DistillSettings
 from didi_core.commands.pretrain_settings import PretrainSettings
 from didi_core.distill.updates import mesh_of
 from didi_core.hydra_app import as_plain
+from didi_core.sampling.partial_file import require_same_settings
 from didi_core.training.devices import STRATEGIES, build_fabric
 from didi_core.training.loop import LoopSettings
-from didi_core.training.run_folder import write_run_record
+from didi_core.training.run_folder import read_run_record, write_run_record
 
 TrainingSettings = PretrainSettings | DistillSettings
+
+FREE_TO_CHANGE = frozenset(
+    (
+        *("out", "steps", "max_seconds", "tokens_per_batch", "precision"),
+        *("device", "devices", "strategy", "checkpoint_activations", "offline"),
+        *("log_every", "validate_every", "checkpoint_every", "resume", "overwrite", "plan"),
+    )
+)
+"""What a run may be continued with otherwise: how long, how and where it is computed."""
+FREE_OF_OPTIMIZERS = frozenset(
+    ("lr", "muon_lr", "warmup_steps", "decay_fraction", "clip_norm", "fused")
+)
+"""The same of each optimiser: a run that diverged goes on with a lower rate."""
+
+
+def check_run_folder(folder: Path, verb: str, settings: TrainingSettings) -> None:
+    """Refuse a folder that exists, unless it is to be replaced or continued as it was begun.
+
+    Raises:
+        UserError: see `check_output`; or `resume=true` with other settings than in `run.json`.
+    """
+    check_output(folder, resume=settings.resume, overwrite=settings.overwrite, flag="out=")
+    begun = read_run_record(folder) if settings.resume else None
+    if begun is None:
+        return
+    stored = {"verb": begun[0], **_deciding(begun[1])}
+    asked = {"verb": verb, **_deciding(as_plain(settings))}
+    # A setting that only one of them has came with another method or version, and has its default.
+    both = stored.keys() & asked.keys()
+    require_same_settings(
+        {name: value for name, value in stored.items() if name in both},
+        {name: value for name, value in asked.items() if name in both},
+        folder,
+        ("resume=true", "overwrite=true"),
+    )
+
+
+def _deciding(settings: Mapping[str, Any], group: str = "") -> dict[str, Any]:
+    """Settings that decide the result, each by its full name, as in method.student.name."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= _deciding(value, f"{group}{name}.")
+        elif name not in (FREE_OF_OPTIMIZERS if group else FREE_TO_CHANGE):
+            found[f"{group}{name}"] = value
+    return found
 
 
 def start_run(folder: Path, verb: str, settings: TrainingSettings, fabric: Fabric) -> None:

@@ -124,8 +124,16 @@ def _read(path: Path, settings: Settings) -> tuple[int, PartialFile]:
     return len(whole), PartialFile(path, batches)
 
 
-def require_same_settings(stored: Settings, settings: Settings, path: Path) -> None:
+def require_same_settings(
+    stored: Settings,
+    settings: Settings,
+    path: Path,
+    switches: tuple[str, str] = ("--resume", "--overwrite"),
+) -> None:
     """Refuse to continue a run with other settings.
+
+    Args:
+        switches: how the user asks to continue and to start again.
 
     Raises:
         UserError: naming each setting that differs, with both values.
@@ -137,9 +145,10 @@ def require_same_settings(stored: Settings, settings: Settings, path: Path) -> N
         if stored.get(name) != current.get(name)
     ]
     if differing:
+        resume, overwrite = switches
         raise UserError(
-            f"--resume: {path} was made with other settings: {'; '.join(differing)}. "
-            "Give the same ones, or start again with --overwrite."
+            f"{resume}: {path} was made with other settings: {'; '.join(differing)}. "
+            f"Give the same ones, or start again with {overwrite}."
         )
 
 

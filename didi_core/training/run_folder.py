@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from didi_core.errors import UserError
 from didi_core.files import write_json, write_text
 
 RECORDED_PACKAGES = ("didi-protein", "torch", "transformers", "lightning", "numpy", "safetensors")
@@ -62,6 +63,26 @@ def git_revision() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
+
+
+def read_run_record(folder: Path) -> tuple[str, dict[str, Any]] | None:
+    """Verb and settings of the run in `folder`; None where it has no `run.json`.
+
+    Raises:
+        UserError: `run.json` cannot be read.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        verb, settings = record["verb"], dict(record["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"resume=true: {path}, which holds the settings that the run began with, cannot be "
+            f"read ({error}). Put it back, or start again with overwrite=true."
+        ) from error
+    return verb, settings
 
 
 def write_run_record(folder: Path, verb: str, settings: dict[str, Any], seed: int) -> None:

@@ -6,30 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from distill_fixtures import student_of
 from generate_fixtures import design, sequences, write_tiny_model
 
 from didi_core.errors import UserError
 from didi_core.models.folder import load_denoiser
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.registry import build_predictor
-from didi_protein.distill import distill
-from didi_protein.distill_settings import DistillSettings
-
-
-def student_of(teacher: Path, out: Path, method: dict[str, object], **changes: object) -> Path:
-    values = {
-        "reference": "pool",
-        "pool_size": 8,
-        "pool_length": "10-20",
-        "pool_steps": 4,
-        "steps": 3,
-        "tokens_per_batch": 256,
-        "device": "cpu",
-    }
-    settings = DistillSettings(teacher=str(teacher), out=str(out), method=method)
-    for name, value in {**values, **changes}.items():
-        setattr(settings, name, value)
-    return distill(settings)
 
 
 @pytest.fixture(scope="module")
