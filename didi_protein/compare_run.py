@@ -9,6 +9,7 @@ from didi_core.commands.comparing import Comparison
 from didi_core.commands.comparison_cells import Cell, ScoredCell
 from didi_core.commands.comparison_study import Study, method_settings, study_of
 from didi_core.commands.distill_settings import DistillSettings as SharedSettings
+from didi_core.commands.product import length_limit
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_protein.compare import CompareOptions, CompareResult
@@ -16,6 +17,7 @@ from didi_protein.comparison_cells import CellRequest, design_cell, score_cell
 from didi_protein.distill import distill
 from didi_protein.distill_settings import DistillSettings
 from didi_protein.judges import open_judge
+from didi_protein.lengths import design_lengths
 from didi_protein.models import open_model
 from didi_protein.report import require_packages, write_report
 
@@ -52,8 +54,15 @@ class ProteinComparison(Comparison[CompareOptions]):
         return open_model(name, device, offline=self.options.offline, flag=flag)
 
     def open_judge(self, teacher: LoadedModel) -> None:
-        del teacher  # every judge reads residues
-        self.judge = open_judge(self.options.judge, self.device, offline=self.options.offline)
+        options = self.options
+        self.judge = open_judge(options.judge, self.device, offline=options.offline)
+        lengths = design_lengths(options.length, options.num, options.seed, length_limit(teacher))
+        limit = self.judge.max_length
+        if limit is not None and min(lengths) > limit:
+            raise UserError(
+                f"--length {options.length}: every design is longer than the {limit} residues that "
+                f"--judge {options.judge} reads; give shorter ones, or another judge."
+            )
 
     def distill(self, settings: SharedSettings) -> None:
         distill(settings)

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from didi_core.commands import comparison_cells as shared
-from didi_core.commands.comparison_cells import Cell, ScoredCell, row_of
+from didi_core.commands.comparison_cells import Cell, ScoredCell, none_made, row_of, unjudged
 from didi_core.models.folder import LoadedModel
 from didi_protein.generate import GenerateOptions, GenerateResult, generate
 from didi_protein.judges import Judge
 from didi_protein.score import ScoreOptions, ScoreResult, score
 
+NOUN = "design"
 FOLD_COLUMNS = ("mean_plddt", "ptm", "mean_pae")
 
 
@@ -33,7 +34,12 @@ def design_cell(cell: Cell, request: CellRequest, model: LoadedModel) -> Generat
 
 
 def score_cell(cell: Cell, request: CellRequest, made: GenerateResult, judge: Judge) -> ScoredCell:
-    """Write `CELL.csv` beside the designs, or go on with it."""
+    """Write `CELL.csv` beside the designs, or go on with it.
+
+    Designs of which none was judged, as they are too long for the judge, have a row that says so.
+    """
+    if not made.num_made:
+        return unjudged(cell, made, NOUN, none_made(made, NOUN))
     fasta = made.fasta
     options = ScoreOptions(
         inputs=[str(fasta)],
@@ -53,7 +59,10 @@ def score_cell(cell: Cell, request: CellRequest, made: GenerateResult, judge: Ju
         quiet=True,
     )
     scored = score(options, judge)
-    row = row_of(cell, made, "design", scored.summary["set"]["n"], _figures(scored))
+    if scored.summary["set"]["judge_nll"] is None:
+        reason = f"no design was judged ({scored.table['error'].dropna().iloc[0]})"
+        return unjudged(cell, made, NOUN, reason, scored.table["id"])
+    row = row_of(cell, made, NOUN, scored.summary["set"]["n"], _figures(scored))
     return ScoredCell(cell, row, np.log(scored.table.set_index("id")["judge_perplexity"]))
 
 

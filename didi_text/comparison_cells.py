@@ -2,13 +2,19 @@
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from didi_core.commands.comparison_cells import Cell, CellRequest, ScoredCell, row_of
+from didi_core.commands.comparison_cells import (
+    Cell,
+    CellRequest,
+    ScoredCell,
+    none_made,
+    row_of,
+    unjudged,
+)
 from didi_core.commands.sampling_options import GenerationResult
 from didi_core.errors import UserError
 from didi_core.files import write_json
@@ -35,13 +41,13 @@ def score_cell(
     Samples with nothing to judge, as of a student that writes ends of text alone, have a row that
     says so.
     """
+    if not made.num_made:
+        return unjudged(cell, made, NOUN, none_made(made, NOUN))
     ids = [record["id"] for record in read_records(made.out)]
     try:
         figures = _figures(made.out, request, judge)
     except UserError as error:
-        print(f"{cell.name}: {error}", file=sys.stderr)
-        row = row_of(cell, made, NOUN, made.num_made, {"error": str(error)})
-        return ScoredCell(cell, row, pd.Series(float("nan"), index=ids))
+        return unjudged(cell, made, NOUN, str(error), ids)
     nats = pd.Series(figures["per_sample_nats"], index=ids, dtype=float)
     row = row_of(cell, made, NOUN, figures["num_samples"], columns_of(figures))
     return ScoredCell(cell, row, nats)

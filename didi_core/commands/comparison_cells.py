@@ -3,6 +3,8 @@
 Every cell has the same lengths and the same seed, so that sequences of one number form pairs.
 """
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,14 +96,35 @@ def row_of(
         n: sequences that the scores rest on.
         figures: the scores, in the order of their columns.
     """
+    num_made = made.num_made or float("nan")
     return {
         "model": cell.model,
         "sampler": cell.sampler,
         "steps": cell.steps,
         "n": n,
         "calls": made.mean_nfe,
-        "discriminator_calls": made.discriminator_calls / made.num_made or None,
-        f"seconds_per_{noun}": made.seconds / made.num_made,
+        "discriminator_calls": made.discriminator_calls / num_made or None,
+        f"seconds_per_{noun}": made.seconds / num_made,
         "peak_memory_mb": None if made.peak_memory is None else made.peak_memory / 1e6,
         **figures,
     }
+
+
+def unjudged(
+    cell: Cell, made: GenerationResult, noun: str, reason: str, ids: Sequence[str] = ()
+) -> ScoredCell:
+    """A cell of which no sequence was judged: it has a row that says why, and no pairs.
+
+    Args:
+        ids: of its sequences.
+    """
+    import pandas as pd
+
+    print(f"{cell.name}: {reason}", file=sys.stderr)
+    row = row_of(cell, made, noun, made.num_made, {"error": reason})
+    return ScoredCell(cell, row, pd.Series(float("nan"), index=list(ids), dtype=float))
+
+
+def none_made(made: GenerationResult, noun: str) -> str:
+    """Why there is no sequence at all."""
+    return f"no {noun} could be made ({made.failed[0].reason})"

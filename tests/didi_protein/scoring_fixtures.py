@@ -22,8 +22,8 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
-def write_judge(folder, seed=0):
-    """A judge of random weights that reads 64 residues."""
+def write_judge(folder, seed=0, max_length=MAX_LENGTH):
+    """A judge of random weights that reads 64 residues, or so many."""
     config = LlamaConfig(
         vocab_size=PROTEIN.size,
         hidden_size=16,
@@ -31,7 +31,7 @@ def write_judge(folder, seed=0):
         num_hidden_layers=1,
         num_attention_heads=2,
         num_key_value_heads=2,
-        max_position_embeddings=MAX_LENGTH,
+        max_position_embeddings=max_length,
         bos_token_id=PROTEIN.bos_id,
         eos_token_id=PROTEIN.eos_id,
         pad_token_id=PROTEIN.pad_id,

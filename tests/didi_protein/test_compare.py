@@ -10,13 +10,19 @@ import pytest
 import torch
 from scoring_fixtures import random_sequences, write_judge, write_masked
 
+from didi_core.commands.comparison_cells import Cell
 from didi_core.commands.comparison_study import claim_folder, method_settings
+from didi_core.commands.sampling_options import FailedRecord
 from didi_core.errors import Terminated, UserError
+from didi_core.models.folder import LoadedModel
 from didi_protein import compare_run, comparison_cells
 from didi_protein.compare import CompareOptions, CompareResult, compare
 from didi_protein.compare_print import as_json, print_result
 from didi_protein.compare_run import distill_settings, parse_study
+from didi_protein.comparison_cells import CellRequest, design_cell
 from didi_protein.distill_settings import DistillSettings
+from didi_protein.fasta import write_fasta
+from didi_protein.generate import GenerateResult
 from didi_protein.score import ScoreOptions
 
 
@@ -137,6 +143,39 @@ def test_another_kind_of_device_is_refused_and_another_of_its_kind_is_not(
         claim_folder(replace(begun, device="auto"))
     claim_folder(replace(begun, out=tmp_path / "other", device="cuda:0"))
     claim_folder(replace(begun, out=tmp_path / "other", device="cuda:1"))
+
+
+def test_designs_past_the_judge_are_refused_before_any_work(
+    options: CompareOptions, tmp_path: Path
+) -> None:
+    short = str(write_judge(tmp_path / "short", max_length=19))
+    with pytest.raises(UserError, match=r"^--length 20-40: every design is longer than the 19 "):
+        compare(replace(options, out=tmp_path / "study", judge=short))
+    assert [each.name for each in (tmp_path / "study").iterdir()] == ["compare.json"]
+
+
+def test_a_set_without_a_judged_design_becomes_a_row(
+    options: CompareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of one model too long for the judge, and none of the other made at all."""
+
+    def generated(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerateResult:
+        made = design_cell(cell, replace(request, length="30"), model)
+        if cell.model == "teacher":
+            return made
+        write_fasta(made.fasta, [])
+        failed = (FailedRecord("design_000001", "out of memory", 1),)
+        return replace(made, num_made=0, failed=failed, mean_nfe=None)
+
+    monkeypatch.setattr(compare_run, "design_cell", generated)
+    short = str(write_judge(tmp_path / "short", max_length=25))
+    plain = replace(options, methods="", samplers="ancestral", teacher_steps="", length="20,30")
+    done = compare(replace(plain, out=tmp_path / "study", judge=short, fold="none"))
+    errors = done.table.set_index(["model", "sampler"])["error"]
+    assert "no design was judged (30 residues: the judge model" in errors["teacher", "ancestral"]
+    assert errors["earlier", "ancestral"] == "no design could be made (out of memory)"
+    assert len(done.table) == 3 and "nll_minus_limit" not in done.table
+    print_result(done, folded=False)
 
 
 def test_scores_take_batches_and_precision_as_asked(

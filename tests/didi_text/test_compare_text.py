@@ -14,7 +14,7 @@ from text_models import write_tiny_model
 from didi_core.commands.comparing import cells_of
 from didi_core.commands.comparison_cells import Cell, CellRequest
 from didi_core.commands.comparison_table import compare_cells
-from didi_core.commands.sampling_options import GenerationResult
+from didi_core.commands.sampling_options import FailedRecord, GenerationResult
 from didi_core.errors import Terminated, UserError
 from didi_core.evaluation.entropy import unigram_entropy
 from didi_text import compare_run
@@ -231,3 +231,16 @@ def test_a_cell_with_nothing_to_judge_becomes_a_row(
     assert row["calls"] == 2 and "nll_minus_teacher" not in row
     both = pd.concat([finished.table, pd.DataFrame([silent.row])])
     assert plot_comparison(both, tmp_path / "figure.png", "judge").is_file()
+
+
+def test_a_cell_without_a_sample_becomes_a_row(tmp_path: Path) -> None:
+    out = tmp_path / "none_2.jsonl"
+    out.touch()
+    cost = {"seconds": 1.0, "peak_memory": None, "calls_made": 4, "discriminator_calls": 4}
+    failed = (FailedRecord("sample_000001", "out of memory", 1),)
+    made = GenerationResult(out, out, 0, failed, **cost, mean_nfe=None, redraws=0)
+    request = CellRequest(folder=tmp_path, num=2, length="1", seed=0, device="cpu")
+    none = score_cell(Cell("none", 2), request, made, judge=None)
+    assert none.row["error"] == "no sample could be made (out of memory)"
+    assert none.row["n"] == 0 and not len(none.judge_nll)
+    assert np.isnan(none.row["seconds_per_sample"])
