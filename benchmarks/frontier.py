@@ -63,4 +63,4 @@ def figures() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_program(lambda: app(standalone_mode=False)))
+    sys.exit(run_program(lambda: app(standalone_mode=False), goes_on=True))

@@ -166,4 +166,4 @@ def _ids(sequences: Sequence[str]) -> list[list[int]]:
 if __name__ == "__main__":
     app = typer.Typer(help=__doc__, pretty_exceptions_enable=False)
     app.command()(main)
-    sys.exit(run_program(lambda: app(standalone_mode=False)))
+    sys.exit(run_program(lambda: app(standalone_mode=False), goes_on=True))

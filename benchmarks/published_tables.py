@@ -173,4 +173,4 @@ def at_hand(names: list[str], program: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_program(lambda: app(standalone_mode=False)))
+    sys.exit(run_program(lambda: app(standalone_mode=False), goes_on=True))

@@ -19,20 +19,25 @@ from didi_core.files import unwritable
 _ClickError = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 _UNBOUNDED_WIDTH = 10_000
+_SAME_COMMAND = "the same command"
 _CONTINUES = {
-    "quickstart": "the same command",
-    "pretrain": "resume=true",
-    "distill": "resume=true",
+    **dict.fromkeys(("generate", "score", "compare", "evaluate", "benchmark"), "--resume"),
+    **dict.fromkeys(("pretrain", "distill"), "resume=true"),
+    **dict.fromkeys(("quickstart", "download"), _SAME_COMMAND),
 }
-"""How a verb goes on where it stopped; the others with --resume."""
+"""How a verb goes on where it stopped; the others start anew."""
 
 
 def _raise_terminated(signum: int, frame: object) -> None:  # noqa: ARG001
     raise Terminated
 
 
-def run_program(program: Callable[[], object]) -> int:
-    """Run `program` and translate how it ended into an exit status (DESIGN: exit statuses)."""
+def run_program(program: Callable[[], object], *, goes_on: bool = False) -> int:
+    """Run `program` and translate how it ended into an exit status (DESIGN: exit statuses).
+
+    Args:
+        goes_on: the same command goes on where it stopped, whatever its verb is called.
+    """
     signal.signal(signal.SIGTERM, _raise_terminated)
     try:
         # Outside its standalone mode typer turns an exit, and Ctrl-C as 130, into a result.
@@ -45,9 +50,9 @@ def run_program(program: Callable[[], object]) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        return _complain(_stopped("Interrupted"), 130)
+        return _complain(_stopped("Interrupted", goes_on), 130)
     except Terminated:
-        return _complain(_stopped("Terminated"), 143)
+        return _complain(_stopped("Terminated", goes_on), 143)
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except Exception as error:
@@ -55,13 +60,16 @@ def run_program(program: Callable[[], object]) -> int:
             raise
         return _complain(f"Error: {told}", 2)
     if status == 130:
-        return _complain(_stopped("Interrupted"), 130)
+        return _complain(_stopped("Interrupted", goes_on), 130)
     return status if isinstance(status, int) else 0
 
 
-def _stopped(how: str) -> str:
-    goes_on = _CONTINUES.get(next(iter(sys.argv[1:]), ""), "--resume")
-    return f"{how}; what was finished is saved (continue with {goes_on})."
+def _stopped(how: str, goes_on: bool) -> str:
+    verb = next(iter(sys.argv[1:]), "")
+    mend = _SAME_COMMAND if goes_on else _CONTINUES.get(verb)
+    if mend is None:
+        return f"{how}; the same command starts anew."
+    return f"{how}; what was finished is saved (continue with {mend})."
 
 
 def _explained(error: Exception) -> str | None:

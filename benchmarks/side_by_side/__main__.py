@@ -51,4 +51,4 @@ def figures() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_program(lambda: app(standalone_mode=False)))
+    sys.exit(run_program(lambda: app(standalone_mode=False), goes_on=True))

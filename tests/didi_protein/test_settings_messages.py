@@ -1,11 +1,13 @@
 """What `pretrain` and `distill` say of arguments that are no settings."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
-from didi_core.cli import check_output, run_program
-from didi_core.errors import UserError
+from didi_core.cli import _CONTINUES, check_output, run_program
+from didi_core.errors import Terminated, UserError
 from didi_core.hydra_app import run_hydra
 from didi_protein.pretrain_settings import PretrainSettings
 
@@ -38,7 +40,13 @@ def test_an_output_that_exists_is_mended_by_settings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("verb", "mend"),
-    [("generate", "--resume"), ("distill", "resume=true"), ("quickstart", "the same command")],
+    [
+        ("generate", "(continue with --resume)"),
+        ("distill", "(continue with resume=true)"),
+        ("quickstart", "(continue with the same command)"),
+        ("download", "(continue with the same command)"),
+        ("merge", "Interrupted; the same command starts anew."),
+    ],
 )
 def test_an_interrupted_verb_says_how_it_goes_on(verb: str, mend: str, monkeypatch, capsys) -> None:
     def interrupted() -> None:
@@ -46,4 +54,21 @@ def test_an_interrupted_verb_says_how_it_goes_on(verb: str, mend: str, monkeypat
 
     monkeypatch.setattr("sys.argv", ["p", verb])
     assert run_program(interrupted) == 130
-    assert f"(continue with {mend})" in capsys.readouterr().err
+    assert mend in capsys.readouterr().err
+
+
+def test_a_benchmark_goes_on_by_itself(monkeypatch, capsys) -> None:
+    def terminated() -> None:
+        raise Terminated
+
+    monkeypatch.setattr("sys.argv", ["frontier.py", "run", "quick"])
+    assert run_program(terminated, goes_on=True) == 143
+    assert "(continue with the same command)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", ["didi_protein", "didi_text"])
+def test_resume_is_advised_where_a_verb_has_it(program: str) -> None:
+    app = import_module(f"{program}.app").app
+    for verb, command in get_command(app).commands.items():
+        flags = {flag for each in command.params for flag in each.opts}
+        assert ("--resume" in flags) == (_CONTINUES.get(verb) == "--resume"), verb
