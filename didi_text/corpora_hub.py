@@ -1,4 +1,4 @@
-"""Corpora of the Hugging Face hub, from parquet files of a pinned revision.
+"""Corpora of the Hugging Face hub, from parquet files: of a commit, or of a branch that may move.
 
 OpenWebText's own loading script no longer runs in `datasets` 4 and later; its parquet copy is the
 same 8,013,769 documents. `didi-text download openwebtext` fetches it (24 GB) into the Hugging Face
@@ -19,7 +19,7 @@ class HubCorpus:
 
     repository: str
     revision: str
-    """A commit, or a branch where no commit is known; `resolved_revision` says which it was."""
+    """A commit, or a branch (the hub's own conversion to parquet), whose files may change."""
     files: str
     """Pattern of the files; their sorted order is the order of the documents."""
     column: str = "text"

@@ -76,8 +76,8 @@ def _masked_samples(
     rows = sorted(file.rows, key=lambda each: each.record)
     if failed := [each for each in rows if each.failure is not None]:
         raise UserError(
-            f"{len(failed)} of {len(rows)} samples could not be made ({failed[0].failure}): "
-            "give a smaller --batch-tokens or --length."
+            f"{len(failed)} of {len(rows)} samples could not be made, not even one at a time "
+            f"({failed[0].failure}): give a shorter --length, a smaller model or another --device."
         )
     ids = [each.ids for each in rows]
     calls = sum(each.denoiser_calls for each in rows) / len(rows)

@@ -44,7 +44,8 @@ def _hub(repository: str, revision: str, files: str, column: str = "text") -> Hu
 
 
 _PARQUET_BRANCH = "refs/convert/parquet"
-"""The hub's own conversion, where a repository holds a loading script that no longer runs."""
+"""The hub's own conversion, where a repository holds a loading script that no longer runs: a branch
+that the hub may write anew."""
 
 ZERO_SHOT: dict[str, ZeroShotSet] = {
     each.name: each
