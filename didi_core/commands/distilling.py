@@ -25,6 +25,7 @@ from didi_core.commands.training_run import (
     check_run_folder,
     loop_settings,
     opening_device,
+    replace_run,
     sharing_problems,
     start_run,
     training_fabric,
@@ -123,6 +124,7 @@ class DistillRun(ABC, Generic[Settings]):
         fabric = training_fabric(settings)
         teacher = self.open_teacher(opening_device(fabric))
         self._check_process(teacher)
+        self._check_apart(teacher)
         corpus = self.load_corpus(teacher) if settings.reference == "data" else None
         start_run(folder, "distill", settings, fabric)
         if corpus is None:
@@ -132,6 +134,7 @@ class DistillRun(ABC, Generic[Settings]):
         method = self.build_method(teacher, corpus)
         say_memory(method, settings, fabric)
         self._say_small_batches(method.reference.fewest_groups, fabric)
+        replace_run(folder, "distill", settings, fabric)
         done = train(method, loop_settings(settings), folder, fabric, validate=None)
         # Of networks in shards every process has to ask for the whole.
         text = self.card(done, len(corpus)) + self.noise_section(method, teacher, corpus)
@@ -170,6 +173,14 @@ class DistillRun(ABC, Generic[Settings]):
                 f"method={self.name} distils models of the {wanted} process, and "
                 f"teacher={teacher.name} is of the {teacher.process} one: take another teacher"
                 + (f", or method={' or '.join(fitting)}." if fitting else ".")
+            )
+
+    def _check_apart(self, teacher: LoadedModel) -> None:
+        out = Path(self.settings.out)
+        if self.settings.overwrite and teacher.folder.resolve() == out.resolve():
+            raise UserError(
+                f"overwrite=true would remove the teacher, which is in out={out}: choose another "
+                "out=."
             )
 
     def longest(self, teacher: LoadedModel) -> int:

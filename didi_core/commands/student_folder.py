@@ -24,6 +24,9 @@ def save_student(
 ) -> None:
     """Student, noise input and discriminator, each where there is one; `config.json` is last.
 
+    An earlier one goes first, and so does a discriminator that is not the student's own: a kill
+    leaves no folder that could be opened with files of two students.
+
     Args:
         result: the student, under its noise input where it has one.
         facts: what `config.json` says of the method, beside what the networks say.
@@ -31,8 +34,12 @@ def save_student(
     own: dict[str, Any] = {"teacher": teacher.name, **facts}
     if teacher.process != DEFAULT_PROCESS:
         own["process"] = teacher.process
-    if discriminator is not None:
-        save_discriminator(discriminator, folder / "discriminator.safetensors")
+    (folder / "config.json").unlink(missing_ok=True)
+    judge = folder / "discriminator.safetensors"
+    if discriminator is None:
+        judge.unlink(missing_ok=True)
+    else:
+        save_discriminator(discriminator, judge)
     student, noise = without_noise(result)
     if noise is not None:
         own["noise"] = noise.kind

@@ -12,6 +12,7 @@ from didi_core.commands.distill_settings import DistillSettings
 from didi_core.commands.pretrain_settings import PretrainSettings
 from didi_core.distill.updates import mesh_of
 from didi_core.hydra_app import as_plain
+from didi_core.models.weight_files import EXTRA_FILES
 from didi_core.sampling.partial_file import require_same_settings
 from didi_core.training.devices import STRATEGIES, build_fabric
 from didi_core.training.loop import LoopSettings
@@ -67,13 +68,27 @@ def _deciding(settings: Mapping[str, Any], group: str = "") -> dict[str, Any]:
 
 
 def start_run(folder: Path, verb: str, settings: TrainingSettings, fabric: Fabric) -> None:
-    """Clear what is to be overwritten and record the configuration."""
+    """Record the configuration; what is to be overwritten stays until `replace_run`."""
     if not fabric.is_global_zero:
         return
-    if settings.overwrite:
-        for stale in (folder / "checkpoints").glob("step_*.safetensors"):
-            stale.unlink()
     folder.mkdir(parents=True, exist_ok=True)
+    if not settings.overwrite:
+        write_run_record(folder, verb, as_plain(settings), settings.seed)
+
+
+def replace_run(folder: Path, verb: str, settings: TrainingSettings, fabric: Fabric) -> None:
+    """With `overwrite=true`, clear the earlier model and run: the last thing before training.
+
+    Nothing is lost to what cannot be read, or to settings that are refused.
+    """
+    if not (fabric.is_global_zero and settings.overwrite):
+        return
+    # Without its config the model is not finished, and run.json is the old one while its
+    # checkpoints are there: a kill leaves no mixture that could be used or continued.
+    for name in ("config.json", "model.safetensors", *EXTRA_FILES):
+        (folder / name).unlink(missing_ok=True)
+    for stale in (folder / "checkpoints").glob("step_*.safetensors"):
+        stale.unlink()
     write_run_record(folder, verb, as_plain(settings), settings.seed)
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from didi_core.errors import UserError
-
 
 @dataclass
 class OptimizerSettings:
@@ -33,6 +31,8 @@ class OptimizerSettings:
         wrong = []
         if self.name not in ("adamw", "muon"):
             wrong.append(f"name={self.name} must be adamw or muon")
+        if self.name == "muon" and not hasattr(torch.optim, "Muon"):
+            wrong.append(f"name=muon needs torch 2.9 or newer, not {torch.__version__}")
         for name in ("lr", "muon_lr", "clip_norm"):
             if not getattr(self, name) > 0:
                 wrong.append(f"{name}={getattr(self, name)} must be above 0")
@@ -46,8 +46,6 @@ def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> list[torc
     trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     if settings.name == "adamw":
         return [_adamw([p for _, p in trained], settings)]
-    if not hasattr(torch.optim, "Muon"):
-        raise UserError(f"optimizer.name=muon needs torch 2.9 or newer, not {torch.__version__}.")
     matrices = [p for name, p in trained if p.ndim == 2 and _in_a_block(name)]
     chosen = {id(p) for p in matrices}
     rest = [p for _, p in trained if id(p) not in chosen]
