@@ -11,6 +11,7 @@ from benchmarks.side_by_side.corpus import Corpus
 from benchmarks.side_by_side.plan import (
     BASELINE,
     CELLS,
+    HIGHER,
     MODELS,
     NUM_SAMPLES,
     RUNS,
@@ -19,7 +20,7 @@ from benchmarks.side_by_side.plan import (
 )
 from benchmarks.side_by_side.proteins import PROTEINS
 from benchmarks.side_by_side.texts import TEXTS
-from didi_core.evaluation.frontier import Frontier
+from didi_core.evaluation.frontier import Frontier, FrontierPoint
 from didi_core.evaluation.frontier_record import frontier_record
 from didi_core.files import write_json
 from didi_core.training.devices import describe_device
@@ -68,20 +69,29 @@ def bound(job: Job, data: Path, num: int) -> dict[str, Any]:
 
 def sweep(job: Job, data: Path, num: int) -> dict[str, Any]:
     """The frontier of a cell at a number of steps, beside that of the baseline."""
-    frontiers = [trace(job, name, data, num) for name in dict.fromkeys((BASELINE, job.name))]
-    at_one = next(each for each in frontiers[0].points if each.temperature == 1)
-    record = frontier_record(frontiers, at_one.diversity.value, BASELINE, job.seed)
+    baseline = trace(job, BASELINE, data, num)
+    diversity = next(each for each in baseline.points if each.temperature == 1).diversity.value
+    frontiers = [baseline]
+    if job.name != BASELINE:
+        frontiers.append(trace(job, job.name, data, num, until=diversity))
+    record = frontier_record(frontiers, diversity, BASELINE, job.seed)
     own = record["frontiers"][job.name]
     return {"equal_diversity": record["equal_diversity"], "baseline": BASELINE, **own}
 
 
-def trace(job: Job, name: str, data: Path, num: int) -> Frontier:
-    """Sets of a cell at all temperatures, from the files where they are made."""
+def trace(job: Job, name: str, data: Path, num: int, until: float = 0.0) -> Frontier:
+    """Sets of a cell at all temperatures, from the files where they are made.
+
+    Args:
+        until: diversity that the curve should reach; higher temperatures are tried for it.
+    """
     corpus, cell = CORPORA[job.corpus], CELLS[name]
     folder = RUNS / job.corpus / "sets"
     folder.mkdir(parents=True, exist_ok=True)
-    points = []
-    for temperature in TEMPERATURES:
+    points: list[FrontierPoint] = []
+    for temperature in (*TEMPERATURES, *HIGHER):
+        if temperature in HIGHER and points[-1].diversity.value >= until:
+            break
         stem = f"{name.replace(' ', '-')}_{job.steps}_{temperature:g}_{job.seed}"
         out = folder / f"{stem}{corpus.suffix}"
         if not out.exists():

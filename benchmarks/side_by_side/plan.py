@@ -13,6 +13,8 @@ RUNS = Path("runs") / "side_by_side"
 
 STEPS = (8, 16, 32)
 TEMPERATURES = (0.8, 0.9, 1.0, 1.1)
+HIGHER = (1.2, 1.3, 1.4)
+"""Tried one after the other while a curve ends below the diversity at which all are compared."""
 NUM_SAMPLES = 256
 SEEDS = (0, 1, 2)
 

@@ -1,5 +1,6 @@
 """Duo and MDLM side by side: the order of the jobs, one tiny study run through, and its table."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def test_a_tiny_study_runs_through(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     monkeypatch.setattr(jobs, "CORPORA", {"protein": small})
     monkeypatch.setattr(jobs, "TEMPERATURES", (0.8, 1.0, 1.3))
+    monkeypatch.setattr(jobs, "HIGHER", (1.5,))
     monkeypatch.setattr(plan, "RESULTS", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     todo = [
@@ -60,6 +62,11 @@ def test_a_tiny_study_runs_through(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     todo += [Job("protein", 0, "sweep", name, 8) for name in ("mdlm", "duo greedy-tail")]
     for job in todo:
         jobs.run_job(job, tmp_path, num=6)
+    plain, greedy = (json.loads(job.result.read_text()) for job in todo[-2:])
+    assert [each["temperature"] for each in plain["points"]] == [0.8, 1.0, 1.3]
+    # It writes one residue: higher temperatures are tried, and do not reach either.
+    assert [each["temperature"] for each in greedy["points"]] == [0.8, 1.0, 1.3, 1.5]
+    assert greedy["points"][-1]["diversity"]["mean"] < greedy["equal_diversity"]
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json")}
     assert len(written) == len(todo)
     jobs.run_job(todo[0], tmp_path)
