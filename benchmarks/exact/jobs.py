@@ -9,41 +9,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from benchmarks.exact import sweep
 from benchmarks.exact.factorisation import bound_record
-from benchmarks.exact.measures import (
-    DATA_SEEDS,
-    KMER,
-    Truth,
-    measure_samples,
-    truth_of,
-    truth_record,
-)
+from benchmarks.exact.measures import Truth, measure_samples, truth_of, truth_record
 from benchmarks.exact.models import TEACHERS
 from benchmarks.exact.process import ExactProcess
 from benchmarks.exact.sampling import SampleSet, lengths_of, sample_exact, sample_model
-from benchmarks.exact.study import (
-    FRONTIER_CELLS,
-    NUM_SAMPLES,
-    PROCESSES,
-    RUNS,
-    Job,
-    describe,
-)
+from benchmarks.exact.study import NUM_SAMPLES, PROCESSES, RUNS, Job, describe
 from benchmarks.exact.training import train_student, train_teacher
-from didi_core.evaluation.frontier import trace_frontier
-from didi_core.evaluation.frontier_record import frontier_record
-from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_core.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions
 
 BOUND_STEPS = (1, 2, 4, 8, 16, 32)
 BOUND_SEQUENCES = 256
-FRONTIER_SAMPLES = 2_048
-TEMPERATURES = (0.7, 0.8, 0.9, 1.0)
-"""At 1 every model here is more varied than the process: all curves reach its diversity below."""
 
 
 def run_job(job: Job, runs: Path = RUNS) -> None:
@@ -94,9 +74,11 @@ def _work(job: Job, runs: Path) -> dict[str, Any]:
     if job.is_training:
         train = train_teacher if job.model in TEACHERS else train_student
         return {"training": train(job, runs)}
-    if job.model == "frontier":
-        return _frontier(job, process, runs)
     truth = read_truth(job.process)
+    if job.model == "frontier":
+        return sweep.sweep(
+            job, process, truth, lambda cell, t: _draw(cell, process, runs, sweep.NUM_SAMPLES, t)
+        )
     if job.model == "process":
         draws = process.sample(NUM_SAMPLES, 7_000_003 + job.seed).sequences
         return {"figures": measure_samples(process, truth, draws)}
@@ -140,35 +122,3 @@ def _cost(drawn: SampleSet) -> dict[str, float]:
         "mean_discriminator_calls": drawn.mean_discriminator_calls,
         "core_minutes_of_sampling": drawn.core_minutes,
     }
-
-
-def _frontier(job: Job, process: ExactProcess, runs: Path) -> dict[str, Any]:
-    """Students at the job's steps against the teacher at 64, at the process's own diversity."""
-    entropy = PooledKmerEntropy(KMER, process.num_tokens)
-
-    def judge(sequences: list[np.ndarray]) -> Ratio:
-        lengths = np.array([len(each) for each in sequences], dtype=float)
-        return Ratio(-process.log_prob(sequences), lengths)
-
-    cells = [Job(job.process, "teacher", job.seed, "64")]
-    cells += [
-        Job(job.process, name, job.seed, job.task + variant)
-        for name, variant in FRONTIER_CELLS.items()
-    ]
-    frontiers = []
-    for cell in cells:
-
-        def draw(temperature: float, cell: Job = cell) -> list[np.ndarray]:
-            return _draw(cell, process, runs, FRONTIER_SAMPLES, temperature).sequences
-
-        name = f"{cell.model}, {cell.steps} steps, {cell.variant.sampler}"
-        settings = {"key": cell.key, "network_precision": cell.variant.precision}
-        frontiers.append(
-            trace_frontier(
-                name, draw, TEMPERATURES, judge, entropy, settings | {"draws": "float64"}
-            )
-        )
-    data = process.sample(FRONTIER_SAMPLES, DATA_SEEDS[0]).sequences
-    own = entropy(data).value
-    record = frontier_record(frontiers, own, baseline=frontiers[0].name)
-    return {"diversity": entropy.label, "truth": [own, judge(data).value], "frontier": record}

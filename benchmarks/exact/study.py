@@ -92,16 +92,15 @@ class Job:
         if self.model in ("exact", "process"):
             return [truth]
         if self.model == "frontier":
-            teacher = Job(self.process, "teacher", self.seed, "train")
-            students = [Job(self.process, name, self.seed, "train") for name in FRONTIER_CELLS]
-            return [truth, teacher, *students]
+            models = [Job(self.process, name, self.seed, "train") for name in FRONTIER_CELLS]
+            return [truth, *models]
         if self.is_training:
             return [] if self.teacher is None else [self.teacher]
         return [truth, Job(self.process, self.model, self.seed, "train")]
 
 
-FRONTIER_CELLS = {"didi-paper": "", "dmmd": "", "dmmd-long": "-apart"}
-"""Students of the temperature sweep, with their variants; the teacher is their baseline."""
+FRONTIER_CELLS = {"teacher": "-apart-late", "didi-paper": "", "dmmd": "", "dmmd-long": "-apart"}
+"""Models of the temperature sweep, with their variants; the teacher at 64 is their baseline."""
 
 
 def parse_key(key: str) -> Job:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.exact import jobs as jobs_module
-from benchmarks.exact import study
+from benchmarks.exact import study, sweep
 from benchmarks.exact.ablation import ablation, ablation_methods
 from benchmarks.exact.ablation_figure import ablation_figure
 from benchmarks.exact.ablation_table import ablation_tables
@@ -47,8 +47,8 @@ def tiny_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     )
     monkeypatch.setattr(jobs_module, "truth_of", lambda process: truth_of(process, 200))
     monkeypatch.setattr(jobs_module, "NUM_SAMPLES", 24)
-    monkeypatch.setattr(jobs_module, "FRONTIER_SAMPLES", 24)
-    monkeypatch.setattr(jobs_module, "TEMPERATURES", (0.8, 1.2))
+    monkeypatch.setattr(sweep, "NUM_SAMPLES", 24)
+    monkeypatch.setattr(sweep, "TEMPERATURES", (0.8, 1.2))
     monkeypatch.setattr(jobs_module, "BOUND_STEPS", (1, 4))
     monkeypatch.setattr(jobs_module, "BOUND_SEQUENCES", 20)
     return tmp_path
@@ -214,9 +214,13 @@ def test_a_tiny_study_runs_through_and_is_not_run_twice(tiny_study: Path, monkey
     assert duo["training"]["bound"] != teacher["training"]["bound"]
     student = json.loads((results / "pairs" / "dcd.0.4-greedy-tail.json").read_text())
     assert student["settings"]["sampler"] == "greedy-tail" and student["cost"]["mean_nfe"] == 4
-    sweep = json.loads((results / "pairs" / "frontier.0.4.json").read_text())
-    assert list(sweep["frontier"]["frontiers"]) == [
+    swept = json.loads((results / "pairs" / "frontier.0.4.json").read_text())["frontier"]
+    point = swept["frontiers"]["teacher, 4 steps, apart"]["points"][0]
+    assert point["temperature"] == 0.8 and 0 < point["mean_nfe"] <= 4
+    assert 0 < point["family_tv"]["mean"] < 1 and "broken_above_true" in point
+    assert list(swept["frontiers"]) == [
         "teacher, 64 steps, ancestral",
+        "teacher, 4 steps, apart",
         "didi-paper, 4 steps, ancestral",
         "dmmd, 4 steps, ancestral",
         "dmmd-long, 4 steps, apart",

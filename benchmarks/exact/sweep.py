@@ -1,0 +1,75 @@
+"""A temperature sweep of the study: models at few steps against the teacher at 64."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.exact.measures import DATA_SEEDS, KMER, Truth, measure_samples
+from benchmarks.exact.process import ExactProcess
+from benchmarks.exact.sampling import SampleSet
+from benchmarks.exact.study import FRONTIER_CELLS, Job
+from didi_core.evaluation.frontier import Frontier, trace_frontier
+from didi_core.evaluation.frontier_record import frontier_record
+from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
+
+NUM_SAMPLES = 2_048
+TEMPERATURES = (0.7, 0.8, 0.9, 1.0)
+"""At 1 every model here is more varied than the process: all curves reach its diversity below."""
+GUARDS = ("family_tv", "broken_above_true")
+"""What a lower temperature may cost beside diversity; kept of every set."""
+
+Draw = Callable[[Job, float], SampleSet]
+"""Samples of a cell at a temperature."""
+
+
+def sweep(job: Job, process: ExactProcess, truth: Truth, draw: Draw) -> dict[str, Any]:
+    """The curves of all cells, each compared with the first at the process's own diversity."""
+    cells = [Job(job.process, "teacher", job.seed, "64")]
+    cells += [
+        Job(job.process, name, job.seed, job.task + variant)
+        for name, variant in FRONTIER_CELLS.items()
+    ]
+    traced = [_trace(cell, process, truth, draw) for cell in cells]
+    frontiers = [frontier for frontier, _ in traced]
+    data = process.sample(NUM_SAMPLES, DATA_SEEDS[0]).sequences
+    entropy = PooledKmerEntropy(KMER, process.num_tokens)
+    own = entropy(data).value
+    record = frontier_record(frontiers, own, baseline=frontiers[0].name)
+    for frontier, guards in traced:
+        for point in record["frontiers"][frontier.name]["points"]:
+            point |= guards[point["temperature"]]
+    return {
+        "diversity": entropy.label,
+        "truth": [own, _nll(process, data).value],
+        "frontier": record,
+    }
+
+
+def _trace(
+    cell: Job, process: ExactProcess, truth: Truth, draw: Draw
+) -> tuple[Frontier, dict[float, dict[str, Any]]]:
+    """A cell's curve, and its guards and calls by temperature."""
+    guards: dict[float, dict[str, Any]] = {}
+
+    def draw_and_guard(temperature: float) -> list[np.ndarray]:
+        drawn = draw(cell, temperature)
+        found = measure_samples(process, truth, drawn.sequences)
+        kept = {name: found[name] for name in GUARDS if name in found}
+        guards[temperature] = kept | {"mean_nfe": drawn.mean_calls}
+        return drawn.sequences
+
+    frontier = trace_frontier(
+        f"{cell.model}, {cell.steps} steps, {cell.variant.sampler}",
+        draw_and_guard,
+        TEMPERATURES,
+        lambda sequences: _nll(process, sequences),
+        PooledKmerEntropy(KMER, process.num_tokens),
+        {"key": cell.key, "network_precision": cell.variant.precision, "draws": "float64"},
+    )
+    return frontier, guards
+
+
+def _nll(process: ExactProcess, sequences: list[np.ndarray]) -> Ratio:
+    lengths = np.array([len(each) for each in sequences], dtype=float)
+    return Ratio(-process.log_prob(sequences), lengths)
