@@ -53,7 +53,6 @@ def score_cell(cell: Cell, request: CellRequest, made: GenerateResult, judge: Ju
         seed=request.seed,
         device=request.device,
         batch_tokens=request.batch_tokens,
-        precision=request.precision,
         offline=request.offline,
         resume=True,
         quiet=True,

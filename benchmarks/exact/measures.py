@@ -66,7 +66,7 @@ def measure_samples(
     Args:
         sequences: of lengths drawn as the process draws them.
     """
-    nll = _nll(process, sequences)
+    nll = nll_of(process, sequences)
     posterior = process.family_posterior(sequences)
     figures = {
         "n": len(sequences),
@@ -81,7 +81,8 @@ def measure_samples(
     return figures
 
 
-def _nll(process: ExactProcess, sequences: Sequence[Ranks]) -> Ratio:
+def nll_of(process: ExactProcess, sequences: Sequence[Ranks]) -> Ratio:
+    """Exact nats and residues of each sequence."""
     lengths = np.array([len(each) for each in sequences], dtype=np.float64)
     return Ratio(-process.log_prob(sequences), lengths)
 

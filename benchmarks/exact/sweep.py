@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.exact.measures import DATA_SEEDS, KMER, Truth, measure_samples
+from benchmarks.exact.measures import DATA_SEEDS, KMER, Truth, measure_samples, nll_of
 from benchmarks.exact.process import ExactProcess
 from benchmarks.exact.sampling import SampleSet
 from benchmarks.exact.study import FRONTIER_CELLS, Job
 from didi_core.evaluation.frontier import Frontier, trace_frontier
 from didi_core.evaluation.frontier_record import frontier_record
-from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
+from didi_core.evaluation.ratio import PooledKmerEntropy
 
 NUM_SAMPLES = 2_048
 TEMPERATURES = (0.7, 0.8, 0.9, 1.0)
@@ -41,7 +41,7 @@ def sweep(job: Job, process: ExactProcess, truth: Truth, draw: Draw) -> dict[str
             point |= guards[point["temperature"]]
     return {
         "diversity": entropy.label,
-        "truth": [own, _nll(process, data).value],
+        "truth": [own, nll_of(process, data).value],
         "frontier": record,
     }
 
@@ -63,13 +63,8 @@ def _trace(
         f"{cell.model}, {cell.steps} steps, {cell.variant.sampler}",
         draw_and_guard,
         TEMPERATURES,
-        lambda sequences: _nll(process, sequences),
+        lambda sequences: nll_of(process, sequences),
         PooledKmerEntropy(KMER, process.num_tokens),
         {"key": cell.key, "network_precision": cell.variant.precision, "draws": "float64"},
     )
     return frontier, guards
-
-
-def _nll(process: ExactProcess, sequences: list[np.ndarray]) -> Ratio:
-    lengths = np.array([len(each) for each in sequences], dtype=float)
-    return Ratio(-process.log_prob(sequences), lengths)

@@ -121,7 +121,7 @@ def unjudged(
     import pandas as pd
 
     print(f"{cell.name}: {reason}", file=sys.stderr)
-    row = row_of(cell, made, noun, made.num_made, {"error": reason})
+    row = row_of(cell, made, noun, 0, {"error": reason})
     return ScoredCell(cell, row, pd.Series(float("nan"), index=list(ids), dtype=float))
 
 

@@ -124,9 +124,10 @@ def claim_folder(options: CompareOptions) -> None:
     marker = options.out / MARKER
     if options.overwrite:
         empty_for_overwrite(options.out, MARKER, "comparison")
-    if marker.is_file() and (stored := json.loads(marker.read_text())) != decided:
-        changed = [key for key in decided if stored.get(key) != decided[key]]
-        before = " ".join(_flag(key, stored.get(key)) for key in changed)
+    stored = json.loads(marker.read_text()) if marker.is_file() else decided
+    # What an earlier version did not record had its default.
+    if changed := [key for key in decided if key in stored and stored[key] != decided[key]]:
+        before = " ".join(_flag(key, stored[key]) for key in changed)
         raise UserError(
             f"--resume: {options.out} holds a comparison with another {', '.join(changed)}: give "
             f"{before}, as then, or another --out (--overwrite makes all anew, students too)."

@@ -6,6 +6,7 @@ A program's subclass of `DistillRun` says how the teacher and the reference data
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
@@ -25,9 +26,8 @@ from didi_core.commands.training_run import (
     check_run_folder,
     loop_settings,
     opening_device,
-    replace_run,
+    prepared_run,
     sharing_problems,
-    start_run,
     training_fabric,
 )
 from didi_core.corpus import Corpus
@@ -36,6 +36,7 @@ from didi_core.distill.method import Method
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
+from didi_core.hydra_app import as_plain
 from didi_core.models.folder import LoadedModel
 from didi_core.models.recompute import checkpoint_activations
 from didi_core.sampling.request import SampleSettings
@@ -63,8 +64,10 @@ class DistillRun(ABC, Generic[Settings]):
     """First sentences of the student's card, by `kind`."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
         self.name, self.chosen = method_settings(settings.method)
+        # From Python it may be given in part; what is recorded and compared is the whole of it.
+        method = {"name": self.name, **as_plain(self.chosen)}
+        self.settings = replace(settings, method=method)
         if wrong := self.problems():
             raise UserError("; ".join(wrong) + ".")
 
@@ -126,15 +129,14 @@ class DistillRun(ABC, Generic[Settings]):
         self._check_process(teacher)
         self._check_apart(teacher)
         corpus = self.load_corpus(teacher) if settings.reference == "data" else None
-        start_run(folder, "distill", settings, fabric)
-        if corpus is None:
-            corpus = self.build_pool(teacher, folder, fabric)
-        if settings.checkpoint_activations:
-            checkpoint_activations(teacher.denoiser)  # what trains is copied from it
-        method = self.build_method(teacher, corpus)
-        say_memory(method, settings, fabric)
-        self._say_small_batches(method.reference.fewest_groups, fabric)
-        replace_run(folder, "distill", settings, fabric)
+        with prepared_run(folder, "distill", settings, fabric):
+            if corpus is None:
+                corpus = self.build_pool(teacher, folder, fabric)
+            if settings.checkpoint_activations:
+                checkpoint_activations(teacher.denoiser)  # what trains is copied from it
+            method = self.build_method(teacher, corpus)
+            say_memory(method, settings, fabric)
+            self._say_small_batches(method.reference.fewest_groups, fabric)
         done = train(method, loop_settings(settings), folder, fabric, validate=None)
         # Of networks in shards every process has to ask for the whole.
         text = self.card(done, len(corpus)) + self.noise_section(method, teacher, corpus)

@@ -21,8 +21,7 @@ from didi_core.commands.pretrain_settings import PretrainSettings
 from didi_core.commands.training_run import (
     check_run_folder,
     loop_settings,
-    replace_run,
-    start_run,
+    prepared_run,
     training_fabric,
 )
 from didi_core.corpus import Corpus, CorpusBatches
@@ -126,10 +125,9 @@ class PretrainRun(ABC, Generic[Settings]):
         check_run_folder(folder, "pretrain", settings)
         corpus, held_out = self.load_corpora()
         fabric = training_fabric(settings)
-        start_run(folder, "pretrain", settings, fabric)
-        method, validate = self.build_method(corpus, held_out)
-        say_memory(method, settings, fabric)
-        replace_run(folder, "pretrain", settings, fabric)
+        with prepared_run(folder, "pretrain", settings, fabric):
+            method, validate = self.build_method(corpus, held_out)
+            say_memory(method, settings, fabric)
         loop = loop_settings(settings, settings.validate_every if held_out else 0)
         done = train(method, loop, folder, fabric, validate)
         # Of networks in shards every process has to ask for the whole.

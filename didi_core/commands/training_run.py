@@ -1,6 +1,7 @@
 """What `pretrain` and `distill` share: the run folder, the loop's settings, common checks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from didi_core.cli import check_output
 from didi_core.commands.distill_settings import DistillSettings
 from didi_core.commands.pretrain_settings import PretrainSettings
 from didi_core.distill.updates import mesh_of
+from didi_core.errors import UserError
+from didi_core.files import write_text
 from didi_core.hydra_app import as_plain
 from didi_core.models.weight_files import EXTRA_FILES
 from didi_core.sampling.partial_file import require_same_settings
@@ -25,6 +28,7 @@ FREE_TO_CHANGE = frozenset(
         *("out", "steps", "max_seconds", "tokens_per_batch", "precision"),
         *("device", "devices", "strategy", "checkpoint_activations", "offline"),
         *("log_every", "validate_every", "checkpoint_every", "resume", "overwrite", "plan"),
+        *("valid", "valid_blocks"),
     )
 )
 """What a run may be continued with otherwise: how long, how and where it is computed."""
@@ -32,15 +36,24 @@ FREE_OF_OPTIMIZERS = frozenset(
     ("lr", "muon_lr", "warmup_steps", "decay_fraction", "clip_norm", "fused")
 )
 """The same of each optimiser: a run that diverged goes on with a lower rate."""
+REPLACING = "replacing"
+"""A file that is there from the start of a run with overwrite=true until it has cleared the folder:
+what lies there belongs to the earlier run."""
 
 
 def check_run_folder(folder: Path, verb: str, settings: TrainingSettings) -> None:
     """Refuse a folder that exists, unless it is to be replaced or continued as it was begun.
 
     Raises:
-        UserError: see `check_output`; or `resume=true` with other settings than in `run.json`.
+        UserError: see `check_output`; or `resume=true` with other settings than in `run.json`, or
+            of a run that was to replace another and had not come to it.
     """
     check_output(folder, resume=settings.resume, overwrite=settings.overwrite, flag="out=")
+    if settings.resume and (folder / REPLACING).is_file():
+        raise UserError(
+            f"resume=true: {folder} still holds the model that overwrite=true was to replace: "
+            "start with overwrite=true again (samples of the teacher made so far are kept)."
+        )
     begun = read_run_record(folder) if settings.resume else None
     if begun is None:
         return
@@ -57,39 +70,60 @@ def check_run_folder(folder: Path, verb: str, settings: TrainingSettings) -> Non
 
 
 def _deciding(settings: Mapping[str, Any], group: str = "") -> dict[str, Any]:
-    """Settings that decide the result, each by its full name, as in method.student.name."""
+    """Settings that decide the result, each by its full name, as in method.student.name.
+
+    What is a file or folder here is named by its whole path, however it was written.
+    """
     found: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
             found |= _deciding(value, f"{group}{name}.")
         elif name not in (FREE_OF_OPTIMIZERS if group else FREE_TO_CHANGE):
-            found[f"{group}{name}"] = value
+            here = isinstance(value, str) and Path(value).exists()
+            found[f"{group}{name}"] = str(Path(value).resolve()) if here else value
     return found
 
 
-def start_run(folder: Path, verb: str, settings: TrainingSettings, fabric: Fabric) -> None:
-    """Record the configuration; what is to be overwritten stays until `replace_run`."""
-    if not fabric.is_global_zero:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    if not settings.overwrite:
-        write_run_record(folder, verb, as_plain(settings), settings.seed)
+@contextmanager
+def prepared_run(
+    folder: Path, verb: str, settings: TrainingSettings, fabric: Fabric
+) -> Iterator[None]:
+    """Around all that comes before training: the run is recorded, or replaces an earlier one.
 
-
-def replace_run(folder: Path, verb: str, settings: TrainingSettings, fabric: Fabric) -> None:
-    """With `overwrite=true`, clear the earlier model and run: the last thing before training.
-
-    Nothing is lost to what cannot be read, or to settings that are refused.
+    With `overwrite=true` the earlier model and run are cleared at the end of the block, the last
+    thing before training: nothing is lost to what cannot be read, or to settings that are refused.
     """
-    if not (fabric.is_global_zero and settings.overwrite):
-        return
-    # Without its config the model is not finished, and run.json is the old one while its
-    # checkpoints are there: a kill leaves no mixture that could be used or continued.
+    earlier = any((folder / name).exists() for name in ("config.json", "run.json", "checkpoints"))
+    replaces = settings.overwrite and earlier
+    first = fabric.is_global_zero
+    if first:
+        folder.mkdir(parents=True, exist_ok=True)
+    if first and replaces:
+        write_text(folder / REPLACING, f"{verb} with overwrite=true has not trained yet\n")
+    elif first:
+        write_run_record(folder, verb, as_plain(settings), settings.seed)
+    try:
+        yield
+    except UserError:
+        if first:
+            (folder / REPLACING).unlink(missing_ok=True)
+        raise
+    if first and replaces:
+        _clear(folder)
+        write_run_record(folder, verb, as_plain(settings), settings.seed)
+        (folder / REPLACING).unlink()
+
+
+def _clear(folder: Path) -> None:
+    """Remove a model and its checkpoints.
+
+    Without its config the model is not finished, and run.json is the old one while its checkpoints
+    are there: a kill leaves no mixture that could be used or continued.
+    """
     for name in ("config.json", "model.safetensors", *EXTRA_FILES):
         (folder / name).unlink(missing_ok=True)
     for stale in (folder / "checkpoints").glob("step_*.safetensors"):
         stale.unlink()
-    write_run_record(folder, verb, as_plain(settings), settings.seed)
 
 
 def training_fabric(settings: TrainingSettings) -> Fabric:

@@ -40,7 +40,8 @@ class LoopSettings:
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     max_seconds: float = 0.0
-    """Stop, finished, after this much time of training over all resumptions; 0 for no limit."""
+    """Stop, finished, after this much time of training; 0 for no limit. Resumptions count from the
+    first that had a limit."""
 
 
 def train(
@@ -72,7 +73,7 @@ def train(
         nonlocal saved
         if saved != done:
             state = {"method": method.state_dict()}  # of shards every process holds a part
-            if settings.max_seconds:  # runs without a limit end in the same bytes
+            if settings.max_seconds or spent:  # runs without a limit end in the same bytes
                 state["seconds"] = time.monotonic() - started
             if fabric.is_global_zero:
                 checkpoints.save(done, state)

@@ -9,8 +9,13 @@ import pytest
 from distill_fixtures import student_of
 from generate_fixtures import write_tiny_model
 
-from didi_core.commands.training_run import check_run_folder
-from didi_core.errors import UserError
+from didi_core.commands.training_run import (
+    REPLACING,
+    check_run_folder,
+    prepared_run,
+    training_fabric,
+)
+from didi_core.errors import Terminated, UserError
 from didi_core.hydra_app import as_plain, compose_settings
 from didi_core.training.run_folder import write_run_record
 from didi_protein.distill_settings import DistillSettings
@@ -96,3 +101,41 @@ def test_the_commands_refuse_and_leave_the_run_as_it_was(tmp_path: Path) -> None
     student_of(first, folder, lower, resume=True, steps=5)
     steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").open()]
     assert steps == [3, 5], "it went on from its checkpoint"
+
+
+def test_a_path_is_the_same_however_it_is_written(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "t").mkdir(parents=True)
+    folder = write_begun(tmp_path / "run", "distill", distilled("teacher=models/t"))
+    for same in ("models/t/", "./models/t", str(tmp_path / "models" / "t")):
+        check_run_folder(folder, "distill", distilled(f"teacher={same}"))
+
+
+def test_what_it_is_validated_on_may_change(tmp_path: Path) -> None:
+    folder = write_begun(tmp_path / "run", "pretrain", pretrained())
+    check_run_folder(folder, "pretrain", pretrained("valid=held_out.fasta"))
+
+
+def test_a_method_given_in_part_is_compared_whole(tmp_path: Path) -> None:
+    teacher = write_tiny_model(tmp_path / "a", seed=0)
+    folder = student_of(teacher, tmp_path / "s", {"name": "dmmd", "ema": 0.5})
+    with pytest.raises(UserError, match=r"method\.ema was 0\.5, now 0\.99"):
+        student_of(teacher, folder, {"name": "dmmd"}, resume=True)
+
+
+def test_a_replacement_stopped_before_it_trained_is_not_continued(tmp_path: Path) -> None:
+    """What lies there is the model that was to be replaced, under equal settings."""
+    folder = write_begun(tmp_path / "run", "distill", distilled())
+    replacing = replace(distilled(), resume=False, overwrite=True)
+    fabric = training_fabric(replacing)
+    with pytest.raises(Terminated), prepared_run(folder, "distill", replacing, fabric):
+        raise Terminated
+    with pytest.raises(UserError, match=r"still holds .* start with overwrite=true again"):
+        check_run_folder(folder, "distill", distilled())
+    check_run_folder(folder, "distill", replacing)
+    with pytest.raises(UserError, match="refused"), prepared_run(folder, "d", replacing, fabric):
+        raise UserError("refused")
+    check_run_folder(folder, "distill", distilled())  # as if it had not been tried
+    with prepared_run(folder, "distill", replacing, fabric):
+        assert (folder / REPLACING).exists()
+    check_run_folder(folder, "distill", distilled())
