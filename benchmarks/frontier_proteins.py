@@ -92,8 +92,12 @@ def main(
     """Trace every cell's frontier and write one JSON and one figure."""
     natural = _sequences(held_out, shortest, longest)
     trained_on = _sequences(training, shortest, longest)
-    if len(natural) < num or len(trained_on) < num:
-        raise UserError(f"--num {num}: the natural sets have {len(natural)} and {len(trained_on)}.")
+    count = min(num, len(natural), len(trained_on))  # distances are between sets of one size
+    if diversity is None and count < num:
+        raise UserError(
+            f"--num {num}: the natural sets have {len(natural)} and {len(trained_on)}, and "
+            f"diversity depends on the size: give --num {count} at most, or --diversity."
+        )
     scratch = out.with_suffix(".sets")
     scratch.mkdir(parents=True, exist_ok=True)
     lengths = scratch / "lengths.fasta"
@@ -101,11 +105,11 @@ def main(
     request = Request(open_judge(judge), lengths, num, seed, precision, scratch)
     sweep = [float(each) for each in temperatures.split(",")]
     frontiers = [_trace(cell, sweep, request) for cell in cells.split(",")]
-    data = _shuffled(natural, num, seed)
+    data = _shuffled(natural, count, seed)
     at = DIVERSITY(_ids(data)).value if diversity is None else diversity
     record = frontier_record(frontiers, at, baseline=frontiers[0].name)
     record["data"] = [DIVERSITY(_ids(data)).value, float(request.judge.nll(data).mean())]
-    other = _shuffled(trained_on, num, seed)
+    other = _shuffled(trained_on, count, seed)
     record["beside"] = {
         cell: _beside(request.draw(cell, 1.0), data, other, trained_on, natural, request.judge)
         for cell in cells.split(",")
@@ -142,10 +146,11 @@ def _beside(
         designs, judge=judge, reference=trained_on, held_out=natural, training=trained_on
     )
     figures = {k: v for k, v in measured.figures.items() if k != "residue_composition"}
-    sets = [_ids(each) for each in (designs, data, other)]
+    compared = designs[: len(data)], data, other
+    sets = [_ids(each) for each in compared]
     figures["kmer_distance"] = kmer_distance(*sets, KMER, DIVERSITY.vocabulary_size).as_dict()
-    known = [[[judge.id_of_residue[r] for r in s] for s in each] for each in (designs, data, other)]
-    groups = max(2, min(NUM_GROUPS, len(designs) // 4))
+    known = [[[judge.id_of_residue[r] for r in s] for s in each] for each in compared]
+    groups = max(2, min(NUM_GROUPS, len(data) // 4))
     moment = gradient_moment(judge.model, causal_token_loss(judge.bos_id), *known, groups)
     return figures | {"gradient_moment": moment.as_dict()}
 

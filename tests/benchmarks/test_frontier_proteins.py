@@ -52,3 +52,10 @@ def test_bundled_models_from_designs_to_json_and_figure(tmp_path: Path) -> None:
         CliRunner().invoke(
             app, [*arguments[:-4], "--num", "99", "--out", str(out)], catch_exceptions=False
         )
+    # More designs than natural sequences: compared at a diversity that is given.
+    arguments[-3:] = ["26", "--out", str(tmp_path / "more.json")]
+    more = CliRunner().invoke(app, [*arguments, "--diversity", "7.0"], catch_exceptions=False)
+    assert more.exit_code == 0
+    record = json.loads((tmp_path / "more.json").read_text())
+    assert record["equal_diversity"] == 7.0 and record["frontiers"]["tiny:2"]["n"] == 26
+    assert record["beside"]["tiny:2"]["kmer_distance"]["n"] == 24

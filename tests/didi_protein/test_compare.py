@@ -178,7 +178,7 @@ def test_a_set_without_a_judged_design_becomes_a_row(
     print_result(done, folded=False)
 
 
-def test_scores_take_batches_and_precision_as_asked(
+def test_scores_take_batches_as_asked_and_judge_in_float32(
     options: CompareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
@@ -199,7 +199,7 @@ def test_scores_take_batches_and_precision_as_asked(
                 precision="bf16",
             )
         )
-    assert [(each.batch_tokens, each.precision) for each in asked] == [(512, "bf16")]
+    assert [(each.batch_tokens, each.precision) for each in asked] == [(512, "float32")]
 
 
 def test_methods_get_their_own_settings(options: CompareOptions) -> None:
