@@ -1,6 +1,5 @@
 """The frame of a program: its version, its verbs of flags and its verbs of `key=value` settings."""
 
-import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -11,6 +10,7 @@ from typer.core import TyperCommand
 from didi_core import __version__
 from didi_core.cli import run_program
 from didi_core.errors import UserError
+from didi_core.leaving import leave
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -112,4 +112,4 @@ def _imported(place: str) -> Any:
 
 def run(app: typer.Typer) -> None:
     """Run the program and leave with its exit status."""
-    sys.exit(run_program(lambda: app(standalone_mode=False)))
+    leave(run_program(lambda: app(standalone_mode=False)))

@@ -109,8 +109,7 @@ def _places(chosen: torch.device, device: str, processes: int, nodes: int) -> in
 def leave_group_at_exit() -> None:
     """Close this process's connections before Python ends, where it has any.
 
-    Else gloo's threads outlive the interpreter's tidying up, and now and then abort a process whose
-    work is done: torchrun then reports a failure.
+    See `didi_core.leaving`, which programs end by; this serves those of others.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         atexit.register(_leave_group)

@@ -29,6 +29,7 @@ from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.sdtt import SdttSettings, SelfDistillation
 from didi_core.errors import Terminated
+from didi_core.leaving import leave
 from didi_core.models.noise import NoiseSettings
 from didi_core.models.sharding import is_sharded
 from didi_core.training.devices import build_fabric
@@ -206,3 +207,4 @@ if __name__ == "__main__":
         begin(each, out.parent / each, launched)
     if launched.is_global_zero:
         out.write_text(json.dumps(result))
+    leave(0)
