@@ -56,7 +56,7 @@ def run_program(program: Callable[[], object], *, goes_on: bool = False) -> int:
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except Exception as error:
-        if (told := _explained(error)) is None:
+        if (told := _explained(error, goes_on)) is None:
             raise
         return _complain(f"Error: {told}", 2)
     if status == 130:
@@ -64,15 +64,18 @@ def run_program(program: Callable[[], object], *, goes_on: bool = False) -> int:
     return status if isinstance(status, int) else 0
 
 
+def _verb() -> str:
+    return next(iter(sys.argv[1:]), "")
+
+
 def _stopped(how: str, goes_on: bool) -> str:
-    verb = next(iter(sys.argv[1:]), "")
-    mend = _SAME_COMMAND if goes_on else _CONTINUES.get(verb)
+    mend = _SAME_COMMAND if goes_on else _CONTINUES.get(_verb())
     if mend is None:
         return f"{how}; the same command starts anew."
     return f"{how}; what was finished is saved (continue with {mend})."
 
 
-def _explained(error: Exception) -> str | None:
+def _explained(error: Exception, goes_on: bool) -> str | None:
     """What to tell of a machine without room; None of an error of our own."""
     where = getattr(error, "filename", None) or "An output"
     if (told := unwritable(where, error)) is not None:
@@ -83,10 +86,10 @@ def _explained(error: Exception) -> str | None:
     if not is_out_of_memory(error):
         return None
     reason = (str(error) or type(error).__name__).splitlines()[0]
-    return (
-        f"out of memory ({reason}). Give smaller batches (--batch-tokens, or tokens_per_batch=), "
-        "or a larger device; what was finished is saved: continue with --resume (resume=true)."
-    )
+    smaller = {"--resume": "--batch-tokens", "resume=true": "tokens_per_batch="}
+    flag = smaller.get(_CONTINUES.get(_verb(), ""))
+    mend = f"Take smaller batches ({flag}) or a larger device." if flag else "Take a larger device."
+    return f"{_stopped(f'out of memory ({reason})', goes_on)} {mend}"
 
 
 def _complain(message: str, status: int) -> int:

@@ -20,6 +20,7 @@ from didi_core.commands.model_card import card, command_line
 from didi_core.commands.noise_quality import noise_section
 from didi_core.commands.product import length_limit
 from didi_core.commands.student_folder import save_student
+from didi_core.commands.teacher_checks import check_apart, check_process
 from didi_core.commands.teacher_samples import shared_pool
 from didi_core.commands.training_run import (
     below_one,
@@ -126,8 +127,8 @@ class DistillRun(ABC, Generic[Settings]):
         check_run_folder(folder, "distill", settings)
         fabric = training_fabric(settings)
         teacher = self.open_teacher(opening_device(fabric))
-        self._check_process(teacher)
-        self._check_apart(teacher)
+        check_process(self.name, teacher)
+        check_apart(settings, teacher)
         corpus = self.load_corpus(teacher) if settings.reference == "data" else None
         with prepared_run(folder, "distill", settings, fabric):
             if corpus is None:
@@ -160,30 +161,12 @@ class DistillRun(ABC, Generic[Settings]):
     def plan(self, folder: Path) -> Path:
         """Print how much memory the run would take; nothing is allocated but the teacher."""
         teacher = self.open_teacher(torch.device("cpu"))
-        self._check_process(teacher)
+        check_process(self.name, teacher)
         teacher.denoiser.to("meta")
         corpus = Corpus.from_ids([[teacher.vocabulary.generable_ids[0]]])  # its size has no part
         method = self.build_method(teacher, corpus)
         print_memory_plan(method.networks(), method.graphs, self.settings)
         return folder
-
-    def _check_process(self, teacher: LoadedModel) -> None:
-        wanted = METHODS[self.name].process
-        if teacher.process != wanted:
-            fitting = [name for name, each in METHODS.items() if each.process == teacher.process]
-            raise UserError(
-                f"method={self.name} distils models of the {wanted} process, and "
-                f"teacher={teacher.name} is of the {teacher.process} one: take another teacher"
-                + (f", or method={' or '.join(fitting)}." if fitting else ".")
-            )
-
-    def _check_apart(self, teacher: LoadedModel) -> None:
-        out = Path(self.settings.out)
-        if self.settings.overwrite and teacher.folder.resolve() == out.resolve():
-            raise UserError(
-                f"overwrite=true would remove the teacher, which is in out={out}: choose another "
-                "out=."
-            )
 
     def longest(self, teacher: LoadedModel) -> int:
         """Most tokens of a sequence, framing left out."""

@@ -57,6 +57,25 @@ def test_an_interrupted_verb_says_how_it_goes_on(verb: str, mend: str, monkeypat
     assert mend in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("verb", "mend"),
+    [
+        ("generate", "is saved (continue with --resume). Take smaller batches (--batch-tokens) or"),
+        ("distill", "(continue with resume=true). Take smaller batches (tokens_per_batch=) or"),
+        ("merge", "; the same command starts anew. Take a larger device."),
+    ],
+)
+def test_out_of_memory_names_the_flags_of_the_verb(verb: str, mend: str, monkeypatch, capsys):
+    def full() -> None:
+        raise MemoryError("of the host")
+
+    monkeypatch.setattr("sys.argv", ["p", verb])
+    assert run_program(full) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("Error: out of memory (of the host); ")
+    assert mend in said
+
+
 def test_a_benchmark_goes_on_by_itself(monkeypatch, capsys) -> None:
     def terminated() -> None:
         raise Terminated

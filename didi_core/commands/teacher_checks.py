@@ -1,0 +1,29 @@
+"""Whether a teacher and the run that would distil it go together."""
+
+from pathlib import Path
+
+from didi_core.commands.distill_settings import DistillSettings
+from didi_core.distill.registry import METHODS
+from didi_core.errors import UserError
+from didi_core.models.folder import LoadedModel
+
+
+def check_process(method: str, teacher: LoadedModel) -> None:
+    """Raise UserError unless `method` distils models of the teacher's process."""
+    wanted = METHODS[method].process
+    if teacher.process != wanted:
+        fitting = [name for name, each in METHODS.items() if each.process == teacher.process]
+        raise UserError(
+            f"method={method} distils models of the {wanted} process, and "
+            f"teacher={teacher.name} is of the {teacher.process} one: take another teacher"
+            + (f", or method={' or '.join(fitting)}." if fitting else ".")
+        )
+
+
+def check_apart(settings: DistillSettings, teacher: LoadedModel) -> None:
+    """Raise UserError where the run would put its student in the teacher's place."""
+    out = Path(settings.out)
+    if settings.overwrite and teacher.folder.resolve() == out.resolve():
+        raise UserError(
+            f"overwrite=true would remove the teacher, which is in out={out}: choose another out=."
+        )
