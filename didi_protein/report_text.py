@@ -62,13 +62,14 @@ def _gaps_closed(cells: Sequence[Cell], limit: Cell) -> Iterator[str]:
     several = len({sampler for _, sampler, _ in nll} - {limit.sampler}) > 1
     closed: dict[str, list[str]] = {}
     for (model, sampler, steps), value in nll.items():
-        start = nll.get((limit.model, sampler, steps), nll.get((limit.model, "ancestral", steps)))
+        own = (limit.model, sampler, steps) in nll
+        start = nll.get((limit.model, sampler if own else "ancestral", steps))
         if model == limit.model or start is None or end is None or start <= end:
             continue
-        share = (start - value) / (start - end)
-        closed.setdefault(model, []).append(
-            f"{share:.0%} at {steps} steps" + (f" of {sampler}" if several else "")
-        )
+        share = f"{(start - value) / (start - end):.0%} at {steps} steps"
+        share += f" of {sampler}" if several else ""
+        share += "" if own else f" (from {limit.model}'s ancestral)"
+        closed.setdefault(model, []).append(share)
     for model, shares in closed.items():
         yield (
             f"{model} closes this much of the judge-NLL gap between {limit.model} at as many steps "

@@ -250,6 +250,18 @@ def test_share_of_the_gap_closed(tmp_path: Path) -> None:
     assert f"{eight:.0%} at 8 steps, {sixteen:.0%} at 16 steps" in sentence
 
 
+def test_gap_from_another_sampler_of_the_teacher_is_said(tmp_path: Path) -> None:
+    folder = quickstart_like(tmp_path)
+    apart = rows("tiny-student", "apart", 8, 2.6)
+    write_table(folder / "scores", "apart", apart, summary(2.6, len(apart)), seconds=None)
+    tables = read_tables([folder])
+    told = highlights(tables, cells_of(tables))
+    (sentence,) = [each for each in told if each.startswith("tiny-student closes")]
+    share = (2.86 - 2.6) / (2.86 - 2.52)
+    assert f"{share:.0%} at 8 steps of apart (from tiny's ancestral)" in sentence
+    assert sentence.count("from tiny's ancestral") == 1
+
+
 def test_cautions(tmp_path: Path) -> None:
     table = rows("tiny", "ancestral", 8, 2.8)
     copied = summary(2.8, 64, copies={"mean": 0.5, "low": 0.4, "high": 0.6}, distinct_fraction=0.7)
