@@ -65,8 +65,18 @@ class AbsorbingProcess:
             noised: of z_t, which is mask everywhere.
             t: time of the position's row.
         """
-        del noised
-        return -log_probs.gather(-1, clean.unsqueeze(-1)).squeeze(-1) * self.schedule.weight(t)
+        return self.denoising_terms(log_probs, clean, noised, t) * self.schedule.weight(t)
+
+    def denoising_terms(
+        self,
+        log_probs: Float[Tensor, "n generable"],
+        clean: Int[Tensor, "n"],
+        noised: Int[Tensor, "n"],
+        t: Float[Tensor, "n"],
+    ) -> Float[Tensor, "n"]:
+        """-log p(x_l | z_t) of each masked position, in nats; arguments as in `bound_terms`."""
+        del noised, t  # a mask says nothing of its token
+        return -log_probs.gather(-1, clean.unsqueeze(-1)).squeeze(-1)
 
 
 def low_discrepancy_times(

@@ -56,6 +56,16 @@ class Process(Protocol):
         """
         ...
 
+    def denoising_terms(
+        self,
+        log_probs: Float[Tensor, "n generable"],
+        clean: Int[Tensor, "n"],
+        noised: Int[Tensor, "n"],
+        t: Float[Tensor, "n"],
+    ) -> Float[Tensor, "n"]:
+        """-log p(x_l | z_t) of each predicted position, in nats; arguments as in `bound_terms`."""
+        ...
+
 
 def build_process(
     name: str, vocabulary: Vocabulary, schedule: LogLinearSchedule | None = None

@@ -137,6 +137,25 @@ class UniformProcess:
         divergence = difference + torch.where(unmoved, kept, moved)
         return self.schedule.weight(t).to(log_probs.dtype) / beta * divergence
 
+    def denoising_terms(
+        self,
+        log_probs: Float[Tensor, "n generable"],
+        clean: Int[Tensor, "n"],
+        noised: Int[Tensor, "n"],
+        t: Float[Tensor, "n"],
+    ) -> Float[Tensor, "n"]:
+        """-log p(x_l | z_t) of each position, in nats; arguments as in `bound_terms`.
+
+        x_theta leaves the position's own token out, and the posterior at alpha_s = 1 puts it back:
+        p(x_l = j | z_t) = x_theta(j) (1 + beta [j = z_t]) / (1 + beta x_theta(z_t)). Scored without
+        that, the network would learn p(x_l | z_t) itself, which is wrong in the formulas above.
+        """
+        beta = self._signal(t).to(log_probs.dtype)
+        log_clean = log_probs.gather(-1, clean.unsqueeze(-1)).squeeze(-1)
+        log_noised = log_probs.gather(-1, noised.unsqueeze(-1)).squeeze(-1)
+        own = torch.log1p(beta) * (clean == noised)
+        return torch.log1p(beta * log_noised.exp()) - log_clean - own
+
     def _signal(self, t: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
         """beta = K alpha / (1 - alpha), in float64: float32 has no 1 - alpha at small times."""
         alpha = self.schedule.alpha(t.double())

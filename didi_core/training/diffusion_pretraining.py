@@ -56,7 +56,7 @@ class DiffusionPretraining(Pretraining):
             self.gaussian = GaussianCurriculum(gaussian, data.vocabulary, seed)
 
     def total_loss(self, share: BatchShare) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
-        """The bound over all tokens; in the gentle start, cross-entropy where it predicts."""
+        """The bound over all tokens; in the gentle start, -log p(x_l | z_t) where it predicts."""
         batch, device = share.batch, share.batch.tokens.device
         t = self.times(share).to(device)
         process, noised, soft = self.corrupt(share, t)
@@ -66,11 +66,10 @@ class DiffusionPretraining(Pretraining):
         log_probs = self.data.vocabulary.log_probs(logits)
         rank_of_id = self.data.vocabulary.rank_of_id.to(device)
         clean = rank_of_id[batch.tokens[at]]
+        drawn = log_probs, clean, rank_of_id[noised[at]], t[at.nonzero()[:, 0]]
         if share.step < self.curriculum.steps:
-            return -log_probs.gather(-1, clean.unsqueeze(-1)).sum(), at.sum()
-        row = at.nonzero()[:, 0]
-        terms = process.bound_terms(log_probs, clean, rank_of_id[noised[at]], t[row])
-        return terms.sum(), batch.maskable.sum()
+            return process.denoising_terms(*drawn).sum(), at.sum()
+        return process.bound_terms(*drawn).sum(), batch.maskable.sum()
 
     def corrupt(
         self, share: BatchShare, t: Float[Tensor, "batch"]
