@@ -164,8 +164,17 @@ def test_the_loss_of_a_uniform_process_is_its_bound() -> None:
     gentle = CurriculumSettings(steps=9)
     start = DiffusionPretraining(network, data, process, RATE, 0.5, 5, gentle)
     start.setup(cpu_fabric())
-    loss, noised = start.total_loss(share)
-    assert float(loss.detach()) > 0 and int(noised) == int(count)
+    loss, predicted = start.total_loss(share)
+    assert int(predicted) == int(count)
+    times, at = start.times(share), share.batch.maskable
+    assert 0.1 < float(times.min()) < float(times.max()) < 0.5
+    noised, row, rank = start.corrupt(share, times)[1], at.nonzero()[:, 0], FRAMED.rank_of_id
+    with torch.no_grad():
+        alpha = process.schedule.alpha(times)
+        logits = network.logits_at(noised, share.batch.lengths, at, alpha=alpha)
+        columns = rank[share.batch.tokens[at]], rank[noised[at]], times[row]
+        expected = process.denoising_terms(FRAMED.log_probs(logits), *columns).sum()
+    assert float(loss.detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_the_gaussian_curriculum_at_temperature_zero_is_the_bound_of_its_tokens() -> None:

@@ -57,6 +57,42 @@ def test_the_posterior_by_bayes(num_tokens: int, alpha_t: float, alpha_s: float)
         assert found.sum(-1).tolist() == pytest.approx([1.0] * len(noised), abs=1e-12)
 
 
+@pytest.mark.parametrize("num_tokens", [3, 20, 2_047])
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 0.99])
+def test_denoising_terms_are_the_posterior_of_the_clean_token(num_tokens, alpha) -> None:
+    process, generator = process_of(num_tokens), torch.Generator().manual_seed(0)
+    logits = torch.randn(40, num_tokens, generator=generator, dtype=torch.float64)
+    noised, other = torch.randint(num_tokens, (2, 40), generator=generator)
+    clean, t = torch.where(torch.arange(40) % 2 > 0, noised, other), torch.full((40,), 1.0 - alpha)
+    posterior = process.reverse_posterior(logits.softmax(-1), noised, alpha, 1.0)
+    found = process.denoising_terms(logits.log_softmax(-1), clean, noised, t)
+    expected = -posterior.gather(-1, clean.unsqueeze(-1)).squeeze(-1).log()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("num_tokens", "length"), SIZES)
+def test_denoising_terms_are_least_for_what_the_bound_wants(num_tokens: int, length: int) -> None:
+    """Their mean is the entropy of x_l given z_t for p(x_l | others), more for p(x_l | z_t)."""
+    process, law, t = process_of(num_tokens), random_law(num_tokens, length, seed=1), 0.4
+    means, entropy = {}, 0.0
+    for own in (False, True):
+        denoiser = ExactUniformDenoiser(law, num_tokens, own=own)
+        every = denoiser.states
+        chance = denoiser.law[:, None] * chance_of(every, every, 1 - t, num_tokens).prod(-1)
+        log_probs = denoiser.table(1 - t).log().flatten(0, 1)
+        times = torch.full((every.numel(),), t, dtype=torch.float64)
+        means[own] = 0.0
+        for clean, of_states in zip(every, chance, strict=True):
+            true = clean.repeat(len(every))
+            terms = process.denoising_terms(log_probs, true, every.flatten(), times)
+            means[own] += float((of_states[:, None] * terms.view(every.shape)).sum())
+            if own:  # here log_probs is the posterior itself
+                plain = -log_probs.gather(-1, true.unsqueeze(-1)).view(every.shape)
+                entropy += float((of_states[:, None] * plain).sum())
+    assert means[False] == pytest.approx(entropy, abs=1e-12)
+    assert means[True] > entropy + 1e-2
+
+
 @pytest.mark.parametrize(("num_tokens", "length"), SIZES)
 def test_the_posterior_of_an_exact_denoiser_is_that_of_the_law(num_tokens, length) -> None:
     """q(z_s at one position | all of z_t), from the joint law of x, z_s and z_t."""
