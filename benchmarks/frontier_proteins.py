@@ -7,8 +7,9 @@
 The first cell is the baseline. Lengths are drawn as in the held-out set, the same for every cell
 and temperature. Curves are compared at the pooled 3-mer entropy of the held-out set (cut to as many
 sequences), or at --diversity. At temperature 1 each cell also gets what stands beside a frontier:
-precision, recall, copies, the k-mer distance and the judge's gradient moment, each of the last two
-with the value of natural against natural. A cell's sets are kept beside --out while it runs.
+precision, recall, copies, the k-mer distance and the judge's gradient moment, the last two from one
+half of the held-out set, beside the distance of the other half. A cell's sets are kept beside
+--out: the same command goes on, and other settings for the same --out are refused.
 """
 
 import sys
@@ -43,6 +44,8 @@ _RANKS = {residue: rank for rank, residue in enumerate(CANONICAL_RESIDUES)}
 class Request:
     """What every cell is asked for."""
 
+    cells: list[str]
+    """model:steps or model:limit."""
     judge: Judge
     lengths: Path
     """FASTA whose lengths are drawn."""
@@ -52,26 +55,26 @@ class Request:
     scratch: Path
 
     def draw(self, cell: str, temperature: float) -> list[str]:
-        """Designs of a cell, model:steps or model:limit, from the file where they are made."""
+        """Designs of a cell; those that its file holds already are not made again."""
         model, _, steps = cell.rpartition(":")
-        name = f"{Path(model).name}_{steps}_{temperature:g}_{self.num}_{self.seed}.fasta"
+        # Two models in folders of one name are two cells.
+        name = f"{self.cells.index(cell)}_{Path(model).name}_{steps}_{temperature:g}.fasta"
         out = self.scratch / name
-        if not out.exists():
-            generate(
-                GenerateOptions(
-                    model=model,
-                    num=self.num,
-                    out=out,
-                    length=f"from:{self.lengths}",
-                    steps=None if steps == "limit" else int(steps),
-                    sampler="first-hitting" if steps == "limit" else "ancestral",
-                    seed=self.seed,
-                    temperature=temperature,
-                    precision=self.precision,
-                    resume=True,
-                    quiet=True,
-                )
+        generate(
+            GenerateOptions(
+                model=model,
+                num=self.num,
+                out=out,
+                length=f"from:{self.lengths}",
+                steps=None if steps == "limit" else int(steps),
+                sampler="first-hitting" if steps == "limit" else "ancestral",
+                seed=self.seed,
+                temperature=temperature,
+                precision=self.precision,
+                resume=True,
+                quiet=True,
             )
+        )
         return [sequence for _, sequence in read_training_sequences(out)]
 
 
@@ -92,31 +95,37 @@ def main(
     """Trace every cell's frontier and write one JSON and one figure."""
     natural = _sequences(held_out, shortest, longest)
     trained_on = _sequences(training, shortest, longest)
-    count = min(num, len(natural), len(trained_on))  # distances are between sets of one size
-    if diversity is None and count < num:
+    if len(natural) < 2:
         raise UserError(
-            f"--num {num}: the natural sets have {len(natural)} and {len(trained_on)}, and "
-            f"diversity depends on the size: give --num {count} at most, or --diversity."
+            f"--held-out {held_out}: {len(natural)} sequences of {shortest} to {longest} residues; "
+            "two halves are compared: give more, or other --shortest and --longest."
+        )
+    if diversity is None and len(natural) < num:
+        raise UserError(
+            f"--num {num}: --held-out has {len(natural)}, and diversity depends on the size: give "
+            f"--num {len(natural)} at most, or --diversity."
         )
     scratch = out.with_suffix(".sets")
     scratch.mkdir(parents=True, exist_ok=True)
     lengths = scratch / "lengths.fasta"
     lengths.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(natural)), encoding="utf-8")
-    request = Request(open_judge(judge), lengths, num, seed, precision, scratch)
+    named = cells.split(",")
+    request = Request(named, open_judge(judge), lengths, num, seed, precision, scratch)
     sweep = [float(each) for each in temperatures.split(",")]
-    frontiers = [_trace(cell, sweep, request) for cell in cells.split(",")]
-    data = _shuffled(natural, count, seed)
-    at = DIVERSITY(_ids(data)).value if diversity is None else diversity
-    record = frontier_record(frontiers, at, baseline=frontiers[0].name)
-    record["data"] = [DIVERSITY(_ids(data)).value, float(request.judge.nll(data).mean())]
-    other = _shuffled(trained_on, count, seed)
+    frontiers = [_trace(cell, sweep, request) for cell in named]
+    order = np.random.default_rng(seed).permutation(len(natural))
+    data = [natural[i] for i in order]
+    own = DIVERSITY(_ids(data[:num])).value
+    record = frontier_record(frontiers, own if diversity is None else diversity, frontiers[0].name)
+    nll = float(request.judge.nll(data[:num]).mean())
+    record["data"] = {"n": len(data[:num]), "diversity": own, "judge_nll": nll}
     record["beside"] = {
-        cell: _beside(request.draw(cell, 1.0), data, other, trained_on, natural, request.judge)
-        for cell in cells.split(",")
+        cell: _beside(request.draw(cell, 1.0), data, trained_on, request.judge) for cell in named
     }
     record |= {"judge": judge, "versions": package_versions(), "git_revision": git_revision()}
     write_frontiers(out, record)
-    marks = {"natural, held out": tuple(record["data"])}
+    # Fewer sequences are less varied: data then has no place beside the sets.
+    marks = {"natural, held out": (own, nll)} if len(data) >= num else {}
     plot_frontiers(record, out.with_suffix(".png"), DIVERSITY.label, marks)
 
 
@@ -134,34 +143,30 @@ def _trace(cell: str, temperatures: Sequence[float], request: Request) -> Fronti
 
 
 def _beside(
-    designs: Sequence[str],
-    data: Sequence[str],
-    other: Sequence[str],
-    trained_on: Sequence[str],
-    natural: Sequence[str],
-    judge: Judge,
+    designs: Sequence[str], data: Sequence[str], trained_on: Sequence[str], judge: Judge
 ) -> dict[str, Any]:
-    """Figures that no temperature buys, at temperature 1."""
+    """Figures that no temperature buys, at temperature 1.
+
+    Args:
+        data: held out, in a random order. The judge has seen training data, whose distance from
+            `data` would be no measure of noise.
+    """
     measured = measure_set(
-        designs, judge=judge, reference=trained_on, held_out=natural, training=trained_on
+        designs, judge=judge, reference=trained_on, held_out=data, training=trained_on
     )
     figures = {k: v for k, v in measured.figures.items() if k != "residue_composition"}
-    compared = designs[: len(data)], data, other
+    half = min(len(designs), len(data) // 2)  # distances are between sets of one size
+    compared = designs[:half], data[:half], data[half : 2 * half]
     sets = [_ids(each) for each in compared]
     figures["kmer_distance"] = kmer_distance(*sets, KMER, DIVERSITY.vocabulary_size).as_dict()
     known = [[[judge.id_of_residue[r] for r in s] for s in each] for each in compared]
-    groups = max(2, min(NUM_GROUPS, len(data) // 4))
+    groups = max(2, min(NUM_GROUPS, half // 4))
     moment = gradient_moment(judge.model, causal_token_loss(judge.bos_id), *known, groups)
     return figures | {"gradient_moment": moment.as_dict()}
 
 
 def _sequences(path: Path, shortest: int, longest: int) -> list[str]:
     return [s for _, s in read_training_sequences(path, shortest, longest)]
-
-
-def _shuffled(sequences: Sequence[str], count: int, seed: int) -> list[str]:
-    order = np.random.default_rng(seed).permutation(len(sequences))[:count]
-    return [sequences[i] for i in order]
 
 
 def _ids(sequences: Sequence[str]) -> list[list[int]]:

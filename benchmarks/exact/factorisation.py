@@ -9,8 +9,8 @@ steps, for x drawn from the process and the plan of which step reveals what,
 
 because the log p(x_R | x_O) of one sequence add up to log p(x). It is the divergence between the
 process and the K-step sampler over (sequence, plan), so it bounds KL(process || K-step law) from
-above; it is zero for one position a step. No network with these K steps and one deterministic mask
-does better without giving up variety.
+above; it is zero for one position a step. Of all networks whose mask is deterministic the exact
+conditionals make that divergence over (sequence, plan) least; of sequences alone they need not.
 
 .. [1] "IMDM", arXiv 2605.10518.
 """

@@ -49,7 +49,7 @@ STUDENTS = Choice(
     ("", "apart", "rgas"),
     tuple(PROCESSES),
     {
-        "gap": "gap: |NLL - entropy| (nats a residue)",
+        "signed_gap": "NLL - entropy (nats a residue)",
         "family_kl": "KL of families from the truth (nats)",
         **FAMILIES,
         "broken_above_true": "share of broken pairs above the true",
@@ -95,7 +95,9 @@ def variant_of(record: Record) -> str:
 
 
 def _calls(record: Record) -> float:
-    return record["cost"]["mean_nfe"]
+    """Of the denoiser, and of a discriminator that guides it."""
+    cost = record["cost"]
+    return cost["mean_nfe"] + cost.get("mean_discriminator_calls", 0.0)
 
 
 def measures_figure(cells: list[Record], choice: Choice) -> "Figure | None":

@@ -196,7 +196,7 @@ def duality() -> list[Job]:
 def _process_jobs(process: str, seed: int, methods: tuple[str, ...]) -> list[Job]:
     jobs = [Job(process, "truth"), Job(process, "process", seed, "draws")]
     if seed == 0:
-        exact = [Job(process, "exact", 0, task) for task in ("8", "16")]
+        exact = [Job(process, "exact", 0, task) for task in ("8", "16", "8-late", "16-late")]
         jobs += [Job(process, "bound"), *exact]
     jobs += [Job(process, "teacher", seed, task) for task in (*TEACHER_STEPS, "8-late", "16-late")]
     jobs += [Job(process, method, seed, task) for method in methods for task in ("8", "16")]

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from benchmarks.frontier_proteins import main
 from didi_core.errors import UserError
 from didi_protein import mmseqs
 from didi_protein.alphabet import CANONICAL_RESIDUES
+from didi_protein.models import BUNDLED_MODELS
 
 
 def write_sequences(path: Path, seed: int) -> Path:
@@ -44,7 +46,7 @@ def test_bundled_models_from_designs_to_json_and_figure(tmp_path: Path) -> None:
         assert cold["nll"]["mean"] < warm["nll"]["mean"]
         assert cold["diversity"]["mean"] < warm["diversity"]["mean"]
     beside = record["beside"]["tiny-student:2"]
-    assert beside["kmer_distance"]["n"] == 16
+    assert beside["kmer_distance"]["n"] == 12  # half of what is held out
     assert beside["gradient_moment"]["plain"] > 0
     assert beside["recall"]["n"] == 24
     assert out.with_suffix(".png").stat().st_size > 5_000
@@ -53,9 +55,16 @@ def test_bundled_models_from_designs_to_json_and_figure(tmp_path: Path) -> None:
             app, [*arguments[:-4], "--num", "99", "--out", str(out)], catch_exceptions=False
         )
     # More designs than natural sequences: compared at a diversity that is given.
-    arguments[-3:] = ["26", "--out", str(tmp_path / "more.json")]
-    more = CliRunner().invoke(app, [*arguments, "--diversity", "7.0"], catch_exceptions=False)
+    # Another model in a folder of the same name is another cell.
+    shutil.copytree(BUNDLED_MODELS.folder("tiny-student"), tmp_path / "tiny")
+    arguments[arguments.index("tiny:2,tiny-student:2")] = f"tiny:2,{tmp_path / 'tiny'}:2"
+    arguments[-3:] = ["26", "--out", str(tmp_path / "more.json"), "--diversity", "7.0"]
+    more = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert more.exit_code == 0
     record = json.loads((tmp_path / "more.json").read_text())
     assert record["equal_diversity"] == 7.0 and record["frontiers"]["tiny:2"]["n"] == 26
-    assert record["beside"]["tiny:2"]["kmer_distance"]["n"] == 24
+    assert record["beside"]["tiny:2"]["kmer_distance"]["n"] == 12
+    first, second = record["frontiers"].values()
+    assert first["points"][1]["nll"]["mean"] != second["points"][1]["nll"]["mean"]
+    with pytest.raises(UserError, match="precision"):  # not the designs of another setting
+        CliRunner().invoke(app, [*arguments, "--precision", "bf16"], catch_exceptions=False)
