@@ -36,7 +36,8 @@ def write_figures(results: Path = RESULTS) -> None:
         _save(bound_figure(bounds, cells), results / "bound.png")
     for record in records:
         if "frontier" in record:
-            where = results / f"frontier_{record['job']['process']}_{record['job']['seed']}.png"
+            job = record["job"]
+            where = results / f"{job['model']}_{job['process']}_{job['seed']}.png"
             marks = {"process": tuple(record["truth"])}
             plot_frontiers(record["frontier"], where, record["diversity"], marks)
 
@@ -69,9 +70,17 @@ def bound_figure(bounds: list[Record], cells: list[Record]) -> "Figure":
             )
         own = [c for c in cells if c["job"]["process"] == process and c["job"]["model"] == "exact"]
         for cell in own:
-            gap = cell["figures"]["gap"]
-            label = "gap of the exact conditionals" if cell is own[0] else None
-            panel.plot(cell["settings"]["steps"], gap["mean"], "k*", markersize=9, label=label)
+            gap, late = cell["figures"]["gap"], cell["settings"]["reveal_exponent"] > 1
+            label = "gap of the exact conditionals" + (", alpha = (k/K)^2" if late else "")
+            known = panel.get_legend_handles_labels()[1]
+            panel.plot(
+                cell["settings"]["steps"],
+                gap["mean"],
+                "k*",
+                fillstyle="none" if late else "full",
+                markersize=9,
+                label=None if label in known else label,
+            )
         call_axis(panel, (1, 64))
         panel.set_yscale("log")
         panel.set_title(process, fontsize=9)

@@ -17,7 +17,7 @@ from benchmarks.exact.measures import Truth, measure_samples, truth_of, truth_re
 from benchmarks.exact.models import TEACHERS
 from benchmarks.exact.process import ExactProcess
 from benchmarks.exact.sampling import SampleSet, lengths_of, sample_exact, sample_model
-from benchmarks.exact.study import NUM_SAMPLES, PROCESSES, RUNS, Job, describe
+from benchmarks.exact.study import NUM_SAMPLES, PROCESSES, RUNS, SWEEPS, Job, describe
 from benchmarks.exact.training import train_student, train_teacher
 from didi_core.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions
@@ -75,7 +75,7 @@ def _work(job: Job, runs: Path) -> dict[str, Any]:
         train = train_teacher if job.model in TEACHERS else train_student
         return {"training": train(job, runs)}
     truth = read_truth(job.process)
-    if job.model == "frontier":
+    if job.model in SWEEPS:
         return sweep.sweep(
             job, process, truth, lambda cell, t: _draw(cell, process, runs, sweep.NUM_SAMPLES, t)
         )

@@ -44,7 +44,7 @@ class Job:
 
     process: str
     model: str
-    """A model, or truth, bound, exact, process, frontier."""
+    """A model, or truth, bound, exact, process; or one of `SWEEPS`."""
     seed: int = 0
     task: str = ""
     """train, draws, a number of steps or limit, with -VARIANT behind it."""
@@ -91,16 +91,26 @@ class Job:
             return []
         if self.model in ("exact", "process"):
             return [truth]
-        if self.model == "frontier":
-            models = [Job(self.process, name, self.seed, "train") for name in FRONTIER_CELLS]
-            return [truth, *models]
+        if self.model in SWEEPS:
+            models = dict.fromkeys(name for name, _ in SWEEPS[self.model])
+            return [truth, *(Job(self.process, name, self.seed, "train") for name in models)]
         if self.is_training:
             return [] if self.teacher is None else [self.teacher]
         return [truth, Job(self.process, self.model, self.seed, "train")]
 
 
-FRONTIER_CELLS = {"teacher": "-apart-late", "didi-paper": "", "dmmd": "", "dmmd-long": "-apart"}
-"""Models of the temperature sweep, with their variants; the teacher at 64 is their baseline."""
+SWEEPS = {
+    "frontier": [
+        ("teacher", "64"),
+        ("teacher", "-apart-late"),
+        ("didi-paper", ""),
+        ("dmmd", ""),
+        ("dmmd-long", "-apart"),
+    ],
+    "frontier-noise": [("teacher", ""), ("duo", ""), ("dcd", "")],
+}
+"""Temperature sweeps: models with their task, or with a variant of the sweep's own; the first is
+the baseline."""
 
 
 def parse_key(key: str) -> Job:
@@ -113,7 +123,7 @@ def parse_key(key: str) -> Job:
     if len(parts) not in (2, 4) or parts[0] not in PROCESSES:
         raise UserError(f"job {key}: expected PROCESS/truth or PROCESS/MODEL/SEED/TASK.")
     job = Job(*parts) if len(parts) == 2 else Job(parts[0], parts[1], int(parts[2]), parts[3])
-    known = (*METHODS, *TEACHERS, "truth", "bound", "exact", "process", "frontier")
+    known = (*METHODS, *TEACHERS, *SWEEPS, "truth", "bound", "exact", "process")
     if job.model not in known:
         raise UserError(f"job {key}: no model {job.model}; there are {', '.join(known)}.")
     if len(parts) == 4 and job.task not in ("train", "draws"):
@@ -190,6 +200,7 @@ def duality() -> list[Job]:
         for variant in variants
     ]
     jobs += [Job("profiles", "duo-gaussian", seed, "train") for seed in range(3)]
+    jobs += [Job("profiles", "frontier-noise", seed, "8") for seed in range(3)]
     return [Job("profiles", "process", 0, "draws"), *jobs]
 
 

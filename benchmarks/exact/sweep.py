@@ -1,4 +1,4 @@
-"""A temperature sweep of the study: models at few steps against the teacher at 64."""
+"""A temperature sweep of the study: models at few steps against one of them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.exact.measures import DATA_SEEDS, KMER, Truth, measure_samples, nll_of
 from benchmarks.exact.process import ExactProcess
 from benchmarks.exact.sampling import SampleSet
-from benchmarks.exact.study import FRONTIER_CELLS, Job
+from benchmarks.exact.study import SWEEPS, Job
 from didi_core.evaluation.frontier import Frontier, trace_frontier
 from didi_core.evaluation.frontier_record import frontier_record
 from didi_core.evaluation.ratio import PooledKmerEntropy
@@ -25,10 +25,9 @@ Draw = Callable[[Job, float], SampleSet]
 
 def sweep(job: Job, process: ExactProcess, truth: Truth, draw: Draw) -> dict[str, Any]:
     """The curves of all cells, each compared with the first at the process's own diversity."""
-    cells = [Job(job.process, "teacher", job.seed, "64")]
-    cells += [
-        Job(job.process, name, job.seed, job.task + variant)
-        for name, variant in FRONTIER_CELLS.items()
+    cells = [
+        Job(job.process, name, job.seed, task if task[:1].isdigit() else job.task + task)
+        for name, task in SWEEPS[job.model]
     ]
     traced = [_trace(cell, process, truth, draw) for cell in cells]
     frontiers = [frontier for frontier, _ in traced]

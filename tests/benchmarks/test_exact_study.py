@@ -198,6 +198,8 @@ def test_a_tiny_study_runs_through_and_is_not_run_twice(tiny_study: Path, monkey
         Job("pairs", "teacher", 0, "limit"),
         Job("pairs", "frontier", 0, "4"),
         Job("pairs", "dcd", 0, "4-greedy-tail"),
+        Job("pairs", "frontier-noise", 0, "4"),
+        Job("pairs", "exact", 0, "4-late"),
     ]
     for job in with_needs(plan):
         run_job(job, runs)
@@ -225,8 +227,15 @@ def test_a_tiny_study_runs_through_and_is_not_run_twice(tiny_study: Path, monkey
         "dmmd, 4 steps, ancestral",
         "dmmd-long, 4 steps, apart",
     ]
+    noises = json.loads((results / "pairs" / "frontier-noise.0.4.json").read_text())["frontier"]
+    kinds = {name.partition(",")[0] for name in noises["frontiers"]}
+    assert noises["baseline"] == "teacher, 4 steps, ancestral" and kinds == {
+        "teacher",
+        "duo",
+        "dcd",
+    }
     write_figures(results)
-    for name in ("measures.png", "bound.png", "frontier_pairs_0.png"):
+    for name in ("measures.png", "bound.png", "frontier_pairs_0.png", "frontier-noise_pairs_0.png"):
         assert (results / name).stat().st_size > 5_000
     assert "| dmmd | 4 | 0 |" in (results / "table.md").read_text()
     before = (results / "pairs" / "dmmd.0.4.json").stat().st_mtime_ns
