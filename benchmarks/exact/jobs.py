@@ -2,9 +2,6 @@
 
 import json
 import platform
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from benchmarks.exact.process import ExactProcess
 from benchmarks.exact.sampling import SampleSet, lengths_of, sample_exact, sample_model
 from benchmarks.exact.study import NUM_SAMPLES, PROCESSES, RUNS, SWEEPS, Job, describe
 from benchmarks.exact.training import train_student, train_teacher
+from benchmarks.metering import metered
 from didi_core.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions
 
@@ -31,33 +29,18 @@ def run_job(job: Job, runs: Path = RUNS) -> None:
     if job.result.exists() and not (job.is_training and not is_trained(job, runs)):
         return
     torch.set_flush_denormal(True)
-    with _metered(job, runs) as spent:
+    with metered(runs / "logs" / (job.key.replace("/", ".") + ".seconds")) as spent:
         record = {"job": describe(job), **_work(job, runs)}
+        minutes = spent() / 60
     record["cost"] = {
         **record.get("cost", {}),
-        "core_minutes_of_job": spent() / 60,
+        "core_minutes_of_job": minutes,
         "threads": torch.get_num_threads(),
     }
     record["machine"] = platform.machine()
     record["versions"] = package_versions()
     record["git_revision"] = git_revision()
     write_json(job.result, record)
-
-
-@contextmanager
-def _metered(job: Job, runs: Path) -> Iterator[Callable[[], float]]:
-    """Adds the processor time of the block to a file of the job, also when it is interrupted.
-
-    Yields a function that gives the seconds of all the job's runs so far.
-    """
-    path = runs / "logs" / (job.key.replace("/", ".") + ".seconds")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    used = time.process_time()
-    try:
-        yield lambda: sum(map(float, path.read_text(encoding="utf-8").split()))
-    finally:
-        with open(path, "a", encoding="utf-8") as stream:
-            stream.write(f"{time.process_time() - used:.3f}\n")
 
 
 def is_trained(job: Job, runs: Path = RUNS) -> bool:

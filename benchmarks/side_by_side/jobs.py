@@ -1,12 +1,12 @@
 """The jobs, each done by the package's own commands and judged by the corpus's judge."""
 
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.metering import metered
 from benchmarks.side_by_side.corpus import Corpus
 from benchmarks.side_by_side.plan import (
     BASELINE,
@@ -33,13 +33,13 @@ def run_job(job: Job, data: Path, num: int = NUM_SAMPLES) -> None:
     """Do one job unless its result is there; training goes on where it was stopped."""
     if job.result.exists():
         return
-    started = time.process_time()
-    record = DO[job.kind](job, data, num)
-    spent = time.process_time() - started
+    with metered(RUNS / "logs" / (job.key.replace("/", ".") + ".seconds")) as spent:
+        record = DO[job.kind](job, data, num)
+        seconds = spent()
     job.result.parent.mkdir(parents=True, exist_ok=True)
     facts = {"device": describe_device(torch.device("cpu")), "versions": package_versions()}
     facts["git_revision"] = git_revision()
-    write_json(job.result, asdict(job) | record | {"processor_seconds": spent} | facts)
+    write_json(job.result, asdict(job) | record | {"processor_seconds": seconds} | facts)
 
 
 def train(job: Job, data: Path, num: int) -> dict[str, Any]:

@@ -20,8 +20,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-TABLE_ENDS = (0.9999, 1e-3)
-"""T at the ends of the range in which the published table gives it."""
 CURRICULUM_ENDS = (0.95, 0.05)
 """T at the ends of the Gaussian curriculum's times."""
 DCD_ENDS = (0.9987, 0.0062)
