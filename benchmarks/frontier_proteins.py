@@ -6,9 +6,9 @@
 
 The first cell is the baseline. Lengths are drawn as in the held-out set, the same for every cell
 and temperature. Curves are compared at the pooled 3-mer entropy of the held-out set (cut to as many
-sequences), or at --diversity. At temperature 1 each cell also gets what stands beside a frontier:
-precision, recall, copies, the k-mer distance and the judge's gradient moment, the last two from one
-half of the held-out set, beside the distance of the other half. A cell's sets are kept beside
+sequences), or at --diversity. Every set has its precision, recall and copies; at temperature 1 each
+cell also gets the k-mer distance and the judge's gradient moment, from one half of the held-out
+set, beside the distance of the other half. A cell's sets are kept beside
 --out: the same command goes on, and other settings for the same --out are refused.
 """
 
@@ -36,6 +36,8 @@ from didi_protein.judges import Judge, open_judge
 from didi_protein.set_measures import KMER, measure_set
 from didi_protein.training_sequences import read_training_sequences
 
+GUARDS = ("precision", "recall", "copies")
+"""What a temperature may cost, or buy, beside diversity; kept of every set."""
 DIVERSITY = PooledKmerEntropy(KMER, len(CANONICAL_RESIDUES))
 _RANKS = {residue: rank for rank, residue in enumerate(CANONICAL_RESIDUES)}
 
@@ -117,6 +119,7 @@ def main(
     data = [natural[i] for i in order]
     own = DIVERSITY(_ids(data[:num])).value
     record = frontier_record(frontiers, own if diversity is None else diversity, frontiers[0].name)
+    _add_guards(record, request, natural, trained_on)
     nll = float(request.judge.nll(data[:num]).mean())
     record["data"] = {"n": len(data[:num]), "diversity": own, "judge_nll": nll}
     record["beside"] = {
@@ -140,6 +143,21 @@ def _trace(cell: str, temperatures: Sequence[float], request: Request) -> Fronti
     return trace_frontier(
         cell, lambda t: request.draw(cell, t), temperatures, judge, diversity, settings
     )
+
+
+def _add_guards(
+    record: dict[str, Any], request: Request, natural: Sequence[str], trained_on: Sequence[str]
+) -> None:
+    for cell, frontier in record["frontiers"].items():
+        for point in frontier["points"]:
+            measured = measure_set(
+                request.draw(cell, point["temperature"]),
+                reference=trained_on,
+                held_out=natural,
+                training=trained_on,
+                find_clusters=False,
+            )
+            point |= {name: measured.figures[name] for name in GUARDS}
 
 
 def _beside(

@@ -45,6 +45,7 @@ def test_bundled_models_from_designs_to_json_and_figure(tmp_path: Path) -> None:
         cold, warm = curve["points"]
         assert cold["nll"]["mean"] < warm["nll"]["mean"]
         assert cold["diversity"]["mean"] < warm["diversity"]["mean"]
+        assert {"precision", "recall", "copies"} <= cold.keys() & warm.keys()
     beside = record["beside"]["tiny-student:2"]
     assert beside["kmer_distance"]["n"] == 12  # half of what is held out
     assert beside["gradient_moment"]["plain"] > 0
