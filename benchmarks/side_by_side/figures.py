@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.side_by_side.plan import CELLS, RESULTS
+from benchmarks.side_by_side.plan import CELLS, MODELS, RESULTS
 from didi_core.errors import missing_extra
 from didi_core.evaluation.bootstrap import Interval, bootstrap_ratio
 from didi_core.files import atomic_path, write_text
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Record = dict[str, Any]
+LINES = {"ancestral": "-", "apart": ":", "remdm": "--", "greedy-tail": "-.", "psi": (0, (1, 3))}
+"""Line style of each sampler."""
 UNITS = {"protein": ("residue", "pooled 3-mer entropy"), "text": ("token", "unigram entropy")}
 
 
@@ -123,9 +125,11 @@ def draw_curves(corpus: str, records: list[Record], path: Path) -> None:
 
 
 def _draw_curve(axes: "Axes", record: Record) -> None:
-    """A cell in the colour that it has in every panel."""
+    """A cell in the colour of its model and the line of its sampler."""
     across, up = (
         [point[axis]["mean"] for point in record["points"]] for axis in ("diversity", "nll")
     )
-    colour = f"C{list(CELLS).index(record['name'])}"
-    axes.plot(across, up, marker="o", markersize=3, color=colour, label=record["name"])
+    cell = CELLS[record["name"]]
+    colour, line = f"C{list(MODELS).index(cell.model)}", LINES[cell.sampler]
+    style = {"color": colour, "linestyle": line, "marker": "o", "markersize": 3}
+    axes.plot(across, up, label=record["name"], **style)
