@@ -95,6 +95,7 @@ def main(
     longest: Annotated[int, typer.Option(help="Residues.")] = 160,
 ) -> None:
     """Trace every cell's frontier and write one JSON and one figure."""
+    named, sweep = _cells(cells), _temperatures(temperatures)
     natural = _sequences(held_out, shortest, longest)
     trained_on = _sequences(training, shortest, longest)
     if len(natural) < 2:
@@ -111,9 +112,7 @@ def main(
     scratch.mkdir(parents=True, exist_ok=True)
     lengths = scratch / "lengths.fasta"
     lengths.write_text("".join(f">{i}\n{s}\n" for i, s in enumerate(natural)), encoding="utf-8")
-    named = cells.split(",")
     request = Request(named, open_judge(judge), lengths, num, seed, precision, scratch)
-    sweep = [float(each) for each in temperatures.split(",")]
     frontiers = [_trace(cell, sweep, request) for cell in named]
     order = np.random.default_rng(seed).permutation(len(natural))
     data = [natural[i] for i in order]
@@ -181,6 +180,22 @@ def _beside(
     groups = max(2, min(NUM_GROUPS, half // 4))
     moment = gradient_moment(judge.model, causal_token_loss(judge.bos_id), *known, groups)
     return figures | {"gradient_moment": moment.as_dict()}
+
+
+def _cells(text: str) -> list[str]:
+    named = text.split(",")
+    for cell in named:
+        model, _, steps = cell.rpartition(":")
+        if not model or not (steps == "limit" or steps.isdigit()):
+            raise UserError(f"--cells {cell}: give MODEL:STEPS or MODEL:limit, as in tiny:8.")
+    return named
+
+
+def _temperatures(text: str) -> list[float]:
+    try:
+        return [float(each) for each in text.split(",")]
+    except ValueError:
+        raise UserError(f"--temperatures {text}: give numbers, as in 0.8,0.9,1.0.") from None
 
 
 def _sequences(path: Path, shortest: int, longest: int) -> list[str]:

@@ -19,6 +19,7 @@ from didi_core.commands.comparison_study import Study, claim_folder
 from didi_core.commands.comparison_table import compare_cells, write_table
 from didi_core.commands.distill_settings import DistillSettings
 from didi_core.commands.study import label_of
+from didi_core.commands.teacher_checks import check_process
 from didi_core.files import atomic_path
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.registry import find_sampler
@@ -71,6 +72,8 @@ class Comparison(ABC, Generic[Options]):
         options, study = self.options, self.study
         claim_folder(options)
         teacher = self.open_model(options.teacher, self.device, "--teacher")
+        for method in study.methods:
+            check_process(self.settings_of(method).method["name"], teacher)
         opened = {label_of(options.teacher): teacher}
         self.open_judge(teacher)
         for student in study.students:

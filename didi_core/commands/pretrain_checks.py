@@ -40,6 +40,11 @@ def _curriculum_problems(settings: PretrainSettings) -> list[str]:
         wrong.append(f"gaussian.steps={settings.gaussian.steps} is for process=uniform")
     if settings.gaussian.steps > 0 and settings.curriculum.steps:
         wrong.append("gaussian.steps and curriculum.steps exclude each other")
+    for name in ("curriculum", "gaussian"):
+        if (first := getattr(settings, name).steps) >= settings.steps > 0:
+            wrong.append(
+                f"{name}.steps={first} leaves none of steps={settings.steps} for the bound itself"
+            )
     if settings.curriculum.steps and settings.model.kind == "autoregressive":
         wrong.append(f"curriculum.steps={settings.curriculum.steps} is for model.kind=masked")
     return wrong

@@ -55,6 +55,11 @@ def test_bundled_models_from_designs_to_json_and_figure(tmp_path: Path) -> None:
         CliRunner().invoke(
             app, [*arguments[:-4], "--num", "99", "--out", str(out)], catch_exceptions=False
         )
+    for flag, value in (("--cells", "tiny"), ("--cells", "tiny:x"), ("--temperatures", "0.8,x")):
+        wrong = list(arguments)
+        wrong[wrong.index(flag) + 1] = value
+        with pytest.raises(UserError, match=f"{flag} {value}"):
+            CliRunner().invoke(app, wrong, catch_exceptions=False)
     # More designs than natural sequences: compared at a diversity that is given.
     # Another model in a folder of the same name is another cell.
     shutil.copytree(BUNDLED_MODELS.folder("tiny-student"), tmp_path / "tiny")

@@ -101,6 +101,9 @@ def is_running(pid: int) -> bool:
     return True
 
 
+DEFAULT = {signal.SIGINT: signal.default_int_handler}
+
+
 @pytest.mark.parametrize(
     ("sent", "passed_on", "raised"),
     [
@@ -118,13 +121,18 @@ def test_a_signal_ends_all_processes(
 ) -> None:
     told = stand_in(tmp_path, monkeypatch, WORKER)
     send_when_told(told, sent)
+    # Under nohup SIGHUP is ignored, and so it would stay.
+    outside = signal.signal(sent, DEFAULT.get(sent, signal.SIG_DFL))
     before = signal.getsignal(sent)
-    with pytest.raises(raised):
-        run_in_processes("didi-text distill", [], 2)
+    try:
+        with pytest.raises(raised):
+            run_in_processes("didi-text distill", [], 2)
+    finally:
+        now = signal.signal(sent, outside)
     worker, *rest = told.read_text().splitlines()
     assert rest == [passed_on, f"worker ended {-signal.Signals[passed_on]}"]
     assert not is_running(int(worker.split()[1]))
-    assert signal.getsignal(sent) == before
+    assert now == before
 
 
 def test_a_second_signal_is_passed_on_and_what_never_ends_is_killed(

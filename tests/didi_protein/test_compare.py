@@ -232,6 +232,14 @@ def test_bad_options(options: CompareOptions, change: dict, message: str) -> Non
         parse_study(replace(options, **change))
 
 
+def test_a_method_of_another_process_is_refused_before_any_is_trained(
+    options: CompareOptions, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="method=dcd distils models of the uniform process"):
+        compare(replace(options, out=tmp_path / "study", methods="dmmd,dcd"))
+    assert [each.name for each in (tmp_path / "study").iterdir()] == ["compare.json"]
+
+
 def test_a_folder_with_other_work_is_left_alone(options: CompareOptions, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for switch in ({}, {"overwrite": True}):

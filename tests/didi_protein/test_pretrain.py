@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from didi_core.errors import UserError
 from didi_core.models.folder import load_denoiser
+from didi_core.training.diffusion_pretraining import CurriculumSettings
 from didi_core.training.gaussian_curriculum import GaussianSettings
 from didi_protein.alphabet import CANONICAL_RESIDUES
 from didi_protein.distill import distill
@@ -139,6 +140,7 @@ def test_what_does_not_fit_a_uniform_model_is_refused(
         ({"process": "gamma"}, "process=gamma must be absorbing or uniform"),
         ({"process": "uniform", "kind": "autoregressive"}, "process=uniform is for diffusion"),
         ({"gaussian": GaussianSettings(steps=3)}, r"gaussian\.steps=3 is for process=uniform"),
+        ({"curriculum": CurriculumSettings(steps=9)}, r"curriculum\.steps=9 leaves none of steps="),
         ({"gaussian": GaussianSettings(top_k=-1)}, r"gaussian\.top_k=-1 must be 0 or more"),
     ):
         with pytest.raises(UserError, match=message):

@@ -146,10 +146,12 @@ def test_too_little_memory_halves_the_batch_and_changes_nothing(
 
 def test_too_little_memory_elsewhere_is_told_in_one_line(
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def program() -> None:
         raise MEMORY["of a GPU"]
 
+    monkeypatch.setattr("sys.argv", ["didi-protein", "generate"])
     assert run_program(program) == 2
     said = capsys.readouterr().err
     assert "out of memory" in said and "--batch-tokens" in said and "Traceback" not in said
