@@ -8,8 +8,8 @@ The first cell is the baseline. Lengths are drawn as in the held-out set, the sa
 and temperature. Curves are compared at the pooled 3-mer entropy of the held-out set (cut to as many
 sequences), or at --diversity. Every set has its precision, recall and copies; at temperature 1 each
 cell also gets the k-mer distance and the judge's gradient moment, from one half of the held-out
-set, beside the distance of the other half. A cell's sets are kept beside
---out: the same command goes on, and other settings for the same --out are refused.
+set, beside the distance of the other half. Sets are kept beside --out: the same command goes on,
+and other settings for the same --out are refused.
 """
 
 import sys
@@ -162,7 +162,7 @@ def _add_guards(
 def _beside(
     designs: Sequence[str], data: Sequence[str], trained_on: Sequence[str], judge: Judge
 ) -> dict[str, Any]:
-    """Figures that no temperature buys, at temperature 1.
+    """All figures of a set, and its distances from data.
 
     Args:
         data: held out, in a random order. The judge has seen training data, whose distance from

@@ -65,7 +65,9 @@ def test_an_interrupted_verb_says_how_it_goes_on(verb: str, mend: str, monkeypat
         ("merge", "; the same command starts anew. Take a larger device."),
     ],
 )
-def test_out_of_memory_names_the_flags_of_the_verb(verb: str, mend: str, monkeypatch, capsys):
+def test_out_of_memory_names_the_flags_of_its_verb(
+    verb: str, mend: str, monkeypatch, capsys
+) -> None:
     def full() -> None:
         raise MemoryError("of the host")
 
