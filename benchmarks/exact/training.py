@@ -14,7 +14,7 @@ from benchmarks.exact.models import METHODS, TEACHERS, UPDATES
 from benchmarks.exact.process import Ranks
 from benchmarks.exact.study import PROCESSES, Job
 from didi_core.distill.optimizers import OptimizerSettings
-from didi_core.evaluation.likelihood import likelihood_bound
+from didi_core.evaluation.bounds import bound_samples
 from didi_core.files import write_text
 from didi_core.hydra_app import config_folder, settings_from
 from didi_core.training.diffusion_pretraining import CurriculumSettings
@@ -115,7 +115,8 @@ def train_teacher(job: Job, runs: Path, scale: Scale | None = None) -> dict[str,
     )
     draws = process.sample(scale.num_bound, TRAINING_SEED + 1).sequences
     ids = [(np.array(PROTEIN.generable_ids)[each]).tolist() for each in draws]
-    bound = likelihood_bound(open_model(folder).denoiser, PROTEIN, ids, process=kind.noise)
+    samples = bound_samples(open_model(folder).denoiser, PROTEIN, ids, process=kind.noise)
+    bound = samples.estimate().nats_per_token
     nll = float(-process.log_prob(draws).sum() / sum(len(each) for each in draws))
     return {
         "scale": asdict(scale),

@@ -15,11 +15,12 @@ import torch
 
 from didi_core.commands.compare_options import CompareOptions, CompareResult
 from didi_core.commands.comparison_cells import LIMIT_SAMPLER, Cell, ScoredCell
-from didi_core.commands.comparison_study import Study, claim_folder
+from didi_core.commands.comparison_study import Study, check_folder, claim_folder
 from didi_core.commands.comparison_table import compare_cells, write_table
 from didi_core.commands.distill_settings import DistillSettings
 from didi_core.commands.study import label_of
 from didi_core.commands.teacher_checks import check_process
+from didi_core.distill.pool import check_pool_steps
 from didi_core.files import atomic_path
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.registry import find_sampler
@@ -70,14 +71,14 @@ class Comparison(ABC, Generic[Options]):
     def run(self) -> CompareResult:
         """See the program's `compare`."""
         options, study = self.options, self.study
-        claim_folder(options)
+        check_folder(options)
         teacher = self.open_model(options.teacher, self.device, "--teacher")
-        for method in study.methods:
-            check_process(self.settings_of(method).method["name"], teacher)
+        self._check_teacher(teacher)
         opened = {label_of(options.teacher): teacher}
         self.open_judge(teacher)
         for student in study.students:
             opened[label_of(student)] = self.open_model(student, self.device, "--students")
+        claim_folder(options)  # when nothing is left that could refuse the request
         for method in study.methods:
             folder = self._student(method)
             opened[folder.name] = self.open_model(str(folder), self.device, "--methods")
@@ -90,6 +91,14 @@ class Comparison(ABC, Generic[Options]):
         path = options.out / "comparison.csv"
         write_table(table, path)
         return CompareResult(options.out, path, table, report, left_out)
+
+    def _check_teacher(self, teacher: LoadedModel) -> None:
+        """Raise UserError where a method cannot distil it, before any is distilled."""
+        for method in self.study.methods:
+            settings = self.settings_of(method)
+            check_process(settings.method["name"], teacher, ("--methods ", "--teacher "))
+            if settings.reference == "pool":
+                check_pool_steps(teacher.process, settings.pool_steps, "--pool-steps ")
 
     def _student(self, method: str) -> Path:
         """The student of one method; `config.json` is the last file of a finished one."""

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from didi_core.cli import check_output
 from didi_core.commands.compare_options import FREE_TO_CHANGE, CompareOptions
 from didi_core.commands.distill_settings import DistillSettings
 from didi_core.commands.study import (
+    check_replaceable,
     empty_for_overwrite,
     label_clashes,
     label_of,
@@ -108,23 +109,20 @@ def method_settings(
     return settings
 
 
-def claim_folder(options: CompareOptions) -> None:
-    """Write what the folder holds.
+def check_folder(options: CompareOptions) -> None:
+    """Refuse a folder that exists, unless it is to be replaced or holds this comparison.
 
     Raises:
         UserError: it holds something else, or another comparison.
     """
     check_output(options.out, resume=options.resume, overwrite=options.overwrite)
-    decided = {
-        key: value
-        for key, value in json.loads(json.dumps(asdict(options), default=str)).items()
-        if key not in FREE_TO_CHANGE
-    }
-    decided["device"] = resolve_device(options.device).type  # of GPUs any will do
-    marker = options.out / MARKER
     if options.overwrite:
-        empty_for_overwrite(options.out, MARKER, "comparison")
-    stored = json.loads(marker.read_text()) if marker.is_file() else decided
+        check_replaceable(options.out, MARKER, "comparison")
+        return
+    decided, marker = _decided(options), options.out / MARKER
+    if not marker.is_file():
+        return
+    stored = json.loads(marker.read_text())
     # What an earlier version did not record had its default.
     if changed := [key for key in decided if key in stored and stored[key] != decided[key]]:
         before = " ".join(_flag(key, stored[key]) for key in changed)
@@ -132,8 +130,21 @@ def claim_folder(options: CompareOptions) -> None:
             f"--resume: {options.out} holds a comparison with another {', '.join(changed)}: give "
             f"{before}, as then, or another --out (--overwrite makes all anew, students too)."
         )
+
+
+def claim_folder(options: CompareOptions) -> None:
+    """Write what the folder holds, in the place of what it held where that is to be replaced."""
+    if options.overwrite:
+        empty_for_overwrite(options.out, MARKER, "comparison")
     options.out.mkdir(parents=True, exist_ok=True)
-    write_json(marker, decided)
+    write_json(options.out / MARKER, _decided(options))
+
+
+def _decided(options: CompareOptions) -> dict[str, Any]:
+    """What decides the result, as it is stored."""
+    asked = json.loads(json.dumps(asdict(options), default=str))
+    device = resolve_device(options.device).type  # of GPUs any will do
+    return {k: v for k, v in asked.items() if k not in FREE_TO_CHANGE} | {"device": device}
 
 
 def _flag(key: str, value: object) -> str:

@@ -34,6 +34,7 @@ from didi_core.commands.training_run import (
 from didi_core.corpus import Corpus
 from didi_core.diffusion.process import DEFAULT_PROCESS
 from didi_core.distill.method import Method
+from didi_core.distill.pool import check_pool_steps
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
@@ -93,6 +94,8 @@ class DistillRun(ABC, Generic[Settings]):
             wrong.append(
                 f"pool_steps={settings.pool_steps} must be at least 1, or null for the limit"
             )
+        if settings.steps < (rounds := getattr(self.chosen, "rounds", 1)):
+            wrong.append(f"steps={settings.steps} must be at least method.rounds={rounds}")
         return wrong + sharing_problems(settings)
 
     @abstractmethod
@@ -129,6 +132,8 @@ class DistillRun(ABC, Generic[Settings]):
         teacher = self.open_teacher(opening_device(fabric))
         check_process(self.name, teacher)
         check_apart(settings, teacher)
+        if settings.reference == "pool":
+            check_pool_steps(teacher.process, settings.pool_steps)
         corpus = self.load_corpus(teacher) if settings.reference == "data" else None
         with prepared_run(folder, "distill", settings, fabric):
             if corpus is None:

@@ -3,7 +3,7 @@
 import itertools
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -64,16 +64,33 @@ def _written(value: object) -> object:
     return str(list(value)).replace(" ", "") if isinstance(value, list | tuple) else value
 
 
+STANDARD_ERROR = "_standard_error"
+"""Ends the name of a figure that belongs to the one of the name before it."""
+
+
+def told_nats(scores: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """Name and nats of each figure, with its standard error where there is one.
+
+    >>> dict(told_nats({"bound": 2.5, "bound_standard_error": 0.01, "unigram": 2.9}))
+    {'bound': '2.5000 ± 0.0100', 'unigram': '2.9000'}
+    """
+    for name, nats in scores.items():
+        if not name.endswith(STANDARD_ERROR):
+            error = scores.get(f"{name}{STANDARD_ERROR}")
+            yield name, f"{nats:.4f}" + ("" if error is None else f" ± {error:.4f}")
+
+
 def scores_table(scores: Mapping[str, float], unit: str) -> str:
-    """Figures in nats a token, with their perplexities.
+    """Figures in nats a token with their standard errors, and their perplexities.
 
     Args:
         unit: what the program calls a token.
     """
-    rows = [f"| {name} | {nats:.4f} | {math.exp(nats):.2f} |" for name, nats in scores.items()]
-    return "\n".join(
-        [f"| on the held-out file | nats a {unit} | perplexity |", "|---|---|---|", *rows]
-    )
+    head = f"nats a {unit}"
+    if any(name.endswith(STANDARD_ERROR) for name in scores):
+        head += " ± standard error"
+    rows = [f"| {key} | {told} | {math.exp(scores[key]):.2f} |" for key, told in told_nats(scores)]
+    return "\n".join([f"| on the held-out file | {head} | perplexity |", "|---|---|---|", *rows])
 
 
 def card(

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from didi_core.commands.memory_print import print_memory_plan, say_memory
-from didi_core.commands.model_card import card, command_line, scores_table
+from didi_core.commands.model_card import card, command_line, scores_table, told_nats
 from didi_core.commands.pretrain_checks import pretrain_problems
 from didi_core.commands.pretrain_methods import autoregressive_method, diffusion_method
 from didi_core.commands.pretrain_settings import PretrainSettings
@@ -28,7 +28,7 @@ from didi_core.corpus import Corpus, CorpusBatches
 from didi_core.diffusion.process import DEFAULT_PROCESS
 from didi_core.distill.method import Method, Network
 from didi_core.errors import UserError
-from didi_core.evaluation.likelihood import ngram_baselines
+from didi_core.evaluation.ngrams import ngram_baselines
 from didi_core.hydra_app import choices_of
 from didi_core.training.loop import Validate, train
 from didi_core.vocabulary import Vocabulary
@@ -170,9 +170,9 @@ class PretrainRun(ABC, Generic[Settings]):
         return ngram_baselines(*split, self.vocabulary.num_generable)
 
     def _print(self, scores: dict[str, float]) -> None:
-        for name, nats in scores.items():
-            figures = f"{nats:.4f} nats a {self.unit}, perplexity {math.exp(nats):.2f}"
-            print(f"{name:18s} {figures}", file=sys.stderr)
+        for name, told in told_nats(scores):
+            perplexity = f"perplexity {math.exp(scores[name]):.2f}"
+            print(f"{name:18s} {told} nats a {self.unit}, {perplexity}", file=sys.stderr)
 
     def card(self, steps: int, num_sequences: int, scores: dict[str, float]) -> str:
         """The card of a pre-trained teacher or judge."""

@@ -97,9 +97,13 @@ def add_settings_verb(
     def command(context: typer.Context) -> None:
         from didi_core.hydra_app import run_hydra
 
-        run_hydra(
-            config_name or verb, _imported(settings), run_job, context.args, program, groups=groups
-        )
+        name, given = config_name or verb, context.args
+        if {"--help", "-h"} & set(given):
+            from didi_core.settings_help import settings_help
+
+            typer.echo(settings_help(program, help_text, name, given, groups))
+        else:
+            run_hydra(name, _imported(settings), run_job, given, program, groups=groups)
 
     command.__doc__ = help_text
     app.command(verb, context_settings=_PASS_ON)(command)

@@ -43,15 +43,20 @@ def label_clashes(names: tuple[str, ...]) -> list[str]:
 
 
 def empty_for_overwrite(out: Path, marker: str, holds: str) -> None:
-    """Remove a folder that `marker` shows to be ours.
+    """Remove a folder that `marker` shows to be ours; see `check_replaceable`."""
+    check_replaceable(out, marker, holds)
+    if (out / marker).is_file():
+        shutil.rmtree(out)
+
+
+def check_replaceable(out: Path, marker: str, holds: str) -> None:
+    """Refuse a folder that would be replaced and is not ours.
 
     Args:
         holds: what such a folder holds, for the message: "comparison".
 
     Raises:
-        UserError: it holds something else, which is never removed.
+        UserError: it holds something without `marker`, which is never removed.
     """
-    if (out / marker).is_file():
-        shutil.rmtree(out)
-    elif out.is_dir() and any(out.iterdir()):
+    if not (out / marker).is_file() and out.is_dir() and any(out.iterdir()):
         raise UserError(f"--overwrite: {out} holds no {holds}; choose another --out.")

@@ -7,16 +7,23 @@ from didi_core.distill.registry import METHODS
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 
+_SETTINGS = ("method=", "teacher=")
 
-def check_process(method: str, teacher: LoadedModel) -> None:
-    """Raise UserError unless `method` distils models of the teacher's process."""
+
+def check_process(method: str, teacher: LoadedModel, flags: tuple[str, str] = _SETTINGS) -> None:
+    """Raise UserError unless `method` distils models of the teacher's process.
+
+    Args:
+        flags: how the method and the teacher are given, up to their values.
+    """
+    method_flag, teacher_flag = flags
     wanted = METHODS[method].process
     if teacher.process != wanted:
         fitting = [name for name, each in METHODS.items() if each.process == teacher.process]
         raise UserError(
-            f"method={method} distils models of the {wanted} process, and "
-            f"teacher={teacher.name} is of the {teacher.process} one: take another teacher"
-            + (f", or method={' or '.join(fitting)}." if fitting else ".")
+            f"{method_flag}{method} distils models of the {wanted} process, and "
+            f"{teacher_flag}{teacher.name} is of the {teacher.process} one: take another teacher"
+            + (f", or {method_flag}{' or '.join(fitting)}." if fitting else ".")
         )
 
 

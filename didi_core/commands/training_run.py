@@ -107,11 +107,20 @@ def prepared_run(
     except UserError:
         if first:
             (folder / REPLACING).unlink(missing_ok=True)
+            if not earlier:
+                _leave_no_trace(folder)
         raise
     if first and replaces:
         _clear(folder)
         write_run_record(folder, verb, as_plain(settings), settings.seed)
         (folder / REPLACING).unlink()
+
+
+def _leave_no_trace(folder: Path) -> None:
+    """Of a run that was refused: the mended command finds the folder as the first one did."""
+    (folder / "run.json").unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _clear(folder: Path) -> None:

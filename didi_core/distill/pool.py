@@ -27,6 +27,19 @@ POOL_RECORDS = 1 << 48
 random numbers are its own."""
 
 
+def check_pool_steps(process: str, steps: int | None, flag: str = "pool_steps=") -> None:
+    """Raise UserError where a teacher of this process has no limit, which `steps` None asks for.
+
+    Args:
+        flag: how the steps are given, up to their value.
+    """
+    if process != DEFAULT_PROCESS and steps is None:
+        raise UserError(
+            f"A {process} teacher has no exact limit as masked ones have: give its samples a "
+            f"number of steps, as in {flag}256."
+        )
+
+
 def teacher_pool(
     predictor: Predictor,
     lengths: Sequence[int],
@@ -50,11 +63,7 @@ def teacher_pool(
     Raises:
         UserError: `steps` is None, and the teacher has no such limit.
     """
-    if process == "uniform" and steps is None:
-        raise UserError(
-            "pool_steps=null is for masked teachers, which have an exact limit: give a "
-            "uniform-state one a number of steps, as in pool_steps=256."
-        )
+    check_pool_steps(process, steps)
     vocabulary = predictor.vocabulary
     framing = vocabulary.num_special_per_sequence
     batches = plan_batches([length + framing for length in lengths], batch_tokens)

@@ -22,6 +22,7 @@ from didi_core.distill.method import Method
 from didi_core.errors import Terminated, UserError
 from didi_core.terminal import error_console
 from didi_core.training.checkpoints import Checkpoints
+from didi_core.training.pace import planned_steps
 from didi_core.training.run_folder import MetricsLog
 
 Validate = Callable[[], dict[str, float]]
@@ -82,7 +83,9 @@ def train(
     with _progress() as progress, _deferred_signals() as arrived:
         task = progress.add_task("training", total=settings.steps, completed=done, figures="")
         while done < settings.steps and not out_of_time:
-            figures = method.step(done, settings.steps)
+            elapsed = time.monotonic() - started
+            planned = planned_steps(done, settings.steps, elapsed, settings.max_seconds, fabric)
+            figures = method.step(done, planned)
             _check_finite(figures, done, saved, checkpoints)
             done += 1
             out_of_time = 0 < settings.max_seconds < time.monotonic() - started
@@ -93,7 +96,7 @@ def train(
                 _check_finite(figures, done - 1, saved, checkpoints)
             if log and (last or _due(done, settings.log_every)):
                 log.write(done, figures)
-            progress.update(task, completed=done, figures=_in_words(figures))
+            progress.update(task, completed=done, total=planned, figures=_in_words(figures))
             if last or stopped or _due(done, settings.checkpoint_every):
                 save()
             if stopped:

@@ -188,6 +188,10 @@ def outcome(fabric: Fabric) -> dict[str, object]:
         found["out of time"] = train(pretraining(), limit, Path(folder), fabric, None)
         fabric.barrier()
     with TemporaryDirectory() as folder:
+        limit = LoopSettings(steps=4, max_seconds=1e6)
+        found["in time"] = train(pretraining(), limit, Path(folder), fabric, None)
+        fabric.barrier()
+    with TemporaryDirectory() as folder:
         try:
             stopped = StoppedAt(pretraining(), fabric)
             train(stopped, LoopSettings(steps=50), Path(folder), fabric, None)

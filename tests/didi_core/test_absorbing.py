@@ -12,7 +12,7 @@ from torch import Tensor
 from didi_core.batches import TokenBatch
 from didi_core.diffusion.absorbing import AbsorbingProcess, low_discrepancy_times
 from didi_core.diffusion.schedules import LogLinearSchedule
-from didi_core.evaluation.likelihood import likelihood_bound
+from didi_core.evaluation.bounds import bound_samples
 
 NUM_TOKENS, MASK = 3, 3
 
@@ -116,12 +116,14 @@ def test_the_estimate_reaches_the_enumerated_bound() -> None:
     law, wrong = random_law(NUM_TOKENS, 2, seed=1), random_law(NUM_TOKENS, 2, seed=2)
     denoiser = ExactDenoiser([wrong], NUM_TOKENS)
     sequences = [x for x in law for _ in range(1000)]
-    found = likelihood_bound(denoiser, toy_vocabulary(NUM_TOKENS), sequences)
+    found = bound_samples(denoiser, toy_vocabulary(NUM_TOKENS), sequences).estimate()
     expected = sum(_bound_by_beta_integrals(wrong, x) for x in law) / len(law) / 2
-    assert found == pytest.approx(expected, rel=0.02)
+    assert found.nats_per_token == pytest.approx(expected, rel=0.02)
     # Another batch size changes nothing but the order of the sum.
-    again = likelihood_bound(denoiser, toy_vocabulary(NUM_TOKENS), sequences, tokens_per_batch=4096)
-    assert again == pytest.approx(found, rel=1e-6)
+    again = bound_samples(
+        denoiser, toy_vocabulary(NUM_TOKENS), sequences, tokens_per_batch=4096
+    ).estimate()
+    assert again.nats_per_token == pytest.approx(found.nats_per_token, rel=1e-6)
 
 
 def test_times_cover_the_interval_evenly() -> None:

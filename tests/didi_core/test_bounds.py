@@ -15,7 +15,6 @@ from didi_core.batches import TokenBatch
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.errors import UserError
 from didi_core.evaluation.bounds import BoundSamples, bound_samples, order_masking
-from didi_core.evaluation.likelihood import likelihood_bound
 from didi_core.evaluation.masked_nll import row_bound, row_nll
 from didi_core.models.dit import DitDenoiser, DitSettings
 
@@ -211,12 +210,6 @@ def test_one_sequence_has_no_error_to_state() -> None:
     samples = BoundSamples(np.array([[4.0]]), np.array([[0.5]]), np.array([2]))
     found = samples.estimate()
     assert found.nats_per_token == 2 and math.isnan(found.standard_error)
-
-
-def test_likelihood_bound_is_the_time_form() -> None:
-    denoiser, sequences = tiny_denoiser(), [[3, 4, 5, 3], [5, 5], [4, 3, 3]]
-    expected = bound_samples(denoiser, FRAMED, sequences, seed=4).estimate().nats_per_token
-    assert likelihood_bound(denoiser, FRAMED, sequences, seed=4) == expected
 
 
 @pytest.mark.parametrize("network", ["exact", "wrong"])

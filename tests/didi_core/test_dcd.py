@@ -104,7 +104,7 @@ def test_wrong_settings_are_named() -> None:
 
 def test_a_pool_of_a_uniform_teacher_needs_steps(tmp_path: Path) -> None:
     predictor = Predictor(timed_esm(2), FRAMED)
-    with pytest.raises(UserError, match="pool_steps=null"):
+    with pytest.raises(UserError, match=r"as in pool_steps=256\."):
         teacher_pool(predictor, [5, 7], None, 0, 512, tmp_path, "uniform")
     pool = teacher_pool(predictor, [5, 7], 4, 0, 512, tmp_path, "uniform")
     assert pool.lengths.tolist() == [5, 7]

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,10 +21,13 @@ from didi_core.distill.dmmd_settings import DmmdSettings
 from didi_core.distill.method import Method
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
+from didi_core.distill.sdtt import SdttSettings, SelfDistillation
 from didi_core.errors import Terminated, UserError
+from didi_core.training import loop
 from didi_core.training.checkpoints import Checkpoints
 from didi_core.training.diffusion_pretraining import CurriculumSettings, DiffusionPretraining
 from didi_core.training.loop import LoopSettings, train
+from didi_core.training.pace import planned_steps
 
 RATE = OptimizerSettings(lr=1e-2, warmup_steps=2, decay_fraction=0.5)
 STEPS = 7
@@ -72,8 +76,8 @@ class Interrupted:
 
 
 def run(method: Method, folder: Path, **settings: object) -> int:
-    loop = LoopSettings(**{"steps": STEPS, "log_every": 1, "checkpoint_every": 2, **settings})
-    return train(method, loop, folder, cpu_fabric(), validate=None)
+    limits = LoopSettings(**{"steps": STEPS, "log_every": 1, "checkpoint_every": 2, **settings})
+    return train(method, limits, folder, cpu_fabric(), validate=None)
 
 
 def flat(state: object, name: str = "") -> dict[str, object]:
@@ -191,6 +195,54 @@ def test_the_limit_of_time_counts_over_resumptions(tmp_path: Path) -> None:
     assert run(pretraining(), tmp_path, max_seconds=spent + 1e-9) == 4
     assert Checkpoints(tmp_path).load_latest()["seconds"] > spent
     assert run(pretraining(), tmp_path, max_seconds=spent + 1e3) == STEPS
+
+
+class OneSecondEach:
+    """A method whose updates take a second of the clock that `train` reads."""
+
+    def __init__(self, inner: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.inner, self.seconds, self.told = inner, 0.0, []
+        monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: self.seconds))
+
+    def step(self, step: int, steps: int) -> dict[str, float]:
+        self.seconds += 1.0
+        self.told.append(steps)
+        return self.inner.step(step, steps)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+
+def test_rounds_and_rates_follow_the_time_that_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted by `steps`, which are never reached, a run would stay in its first round."""
+    reference = GroupedReference(tiny_corpus(30), FRAMED, 1, 256, 20, seed=1)
+    settings = SdttSettings(rounds=3, student=RATE)
+    method = OneSecondEach(
+        SelfDistillation(tiny_denoiser(1), FRAMED, reference, settings, seed=3), monkeypatch
+    )
+    assert run(method, tmp_path, steps=10**6, max_seconds=11.5) == 12
+    assert method.told == [10**6] + [12] * 11
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["round"] for line in lines] == [0] * 4 + [1] * 4 + [2] * 4
+
+
+@pytest.mark.parametrize(
+    ("done", "elapsed", "limit", "expected"),
+    [
+        (5, 2.0, 0.0, 100),
+        (0, 2.0, 8.0, 100),
+        (5, 2.0, 8.0, 20),
+        (5, 0.1, 8.0, 100),
+        (5, 0.0, 8.0, 100),
+        (5, 9.0, 8.0, 6),
+    ],
+)
+def test_updates_expected_of_a_limit_of_time(
+    done: int, elapsed: float, limit: float, expected: int
+) -> None:
+    assert planned_steps(done, 100, elapsed, limit, cpu_fabric()) == expected
 
 
 def test_validation_and_logs_come_when_they_are_due(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def test_a_run_is_resumed_by_another_number_of_processes(runs: Runs, name: str) 
 def test_processes_stop_after_the_same_step(runs: Runs) -> None:
     for found in (runs.alone, runs.together):
         assert found["out of time"] == 1
+        assert found["in time"] == 4
         assert found["stopped"] == FIRST_CHECKPOINT
 
 

@@ -44,6 +44,16 @@ def write_judge(folder, seed=0, max_length=MAX_LENGTH):
 
 def write_masked(folder, seed=0):
     """A masked model of random weights that reads 64 residues."""
+    return _write_denoiser(folder, seed)
+
+
+def write_uniform(folder, seed=0):
+    """The same, of the uniform-state process."""
+    process = {"didi": {"process": "uniform"}}
+    return _write_denoiser(folder, seed, extra_config=process, time_conditioned=True)
+
+
+def _write_denoiser(folder, seed, extra_config=None, **more):
     settings = EsmSettings(
         vocabulary_size=PROTEIN.size,
         num_layers=1,
@@ -52,8 +62,10 @@ def write_masked(folder, seed=0):
         intermediate_size=32,
         mask_id=PROTEIN.mask_id,
         max_tokens=MAX_LENGTH + 2,
+        **more,
     )
-    save_model_folder(folder, randomise(EsmDenoiser(settings), seed), PROTEIN, card="random")
+    model = randomise(EsmDenoiser(settings), seed)
+    save_model_folder(folder, model, PROTEIN, card="random", extra_config=extra_config)
     return folder
 
 

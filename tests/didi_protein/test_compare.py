@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scoring_fixtures import random_sequences, write_judge, write_masked
+from scoring_fixtures import random_sequences, write_judge, write_masked, write_uniform
 
 from didi_core.commands.comparison_cells import Cell
-from didi_core.commands.comparison_study import claim_folder, method_settings
+from didi_core.commands.comparison_study import check_folder, claim_folder, method_settings
 from didi_core.commands.sampling_options import FailedRecord
 from didi_core.errors import Terminated, UserError
 from didi_core.models.folder import LoadedModel
@@ -136,13 +136,13 @@ def test_another_kind_of_device_is_refused_and_another_of_its_kind_is_not(
 ) -> None:
     begun = replace(options, out=tmp_path / "study", device="cpu", resume=True)
     claim_folder(begun)
-    claim_folder(replace(begun, device="cpu:0"))
+    check_folder(replace(begun, device="cpu:0"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UserError, match="another device: give --device cpu, as then"):
-        claim_folder(replace(begun, device="auto"))
+        check_folder(replace(begun, device="auto"))
     claim_folder(replace(begun, out=tmp_path / "other", device="cuda:0"))
-    claim_folder(replace(begun, out=tmp_path / "other", device="cuda:1"))
+    check_folder(replace(begun, out=tmp_path / "other", device="cuda:1"))
 
 
 def test_designs_past_the_judge_are_refused_before_any_work(
@@ -151,7 +151,7 @@ def test_designs_past_the_judge_are_refused_before_any_work(
     short = str(write_judge(tmp_path / "short", max_length=19))
     with pytest.raises(UserError, match=r"^--length 20-40: every design is longer than the 19 "):
         compare(replace(options, out=tmp_path / "study", judge=short))
-    assert [each.name for each in (tmp_path / "study").iterdir()] == ["compare.json"]
+    assert not (tmp_path / "study").exists()
 
 
 def test_a_set_without_a_judged_design_becomes_a_row(
@@ -235,9 +235,20 @@ def test_bad_options(options: CompareOptions, change: dict, message: str) -> Non
 def test_a_method_of_another_process_is_refused_before_any_is_trained(
     options: CompareOptions, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match="method=dcd distils models of the uniform process"):
+    told = r"^--methods dcd distils models of the uniform .*, or --methods didi or dmmd or sdtt\.$"
+    with pytest.raises(UserError, match=told):
         compare(replace(options, out=tmp_path / "study", methods="dmmd,dcd"))
-    assert [each.name for each in (tmp_path / "study").iterdir()] == ["compare.json"]
+    assert not (tmp_path / "study").exists(), "the mended command finds it as the first did"
+
+
+def test_a_pool_without_steps_needs_a_teacher_with_a_limit(
+    options: CompareOptions, tmp_path: Path
+) -> None:
+    teacher = write_uniform(tmp_path / "duo", seed=0)
+    asked = replace(options, teacher=str(teacher), out=tmp_path / "s", methods="dcd", data=None)
+    with pytest.raises(UserError, match=r"as in --pool-steps 256\.$"):
+        compare(asked)
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_folder_with_other_work_is_left_alone(options: CompareOptions, tmp_path: Path) -> None:

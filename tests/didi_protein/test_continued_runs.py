@@ -123,6 +123,21 @@ def test_a_method_given_in_part_is_compared_whole(tmp_path: Path) -> None:
         student_of(teacher, folder, {"name": "dmmd"}, resume=True)
 
 
+def test_a_run_that_was_refused_leaves_its_folder_as_it_was(tmp_path: Path) -> None:
+    settings = replace(distilled(), resume=False)
+    fabric = training_fabric(settings)
+    for folder, kept in ((tmp_path / "new", None), (tmp_path / "pooled", "pool.json")):
+        with (
+            pytest.raises(UserError, match="refused"),
+            prepared_run(folder, "distill", settings, fabric),
+        ):
+            if kept:
+                (folder / kept).write_text("{}")
+            raise UserError("refused")
+        assert folder.exists() == bool(kept)
+    assert [each.name for each in folder.iterdir()] == ["pool.json"]
+
+
 def test_a_replacement_stopped_before_it_trained_is_not_continued(tmp_path: Path) -> None:
     """What lies there is the model that was to be replaced, under equal settings."""
     folder = write_begun(tmp_path / "run", "distill", distilled())

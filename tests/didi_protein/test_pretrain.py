@@ -1,6 +1,7 @@
 """`didi-protein pretrain`: both kinds end in a folder that opens, and settings are checked."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ def test_a_masked_model_and_its_card(
     assert "| validation_bound |" in card and "| bigram |" in card
     assert "didi-protein pretrain data=" in card and "model.num_layers=1" in card
     printed = capsys.readouterr().err
-    assert "validation_bound" in printed and "The model is in " in printed
+    assert re.search(r"validation_bound +\d\.\d{4} ± 0\.\d{4} nats a residue, perplexity", printed)
+    assert "nats a residue ± standard error" in card and "The model is in " in printed
     assert json.loads((folder / "run.json").read_text())["settings"]["model"]["hidden_size"] == 8
 
 
@@ -117,6 +119,11 @@ def test_a_uniform_model_is_distilled_into_one_of_its_kind(
     masked = replace(settings, teacher="tiny", out=str(tmp_path / "t"))
     with pytest.raises(UserError, match="method=dcd distils models of the uniform process"):
         distill(masked)
+    without_limit = replace(settings, out=str(tmp_path / "p"), reference="pool")
+    with pytest.raises(UserError, match=r"as in pool_steps=256\.$"):
+        distill(without_limit)
+    with pytest.raises(UserError, match=r"steps=1 must be at least method\.rounds=2"):
+        distill(replace(settings, steps=1))
 
 
 def test_what_does_not_fit_a_uniform_model_is_refused(

@@ -1,45 +1,9 @@
-"""Likelihood bound of a diffusion model on held-out sequences, beside n-gram baselines."""
+"""n-gram models: what any real model must beat on held-out sequences."""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import nn
-
-from didi_core.diffusion.process import DEFAULT_PROCESS
-from didi_core.evaluation.bounds import bound_samples
-from didi_core.vocabulary import Vocabulary
-
-
-def likelihood_bound(
-    denoiser: nn.Module,
-    vocabulary: Vocabulary,
-    sequences: Sequence[Sequence[int]],
-    seed: int = 0,
-    tokens_per_batch: int = 16_384,
-    device: torch.device | str = "cpu",
-    process: str = DEFAULT_PROCESS,
-) -> float:
-    """Monte-Carlo estimate of the bound, in nats a token, with eps = 0.
-
-    Every sequence gets one time; together they cover (0, 1) evenly. Randomness is keyed by the
-    sequence's place, so the figure does not depend on the batch size.
-
-    Args:
-        device: where `denoiser` is.
-        process: name of the process that it reverses.
-    """
-    samples = bound_samples(
-        denoiser,
-        vocabulary,
-        sequences,
-        process=process,
-        seed=seed,
-        tokens_per_batch=tokens_per_batch,
-        device=device,
-    )
-    return samples.estimate().nats_per_token
 
 
 def ngram_baselines(

@@ -1,0 +1,23 @@
+"""How many updates a run will come to where time ends it: rounds and decays of rates follow it."""
+
+import torch
+from lightning.fabric import Fabric
+
+
+def planned_steps(done: int, steps: int, elapsed: float, max_seconds: float, fabric: Fabric) -> int:
+    """Updates in all, from the pace so far; `steps` where there is no limit of time.
+
+    A method that is told so is as far in its rounds, and its rates as far in their decay, as the
+    time is spent. More than `done`, and at most `steps`.
+
+    Args:
+        elapsed: seconds of training so far; of several processes the slowest one's count.
+        max_seconds: the limit; 0 for none.
+    """
+    if not max_seconds or not done:
+        return steps
+    if fabric.world_size > 1:  # all have to do the same update
+        here = torch.tensor(elapsed, device=fabric.device)
+        elapsed = float(fabric.all_reduce(here, reduce_op="max"))
+    expected = round(done * max_seconds / max(elapsed, 1e-9))
+    return max(done + 1, min(steps, expected))
