@@ -14,13 +14,19 @@ and other settings for the same --out are refused.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from benchmarks.frontier_request import (
+    Request,
+    check_diversity,
+    parse_cells,
+    parse_temperatures,
+)
+from benchmarks.frontier_table import print_frontiers
 from didi_core.cli import run_program
 from didi_core.errors import UserError
 from didi_core.evaluation.distances import kmer_distance
@@ -31,7 +37,6 @@ from didi_core.evaluation.gradient_moment import NUM_GROUPS, causal_token_loss, 
 from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_protein.alphabet import CANONICAL_RESIDUES
-from didi_protein.generate import GenerateOptions, generate
 from didi_protein.judges import Judge, open_judge
 from didi_protein.set_measures import KMER, measure_set
 from didi_protein.training_sequences import read_training_sequences
@@ -40,44 +45,6 @@ GUARDS = ("precision", "recall", "copies")
 """What a temperature may cost, or buy, beside diversity; kept of every set."""
 DIVERSITY = PooledKmerEntropy(KMER, len(CANONICAL_RESIDUES))
 _RANKS = {residue: rank for rank, residue in enumerate(CANONICAL_RESIDUES)}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What every cell is asked for."""
-
-    cells: list[str]
-    """model:steps or model:limit."""
-    judge: Judge
-    lengths: Path
-    """FASTA whose lengths are drawn."""
-    num: int
-    seed: int
-    precision: str
-    scratch: Path
-
-    def draw(self, cell: str, temperature: float) -> list[str]:
-        """Designs of a cell; those that its file holds already are not made again."""
-        model, _, steps = cell.rpartition(":")
-        # Two models in folders of one name are two cells.
-        name = f"{self.cells.index(cell)}_{Path(model).name}_{steps}_{temperature:g}.fasta"
-        out = self.scratch / name
-        generate(
-            GenerateOptions(
-                model=model,
-                num=self.num,
-                out=out,
-                length=f"from:{self.lengths}",
-                steps=None if steps == "limit" else int(steps),
-                sampler="first-hitting" if steps == "limit" else "ancestral",
-                seed=self.seed,
-                temperature=temperature,
-                precision=self.precision,
-                resume=True,
-                quiet=True,
-            )
-        )
-        return [sequence for _, sequence in read_training_sequences(out)]
 
 
 def main(
@@ -95,7 +62,9 @@ def main(
     longest: Annotated[int, typer.Option(help="Residues.")] = 160,
 ) -> None:
     """Trace every cell's frontier and write one JSON and one figure."""
-    named, sweep = _cells(cells), _temperatures(temperatures)
+    named, sweep = parse_cells(cells), parse_temperatures(temperatures)
+    if diversity is not None:
+        check_diversity(diversity, KMER)
     natural = _sequences(held_out, shortest, longest)
     trained_on = _sequences(training, shortest, longest)
     if len(natural) < 2:
@@ -129,6 +98,8 @@ def main(
     # Fewer sequences are less varied: data then has no place beside the sets.
     marks = {"natural, held out": (own, nll)} if len(data) >= num else {}
     plot_frontiers(record, out.with_suffix(".png"), DIVERSITY.label, marks)
+    print_frontiers(record, "3-mer entropy")
+    print(f"Wrote {out} and {out.with_suffix('.png')}.", file=sys.stderr)
 
 
 def _trace(cell: str, temperatures: Sequence[float], request: Request) -> Frontier:
@@ -139,9 +110,14 @@ def _trace(cell: str, temperatures: Sequence[float], request: Request) -> Fronti
         return DIVERSITY(_ids(sequences))
 
     settings = {"precision": request.precision, "draws": "float64", "seed": request.seed}
-    return trace_frontier(
-        cell, lambda t: request.draw(cell, t), temperatures, judge, diversity, settings
-    )
+
+    def draw(temperature: float) -> list[str]:
+        number = request.cells.index(cell) * len(temperatures) + temperatures.index(temperature)
+        sets = f"[{number + 1}/{len(request.cells) * len(temperatures)}]"
+        print(f"{sets} {cell} at temperature {temperature:g}", file=sys.stderr, flush=True)
+        return request.draw(cell, temperature)
+
+    return trace_frontier(cell, draw, temperatures, judge, diversity, settings)
 
 
 def _add_guards(
@@ -180,22 +156,6 @@ def _beside(
     groups = max(2, min(NUM_GROUPS, half // 4))
     moment = gradient_moment(judge.model, causal_token_loss(judge.bos_id), *known, groups)
     return figures | {"gradient_moment": moment.as_dict()}
-
-
-def _cells(text: str) -> list[str]:
-    named = text.split(",")
-    for cell in named:
-        model, _, steps = cell.rpartition(":")
-        if not model or not (steps == "limit" or steps.isdigit()):
-            raise UserError(f"--cells {cell}: give MODEL:STEPS or MODEL:limit, as in tiny:8.")
-    return named
-
-
-def _temperatures(text: str) -> list[float]:
-    try:
-        return [float(each) for each in text.split(",")]
-    except ValueError:
-        raise UserError(f"--temperatures {text}: give numbers, as in 0.8,0.9,1.0.") from None
 
 
 def _sequences(path: Path, shortest: int, longest: int) -> list[str]:

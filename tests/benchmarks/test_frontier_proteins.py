@@ -39,6 +39,8 @@ def test_bundled_models_from_designs_to_json_and_figure(tmp_path: Path) -> None:
     ]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
+    assert "[4/4] tiny-student:2 at temperature 1\n" in result.output
+    assert "not reached" in result.output and "tiny-student:2" in result.output
     record = json.loads(out.read_text())
     assert list(record["frontiers"]) == ["tiny:2", "tiny-student:2"]
     for curve in record["frontiers"].values():
@@ -55,9 +57,17 @@ def test_bundled_models_from_designs_to_json_and_figure(tmp_path: Path) -> None:
         CliRunner().invoke(
             app, [*arguments[:-4], "--num", "99", "--out", str(out)], catch_exceptions=False
         )
-    for flag, value in (("--cells", "tiny"), ("--cells", "tiny:x"), ("--temperatures", "0.8,x")):
+    for flag, value in (
+        ("--cells", "tiny"),
+        ("--cells", "tiny:x"),
+        ("--temperatures", "0.8,x"),
+        ("--diversity", "9"),
+    ):
         wrong = list(arguments)
-        wrong[wrong.index(flag) + 1] = value
+        if flag in wrong:
+            wrong[wrong.index(flag) + 1] = value
+        else:
+            wrong += [flag, value]
         with pytest.raises(UserError, match=f"{flag} {value}"):
             CliRunner().invoke(app, wrong, catch_exceptions=False)
     # More designs than natural sequences: compared at a diversity that is given.
@@ -72,5 +82,7 @@ def test_bundled_models_from_designs_to_json_and_figure(tmp_path: Path) -> None:
     assert record["beside"]["tiny:2"]["kmer_distance"]["n"] == 12
     first, second = record["frontiers"].values()
     assert first["points"][1]["nll"]["mean"] != second["points"][1]["nll"]["mean"]
-    with pytest.raises(UserError, match="precision"):  # not the designs of another setting
+    with pytest.raises(
+        UserError, match=r"^tiny:2 at temperature 0\.2: .*precision.*another --out starts anew"
+    ):  # not the designs of another setting
         CliRunner().invoke(app, [*arguments, "--precision", "bf16"], catch_exceptions=False)
