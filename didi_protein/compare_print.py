@@ -9,14 +9,16 @@ __all__ = ["as_json", "print_result"]
 
 READING = """\
 Less limit: judge NLL of a model less that of the teacher's limit, nats a residue, with its
-95% interval over pairs of designs; below zero reads more naturally. A lower NLL with less
-entropy, or with more copies, is no better model. Calls and Seconds: what one design costs."""
+95% interval over pairs of designs; of a teacher without limit, less the teacher in as many
+steps. Below zero reads more naturally. A lower NLL with less entropy, or with more copies,
+is no better model. Calls and Seconds: what one design costs."""
 
 COLUMNS = {
     "Calls": ("calls", "{:.1f}"),
     "Guide": ("discriminator_calls", "{:.1f}"),
     "Judge NLL": ("judge_nll", "{:.3f}"),
     "Less limit": ("nll_minus_limit", "{:+.3f}"),
+    "Less teacher": ("nll_minus_teacher", "{:+.3f}"),
     "Entropy": ("pooled_3mer_entropy", "{:.2f}"),
     "Precision": ("precision", "{:.2f}"),
     "Recall": ("recall", "{:.2f}"),

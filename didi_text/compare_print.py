@@ -8,15 +8,17 @@ __all__ = ["as_json", "print_result"]
 
 READING = """\
 Perplexity: of the judge, over all tokens. Less limit: judge NLL of a model less that of the
-teacher's limit, nats a token, with its 95% interval over pairs of samples; below zero is easier
-to predict. Text that repeats itself is easy to predict: a lower perplexity with less entropy
-is no better model. Calls and Seconds: what one sample costs."""
+teacher's limit, nats a token, with its 95% interval over pairs of samples; of a teacher without
+limit, less the teacher in as many steps. Below zero is easier to predict. Text that repeats
+itself is easy to predict: a lower perplexity with less entropy is no better model. Calls and
+Seconds: what one sample costs."""
 
 COLUMNS = {
     "Calls": ("calls", "{:.1f}"),
     "Guide": ("discriminator_calls", "{:.1f}"),
     "Perplexity": ("judge_perplexity", "{:.2f}"),
     "Less limit": ("nll_minus_limit", "{:+.3f}"),
+    "Less teacher": ("nll_minus_teacher", "{:+.3f}"),
     "Entropy": ("entropy", "{:.3f}"),
     "Repetition": ("repetition", "{:.3f}"),
     "Seconds": ("seconds_per_sample", "{:.3f}"),

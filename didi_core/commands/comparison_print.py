@@ -14,6 +14,8 @@ from didi_core.commands.comparison_table import warnings_of
 Columns = Mapping[str, tuple[str, str]]
 """Heading, column and format; a heading without figures is left out."""
 
+_LESS_LIMIT, _LESS_TEACHER = "nll_minus_limit", "nll_minus_teacher"
+
 
 def as_json(result: CompareResult) -> str:
     """Table and places as one JSON object."""
@@ -42,7 +44,8 @@ def printed_table(frame: pd.DataFrame, columns: Columns) -> Table:
     table.add_column("Model")
     table.add_column("Sampler")
     table.add_column("Steps", justify="right")
-    shown = {name: each for name, each in columns.items() if each[0] in frame}
+    hidden = {_LESS_TEACHER} if _LESS_LIMIT in frame else set()  # one difference is enough
+    shown = {name: each for name, each in columns.items() if each[0] in {*frame} - hidden}
     for heading in shown:
         table.add_column(heading, justify="right")
     for row in frame.to_dict("records"):
@@ -64,6 +67,6 @@ def steps_in_words(row: Mapping[str, object]) -> str:
 
 def _interval(row: Mapping[str, float], column: str) -> str:
     """Ends of the interval of a difference; other columns have theirs in the table's file."""
-    if column != "nll_minus_limit":
+    if column not in (_LESS_LIMIT, _LESS_TEACHER):
         return ""
     return f" ({row[f'{column}_low']:+.3f}, {row[f'{column}_high']:+.3f})"

@@ -36,6 +36,8 @@ FREE_OF_OPTIMIZERS = frozenset(
     ("lr", "muon_lr", "warmup_steps", "decay_fraction", "clip_norm", "fused")
 )
 """The same of each optimiser: a run that diverged goes on with a lower rate."""
+_PLACES = ("data", "teacher", "tokenizer")
+"""Settings that may name a file or folder."""
 REPLACING = "replacing"
 """A file that is there from the start of a run with overwrite=true until it has cleared the folder:
 what lies there belongs to the earlier run."""
@@ -79,7 +81,7 @@ def _deciding(settings: Mapping[str, Any], group: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             found |= _deciding(value, f"{group}{name}.")
         elif name not in (FREE_OF_OPTIMIZERS if group else FREE_TO_CHANGE):
-            here = isinstance(value, str) and Path(value).exists()
+            here = name in _PLACES and isinstance(value, str) and Path(value).exists()
             found[f"{group}{name}"] = str(Path(value).resolve()) if here else value
     return found
 

@@ -16,13 +16,12 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from didi_core.distill.method import Method
 from didi_core.errors import Terminated, UserError
-from didi_core.terminal import error_console
 from didi_core.training.checkpoints import Checkpoints
 from didi_core.training.pace import planned_steps
+from didi_core.training.progress import training_progress
 from didi_core.training.run_folder import MetricsLog
 
 Validate = Callable[[], dict[str, float]]
@@ -80,8 +79,8 @@ def train(
                 checkpoints.save(done, state)
         saved = done
 
-    with _progress() as progress, _deferred_signals() as arrived:
-        task = progress.add_task("training", total=settings.steps, completed=done, figures="")
+    shown = training_progress(done, settings.steps, first=fabric.is_global_zero)
+    with shown as progress, _deferred_signals() as arrived:
         while done < settings.steps and not out_of_time:
             elapsed = time.monotonic() - started
             planned = planned_steps(done, settings.steps, elapsed, settings.max_seconds, fabric)
@@ -96,7 +95,7 @@ def train(
                 _check_finite(figures, done - 1, saved, checkpoints)
             if log and (last or _due(done, settings.log_every)):
                 log.write(done, figures)
-            progress.update(task, completed=done, total=planned, figures=_in_words(figures))
+            progress.show(done, planned, figures)
             if last or stopped or _due(done, settings.checkpoint_every):
                 save()
             if stopped:
@@ -163,21 +162,3 @@ def _check_finite(
             f"{where}. Lower the learning rate, or use precision=float32, and continue with "
             "resume=true."
         )
-
-
-def _in_words(figures: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in list(figures.items())[:3])
-
-
-def _progress() -> Progress:
-    """A bar on standard error that vanishes when that is no terminal."""
-    console = error_console()
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
-        console=console,
-        disable=not console.is_terminal,
-    )

@@ -214,7 +214,7 @@ class OneSecondEach:
 
 
 def test_rounds_and_rates_follow_the_time_that_is_spent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Counted by `steps`, which are never reached, a run would stay in its first round."""
     reference = GroupedReference(tiny_corpus(30), FRAMED, 1, 256, 20, seed=1)
@@ -224,6 +224,10 @@ def test_rounds_and_rates_follow_the_time_that_is_spent(
     )
     assert run(method, tmp_path, steps=10**6, max_seconds=11.5) == 12
     assert method.told == [10**6] + [12] * 11
+    assert [line[:27] for line in capsys.readouterr().err.splitlines()][-2:] == [
+        "training: update 11 of 12  ",
+        "training: update 12 of 12  ",
+    ]
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["round"] for line in lines] == [0] * 4 + [1] * 4 + [2] * 4
 

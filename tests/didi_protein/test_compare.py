@@ -11,13 +11,14 @@ import torch
 from scoring_fixtures import random_sequences, write_judge, write_masked, write_uniform
 
 from didi_core.commands.comparison_cells import Cell
+from didi_core.commands.comparison_print import printed_table
 from didi_core.commands.comparison_study import check_folder, claim_folder, method_settings
 from didi_core.commands.sampling_options import FailedRecord
 from didi_core.errors import Terminated, UserError
 from didi_core.models.folder import LoadedModel
 from didi_protein import compare_run, comparison_cells
 from didi_protein.compare import CompareOptions, CompareResult, compare
-from didi_protein.compare_print import as_json, print_result
+from didi_protein.compare_print import COLUMNS, as_json, print_result
 from didi_protein.compare_run import distill_settings, parse_study
 from didi_protein.comparison_cells import CellRequest, design_cell
 from didi_protein.distill_settings import DistillSettings
@@ -200,6 +201,17 @@ def test_scores_take_batches_as_asked_and_judge_in_float32(
             )
         )
     assert [(each.batch_tokens, each.precision) for each in asked] == [(512, "float32")]
+
+
+def test_without_a_limit_the_teacher_in_as_many_steps_is_what_is_shown() -> None:
+    steps = pd.array([8, 8], dtype="Int64")
+    row = {"model": ["duo", "dcd"], "sampler": "ancestral", "steps": steps, "calls": 8.0}
+    less = {f"nll_minus_teacher{end}": [np.nan, -0.25] for end in ("", "_low", "_high")}
+    limit = {f"nll_minus_limit{end}": [np.nan, 0.5] for end in ("", "_low", "_high")}
+    for more, shown in ((less, "Less teacher"), (limit | less, "Less limit")):
+        table = printed_table(pd.DataFrame({**row, **more}), COLUMNS)
+        assert [column.header for column in table.columns][-1] == shown
+        assert list(table.columns[-1].cells)[1].count("0.250" if more is less else "0.500") == 3
 
 
 def test_methods_get_their_own_settings(options: CompareOptions) -> None:
