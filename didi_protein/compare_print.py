@@ -19,6 +19,7 @@ COLUMNS = {
     "Judge NLL": ("judge_nll", "{:.3f}"),
     "Less limit": ("nll_minus_limit", "{:+.3f}"),
     "Less teacher": ("nll_minus_teacher", "{:+.3f}"),
+    "Equal entropy": ("difference_at_equal_diversity", "{:+.3f}"),
     "Entropy": ("pooled_3mer_entropy", "{:.2f}"),
     "Precision": ("precision", "{:.2f}"),
     "Recall": ("recall", "{:.2f}"),

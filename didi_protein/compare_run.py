@@ -7,13 +7,21 @@ import torch
 
 from didi_core.commands.comparing import Comparison
 from didi_core.commands.comparison_cells import Cell, ScoredCell
+from didi_core.commands.comparison_frontier import MeasuredSet
 from didi_core.commands.comparison_study import Study, method_settings, study_of
 from didi_core.commands.distill_settings import DistillSettings as SharedSettings
 from didi_core.commands.product import length_limit
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_protein.compare import CompareOptions, CompareResult
-from didi_protein.comparison_cells import CellRequest, design_cell, score_cell
+from didi_protein.comparison_cells import (
+    DIVERSITY,
+    CellRequest,
+    design_cell,
+    measure,
+    score_cell,
+    without_extras,
+)
 from didi_protein.distill import distill
 from didi_protein.distill_settings import DistillSettings
 from didi_protein.judges import open_judge
@@ -44,6 +52,8 @@ def distill_settings(options: CompareOptions, method: str) -> DistillSettings:
 class ProteinComparison(Comparison[CompareOptions]):
     """A comparison of designers of proteins."""
 
+    diversity_label = DIVERSITY.label
+
     def parse(self) -> Study:
         return parse_study(self.options)
 
@@ -68,8 +78,17 @@ class ProteinComparison(Comparison[CompareOptions]):
         distill(settings)
 
     def make_and_score(self, cell: Cell, model: LoadedModel) -> ScoredCell:
+        request = self.request if cell.temperature == 1 else without_extras(self.request)
+        return score_cell(cell, request, design_cell(cell, request, model), self.judge)
+
+    def measure(self, scored: ScoredCell) -> MeasuredSet:
+        return measure(scored, self.request)
+
+    @property
+    def request(self) -> CellRequest:
+        """What all cells share."""
         options = self.options
-        request = CellRequest(
+        return CellRequest(
             folder=options.out / "designs",
             num=options.num,
             length=options.length,
@@ -83,7 +102,6 @@ class ProteinComparison(Comparison[CompareOptions]):
             training=options.training,
             offline=options.offline,
         )
-        return score_cell(cell, request, design_cell(cell, request, model), self.judge)
 
     def finish(self, table: pd.DataFrame) -> tuple[pd.DataFrame, Path | None]:
         out = self.options.out

@@ -1,6 +1,7 @@
 """Designs and scores of one cell of a comparison: a model, a sampler and a number of steps."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,19 @@ import pandas as pd
 
 from didi_core.commands import comparison_cells as shared
 from didi_core.commands.comparison_cells import Cell, ScoredCell, none_made, row_of, unjudged
+from didi_core.commands.comparison_frontier import MeasuredSet
+from didi_core.evaluation.frontier import FrontierPoint
+from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_core.models.folder import LoadedModel
+from didi_protein.alphabet import CANONICAL_RESIDUES
 from didi_protein.generate import GenerateOptions, GenerateResult, generate
 from didi_protein.judges import Judge
 from didi_protein.score import ScoreOptions, ScoreResult, score
+from didi_protein.set_measures import KMER
+from didi_protein.training_sequences import read_training_sequences
 
 NOUN = "design"
+DIVERSITY = PooledKmerEntropy(KMER, len(CANONICAL_RESIDUES))
 FOLD_COLUMNS = ("mean_plddt", "ptm", "mean_pae")
 
 
@@ -63,6 +71,25 @@ def score_cell(cell: Cell, request: CellRequest, made: GenerateResult, judge: Ju
         return unjudged(cell, made, NOUN, reason, scored.table["id"])
     row = row_of(cell, made, NOUN, scored.summary["set"]["n"], _figures(scored))
     return ScoredCell(cell, row, np.log(scored.table.set_index("id")["judge_perplexity"]))
+
+
+def measure(scored: ScoredCell, request: CellRequest) -> MeasuredSet:
+    """Judge NLL, every design alike, and pooled 3-mer entropy."""
+    nll = scored.judge_nll.dropna()
+
+    def point(ids: Sequence[str]) -> FrontierPoint:
+        designs = dict(read_training_sequences(request.path(scored.cell, ".fasta")))
+        ranks = [[CANONICAL_RESIDUES.index(residue) for residue in designs[each]] for each in ids]
+        return FrontierPoint(
+            scored.cell.temperature, Ratio.mean_of(nll[list(ids)].to_numpy()), DIVERSITY(ranks)
+        )
+
+    return MeasuredSet(scored.cell, frozenset(nll.index), point)
+
+
+def without_extras(request: CellRequest) -> CellRequest:
+    """What the other temperatures are asked for: a judge alone."""
+    return replace(request, fold="none", pdb_dir=None, reference=None, training=None)
 
 
 def _figures(scored: ScoreResult) -> dict[str, Any]:

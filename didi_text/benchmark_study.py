@@ -1,11 +1,16 @@
 """What a benchmark measures: its cells, parsed from the flags."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from didi_core.commands.comparison_cells import LIMIT_SAMPLER
-from didi_core.commands.study import label_clashes, label_of, split_words, step_counts
+from didi_core.commands.study import (
+    label_clashes,
+    label_of,
+    split_words,
+    step_counts,
+    temperatures_of,
+)
 from didi_core.errors import UserError
 from didi_core.sampling.registry import SAMPLERS, find_sampler
 from didi_core.training.devices import check_precision
@@ -106,7 +111,7 @@ def parse_study(options: BenchmarkOptions) -> Study:
         tuple(_with_sampler(word) for word in split_words(options.models)),
         step_counts("--steps", counts, wrong),
         LIMIT in words,
-        _temperatures(options.temperatures, wrong),
+        temperatures_of(options.temperatures, wrong),
     )
     if not study.models:
         wrong.append("--models needs one model at least")
@@ -133,22 +138,6 @@ def _with_sampler(word: str) -> tuple[str, str]:
     """`student:rgas` or `student`; a colon before anything but a sampler belongs to the path."""
     name, _, sampler = word.rpartition(":")
     return (name, sampler) if name and sampler in SAMPLERS else (word, "ancestral")
-
-
-def _temperatures(text: str, wrong: list[str]) -> tuple[float, ...]:
-    """Temperatures between commas, with 1; what is none is told to `wrong`."""
-    words = split_words(text)
-    if bad := [word for word in words if not _is_temperature(word)]:
-        wrong.append(f"--temperatures {text}: {', '.join(bad)} is no temperature; give 0.8,0.9,1")
-        return (1.0,)
-    return tuple(sorted({1.0, *map(float, words)}))
-
-
-def _is_temperature(word: str) -> bool:
-    try:
-        return 0 < float(word) < math.inf
-    except ValueError:
-        return False
 
 
 def _wrong_numbers(options: BenchmarkOptions) -> list[str]:

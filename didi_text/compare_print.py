@@ -19,6 +19,7 @@ COLUMNS = {
     "Perplexity": ("judge_perplexity", "{:.2f}"),
     "Less limit": ("nll_minus_limit", "{:+.3f}"),
     "Less teacher": ("nll_minus_teacher", "{:+.3f}"),
+    "Equal entropy": ("difference_at_equal_diversity", "{:+.3f}"),
     "Entropy": ("entropy", "{:.3f}"),
     "Repetition": ("repetition", "{:.3f}"),
     "Seconds": ("seconds_per_sample", "{:.3f}"),

@@ -9,14 +9,16 @@ import torch
 
 from didi_core.commands.comparing import Comparison
 from didi_core.commands.comparison_cells import Cell, CellRequest, ScoredCell
+from didi_core.commands.comparison_frontier import MeasuredSet
 from didi_core.commands.comparison_study import Study, method_settings, study_of
 from didi_core.commands.comparison_table import table_of
 from didi_core.commands.distill_settings import DistillSettings as SharedSettings
 from didi_core.commands.product import length_limit
+from didi_core.evaluation.ratio import MeanUnigramEntropy
 from didi_core.files import write_json
 from didi_core.models.folder import LoadedModel
 from didi_text.compare import CompareOptions, CompareResult
-from didi_text.comparison_cells import columns_of, score_cell, write_cell
+from didi_text.comparison_cells import columns_of, measure, score_cell, write_cell
 from didi_text.comparison_plot import plot_comparison
 from didi_text.distill import distill
 from didi_text.distill_settings import DistillSettings
@@ -36,6 +38,8 @@ def run_compare(options: CompareOptions) -> CompareResult:
 
 class TextComparison(Comparison[CompareOptions]):
     """A comparison of writers."""
+
+    diversity_label = MeanUnigramEntropy.label
 
     def parse(self) -> Study:
         return study_of(self.options, self.settings_of)
@@ -75,8 +79,16 @@ class TextComparison(Comparison[CompareOptions]):
         distill(settings)
 
     def make_and_score(self, cell: Cell, model: LoadedModel) -> ScoredCell:
+        return score_cell(cell, self.request, write_cell(cell, self.request, model), self.judge)
+
+    def measure(self, scored: ScoredCell) -> MeasuredSet:
+        return measure(scored, self.request)
+
+    @property
+    def request(self) -> CellRequest:
+        """What all cells share."""
         options = self.options
-        request = CellRequest(
+        return CellRequest(
             folder=options.out / "samples",
             num=options.num,
             length=self.length,
@@ -86,7 +98,6 @@ class TextComparison(Comparison[CompareOptions]):
             precision=options.precision,
             offline=options.offline,
         )
-        return score_cell(cell, request, write_cell(cell, request, model), self.judge)
 
     def finish(self, table: pd.DataFrame) -> tuple[pd.DataFrame, Path | None]:
         out = self.options.out

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from didi_core.commands.comparison_cells import (
     row_of,
     unjudged,
 )
+from didi_core.commands.comparison_frontier import MeasuredSet
 from didi_core.commands.sampling_options import GenerationResult
 from didi_core.errors import UserError
+from didi_core.evaluation.frontier import FrontierPoint
 from didi_core.files import write_json
 from didi_core.models.folder import LoadedModel
+from didi_text.benchmark_sweep import point_of
 from didi_text.evaluate_models import CausalLanguageModel, describe_model
 from didi_text.generate import GenerateOptions, generate
 from didi_text.generative_perplexity import read_samples
@@ -26,6 +30,7 @@ from didi_text.sample_files import read_samples as read_records
 from didi_text.sample_measures import measure_samples, readable_tokens
 
 NOUN = "sample"
+PER_SAMPLE = ("per_sample_nats", "per_sample_tokens", "per_sample_entropy")
 
 
 def write_cell(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerationResult:
@@ -51,6 +56,19 @@ def score_cell(
     nats = pd.Series(figures["per_sample_nats"], index=ids, dtype=float)
     row = row_of(cell, made, NOUN, figures["num_samples"], columns_of(figures))
     return ScoredCell(cell, row, nats)
+
+
+def measure(scored: ScoredCell, request: CellRequest) -> MeasuredSet:
+    """Judge NLL, every token alike, and mean unigram entropy of a sample."""
+    path = request.path(scored.cell, ".figures.json")
+    place = {name: number for number, name in enumerate(scored.judge_nll.index)}
+
+    def point(ids: Sequence[str]) -> FrontierPoint:
+        figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
+        chosen = {name: [figures[name][place[each]] for each in ids] for name in PER_SAMPLE}
+        return point_of(scored.cell.temperature, chosen)
+
+    return MeasuredSet(scored.cell, frozenset(scored.judge_nll.dropna().index), point)
 
 
 def _figures(samples: Path, request: CellRequest, judge: CausalLanguageModel) -> dict[str, Any]:

@@ -20,8 +20,11 @@ from didi_core.command_options import (
 if TYPE_CHECKING:
     import pandas as pd
 
-FREE_TO_CHANGE = ("out", "resume", "overwrite", "offline", "json_output")
-"""Options that do not decide what a comparison holds."""
+FREE_TO_CHANGE = (
+    *("out", "resume", "overwrite", "offline", "json_output"),
+    *("temperatures", "diversity"),
+)
+"""Options that do not decide what a comparison holds, or only add to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,20 @@ class CompareOptions:
     ] = "ancestral"
     steps: Annotated[str, Option(help="Denoising steps of the models.")] = "8,16"
     teacher_steps: Annotated[str, Option(help="More steps for the teacher alone.")] = "64"
+    temperatures: Annotated[
+        str,
+        Option(
+            help="Sampling temperatures of every row, as in 0.8,0.9,1,1.1: compares rows at equal "
+            "diversity. The rows themselves are at 1, which is always among them."
+        ),
+    ] = "1"
+    diversity: Annotated[
+        float | None,
+        Option(
+            help="Entropy in nats at which --temperatures compare. Default: that of the teacher's "
+            "limit at temperature 1."
+        ),
+    ] = None
     budget: Annotated[float, Option(help="Seconds of training for each method.")] = 300.0
     data: Annotated[
         str | None,
@@ -82,3 +99,7 @@ class CompareResult:
     """The page or figure; None where the extra `report` is not installed."""
     left_out: tuple[str, ...]
     """Cells that were asked for and cannot be, and why."""
+    frontier: Path | None = None
+    """`frontier.json`, of more temperatures than one."""
+    notes: tuple[str, ...] = ()
+    """How the columns at equal diversity are to be read, and what has no curve."""

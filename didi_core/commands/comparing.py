@@ -8,13 +8,20 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import pandas as pd
 import torch
 
 from didi_core.commands.compare_options import CompareOptions, CompareResult
 from didi_core.commands.comparison_cells import LIMIT_SAMPLER, Cell, ScoredCell
+from didi_core.commands.comparison_frontier import (
+    MeasuredSet,
+    Sweep,
+    add_columns,
+    baseline_of,
+    sweep_of,
+)
 from didi_core.commands.comparison_study import Study, check_folder, claim_folder
 from didi_core.commands.comparison_table import compare_cells, write_table
 from didi_core.commands.distill_settings import DistillSettings
@@ -31,6 +38,9 @@ Options = TypeVar("Options", bound=CompareOptions)
 
 class Comparison(ABC, Generic[Options]):
     """One comparison of one program. Finished students, sequences and scores are kept."""
+
+    diversity_label: ClassVar[str]
+    """What curves over temperatures are compared at, with its unit."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -65,6 +75,10 @@ class Comparison(ABC, Generic[Options]):
         """Sequences of a cell and their scores, or those that are there already."""
 
     @abstractmethod
+    def measure(self, scored: ScoredCell) -> MeasuredSet:
+        """What a scored cell puts on its curve over temperatures."""
+
+    @abstractmethod
     def finish(self, table: pd.DataFrame) -> tuple[pd.DataFrame, Path | None]:
         """The table with the program's own rows, and its page or figure, which is written here."""
 
@@ -83,14 +97,36 @@ class Comparison(ABC, Generic[Options]):
             folder = self._student(method)
             opened[folder.name] = self.open_model(str(folder), self.device, "--methods")
         cells, left_out = cells_of(study, label_of(options.teacher), opened)
+        scored = self._make_and_score(cells, opened)
+        table = compare_cells(scored, label_of(options.teacher), options.seed)
+        sweep = self._sweep(scored, opened)
+        if sweep.record is not None:
+            table = add_columns(table, scored, sweep.record)
+        table, report = self.finish(table)
+        path = options.out / "comparison.csv"
+        write_table(table, path)
+        return CompareResult(options.out, path, table, report, left_out, sweep.path, sweep.notes)
+
+    def _make_and_score(
+        self, cells: Sequence[Cell], opened: Mapping[str, LoadedModel]
+    ) -> list[ScoredCell]:
         scored = []
         for number, cell in enumerate(cells, start=1):
             print(f"[{number}/{len(cells)}] {cell.name}", file=sys.stderr, flush=True)
             scored.append(self.make_and_score(cell, opened[cell.model]))
-        table, report = self.finish(compare_cells(scored, label_of(options.teacher), options.seed))
-        path = options.out / "comparison.csv"
-        write_table(table, path)
-        return CompareResult(options.out, path, table, report, left_out)
+        return scored
+
+    def _sweep(self, scored: Sequence[ScoredCell], opened: Mapping[str, LoadedModel]) -> Sweep:
+        """Every row at the other temperatures, and all rows at equal diversity."""
+        heated = [t for t in self.study.temperatures if t != 1]
+        if not heated:
+            return Sweep()
+        more = self._make_and_score([e.cell.at(t) for e in scored for t in heated], opened)
+        options, baseline = self.options, baseline_of(scored, label_of(self.options.teacher))
+        sets = [self.measure(each) for each in (*scored, *more)]
+        return sweep_of(sets, baseline, options.diversity, options.seed).written(
+            options.out, self.diversity_label
+        )
 
     def _check_teacher(self, teacher: LoadedModel) -> None:
         """Raise UserError where a method cannot distil it, before any is distilled."""

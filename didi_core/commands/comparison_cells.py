@@ -1,11 +1,11 @@
-"""One cell of a comparison: a model, a sampler and a number of steps; its sequences and scores.
+"""One cell of a comparison: a model, a sampler, a number of steps, a temperature; what it made.
 
 Every cell has the same lengths and the same seed, so that sequences of one number form pairs.
 """
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +14,23 @@ from didi_core.commands.sampling_options import GenerationResult, SamplingOption
 if TYPE_CHECKING:
     import pandas as pd
 
+SWEEP = "sweep"
+"""Folder of the sets of other temperatures than 1."""
 LIMIT_SAMPLER = "first-hitting"
 """One call a token: exact, and so the limit of every number of steps."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One model, sampler and number of steps."""
+    """One model, sampler, number of steps and temperature."""
 
     model: str
     """Its label: the name of a bundled model, the last part of a folder."""
     steps: int | None
     """None is the model's limit."""
     sampler: str = "ancestral"
+    temperature: float = 1.0
+    """Rows are of temperature 1; the others are points of a row's curve."""
 
     @classmethod
     def limit(cls, model: str) -> "Cell":
@@ -35,12 +39,13 @@ class Cell:
     @property
     def name(self) -> str:
         """Of its files."""
-        if self.steps is None:
-            return f"{self.model}_limit"
-        plain = self.sampler == "ancestral"
-        return (
-            f"{self.model}_{self.steps}" if plain else f"{self.model}_{self.sampler}_{self.steps}"
-        )
+        sampler = "" if self.sampler in ("ancestral", LIMIT_SAMPLER) else f"_{self.sampler}"
+        steps = "limit" if self.steps is None else str(self.steps)
+        heated = "" if self.temperature == 1 else f"_t{self.temperature:g}"
+        return f"{self.model}{sampler}_{steps}{heated}"
+
+    def at(self, temperature: float) -> "Cell":
+        return replace(self, temperature=temperature)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +73,11 @@ class CellRequest:
     precision: str = SamplingOptions.precision
     offline: bool = False
 
+    def path(self, cell: Cell, suffix: str) -> Path:
+        """Of a file of the cell: those of a curve's other points lie in a folder of their own."""
+        folder = self.folder if cell.temperature == 1 else self.folder.with_name(SWEEP)
+        return folder / f"{cell.name}{suffix}"
+
     def generation(self, cell: Cell, suffix: str) -> dict[str, Any]:
         """Options of `generate` for one cell: `CELL.suffix` is written, or gone on with."""
         return {
@@ -76,7 +86,8 @@ class CellRequest:
             "length": self.length,
             "sampler": cell.sampler,
             "steps": cell.steps,
-            "out": self.folder / f"{cell.name}{suffix}",
+            "temperature": cell.temperature,
+            "out": self.path(cell, suffix),
             "seed": self.seed,
             "device": self.device,
             "batch_tokens": self.batch_tokens,

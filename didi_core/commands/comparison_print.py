@@ -23,6 +23,8 @@ def as_json(result: CompareResult) -> str:
         "out": str(result.out),
         "comparison": str(result.comparison),
         "report": result.report and str(result.report),
+        "frontier": result.frontier and str(result.frontier),
+        "notes": list(result.notes),
         "left_out": list(result.left_out),
         "warnings": warnings_of(result.table),
         "table": json.loads(result.table.to_json(orient="records")),
@@ -32,11 +34,13 @@ def as_json(result: CompareResult) -> str:
 
 def print_places(result: CompareResult) -> None:
     """What to mind, what was left out, and where things are."""
-    for warning in warnings_of(result.table):
-        print(warning)
+    for line in (*result.notes, *warnings_of(result.table)):
+        print(line)
     for reason in result.left_out:
         print(f"Left out: {reason}.")
     print(f"\nTable   {result.comparison}\nReport  {result.report or 'needs the extra report'}")
+    if result.frontier is not None:
+        print(f"Curves  {result.frontier}")
 
 
 def printed_table(frame: pd.DataFrame, columns: Columns) -> Table:
@@ -67,6 +71,6 @@ def steps_in_words(row: Mapping[str, object]) -> str:
 
 def _interval(row: Mapping[str, float], column: str) -> str:
     """Ends of the interval of a difference; other columns have theirs in the table's file."""
-    if column not in (_LESS_LIMIT, _LESS_TEACHER):
+    if column not in (_LESS_LIMIT, _LESS_TEACHER, "difference_at_equal_diversity"):
         return ""
     return f" ({row[f'{column}_low']:+.3f}, {row[f'{column}_high']:+.3f})"

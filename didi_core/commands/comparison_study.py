@@ -15,6 +15,7 @@ from didi_core.commands.study import (
     label_of,
     split_words,
     step_counts,
+    temperatures_of,
 )
 from didi_core.errors import UserError
 from didi_core.files import write_json
@@ -39,6 +40,7 @@ class Study:
     samplers: tuple[str, ...]
     steps: tuple[int, ...]
     teacher_steps: tuple[int, ...]
+    temperatures: tuple[float, ...] = (1.0,)
 
 
 def study_of(options: CompareOptions, settings_of: Callable[[str], DistillSettings]) -> Study:
@@ -57,11 +59,14 @@ def study_of(options: CompareOptions, settings_of: Callable[[str], DistillSettin
         split_words(options.samplers),
         step_counts("--steps", options.steps, wrong),
         step_counts("--teacher-steps", options.teacher_steps, wrong),
+        temperatures_of(options.temperatures, wrong),
     )
     if not study.samplers or not study.steps:
         wrong.append("--samplers and --steps each need one value at least")
     if options.num < 2:
         wrong.append(f"--num {options.num} must be at least 2")
+    if options.diversity is not None and len(study.temperatures) == 1:
+        wrong.append(f"--diversity {options.diversity:g} needs --temperatures, as in 0.8,0.9,1,1.1")
     if options.budget <= 0:
         wrong.append(f"--budget {options.budget:g} must be more than 0 seconds")
     wrong += _unknown_methods(study.methods)

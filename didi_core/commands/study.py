@@ -1,5 +1,6 @@
 """What verbs that put many models and step counts into one table share: lists, labels, folder."""
 
+import math
 import re
 import shutil
 from pathlib import Path
@@ -23,6 +24,22 @@ def step_counts(flag: str, text: str, wrong: list[str]) -> tuple[int, ...]:
         wrong.append(f"{flag} {text}: {', '.join(bad)} is no number of steps; give 8,16")
         return ()
     return tuple(dict.fromkeys(int(word) for word in words))
+
+
+def temperatures_of(text: str, wrong: list[str]) -> tuple[float, ...]:
+    """Temperatures between commas, with 1; what is none is told to `wrong`."""
+    words = split_words(text)
+    if bad := [word for word in words if not _is_temperature(word)]:
+        wrong.append(f"--temperatures {text}: {', '.join(bad)} is no temperature; give 0.8,0.9,1")
+        return (1.0,)
+    return tuple(sorted({1.0, *map(float, words)}))
+
+
+def _is_temperature(word: str) -> bool:
+    try:
+        return 0 < float(word) < math.inf
+    except ValueError:
+        return False
 
 
 def label_of(model: str) -> str:

@@ -214,6 +214,36 @@ def test_without_a_limit_the_teacher_in_as_many_steps_is_what_is_shown() -> None
         assert list(table.columns[-1].cells)[1].count("0.250" if more is less else "0.500") == 3
 
 
+def test_more_temperatures_are_added_to_a_finished_comparison(
+    options: CompareOptions, finished: CompareResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = replace(options, resume=True, temperatures="0.5,2")
+    swept = compare(asked)
+    record = json.loads((finished.out / "frontier.json").read_text())
+    assert record["baseline"] == "teacher_limit" and len(record["frontiers"]) == len(swept.table)
+    for curve in record["frontiers"].values():
+        assert [point["temperature"] for point in curve["points"]] == [0.5, 1.0, 2.0]
+    assert (finished.out / "frontier.png").is_file()
+    made = sorted(path.name for path in (finished.out / "sweep").glob("*.fasta"))
+    assert len(made) == 2 * len(swept.table) and "dmmd_2_t0.5.fasta" in made
+    assert not list((finished.out / "designs").glob("*_t0.5*")), "the rows' own folder is as it was"
+    same = [name for name in finished.table.columns if "seconds" not in name]
+    pd.testing.assert_frame_equal(swept.table[same], finished.table[same])
+    limit = swept.table[swept.table["sampler"] == "first-hitting"].iloc[0]
+    assert limit["difference_at_equal_diversity"] == 0
+    assert limit["nll_at_equal_diversity"] == pytest.approx(
+        record["frontiers"]["teacher_limit"]["nll_at_equal_diversity"]["mean"]
+    )
+    print_result(swept, folded=False)
+    printed = capsys.readouterr().out
+    assert "Equal entropy: judge NLL where" in printed and "frontier.json" in printed
+    assert json.loads(as_json(swept))["frontier"] == str(finished.out / "frontier.json")
+    with pytest.raises(UserError, match=r"--diversity 2 needs --temperatures"):
+        compare(replace(options, resume=True, diversity=2.0))
+    with pytest.raises(UserError, match=r"--temperatures 0,1: 0 is no temperature"):
+        compare(replace(options, resume=True, temperatures="0,1"))
+
+
 def test_methods_get_their_own_settings(options: CompareOptions) -> None:
     paper = distill_settings(options, "didi:paper")
     assert paper.method["name"] == "didi" and paper.preset == "paper"

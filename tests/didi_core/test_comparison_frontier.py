@@ -1,0 +1,110 @@
+"""Rows of a comparison at several temperatures: which sets compare, where, and what is told."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from didi_core.commands.comparison_cells import Cell, ScoredCell
+from didi_core.commands.comparison_frontier import (
+    MeasuredSet,
+    Sweep,
+    add_columns,
+    baseline_of,
+    sweep_of,
+)
+from didi_core.evaluation.frontier import FrontierPoint
+from didi_core.evaluation.ratio import Ratio
+
+IDS = ("a", "b", "c")
+LIMIT, TEACHER, STUDENT = Cell.limit("t"), Cell("t", 8), Cell("s", 8)
+COLDER = 0.5
+
+
+def measured(cell: Cell, nll: float, diversity: float, ids: Sequence[str] = IDS) -> MeasuredSet:
+    """Every sequence alike, but for "c", which is a nat dearer."""
+
+    def point(chosen: Sequence[str]) -> FrontierPoint:
+        nats = [nll + (each == "c") for each in chosen]
+        return FrontierPoint(
+            cell.temperature, Ratio.mean_of(nats), Ratio.mean_of([diversity] * len(chosen))
+        )
+
+    return MeasuredSet(cell, frozenset(ids), point)
+
+
+def curves(ids: Sequence[str] = IDS) -> list[MeasuredSet]:
+    """The limit passes diversity 2 at NLL 3; the student from 1.5 at 2 to 2.5 at 4."""
+    return [
+        measured(STUDENT, 4.0, 2.5, ids),
+        measured(LIMIT, 3.0, 2.0, ids),
+        measured(STUDENT.at(COLDER), 2.0, 1.5, ids),
+        measured(LIMIT.at(COLDER), 2.0, 1.0, ids),
+    ]
+
+
+def scored(*cells: Cell) -> list[ScoredCell]:
+    return [ScoredCell(cell, {}, pd.Series(dtype=float)) for cell in cells]
+
+
+def test_names_of_cells_and_where_heated_sets_lie() -> None:
+    assert [cell.name for cell in (LIMIT, TEACHER, TEACHER.at(COLDER))] == [
+        *("t_limit", "t_8", "t_8_t0.5"),
+    ]
+    assert Cell("t", 8, "apart", 1.25).name == "t_apart_8_t1.25"
+    assert LIMIT.at(COLDER).name == "t_limit_t0.5" and TEACHER.at(COLDER).at(1.0) == TEACHER
+
+
+def test_the_limit_is_the_baseline_else_the_most_steps_of_the_teacher() -> None:
+    assert baseline_of(scored(TEACHER, LIMIT, STUDENT), "t") == LIMIT
+    most = Cell("t", 64)
+    assert baseline_of(scored(TEACHER, most, Cell("t", 64, "psi"), Cell("s", 99)), "t") == most
+
+
+def test_curves_are_compared_where_the_baseline_is_at_temperature_1() -> None:
+    record = sweep_of(curves(("a", "b")), LIMIT, None, seed=0).record
+    assert record["equal_diversity"] == 2.0 and record["baseline"] == "t_limit"
+    student = record["frontiers"]["s_8"]
+    assert [point["temperature"] for point in student["points"]] == [COLDER, 1.0]
+    assert student["nll_at_equal_diversity"]["mean"] == pytest.approx(3.0)
+    assert student["minus_baseline"]["mean"] == pytest.approx(0.0)
+    elsewhere = sweep_of(curves(("a", "b")), LIMIT, 1.5, seed=0).record
+    assert elsewhere["frontiers"]["s_8"]["minus_baseline"]["mean"] == pytest.approx(-0.5)
+    beyond = sweep_of(curves(), LIMIT, 2.25, seed=0).record
+    assert beyond["frontiers"]["t_limit"]["nll_at_equal_diversity"] is None, "not extrapolated"
+
+
+def test_all_curves_rest_on_the_sequences_judged_in_every_set() -> None:
+    sets = curves()
+    sets[0] = measured(STUDENT, 4.0, 2.5, ("a", "b"))
+    record = sweep_of(sets, LIMIT, None, seed=0).record
+    assert {frontier["n"] for frontier in record["frontiers"].values()} == {2}
+    assert record["frontiers"]["t_limit"]["nll_at_equal_diversity"]["mean"] == pytest.approx(3.0)
+
+
+def test_a_set_without_figures_is_told_and_the_others_compare() -> None:
+    sweep = sweep_of([*curves(), measured(TEACHER, 0.0, 0.0, ())], LIMIT, None, seed=0)
+    assert sweep.notes[0] == "t_8 has no figures, and no place on a curve."
+    assert "Equal entropy" in sweep.notes[1] and set(sweep.record["frontiers"]) == {
+        *("s_8", "t_limit")
+    }
+    lost = sweep_of([*curves(), measured(TEACHER, 0.0, 0.0, ())], TEACHER, None, seed=0)
+    assert lost.record is None and "t_8 has no figures." in lost.notes[-1]
+    apart = [*curves(("a",)), measured(TEACHER, 1.0, 1.0, ("b",))]
+    assert sweep_of(apart, LIMIT, None, seed=0).record is None, "no sequence is in every set"
+
+
+def test_columns_and_files(tmp_path: Path) -> None:
+    sweep = sweep_of(curves(("a", "b")), LIMIT, 1.5, seed=0).written(tmp_path, "variety")
+    assert json.loads(sweep.path.read_text())["equal_diversity"] == 1.5
+    assert (tmp_path / "frontier.png").stat().st_size > 5_000
+    rows = scored(LIMIT, TEACHER, STUDENT)
+    table = pd.DataFrame({"model": ["t", "t", "s"], "steps": [None, 8, 8]})
+    added = add_columns(table, rows, sweep.record)
+    assert added["difference_at_equal_diversity"].iloc[[0, 2]].tolist() == pytest.approx([0, -0.5])
+    assert np.isnan(added["nll_at_equal_diversity_low"].iloc[1]), "it has no curve"
+    assert added["equal_diversity"].iloc[[0, 2]].tolist() == [1.5, 1.5]
+    assert Sweep().written(tmp_path / "no", "x").path is None
