@@ -1,6 +1,7 @@
 """How a comparison is shown in the terminal."""
 
 import json
+import textwrap
 from collections.abc import Mapping
 
 import pandas as pd
@@ -35,7 +36,7 @@ def as_json(result: CompareResult) -> str:
 def print_places(result: CompareResult) -> None:
     """What to mind, what was left out, and where things are."""
     for line in (*result.notes, *warnings_of(result.table)):
-        print(line)
+        print(textwrap.fill(line, 95))
     for reason in result.left_out:
         print(f"Left out: {reason}.")
     print(f"\nTable   {result.comparison}\nReport  {result.report or 'needs the extra report'}")

@@ -236,7 +236,7 @@ def test_more_temperatures_are_added_to_a_finished_comparison(
     )
     print_result(swept, folded=False)
     printed = capsys.readouterr().out
-    assert "Equal entropy: judge NLL where" in printed and "frontier.json" in printed
+    assert "Equal entropy: judge NLL" in printed and "frontier.json" in printed
     assert json.loads(as_json(swept))["frontier"] == str(finished.out / "frontier.json")
     with pytest.raises(UserError, match=r"--diversity 2 needs --temperatures"):
         compare(replace(options, resume=True, diversity=2.0))
