@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from didi_core.commands.study import temperatures_of
 from didi_core.errors import UserError
 from didi_protein.alphabet import CANONICAL_RESIDUES
 from didi_protein.generate import GenerateOptions, generate
@@ -47,9 +48,9 @@ class Request:
         try:
             generate(options)
         except UserError as error:  # it names the flags of `generate`
+            kept = f" Sets are kept in {self.scratch}: another --out starts anew."
             raise UserError(
-                f"{cell} at temperature {temperature:g}: {error} Here the sets that are kept are "
-                f"in {self.scratch}: another --out starts anew."
+                f"{cell} at temperature {temperature:g}: {error}{kept if out.exists() else ''}"
             ) from error
         return [sequence for _, sequence in read_training_sequences(out)]
 
@@ -59,17 +60,18 @@ def parse_cells(text: str) -> list[str]:
     named = text.split(",")
     for cell in named:
         model, _, steps = cell.rpartition(":")
-        if not model or not (steps == "limit" or steps.isdigit()):
+        if not model or not (steps == "limit" or steps.isdecimal()):
             raise UserError(f"--cells {cell}: give MODEL:STEPS or MODEL:limit, as in tiny:8.")
     return named
 
 
 def parse_temperatures(text: str) -> list[float]:
-    """Numbers between commas; raises UserError for anything else."""
-    try:
-        return [float(each) for each in text.split(",")]
-    except ValueError:
-        raise UserError(f"--temperatures {text}: give numbers, as in 0.8,0.9,1.0.") from None
+    """Numbers between commas, with 1; raises UserError for anything else."""
+    wrong: list[str] = []
+    found = temperatures_of(text, wrong)
+    if wrong:
+        raise UserError(f"{wrong[0]}.")
+    return list(found)
 
 
 def check_diversity(diversity: float, kmer: int) -> None:

@@ -187,7 +187,7 @@ def _first_sentence(
     error: Exception, program: str, settings_class: type, groups: Mapping[str, str] | None = None
 ) -> str:
     """The error in one line that names the key; Hydra's advice for unknown ones leads nowhere."""
-    help_line = f"(see every setting with: {program} --cfg job)"
+    help_line = f"(see every setting with: {program} --help)"
     if unknown := re.search(r"Could not override '([^']+)'", str(error)):
         known = [field.name for field in fields(settings_class)]
         near = get_close_matches(unknown[1], known, 1)

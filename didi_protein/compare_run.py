@@ -22,7 +22,7 @@ from didi_protein.comparison_cells import (
     score_cell,
     without_extras,
 )
-from didi_protein.distill import distill
+from didi_protein.distill import ProteinDistillRun
 from didi_protein.distill_settings import DistillSettings
 from didi_protein.judges import open_judge
 from didi_protein.lengths import design_lengths
@@ -74,8 +74,8 @@ class ProteinComparison(Comparison[CompareOptions]):
                 f"--judge {options.judge} reads; give shorter ones, or another judge."
             )
 
-    def distill(self, settings: SharedSettings) -> None:
-        distill(settings)
+    def distill_run(self, settings: SharedSettings) -> ProteinDistillRun:
+        return ProteinDistillRun(settings)
 
     def make_and_score(self, cell: Cell, model: LoadedModel) -> ScoredCell:
         request = self.request if cell.temperature == 1 else without_extras(self.request)

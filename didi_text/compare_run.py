@@ -20,7 +20,7 @@ from didi_core.models.folder import LoadedModel
 from didi_text.compare import CompareOptions, CompareResult
 from didi_text.comparison_cells import columns_of, measure, score_cell, write_cell
 from didi_text.comparison_plot import plot_comparison
-from didi_text.distill import distill
+from didi_text.distill import TextDistillRun
 from didi_text.distill_settings import DistillSettings
 from didi_text.judges import DEFAULT_JUDGE, JUDGE_TOKENS, bundled_judge, open_judge
 from didi_text.models import open_model, tokenizer_of
@@ -75,8 +75,8 @@ class TextComparison(Comparison[CompareOptions]):
         )
         return {"model": REFERENCE_LABEL, "n": figures["num_samples"], **columns_of(figures)}
 
-    def distill(self, settings: SharedSettings) -> None:
-        distill(settings)
+    def distill_run(self, settings: SharedSettings) -> TextDistillRun:
+        return TextDistillRun(settings)
 
     def make_and_score(self, cell: Cell, model: LoadedModel) -> ScoredCell:
         return score_cell(cell, self.request, write_cell(cell, self.request, model), self.judge)

@@ -25,6 +25,7 @@ from didi_core.commands.comparison_frontier import (
 from didi_core.commands.comparison_study import Study, check_folder, claim_folder
 from didi_core.commands.comparison_table import compare_cells, write_table
 from didi_core.commands.distill_settings import DistillSettings
+from didi_core.commands.distilling import DistillRun
 from didi_core.commands.study import label_of
 from didi_core.commands.teacher_checks import check_process
 from didi_core.distill.pool import check_pool_steps
@@ -32,6 +33,8 @@ from didi_core.files import atomic_path
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.registry import find_sampler
 from didi_core.training.devices import resolve_device
+
+TABLE = "comparison.csv"
 
 Options = TypeVar("Options", bound=CompareOptions)
 
@@ -68,7 +71,8 @@ class Comparison(ABC, Generic[Options]):
         """Open what scores the sequences, before anything is made; kept by the subclass."""
 
     @abstractmethod
-    def distill(self, settings: DistillSettings) -> None: ...
+    def distill_run(self, settings: DistillSettings) -> DistillRun:
+        """The run of one distillation; settings without sense are refused here."""
 
     @abstractmethod
     def make_and_score(self, cell: Cell, model: LoadedModel) -> ScoredCell:
@@ -92,20 +96,24 @@ class Comparison(ABC, Generic[Options]):
         self.open_judge(teacher)
         for student in study.students:
             opened[label_of(student)] = self.open_model(student, self.device, "--students")
-        claim_folder(options)  # when nothing is left that could refuse the request
+        claim_folder(options)  # not before: the old comparison goes here with --overwrite
         for method in study.methods:
             folder = self._student(method)
             opened[folder.name] = self.open_model(str(folder), self.device, "--methods")
         cells, left_out = cells_of(study, label_of(options.teacher), opened)
         scored = self._make_and_score(cells, opened)
-        table = compare_cells(scored, label_of(options.teacher), options.seed)
+        rows = compare_cells(scored, label_of(options.teacher), options.seed)
+        table, report = self._finish(rows)
         sweep = self._sweep(scored, opened)
         if sweep.record is not None:
-            table = add_columns(table, scored, sweep.record)
-        table, report = self.finish(table)
-        path = options.out / "comparison.csv"
-        write_table(table, path)
+            table, report = self._finish(add_columns(rows, scored, sweep.record))
+        path = options.out / TABLE
         return CompareResult(options.out, path, table, report, left_out, sweep.path, sweep.notes)
+
+    def _finish(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, Path | None]:
+        table, report = self.finish(rows)
+        write_table(table, self.options.out / TABLE)
+        return table, report
 
     def _make_and_score(
         self, cells: Sequence[Cell], opened: Mapping[str, LoadedModel]
@@ -118,20 +126,18 @@ class Comparison(ABC, Generic[Options]):
 
     def _sweep(self, scored: Sequence[ScoredCell], opened: Mapping[str, LoadedModel]) -> Sweep:
         """Every row at the other temperatures, and all rows at equal diversity."""
-        heated = [t for t in self.study.temperatures if t != 1]
-        if not heated:
-            return Sweep()
-        more = self._make_and_score([e.cell.at(t) for e in scored for t in heated], opened)
-        options, baseline = self.options, baseline_of(scored, label_of(self.options.teacher))
-        sets = [self.measure(each) for each in (*scored, *more)]
-        return sweep_of(sets, baseline, options.diversity, options.seed).written(
-            options.out, self.diversity_label
-        )
+        options, sweep = self.options, Sweep()
+        if heated := [t for t in self.study.temperatures if t != 1]:
+            baseline = baseline_of(scored, label_of(options.teacher))
+            more = self._make_and_score([e.cell.at(t) for e in scored for t in heated], opened)
+            sets = [self.measure(each) for each in (*scored, *more)]
+            sweep = sweep_of(sets, baseline, options.diversity, options.seed)
+        return sweep.written(options.out, self.diversity_label)
 
     def _check_teacher(self, teacher: LoadedModel) -> None:
         """Raise UserError where a method cannot distil it, before any is distilled."""
         for method in self.study.methods:
-            settings = self.settings_of(method)
+            settings = self.distill_run(self.settings_of(method)).settings
             check_process(settings.method["name"], teacher, ("--methods ", "--teacher "))
             if settings.reference == "pool":
                 check_pool_steps(teacher.process, settings.pool_steps, "--pool-steps ")
@@ -145,7 +151,7 @@ class Comparison(ABC, Generic[Options]):
         print(f"Distilling with {method}, {self._budget_in_words()}.", file=sys.stderr)
         for other in self.study.methods:  # all start from one pool of the teacher's samples
             copy_pool(self.options.out / label_of(other) / "pool", folder / "pool")
-        self.distill(settings)
+        self.distill_run(settings).run()
         return folder
 
     def _budget_in_words(self) -> str:

@@ -5,6 +5,7 @@ NLL where the curves that the temperatures trace pass one diversity.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,42 +42,68 @@ class Sweep:
     path: Path | None = None
 
     def written(self, out: Path, label: str) -> "Sweep":
-        """With `frontier.json` in `out`, and the figure where the extra `report` is installed."""
+        """With `frontier.json` in `out`, and the figure where the extra `report` is installed.
+
+        Where nothing compares, those of an earlier run are removed.
+        """
+        path = out / "frontier.json"
+        for earlier in (path, path.with_suffix(".png")):
+            earlier.unlink(missing_ok=True)
         if self.record is None:
             return self
-        path = out / "frontier.json"
         write_json(path, dict(self.record))
-        try:
+        with suppress(UserError):  # no extra `report`
             plot_frontiers(self.record, path.with_suffix(".png"), label)
-        except UserError:
-            path.with_suffix(".png").unlink(missing_ok=True)  # of an earlier run
         return replace(self, path=path)
 
 
-def baseline_of(scored: Sequence[ScoredCell], teacher: str) -> Cell:
-    """What the others are subtracted from: the teacher's limit, or its row of most steps."""
+def baseline_of(scored: Sequence[ScoredCell], teacher: str) -> Cell | None:
+    """What the others are subtracted from: the teacher's limit, or its row of most steps.
+
+    None where no sampler that was asked for takes the teacher.
+    """
     cells = [each.cell for each in scored if each.cell.model == teacher]
-    return max(cells, key=lambda cell: (cell.steps is None, cell.steps or 0))
+    return max(cells, key=lambda cell: (cell.steps is None, cell.steps or 0), default=None)
 
 
 def sweep_of(
-    sets: Sequence[MeasuredSet], baseline: Cell, diversity: float | None, seed: int
+    sets: Sequence[MeasuredSet], baseline: Cell | None, diversity: float | None, seed: int
 ) -> Sweep:
     """All curves, compared at one diversity.
 
-    They rest on the sequences that were judged in every set that has any, so that they are paired.
+    They rest on the sequences that were judged in every set, so that they are paired; a set of
+    which less than half was judged is left out.
 
     Args:
         diversity: where they are compared; that of `baseline` at temperature 1 where None.
     """
-    without = [each.cell.name for each in sets if not each.ids]
-    notes = [f"{name} has no figures, and no place on a curve." for name in without]
-    curves = _curves([each for each in sets if each.ids])
-    own = [point for point in curves.get(baseline, ()) if point.temperature == 1]
-    if not own:
-        notes.append(f"Nothing compares at equal entropy: {baseline.name} has no figures.")
-        return Sweep(None, tuple(notes))
-    frontiers = [
+    if baseline is None:
+        return Sweep(None, ("Nothing compares at equal entropy: the teacher has no row.",))
+    most = max(len(each.ids) for each in sets)
+    kept = [each for each in sets if each.ids and len(each.ids) >= most / 2]
+    notes = [
+        f"{each.cell.name}: {len(each.ids)} of {most} could be judged: it is on no curve."
+        for each in sets
+        if each not in kept
+    ]
+    ids = sorted(frozenset.intersection(*(each.ids for each in kept))) if kept else []
+    points = [each for each in kept if each.cell == baseline]
+    if not ids or not points:
+        why = f"{baseline.name} is on no curve" if ids else "no sequence was judged in every set"
+        return Sweep(None, (*notes, f"Nothing compares at equal entropy: {why}."))
+    if len(ids) < most:
+        notes.append(f"Curves rest on the {len(ids)} sequences that were judged in every set.")
+    at = points[0].point(ids).diversity.value if diversity is None else diversity
+    record = frontier_record(_frontiers(kept, ids), at, baseline.name, seed)
+    return Sweep(record, (*notes, _reading(record)))
+
+
+def _frontiers(sets: Sequence[MeasuredSet], ids: Sequence[str]) -> list[Frontier]:
+    """The curves, called by their cells at temperature 1."""
+    curves: dict[Cell, list[FrontierPoint]] = {}
+    for each in sorted(sets, key=lambda each: each.cell.temperature):
+        curves.setdefault(each.cell.at(1.0), []).append(each.point(ids))
+    return [
         Frontier(
             cell.name,
             tuple(points),
@@ -84,18 +111,6 @@ def sweep_of(
         )
         for cell, points in curves.items()
     ]
-    at = own[0].diversity.value if diversity is None else diversity
-    record = frontier_record(frontiers, at, baseline.name, seed)
-    return Sweep(record, (*notes, _reading(record)))
-
-
-def _curves(judged: Sequence[MeasuredSet]) -> dict[Cell, list[FrontierPoint]]:
-    """Points by rising temperature, by their cells at temperature 1."""
-    common = frozenset.intersection(*(each.ids for each in judged)) if judged else frozenset()
-    curves: dict[Cell, list[FrontierPoint]] = {}
-    for each in sorted(judged, key=lambda each: each.cell.temperature) if common else ():
-        curves.setdefault(each.cell.at(1.0), []).append(each.point(sorted(common)))
-    return curves
 
 
 def _reading(record: Mapping[str, Any]) -> str:

@@ -1,8 +1,10 @@
 """The parsed request of `compare`: lists from the flags, settings of each method, its folder."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from didi_core.cli import check_output
@@ -25,6 +27,8 @@ from didi_core.training.devices import check_precision, resolve_device
 
 MARKER = "compare.json"
 """The file that says that a folder is a comparison's, and which."""
+_INPUTS = ("teacher", "data", "judge", "fold", "reference", "training")
+"""Options that may name a file or folder."""
 UNBOUNDED = 1_000_000
 """Updates of a distillation that its time ends."""
 
@@ -67,6 +71,12 @@ def study_of(options: CompareOptions, settings_of: Callable[[str], DistillSettin
         wrong.append(f"--num {options.num} must be at least 2")
     if options.diversity is not None and len(study.temperatures) == 1:
         wrong.append(f"--diversity {options.diversity:g} needs --temperatures, as in 0.8,0.9,1,1.1")
+    if options.diversity is not None and not 0 < options.diversity < math.inf:
+        wrong.append(f"--diversity {options.diversity:g} must be nats of entropy, above 0")
+    if options.pool_size < 1:
+        wrong.append(f"--pool-size {options.pool_size} must be at least 1")
+    if options.pool_steps is not None and options.pool_steps < 1:
+        wrong.append(f"--pool-steps {options.pool_steps} must be at least 1")
     if options.budget <= 0:
         wrong.append(f"--budget {options.budget:g} must be more than 0 seconds")
     wrong += _unknown_methods(study.methods)
@@ -121,6 +131,7 @@ def check_folder(options: CompareOptions) -> None:
         UserError: it holds something else, or another comparison.
     """
     check_output(options.out, resume=options.resume, overwrite=options.overwrite)
+    _check_files(options)
     if options.overwrite:
         check_replaceable(options.out, MARKER, "comparison")
         return
@@ -135,6 +146,23 @@ def check_folder(options: CompareOptions) -> None:
             f"--resume: {options.out} holds a comparison with another {', '.join(changed)}: give "
             f"{before}, as then, or another --out (--overwrite makes all anew, students too)."
         )
+
+
+def _check_files(options: CompareOptions) -> None:
+    """Refuse what is asked for and is no file, or would be removed with what is replaced."""
+    for name in ("data", "reference", "training"):
+        given = getattr(options, name, None)
+        # Without a suffix it is the name of a corpus.
+        if given is not None and Path(given).suffix and not Path(given).exists():
+            raise UserError(f"--{name} {given}: there is no such file.")
+    used = [getattr(options, name, None) for name in _INPUTS] + list(split_words(options.students))
+    for each in used if options.overwrite else ():
+        place = Path(each).resolve() if each and Path(each).exists() else None
+        if place is not None and place.is_relative_to(options.out.resolve()):
+            raise UserError(
+                f"--overwrite would remove {each}, which lies in --out {options.out}: choose "
+                "another --out, or move it."
+            )
 
 
 def claim_folder(options: CompareOptions) -> None:

@@ -65,7 +65,8 @@ def _written(value: object) -> object:
 
 
 STANDARD_ERROR = "_standard_error"
-"""Ends the name of a figure that belongs to the one of the name before it."""
+"""Ends the name of a figure that belongs to the one of the name before it: what other draws of
+times and noise would change. Other texts would change more."""
 
 
 def told_nats(scores: Mapping[str, float]) -> Iterator[tuple[str, str]]:
@@ -88,7 +89,7 @@ def scores_table(scores: Mapping[str, float], unit: str) -> str:
     """
     head = f"nats a {unit}"
     if any(name.endswith(STANDARD_ERROR) for name in scores):
-        head += " ± standard error"
+        head += " ± error of the draws"
     rows = [f"| {key} | {told} | {math.exp(scores[key]):.2f} |" for key, told in told_nats(scores)]
     return "\n".join([f"| on the held-out file | {head} | perplexity |", "|---|---|---|", *rows])
 

@@ -27,12 +27,15 @@ def step_counts(flag: str, text: str, wrong: list[str]) -> tuple[int, ...]:
 
 
 def temperatures_of(text: str, wrong: list[str]) -> tuple[float, ...]:
-    """Temperatures between commas, with 1; what is none is told to `wrong`."""
+    """Temperatures between commas, with 1; what is none is told to `wrong`.
+
+    Six digits count: files are named by them.
+    """
     words = split_words(text)
     if bad := [word for word in words if not _is_temperature(word)]:
         wrong.append(f"--temperatures {text}: {', '.join(bad)} is no temperature; give 0.8,0.9,1")
         return (1.0,)
-    return tuple(sorted({1.0, *map(float, words)}))
+    return tuple(sorted({1.0, *(float(f"{float(word):g}") for word in words)}))
 
 
 def _is_temperature(word: str) -> bool:

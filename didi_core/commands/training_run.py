@@ -98,6 +98,7 @@ def prepared_run(
     earlier = any((folder / name).exists() for name in ("config.json", "run.json", "checkpoints"))
     replaces = settings.overwrite and earlier
     first = fabric.is_global_zero
+    new = not folder.exists()
     if first:
         folder.mkdir(parents=True, exist_ok=True)
     if first and replaces:
@@ -109,20 +110,15 @@ def prepared_run(
     except UserError:
         if first:
             (folder / REPLACING).unlink(missing_ok=True)
-            if not earlier:
-                _leave_no_trace(folder)
+            if not earlier:  # the mended command finds the folder as this one did
+                (folder / "run.json").unlink(missing_ok=True)
+            if new and not any(folder.iterdir()):
+                folder.rmdir()
         raise
     if first and replaces:
         _clear(folder)
         write_run_record(folder, verb, as_plain(settings), settings.seed)
         (folder / REPLACING).unlink()
-
-
-def _leave_no_trace(folder: Path) -> None:
-    """Of a run that was refused: the mended command finds the folder as the first one did."""
-    (folder / "run.json").unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _clear(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """The loop that drives any method: devices, precision, checkpoints, resume, logs, progress.
 
 All randomness of a step is keyed by (seed, step), so a run resumed from a checkpoint equals one
-that was never interrupted, bit for bit on one machine.
+that was never interrupted, bit for bit on one machine; with a limit of time the clock decides where
+rounds and decays of rates are, and with it the result.
 """
 
 import math

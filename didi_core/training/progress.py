@@ -30,7 +30,8 @@ class TrainingProgress:
         tenths = 10 * done // planned
         if self._speaks and tenths > self._tenths:
             print(f"training: update {done:,} of {planned:,}  {shown}", file=sys.stderr, flush=True)
-        self._tenths = max(self._tenths, tenths)
+        # What an early pace promised may be taken back; a change by one is the pace's noise.
+        self._tenths = tenths if tenths < self._tenths - 1 else max(self._tenths, tenths)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from didi_core.models.sharding import is_sharded
 from didi_core.training.devices import build_fabric
 from didi_core.training.diffusion_pretraining import DiffusionPretraining
 from didi_core.training.loop import LoopSettings, train
+from didi_core.training.pace import planned_steps
 
 RATE = OptimizerSettings(lr=1e-2, warmup_steps=1)
 STEPS = 5
@@ -191,6 +192,7 @@ def outcome(fabric: Fabric) -> dict[str, object]:
         limit = LoopSettings(steps=4, max_seconds=1e6)
         found["in time"] = train(pretraining(), limit, Path(folder), fabric, None)
         fabric.barrier()
+    found["planned"] = planned_steps(5, 100, 1.0 + fabric.global_rank, 10.0, fabric)
     with TemporaryDirectory() as folder:
         try:
             stopped = StoppedAt(pretraining(), fabric)

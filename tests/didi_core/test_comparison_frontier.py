@@ -86,15 +86,30 @@ def test_all_curves_rest_on_the_sequences_judged_in_every_set() -> None:
 
 
 def test_a_set_without_figures_is_told_and_the_others_compare() -> None:
-    sweep = sweep_of([*curves(), measured(TEACHER, 0.0, 0.0, ())], LIMIT, None, seed=0)
-    assert sweep.notes[0] == "t_8 has no figures, and no place on a curve."
+    none_judged = measured(TEACHER, 0.0, 0.0, ())
+    sweep = sweep_of([*curves(), none_judged], LIMIT, None, seed=0)
+    assert sweep.notes[0] == "t_8: 0 of 3 could be judged: it is on no curve."
     assert "Equal entropy" in sweep.notes[1] and set(sweep.record["frontiers"]) == {
         *("s_8", "t_limit")
     }
-    lost = sweep_of([*curves(), measured(TEACHER, 0.0, 0.0, ())], TEACHER, None, seed=0)
-    assert lost.record is None and "t_8 has no figures." in lost.notes[-1]
+    lost = sweep_of([*curves(), none_judged], TEACHER, None, seed=0)
+    assert lost.record is None and lost.notes[-1].endswith("entropy: t_8 is on no curve.")
+
+
+def test_a_poor_set_does_not_take_the_sequences_of_all_the_others() -> None:
+    sweep = sweep_of([*curves(), measured(TEACHER, 1.0, 1.0, ("a",))], LIMIT, None, seed=0)
+    assert sweep.notes[0] == "t_8: 1 of 3 could be judged: it is on no curve."
+    assert sweep.record["frontiers"]["s_8"]["n"] == 3
+    fewer = sweep_of([*curves(), measured(TEACHER, 1.0, 1.0, ("a", "b"))], LIMIT, None, seed=0)
+    assert fewer.notes[0] == "Curves rest on the 2 sequences that were judged in every set."
+
+
+def test_why_nothing_compares() -> None:
     apart = [*curves(("a",)), measured(TEACHER, 1.0, 1.0, ("b",))]
-    assert sweep_of(apart, LIMIT, None, seed=0).record is None, "no sequence is in every set"
+    sweep = sweep_of(apart, LIMIT, None, seed=0)
+    assert sweep.record is None and "no sequence was judged in every set" in sweep.notes[-1]
+    assert baseline_of(scored(STUDENT), "t") is None
+    assert "the teacher has no row" in sweep_of(curves(), None, None, seed=0).notes[0]
 
 
 def test_columns_and_files(tmp_path: Path) -> None:
@@ -107,4 +122,5 @@ def test_columns_and_files(tmp_path: Path) -> None:
     assert added["difference_at_equal_diversity"].iloc[[0, 2]].tolist() == pytest.approx([0, -0.5])
     assert np.isnan(added["nll_at_equal_diversity_low"].iloc[1]), "it has no curve"
     assert added["equal_diversity"].iloc[[0, 2]].tolist() == [1.5, 1.5]
-    assert Sweep().written(tmp_path / "no", "x").path is None
+    assert Sweep().written(tmp_path, "variety").path is None
+    assert not list(tmp_path.iterdir()), "nothing of an earlier sweep is left"

@@ -2,12 +2,17 @@
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from didi_core.distill.registry import METHODS
-from didi_core.hydra_app import config_folder
+from didi_core.hydra_app import compose_plain, config_folder
 from didi_core.settings_help import settings_help
+from didi_protein import distill_settings as protein_distill
+from didi_protein import pretrain_settings as protein_pretrain
 from didi_protein.app import app as protein
+from didi_text import distill_settings as text_distill
+from didi_text import pretrain_settings as text_pretrain
 from didi_text.app import app as text
 
 
@@ -28,9 +33,9 @@ def _keys(name: str) -> set[str]:
 def test_help_explains_every_setting(app, verb, config):
     done = CliRunner().invoke(app, [verb, "--help"])
     assert done.exit_code == 0
-    shown = {line.split(":")[0].strip(): line for line in done.output.splitlines() if ":" in line}
+    shown = {line.split(":")[0]: line for line in done.output.splitlines() if ":" in line}
     for key in _keys(config):
-        assert "#" in shown[key], key
+        assert "#" in shown[f"  {key}"], key
     assert "hydra" not in done.output.lower()
 
 
@@ -41,6 +46,28 @@ def test_the_settings_of_the_method_that_is_named(method):
     lines = {line.split(":")[0]: line for line in shown.splitlines()}
     for key in _keys(f"method/{method}.yaml"):
         assert "#" in lines[f"  {key}"], key
+
+
+@pytest.mark.parametrize(
+    ("config", "settings"),
+    [
+        ("pretrain", protein_pretrain.PretrainSettings),
+        ("distill", protein_distill.DistillSettings),
+        ("text_pretrain", text_pretrain.PretrainSettings),
+        ("text_distill", text_distill.DistillSettings),
+    ],
+)
+def test_what_a_dataclass_has_can_be_given(config, settings):
+    """A key that only the dataclass has would be refused on the command line."""
+
+    def missing(known: dict, given: dict) -> set[str]:
+        nested = [
+            k for k, v in known.items() if isinstance(v, dict) and isinstance(given.get(k), dict)
+        ]
+        return (known.keys() - given.keys()).union(*(missing(known[k], given[k]) for k in nested))
+
+    known = OmegaConf.to_container(OmegaConf.structured(settings))
+    assert missing(known, compose_plain(config, [])) == set()
 
 
 def test_a_name_that_stands_for_another_and_a_preset():

@@ -110,6 +110,8 @@ def test_processes_stop_after_the_same_step(runs: Runs) -> None:
         assert found["out of time"] == 1
         assert found["in time"] == 4
         assert found["stopped"] == FIRST_CHECKPOINT
+    assert runs.alone["planned"] == 50
+    assert runs.together["planned"] == 25, "by the slowest clock"
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,8 @@ def test_more_temperatures_are_added_to_a_finished_comparison(
     printed = capsys.readouterr().out
     assert "Equal entropy: judge NLL" in printed and "frontier.json" in printed
     assert json.loads(as_json(swept))["frontier"] == str(finished.out / "frontier.json")
+    compare(replace(options, resume=True))
+    assert not (finished.out / "frontier.json").exists(), "nor is it taken for that of this run"
     with pytest.raises(UserError, match=r"--diversity 2 needs --temperatures"):
         compare(replace(options, resume=True, diversity=2.0))
     with pytest.raises(UserError, match=r"--temperatures 0,1: 0 is no temperature"):
@@ -299,6 +301,30 @@ def test_a_folder_with_other_work_is_left_alone(options: CompareOptions, tmp_pat
         with pytest.raises(UserError):
             compare(replace(options, out=tmp_path, **switch))
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": "missing.fasta"}, r"--data missing\.fasta: there is no such file"),
+        ({"reference": Path("gone.fasta")}, r"--reference gone\.fasta: there is no such file"),
+        ({"pool_size": 0}, "--pool-size 0 must be at least 1"),
+        ({"methods": "dmmd:paper"}, "group_size"),
+        ({"diversity": -1.0, "temperatures": "0.9"}, "--diversity -1 must be"),
+        ({"students": "OUT/kept"}, "--overwrite would remove .*kept, which lies in --out"),
+    ],
+)
+def test_what_is_refused_costs_no_earlier_comparison(
+    options: CompareOptions, tmp_path: Path, change: dict, message: str
+) -> None:
+    out = tmp_path / "study"
+    write_masked(out / "kept")
+    (out / "compare.json").write_text("{}")
+    change = {k: v.replace("OUT", str(out)) if k == "students" else v for k, v in change.items()}
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=message):
+        compare(replace(options, out=out, overwrite=True, **change))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_the_pool_is_as_asked_for(tmp_path: Path) -> None:

@@ -126,7 +126,10 @@ def test_a_method_given_in_part_is_compared_whole(tmp_path: Path) -> None:
 def test_a_run_that_was_refused_leaves_its_folder_as_it_was(tmp_path: Path) -> None:
     settings = replace(distilled(), resume=False)
     fabric = training_fabric(settings)
-    for folder, kept in ((tmp_path / "new", None), (tmp_path / "pooled", "pool.json")):
+    (tmp_path / "empty").mkdir()
+    cases = (("new", None, False), ("empty", None, True), ("pooled", "pool.json", True))
+    for name, kept, stays in cases:
+        folder = tmp_path / name
         with (
             pytest.raises(UserError, match="refused"),
             prepared_run(folder, "distill", settings, fabric),
@@ -134,8 +137,8 @@ def test_a_run_that_was_refused_leaves_its_folder_as_it_was(tmp_path: Path) -> N
             if kept:
                 (folder / kept).write_text("{}")
             raise UserError("refused")
-        assert folder.exists() == bool(kept)
-    assert [each.name for each in folder.iterdir()] == ["pool.json"]
+        assert folder.exists() == stays
+        assert [each.name for each in folder.glob("*")] == ([kept] if kept else [])
 
 
 def test_a_replacement_stopped_before_it_trained_is_not_continued(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_masked_model_and_its_card(
     assert "didi-protein pretrain data=" in card and "model.num_layers=1" in card
     printed = capsys.readouterr().err
     assert re.search(r"validation_bound +\d\.\d{4} ± 0\.\d{4} nats a residue, perplexity", printed)
-    assert "nats a residue ± standard error" in card and "The model is in " in printed
+    assert "nats a residue ± error of the draws" in card and "The model is in " in printed
     assert json.loads((folder / "run.json").read_text())["settings"]["model"]["hidden_size"] == 8
 
 
