@@ -61,10 +61,11 @@ class ProteinPretrainRun(PretrainRun[PretrainSettings]):
 
     def load_corpora(self) -> tuple[Corpus, Corpus | None]:
         valid = self.settings.valid
-        return self._load(self.settings.data), self._load(valid) if valid else None
+        held_out = self._load(valid, "valid=") if valid else None
+        return self._load(self.settings.data, "data="), held_out
 
-    def _load(self, source: str) -> Corpus:
-        corpus = load_corpus(source)
+    def _load(self, source: str, name: str) -> Corpus:
+        corpus = load_corpus(source, name)
         drop = self.settings.too_long == "drop"
         return corpus.no_longer_than(self.settings.max_length) if drop else corpus
 

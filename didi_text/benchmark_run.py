@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from didi_core.cli import check_output
-from didi_core.commands.study import empty_for_overwrite
+from didi_core.commands.study import check_study_folder, empty_for_overwrite
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import warnings_of_few
 from didi_core.files import atomic_path, write_json
@@ -44,12 +43,14 @@ MARKER = "benchmark.json"
 def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
     """See `didi_text.benchmark.benchmark`."""
     study = parse_study(options)
-    check_output(options.out, resume=options.resume, overwrite=options.overwrite)
+    check_study_folder(
+        options.out, MARKER, "benchmark", resume=options.resume, overwrite=options.overwrite
+    )
     opened = open_study(study, options)
     runner = CellRunner(options, opened)
     cells = _checked_cells(study, opened, runner)
     if options.overwrite:
-        empty_for_overwrite(options.out, MARKER, "benchmark")
+        empty_for_overwrite(options.out, MARKER)
     sets = (*cells, *(each for cell in cells for each in study.heated(cell)))
     kept = {each for each in sets if runner.stored(each) is not None}
     published = _published(opened, options, study.steps)

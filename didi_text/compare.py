@@ -32,6 +32,9 @@ class CompareOptions(shared.CompareOptions):
             "samples, no data needed."
         ),
     ] = None
+    samplers: Annotated[
+        str, Option(help="Samplers of the models, as in generate: ancestral,apart,rgas.")
+    ] = "ancestral"
     num: Annotated[int, Option(help="Samples of each model, sampler and number of steps.")] = 128
     length: Annotated[
         str | None,

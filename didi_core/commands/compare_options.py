@@ -59,7 +59,7 @@ class CompareOptions:
         float | None,
         Option(
             help="Entropy in nats at which --temperatures compare. Default: that of the teacher's "
-            "limit at temperature 1."
+            "limit at temperature 1, or of its row of most steps where it has no limit."
         ),
     ] = None
     budget: Annotated[float, Option(help="Seconds of training for each method.")] = 300.0

@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from didi_core.cli import check_output
 from didi_core.commands.compare_options import FREE_TO_CHANGE, CompareOptions
 from didi_core.commands.distill_settings import DistillSettings
 from didi_core.commands.study import (
-    check_replaceable,
+    check_study_folder,
     empty_for_overwrite,
     label_clashes,
     label_of,
@@ -70,7 +69,8 @@ def study_of(options: CompareOptions, settings_of: Callable[[str], DistillSettin
     if options.num < 2:
         wrong.append(f"--num {options.num} must be at least 2")
     if options.diversity is not None and len(study.temperatures) == 1:
-        wrong.append(f"--diversity {options.diversity:g} needs --temperatures, as in 0.8,0.9,1,1.1")
+        more = "--temperatures beside 1, as in 0.8,0.9,1,1.1"
+        wrong.append(f"--diversity {options.diversity:g} needs {more}")
     if options.diversity is not None and not 0 < options.diversity < math.inf:
         wrong.append(f"--diversity {options.diversity:g} must be nats of entropy, above 0")
     if options.pool_size < 1:
@@ -130,10 +130,11 @@ def check_folder(options: CompareOptions) -> None:
     Raises:
         UserError: it holds something else, or another comparison.
     """
-    check_output(options.out, resume=options.resume, overwrite=options.overwrite)
+    check_study_folder(
+        options.out, MARKER, "comparison", resume=options.resume, overwrite=options.overwrite
+    )
     _check_files(options)
     if options.overwrite:
-        check_replaceable(options.out, MARKER, "comparison")
         return
     decided, marker = _decided(options), options.out / MARKER
     if not marker.is_file():
@@ -168,7 +169,7 @@ def _check_files(options: CompareOptions) -> None:
 def claim_folder(options: CompareOptions) -> None:
     """Write what the folder holds, in the place of what it held where that is to be replaced."""
     if options.overwrite:
-        empty_for_overwrite(options.out, MARKER, "comparison")
+        empty_for_overwrite(options.out, MARKER)
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(options.out / MARKER, _decided(options))
 

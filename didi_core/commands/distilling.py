@@ -24,6 +24,7 @@ from didi_core.commands.teacher_checks import check_apart, check_process
 from didi_core.commands.teacher_samples import shared_pool
 from didi_core.commands.training_run import (
     below_one,
+    below_zero,
     check_run_folder,
     loop_settings,
     opening_device,
@@ -90,12 +91,15 @@ class DistillRun(ABC, Generic[Settings]):
         wrong += below_one(
             settings, "steps", "tokens_per_batch", "pool_size", "max_length", "devices"
         )
+        wrong += below_zero(settings, "max_seconds")
         if settings.pool_steps is not None and settings.pool_steps < 1:
             wrong.append(
                 f"pool_steps={settings.pool_steps} must be at least 1, or null for the limit"
             )
         if settings.steps < (rounds := getattr(self.chosen, "rounds", 1)):
-            wrong.append(f"steps={settings.steps} must be at least method.rounds={rounds}")
+            wrong.append(
+                f"steps={settings.steps} must be at least method.rounds={rounds}, or lower that"
+            )
         return wrong + sharing_problems(settings)
 
     @abstractmethod

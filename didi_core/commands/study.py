@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+from didi_core.cli import check_output
 from didi_core.errors import UserError
 
 
@@ -33,7 +34,9 @@ def temperatures_of(text: str, wrong: list[str]) -> tuple[float, ...]:
     """
     words = split_words(text)
     if bad := [word for word in words if not _is_temperature(word)]:
-        wrong.append(f"--temperatures {text}: {', '.join(bad)} is no temperature; give 0.8,0.9,1")
+        wrong.append(
+            f"--temperatures {text}: {', '.join(bad)} is no temperature above 0; give 0.8,0.9,1"
+        )
         return (1.0,)
     return tuple(sorted({1.0, *(float(f"{float(word):g}") for word in words)}))
 
@@ -62,21 +65,27 @@ def label_clashes(names: tuple[str, ...]) -> list[str]:
     return [f"two models would both be called {', '.join(twice)}: rename a folder"] if twice else []
 
 
-def empty_for_overwrite(out: Path, marker: str, holds: str) -> None:
-    """Remove a folder that `marker` shows to be ours; see `check_replaceable`."""
-    check_replaceable(out, marker, holds)
-    if (out / marker).is_file():
-        shutil.rmtree(out)
-
-
-def check_replaceable(out: Path, marker: str, holds: str) -> None:
-    """Refuse a folder that would be replaced and is not ours.
+def check_study_folder(
+    out: Path, marker: str, holds: str, *, resume: bool, overwrite: bool
+) -> None:
+    """Refuse a folder that exists, unless it is to be continued or replaced and is ours.
 
     Args:
+        marker: the file that shows a folder to be ours.
         holds: what such a folder holds, for the message: "comparison".
 
     Raises:
-        UserError: it holds something without `marker`, which is never removed.
+        UserError: see `check_output`; or it holds something else, which is never touched.
     """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file: choose another name.")
+    check_output(out, resume=resume, overwrite=overwrite)
     if not (out / marker).is_file() and out.is_dir() and any(out.iterdir()):
-        raise UserError(f"--overwrite: {out} holds no {holds}; choose another --out.")
+        flag = "--overwrite" if overwrite else "--resume"
+        raise UserError(f"{flag}: {out} holds no {holds}; choose another --out.")
+
+
+def empty_for_overwrite(out: Path, marker: str) -> None:
+    """Remove a folder that `check_study_folder` let pass."""
+    if (out / marker).is_file():
+        shutil.rmtree(out)

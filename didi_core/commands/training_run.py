@@ -43,6 +43,14 @@ REPLACING = "replacing"
 what lies there belongs to the earlier run."""
 
 
+_OURS = ("config.json", "run.json", "checkpoints", "pool", REPLACING)
+"""What shows a folder to hold a model or a run."""
+
+
+def _holds_ours(folder: Path) -> bool:
+    return any((folder / name).exists() for name in _OURS)
+
+
 def check_run_folder(folder: Path, verb: str, settings: TrainingSettings) -> None:
     """Refuse a folder that exists, unless it is to be replaced or continued as it was begun.
 
@@ -50,7 +58,12 @@ def check_run_folder(folder: Path, verb: str, settings: TrainingSettings) -> Non
         UserError: see `check_output`; or `resume=true` with other settings than in `run.json`, or
             of a run that was to replace another and had not come to it.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"out={folder} is a file: choose another name.")
     check_output(folder, resume=settings.resume, overwrite=settings.overwrite, flag="out=")
+    foreign = folder.exists() and any(folder.iterdir()) and not _holds_ours(folder)
+    if settings.overwrite and foreign:
+        raise UserError(f"overwrite=true: {folder} holds no run or model; choose another out=.")
     if settings.resume and (folder / REPLACING).is_file():
         raise UserError(
             f"resume=true: {folder} still holds the model that overwrite=true was to replace: "
@@ -95,7 +108,7 @@ def prepared_run(
     With `overwrite=true` the earlier model and run are cleared at the end of the block, the last
     thing before training: nothing is lost to what cannot be read, or to settings that are refused.
     """
-    earlier = any((folder / name).exists() for name in ("config.json", "run.json", "checkpoints"))
+    earlier = any((folder / name).exists() for name in _OURS[:3])
     replaces = settings.overwrite and earlier
     first = fabric.is_global_zero
     new = not folder.exists()
@@ -159,6 +172,12 @@ def loop_settings(settings: TrainingSettings, validate_every: int = 0) -> LoopSe
         checkpoint_every=settings.checkpoint_every,
         max_seconds=settings.max_seconds,
     )
+
+
+def below_zero(settings: object, *names: str) -> list[str]:
+    """A complaint for each of these settings that is negative."""
+    found = [(name, getattr(settings, name)) for name in names]
+    return [f"{name}={value:g} must be 0 or more" for name, value in found if value < 0]
 
 
 def below_one(settings: object, *names: str) -> list[str]:

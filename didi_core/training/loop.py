@@ -7,6 +7,7 @@ rounds and decays of rates are, and with it the result.
 
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -101,6 +102,9 @@ def train(
                 save()
             if stopped:
                 raise arrived[0] if arrived else Terminated()
+    if out_of_time and done < settings.steps and fabric.is_global_zero:
+        took = f"max_seconds={settings.max_seconds:g} ended the training"
+        print(f"{took} after {done:,} updates.", file=sys.stderr)
     return done
 
 

@@ -14,7 +14,7 @@ def planned_steps(done: int, steps: int, elapsed: float, max_seconds: float, fab
         elapsed: seconds of training so far; of several processes the slowest one's count.
         max_seconds: the limit; 0 for none.
     """
-    if not max_seconds or not done:
+    if max_seconds <= 0 or not done:
         return steps
     if fabric.world_size > 1:  # all have to do the same update
         here = torch.tensor(elapsed, device=fabric.device)

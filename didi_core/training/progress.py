@@ -20,7 +20,7 @@ class TrainingProgress:
     """Told of every update."""
 
     def __init__(self, bar: Progress, task: TaskID, done: int, steps: int, speaks: bool) -> None:
-        self._bar, self._task = bar, task
+        self._bar, self._task, self._steps = bar, task, steps
         self._tenths, self._speaks = 10 * done // max(1, steps), speaks
 
     def show(self, done: int, planned: int, figures: Mapping[str, float]) -> None:
@@ -29,7 +29,8 @@ class TrainingProgress:
         self._bar.update(self._task, completed=done, total=planned, figures=shown)
         tenths = 10 * done // planned
         if self._speaks and tenths > self._tenths:
-            print(f"training: update {done:,} of {planned:,}  {shown}", file=sys.stderr, flush=True)
+            of = f"{planned:,}" if planned == self._steps else f"about {planned:,}"
+            print(f"training: update {done:,} of {of}  {shown}", file=sys.stderr, flush=True)
         # What an early pace promised may be taken back; a change by one is the pace's noise.
         self._tenths = tenths if tenths < self._tenths - 1 else max(self._tenths, tenths)
 

@@ -297,10 +297,12 @@ def test_a_pool_without_steps_needs_a_teacher_with_a_limit(
 
 def test_a_folder_with_other_work_is_left_alone(options: CompareOptions, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    for switch in ({}, {"overwrite": True}):
+    for switch in ({}, {"overwrite": True}, {"resume": True}):
         with pytest.raises(UserError):
             compare(replace(options, out=tmp_path, **switch))
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert [each.name for each in tmp_path.iterdir()] == ["notes.txt"]
+    with pytest.raises(UserError, match=r"notes\.txt is a file: choose another name"):
+        compare(replace(options, out=tmp_path / "notes.txt", overwrite=True))
 
 
 @pytest.mark.parametrize(

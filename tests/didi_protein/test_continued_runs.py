@@ -141,6 +141,17 @@ def test_a_run_that_was_refused_leaves_its_folder_as_it_was(tmp_path: Path) -> N
         assert [each.name for each in folder.glob("*")] == ([kept] if kept else [])
 
 
+def test_a_folder_of_other_things_is_no_run_to_replace(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    replacing = replace(distilled(), resume=False, overwrite=True)
+    with pytest.raises(UserError, match=r"holds no run or model; choose another out="):
+        check_run_folder(tmp_path, "distill", replacing)
+    with pytest.raises(UserError, match=r"^out=.*notes\.txt is a file"):
+        check_run_folder(tmp_path / "notes.txt", "distill", replacing)
+    (tmp_path / "config.json").write_text("{}")
+    check_run_folder(tmp_path, "distill", replacing)
+
+
 def test_a_replacement_stopped_before_it_trained_is_not_continued(tmp_path: Path) -> None:
     """What lies there is the model that was to be replaced, under equal settings."""
     folder = write_begun(tmp_path / "run", "distill", distilled())

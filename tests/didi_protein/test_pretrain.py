@@ -122,6 +122,8 @@ def test_a_uniform_model_is_distilled_into_one_of_its_kind(
     without_limit = replace(settings, out=str(tmp_path / "p"), reference="pool")
     with pytest.raises(UserError, match=r"as in pool_steps=256\.$"):
         distill(without_limit)
+    with pytest.raises(UserError, match=r"max_seconds=-3 must be 0 or more"):
+        distill(replace(settings, max_seconds=-3.0))
     with pytest.raises(UserError, match=r"steps=1 must be at least method\.rounds=2"):
         distill(replace(settings, steps=1))
 
@@ -180,6 +182,8 @@ def test_what_is_wrong_is_said_at_once(fasta: Path, tmp_path: Path) -> None:
     for name in ("steps=0", "num_heads", "too_long=cut", "max_length=2000", "input_noise=0.5"):
         assert name in str(error.value)
     assert not (tmp_path / "w").exists()
+    with pytest.raises(UserError, match=r"^valid= ?.*gone\.fasta"):
+        pretrain(settings_for(fasta, tmp_path / "w", valid="gone.fasta"))
 
 
 def test_a_curriculum_of_masks_is_refused_where_nothing_is_masked(tmp_path: Path) -> None:
