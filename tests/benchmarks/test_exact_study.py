@@ -37,7 +37,7 @@ def tiny_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(study, "PROCESSES", {"pairs": tiny_process})
     for module in ("jobs", "training", "figures", "table"):
         monkeypatch.setattr(f"benchmarks.exact.{module}.PROCESSES", {"pairs": tiny_process})
-    scale = Scale(100, 1, 32, 2, 1, 1, 128, 2, 128, 16, "float32")
+    scale = Scale(100, 1, 32, 2, 1, 1, 128, 5, 128, 16, "float32")  # DCD has 5 rounds
     train_teacher, train_student = jobs_module.train_teacher, jobs_module.train_student
     monkeypatch.setattr(
         jobs_module, "train_teacher", lambda job, runs: train_teacher(job, runs, scale)
@@ -207,7 +207,7 @@ def test_a_tiny_study_runs_through_and_is_not_run_twice(tiny_study: Path, monkey
     cell = json.loads((results / "pairs" / "dmmd.0.4.json").read_text())
     assert cell["settings"]["draws"] == "float64" and cell["settings"]["reveal_exponent"] == 2.0
     assert cell["figures"]["n"] == 24 and 0 < cell["cost"]["mean_nfe"] <= 4
-    assert cell["figures"]["gap"]["mean"] > 0.3  # two updates teach nothing
+    assert cell["figures"]["gap"]["mean"] > 0.3  # five updates teach nothing
     limit = json.loads((results / "pairs" / "teacher.0.limit.json").read_text())
     assert limit["cost"]["mean_nfe"] > 8 and limit["settings"]["sampler"] == "first-hitting"
     teacher = json.loads((results / "pairs" / "teacher.0.train.json").read_text())

@@ -83,4 +83,4 @@ def test_a_group_goes_by_what_users_call_it():
     groups = {"model": "text_model@model"}
     help_text = settings_help("p pretrain", "T.", "text_pretrain", ["model=gpt2"], groups)
     assert "model=NAME, of gpt2, judge, medium, small, tiny." in help_text
-    assert "Settings of gpt2, model.KEY=VALUE:\n  kind: autoregressive\n" in help_text
+    assert "Settings of gpt2, model.KEY=VALUE:\n  kind: autoregressive " in help_text
