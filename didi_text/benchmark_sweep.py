@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from didi_core.evaluation.frontier import Frontier, FrontierPoint
-from didi_core.evaluation.frontier_record import frontier_record
+from didi_core.evaluation.frontier_record import frontier_record, interval_columns
 from didi_core.evaluation.ratio import Ratio
 from didi_text.benchmark_cells import CellRunner
 from didi_text.benchmark_study import AUTOREGRESSIVE, Cell, Study
@@ -101,9 +101,7 @@ def add_comparison(rows: Sequence[Row], cells: Sequence[Cell], record: Mapping[s
             ("nll_at_equal_entropy", "nll_at_equal_diversity"),
             ("difference_at_equal_entropy", "minus_baseline"),
         ):
-            interval = found[key] or {"mean": None, "low": None, "high": None}
-            row[column] = interval["mean"]
-            row |= {f"{column}_{end}": interval[end] for end in ("low", "high")}
+            row |= interval_columns(column, found[key])
 
 
 def _note(record: Mapping[str, Any], study: Study) -> str:

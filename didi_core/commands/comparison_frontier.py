@@ -17,8 +17,7 @@ from didi_core.commands.comparison_table import table_of
 from didi_core.errors import UserError
 from didi_core.evaluation.frontier import Frontier, FrontierPoint
 from didi_core.evaluation.frontier_plot import plot_frontiers
-from didi_core.evaluation.frontier_record import frontier_record
-from didi_core.files import write_json
+from didi_core.evaluation.frontier_record import frontier_record, interval_columns, write_frontiers
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Sweep:
             earlier.unlink(missing_ok=True)
         if self.record is None:
             return self
-        write_json(path, dict(self.record))
+        write_frontiers(path, self.record)
         with suppress(UserError):  # no extra `report`
             plot_frontiers(self.record, path.with_suffix(".png"), label)
         return replace(self, path=path)
@@ -133,7 +132,5 @@ def add_columns(
             ("nll_at_equal_diversity", "nll_at_equal_diversity"),
             ("difference_at_equal_diversity", "minus_baseline"),
         ):
-            interval = (curve and curve[key]) or {}
-            row[column] = interval.get("mean")
-            row |= {f"{column}_{end}": interval.get(end) for end in ("low", "high")}
+            row |= interval_columns(column, curve and curve[key])
     return table_of(rows)

@@ -43,8 +43,10 @@ REPLACING = "replacing"
 what lies there belongs to the earlier run."""
 
 
-_OURS = ("config.json", "run.json", "checkpoints", "pool", REPLACING)
-"""What shows a folder to hold a model or a run."""
+_MADE = ("config.json", "run.json", "checkpoints")
+"""What shows a folder to hold a model, or a run that began to train."""
+_OURS = (*_MADE, "pool", REPLACING)
+"""The same, or what comes before."""
 
 
 def _holds_ours(folder: Path) -> bool:
@@ -108,7 +110,7 @@ def prepared_run(
     With `overwrite=true` the earlier model and run are cleared at the end of the block, the last
     thing before training: nothing is lost to what cannot be read, or to settings that are refused.
     """
-    earlier = any((folder / name).exists() for name in _OURS[:3])
+    earlier = any((folder / name).exists() for name in _MADE)
     replaces = settings.overwrite and earlier
     first = fabric.is_global_zero
     new = not folder.exists()

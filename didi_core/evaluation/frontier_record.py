@@ -43,6 +43,13 @@ def frontier_record(
     }
 
 
+def interval_columns(column: str, interval: Mapping[str, float] | None) -> dict[str, float | None]:
+    """An interval of a record as three columns of a table; empty where there is none."""
+    found = interval or {}
+    ends = {f"{column}_{end}": found.get(end) for end in ("low", "high")}
+    return {column: found.get("mean"), **ends}
+
+
 def write_frontiers(path: Path, record: Mapping[str, Any]) -> None:
     """One JSON of `frontier_record`."""
     write_json(path, record)
