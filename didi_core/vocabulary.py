@@ -58,14 +58,18 @@ class Vocabulary:
         This is the SUBS parameterisation's first half (MDLM, arXiv 2406.07524, section 3.2.3):
         the mask, and every other id that is never written, has probability zero.
         """
+        return self.generable_logits(logits).log_softmax(-1)
+
+    def generable_logits(
+        self, logits: Float[Tensor, "*n vocabulary"]
+    ) -> Float[Tensor, "*n generable"]:
+        """The logits of the generable ids, in float32 or better."""
         first, last = self.generable_ids[0], self.generable_ids[-1]
         if last - first + 1 == self.num_generable:
             chosen = logits[..., first : last + 1]  # a view: with 50,000 tokens a copy is large
         else:
             chosen = logits.index_select(-1, self.generable.to(logits.device))
-        if chosen.dtype != torch.float64:
-            chosen = chosen.float()
-        return chosen.log_softmax(-1)
+        return chosen if chosen.dtype == torch.float64 else chosen.float()
 
     def frame(self, ids: Iterable[int]) -> list[int]:
         """`ids` with bos and eos around them."""

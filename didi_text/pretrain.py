@@ -55,6 +55,7 @@ class TextPretrainRun(PretrainRun[PretrainSettings]):
     descriptions: ClassVar = {
         "masked": "A masked-diffusion language model (DiT in MDLM's layout, no time input).",
         "uniform": "A uniform-state diffusion language model (DiT, told the time).",
+        "sedd": "A score-entropy language model (SEDD, DiT, told the time).",
         "autoregressive": "An autoregressive language model (GPT-2's layout): judge or baseline.",
     }
 

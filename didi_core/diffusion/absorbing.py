@@ -47,6 +47,10 @@ class AbsorbingProcess:
         """Where the bound needs a prediction: at masks, since SUBS carries the rest over."""
         return maskable & (noised == self.mask_id)
 
+    def log_prediction(self, logits: Float[Tensor, "n generable"]) -> Float[Tensor, "n generable"]:
+        """log x_theta: normalised log-probabilities."""
+        return logits.log_softmax(-1)
+
     def bound_terms(
         self,
         log_probs: Float[Tensor, "n generable"],

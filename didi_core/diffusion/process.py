@@ -1,6 +1,7 @@
 """The noise processes by name, and what training, bounds and samplers ask of each.
 
-To add one, write it as `absorbing.py` and `uniform.py` are written, and name it in `PROCESSES`.
+A name stands for the noise and for what the network predicts of it. To add one, write it as
+`absorbing.py`, `uniform.py` and `score_entropy.py` are written, and name it in `PROCESSES`.
 """
 
 from typing import Protocol
@@ -10,10 +11,11 @@ from torch import Tensor
 
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.schedules import LogLinearSchedule, Schedule
+from didi_core.diffusion.score_entropy import ScoreEntropyProcess
 from didi_core.diffusion.uniform import UniformProcess
 from didi_core.vocabulary import Vocabulary
 
-PROCESSES = ("absorbing", "uniform")
+PROCESSES = ("absorbing", "uniform", "sedd")
 DEFAULT_PROCESS = "absorbing"
 """Of model folders that name none."""
 
@@ -40,6 +42,13 @@ class Process(Protocol):
         """Positions of z_t at which the bound needs the network's prediction."""
         ...
 
+    def log_prediction(self, logits: Float[Tensor, "n generable"]) -> Float[Tensor, "n generable"]:
+        """What the network's logits at predicted positions mean, as the terms below want it.
+
+        Log-probabilities, but for `sedd`, whose predictions need not sum to one.
+        """
+        ...
+
     def bound_terms(
         self,
         log_probs: Float[Tensor, "n generable"],
@@ -50,6 +59,7 @@ class Process(Protocol):
         """Each predicted position's part of the bound on -log p(x), in nats.
 
         Args:
+            log_probs: from `log_prediction`.
             clean: rank of the true token among the generable ones.
             noised: rank of z_t; -1 where it is not generable.
             t: time of the position's row.
@@ -75,4 +85,6 @@ def build_process(
     schedule = schedule or LogLinearSchedule()
     if name == "uniform":
         return UniformProcess(vocabulary.generable_ids, schedule)
+    if name == "sedd":
+        return ScoreEntropyProcess(vocabulary.mask_id, schedule)
     return AbsorbingProcess(vocabulary.mask_id, schedule)

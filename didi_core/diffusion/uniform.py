@@ -65,6 +65,10 @@ class UniformProcess:
         del noised
         return maskable
 
+    def log_prediction(self, logits: Float[Tensor, "n generable"]) -> Float[Tensor, "n generable"]:
+        """log x_theta: normalised log-probabilities."""
+        return logits.log_softmax(-1)
+
     def reverse_posterior(
         self,
         probs: Float[Tensor, "n generable"],

@@ -18,7 +18,7 @@ from didi_core.diffusion.gaussian import GaussianNoise, noise_of, num_uniforms
 from didi_core.distill import terms
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference, ReferenceBatch
-from didi_core.distill.rounds import StudentInRounds
+from didi_core.distill.rounds import StudentInRounds, round_problems
 from didi_core.distill.whole_batch import share_of_mean, whole_figures
 from didi_core.models.noise import NoiseSettings
 from didi_core.rows import mean_or_zero
@@ -34,6 +34,8 @@ class DcdSettings:
     """Rounds of equal length; in each the step is twice as long as in the one before."""
     first_step: float = 1 / 512
     """delta of the first round, as a share of the schedule's time."""
+    teacher_update: str = "student"
+    """What becomes the next round's teacher: student (published), or the average of its weights."""
     kl_kind: str = "backward"
     """forward, backward (published) or jeffreys divergence of the student from the teacher."""
     noise: NoiseSettings = field(default_factory=NoiseSettings)
@@ -44,16 +46,12 @@ class DcdSettings:
 
     def problems(self) -> list[str]:
         """What is wrong with the values, each with the setting's name."""
-        wrong = []
-        if self.rounds < 1:
-            wrong.append(f"rounds={self.rounds} must be at least 1")
-        elif not 0 < self.first_step * 2 ** (self.rounds - 1) <= 1:
+        wrong = round_problems(self)
+        if self.rounds >= 1 and not 0 < self.first_step * 2 ** (self.rounds - 1) <= 1:
             wrong.append(
                 f"first_step={self.first_step:g} must be above 0, and at most 1 when doubled "
                 f"{self.rounds - 1} times"
             )
-        if self.kl_kind not in ("forward", "backward", "jeffreys"):
-            wrong.append(f"kl_kind={self.kl_kind} must be forward, backward or jeffreys")
         if self.noise.kind != "none":
             wrong.append(f"noise.kind={self.noise.kind} is for masked models: leave it at none")
         return wrong
@@ -74,10 +72,6 @@ class ConsistencyDistillation(StudentInRounds):
     ) -> None:
         super().__init__(teacher, vocabulary, reference, settings, seed)
         self.schedule = GaussianSchedule.between(DCD_ENDS, vocabulary.num_generable)
-
-    def next_teacher(self) -> nn.Module:
-        """The student itself, as published, not its average."""
-        return self.student.module
 
     def step(self, step: int, steps: int) -> dict[str, float]:
         fabric = self.fabric

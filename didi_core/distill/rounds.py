@@ -1,4 +1,7 @@
-"""Methods that go in rounds of equal length, each with the last one's student as its teacher."""
+"""Methods that go in rounds of equal length, each with the last one's student as its teacher.
+
+That student is the network as trained, or the average of its weights.
+"""
 
 import copy
 from typing import Any, Protocol
@@ -13,11 +16,25 @@ from didi_core.distill.updates import place_frozen
 from didi_core.models.sharding import gathered, spread_state
 from didi_core.vocabulary import Vocabulary
 
+TEACHER_UPDATES = ("student", "average")
+DIVERGENCES = ("forward", "backward", "jeffreys")
+
 
 class RoundSettings(StudentSettings, Protocol):
     """What the settings of such a method hold."""
 
     rounds: int
+    teacher_update: str
+    kl_kind: str
+
+
+def round_problems(settings: RoundSettings) -> list[str]:
+    """What is wrong with the settings that these methods share, each with its name."""
+    wrong = [] if settings.rounds >= 1 else [f"rounds={settings.rounds} must be at least 1"]
+    for name, allowed in (("teacher_update", TEACHER_UPDATES), ("kl_kind", DIVERGENCES)):
+        if (value := getattr(settings, name)) not in allowed:
+            wrong.append(f"{name}={value} must be {', '.join(allowed[:-1])} or {allowed[-1]}")
+    return wrong
 
 
 class StudentInRounds(DistilledStudent):
@@ -45,15 +62,12 @@ class StudentInRounds(DistilledStudent):
         super().setup(fabric)
         place_frozen(self.target, fabric)
 
-    def next_teacher(self) -> nn.Module:
-        """What becomes the teacher when a round begins: the student's average."""
-        return self.ema.module
-
     def enter_round(self, step: int, steps: int) -> None:
         """Replace the teacher if `step` of `steps` begins a round, the first one apart."""
         number = step * self.settings.rounds // steps
         if number > self.round:
-            self.target.load_state_dict(self.next_teacher().state_dict())
+            student = self.student if self.settings.teacher_update == "student" else self.ema
+            self.target.load_state_dict(student.module.state_dict())
             self.round = number
 
     def state_dict(self) -> dict[str, Any]:

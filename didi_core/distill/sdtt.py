@@ -19,7 +19,7 @@ from didi_core.distill import terms
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import reverse_step
-from didi_core.distill.rounds import StudentInRounds
+from didi_core.distill.rounds import StudentInRounds, round_problems
 from didi_core.distill.whole_batch import share_of_mean, whole_count, whole_figures
 from didi_core.models.noise import NoiseKeys, NoiseSettings, without_noise
 from didi_core.rows import mean_or_zero
@@ -37,6 +37,8 @@ class SdttSettings:
     """Rounds of equal length; in each the steps are twice as large as in the one before."""
     reveal_exponent: float = 1.0
     """Steps are even in r, where alpha = r ** exponent; `generate` follows it. Published: 1."""
+    teacher_update: str = "average"
+    """What becomes the next round's teacher: the average of the student's weights, or student."""
     kl_kind: str = "backward"
     """forward, backward or jeffreys divergence of the student from its target."""
     noise: NoiseSettings = field(default_factory=NoiseSettings)
@@ -47,14 +49,11 @@ class SdttSettings:
 
     def problems(self) -> list[str]:
         """What is wrong with the values, each with the setting's name."""
-        wrong = self.noise.problems()
-        for name in ("student_steps", "rounds"):
-            if getattr(self, name) < 1:
-                wrong.append(f"{name}={getattr(self, name)} must be at least 1")
+        wrong = self.noise.problems() + round_problems(self)
+        if self.student_steps < 1:
+            wrong.append(f"student_steps={self.student_steps} must be at least 1")
         if not self.reveal_exponent > 0:
             wrong.append(f"reveal_exponent={self.reveal_exponent} must be above 0")
-        if self.kl_kind not in ("forward", "backward", "jeffreys"):
-            wrong.append(f"kl_kind={self.kl_kind} must be forward, backward or jeffreys")
         return wrong
 
 

@@ -16,7 +16,7 @@ POSITIONS_AT_ONCE = 4_096
 """Positions whose log-probabilities stand in memory, beside the logits of the whole batch."""
 
 Score = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""Nats at each position, from log-probabilities, ranks of true and noised tokens, and its row."""
+"""Nats at each position, from generable logits, ranks of true and noised tokens, and its row."""
 
 
 def row_nll(
@@ -36,9 +36,9 @@ def row_nll(
         autocast: compute the network in this type.
     """
 
-    def score(log_probs: Tensor, clean: Tensor, noised: Tensor, row: Tensor) -> Tensor:
+    def score(logits: Tensor, clean: Tensor, noised: Tensor, row: Tensor) -> Tensor:
         del noised, row
-        return -log_probs.gather(-1, clean.unsqueeze(-1)).squeeze(-1)
+        return -logits.log_softmax(-1).gather(-1, clean.unsqueeze(-1)).squeeze(-1)
 
     noised = batch.tokens.masked_fill(masked, vocabulary.mask_id)
     return _row_sums(denoiser, vocabulary, batch, noised, masked, 1 - t, autocast, score)
@@ -63,8 +63,8 @@ def row_bound(
     device = batch.tokens.device
     t = t.to(device)
 
-    def score(log_probs: Tensor, clean: Tensor, noised: Tensor, row: Tensor) -> Tensor:
-        return process.bound_terms(log_probs, clean, noised, t[row])
+    def score(logits: Tensor, clean: Tensor, noised: Tensor, row: Tensor) -> Tensor:
+        return process.bound_terms(process.log_prediction(logits), clean, noised, t[row])
 
     noised = process.corrupt(batch.tokens, batch.maskable, t, uniform.to(device))
     at = process.predicted(noised, batch.maskable)
@@ -90,7 +90,7 @@ def _row_sums(
     row = at.nonzero()[:, 0]
     columns = (logits, rank_of_id[batch.tokens[at]], rank_of_id[noised[at]], row)
     values = [
-        score(vocabulary.log_probs(some), *rest).double()
+        score(vocabulary.generable_logits(some), *rest).double()
         for some, *rest in zip(*(each.split(POSITIONS_AT_ONCE) for each in columns), strict=True)
     ]
     return row_sum(torch.cat(values), row, len(batch)).cpu()

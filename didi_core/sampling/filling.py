@@ -38,7 +38,10 @@ class MeteredPredictor:
     def log_probs(
         self, tokens: Tensor, *more: Any, **named: Any
     ) -> Float[Tensor, "chosen generable"]:
-        result = self.inner.log_probs(tokens, *more, **named)
+        return self.logits(tokens, *more, **named).log_softmax(-1)
+
+    def logits(self, tokens: Tensor, *more: Any, **named: Any) -> Float[Tensor, "chosen generable"]:
+        result = self.inner.logits(tokens, *more, **named)
         self.on_call(tokens.shape[0])
         return result
 

@@ -7,19 +7,26 @@ from didi_core.sampling.registry import SAMPLERS, SamplerKind, find_sampler
 PLAIN_SAMPLER = "ancestral"
 
 
+def plain_sampler(process: str) -> SamplerKind:
+    """Ancestral, or of a process that it does not sample the first that does, of the samplers."""
+    fitting = [kind for kind in SAMPLERS.values() if process in kind.processes]
+    return next((kind for kind in fitting if kind.name == PLAIN_SAMPLER), fitting[0])
+
+
 def choose_sampler(asked: str | None, grid: str, model: LoadedModel) -> SamplerKind:
-    """The sampler as asked, else as the model's folder names it, else ancestral.
+    """The sampler as asked, else as the model's folder names it, else the plain one.
 
     A folder names a sampler of steps, so that what is asked for can be checked before a model is
     downloaded. The published grid is the papers' own: a folder's sampler that has none gives way
-    to ancestral.
+    to the plain one.
 
     Raises:
         UserError: there is no such sampler.
     """
     if asked is not None:
         return find_sampler(asked)
-    name = model.config.get("didi", {}).get("sampler", PLAIN_SAMPLER)
+    plain = plain_sampler(model.process)
+    name = model.config.get("didi", {}).get("sampler", plain.name)
     if name not in SAMPLERS or not SAMPLERS[name].takes_steps:
         raise UserError(
             f"--model {model.name}: its config.json names the sampler {name!r}, which is none that "
@@ -27,7 +34,7 @@ def choose_sampler(asked: str | None, grid: str, model: LoadedModel) -> SamplerK
         )
     kind = SAMPLERS[name]
     if grid == "published" and not kind.has_published_grid:
-        return SAMPLERS[PLAIN_SAMPLER]
+        return plain
     return kind
 
 

@@ -31,6 +31,20 @@ class Predictor:
     ) -> Float[Tensor, "chosen generable"]:
         """Normalised log-probabilities where `at` is True, in row-major order.
 
+        Arguments and errors as of `logits`.
+        """
+        return self.logits(tokens, lengths, at, keys, alpha).log_softmax(-1)
+
+    def logits(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        at: Places,
+        keys: NoiseKeys | None = None,
+        alpha: float | Float[Tensor, "batch"] | None = None,
+    ) -> Float[Tensor, "chosen generable"]:
+        """What the network says of the generable ids where `at` is True, in row-major order.
+
         Args:
             at: a function is asked after the network's blocks were called, before its head is.
             keys: of the noise, which every sampler gives; without them there is none.
@@ -44,11 +58,12 @@ class Predictor:
             if isinstance(alpha, float):
                 alpha = torch.full((len(tokens),), alpha, device=tokens.device)
             told = time_input(self.denoiser, alpha)
-            return self.vocabulary.log_probs(self.denoiser.logits_at(tokens, lengths, at, **told))
+            logits = self.denoiser.logits_at(tokens, lengths, at, **told)
+            return self.vocabulary.generable_logits(logits)
         masked = tokens == self.vocabulary.mask_id
         latents = draw_latents(self.noise.kind, self.noise.size, keys, masked)
         logits = self.denoiser.logits_at(tokens, lengths, at, latents=latents)
-        return self.vocabulary.log_probs(logits)
+        return self.vocabulary.generable_logits(logits)
 
     @property
     def device(self) -> torch.device:

@@ -13,6 +13,7 @@ from didi_core.models.discriminator import load_discriminator
 from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import NoisyDenoiser
 from didi_core.models.noise_file import load_noise
+from didi_core.sampling.analytic import AnalyticSampler
 from didi_core.sampling.ancestral import ancestral, first_hitting, greedy_tail
 from didi_core.sampling.apart import ApartSampler, ApartSettings
 from didi_core.sampling.dplm import DEFAULT_STEPS, DplmSampler, DplmSettings
@@ -125,6 +126,12 @@ SAMPLERS: dict[str, SamplerKind] = {
             processes=("absorbing", "uniform"),
         ),
         SamplerKind("psi", _psi, has_published_grid=False, processes=("uniform",)),
+        SamplerKind(
+            "analytic",
+            _without_options("analytic", AnalyticSampler),
+            has_published_grid=False,
+            processes=("sedd",),
+        ),
         SamplerKind(
             "first-hitting",
             _without_options("first-hitting", first_hitting),

@@ -1,6 +1,7 @@
 """Training a discrete diffusion teacher from sequences, whatever its process: on its bound.
 
-Masked: MDLM, arXiv 2406.07524, equation 10. Uniform: Duo, arXiv 2506.10892, section 3.3.
+Masked: MDLM, arXiv 2406.07524, equation 10. Uniform: Duo, arXiv 2506.10892, section 3.3. Scores:
+SEDD, arXiv 2310.16834, theorem 3.6.
 """
 
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class DiffusionPretraining(Pretraining):
         at = process.predicted(noised, batch.maskable)
         told = time_input(self.network.module, process.schedule.alpha(t))
         logits = self.network.logits_at(noised, batch.lengths, at, soft, **told)
-        log_probs = self.data.vocabulary.log_probs(logits)
+        log_probs = process.log_prediction(self.data.vocabulary.generable_logits(logits))
         rank_of_id = self.data.vocabulary.rank_of_id.to(device)
         clean = rank_of_id[batch.tokens[at]]
         drawn = log_probs, clean, rank_of_id[noised[at]], t[at.nonzero()[:, 0]]

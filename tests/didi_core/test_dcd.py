@@ -8,7 +8,6 @@ import pytest
 import torch
 from tiny_models import FRAMED, cpu_fabric, timed_esm, tiny_corpus
 
-from didi_core.distill import terms
 from didi_core.distill.dcd import ConsistencyDistillation, DcdSettings
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.pool import teacher_pool
@@ -54,7 +53,7 @@ def test_the_two_states_lie_on_one_path_at_their_times() -> None:
     assert float(right[1].double().mean()) > 0.98
 
 
-@pytest.mark.parametrize("kind", ["backward", "forward"])
+@pytest.mark.parametrize("kind", ["backward", "forward", "jeffreys"])
 def test_the_loss_by_hand(kind: str) -> None:
     method = method_with(replace(FAST, kl_kind=kind))
     reference = method.reference.batch(0)
@@ -67,7 +66,9 @@ def test_the_loss_by_hand(kind: str) -> None:
             tokens, alpha = method.state(reference, noise, x), method.schedule.alpha(x)
             log_probs.append(predictor.log_probs(tokens, reference.batch.lengths, at, alpha=alpha))
     student, teacher = log_probs
-    expected = terms.kl(*((student, teacher) if kind == "backward" else (teacher, student)))
+    back = (student.exp() * (student - teacher)).sum(-1)
+    forth = (teacher.exp() * (teacher - student)).sum(-1)
+    expected = {"backward": back, "forward": forth, "jeffreys": (back + forth) / 2}[kind]
     figures = method.step(0, 4)
     assert figures["divergence"] == pytest.approx(float(expected.mean()), rel=1e-5)
     assert figures["divergence"] > 1e-3 and figures["round"] == 0
@@ -89,6 +90,42 @@ def test_each_round_begins_with_the_student_as_teacher_and_runs_resume() -> None
     assert figures[-1] == figures[-2] and figures[-1]["round"] == 1
     assert torch.equal(weights(whole.result()), weights(resumed.result()))
     assert not torch.equal(weights(whole.result()), start)
+
+
+def test_the_next_teacher_may_be_the_average() -> None:
+    method = method_with(replace(FAST, teacher_update="average"))
+    for step in range(2):
+        method.step(step, 4)
+    average = weights(method.result())
+    assert not torch.equal(average, weights(method.student.module))
+    method.step(2, 4)
+    assert torch.equal(weights(method.target), average)
+
+
+ACTING = {
+    "rounds": 1,
+    "first_step": 0.125,
+    "teacher_update": "average",
+    "kl_kind": "jeffreys",
+    "ema": 0.01,
+    "student": OptimizerSettings(lr=1e-3, warmup_steps=1),
+}
+
+
+def test_every_setting_changes_the_student() -> None:
+    assert {*ACTING, "noise"} == set(vars(FAST)), "a new setting needs its line here"
+
+    def result_of(settings: DcdSettings) -> torch.Tensor:
+        method = method_with(settings)
+        for step in range(4):
+            method.step(step, 4)
+        return weights(method.result())
+
+    plain = result_of(FAST)
+    assert torch.equal(plain, result_of(FAST)), "runs repeat exactly"
+    for name, value in ACTING.items():
+        other = result_of(replace(FAST, **{name: value}))
+        assert not torch.equal(plain, other), f"{name} does nothing"
 
 
 def test_wrong_settings_are_named() -> None:

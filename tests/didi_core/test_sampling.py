@@ -160,7 +160,7 @@ def test_padding_and_neighbours_do_not_change_a_row() -> None:
         assert torch.equal(ancestral(predictor).sample(alone, settings).tokens[0], tokens[record])
 
 
-@pytest.mark.parametrize("name", ["analytic", "nonsense"])
+@pytest.mark.parametrize("name", ["analytical", "nonsense"])
 def test_unknown_samplers_are_refused_with_the_list(name: str) -> None:
     with pytest.raises(UserError, match=rf"--sampler {name} .*ancestral, greedy-tail"):
         find_sampler(name)

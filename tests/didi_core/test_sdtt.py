@@ -121,6 +121,7 @@ ACTING = {
     "rounds": 1,
     "reveal_exponent": 2.0,
     "kl_kind": "forward",
+    "teacher_update": "student",
     "ema": 0.01,
     "noise": NoiseSettings("position", 4, 0.5),
     "student": OptimizerSettings(lr=1e-3, warmup_steps=1),

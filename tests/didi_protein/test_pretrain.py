@@ -128,6 +128,30 @@ def test_a_uniform_model_is_distilled_into_one_of_its_kind(
         distill(replace(settings, steps=1))
 
 
+def test_a_score_model_is_drawn_by_its_own_sampler(fasta: Path, tmp_path: Path) -> None:
+    scores = settings_for(fasta, tmp_path / "m", process="sedd", valid=str(fasta))
+    folder = pretrain(replace(scores, curriculum=CurriculumSettings(steps=1)))
+    model = load_denoiser(folder)
+    assert model.process == "sedd" and model.denoiser.settings.time_conditioned
+    card = (folder / "README.md").read_text()
+    assert "score-entropy" in card and "process=sedd" in card and "| validation_bound |" in card
+    options = GenerateOptions(
+        model=str(folder), num=20, template="_____MKT_____", steps=4, out=tmp_path / "d.fasta"
+    )
+    result = generate(options)
+    rows = [line for line in result.fasta.read_text().splitlines() if line[0] != ">"]
+    assert result.mean_nfe <= 4 and "sampler=analytic" in result.fasta.read_text()
+    assert all(row[5:8] == "MKT" and set(row) <= set(CANONICAL_RESIDUES) for row in rows)
+    with pytest.raises(UserError, match=r"model of the sedd process.* use analytic\.$"):
+        generate(replace(options, sampler="ancestral", overwrite=True))
+    out = str(tmp_path / "s")
+    student = DistillSettings(
+        method={"name": "dmmd"}, teacher=str(folder), data=str(fasta), out=out
+    )
+    with pytest.raises(UserError, match=r"teacher=.* is of the sedd one: take another teacher\.$"):
+        distill(student)
+
+
 def test_what_does_not_fit_a_uniform_model_is_refused(
     uniform_model: Path, fasta: Path, tmp_path: Path
 ) -> None:

@@ -86,6 +86,19 @@ def test_a_uniform_model_writes_text(data: Path, tmp_path: Path) -> None:
         assert len(rows) == 2 and rows[0]["sampler"] == sampler
 
 
+def test_a_score_model_writes_text_by_its_own_sampler(data: Path, tmp_path: Path) -> None:
+    folder = pretrain(settings_for(data, tmp_path / "m", process="sedd", valid=str(data)))
+    loaded = open_model(folder)
+    assert loaded.process == "sedd" and loaded.denoiser.settings.time_conditioned
+    assert "score-entropy" in (folder / "README.md").read_text()
+    options = GenerateOptions(
+        model=str(folder), num=2, length="12", steps=3, out=tmp_path / "d.jsonl"
+    )
+    assert generate(options).mean_nfe <= 3
+    rows = [json.loads(line) for line in options.out.read_text().splitlines()]
+    assert [row["sampler"] for row in rows] == ["analytic"] * 2
+
+
 def test_an_autoregressive_model_opens_with_transformers(data: Path, tmp_path: Path) -> None:
     folder = pretrain(settings_for(data, tmp_path / "a", kind="autoregressive", valid=str(data)))
     model = AutoModelForCausalLM.from_pretrained(folder)
