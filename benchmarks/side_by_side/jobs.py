@@ -1,6 +1,7 @@
 """The jobs, each done by the package's own commands and judged by the corpus's judge."""
 
-from dataclasses import asdict
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ def run_job(job: Job, data: Path, num: int = NUM_SAMPLES) -> None:
     """Do one job unless its result is there; training goes on where it was stopped."""
     if job.result.exists():
         return
+    for name in needed(job):
+        if not (job.folder(name) / "config.json").is_file():
+            print(f"{name} is not in {RUNS}: it is trained again", file=sys.stderr)
+            train(replace(job, kind="train", name=name, steps=0), data, num)
     with metered(RUNS / "logs" / (job.key.replace("/", ".") + ".seconds")) as spent:
         record = DO[job.kind](job, data, num)
         seconds = spent()
@@ -40,6 +45,14 @@ def run_job(job: Job, data: Path, num: int = NUM_SAMPLES) -> None:
     facts = {"device": describe_device(torch.device("cpu")), "versions": package_versions()}
     facts["git_revision"] = git_revision()
     write_json(job.result, asdict(job) | record | {"processor_seconds": seconds} | facts)
+
+
+def needed(job: Job) -> list[str]:
+    """Models that the job works on, each after its teacher; results may be there without them."""
+    own = {"train": [], "bound": [job.name], "sweep": [BASELINE]}[job.kind]
+    own += [CELLS[job.name].model] if job.kind == "sweep" else []
+    teachers = [MODELS[name].teacher for name in [*own, *([job.name] if not own else [])]]
+    return list(dict.fromkeys([*filter(None, teachers), *own]))
 
 
 def train(job: Job, data: Path, num: int) -> dict[str, Any]:

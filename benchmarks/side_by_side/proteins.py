@@ -1,4 +1,4 @@
-"""Proteins of the study: families of 30 to 160 residues, the bundled judge, 3-mer entropy."""
+"""Proteins of the study: families of 30 to 100 residues, the bundled judge, 3-mer entropy."""
 
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,9 @@ from didi_protein.pretrain import pretrain
 from didi_protein.pretrain_settings import PretrainSettings
 from didi_protein.training_sequences import read_training_sequences
 
-SHORTEST, LONGEST = 30, 160
+SHORTEST, LONGEST = 30, 100
+"""Forty families: few enough to be learnt in TEACHER_UPDATES by either process."""
+TEACHER_UPDATES = 2_000
 
 
 def lengths(held_out: Path, scratch: Path) -> str:
@@ -65,6 +67,7 @@ PROTEINS = Corpus(
         "pretrain": (
             *PRETRAIN,
             "model.intermediate_size=512",
+            "ema=0.99",
             f"max_length={LONGEST}",
             "too_long=drop",
         ),
@@ -74,4 +77,5 @@ PROTEINS = Corpus(
     generate=lambda **flags: generate(GenerateOptions(**flags)),
     judge=judge,
     bound=bound,
+    teacher_updates=TEACHER_UPDATES,
 )
