@@ -4,8 +4,8 @@
     python -m benchmarks.side_by_side run text --list
 
 Run from the repository's root. Every job writes benchmarks/results/side_by_side/CORPUS/NAME.json
-and is skipped when that exists; weights and sets go to runs/side_by_side. A model that a job needs and
-that is not there, as on another machine, is trained again first. See docs/side-by-side.md.
+and is skipped when that exists; weights and sets go to runs/side_by_side. A model that a job needs
+and that is not there, as on another machine, is trained again first. See docs/side-by-side.md.
 """
 
 import sys

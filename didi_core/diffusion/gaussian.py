@@ -78,13 +78,13 @@ def noise_of(
 def distinct(uniform: Float[Tensor, "n k"], size: int) -> Int[Tensor, "n k"]:
     """k different numbers below `size` in each row, in uniformly random order."""
     k = uniform.shape[-1]
-    left = size - torch.arange(k, device=uniform.device)
+    if k == size:
+        return uniform.argsort(-1)
+    index = torch.arange(k, device=uniform.device)
+    left = size - index
     picks = (uniform * left).long().minimum(left - 1)
-    taken = picks[:, :1]
     for column in range(1, k):
-        # A pick counts the numbers not taken yet: each taken one at or below it moves it up.
-        pick = picks[:, column]
-        for lower in taken.sort(-1).values.unbind(-1):
-            pick = pick + (pick >= lower)
-        taken = torch.cat([taken, pick[:, None]], dim=-1)
-    return taken
+        # A pick counts the numbers not taken: below the i-th taken one stand so many less i.
+        free_below = picks[:, :column].sort(-1).values - index[:column]
+        picks[:, column] += (free_below <= picks[:, column, None]).sum(-1)
+    return picks

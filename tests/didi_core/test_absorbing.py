@@ -59,8 +59,9 @@ def test_corruption_keeps_with_probability_alpha_and_touches_only_what_it_may() 
 
 
 def _log_chance(law: Law, sequence: tuple[int, ...], masked: tuple[int, ...]) -> list[float]:
+    num_tokens = 1 + max(max(each) for each in law)
     known = {i: token for i, token in enumerate(sequence) if i not in masked}
-    return [math.log(conditional(law, known, i, NUM_TOKENS)[sequence[i]]) for i in masked]
+    return [math.log(conditional(law, known, i, num_tokens)[sequence[i]]) for i in masked]
 
 
 def _bound_by_beta_integrals(law: Law, sequence: tuple[int, ...]) -> float:
@@ -96,9 +97,11 @@ def _bound_by_quadrature(law: Law, sequence: tuple[int, ...]) -> float:
     return total
 
 
-@pytest.mark.parametrize("length", [2, 3])
-def test_the_bound_of_an_exact_denoiser_is_the_likelihood(length: int) -> None:
-    law = random_law(NUM_TOKENS, length, seed=length)
+@pytest.mark.parametrize(
+    ("num_tokens", "length"), [(3, 1), (3, 2), (3, 3), (4, 2), (4, 3), (5, 1), (5, 2)]
+)
+def test_the_bound_of_an_exact_denoiser_is_the_likelihood(num_tokens: int, length: int) -> None:
+    law = random_law(num_tokens, length, seed=length)
     for sequence, chance in law.items():
         by_beta = _bound_by_beta_integrals(law, sequence)
         assert _bound_by_quadrature(law, sequence) == pytest.approx(by_beta, abs=1e-9)

@@ -41,6 +41,9 @@ def test_value_and_slope(num_tokens: int) -> None:
     above = transformation(GAMMAS + step, num_tokens)[0]
     below = transformation(GAMMAS - step, num_tokens)[0]
     torch.testing.assert_close(slope, (above - below) / (2 * step), rtol=1e-6, atol=1e-8)
+    gammas = GAMMAS.clone().requires_grad_(True)
+    (by_autograd,) = torch.autograd.grad(transformation(gammas, num_tokens)[0].sum(), gammas)
+    torch.testing.assert_close(slope, by_autograd, rtol=1e-6, atol=1e-12)
     assert bool((slope[1:] < 0).all()) and bool(((value > 0) & (value < 1 + 1e-12)).all())
 
 

@@ -28,10 +28,25 @@ def frequencies(values: Tensor) -> dict:
     return Counter(tuple(row) for row in values.reshape(len(values), -1).tolist())
 
 
-def test_distinct_numbers_come_in_every_order_alike() -> None:
-    uniform = torch.rand(COUNT, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    orders = {each: 1 / 24 for each in itertools.permutations(range(4), 3)}
-    assert chi_square_p_value(frequencies(distinct(uniform, 4)), orders) > 1e-3
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_distinct_numbers_come_in_every_order_alike(count: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    uniform = torch.rand(COUNT, count, generator=generator, dtype=torch.float64)
+    orders = list(itertools.permutations(range(4), count))
+    found = frequencies(distinct(uniform, 4))
+    assert chi_square_p_value(found, dict.fromkeys(orders, 1 / len(orders))) > 1e-3
+
+
+@pytest.mark.parametrize("count", [200, 2_046])
+def test_many_distinct_numbers_are_distinct(count: int) -> None:
+    """All other tokens of the bundled text vocabulary among them (gaussian.top_k=0)."""
+    generator = torch.Generator().manual_seed(1)
+    uniform = torch.rand(64, count, generator=generator, dtype=torch.float64)
+    ranks = distinct(uniform, 2_046)
+    ordered = ranks.sort(-1).values
+    assert bool((ordered.diff(dim=-1) > 0).all())
+    assert int(ordered.min()) >= 0 and int(ordered.max()) < 2_046
+    assert float(ranks.double().mean()) == pytest.approx(1_022.5, abs=20)
 
 
 @pytest.mark.parametrize("num_others", [1, 2, 4])

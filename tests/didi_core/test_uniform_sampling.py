@@ -1,6 +1,7 @@
 """Samplers of uniform-state models: their enumerated laws on an exact denoiser."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -112,9 +113,19 @@ def test_one_position_is_exact_in_any_number_of_steps(name: str) -> None:
         assert chi_square_p_value(found, law) > PLAUSIBLE
 
 
-def test_many_steps_reach_the_law_and_few_do_not() -> None:
+MANY = {
+    "ancestral": UniformSampler,
+    "psi": partial(UniformSampler, plan=PsiSettings(eta=0.02).plan),
+    "psi-rescale": partial(UniformSampler, plan=PsiSettings("rescale", eta=0.02).plan),
+    "psi-loop": partial(UniformSampler, plan=PsiSettings("loop", eta=0.02).plan),
+}
+"""Exact in the limit: with correction, of an eta that is small beside a step."""
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_many_steps_reach_the_law_and_few_do_not(name: str) -> None:
     law = {ids: (chance + 1 / 9) / 2 for ids, chance in random_law(3, 2, seed=3).items()}
-    sampler = UniformSampler(predictor_of(law, 3))
+    sampler = MANY[name](predictor_of(law, 3))
     many = drawn(sampler, SampleSettings(steps=64, seed=7), [3, 3])
     assert chi_square_p_value(many, law) > PLAUSIBLE
     few = drawn(sampler, SampleSettings(steps=2, seed=7), [3, 3])
