@@ -16,6 +16,7 @@ from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.diffusion.duality import DCD_ENDS, GaussianSchedule
 from didi_core.diffusion.gaussian import GaussianNoise, noise_of, num_uniforms
 from didi_core.distill import terms
+from didi_core.distill.method import MethodEntry
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference, ReferenceBatch
 from didi_core.distill.rounds import StudentInRounds, round_problems
@@ -121,3 +122,6 @@ class ConsistencyDistillation(StudentInRounds):
         gamma = self.schedule.gamma(t)[batch.maskable.nonzero()[:, 0]]
         ids = self.vocabulary.generable.to(t.device)[noise.argmax(gamma)]
         return batch.tokens.masked_scatter(batch.maskable, ids)
+
+
+ENTRY = MethodEntry("dcd", DcdSettings, ConsistencyDistillation, process="uniform")

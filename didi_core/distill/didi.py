@@ -17,6 +17,7 @@ from didi_core.distill.didi_credit import Credit, Judgement, MaskedState
 from didi_core.distill.didi_loss import student_loss
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.didi_times import Times
+from didi_core.distill.method import MethodEntry
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import ReverseStep, all_masked, reverse_step
 from didi_core.distill.student import DistilledStudent
@@ -142,3 +143,6 @@ class DidiInstruct(DistilledStudent):
         return student_loss(
             self.settings, batch, reverse, advantage, weight, self.teacher_log_probs
         )
+
+
+ENTRY = MethodEntry("didi", DidiSettings, DidiInstruct)

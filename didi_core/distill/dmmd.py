@@ -19,6 +19,7 @@ from didi_core.distill import terms
 from didi_core.distill.dmmd_settings import DmmdSettings
 from didi_core.distill.dmmd_terms import auxiliary_loss, matching_loss, still_masked
 from didi_core.distill.equal_rows import equal_rows
+from didi_core.distill.method import MethodEntry
 from didi_core.distill.own_states import own_tokens
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import ReverseStep, reverse_step
@@ -167,3 +168,6 @@ class MomentMatching(DistilledStudent):
     def weight(self, s: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
         """-alpha'(s) / (1 - alpha(s)), bounded."""
         return self.process.schedule.weight(s).clamp(*self.settings.weight_range)
+
+
+ENTRY = MethodEntry("dmmd", DmmdSettings, MomentMatching)

@@ -4,13 +4,17 @@ A method owns its networks and optimisers and has one `step`. The loop does not 
 it drives.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from lightning.fabric import Fabric
 from torch import nn
 
+from didi_core.diffusion.process import DEFAULT_PROCESS
 from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.distill.reference import GroupedReference
+from didi_core.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -57,3 +61,20 @@ class Method(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+Builder = Callable[[nn.Module, Vocabulary, GroupedReference, Any, int], Method]
+"""A method from the teacher, its vocabulary, the references, the settings and the seed."""
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One distillation method: the `ENTRY` of its module."""
+
+    name: str
+    """What `method=` calls it; its configuration is configs/method/NAME.yaml."""
+    settings: type
+    """What it can be told."""
+    build: Builder
+    process: str = DEFAULT_PROCESS
+    """Noise process of the teachers it distils."""

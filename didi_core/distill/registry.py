@@ -1,45 +1,21 @@
-"""The distillation methods by name: to add one, write its file and settings and add a line here."""
+"""The distillation methods by name: the entries of this package's modules.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+To add one, write its file and its configuration: docs/adding-a-method.md has a worked example.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import nn
 
-from didi_core.diffusion.process import DEFAULT_PROCESS
-from didi_core.distill.dcd import ConsistencyDistillation, DcdSettings
-from didi_core.distill.didi import DidiInstruct
-from didi_core.distill.didi_settings import DidiSettings
-from didi_core.distill.dmmd import MomentMatching
-from didi_core.distill.dmmd_settings import DmmdSettings
-from didi_core.distill.method import Method
+from didi_core.discovery import entries_of
+from didi_core.distill.method import MethodEntry
 from didi_core.distill.optimizers import OptimizerSettings
-from didi_core.distill.reference import GroupedReference
-from didi_core.distill.sdtt import SdttSettings, SelfDistillation
 from didi_core.errors import UserError
-from didi_core.vocabulary import Vocabulary
 
-Builder = Callable[[nn.Module, Vocabulary, GroupedReference, Any, int], Method]
-
-
-@dataclass(frozen=True)
-class MethodEntry:
-    """One method: what it can be told, and how it is built."""
-
-    settings: type
-    build: Builder
-    process: str = DEFAULT_PROCESS
-    """Noise process of the teachers it distils."""
-
-
-METHODS: Mapping[str, MethodEntry] = {
-    "didi": MethodEntry(DidiSettings, DidiInstruct),
-    "dmmd": MethodEntry(DmmdSettings, MomentMatching),
-    "dcd": MethodEntry(DcdSettings, ConsistencyDistillation, process="uniform"),
-    "sdtt": MethodEntry(SdttSettings, SelfDistillation),
-}
+METHODS: Mapping[str, MethodEntry] = entries_of("didi_core.distill", MethodEntry, apart=__name__)
 
 
 def method_settings(config: Mapping[str, Any]) -> tuple[str, Any]:

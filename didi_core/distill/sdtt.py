@@ -16,6 +16,7 @@ from didi_core.batches import TokenBatch
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.distill import terms
+from didi_core.distill.method import MethodEntry
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import reverse_step
@@ -136,3 +137,6 @@ class SelfDistillation(StudentInRounds):
         expected = first.log_probs.clone()
         expected[~first.revealed] = second
         return expected
+
+
+ENTRY = MethodEntry("sdtt", SdttSettings, SelfDistillation)

@@ -13,7 +13,7 @@ from tiny_models import FRAMED, cpu_fabric, tiny_corpus, tiny_denoiser
 
 from didi_core.distill import registry
 from didi_core.distill.reference import GroupedReference
-from didi_core.distill.registry import MethodEntry, method_settings
+from didi_core.distill.registry import method_settings
 from didi_core.errors import UserError
 from didi_core.models.noise import without_noise
 from didi_core.training.checkpoints import Checkpoints
@@ -32,13 +32,11 @@ def block(language: str, part: str = "method") -> str:
 
 @pytest.fixture
 def mine(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The page's file as a module, and its line in the registry."""
+    """The page's file as a module, and its entry in the registry."""
     module = ModuleType("didi_core.distill.mine")
     monkeypatch.setitem(sys.modules, module.__name__, module)  # dataclasses look it up
     exec(compile(block("python"), str(PAGE), "exec"), module.__dict__)
-    (line,) = re.findall(r'^    "mine": (MethodEntry\(.*\)),$', PAGE.read_text(), re.MULTILINE)
-    entry = eval(line, {"MethodEntry": MethodEntry, **module.__dict__})
-    monkeypatch.setitem(registry.METHODS, "mine", entry)
+    monkeypatch.setitem(registry.METHODS, "mine", module.ENTRY)
     return module
 
 
