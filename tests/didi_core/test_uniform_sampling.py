@@ -18,6 +18,7 @@ from exact_denoiser import (
 from exact_uniform import ExactUniformDenoiser, chance_of
 from torch import Tensor
 
+from didi_core.diffusion.uniform import UniformProcess
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.filling import build_prior
@@ -147,6 +148,35 @@ def test_the_chain_s_law_tends_to_the_model_s() -> None:
     for name in ("ancestral", "psi"):
         assert distance[name, 512] < distance[name, 64] / 4 < distance[name, 8] / 4
         assert distance[name, 512] < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("alpha_t", "alpha_s", "kappa"),
+    [(0.0, 0.1, 1.0), (0.2, 0.5, 1.0), (0.2, 0.5, 0.7), (0.0, 0.3, 0.2), (0.5, 1.0, 1.0)],
+)
+def test_the_mixture_is_the_posterior_s(alpha_t: float, alpha_s: float, kappa: float) -> None:
+    size, generator = 7, torch.Generator().manual_seed(0)
+    process = UniformProcess(tuple(range(size)))
+    probs = torch.randn(50, size, generator=generator, dtype=torch.float64).softmax(-1)
+    noised = torch.randint(size, (50,), generator=generator)
+    uniform, stays = Move(alpha_t, alpha_s, kappa).shares(
+        probs.gather(-1, noised[:, None])[:, 0], size
+    )
+    law = (1 - uniform - stays)[:, None] * probs + uniform[:, None] / size
+    law = law.scatter_add(-1, noised[:, None], stays[:, None])
+    clean = process.reverse_posterior(probs, noised, alpha_t, 1.0)
+    expected = kappa * process.reverse_posterior(probs, noised, alpha_t, alpha_s)
+    expected += (1 - kappa) * process.forward(clean, alpha_s)
+    torch.testing.assert_close(law, expected, rtol=0, atol=1e-12)
+    if alpha_s == 1.0:
+        assert not bool(uniform.any()), "no token is random in the last step"
+
+
+def test_published_draws_follow_the_law_too() -> None:
+    law = random_law(3, 1, seed=2)
+    sampler = UniformSampler(predictor_of(law, 3))
+    settings = SampleSettings(3, seed=3, draw=DrawSettings(precision="float32"))
+    assert chi_square_p_value(drawn(sampler, settings, [3]), law) > PLAUSIBLE
 
 
 def test_kappa() -> None:
