@@ -197,7 +197,8 @@ def didi_folder(folder: Path, config: dict | None, weights: dict[str, Tensor]) -
     """As `haoyangzheng/didi-instruct-small`: no prefix, the discriminator beside."""
     write_config(folder, config)
     save_file(prefixed("", weights), folder / "model.safetensors")
-    stored = prefixed("", draw(discriminator_shapes(), 5))
+    words = len(weights["vocab_embed.embedding"])
+    stored = prefixed("", draw(discriminator_shapes(words=words), 5))
     save_file(stored, folder / "discriminator.safetensors")
     return folder
 
