@@ -1,6 +1,8 @@
-"""The papers' tables again, with our engine, from the weights that are at hand.
+r"""The papers' tables again, with our engine, from the weights that are at hand.
 
-    didi-text download kuleshov-group/mdlm-owt haoyangzheng/didi-instruct-small gpt2-large gpt2
+    didi-text download kuleshov-group/mdlm-owt haoyangzheng/didi-instruct-small gpt2-large gpt2 \
+        jdeschena/sdtt@baselines_kld_step_50000 jdeschena/sdtt@baselines_kld_step_70000 \
+        s-sahoo/duo s-sahoo/duo-distilled
     python -m benchmarks.published_tables text --device cuda --out runs/published
     python -m benchmarks.published_tables dplm --device cuda --out runs/published
 
@@ -18,6 +20,7 @@ import pandas as pd
 import typer
 
 from didi_core.cli import run_program
+from didi_core.commands.study import label_of
 from didi_core.errors import UserError
 from didi_core.files import write_text
 from didi_core.models.bundled import BundledModels
@@ -25,12 +28,16 @@ from didi_core.models.named import find_model
 
 TEXT_MODELS = {
     "kuleshov-group/mdlm-owt": ("ancestral",),
-    "jdeschena/sdtt": ("ancestral",),
+    "jdeschena/sdtt@baselines_kld_step_50000": ("ancestral",),
+    "jdeschena/sdtt@baselines_kld_step_70000": ("ancestral",),
     "haoyangzheng/didi-instruct-small": ("ancestral", "rgas"),
     "s-sahoo/duo": ("ancestral", "greedy-tail"),
     "s-sahoo/duo-distilled": ("ancestral", "greedy-tail"),
 }
-"""Public weights of OpenWebText models, and the samplers of their tables."""
+"""Public weights of OpenWebText models, and the samplers of their tables.
+
+Of SDTT's students, one of 10,000 updates a round, that of five rounds, as in the published row, and
+the last."""
 TEXT_STEPS = "8,16,32,64,128,1024"
 ESMFOLD = "facebook/esmfold_v1"
 
@@ -116,7 +123,7 @@ def fold_set(
     from didi_protein.score import ScoreOptions, score
 
     out.mkdir(parents=True, exist_ok=True)
-    fasta = out / f"{Path(model).name}_{length}.fasta"
+    fasta = out / f"{label_of(model)}_{length}.fasta"
     shared = {"device": device, "offline": True, "resume": True}
     generate(
         GenerateOptions(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from didi_core.models.hub_names import may_be_hub_id
 from didi_protein.report_figures import (
     Estimate,
     figures_from_rows,
@@ -90,8 +91,7 @@ def _shorten_paths(cells: Sequence[Cell]) -> list[Cell]:
 
 def _last_folder(model: str) -> str:
     """The folder's name of `/runs/student` or `./student`; a hub id stays whole."""
-    is_path = model.startswith(("/", ".", "~")) or model.count("/") > 1
-    return PurePath(model).name or model if is_path else model
+    return model if may_be_hub_id(model) else PurePath(model).name or model
 
 
 def _mark_shared(cells: Sequence[Cell]) -> list[Cell]:

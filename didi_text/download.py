@@ -20,7 +20,11 @@ from didi_core.commands.downloading import fetch_all
 from didi_core.errors import UserError
 
 ZERO_SHOT_SETS = "zero-shot"
-MODELS = ("kuleshov-group/mdlm-owt", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
+MODELS = (
+    *("kuleshov-group/mdlm-owt", "haoyangzheng/didi-instruct-small"),
+    *("s-sahoo/duo", "s-sahoo/duo-distilled"),
+    *("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"),
+)
 """Of the hub; they are suggested where a name is much alike."""
 
 
@@ -32,7 +36,8 @@ class DownloadOptions:
         list[str],
         Argument(
             metavar="NAME...",
-            help="Hub ids of models (kuleshov-group/mdlm-owt, gpt2, gpt2-large), openwebtext "
+            help="Hub ids of models (kuleshov-group/mdlm-owt, gpt2-large, or with a revision "
+            "jdeschena/sdtt@baselines_kld_step_70000), openwebtext "
             "(24 GB), one zero-shot set (ptb, lambada, ...), or zero-shot for the seven.",
         ),
     ]

@@ -1,6 +1,6 @@
 """What `info` looks at: packages, device, bundled models, and models of the hub."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -45,9 +45,15 @@ def collect_info(
 
 
 def cached_models(cache: Path) -> list[str]:
-    """Ids of the hub models in a cache folder, sorted."""
+    """Ids of the hub models in a cache folder, sorted; revisions as `--model` takes them."""
     try:
         found = scan_cache_dir(cache)
     except CacheNotFound:
         return []
-    return sorted(repo.repo_id for repo in found.repos if repo.repo_type == "model")
+    models = [repo for repo in found.repos if repo.repo_type == "model"]
+    return sorted(name for repo in models for name in _names(repo.repo_id, repo.refs))
+
+
+def _names(repository: str, refs: Iterable[str]) -> list[str]:
+    """One of the main branch, or of a commit alone, has no `@`."""
+    return [repository if ref == "main" else f"{repository}@{ref}" for ref in refs or ("main",)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from didi_core.cli import check_output
 from didi_core.errors import UserError
+from didi_core.models.hub_names import last_name
 
 
 def split_words(text: str) -> tuple[str, ...]:
@@ -51,11 +52,10 @@ def _is_temperature(word: str) -> bool:
 def label_of(model: str) -> str:
     """What a model or method is called in the table and in file names.
 
-    >>> label_of("runs/my student")
-    'my-student'
+    >>> label_of("runs/my student"), label_of("jdeschena/sdtt@baselines_kld_step_70000")
+    ('my-student', 'sdtt-baselines_kld_step_70000')
     """
-    path = Path(model)
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", path.name or path.resolve().name)
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", last_name(model))
 
 
 def label_clashes(names: tuple[str, ...]) -> list[str]:

@@ -1,8 +1,10 @@
 """`config.json` of a DiT folder, ours or another's, to and from `DitSettings`.
 
-Three spellings are read: ours (`model_type: didi_dit`, which `transformers` does not know and so
-refuses), that of MDLM's and Duo's Hugging Face folders, and the nested training configuration of
-the Duo code base (`model`, `algo`), which its checkpoints and DiDi-Instruct's folder carry.
+Read are ours (`model_type: didi_dit`, which `transformers` does not know and so refuses), those of
+MDLM's and Duo's Hugging Face folders, and the nested training configurations of two code bases:
+Duo's (`model`, `algo`), which its checkpoints and DiDi-Instruct's folder carry, and SDTT's
+(`model`, `parameterization`). Networks of the same tensors mean different things, so the kind must
+be said: `dit_kinds`.
 """
 
 from collections.abc import Mapping
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from didi_core.errors import UserError
 from didi_core.models.dit import DitSettings
+from didi_core.models.dit_kinds import OTHER_TYPES, Kind, require_read
 from didi_core.models.dit_names import EMBEDDING
 from didi_core.vocabulary import Vocabulary
 
@@ -35,14 +38,13 @@ def is_dit_config(config: Mapping[str, Any]) -> bool:
     """Whether a `config.json` says that the folder holds a network in this layout."""
     model_type = config.get("model_type")
     if isinstance(model_type, str):
-        return model_type == MODEL_TYPE or model_type.lower() in _HUB_TYPES
+        return model_type == MODEL_TYPE or model_type.lower() in (*_HUB_TYPES, *OTHER_TYPES)
     return "n_blocks" in _flat(config)
 
 
 def is_duo(config: Mapping[str, Any]) -> bool:
     """Whether another's configuration is that of a uniform-state model of the Duo kind."""
-    flat = _flat(config)
-    return str(flat.get("model_type")).lower() == "duo" or flat.get("parameterization") == "mean"
+    return _kind_of(_flat(config)).is_uniform
 
 
 def settings_from_config(
@@ -61,7 +63,8 @@ def settings_from_config(
         UserError: another kind of model, or a size that is missing or impossible.
     """
     flat = _flat(config)
-    _require_masked(config, flat, source, kind_known)
+    kind = _kind_of(flat)
+    require_read(kind, source, kind_known=kind_known)
     sizes = {} if weights is None else _sizes_of(weights)
     sizes |= {name: flat[key] for name, keys in _SPELLINGS.items() for key in keys if key in flat}
     if "num_heads" not in sizes and sizes.get("hidden_size") in _HEADS_OF_WIDTH:
@@ -70,7 +73,9 @@ def settings_from_config(
     mask_id = config.get("mask_token_id", sizes["vocabulary_size"] - 1)
     if type(mask_id) is not int or not 0 <= mask_id < sizes["vocabulary_size"]:
         raise UserError(f"{source}: mask_token_id is {mask_id!r} in config.json, not a token's id.")
-    return DitSettings(**sizes, mask_id=mask_id, time_conditioned=_time_conditioned(flat))
+    default = flat.get("time_conditioning", kind.is_uniform)
+    time_conditioned = bool(flat.get("time_conditioned", default))
+    return DitSettings(**sizes, mask_id=mask_id, time_conditioned=time_conditioned)
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,29 +89,20 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _require_masked(
-    config: Mapping[str, Any], flat: Mapping[str, Any], source: str, kind_known: bool
-) -> None:
-    """Other networks of the same tensors mean other things: scores (SEDD), next tokens."""
-    parameterization = flat.get("parameterization")
-    if parameterization not in (None, "subs", "mean"):
-        raise UserError(
-            f"{source}: parameterization {parameterization!r} is not read; masked models of the "
-            "MDLM kind ('subs') and uniform ones of the Duo kind ('mean') are."
-        )
-    if flat.get("causal_attention") or flat.get("causal"):
-        raise UserError(f"{source} is an autoregressive network; masked models are read here.")
-    says = parameterization is not None or isinstance(config.get("model_type"), str)
-    if not says and not kind_known:
-        raise UserError(
-            f"{source} does not say what its network predicts (parameterization 'subs' for "
-            "MDLM). If it is a masked model, put a config.json with model_type 'mdlm' beside it."
-        )
+def _kind_of(flat: Mapping[str, Any]) -> Kind:
+    return Kind(
+        model_type=_name_of(flat.get("model_type")),
+        algorithm=_name_of(flat.get("algo")),
+        parameterization=_name_of(flat.get("parameterization")),
+        diffusion=_name_of(flat.get("diffusion")),
+        is_causal=bool(flat.get("causal_attention") or flat.get("causal")),
+    )
 
 
-def _time_conditioned(flat: Mapping[str, Any]) -> bool:
-    is_duo = str(flat.get("model_type")).lower() == "duo"
-    return bool(flat.get("time_conditioned", flat.get("time_conditioning", is_duo)))
+def _name_of(value: Any) -> str | None:
+    """What a setting is called; a group of settings (SDTT's `parameterization`) has a `name`."""
+    named = value.get("name") if isinstance(value, Mapping) else value
+    return None if named is None else str(named)
 
 
 def _sizes_of(weights: Mapping[str, Tensor]) -> dict[str, int]:

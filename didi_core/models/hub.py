@@ -1,4 +1,7 @@
-"""Find a model folder: a path, or a Hugging Face hub id, from the cache or over the network."""
+"""Find a model folder: a path, or a Hugging Face hub id, from the cache or over the network.
+
+A hub id may name a revision: `OWNER/NAME@REVISION` (`hub_names`).
+"""
 
 import errno
 from dataclasses import dataclass
@@ -11,9 +14,11 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
+    RevisionNotFoundError,
 )
 
 from didi_core.errors import UserError, as_written
+from didi_core.models.hub_names import may_be_hub_id, require_revision, split_revision
 
 _DESCRIPTION = [
     "config.json",
@@ -55,11 +60,17 @@ def find_folder(name: str, *, offline: bool, program: str, flag: str = "") -> Pa
 
 
 def fetch_snapshot(name: str, *, offline: bool, program: str, flag: str = "") -> Path:
-    """The local copy of a hub repository; safetensors if it has them, else pickled weights."""
+    """The local copy of a hub repository; safetensors if it has them, else pickled weights.
+
+    Raises:
+        UserError: it cannot be had, or there is no model in it.
+    """
     asked = _Asked(name, offline, program, flag)
     folder = _snapshot(asked, _DESCRIPTION + _SAFE)
     if not any(folder.glob("*.safetensors")):
         folder = _snapshot(asked, _DESCRIPTION + _PICKLED)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise UserError(f"{asked.said} holds no model on the Hugging Face hub: {asked.elsewhere}.")
     return folder
 
 
@@ -77,16 +88,11 @@ def fetch_part(
 
     Args:
         repo_type: "model" or "dataset".
-        revision: a commit, so that the files never change; the newest where None.
+        revision: a commit, so that the files never change; where None, what `name` says, else
+            the newest.
     """
     asked = _Asked(name, offline, program, flag)
     return _snapshot(asked, patterns, repo_type=repo_type, revision=revision)
-
-
-def may_be_hub_id(name: str) -> bool:
-    """Whether `name` has the form OWNER/NAME or NAME."""
-    parts = name.split("/")
-    return len(parts) <= 2 and all(parts) and not name.startswith((".", "~"))
 
 
 # The base of the hub client's errors is that of its HTTP library, which changes with its version.
@@ -106,6 +112,17 @@ class _Asked:
     @property
     def said(self) -> str:
         return _said(self.flag, self.name)
+
+    @property
+    def elsewhere(self) -> str:
+        """What to do where the repository is there and its files are none of a model's."""
+        repository, revision = split_revision(self.name)
+        if revision is not None:
+            return f"check the name after @ on huggingface.co/{repository}"
+        return (
+            "where its models are revisions, as those of jdeschena/sdtt are, name one: "
+            f"{repository}@REVISION"
+        )
 
     @property
     def mend(self) -> str:
@@ -129,13 +146,21 @@ def _said(flag: str, name: str) -> str:
 
 
 def _snapshot(asked: _Asked, patterns: list[str], **where: str | None) -> Path:
-    name = asked.name
+    repository, revision = split_revision(asked.name)
+    if revision is not None:
+        require_revision(revision, asked.said)
+        where = {**where, "revision": revision}
     try:
         return Path(
             snapshot_download(
-                name, allow_patterns=patterns, local_files_only=asked.offline, **where
+                repository, allow_patterns=patterns, local_files_only=asked.offline, **where
             )
         )
+    except RevisionNotFoundError as error:
+        raise UserError(
+            f"{asked.said}: {repository} has no branch, tag or commit of that name on the Hugging "
+            f"Face hub: {asked.elsewhere}."
+        ) from error
     except RepositoryNotFoundError as error:
         raise UserError(
             f"{asked.said} is neither a folder here nor a model on the Hugging Face hub that may "

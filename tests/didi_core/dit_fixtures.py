@@ -55,9 +55,12 @@ def published_shapes(
     return shapes
 
 
-def discriminator_shapes(hidden: int = HIDDEN) -> dict[str, tuple[int, ...]]:
+def discriminator_shapes(
+    hidden: int = HIDDEN, words: int = VOCABULARY
+) -> dict[str, tuple[int, ...]]:
     """DiDi-Instruct's: the output layer replaced by a head under the older spectral norm."""
-    shapes = {n: s for n, s in published_shapes().items() if not n.startswith("output_layer")}
+    whole = published_shapes(words=words)
+    shapes = {n: s for n, s in whole.items() if not n.startswith("output_layer")}
     for index, size_out in ((0, hidden), (2, 1)):
         part = f"output_layer.main.{index}"
         shapes[f"{part}.bias"] = (size_out,)

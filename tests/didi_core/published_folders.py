@@ -1,4 +1,4 @@
-"""Folders and checkpoints as MDLM, Duo and DiDi-Instruct write them, with random weights.
+"""Folders and checkpoints as MDLM, Duo, SDTT and DiDi-Instruct write them, with random weights.
 
 Names, shapes, key names and nesting are those of their public code; sizes are tiny.
 """
@@ -44,6 +44,69 @@ MDLM_CONFIG = {
     "transformers_version": "4.38.2",
     "vocab_size": VOCABULARY,
 }
+DUO_CONFIG = {
+    "architectures": ["DUO"],
+    "causal": False,
+    "cond_dim": CONDITION,
+    "dropout": 0.1,
+    "hidden_dim": HIDDEN,
+    "model_length": 64,
+    "model_type": "DUO",
+    "n_blocks": LAYERS,
+    "n_heads": HEADS,
+    "torch_dtype": "float32",
+    "var_min": True,
+    "vocab_size": VOCABULARY,
+}
+"""It does not say that the network is conditioned on time."""
+SDTT_CONFIG = {
+    "T": 0,
+    "compile": False,
+    "data_preprocess": {"add_eos": True, "min_seq_len": -1, "seq_len": "${model.length}"},
+    "mode": "train",
+    "model": {
+        "cond_dim": CONDITION,
+        "dropout": 0.1,
+        "hidden_size": HIDDEN,
+        "length": 64,
+        "n_blocks": LAYERS,
+        "n_heads": HEADS,
+        "name": "small",
+        "scale_by_sigma": True,
+        "tie_word_embeddings": False,
+        "type": "ddit-orig",
+    },
+    "noise": {"sigma_max": 20, "sigma_min": 0.0001, "type": "loglinear"},
+    "parameterization": {
+        "checkpoint_path": "kuleshov-group/mdlm-owt",
+        "distill_mode": "kl-bwd",
+        "grow_dt_every": 10000,
+        "loss_precision": None,
+        "name": "multi-round-sdtt",
+        "num_distill_steps": 2,
+        "sampling": {"uncond": {"num_steps": 1024, "sampler": "ancestral"}},
+        "sampling_mode": "ancestral",
+        "start_from_hf": False,
+    },
+    "repo": "jdeschena/sdtt",
+    "revision": "baselines_kld",
+    "time_conditioning": False,
+    "tokenizer": {"name": "gpt2"},
+    "training": {"ema": 0.9999, "sampling_eps": 1e-05},
+}
+"""The whole training configuration, its references as they are written, is the `config.json`."""
+ALGORITHMS = {
+    "ar": {"parameterization": "ar", "time_conditioning": False, "causal_attention": True},
+    "d3pm": {"parameterization": "mean", "time_conditioning": True, "T": 1000},
+    "distillation": {"parameterization": "mean", "time_conditioning": True, "T": 64},
+    "duo": {"parameterization": "mean", "time_conditioning": True},
+    "duo_base": {"parameterization": "mean", "time_conditioning": True},
+    "mdlm": {"parameterization": "subs", "time_conditioning": False},
+    "ot-finetune": {"parameterization": "mean", "time_conditioning": True},
+    "sedd": {"parameterization": "score", "time_conditioning": True},
+}
+"""What `configs/algo` of the Duo code base sets (s-sahoo/duo, commit
+7c9b498f5b717de064d6fad7e2509c866e6cb620), by `algo.name`; what is left out is as in `mdlm`."""
 TRAINING_CONFIG = {
     "mode": "train",
     "seed": 1,
@@ -76,6 +139,14 @@ TRAINING_CONFIG = {
 }
 
 
+def algorithm_config(name: str) -> dict:
+    """The training configuration of one algorithm of the Duo code base."""
+    return {
+        **TRAINING_CONFIG,
+        "algo": {**TRAINING_CONFIG["algo"], "name": name, **ALGORITHMS[name]},
+    }
+
+
 class Tokenizer:
     """An object of a class that the reader does not know, with a state."""
 
@@ -103,11 +174,31 @@ def mdlm_folder(folder: Path, weights: dict[str, Tensor] | None = None, **change
     return folder
 
 
+def duo_folder(folder: Path, weights: dict[str, Tensor], **changes: object) -> Path:
+    """As `s-sahoo/duo` and `s-sahoo/duo-distilled`."""
+    write_config(folder, {**DUO_CONFIG, **changes})
+    stored = prefixed("backbone.", weights)
+    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def sdtt_folder(folder: Path, weights: dict[str, Tensor], prefix: str = "backbone.") -> Path:
+    """As one revision of `jdeschena/sdtt`.
+
+    Args:
+        prefix: "backbone.backbone." of `teacher_1M_sm`, which wraps MDLM's own module.
+    """
+    write_config(folder, SDTT_CONFIG)
+    save_file(prefixed(prefix, weights), folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
 def didi_folder(folder: Path, config: dict | None, weights: dict[str, Tensor]) -> Path:
     """As `haoyangzheng/didi-instruct-small`: no prefix, the discriminator beside."""
     write_config(folder, config)
     save_file(prefixed("", weights), folder / "model.safetensors")
-    stored = prefixed("", draw(discriminator_shapes(), 5))
+    words = len(weights["vocab_embed.embedding"])
+    stored = prefixed("", draw(discriminator_shapes(words=words), 5))
     save_file(stored, folder / "discriminator.safetensors")
     return folder
 

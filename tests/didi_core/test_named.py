@@ -1,10 +1,12 @@
 """Models by name: the wrong kind, and a slip of the pen, are said with the name that fits."""
 
 import json
+from pathlib import Path
 
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+from didi_core.commands.study import label_of
 from didi_core.errors import UserError
 from didi_core.models import hub
 from didi_core.models.bundled import BundledModels
@@ -39,6 +41,35 @@ def test_names_that_do_not_fit(find, name, message, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError, match=message):
         find(BUNDLED, name, offline=True)
+
+
+@pytest.mark.parametrize("name", ["a/b@", "a/b@x y", "a/b@-x", "a/b@x@y", "a/b@../x", "a/b@x/"])
+def test_a_revision_that_cannot_be_one(name, monkeypatch):
+    """Nothing is asked of the hub, and nothing is looked for outside its cache."""
+    monkeypatch.setattr(hub, "snapshot_download", None)
+    with pytest.raises(UserError) as caught:
+        find_model(BUNDLED, name, offline=False, flag="teacher=")
+    assert str(caught.value).startswith(f"teacher={name}: ")
+    assert "give a branch, a tag or a commit, as OWNER/NAME@main" in str(caught.value)
+
+
+def test_a_folder_may_have_an_at_in_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "a@b").mkdir(parents=True)
+    assert find_model(BUNDLED, "runs/a@b", offline=True) == Path("runs/a@b")
+    with pytest.raises(UserError, match=r"no/such/a@b: there is no such model folder"):
+        find_model(BUNDLED, "no/such/a@b", offline=True)
+
+
+def test_a_label_keeps_the_revision_and_is_a_file_s_name():
+    names = ["o/m", "o/m@step_1", "o/m@refs/pr/1", "n/m@refs/pr/2", "runs/o/m"]
+    assert [label_of(name) for name in names] == [
+        "m",
+        "m-step_1",
+        "m-refs-pr-1",
+        "m-refs-pr-2",
+        "m",
+    ]
 
 
 def test_the_kind_of_a_folder_is_read_from_its_config(tmp_path):

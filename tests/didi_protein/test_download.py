@@ -57,10 +57,14 @@ def run(steps: list[list[str]], endpoint: str, home: Path) -> list:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def denoiser() -> EsmDenoiser:
+def denoiser(seed: int = 0) -> EsmDenoiser:
     made = EsmDenoiser(SETTINGS)
-    made.initialise(torch.Generator().manual_seed(0))
+    made.initialise(torch.Generator().manual_seed(seed))
     return made
+
+
+def weight_of(seed: int) -> object:
+    return pytest.approx(float(denoiser(seed).embedding.weight.detach().sum()))
 
 
 def published_models(tmp_path: Path) -> dict[str, Path]:
@@ -112,6 +116,48 @@ def test_hub(tmp_path: Path) -> None:
     assert offline == ["someone/safe", pytest.approx(expected)]
     assert gone == ["someone/pickled", pytest.approx(expected)]
     assert "run `didi-protein download someone/new`" in absent
+
+
+def test_revisions_are_models_of_their_own(tmp_path: Path) -> None:
+    """As `jdeschena/sdtt`: nothing but a card on the main branch, a model on each other."""
+    (tmp_path / "main").mkdir()
+    (tmp_path / "main" / "README.md").write_text("# card")
+    names = {1: "someone/students@step_10000", 2: "someone/students@refs/pr/2"}
+    for seed in names:
+        save_model_folder(tmp_path / str(seed), denoiser(seed), PROTEIN, card="# card")
+    models = {name: tmp_path / str(seed) for seed, name in names.items()}
+    with serve_hub({"someone/students": tmp_path / "main", **models}) as (endpoint, _asked):
+        before, fetched, one, two, plain, unknown, empty, odd = run(
+            [
+                ["offline", names[1]],
+                ["download", *names.values()],
+                ["online", names[1]],
+                ["online", names[2]],
+                ["download", "someone/students"],
+                ["online", "someone/students@step_20000"],
+                ["download", "someone/students@"],
+                ["online", "someone/students@../main"],
+            ],
+            endpoint,
+            tmp_path / "home",
+        )
+    assert f"run `didi-protein download {names[1]}`" in before
+    assert list(fetched) == list(names.values()) and len(set(fetched.values())) == 2
+    assert [one, two] == [[names[1], weight_of(1)], [names[2], weight_of(2)]]
+    assert one[1] != two[1], "control: the revisions differ"
+    assert "download someone/students holds no model" in plain
+    assert "name one: someone/students@REVISION" in plain
+    assert "someone/students has no branch, tag or commit of that name" in unknown
+    assert "download someone/students@: the revision after @ is empty: give a branch" in empty
+    assert "'../main' after @ cannot be a revision: give a branch" in odd
+
+    offline, absent = run(
+        [["offline", names[2]], ["offline", "someone/students@step_20000"]],
+        NOWHERE,
+        tmp_path / "home",
+    )
+    assert offline == [names[2], weight_of(2)]
+    assert "run `didi-protein download someone/students@step_20000`" in absent
 
 
 def test_esm2_goes_where_torch_hub_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

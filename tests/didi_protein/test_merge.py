@@ -1,6 +1,7 @@
 """`merge`: shards of designs and of scores, in the order of the whole; and `info`."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -194,9 +195,12 @@ def test_info_says_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     snapshot = tmp_path / "hub" / "models--someone--model" / "snapshots" / "0"
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text("{}")
+    shutil.copytree(snapshot.parents[1], tmp_path / "hub" / "models--someone--students")
+    (tmp_path / "hub" / "models--someone--students" / "refs").mkdir()
+    (tmp_path / "hub" / "models--someone--students" / "refs" / "step_1").write_text("0")
     done = run_program("info", "--json", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert shown["device"].startswith("cpu")
-    assert shown["cached_models"] == ["someone/model"]
+    assert shown["cached_models"] == ["someone/model", "someone/students@step_1"]
     assert "torch" in run_program("info").stdout

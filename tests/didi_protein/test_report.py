@@ -445,13 +445,15 @@ def test_models_given_as_paths_go_by_their_folder(tmp_path: Path) -> None:
         "/home/me/runs/student",
         "./other/teacher",
         "airkingbd/dplm_150m",
+        "owner/students@refs/pr/1",
         "/a/same",
         "/b/same",
     ]
     for number, name in enumerate(names):
         write_table(tmp_path, f"t{number}", rows(name, "ancestral", 8, 2.8, count=3), None, None)
     models = {cell.model for cell in cells_of(read_tables([tmp_path]))}
-    assert models == {"student", "teacher", "airkingbd/dplm_150m", "/a/same", "/b/same"}
+    hub_ids = {"airkingbd/dplm_150m", "owner/students@refs/pr/1"}
+    assert models == {"student", "teacher", "/a/same", "/b/same"} | hub_ids
 
 
 def test_real_scores_make_a_page(tmp_path: Path) -> None:
