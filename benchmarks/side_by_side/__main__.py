@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.side_by_side.plan import STEPS, jobs_of
+from benchmarks.side_by_side.plan import CELLS, STEPS, jobs_of
 from didi_core.cli import run_program
 from didi_core.errors import UserError
 
@@ -27,6 +27,7 @@ def run(
     seeds: Annotated[str, typer.Option(help="Of teachers, students and samples.")] = "0,1,2",
     data: Annotated[Path, typer.Option(help="Folder of the corpora.")] = Path("../shared/data"),
     steps: Annotated[str, typer.Option(help="Of the sweeps.")] = "8,16,32",
+    cells: Annotated[str, typer.Option(help=f"Of the sweeps: {', '.join(CELLS)}.")] = "",
     only_list: Annotated[bool, typer.Option("--list", help="Name what is to be done.")] = False,
 ) -> None:
     """Do what is missing, one job after the other."""
@@ -34,9 +35,14 @@ def run(
 
     if wrong := set(steps.split(",")) - set(map(str, STEPS)):
         raise UserError(f"--steps {steps}: {', '.join(sorted(wrong))} is not one of {STEPS}.")
+    if wrong := set(filter(None, cells.split(","))) - set(CELLS):
+        raise UserError(
+            f"--cells {cells}: {', '.join(sorted(wrong))} is none of {', '.join(CELLS)}."
+        )
     asked = {0, *map(int, steps.split(","))}
     for job in (each for seed in seeds.split(",") for each in jobs_of(corpus, int(seed))):
-        if job.result.exists() or job.steps not in asked:
+        left_out = job.kind == "sweep" and cells and job.name not in cells.split(",")
+        if job.result.exists() or job.steps not in asked or left_out:
             continue
         print(job.key, file=sys.stderr)
         if not only_list:

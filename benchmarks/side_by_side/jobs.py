@@ -13,6 +13,7 @@ from benchmarks.side_by_side.plan import (
     BASELINE,
     CELLS,
     HIGHER,
+    LOWER,
     MODELS,
     NUM_SAMPLES,
     RUNS,
@@ -86,43 +87,53 @@ def sweep(job: Job, data: Path, num: int) -> dict[str, Any]:
     diversity = next(each for each in baseline.points if each.temperature == 1).diversity.value
     frontiers = [baseline]
     if job.name != BASELINE:
-        frontiers.append(trace(job, job.name, data, num, until=diversity))
+        frontiers.append(trace(job, job.name, data, num, through=diversity))
     record = frontier_record(frontiers, diversity, BASELINE, job.seed)
     own = record["frontiers"][job.name]
     return {"equal_diversity": record["equal_diversity"], "baseline": BASELINE, **own}
 
 
-def trace(job: Job, name: str, data: Path, num: int, until: float = 0.0) -> Frontier:
+def trace(job: Job, name: str, data: Path, num: int, through: float | None = None) -> Frontier:
     """Sets of a cell at all temperatures, from the files where they are made.
 
     Args:
-        until: diversity that the curve should reach; higher temperatures are tried for it.
+        through: diversity that the curve should reach from both sides; further temperatures are
+            tried for it.
     """
+    points = [point(job, name, data, num, temperature) for temperature in TEMPERATURES]
+    if through is not None:
+        for temperature in LOWER:
+            if points[0].diversity.value > through:
+                points.insert(0, point(job, name, data, num, temperature))
+        for temperature in HIGHER:
+            if points[-1].diversity.value < through:
+                points.append(point(job, name, data, num, temperature))
+    cell = CELLS[name]
+    settings = {"model": cell.model, "sampler": cell.sampler, "steps": job.steps}
+    return Frontier(name, tuple(points), settings)
+
+
+def point(job: Job, name: str, data: Path, num: int, temperature: float) -> FrontierPoint:
+    """One set of a cell: made, unless its file is there, and judged."""
     corpus, cell = CORPORA[job.corpus], CELLS[name]
     folder = RUNS / job.corpus / "sets"
     folder.mkdir(parents=True, exist_ok=True)
-    points: list[FrontierPoint] = []
-    for temperature in (*TEMPERATURES, *HIGHER):
-        if temperature in HIGHER and points[-1].diversity.value >= until:
-            break
-        stem = f"{name.replace(' ', '-')}_{job.steps}_{temperature:g}_{job.seed}"
-        out = folder / f"{stem}{corpus.suffix}"
-        if not out.exists():
-            corpus.generate(
-                model=str(job.folder(cell.model)),
-                num=num,
-                length=corpus.lengths(data / corpus.held_out, folder),
-                steps=job.steps,
-                sampler=cell.sampler,
-                temperature=temperature,
-                seed=100 + job.seed,
-                out=out,
-                resume=True,
-                quiet=True,
-            )
-        points.append(corpus.judge(out, temperature))
-    settings = {"model": cell.model, "sampler": cell.sampler, "steps": job.steps}
-    return Frontier(name, tuple(points), settings)
+    stem = f"{name.replace(' ', '-')}_{job.steps}_{temperature:g}_{job.seed}"
+    out = folder / f"{stem}{corpus.suffix}"
+    if not out.exists():
+        corpus.generate(
+            model=str(job.folder(cell.model)),
+            num=num,
+            length=corpus.lengths(data / corpus.held_out, folder),
+            steps=job.steps,
+            sampler=cell.sampler,
+            temperature=temperature,
+            seed=100 + job.seed,
+            out=out,
+            resume=True,
+            quiet=True,
+        )
+    return corpus.judge(out, temperature)
 
 
 DO = {"train": train, "bound": bound, "sweep": sweep}

@@ -12,9 +12,11 @@ RUNS = Path("runs") / "side_by_side"
 """Weights and sets, relative to where the study is run; not committed."""
 
 STEPS = (8, 16, 32)
-TEMPERATURES = (0.8, 0.9, 1.0, 1.1)
+TEMPERATURES = (0.9, 1.0, 1.1)
+LOWER = (0.8, 0.7)
+"""Tried one after the other while a curve begins above the diversity at which all are compared."""
 HIGHER = (1.2, 1.3, 1.4)
-"""Tried one after the other while a curve ends below the diversity at which all are compared."""
+"""And these while it ends below."""
 NUM_SAMPLES = 256
 SEEDS = (0, 1, 2)
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,6 +37,27 @@ def test_bounds_are_compared_sequence_by_sequence() -> None:
     assert shown(Interval(0.15, 0.1, 0.2).as_dict()) == "0.150 [0.100, 0.200]" and shown(None) == ""
 
 
+@pytest.mark.parametrize(
+    ("through", "tried"),
+    [(None, "0.9 1 1.1"), (0.75, "0.7 0.8 0.9 1 1.1"), (1.15, "0.9 1 1.1 1.2")],
+)
+def test_a_curve_is_followed_until_it_reaches_both_sides(
+    through: float | None, tried: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a cell whose diversity is its temperature."""
+    made = []
+
+    def point(job: Job, name: str, data: Path, num: int, temperature: float) -> SimpleNamespace:
+        made.append(temperature)
+        diversity = SimpleNamespace(value=temperature)
+        return SimpleNamespace(temperature=temperature, diversity=diversity)
+
+    monkeypatch.setattr(jobs, "point", point)
+    found = jobs.trace(Job("text", 0, "sweep", "duo", 8), "duo", Path(), 4, through)
+    assert [f"{each.temperature:g}" for each in found.points] == tried.split()
+    assert len(made) == len(found.points)
+
+
 def test_a_tiny_study_runs_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     for name in ("families_train", "families_valid"):
@@ -54,6 +76,7 @@ def test_a_tiny_study_runs_through(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(jobs, "CORPORA", {"protein": small})
     monkeypatch.setattr(jobs, "TEMPERATURES", (0.8, 1.0, 1.3))
     monkeypatch.setattr(jobs, "HIGHER", (1.5,))
+    monkeypatch.setattr(jobs, "LOWER", (0.5,))
     monkeypatch.setattr(plan, "RESULTS", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     todo = [
