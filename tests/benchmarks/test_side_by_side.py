@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +13,8 @@ from benchmarks.side_by_side.figures import bound_difference, shown, write_figur
 from benchmarks.side_by_side.plan import CELLS, MODELS, Job, jobs_of
 from benchmarks.side_by_side.proteins import PROTEINS
 from didi_core.evaluation.bootstrap import Interval
+from didi_core.evaluation.frontier import FrontierPoint
+from didi_core.evaluation.ratio import Ratio
 
 
 def test_every_job_finds_what_it_needs() -> None:
@@ -47,10 +49,10 @@ def test_a_curve_is_followed_until_it_reaches_both_sides(
     """Of a cell whose diversity is its temperature."""
     made = []
 
-    def point(job: Job, name: str, data: Path, num: int, temperature: float) -> SimpleNamespace:
-        made.append(temperature)
-        diversity = SimpleNamespace(value=temperature)
-        return SimpleNamespace(temperature=temperature, diversity=diversity)
+    def point(*request: Any) -> FrontierPoint:
+        made.append(request[-1])
+        value = Ratio.mean_of([np.full(4, request[-1])])
+        return FrontierPoint(request[-1], value, value)
 
     monkeypatch.setattr(jobs, "point", point)
     found = jobs.trace(Job("text", 0, "sweep", "duo", 8), "duo", Path(), 4, through)
