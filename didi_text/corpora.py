@@ -1,4 +1,4 @@
-"""What `data=` names, as blocks to train on: files, or OpenWebText.
+"""What `data=` names, as blocks to train on: files, or a corpus of the hub.
 
     corpus = load_corpus("train.jsonl.gz", tokenizer, Packing(block_length=1024))
     corpus = load_corpus("openwebtext", tokenizer)              # and "openwebtext:valid"
@@ -60,7 +60,8 @@ def load_corpus(
     """Blocks of `source`, from the cache where it was packed before.
 
     Args:
-        source: a `.jsonl` or `.txt` file, plain or `.gz`; `openwebtext` or `openwebtext:valid`.
+        source: a `.jsonl` or `.txt` file, plain or `.gz`; `openwebtext` or `lm1b`, and their
+            held-out parts `openwebtext:valid` and `lm1b:valid`.
         packing: how documents become blocks; as MDLM's where None.
         licenses: keep only JSONL records whose key `license` is one of these.
         max_tokens: encode no more than about this many tokens.
@@ -157,13 +158,16 @@ def _hub_source(name: str, split: str, stream: bool, offline: bool) -> TextSourc
     if stream and offline:
         raise UserError("stream and offline exclude each other: leave one of them out.")
 
-    def read(skip: int) -> Iterator[str]:
-        files = list_remote(corpus) if stream else fetch_parquet(corpus, offline=offline)
-        return read_parquet(files, corpus.column, skip=skip, split=split, held_out=corpus.held_out)
-
     if split not in ("train", "valid"):
         raise UserError(f"data={name}:{split}: there is no such split; use {name} or {name}:valid.")
-    return TextSource(f"{name}:{split}", {**asdict(corpus), "split": split}, read)
+    part, rows = corpus.part(split)
+
+    def read(skip: int) -> Iterator[str]:
+        files = list_remote(part) if stream else fetch_parquet(part, offline=offline)
+        texts = read_parquet(files, part.column, skip=skip, split=rows, held_out=part.held_out)
+        return map(part.detokenise, texts)
+
+    return TextSource(f"{name}:{split}", corpus.key(split), read)
 
 
 def file_digest(path: Path) -> str:

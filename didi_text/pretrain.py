@@ -71,6 +71,9 @@ class TextPretrainRun(PretrainRun[PretrainSettings]):
             wrong += below_one(settings, "data_tokens")
         return wrong
 
+    def command_groups(self) -> dict[str, list[str]]:
+        return {"recipe": [self.settings.recipe], **super().command_groups()}
+
     @cached_property
     def tokenizer(self) -> TextTokenizer:
         name = BUNDLED_MODELS.path_of(self.settings.tokenizer)
