@@ -12,7 +12,7 @@ and `max_tokens` bounds what does.
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from didi_core.corpus import Corpus
 from didi_core.errors import UserError
+from didi_core.models.named import nearest_name
 from didi_core.progress import progress_bar
 from didi_text.corpora_cache import build_cache, cache_root, is_finished, open_cache
 from didi_text.corpora_documents import document_kind, read_documents
@@ -145,6 +146,8 @@ def open_source(
     if stream:
         raise UserError(f"stream: {source} is a file here, and is never copied; leave it out.")
     path = Path(source).expanduser()
+    if not path.exists() and (near := nearest_name(name, HUB_CORPORA)):
+        raise UserError(f"There is no file {source}: did you mean {near}?")
     document_kind(path)
     kept = sorted(licenses)
     key: dict[str, object] = {"sha256": file_digest(path), "licenses": kept}
@@ -163,7 +166,10 @@ def _hub_source(name: str, split: str, stream: bool, offline: bool) -> TextSourc
     part, rows = corpus.part(split)
 
     def read(skip: int) -> Iterator[str]:
-        files = list_remote(part) if stream else fetch_parquet(part, offline=offline)
+        if stream:
+            files: Sequence[str | Path] = list_remote(part)
+        else:
+            files = fetch_parquet(part, offline=offline, called=name)
         texts = read_parquet(files, part.column, skip=skip, split=rows, held_out=part.held_out)
         return map(part.detokenise, texts)
 

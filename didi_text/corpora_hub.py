@@ -75,19 +75,23 @@ HUB_CORPORA = {"openwebtext": OPENWEBTEXT, "lm1b": LM1B}
 """What `data=NAME` takes beside files; `NAME:valid` is the held-out part."""
 
 
-def fetch_corpus(corpus: HubCorpus) -> Path:
-    """Bring every split of a corpus to this machine; the folder they lie in.
+def fetch_corpus(name: str) -> Path:
+    """Bring every split of one of `HUB_CORPORA` to this machine; where its training files lie.
 
     Raises:
         UserError: it cannot be had.
     """
+    corpus = HUB_CORPORA[name]
     parts = [replace(corpus, files=pattern) for pattern in corpus.patterns]
-    folders = [fetch_parquet(part)[0].parent for part in parts]
+    folders = [fetch_parquet(part, called=name)[0].parent for part in parts]
     return folders[0]
 
 
-def fetch_parquet(corpus: HubCorpus, *, offline: bool = False) -> list[Path]:
+def fetch_parquet(corpus: HubCorpus, *, offline: bool = False, called: str = "") -> list[Path]:
     """Local copies of the corpus's `files`, in order.
+
+    Args:
+        called: what `download` calls the corpus, for messages.
 
     Raises:
         UserError: they cannot be had, or there are none.
@@ -99,6 +103,7 @@ def fetch_parquet(corpus: HubCorpus, *, offline: bool = False) -> list[Path]:
         program="didi-text",
         repo_type="dataset",
         revision=corpus.revision,
+        called=called,
     )
     files = sorted(folder.glob(corpus.files))
     if not files:

@@ -74,7 +74,7 @@ def download_one(name: str) -> Path:
     from didi_text.zero_shot_sets import ZERO_SHOT
 
     if name in HUB_CORPORA:
-        return fetch_corpus(HUB_CORPORA[name])
+        return fetch_corpus(name)
     if name in ZERO_SHOT:
         return _fetch_zero_shot(name)
     if name in BUNDLED_MODELS.names:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from didi_core.errors import UserError
 from didi_core.hydra_app import compose_settings
+from didi_core.models import hub
 from didi_text import corpora, corpora_hub, zero_shot
 from didi_text import download as download_verb
 from didi_text.app import app
@@ -80,6 +81,20 @@ def test_both_splits_are_detokenised_in_order(fetched: list[Any], monkeypatch, t
     assert list(open_source("lm1b", stream=True).read(0)) == expected
     with pytest.raises(UserError, match="data=lm1b:test: there is no such split"):
         open_source("lm1b:test")
+    with pytest.raises(UserError, match=r"There is no file lm1bb: did you mean lm1b\?"):
+        open_source("lm1bb")
+
+
+def test_what_is_not_here_is_fetched_by_the_name_that_download_takes(monkeypatch) -> None:
+    def absent(*_: Any, **__: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(corpora_hub, "fetch_part", hub.fetch_part)
+    monkeypatch.setattr(hub, "snapshot_download", absent)
+    with pytest.raises(UserError, match="run `didi-text download lm1b` where"):
+        list(open_source("lm1b", offline=True).read(0))
+    with pytest.raises(UserError, match="run `didi-text download lm1b` where"):
+        zero_shot.texts_of(zero_shot.ChosenSet(ZERO_SHOT["lm1b"]), offline=True)
 
 
 def _train() -> Any:
