@@ -9,7 +9,7 @@ import yaml
 
 from didi_core.hydra_app import choices_of, config_folder
 
-_NOT_SET = ("defaults", "hydra", "name", "preset")
+_NOT_SET = ("defaults", "hydra", "name", "preset", "recipe")
 """Keys that users do not give a value to: Hydra's, and the name that a file has already."""
 
 
@@ -36,8 +36,9 @@ def settings_help(
         + _indented(_settings(path)),
     ]
     for group, default in _groups(path):
-        called = next((name for name, full in (groups or {}).items() if full == group), group)
-        parts.append(_group_help(group.partition("@")[0], called, chosen.get(called, default)))
+        called = _called(group, groups or {})
+        choice = chosen.get(called, default)
+        parts.append(_group_help(group.partition("@")[0], called, choice, groups or {}))
     parts.append(
         "--cfg job prints all settings as they would be, and does nothing; --multirun takes lists\n"
         "(seed=0,1,2) and does one run for each."
@@ -45,21 +46,30 @@ def settings_help(
     return "\n\n".join(parts)
 
 
-def _group_help(group: str, called: str, choice: str) -> str:
+def _called(group: str, groups: Mapping[str, str]) -> str:
+    """What users call a group."""
+    return next((name for name, full in groups.items() if full == group), group)
+
+
+def _group_help(group: str, called: str, choice: str, groups: Mapping[str, str]) -> str:
     known = choices_of(group)
     text = f"{called}=NAME, of {', '.join(known)}."
     if choice not in known:
         return text
     path = config_folder() / group / f"{choice}.yaml"
-    if len(stands_for := _defaults(path)) == 1:
-        path = path.with_name(f"{stands_for[0]}.yaml")
-        text += f" {called}={choice} is {stands_for[0]}."
+    others = [each for each in _defaults(path) if isinstance(each, str) and each != "_self_"]
+    if others:
+        text += f" {called}={choice} is {others[0]}"
+        text += "." if (own := _settings(path)) == "" else ", and what stands below."
+        path = path if own else path.with_name(f"{others[0]}.yaml")
     if not (settings := _settings(path)):
         return text
     whole = "@package _global_" in path.read_text(encoding="utf-8")
     place = (
         f"{called}={path.stem} sets:" if whole else f"Settings of {path.stem}, {called}.KEY=VALUE:"
     )
+    chosen = [f"{_called(other, groups)}={name}" for other, name in _overridden(path)]
+    settings = "\n".join([*chosen, settings])
     return f"{text} {called}=NAME --help shows another.\n{place}\n{_indented(settings)}"
 
 
@@ -70,6 +80,14 @@ def _groups(path: Path) -> Iterator[tuple[str, str]]:
             ((group, choice),) = entry.items()
             if not group.startswith("override "):
                 yield group, choice
+
+
+def _overridden(path: Path) -> Iterator[tuple[str, str]]:
+    """The choices that a file makes of other groups."""
+    for entry in _defaults(path):
+        if isinstance(entry, dict):
+            for group, choice in entry.items():
+                yield group.removeprefix("override ").lstrip("/"), choice
 
 
 def _defaults(path: Path) -> list[Any]:

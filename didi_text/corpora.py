@@ -1,4 +1,4 @@
-"""What `data=` names, as blocks to train on: files, or OpenWebText.
+"""What `data=` names, as blocks to train on: files, or a corpus of the hub.
 
     corpus = load_corpus("train.jsonl.gz", tokenizer, Packing(block_length=1024))
     corpus = load_corpus("openwebtext", tokenizer)              # and "openwebtext:valid"
@@ -12,7 +12,7 @@ and `max_tokens` bounds what does.
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from didi_core.corpus import Corpus
 from didi_core.errors import UserError
+from didi_core.models.named import nearest_name
 from didi_core.progress import progress_bar
 from didi_text.corpora_cache import build_cache, cache_root, is_finished, open_cache
 from didi_text.corpora_documents import document_kind, read_documents
@@ -60,7 +61,8 @@ def load_corpus(
     """Blocks of `source`, from the cache where it was packed before.
 
     Args:
-        source: a `.jsonl` or `.txt` file, plain or `.gz`; `openwebtext` or `openwebtext:valid`.
+        source: a `.jsonl` or `.txt` file, plain or `.gz`; `openwebtext` or `lm1b`, and their
+            held-out parts `openwebtext:valid` and `lm1b:valid`.
         packing: how documents become blocks; as MDLM's where None.
         licenses: keep only JSONL records whose key `license` is one of these.
         max_tokens: encode no more than about this many tokens.
@@ -144,6 +146,8 @@ def open_source(
     if stream:
         raise UserError(f"stream: {source} is a file here, and is never copied; leave it out.")
     path = Path(source).expanduser()
+    if not path.exists() and (near := nearest_name(name, HUB_CORPORA)):
+        raise UserError(f"There is no file {source}: did you mean {near}?")
     document_kind(path)
     kept = sorted(licenses)
     key: dict[str, object] = {"sha256": file_digest(path), "licenses": kept}
@@ -157,13 +161,19 @@ def _hub_source(name: str, split: str, stream: bool, offline: bool) -> TextSourc
     if stream and offline:
         raise UserError("stream and offline exclude each other: leave one of them out.")
 
-    def read(skip: int) -> Iterator[str]:
-        files = list_remote(corpus) if stream else fetch_parquet(corpus, offline=offline)
-        return read_parquet(files, corpus.column, skip=skip, split=split, held_out=corpus.held_out)
-
     if split not in ("train", "valid"):
         raise UserError(f"data={name}:{split}: there is no such split; use {name} or {name}:valid.")
-    return TextSource(f"{name}:{split}", {**asdict(corpus), "split": split}, read)
+    part, rows = corpus.part(split)
+
+    def read(skip: int) -> Iterator[str]:
+        if stream:
+            files: Sequence[str | Path] = list_remote(part)
+        else:
+            files = fetch_parquet(part, offline=offline, called=name)
+        texts = read_parquet(files, part.column, skip=skip, split=rows, held_out=part.held_out)
+        return map(part.detokenise, texts)
+
+    return TextSource(f"{name}:{split}", corpus.key(split), read)
 
 
 def file_digest(path: Path) -> str:

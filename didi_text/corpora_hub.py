@@ -1,16 +1,19 @@
 """Corpora of the Hugging Face hub, from parquet files: of a commit, or of a branch that may move.
 
 OpenWebText's own loading script no longer runs in `datasets` 4 and later; its parquet copy is the
-same 8,013,769 documents. `didi-text download openwebtext` fetches it (24 GB) into the Hugging Face
-cache; with `stream=true` the documents are read over the network instead, and none is kept.
+same 8,013,769 documents. One Billion Words (LM1B) is read from the hub's own conversion, and its
+tokenised sentences pass the published detokeniser. `didi-text download openwebtext` (24 GB) or
+`lm1b` fetches a corpus into the Hugging Face cache; with `stream=true` the documents are read over
+the network instead, and none is kept.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from didi_core.errors import UserError, missing_extra
 from didi_core.models.hub import fetch_part
+from didi_text.detokenisers import detokenise_lm1b, keep
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,32 @@ class HubCorpus:
     column: str = "text"
     held_out: int = 0
     """The last so many documents are the split "valid"; the rest is "train"."""
+    held_out_files: str = ""
+    """Pattern of the split "valid", where that has files of its own."""
+    detokenise: Callable[[str], str] = keep
+    """Makes ordinary text of a row's."""
+
+    @property
+    def patterns(self) -> list[str]:
+        """Of all files, of every split."""
+        return [pattern for pattern in (self.files, self.held_out_files) if pattern]
+
+    def part(self, split: str) -> tuple["HubCorpus", str]:
+        """A corpus of one pattern of files, and which of its splits is this one's `split`."""
+        if split == "valid" and self.held_out_files:
+            return replace(self, files=self.held_out_files, held_out_files=""), "train"
+        return replace(self, held_out_files=""), split
+
+    def key(self, split: str) -> dict[str, object]:
+        """What decides the documents of a split, for the name of their cache."""
+        part, split = self.part(split)
+        key: dict[str, object] = {
+            name: getattr(part, name)
+            for name in ("repository", "revision", "files", "column", "held_out")
+        }
+        if self.detokenise is not keep:
+            key["detokeniser"] = self.detokenise.__name__
+        return {**key, "split": split}
 
 
 OPENWEBTEXT = HubCorpus(
@@ -33,12 +62,36 @@ OPENWEBTEXT = HubCorpus(
     files="plain_text/train-*.parquet",
     held_out=100_000,
 )
-HUB_CORPORA = {"openwebtext": OPENWEBTEXT}
+LM1B = HubCorpus(
+    repository="billion-word-benchmark/lm1b",
+    revision="8d52bfd3cc2819fc1166dbb8144c328e2690de3e",
+    files="plain_text/train/*.parquet",
+    held_out_files="plain_text/test/*.parquet",
+    detokenise=detokenise_lm1b,
+)
+"""30,301,028 sentences; the published runs hold out the test split's 306,688, as there is no other.
+"""
+HUB_CORPORA = {"openwebtext": OPENWEBTEXT, "lm1b": LM1B}
 """What `data=NAME` takes beside files; `NAME:valid` is the held-out part."""
 
 
-def fetch_parquet(corpus: HubCorpus, *, offline: bool = False) -> list[Path]:
-    """Local copies of the corpus's files, in order.
+def fetch_corpus(name: str) -> Path:
+    """Bring every split of one of `HUB_CORPORA` to this machine; where its training files lie.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    corpus = HUB_CORPORA[name]
+    parts = [replace(corpus, files=pattern) for pattern in corpus.patterns]
+    folders = [fetch_parquet(part, called=name)[0].parent for part in parts]
+    return folders[0]
+
+
+def fetch_parquet(corpus: HubCorpus, *, offline: bool = False, called: str = "") -> list[Path]:
+    """Local copies of the corpus's `files`, in order.
+
+    Args:
+        called: what `download` calls the corpus, for messages.
 
     Raises:
         UserError: they cannot be had, or there are none.
@@ -50,6 +103,7 @@ def fetch_parquet(corpus: HubCorpus, *, offline: bool = False) -> list[Path]:
         program="didi-text",
         repo_type="dataset",
         revision=corpus.revision,
+        called=called,
     )
     files = sorted(folder.glob(corpus.files))
     if not files:

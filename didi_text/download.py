@@ -37,8 +37,8 @@ class DownloadOptions:
         Argument(
             metavar="NAME...",
             help="Hub ids of models (kuleshov-group/mdlm-owt, gpt2-large, or with a revision "
-            "jdeschena/sdtt@baselines_kld_step_70000), openwebtext "
-            "(24 GB), one zero-shot set (ptb, lambada, ...), or zero-shot for the seven.",
+            "jdeschena/sdtt@baselines_kld_step_70000), openwebtext (24 GB), lm1b (training and "
+            "test text), one zero-shot set (ptb, lambada, ...), or zero-shot for the seven.",
         ),
     ]
     json_output: JsonOutput = False
@@ -61,7 +61,9 @@ def download(names: Sequence[str]) -> dict[str, Path]:
         raise UserError("download: name at least one model or data set.")
     wanted = [each for name in names for each in (PUBLISHED if name == ZERO_SHOT_SETS else [name])]
     known = (*BUNDLED_MODELS.names, *HUB_CORPORA, *ZERO_SHOT, ZERO_SHOT_SETS, *MODELS)
-    return fetch_all(wanted, download_one, known)
+    # Of the seven LM1B is the test text alone; by its own name it is the whole corpus.
+    fetch_one = {name: _fetch_zero_shot for name in PUBLISHED if name not in names}
+    return fetch_all(wanted, lambda name: fetch_one.get(name, download_one)(name), known)
 
 
 def download_one(name: str) -> Path:
@@ -71,15 +73,14 @@ def download_one(name: str) -> Path:
         UserError: an unknown name, or it cannot be fetched.
     """
     from didi_core.models.hub import DOWNLOAD, fetch_snapshot, may_be_hub_id
-    from didi_text.corpora_hub import HUB_CORPORA, fetch_parquet
+    from didi_text.corpora_hub import HUB_CORPORA, fetch_corpus
     from didi_text.evaluate_models import BUNDLED_MODELS
-    from didi_text.zero_shot import fetch_set
     from didi_text.zero_shot_sets import ZERO_SHOT
 
     if name in HUB_CORPORA:
-        return fetch_parquet(HUB_CORPORA[name])[0].parent
+        return fetch_corpus(name)
     if name in ZERO_SHOT:
-        return fetch_set(ZERO_SHOT[name])
+        return _fetch_zero_shot(name)
     if name in BUNDLED_MODELS.names:
         return Path(BUNDLED_MODELS.path_of(name))
     if Path(name).is_dir() or not may_be_hub_id(name):
@@ -88,6 +89,13 @@ def download_one(name: str) -> Path:
             f"{', '.join(ZERO_SHOT)} or {ZERO_SHOT_SETS}."
         )
     return fetch_snapshot(name, offline=False, program="didi-text", flag=DOWNLOAD)
+
+
+def _fetch_zero_shot(name: str) -> Path:
+    from didi_text.zero_shot import fetch_set
+    from didi_text.zero_shot_sets import ZERO_SHOT
+
+    return fetch_set(ZERO_SHOT[name])
 
 
 def _run(options: DownloadOptions) -> None:

@@ -57,7 +57,7 @@ class EvaluateOptions:
         Option(
             help="genppl: file of samples; zeroshot: sets, as in ptb,lambada=FILE, or a folder "
             "with their files (default: the published seven); bound: .jsonl or .txt file, plain "
-            "or .gz, or openwebtext:valid; choice: .jsonl of questions, or harness:TASK,TASK."
+            "or .gz, or lm1b:valid; choice: .jsonl of questions, or harness:TASK,TASK."
         ),
     ] = None
     judge: Annotated[

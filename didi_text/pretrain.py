@@ -72,6 +72,9 @@ class TextPretrainRun(PretrainRun[PretrainSettings]):
             wrong += below_one(settings, "data_tokens")
         return wrong
 
+    def command_groups(self) -> dict[str, list[str]]:
+        return {"recipe": [self.settings.recipe], **super().command_groups()}
+
     @cached_property
     def tokenizer(self) -> TextTokenizer:
         name = BUNDLED_MODELS.path_of(self.settings.tokenizer)
@@ -131,7 +134,7 @@ class TextPretrainRun(PretrainRun[PretrainSettings]):
         """Of a unigram model alone: a table of pairs of tokens would not fit into memory."""
         size = self.vocabulary.size
         counts = 1.0 + np.bincount(np.asarray(corpus.flat[:COUNTED_TOKENS]), minlength=size)
-        counts[self.vocabulary.mask_id] = 0.0
+        counts[self.vocabulary.rank_of_id.numpy() < 0] = 0.0
         end = int(held_out.starts[-1])
         tokens = np.bincount(np.asarray(held_out.flat[:end]), minlength=size)
         seen = tokens > 0

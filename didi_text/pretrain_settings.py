@@ -18,6 +18,7 @@ class PretrainSettings(shared.PretrainSettings):
     """Everything `pretrain` can be told."""
 
     model: ModelSettings = field(default_factory=ModelSettings)
+    recipe: str = "none"
     tokenizer: str = "gpt2"
     offline: bool = False
     block_length: int = 1024

@@ -1,8 +1,9 @@
-"""Text to token ids and back: GPT-2's byte pairs, or any byte-level BPE `tokenizer.json`.
+"""Text to token ids and back: GPT-2's byte pairs or any byte-level BPE, or BERT's WordPiece.
 
-The mask is one id above the tokenizer's own (50,257 for GPT-2), so that no text encodes to it.
 `<|endoftext|>` ends documents, and frames blocks where `didi_text.packing` says so; it is an
-ordinary token to the model, which may generate it.
+ordinary token to the model, which may generate it. A layout says which token that is, and where
+the mask is: one id above a byte-level BPE's own (50,257 for GPT-2), or a WordPiece's [MASK]. No
+text encodes to the mask.
 """
 
 import hashlib
@@ -17,37 +18,40 @@ from didi_core.errors import UserError
 from didi_core.files import write_json, write_text
 from didi_core.models.hub import fetch_part, may_be_hub_id
 from didi_core.vocabulary import Vocabulary
+from didi_text.tokenizer_layouts import BYTE_PAIRS, END_OF_TEXT, MASK, Layout, layout_of
 
-END_OF_TEXT = "<|endoftext|>"
-MASK = "<|mask|>"
-"""How the vocabulary names the mask; text that reads so is ordinary text."""
 TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
 
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A byte-level BPE with an end-of-text token."""
+    """A byte-level BPE or a WordPiece, with an end-of-text token."""
 
     backend: Tokenizer
+    layout: Layout = BYTE_PAIRS
 
     @property
     def size(self) -> int:
-        """Ids that have text; the mask is not among them."""
+        """Ids of the tokenizer itself; a mask above them is not counted."""
         return self.backend.get_vocab_size(with_added_tokens=True)
 
     @cached_property
     def end_id(self) -> int:
-        return self.backend.token_to_id(END_OF_TEXT)
+        return self.backend.token_to_id(self.layout.end)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Every id but the mask may be generated. Padding takes the end's id, as with GPT-2:
-        padded positions are known by the lengths, never by their id."""
+        """Every id may be generated but the mask and a padding token, which no text holds."""
+        layout, size = self.layout, self.size
+        mask_id = size if layout.mask is None else self.backend.token_to_id(layout.mask)
+        pad_id = self.backend.token_to_id(layout.pad or layout.end)
+        never = {mask_id} if layout.pad is None else {mask_id, pad_id}
+        own = [self.backend.id_to_token(index) for index in range(size)]
         return Vocabulary(
-            tokens=(*(self.backend.id_to_token(i) for i in range(self.size)), MASK),
-            mask_id=self.size,
-            pad_id=self.end_id,
-            generable_ids=tuple(range(self.size)),
+            tokens=(*own, MASK) if layout.mask is None else tuple(own),
+            mask_id=mask_id,
+            pad_id=pad_id,
+            generable_ids=tuple(index for index in range(size) if index not in never),
         )
 
     @cached_property
@@ -57,28 +61,45 @@ class TextTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text`; nothing is added. `<|endoftext|>` in it becomes the end's id."""
-        return self.backend.encode(text, add_special_tokens=False).ids
+        return self.encode_many([text])[0]
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, computed on all processors (TOKENIZERS_PARALLELISM=false: on one)."""
-        encodings = self.backend.encode_batch(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        parts = [self._between_ends(text) for text in texts]
+        flat = [part for each in parts for part in each]
+        encoded = iter(self.backend.encode_batch(flat, add_special_tokens=False))
+        return [_joined([next(encoded).ids for _ in each], self.end_id) for each in parts]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`, the end of text included; masks have no text and are left out."""
-        known = [int(index) for index in ids if index < self.size]
-        return self.backend.decode(known, skip_special_tokens=False)
+        mask_id = self.vocabulary.mask_id
+        known = [int(index) for index in ids if index < self.size and index != mask_id]
+        if self._has_end_of_text:
+            return self.backend.decode(known, skip_special_tokens=False)
+        runs = _split(known, self.end_id)
+        return END_OF_TEXT.join(self.backend.decode(run, skip_special_tokens=False) for run in runs)
+
+    @property
+    def _has_end_of_text(self) -> bool:
+        """Whether the tokenizer itself reads and writes `<|endoftext|>`."""
+        return self.layout.end == END_OF_TEXT
+
+    def _between_ends(self, text: str) -> list[str]:
+        return [text] if self._has_end_of_text else text.split(END_OF_TEXT)
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json`, and what `transformers.AutoTokenizer` needs beside it."""
+        layout = self.layout
+        mask = {} if layout.mask is None else {"mask_token": layout.mask}
         write_text(folder / "tokenizer.json", self.backend.to_str(pretty=True))
         write_json(
             folder / "tokenizer_config.json",
             {
                 "tokenizer_class": "PreTrainedTokenizerFast",
-                "bos_token": END_OF_TEXT,
-                "eos_token": END_OF_TEXT,
-                "pad_token": END_OF_TEXT,
+                "bos_token": layout.end,
+                "eos_token": layout.end,
+                "pad_token": layout.pad or layout.end,
+                **mask,
                 "clean_up_tokenization_spaces": False,
             },
         )
@@ -88,15 +109,17 @@ def open_tokenizer(name: str | Path, *, offline: bool = False) -> TextTokenizer:
     """The tokenizer of a folder (`tokenizer.json`, or `vocab.json` and `merges.txt`) or hub id.
 
     Args:
-        name: a folder, a model folder of ours, a `tokenizer.json`, or a hub id such as `gpt2`.
+        name: a folder, a model folder of ours, a `tokenizer.json`, or a hub id such as `gpt2` or
+            `bert-base-uncased`.
         offline: a hub id must be in the Hugging Face cache.
 
     Raises:
-        UserError: there is none, or it is no byte-level BPE with `<|endoftext|>`.
+        UserError: there is none, or it is neither a byte-level BPE with `<|endoftext|>` nor a
+            WordPiece with BERT's special tokens.
     """
     path = Path(name).expanduser()
     if path.is_file():
-        return TextTokenizer(_checked(_read_json(path), path))
+        return _checked(_read_json(path), path)
     if not path.is_dir():
         if not may_be_hub_id(str(name)):
             raise UserError(f"There is no tokenizer folder {name}: check the path.")
@@ -104,8 +127,8 @@ def open_tokenizer(name: str | Path, *, offline: bool = False) -> TextTokenizer:
     if not has_tokenizer(path):
         raise UserError(f"{path} has neither tokenizer.json nor vocab.json and merges.txt.")
     if (path / "tokenizer.json").is_file():
-        return TextTokenizer(_checked(_read_json(path / "tokenizer.json"), path))
-    return TextTokenizer(_checked(_from_merges(path), path))
+        return _checked(_read_json(path / "tokenizer.json"), path)
+    return _checked(_from_merges(path), path)
 
 
 def open_model_tokenizer(
@@ -145,14 +168,35 @@ def _from_merges(folder: Path) -> Tokenizer:
     return backend
 
 
-def _checked(backend: Tokenizer, where: Path) -> Tokenizer:
-    """A byte-level BPE that ends texts, and whose encoding neither cuts nor pads."""
-    if backend.token_to_id(END_OF_TEXT) is None:
-        raise UserError(f"{where}: the tokenizer has no {END_OF_TEXT} token.")
-    if not isinstance(backend.model, models.BPE) or not isinstance(
-        backend.decoder, decoders.ByteLevel
-    ):
-        raise UserError(f"{where}: the tokenizer is no byte-level BPE.")
+def _checked(backend: Tokenizer, where: Path) -> TextTokenizer:
+    """A tokenizer whose encoding neither cuts nor pads."""
     backend.no_truncation()
     backend.no_padding()
-    return backend
+    return TextTokenizer(backend, layout_of(backend, where))
+
+
+def _joined(parts: Sequence[list[int]], end_id: int) -> list[int]:
+    """The ids of texts with an end of text between each two.
+
+    >>> _joined([[5], [], [6, 7]], end_id=9)
+    [5, 9, 9, 6, 7]
+    """
+    ids = list(parts[0])
+    for part in parts[1:]:
+        ids += [end_id, *part]
+    return ids
+
+
+def _split(ids: Sequence[int], end_id: int) -> list[list[int]]:
+    """The reverse of `_joined`.
+
+    >>> _split([5, 9, 9, 6, 7], end_id=9)
+    [[5], [], [6, 7]]
+    """
+    parts: list[list[int]] = [[]]
+    for index in ids:
+        if index == end_id:
+            parts.append([])
+        else:
+            parts[-1].append(index)
+    return parts

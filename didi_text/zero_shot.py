@@ -72,7 +72,7 @@ def texts_of(chosen: ChosenSet, *, offline: bool = False) -> list[str]:
     elif isinstance(known.source, RemoteFile):
         raw = known.read(fetch_set(known, offline=offline))
     else:
-        files = fetch_parquet(known.source, offline=offline)
+        files = fetch_parquet(known.source, offline=offline, called=known.name)
         raw = list(read_parquet(files, known.source.column))
     return [known.detokenise(text) for text in raw]
 
@@ -84,7 +84,8 @@ def fetch_set(known: ZeroShotSet, *, offline: bool = False) -> Path:
         UserError: it cannot be had.
     """
     if isinstance(known.source, HubCorpus):
-        return fetch_parquet(known.source, offline=offline)[0].parent
+        files = fetch_parquet(known.source, offline=offline, called=known.name)
+        return files[0].parent
     path = cache_root() / "zero_shot" / known.source.name
     if offline and not path.is_file():
         raise UserError(

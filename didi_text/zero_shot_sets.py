@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from didi_core.transfer import RemoteFile
-from didi_text.corpora_hub import HubCorpus
+from didi_text.corpora_hub import LM1B, HubCorpus
 from didi_text.detokenisers import (
     detokenise_lambada,
     detokenise_lm1b,
@@ -84,11 +84,7 @@ ZERO_SHOT: dict[str, ZeroShotSet] = {
             "lm1b",
             "LM1B",
             "test",
-            _hub(
-                "billion-word-benchmark/lm1b",
-                "8d52bfd3cc2819fc1166dbb8144c328e2690de3e",
-                "plain_text/test/*.parquet",
-            ),
+            _hub(LM1B.repository, LM1B.revision, LM1B.held_out_files),
             read_stripped_lines,
             detokenise_lm1b,
             ("lm1b_test.txt",),

@@ -174,10 +174,14 @@ class PretrainRun(ABC, Generic[Settings]):
             perplexity = f"perplexity {math.exp(scores[name]):.2f}"
             print(f"{name:18s} {told} nats a {self.unit}, {perplexity}", file=sys.stderr)
 
+    def command_groups(self) -> dict[str, list[str]]:
+        """Configuration groups, as Hydra calls them, with what may have been chosen of them."""
+        return {self.model_group: choices_of(self.model_group.partition("@")[0])}
+
     def card(self, steps: int, num_sequences: int, scores: dict[str, float]) -> str:
         """The card of a pre-trained teacher or judge."""
         settings = self.settings
-        groups = {self.model_group: choices_of(self.model_group.partition("@")[0])}
+        groups = self.command_groups()
         command = command_line(self.program, "pretrain", settings, self.config_name, groups)
         facts = {
             "Trained on": f"{num_sequences:,} {self.rows}; {steps:,} updates; seed {settings.seed}",

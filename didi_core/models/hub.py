@@ -83,6 +83,7 @@ def fetch_part(
     flag: str = "",
     repo_type: str = "model",
     revision: str | None = None,
+    called: str = "",
 ) -> Path:
     """The local copy of those files of a hub repository that match `patterns`.
 
@@ -90,8 +91,9 @@ def fetch_part(
         repo_type: "model" or "dataset".
         revision: a commit, so that the files never change; where None, what `name` says, else
             the newest.
+        called: what `download` calls them, for messages, where that is another name.
     """
-    asked = _Asked(name, offline, program, flag)
+    asked = _Asked(name, offline, program, flag, called)
     return _snapshot(asked, patterns, repo_type=repo_type, revision=revision)
 
 
@@ -108,6 +110,7 @@ class _Asked:
     offline: bool
     program: str
     flag: str
+    called: str = ""
 
     @property
     def said(self) -> str:
@@ -132,7 +135,7 @@ class _Asked:
                 "check the name, and run this where huggingface.co can be reached; that cache "
                 "(HF_HOME) then serves here"
             )
-        command = f"`{self.program} download {self.name}`"
+        command = f"`{self.program} download {self.called or self.name}`"
         if not self.offline:
             return f"on a machine with network run {command}, and set HF_HOME to that cache here"
         switch = "offline=false" if self.flag.endswith("=") else "no --offline"

@@ -115,6 +115,20 @@ def test_a_config_beside_a_checkpoint_wins(tmp_path: Path) -> None:
     assert torch.equal(logits_of(opened(tmp_path)), expected_logits(seed=9))
 
 
+@pytest.mark.parametrize("kind", ["mdlm", "duo"])
+def test_a_config_beside_says_that_the_mask_is_not_the_last_id(tmp_path: Path, kind: str) -> None:
+    """As BERT's vocabulary has it, in which the checkpoints of the LM1B runs are."""
+    path = write_checkpoint(tmp_path / "last.ckpt", training_content())
+    ids = tuple(each for each in range(VOCABULARY) if each not in (0, 3))
+    inside = replace(WORDS, mask_id=3, pad_id=0, generable_ids=ids)
+    refused(path, "mask_token_id in config.json is 14, not 3", default_vocabulary=inside)
+    config = {"model_type": kind, "n_heads": 2, "model_length": 64, "mask_token_id": 3}
+    write_config(tmp_path, config)
+    model = opened(tmp_path, default_vocabulary=inside)
+    assert model.vocabulary == inside and model.denoiser.settings.mask_id == 3
+    assert model.process == ("uniform" if kind == "duo" else "absorbing")
+
+
 def test_older_training_configuration(tmp_path: Path) -> None:
     """MDLM's own code keeps what Duo's puts under `algo` at the top."""
     config = {key: value for key, value in TRAINING_CONFIG.items() if key != "algo"}

@@ -217,7 +217,7 @@ def test_yaml_and_dataclass_agree() -> None:
     defaults = OmegaConf.structured(PretrainSettings)
     for name in ("defaults", "hydra"):
         stored.pop(name)
-    assert set(stored) | {"model"} == set(defaults)
+    assert set(stored) | {"model", "recipe"} == set(defaults)
     for name, value in OmegaConf.to_container(stored).items():
         if name not in ("optimizer", "curriculum"):
             assert value == OmegaConf.to_container(defaults)[name], name

@@ -120,7 +120,7 @@ def test_hub_sets_are_read_from_parquet(tmp_path: Path, monkeypatch) -> None:
 
     parquet.write_table(pyarrow.table({"article": ["a , b", "is c ."]}), tmp_path / "a.parquet")
     monkeypatch.setattr(
-        zero_shot, "fetch_parquet", lambda _, offline: [tmp_path / "a.parquet"] * offline
+        zero_shot, "fetch_parquet", lambda _, offline, **_named: [tmp_path / "a.parquet"] * offline
     )
     assert texts_of(ChosenSet(ZERO_SHOT["pubmed"]), offline=True) == ["a, b", "is c."]
 

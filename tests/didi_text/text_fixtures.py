@@ -6,12 +6,14 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.folder import LoadedModel
 from didi_text.evaluate_models import CausalLanguageModel, MaskedLanguageModel
 from didi_text.tokenizer import TextTokenizer
+from didi_text.tokenizer_layouts import WORD_PIECES
 from didi_text.tokenizer_training import train_tokenizer
 
 DOCUMENTS = [
@@ -27,6 +29,35 @@ LICENSES = ["public domain", "CC BY 4.0", "unstated", "public domain"]
 def tiny_tokenizer() -> TextTokenizer:
     """300 tokens, learned from `DOCUMENTS`."""
     return train_tokenizer(DOCUMENTS * 3, 300)
+
+
+SPECIAL = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+"""Special tokens in the order of BERT's vocabulary."""
+
+
+def word_piece_backend(special: list[str] = SPECIAL) -> Tokenizer:
+    """A tokenizer in the layout of bert-base-uncased: short words of `DOCUMENTS`, and letters."""
+    normalizer = normalizers.BertNormalizer(lowercase=True)
+    splitter = pre_tokenizers.BertPreTokenizer()
+    text = normalizer.normalize_str(" ".join(DOCUMENTS))
+    words = {word for word, _ in splitter.pre_tokenize_str(text)}
+    letters = sorted({letter for word in words for letter in word})
+    pieces = [*letters, *(f"##{letter}" for letter in letters), *sorted(words)]
+    kept = dict.fromkeys([*special, *(piece for piece in pieces if len(piece) < 5)])
+    ids = {piece: index for index, piece in enumerate(kept)}
+    backend = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+    backend.normalizer, backend.pre_tokenizer = normalizer, splitter
+    backend.decoder = decoders.WordPiece()
+    backend.add_special_tokens(special)
+    return backend
+
+
+@cache
+def tiny_word_pieces() -> TextTokenizer:
+    """Some eighty word pieces, as `open_tokenizer` would have them."""
+    backend = word_piece_backend()
+    backend.encode_special_tokens = True
+    return TextTokenizer(backend, WORD_PIECES)
 
 
 def write_jsonl(path: Path, texts: list[str] = DOCUMENTS) -> Path:
