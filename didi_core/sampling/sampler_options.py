@@ -30,28 +30,39 @@ def parse_options(texts: Sequence[str]) -> dict[str, object]:
     return options
 
 
-def from_options(name: str, settings: type[Settings], options: SamplerOptions) -> Settings:
+def from_options(
+    name: str,
+    settings: type[Settings],
+    options: SamplerOptions,
+    flag: str = "--sampler-option ",
+) -> Settings:
     """The dataclass `settings` of sampler `name` with `options` in place of its defaults.
+
+    Args:
+        flag: what messages put before an option: the flag it came from.
 
     Raises:
         UserError: an option it does not have, or a value that is of another type or out of range.
     """
     defaults = {field.name: field.default for field in fields(settings)}
     if unknown := [key for key in options if key not in defaults]:
+        names = ", ".join(unknown)
         raise UserError(
-            f"sampler {name} has no option {', '.join(unknown)}; it has {', '.join(defaults)}."
+            f"{flag}{names}: sampler {name} has no option {names}; it has {', '.join(defaults)}."
         )
-    chosen = settings(**{key: _typed(key, value, defaults[key]) for key, value in options.items()})
+    chosen = settings(
+        **{key: _typed(key, value, defaults[key], flag) for key, value in options.items()}
+    )
     if wrong := chosen.problems():
-        raise UserError(f"--sampler-option {'; '.join(wrong)}.")
+        raise UserError(f"{flag}{'; '.join(wrong)}.")
     return chosen
 
 
-def _typed(name: str, value: object, default: object) -> object:
+def _typed(name: str, value: object, default: object, flag: str) -> object:
     if isinstance(value, str) and not isinstance(default, str):
         try:
             return type(default)(value)
         except ValueError as error:
             kind = "a whole number" if isinstance(default, int) else "a number"
-            raise UserError(f"--sampler-option {name}={value} must be {kind}.") from error
+            raise UserError(f"{flag}{name}={value} must be {kind}.") from error
     return value
