@@ -11,10 +11,13 @@ SamplerOptions = Mapping[str, object]
 Settings = TypeVar("Settings")
 
 
-def parse_options(texts: Sequence[str]) -> dict[str, object]:
+def parse_options(texts: Sequence[str], flag: str = "--sampler-option ") -> dict[str, object]:
     """
     >>> parse_options(["num_candidates=8", "rerank_positions=all"])
     {'num_candidates': '8', 'rerank_positions': 'all'}
+
+    Args:
+        flag: what messages put before a text: the flag it came from.
 
     Raises:
         UserError: a text is not of the form NAME=VALUE.
@@ -23,11 +26,27 @@ def parse_options(texts: Sequence[str]) -> dict[str, object]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
-            raise UserError(
-                f"--sampler-option {text}: it must be NAME=VALUE, as in num_candidates=8."
-            )
+            raise UserError(f"{flag}{text}: it must be NAME=VALUE, as in num_candidates=8.")
         options[name] = value
     return options
+
+
+def options_in_words(options: SamplerOptions) -> str:
+    """Options as one word of a header.
+
+    >>> options_in_words({"schedule": "loop", "eta": 0.02})
+    'schedule=loop,eta=0.02'
+    """
+    return ",".join(f"{name}={''.join(str(value).split())}" for name, value in options.items())
+
+
+def sampler_label(name: str, options: str) -> str:
+    """What a sampler is called where its options tell two rows apart.
+
+    >>> sampler_label("psi", "eta=0.02"), sampler_label("psi", "")
+    ('psi(eta=0.02)', 'psi')
+    """
+    return f"{name}({options})" if options else name
 
 
 def from_options(
