@@ -55,7 +55,8 @@ def _chosen(word: str) -> ChosenSampler:
             f"{FLAG} {kind.name} takes no steps: leave it out, the limit of a masked teacher is "
             "always there"
         )
-    pairs = [pair for each in (found[2] or "").split(",") if (pair := each.strip())]
+    inside = re.sub(r"\s*=\s*", "=", found[2] or "")
+    pairs = [pair for each in inside.split(",") if (pair := each.strip())]
     options = parse_options(pairs, f"{FLAG} {kind.name}: ")
     if len(options) < len(pairs):
         raise UserError(f"{FLAG} {word.strip()}: give each option once")
