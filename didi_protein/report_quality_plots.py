@@ -81,6 +81,7 @@ def _quality_against(
         return None
     figure, axes = new_axes(cost.label, NLL_LABEL)
     axes.set_xscale("log", base=cost.base)
+    _plain_ticks(axes, [cell.figures[cost.figure].mean for cell in shown], cost)
     told = []
     for series in dict.fromkeys(cell.series for cell in shown):
         points = [cell for cell in shown if cell.series == series]
@@ -90,7 +91,6 @@ def _quality_against(
         told += [_tell_point(cell, cost) for cell in points]
     for reference in references:
         _draw_reference(axes, reference)
-    _plain_ticks(axes, [cell.figures[cost.figure].mean for cell in shown], cost)
     return Plot(
         name=cost.name,
         title=cost.title,
