@@ -63,7 +63,7 @@ class CompareOptions:
         float | None,
         Option(
             help="Entropy in nats at which --temperatures compare. Default: that of the teacher's "
-            "limit at temperature 1, or of its row of most steps where it has no limit."
+            "limit at temperature 1, or of its ancestral row of most steps where it has none."
         ),
     ] = None
     top_p: Annotated[
