@@ -7,7 +7,7 @@ import torch
 
 from didi_core.commands.comparing import Comparison
 from didi_core.commands.comparison_cells import Cell, ScoredCell
-from didi_core.commands.comparison_frontier import MeasuredSet
+from didi_core.commands.comparison_frontier import MeasuredSet, Sweep
 from didi_core.commands.comparison_study import Study, method_settings, study_of
 from didi_core.commands.distill_settings import DistillSettings as SharedSettings
 from didi_core.commands.product import length_limit
@@ -94,6 +94,7 @@ class ProteinComparison(Comparison[CompareOptions]):
             length=options.length,
             seed=options.seed,
             device=options.device,
+            top_p=options.top_p,
             batch_tokens=options.batch_tokens,
             precision=options.precision,
             fold=options.fold,
@@ -103,12 +104,18 @@ class ProteinComparison(Comparison[CompareOptions]):
             offline=options.offline,
         )
 
-    def finish(self, table: pd.DataFrame) -> tuple[pd.DataFrame, Path | None]:
-        out = self.options.out
+    def finish(self, table: pd.DataFrame, sweep: Sweep) -> tuple[pd.DataFrame, Path | None]:
+        options, out = self.options, self.options.out
         try:
             require_packages()
         except UserError:
             return table, None
-        title = f"{self.options.teacher} and its students"
-        page = write_report([out / "designs"], out / "report.html", title=title, overwrite=True)
+        top_p = "" if options.top_p == 1 else f", top-p {options.top_p:g}"
+        page = write_report(
+            [out / "designs"],
+            out / "report.html",
+            title=f"{options.teacher} and its students{top_p}",
+            overwrite=True,
+            frontiers=sweep.record,
+        )
         return table, page.out

@@ -9,10 +9,10 @@ the structures in the column `pdb_file` are shown where they are found.
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
@@ -64,6 +64,7 @@ def write_report(
     top: int = ReportOptions.top,
     max_repeat: float = ReportOptions.max_repeat,
     overwrite: bool = False,
+    frontiers: Mapping[str, Any] | None = None,
 ) -> ReportResult:
     """Write a page that compares the score tables in `inputs`.
 
@@ -76,13 +77,16 @@ def write_report(
         top: how many designs to show and to offer as FASTA.
         max_repeat: largest repeat fraction of a design that is shown.
         overwrite: replace `out` if it exists.
+        frontiers: what `compare` found at several temperatures, of
+            `didi_core.evaluation.frontier_record`, by the labels of the tables: each row's place
+            at equal diversity, and the curves.
 
     Raises:
         UserError: no table, an unreadable one, tables without any row, `out` exists, or a package
             is missing.
     """
     require_packages()
-    from didi_protein.report_data import cells_of
+    from didi_protein.report_data import at_equal_diversity, cells_of
     from didi_protein.report_filters import is_rejections, read_outcomes, tables_filtered
     from didi_protein.report_page import PageSettings, render_page
     from didi_protein.report_tables import read_tables
@@ -92,11 +96,11 @@ def write_report(
     tables = read_tables(
         [each for each in inputs if not is_rejections(each)] or tables_filtered(inputs)
     )
-    cells = cells_of(tables)
+    cells = at_equal_diversity(cells_of(tables), frontiers)
     if not cells:
         named = ", ".join(str(table.path) for table in tables)
         raise UserError(f"INPUT {named}: no row in it, so there is nothing to report; run score.")
-    settings = PageSettings(title=title, top=top, max_repeat=max_repeat)
+    settings = PageSettings(title, top, max_repeat, frontiers)
     write_text(path, render_page(tables, cells, read_outcomes(inputs, tables), settings))
     num_designs = sum(len(cell.designs) for cell in cells)
     return ReportResult(path, len(tables), len(cells), num_designs)

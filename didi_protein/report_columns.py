@@ -32,6 +32,7 @@ class Column:
         better: "lower", "higher", "natural" (close to the natural row) or "".
         meaning: what it says, in plain language.
         write: number -> text.
+        to: what stands between the ends of an interval.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Column:
     better: str
     meaning: str
     write: Callable[[float], str]
+    to: str = "–"
 
     def text(self, estimate: Estimate) -> str:
         return self.write(estimate.mean)
@@ -47,7 +49,8 @@ class Column:
         """The 95% interval, or "" where none was computed."""
         if estimate.low is None or estimate.high is None:
             return ""
-        return f"{self.write(estimate.low).removesuffix('%')}–{self.write(estimate.high)}"
+        low = self.write(estimate.low).removesuffix("%")
+        return f"{low}{self.to}{self.write(estimate.high)}"
 
 
 COLUMNS = (
@@ -68,6 +71,25 @@ COLUMNS = (
         "proteins show what is good. Repeats and copies score well too, so read it together with "
         "the columns to its right.",
         _decimals(2),
+    ),
+    Column(
+        "nll_at_equal_diversity",
+        "NLL at equal entropy",
+        "lower",
+        "Judge NLL, nats a residue, where the row's curve over the temperatures passes the 3-mer "
+        "entropy that all rows are compared at (the dotted line of the plot). A dash: the curve "
+        "does not pass it. No temperature changes this figure.",
+        _decimals(3),
+    ),
+    Column(
+        "difference_at_equal_diversity",
+        "Less teacher, equal entropy",
+        "lower",
+        "The same less that of the teacher's limit (of a teacher without one: of its plain row of "
+        "most steps), over pairs of designs. Below zero reads more naturally at equal variety; an "
+        "interval that includes zero shows nothing.",
+        lambda value: f"{value:+.3f}",
+        to=" to ",
     ),
     Column(
         "precision",

@@ -7,7 +7,7 @@ and the rest (recall and copies need sequences that the table does not hold) sta
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -15,15 +15,19 @@ from typing import Any
 import pandas as pd
 
 from didi_core.models.hub_names import may_be_hub_id
+from didi_core.sampling.sampler_options import sampler_label
 from didi_protein.report_figures import (
     Estimate,
     figures_from_rows,
     figures_from_summary,
+    figures_of_curve,
     folding_figures,
 )
 from didi_protein.report_tables import ScoreTable
 
 LIMIT_SAMPLER = "first-hitting"  # one call a token: what the model can do at its best
+OPTIONS = "header_sampler_options"
+"""Column of what the sampler was given."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Cell:
     Attributes:
         model: name in the FASTA header (its last folder, of a path), or the table's label where
             the header names none.
-        sampler: name in the header, or "".
+        sampler: name in the header, with its options where it was given any, or "".
         steps: steps asked for; None where the header states none (first-hitting takes none).
         source: label of the table it was read from.
         table: path of that table.
@@ -60,6 +64,13 @@ class Cell:
         return self.sampler == LIMIT_SAMPLER
 
     @property
+    def steps_label(self) -> str:
+        """In a plot."""
+        if self.is_limit:
+            return "limit"
+        return "–" if self.steps is None else str(self.steps)
+
+    @property
     def series(self) -> tuple[str, str]:
         """What one line of a plot joins: a model with one sampler."""
         return self.model, self.sampler
@@ -77,6 +88,19 @@ def cells_of(tables: Iterable[ScoreTable]) -> list[Cell]:
         return is_student, cell.model, cell.is_limit, cell.sampler, steps, cell.source
 
     return sorted(cells, key=order)
+
+
+def at_equal_diversity(cells: Sequence[Cell], frontiers: Mapping[str, Any] | None) -> list[Cell]:
+    """The cells with their judge NLL at equal diversity, and what that is less the baseline's.
+
+    Args:
+        frontiers: of `didi_core.evaluation.frontier_record`, by the sources of the cells.
+    """
+    curves = {} if frontiers is None else frontiers["frontiers"]
+    return [
+        replace(cell, figures=cell.figures | figures_of_curve(curves.get(cell.source) or {}))
+        for cell in cells
+    ]
 
 
 def _shorten_paths(cells: Sequence[Cell]) -> list[Cell]:
@@ -141,6 +165,9 @@ def _groups(table: ScoreTable) -> Iterator[tuple[tuple[str, str, int | None], pd
     rows = table.rows.copy()
     for name in ("model", "sampler"):
         rows[name] = rows.get(name, "")
+    if OPTIONS in rows:
+        pairs = zip(rows["sampler"], rows[OPTIONS].fillna("").astype(str), strict=True)
+        rows["sampler"] = [sampler_label(sampler, options) for sampler, options in pairs]
     rows["steps"] = rows.get("steps", float("nan"))
     for (model, sampler, steps), group in rows.groupby(
         ["model", "sampler", "steps"], dropna=False, sort=False

@@ -56,6 +56,20 @@ def figures_from_summary(summary: Mapping[str, Any]) -> dict[str, Estimate]:
     return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 
+def figures_of_curve(curve: Mapping[str, Any]) -> dict[str, Estimate]:
+    """Where a row's curve over the temperatures passes the diversity that rows compare at.
+
+    Args:
+        curve: one of `didi_core.evaluation.frontier_record`, or nothing.
+    """
+    names = {
+        "nll_at_equal_diversity": "nll_at_equal_diversity",
+        "difference_at_equal_diversity": "minus_baseline",
+    }
+    found = {name: _estimate(curve.get(theirs)) for name, theirs in names.items()}
+    return {name: estimate for name, estimate in found.items() if estimate is not None}
+
+
 def _estimate(value: Any) -> Estimate | None:
     """From a plain number or `{"mean":, "low":, "high":}`; None where nothing was computed."""
     if isinstance(value, Mapping):

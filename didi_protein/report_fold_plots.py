@@ -36,8 +36,8 @@ def foldable_share(cells: Sequence[Cell], styles: SeriesStyles, rule: FoldRule) 
         spread = [[estimate.mean - low], [high - estimate.mean]]
         axes.bar(place, estimate.mean, width=0.7, color=colour, alpha=0.6, zorder=2)
         axes.errorbar(place, estimate.mean, yerr=spread, color=INK, capsize=3, zorder=3)
-        told.append(f"{cell.model} {cell.sampler} {_steps(cell)}: {estimate.mean:.0f}%")
-    axes.set_xticks(range(len(shown)), [_steps(cell) for cell in shown])
+        told.append(f"{cell.model} {cell.sampler} {cell.steps_label}: {estimate.mean:.0f}%")
+    axes.set_xticks(range(len(shown)), [cell.steps_label for cell in shown])
     axes.set_xlim(-0.6, max(len(shown), 4) - 0.4)
     axes.set_ylim(0, 100)
     return Plot(
@@ -47,12 +47,6 @@ def foldable_share(cells: Sequence[Cell], styles: SeriesStyles, rule: FoldRule) 
         legend=styles.legend(shown),
         caption=f"The share of designs with {rule.in_words()}. Bars are 95% intervals.",
     )
-
-
-def _steps(cell: Cell) -> str:
-    if cell.is_limit:
-        return "limit"
-    return "–" if cell.steps is None else str(cell.steps)
 
 
 def plddt_by_perplexity(

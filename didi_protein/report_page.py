@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -17,12 +17,9 @@ from didi_protein.report_designs import best_designs, fasta_link, ranked_by
 from didi_protein.report_filters import MOST_SHOWN, FilterOutcome
 from didi_protein.report_fold_plots import foldable_share, plddt_by_length, plddt_by_perplexity
 from didi_protein.report_fold_rule import fold_rule
-from didi_protein.report_plots import (
-    Plot,
-    composition_plot,
-    length_histogram,
-    quality_against_calls,
-)
+from didi_protein.report_frontier_plot import quality_along_temperatures
+from didi_protein.report_plots import Plot, composition_plot, length_histogram
+from didi_protein.report_quality_plots import quality_against_calls, quality_against_seconds
 from didi_protein.report_references import ReferenceRow, natural_row, references_of
 from didi_protein.report_structures import BANDS
 from didi_protein.report_styles import SeriesStyles
@@ -39,6 +36,8 @@ class PageSettings:
     """Designs to show."""
     max_repeat: float
     """Largest repeat fraction among them."""
+    frontiers: Mapping[str, Any] | None = None
+    """What temperatures gave, of `didi_core.evaluation.frontier_record`, by labels of tables."""
 
 
 def render_page(
@@ -69,7 +68,7 @@ def render_page(
             references=references,
             highlights=highlights(tables, cells),
             cautions=cautions(tables, cells, references),
-            plots=_plots(tables, cells, references),
+            plots=_plots(tables, cells, references, settings.frontiers),
             outcomes=outcomes,
             most_shown=MOST_SHOWN,
             designs=designs,
@@ -87,11 +86,16 @@ def render_page(
 
 
 def _plots(
-    tables: Sequence[ScoreTable], cells: Sequence[Cell], references: Sequence[ReferenceRow]
+    tables: Sequence[ScoreTable],
+    cells: Sequence[Cell],
+    references: Sequence[ReferenceRow],
+    frontiers: Mapping[str, Any] | None,
 ) -> list[Plot]:
     styles, rule = SeriesStyles(cells), fold_rule(tables)
     drawn = [
         quality_against_calls(cells, references, styles),
+        quality_against_seconds(cells, references, styles),
+        quality_along_temperatures(cells, frontiers, styles),
         foldable_share(cells, styles, rule),
         plddt_by_perplexity(cells, references, styles, rule),
         plddt_by_length(cells, styles, rule),

@@ -33,7 +33,11 @@ class CompareOptions(shared.CompareOptions):
         ),
     ] = None
     samplers: Annotated[
-        str, Option(help="Samplers of the models, as in generate: ancestral,apart,rgas.")
+        str,
+        Option(
+            help="Samplers of the models, as in generate, with options of --sampler-option in "
+            'brackets: "ancestral,apart,remdm(schedule=loop,eta=0.02)".'
+        ),
     ] = "ancestral"
     num: Annotated[int, Option(help="Samples of each model, sampler and number of steps.")] = 128
     length: Annotated[

@@ -9,7 +9,7 @@ import torch
 
 from didi_core.commands.comparing import Comparison
 from didi_core.commands.comparison_cells import Cell, CellRequest, ScoredCell
-from didi_core.commands.comparison_frontier import MeasuredSet
+from didi_core.commands.comparison_frontier import MeasuredSet, Sweep
 from didi_core.commands.comparison_study import Study, method_settings, study_of
 from didi_core.commands.comparison_table import table_of
 from didi_core.commands.distill_settings import DistillSettings as SharedSettings
@@ -94,12 +94,14 @@ class TextComparison(Comparison[CompareOptions]):
             length=self.length,
             seed=options.seed,
             device=options.device,
+            top_p=options.top_p,
             batch_tokens=options.batch_tokens,
             precision=options.precision,
             offline=options.offline,
         )
 
-    def finish(self, table: pd.DataFrame) -> tuple[pd.DataFrame, Path | None]:
+    def finish(self, table: pd.DataFrame, sweep: Sweep) -> tuple[pd.DataFrame, Path | None]:
+        del sweep  # its figure stands beside the other
         out = self.options.out
         if self.reference is not None:
             table = table_of([*table.to_dict("records"), self.reference])

@@ -82,6 +82,16 @@ class EvaluateOptions:
     sampler: Annotated[
         str | None, Option(help="Sampler of a masked model; its default is that of generate.")
     ] = None
+    sampler_option: Annotated[
+        list[str] | None,
+        Option(
+            metavar="NAME=VALUE",
+            help="A setting of one sampler alone, as in generate; may be repeated.",
+        ),
+    ] = None
+    top_p: Annotated[
+        float, Option(help="Draw from the fewest tokens with this much probability; 1 is all.")
+    ] = 1.0
     draws: Annotated[
         str, Option(help="Precision of draws: float64, or float32 to reproduce papers.")
     ] = "float64"

@@ -96,6 +96,8 @@ def check_options(options: EvaluateOptions) -> None:
     ):
         if getattr(options, name) not in choices:
             wrong.append(f"--{name} {getattr(options, name)} must be {' or '.join(choices)}")
+    if not 0 < options.top_p <= 1:
+        wrong.append(f"--top-p {options.top_p:g} must be above 0 and at most 1")
     if not 0 <= options.seed < 2**63:
         wrong.append(f"--seed {options.seed} must be from 0 to 2^63 - 1")
     if options.mauve is not None and options.task != "genppl":

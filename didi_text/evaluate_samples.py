@@ -59,13 +59,14 @@ def _masked_samples(
         seed=request.seed,
         grid=request.grid,
         reveal_exponent=exponent,
-        draw=DrawSettings(precision=request.draws),
+        draw=DrawSettings(top_p=request.top_p, precision=request.draws),
     )
     check_settings(kind, settings)
     vocabulary = model.loaded.vocabulary
     row = vocabulary.frame([vocabulary.mask_id] * request.length)
     engine = build_engine(
-        build_predictor(model.loaded), lambda predictor: kind.build(predictor, model.loaded, {})
+        build_predictor(model.loaded),
+        lambda predictor: kind.build(predictor, model.loaded, request.sampler_options),
     )
     asked = {**request.as_json(), "reveal_exponent": exponent}
     decided = {**asked, "model": describe_model(model)}
@@ -104,10 +105,11 @@ def _autoregressive_samples(
         raise UserError(
             f"--steps {request.steps}: {model.name} writes one token a call; leave it out."
         )
-    if (request.draws, request.grid, request.sampler) != ("float64", "exact", None):
+    asked = (request.draws, request.grid, request.sampler, request.top_p)
+    if asked != ("float64", "exact", None, 1.0) or request.sampler_options:
         raise UserError(
-            f"--sampler, --grid and --draws are a masked model's: {model.name} writes token by "
-            "token from its own distribution; leave them out."
+            "--sampler, --sampler-option, --top-p, --grid and --draws are a masked model's: "
+            f"{model.name} writes token by token from its own distribution; leave them out."
         )
     started = time.perf_counter()
     rows = max(1, request.batch_tokens // request.length)

@@ -10,6 +10,7 @@ import torch
 
 from didi_core.errors import UserError
 from didi_core.progress import progress_bar
+from didi_core.sampling.sampler_options import parse_options
 from didi_text.corpora import load_corpus
 from didi_text.evaluate import EvaluateOptions
 from didi_text.evaluate_choice import choose, read_questions
@@ -105,7 +106,13 @@ def _genppl(opened: Opened) -> dict[str, Any]:
 
 
 def _given_samples(options: EvaluateOptions) -> Samples:
-    for flag, value in (("--steps", options.steps), ("--sampler", options.sampler)):
+    asked = {
+        "--steps": options.steps,
+        "--sampler": options.sampler,
+        "--sampler-option": " ".join(options.sampler_option or []) or None,
+        "--top-p": None if options.top_p == 1 else options.top_p,
+    }
+    for flag, value in asked.items():
         if value is not None:
             raise UserError(f"{flag} {value}: the samples of --data are made already.")
     return read_samples(Path(str(options.data)))
@@ -122,6 +129,8 @@ def _new_samples(opened: Opened) -> Samples:
         batch_tokens=options.batch_tokens,
         draws=options.draws,
         grid=options.grid,
+        top_p=options.top_p,
+        sampler_options=parse_options(options.sampler_option or []),
     )
     with torch.autocast(opened.device.type, opened.autocast, enabled=opened.autocast is not None):
         return make_samples(

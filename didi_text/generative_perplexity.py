@@ -6,12 +6,13 @@ autoregressive baseline, token by token at temperature 1 from the whole distribu
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import bootstrap_ratio
+from didi_core.sampling.sampler_options import SamplerOptions
 from didi_text.corpora_documents import document_kind, read_documents, read_json_records
 from didi_text.judges import Judged
 from didi_text.text_measures import variety
@@ -109,6 +110,9 @@ class SampleRequest:
     batch_tokens: int
     draws: str = "float64"
     grid: str = "exact"
+    top_p: float = 1.0
+    sampler_options: SamplerOptions = field(default_factory=dict)
+    """Settings of one sampler alone."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

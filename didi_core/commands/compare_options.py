@@ -44,7 +44,11 @@ class CompareOptions:
         str, Option(help="Models that are distilled already: names, folders or hub ids.")
     ] = ""
     samplers: Annotated[
-        str, Option(help="Samplers of the models, as in generate: ancestral,rgas,dplm.")
+        str,
+        Option(
+            help="Samplers of the models, as in generate, with options of --sampler-option in "
+            'brackets: "ancestral,remdm(schedule=loop,eta=0.02)".'
+        ),
     ] = "ancestral"
     steps: Annotated[str, Option(help="Denoising steps of the models.")] = "8,16"
     teacher_steps: Annotated[str, Option(help="More steps for the teacher alone.")] = "64"
@@ -59,9 +63,13 @@ class CompareOptions:
         float | None,
         Option(
             help="Entropy in nats at which --temperatures compare. Default: that of the teacher's "
-            "limit at temperature 1, or of its row of most steps where it has no limit."
+            "limit at temperature 1, or of its ancestral row of most steps where it has none."
         ),
     ] = None
+    top_p: Annotated[
+        float,
+        Option(help="Top-p of every row, the teacher's limit too, as in generate; 1 is all."),
+    ] = 1.0
     budget: Annotated[float, Option(help="Seconds of training for each method.")] = 300.0
     data: Annotated[
         str | None,

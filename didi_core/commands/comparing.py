@@ -13,8 +13,15 @@ from typing import ClassVar, Generic, TypeVar
 import pandas as pd
 import torch
 
+from didi_core.commands.chosen_samplers import ChosenSampler
 from didi_core.commands.compare_options import CompareOptions, CompareResult
-from didi_core.commands.comparison_cells import LIMIT_SAMPLER, Cell, ScoredCell
+from didi_core.commands.comparison_cells import (
+    LIMIT_SAMPLER,
+    PLAIN_SAMPLER,
+    Cell,
+    CellRequest,
+    ScoredCell,
+)
 from didi_core.commands.comparison_frontier import (
     MeasuredSet,
     Sweep,
@@ -24,6 +31,7 @@ from didi_core.commands.comparison_frontier import (
 )
 from didi_core.commands.comparison_study import Study, check_folder, claim_folder
 from didi_core.commands.comparison_table import compare_cells, write_table
+from didi_core.commands.comparison_timing import warm_up
 from didi_core.commands.distill_settings import DistillSettings
 from didi_core.commands.distilling import DistillRun
 from didi_core.commands.study import label_of
@@ -49,6 +57,8 @@ class Comparison(ABC, Generic[Options]):
         self.options = options
         self.study = self.parse()
         self.device = resolve_device(options.device)
+        self._warm: set[tuple[str, str]] = set()
+        """Models and labels of samplers that were called once."""
 
     @abstractmethod
     def parse(self) -> Study:
@@ -74,6 +84,11 @@ class Comparison(ABC, Generic[Options]):
     def distill_run(self, settings: DistillSettings) -> DistillRun:
         """The run of one distillation; settings without sense are refused here."""
 
+    @property
+    @abstractmethod
+    def request(self) -> CellRequest:
+        """What all cells share."""
+
     @abstractmethod
     def make_and_score(self, cell: Cell, model: LoadedModel) -> ScoredCell:
         """Sequences of a cell and their scores, or those that are there already."""
@@ -83,8 +98,12 @@ class Comparison(ABC, Generic[Options]):
         """What a scored cell puts on its curve over temperatures."""
 
     @abstractmethod
-    def finish(self, table: pd.DataFrame) -> tuple[pd.DataFrame, Path | None]:
-        """The table with the program's own rows, and its page or figure, which is written here."""
+    def finish(self, table: pd.DataFrame, sweep: Sweep) -> tuple[pd.DataFrame, Path | None]:
+        """The table with the program's own rows, and its page or figure, which is written here.
+
+        Args:
+            sweep: what further temperatures gave; without a record where there are none.
+        """
 
     def run(self) -> CompareResult:
         """See the program's `compare`."""
@@ -103,15 +122,17 @@ class Comparison(ABC, Generic[Options]):
         cells, left_out = cells_of(study, label_of(options.teacher), opened)
         scored = self._make_and_score(cells, opened)
         rows = compare_cells(scored, label_of(options.teacher), options.seed)
-        table, report = self._finish(rows)
+        if options.top_p != 1:
+            rows.insert(rows.columns.get_loc("n"), "top_p", options.top_p)
+        table, report = self._finish(rows, Sweep())
         sweep = self._sweep(scored, opened)
         if sweep.record is not None:
-            table, report = self._finish(add_columns(rows, scored, sweep.record))
+            table, report = self._finish(add_columns(rows, scored, sweep.record), sweep)
         path = options.out / TABLE
         return CompareResult(options.out, path, table, report, left_out, sweep.path, sweep.notes)
 
-    def _finish(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, Path | None]:
-        table, report = self.finish(rows)
+    def _finish(self, rows: pd.DataFrame, sweep: Sweep) -> tuple[pd.DataFrame, Path | None]:
+        table, report = self.finish(rows, sweep)
         write_table(table, self.options.out / TABLE)
         return table, report
 
@@ -121,8 +142,16 @@ class Comparison(ABC, Generic[Options]):
         scored = []
         for number, cell in enumerate(cells, start=1):
             print(f"[{number}/{len(cells)}] {cell.name}", file=sys.stderr, flush=True)
+            if not self.request.is_made(cell):
+                self._warm_up(cell, opened[cell.model])
             scored.append(self.make_and_score(cell, opened[cell.model]))
         return scored
+
+    def _warm_up(self, cell: Cell, model: LoadedModel) -> None:
+        """A small call of each model and sampler, before the first set of theirs is timed."""
+        if (cell.model, cell.label) not in self._warm and isinstance(model, LoadedModel):
+            self._warm.add((cell.model, cell.label))
+            warm_up(self.request, cell, model)
 
     def _sweep(self, scored: Sequence[ScoredCell], opened: Mapping[str, LoadedModel]) -> Sweep:
         """Every row at the other temperatures, and all rows at equal diversity."""
@@ -175,24 +204,24 @@ def copy_pool(source: Path, target: Path) -> None:
 def cells_of(
     study: Study, teacher: str, opened: Mapping[str, LoadedModel]
 ) -> tuple[Sequence[Cell], tuple[str, ...]]:
-    """What is compared, in the order of the table, and what cannot be."""
-    cells, left_out = [Cell.limit(teacher)], []
-    if reason := _reason_against(LIMIT_SAMPLER, opened[teacher]):
+    """What is compared, in the order of the table, and what cannot be.
+
+    A teacher without a limit has its plain rows even where `--samplers` does not name them: they
+    are what all others are compared with.
+    """
+    cells, left_out, plain = [Cell.limit(teacher)], [], ()
+    if reason := find_sampler(LIMIT_SAMPLER).reason_against(opened[teacher]):
         cells, left_out = [], [f"{teacher} with {LIMIT_SAMPLER}, its limit: {reason}"]
+        plain = (ChosenSampler(PLAIN_SAMPLER),)
     for model, loaded in opened.items():
         more = study.teacher_steps if model == teacher else ()
-        for sampler in study.samplers:
-            if reason := _reason_against(sampler, loaded):
-                left_out.append(f"{model} with {sampler}: {reason}")
+        first = plain if model == teacher else ()
+        for sampler in dict.fromkeys((*first, *study.samplers)):
+            if reason := find_sampler(sampler.name).reason_against(loaded):
+                left_out.append(f"{model} with {sampler.name}: {reason}")
                 continue
-            cells += [Cell(model, steps, sampler) for steps in sorted({*study.steps, *more})]
-    return cells, tuple(left_out)
-
-
-def _reason_against(sampler: str, model: LoadedModel) -> str | None:
-    """Why the sampler cannot take the model; None where it can."""
-    if sampler == "rgas" and "discriminator" not in model.extras:
-        return "it has no discriminator"
-    if model.process not in find_sampler(sampler).processes:
-        return f"it is a model of the {model.process} process"
-    return None
+            cells += [
+                Cell(model, steps, sampler.name, options=sampler.options)
+                for steps in sorted({*study.steps, *more})
+            ]
+    return cells, tuple(dict.fromkeys(left_out))

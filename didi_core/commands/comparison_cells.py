@@ -3,6 +3,7 @@
 Every cell has the same lengths and the same seed, so that sequences of one number form pairs.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from didi_core.commands.sampling_options import GenerationResult, SamplingOptions
+from didi_core.sampling.folder_defaults import PLAIN_SAMPLER
+from didi_core.sampling.sampler_options import options_in_words, sampler_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,18 +31,36 @@ class Cell:
     """Its label: the name of a bundled model, the last part of a folder."""
     steps: int | None
     """None is the model's limit."""
-    sampler: str = "ancestral"
+    sampler: str = PLAIN_SAMPLER
     temperature: float = 1.0
     """Rows are of temperature 1; the others are points of a row's curve."""
+    options: tuple[tuple[str, object], ...] = ()
+    """Names and values of the sampler's options, where it is given any."""
 
     @classmethod
     def limit(cls, model: str) -> "Cell":
         return cls(model, None, LIMIT_SAMPLER)
 
     @property
+    def label(self) -> str:
+        """What the table calls its sampler: two settings of one sampler are two rows.
+
+        >>> Cell("tiny", 8, "psi", options=(("schedule", "loop"), ("eta", 0.02))).label
+        'psi(schedule=loop,eta=0.02)'
+        """
+        return sampler_label(self.sampler, options_in_words(dict(self.options)))
+
+    @property
     def name(self) -> str:
-        """Of its files."""
-        sampler = "" if self.sampler in ("ancestral", LIMIT_SAMPLER) else f"_{self.sampler}"
+        """Of its files.
+
+        >>> Cell("tiny", 8, "psi", options=(("schedule", "loop"), ("eta", 0.02))).name
+        'tiny_psi-schedule=loop-eta=0.02_8'
+        """
+        sampler = "" if self.sampler in (PLAIN_SAMPLER, LIMIT_SAMPLER) else f"_{self.sampler}"
+        sampler += re.sub(
+            r"[^\w.=+-]", "-", "".join(f"-{name}={value}" for name, value in self.options)
+        )
         steps = "limit" if self.steps is None else str(self.steps)
         heated = "" if self.temperature == 1 else f"_t{self.temperature:g}"
         return f"{self.model}{sampler}_{steps}{heated}"
@@ -69,6 +90,7 @@ class CellRequest:
     length: str
     seed: int
     device: str
+    top_p: float = SamplingOptions.top_p
     batch_tokens: int = SamplingOptions.batch_tokens
     precision: str = SamplingOptions.precision
     offline: bool = False
@@ -78,6 +100,10 @@ class CellRequest:
         folder = self.folder if cell.temperature == 1 else self.folder.with_name(SWEEP)
         return folder / f"{cell.name}{suffix}"
 
+    def is_made(self, cell: Cell) -> bool:
+        """Whether the sequences of a cell are there, all of them."""
+        return self.path(cell, ".generate.json").is_file()
+
     def generation(self, cell: Cell, suffix: str) -> dict[str, Any]:
         """Options of `generate` for one cell: `CELL.suffix` is written, or gone on with."""
         return {
@@ -85,8 +111,10 @@ class CellRequest:
             "num": self.num,
             "length": self.length,
             "sampler": cell.sampler,
+            "sampler_options": dict(cell.options),
             "steps": cell.steps,
             "temperature": cell.temperature,
+            "top_p": self.top_p,
             "out": self.path(cell, suffix),
             "seed": self.seed,
             "device": self.device,
@@ -110,7 +138,7 @@ def row_of(
     num_made = made.num_made or float("nan")
     return {
         "model": cell.model,
-        "sampler": cell.sampler,
+        "sampler": cell.label,
         "steps": cell.steps,
         "n": n,
         "calls": made.mean_nfe,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from didi_core.commands.comparison_cells import Cell, ScoredCell
+from didi_core.commands.comparison_cells import PLAIN_SAMPLER, Cell, ScoredCell
 from didi_core.commands.comparison_table import table_of
 from didi_core.errors import UserError
 from didi_core.evaluation.frontier import Frontier, FrontierPoint
@@ -57,12 +57,14 @@ class Sweep:
 
 
 def baseline_of(scored: Sequence[ScoredCell], teacher: str) -> Cell | None:
-    """What the others are subtracted from: the teacher's limit, or its row of most steps.
+    """What the others are subtracted from: the teacher's limit, or its plain row of most steps.
 
-    None where no sampler that was asked for takes the teacher.
+    Its other samplers are no reference: the variety of a greedy tail, for one, may be nothing.
+    None where the teacher has neither.
     """
     cells = [each.cell for each in scored if each.cell.model == teacher]
-    return max(cells, key=lambda cell: (cell.steps is None, cell.steps or 0), default=None)
+    plain = [cell for cell in cells if cell.steps is None or cell.sampler == PLAIN_SAMPLER]
+    return max(plain, key=lambda cell: (cell.steps is None, cell.steps or 0), default=None)
 
 
 def sweep_of(
@@ -106,7 +108,7 @@ def _frontiers(sets: Sequence[MeasuredSet], ids: Sequence[str]) -> list[Frontier
         Frontier(
             cell.name,
             tuple(points),
-            {"model": cell.model, "sampler": cell.sampler, "steps": cell.steps},
+            {"model": cell.model, "sampler": cell.label, "steps": cell.steps},
         )
         for cell, points in curves.items()
     ]

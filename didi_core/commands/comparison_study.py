@@ -3,10 +3,11 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from didi_core.commands.chosen_samplers import ChosenSampler, chosen_samplers
 from didi_core.commands.compare_options import FREE_TO_CHANGE, CompareOptions
 from didi_core.commands.distill_settings import DistillSettings
 from didi_core.commands.study import (
@@ -21,7 +22,6 @@ from didi_core.commands.study import (
 from didi_core.errors import UserError
 from didi_core.files import write_json
 from didi_core.hydra_app import choices_of, compose_settings
-from didi_core.sampling.registry import find_sampler
 from didi_core.training.devices import check_precision, resolve_device
 
 MARKER = "compare.json"
@@ -40,7 +40,7 @@ class Study:
 
     methods: tuple[str, ...]
     students: tuple[str, ...]
-    samplers: tuple[str, ...]
+    samplers: tuple[ChosenSampler, ...]
     steps: tuple[int, ...]
     teacher_steps: tuple[int, ...]
     temperatures: tuple[float, ...] = (1.0,)
@@ -59,13 +59,15 @@ def study_of(options: CompareOptions, settings_of: Callable[[str], DistillSettin
     study = Study(
         split_words(options.methods),
         split_words(options.students),
-        split_words(options.samplers),
+        chosen_samplers(options.samplers, wrong),
         step_counts("--steps", options.steps, wrong),
         step_counts("--teacher-steps", options.teacher_steps, wrong),
         temperatures_of(options.temperatures, wrong),
     )
-    if not study.samplers or not study.steps:
+    if not options.samplers.strip(", ") or not study.steps:
         wrong.append("--samplers and --steps each need one value at least")
+    if not 0 < options.top_p <= 1:
+        wrong.append(f"--top-p {options.top_p:g} must be above 0 and at most 1, which is all")
     if options.num < 2:
         wrong.append(f"--num {options.num} must be at least 2")
     if options.diversity is not None and len(study.temperatures) == 1:
@@ -84,11 +86,6 @@ def study_of(options: CompareOptions, settings_of: Callable[[str], DistillSettin
     if wrong:
         raise UserError("; ".join(wrong) + ".")
     check_precision(options.precision)
-    for sampler in study.samplers:
-        if not find_sampler(sampler, "--samplers").takes_steps:
-            raise UserError(
-                f"--samplers {sampler} takes no steps: the teacher's limit is always there."
-            )
     for method in study.methods:
         settings_of(method)
     return study
@@ -139,9 +136,10 @@ def check_folder(options: CompareOptions) -> None:
     decided, marker = _decided(options), options.out / MARKER
     if not marker.is_file():
         return
-    stored = json.loads(marker.read_text())
     # What an earlier version did not record had its default.
-    if changed := [key for key in decided if key in stored and stored[key] != decided[key]]:
+    defaults = {each.name: each.default for each in fields(options)} | {"device": decided["device"]}
+    stored = defaults | json.loads(marker.read_text())
+    if changed := [key for key in decided if stored[key] not in (decided[key], MISSING)]:
         before = " ".join(_flag(key, stored[key]) for key in changed)
         raise UserError(
             f"--resume: {options.out} holds a comparison with another {', '.join(changed)}: give "

@@ -31,6 +31,7 @@ def judged_pairs(first: ScoredCell, second: ScoredCell) -> Float[np.ndarray, "pa
 def compare_cells(scored: Sequence[ScoredCell], teacher: str, seed: int) -> pd.DataFrame:
     """One row a cell; the last columns pair it with the teacher at the same steps and at its limit.
 
+    The teacher at the same steps is its plain row, which its other samplers are paired with too.
     Columns that no cell fills are left out.
     """
     by_cell = {each.cell: each for each in scored}
@@ -38,8 +39,9 @@ def compare_cells(scored: Sequence[ScoredCell], teacher: str, seed: int) -> pd.D
     rows = []
     for each in scored:
         row = dict(each.row)
-        if each.cell.model != teacher:
-            row |= _pair(each, by_cell.get(Cell(teacher, each.cell.steps)), "teacher", seed)
+        plain = by_cell.get(Cell(teacher, each.cell.steps))
+        if each is not plain:
+            row |= _pair(each, plain, "teacher", seed)
         if limit is not None and each is not limit:
             row |= _pair(each, limit, "limit", seed)
         rows.append(row)

@@ -10,6 +10,7 @@ from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel
 from didi_core.models.noise_file import noise_digest
 from didi_core.sampling.redraw import Finished
+from didi_core.sampling.sampler_options import options_in_words
 from didi_core.shards import SHARD_KEY, Shard, parse_shard, shard_record
 from didi_core.training.devices import describe_device
 from didi_core.training.run_folder import package_versions
@@ -66,6 +67,7 @@ def provenance_of(
         "length": record.length,
         "model": model_label(options.model),
         "sampler": options.sampler,
+        "sampler_options": options_in_words(options.sampler_options) or None,
         "steps": options.steps,
         "nfe": row.denoiser_calls,
         "seed": options.seed,

@@ -62,13 +62,13 @@ def plot_frontiers(
 def draw_curve(axes: "Axes", name: str, points: Sequence[PlottedPoint]) -> None:
     """Points in their order, with error bars and labels."""
     across, up = [each.across["mean"] for each in points], [each.up["mean"] for each in points]
-    bars = [_bars([each.across for each in points]), _bars([each.up for each in points])]
+    bars = [error_bars([each.across for each in points]), error_bars([each.up for each in points])]
     axes.errorbar(across, up, xerr=bars[0], yerr=bars[1], marker="o", markersize=4, label=name)
     for point, x, y in zip(points, across, up, strict=True):
         axes.annotate(point.label, (x, y), (3, -9), textcoords="offset points", fontsize=6)
 
 
-def _bars(intervals: Sequence[Mapping[str, float]]) -> list[list[float]]:
+def error_bars(intervals: Sequence[Mapping[str, float]]) -> list[list[float]]:
     """Lengths of the bars below and above each estimate."""
     # A percentile interval of a biased figure need not hold its estimate: no negative bar.
     return [

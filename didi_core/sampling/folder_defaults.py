@@ -5,6 +5,7 @@ from didi_core.models.folder import LoadedModel
 from didi_core.sampling.registry import SAMPLERS, SamplerKind, find_sampler
 
 PLAIN_SAMPLER = "ancestral"
+"""Models of every process have it, and what others bring is measured against it."""
 
 
 def plain_sampler(process: str) -> SamplerKind:

@@ -25,7 +25,8 @@ from didi_core.sampling.saber import SaberSampler, SaberSettings
 from didi_core.sampling.sampler_options import SamplerOptions, from_options
 from didi_core.sampling.uniform import PsiSettings, UniformSampler
 
-Builder = Callable[[Predictor, LoadedModel, SamplerOptions], Sampler]
+Builder = Callable[[Predictor, LoadedModel, Any], Sampler]
+"""From predictor, model and the sampler's settings, which are None where it has none."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,34 @@ class SamplerKind:
     """Steps where none are given; None where they must be."""
     processes: tuple[str, ...] = ("absorbing",)
     """Noise processes whose models it samples."""
+    settings: type[Any] | None = None
+    """Dataclass of what `--sampler-option` sets; None where it has no options."""
+    needs: tuple[str, ...] = ()
+    """What a model's folder must hold beside the network, as `LoadedModel.extras` calls it."""
+
+    def reason_against(self, model: LoadedModel) -> str | None:
+        """Why it cannot sample the model; None where it can."""
+        if missing := [each for each in self.needs if each not in model.extras]:
+            return f"it has no {' and no '.join(missing)}"
+        if model.process not in self.processes:
+            return f"it is a model of the {model.process} process"
+        return None
+
+    def read(self, options: SamplerOptions, flag: str = "--sampler-option ") -> Any:
+        """The sampler's settings with these options; None where it has none.
+
+        Args:
+            flag: what messages put before an option.
+
+        Raises:
+            UserError: an option it does not have, or a value without sense.
+        """
+        if self.settings is not None:
+            return from_options(self.name, self.settings, options, flag)
+        if options:
+            names = ", ".join(options)
+            raise UserError(f"{flag}{names}: sampler {self.name} has no options, but got {names}.")
+        return None
 
     def build(self, predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
         """The sampler of `model`.
@@ -57,59 +86,53 @@ class SamplerKind:
                 f"--sampler {self.name}: --model {model.name} is a model of the {model.process} "
                 f"process, which this sampler does not sample; use {', '.join(fitting)}."
             )
-        return self.builder(predictor, model, options)
-
-
-def _without_options(name: str, build: Callable[[Predictor], Sampler]) -> Builder:
-    """A builder that needs the predictor alone and refuses options."""
-
-    def builder(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
-        del model  # no weights beside the denoiser's
-        if options:
-            raise UserError(f"sampler {name} has no options, but got {', '.join(options)}.")
-        return build(predictor)
-
-    return builder
+        return self.builder(predictor, model, self.read(options))
 
 
 def _by_process(
-    name: str, masked: Callable[[Predictor], Sampler], uniform: Callable[[Predictor], Sampler]
+    masked: Callable[[Predictor], Sampler], uniform: Callable[[Predictor], Sampler]
 ) -> Builder:
-    """A builder without options that follows the model's process."""
+    """A builder without settings that follows the model's process."""
 
-    def builder(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
-        build = uniform if model.process == "uniform" else masked
-        return _without_options(name, build)(predictor, model, options)
+    def builder(predictor: Predictor, model: LoadedModel, settings: None) -> Sampler:
+        del settings
+        return uniform(predictor) if model.process == "uniform" else masked(predictor)
 
     return builder
 
 
-def _rgas(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
+def _rgas(predictor: Predictor, model: LoadedModel, guidance: RgasSettings) -> Sampler:
     if "discriminator" not in model.extras:
         raise UserError(
             f"--sampler rgas needs a student distilled with method=didi: --model {model.name} has "
             "no discriminator.safetensors. Distil one, or choose another sampler."
         )
-    guidance = from_options("rgas", RgasSettings, options)
     discriminator = load_discriminator(model.denoiser, model.extras["discriminator"])
     return GuidedSampler(predictor, discriminator, guidance)
 
 
-def _with_options(
-    name: str, sampler: Callable[[Predictor, Any], Sampler], settings: type[Any]
-) -> Builder:
+def _with_settings(sampler: Callable[[Predictor, Any], Sampler]) -> Builder:
     """A builder of `sampler(predictor, settings)` that needs no weights beside the denoiser's."""
 
-    def builder(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
+    def builder(predictor: Predictor, model: LoadedModel, settings: Any) -> Sampler:
         del model
-        return sampler(predictor, from_options(name, settings, options))
+        return sampler(predictor, settings)
 
     return builder
 
 
-def _psi(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
-    del model  # no weights beside the denoiser's
-    return UniformSampler(predictor, from_options("psi", PsiSettings, options).plan)
+def _first_hitting(predictor: Predictor, model: LoadedModel, settings: None) -> Sampler:
+    del model, settings
+    return first_hitting(predictor)
+
+
+def _analytic(predictor: Predictor, model: LoadedModel, settings: None) -> Sampler:
+    del model, settings
+    return AnalyticSampler(predictor)
+
+
+def _psi(predictor: Predictor, settings: PsiSettings) -> Sampler:
+    return UniformSampler(predictor, settings.plan)
 
 
 SAMPLERS: dict[str, SamplerKind] = {
@@ -117,51 +140,67 @@ SAMPLERS: dict[str, SamplerKind] = {
     for kind in (
         SamplerKind(
             "ancestral",
-            _by_process("ancestral", ancestral, UniformSampler),
+            _by_process(ancestral, UniformSampler),
             processes=("absorbing", "uniform"),
         ),
         SamplerKind(
             "greedy-tail",
-            _by_process("greedy-tail", greedy_tail, partial(UniformSampler, greedy_tail=True)),
+            _by_process(greedy_tail, partial(UniformSampler, greedy_tail=True)),
             processes=("absorbing", "uniform"),
         ),
-        SamplerKind("psi", _psi, has_published_grid=False, processes=("uniform",)),
+        SamplerKind(
+            "psi",
+            _with_settings(_psi),
+            has_published_grid=False,
+            processes=("uniform",),
+            settings=PsiSettings,
+        ),
         SamplerKind(
             "analytic",
-            _without_options("analytic", AnalyticSampler),
+            _analytic,
             has_published_grid=False,
             processes=("sedd",),
         ),
         SamplerKind(
             "first-hitting",
-            _without_options("first-hitting", first_hitting),
+            _first_hitting,
             takes_steps=False,
             has_published_grid=False,
             reveals_on_grid=False,
         ),
         SamplerKind(
             "apart",
-            _with_options("apart", ApartSampler, ApartSettings),
+            _with_settings(ApartSampler),
             has_published_grid=False,
+            settings=ApartSettings,
         ),
-        SamplerKind("rgas", _rgas, has_published_grid=False),
+        SamplerKind(
+            "rgas",
+            _rgas,
+            has_published_grid=False,
+            settings=RgasSettings,
+            needs=("discriminator",),
+        ),
         SamplerKind(
             "dplm",
-            _with_options("dplm", DplmSampler, DplmSettings),
+            _with_settings(DplmSampler),
             has_published_grid=False,
             reveals_on_grid=False,
             default_steps=DEFAULT_STEPS,
+            settings=DplmSettings,
         ),
         SamplerKind(
             "remdm",
-            _with_options("remdm", RemaskingSampler, RemdmSettings),
+            _with_settings(RemaskingSampler),
             has_published_grid=False,
+            settings=RemdmSettings,
         ),
         SamplerKind(
             "saber",
-            _with_options("saber", SaberSampler, SaberSettings),
+            _with_settings(SaberSampler),
             has_published_grid=False,
             reveals_on_grid=False,
+            settings=SaberSettings,
         ),
     )
 }

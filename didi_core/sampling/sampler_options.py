@@ -11,10 +11,13 @@ SamplerOptions = Mapping[str, object]
 Settings = TypeVar("Settings")
 
 
-def parse_options(texts: Sequence[str]) -> dict[str, object]:
+def parse_options(texts: Sequence[str], flag: str = "--sampler-option ") -> dict[str, object]:
     """
     >>> parse_options(["num_candidates=8", "rerank_positions=all"])
     {'num_candidates': '8', 'rerank_positions': 'all'}
+
+    Args:
+        flag: what messages put before a text: the flag it came from.
 
     Raises:
         UserError: a text is not of the form NAME=VALUE.
@@ -23,35 +26,62 @@ def parse_options(texts: Sequence[str]) -> dict[str, object]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
-            raise UserError(
-                f"--sampler-option {text}: it must be NAME=VALUE, as in num_candidates=8."
-            )
+            raise UserError(f"{flag}{text}: it must be NAME=VALUE, as in num_candidates=8.")
         options[name] = value
     return options
 
 
-def from_options(name: str, settings: type[Settings], options: SamplerOptions) -> Settings:
+def options_in_words(options: SamplerOptions) -> str:
+    """Options as one word of a header.
+
+    >>> options_in_words({"schedule": "loop", "eta": 0.02})
+    'schedule=loop,eta=0.02'
+    """
+    return ",".join(f"{name}={''.join(str(value).split())}" for name, value in options.items())
+
+
+def sampler_label(name: str, options: str) -> str:
+    """What a sampler is called where its options tell two rows apart.
+
+    >>> sampler_label("psi", "eta=0.02"), sampler_label("psi", "")
+    ('psi(eta=0.02)', 'psi')
+    """
+    return f"{name}({options})" if options else name
+
+
+def from_options(
+    name: str,
+    settings: type[Settings],
+    options: SamplerOptions,
+    flag: str = "--sampler-option ",
+) -> Settings:
     """The dataclass `settings` of sampler `name` with `options` in place of its defaults.
+
+    Args:
+        flag: what messages put before an option: the flag it came from.
 
     Raises:
         UserError: an option it does not have, or a value that is of another type or out of range.
     """
     defaults = {field.name: field.default for field in fields(settings)}
     if unknown := [key for key in options if key not in defaults]:
+        names = ", ".join(unknown)
         raise UserError(
-            f"sampler {name} has no option {', '.join(unknown)}; it has {', '.join(defaults)}."
+            f"{flag}{names}: sampler {name} has no option {names}; it has {', '.join(defaults)}."
         )
-    chosen = settings(**{key: _typed(key, value, defaults[key]) for key, value in options.items()})
+    chosen = settings(
+        **{key: _typed(key, value, defaults[key], flag) for key, value in options.items()}
+    )
     if wrong := chosen.problems():
-        raise UserError(f"--sampler-option {'; '.join(wrong)}.")
+        raise UserError(f"{flag}{'; '.join(wrong)}.")
     return chosen
 
 
-def _typed(name: str, value: object, default: object) -> object:
+def _typed(name: str, value: object, default: object, flag: str) -> object:
     if isinstance(value, str) and not isinstance(default, str):
         try:
             return type(default)(value)
         except ValueError as error:
             kind = "a whole number" if isinstance(default, int) else "a number"
-            raise UserError(f"--sampler-option {name}={value} must be {kind}.") from error
+            raise UserError(f"{flag}{name}={value} must be {kind}.") from error
     return value

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,11 @@ def test_names_of_cells_and_where_heated_sets_lie() -> None:
 
 def test_the_limit_is_the_baseline_else_the_most_steps_of_the_teacher() -> None:
     assert baseline_of(scored(TEACHER, LIMIT, STUDENT), "t") == LIMIT
-    most = Cell("t", 64)
-    assert baseline_of(scored(TEACHER, most, Cell("t", 64, "psi"), Cell("s", 99)), "t") == most
+    most, tail = Cell("t", 64), Cell("t", 128, "greedy-tail")
+    loop = Cell("t", 64, "psi", options=(("schedule", "loop"),))
+    for cells in permutations((TEACHER, most, tail, loop, Cell("s", 99))):
+        assert baseline_of(scored(*cells), "t") == most, "whatever the order of --samplers"
+    assert baseline_of(scored(tail, loop), "t") is None
 
 
 def test_curves_are_compared_where_the_baseline_is_at_temperature_1() -> None:

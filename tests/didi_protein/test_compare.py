@@ -263,6 +263,11 @@ def test_methods_get_their_own_settings(options: CompareOptions) -> None:
         ({"samplers": "first-hitting"}, "takes no steps"),
         ({"samplers": "none-such"}, "--samplers none-such does not exist"),
         (
+            {"samplers": "remdm(eta=2),rgas(x=1)"},
+            "--samplers remdm: eta=2.0 must be .*; --samplers",
+        ),
+        ({"top_p": 0.0}, "--top-p 0 must be above 0"),
+        (
             {"methods": "none-such"},
             "--methods none-such: no method none-such; give one of best, dcd, didi",
         ),

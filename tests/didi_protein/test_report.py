@@ -18,6 +18,7 @@ import torch
 import typer
 from Bio import SeqIO
 from report_fixtures import (
+    estimate,
     quickstart_like,
     random_sequences,
     rows,
@@ -112,7 +113,7 @@ def test_page_needs_nothing_else(tmp_path: Path) -> None:
 def test_plots_are_sound_svg_with_descriptions(tmp_path: Path) -> None:
     page = page_of([quickstart_like(tmp_path / "in")], tmp_path / "report.html").read_text()
     plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(plots) == 3
+    assert len(plots) == 4
     identifiers: list[str] = []
     for plot in plots:
         root = ElementTree.fromstring(plot)
@@ -124,6 +125,62 @@ def test_plots_are_sound_svg_with_descriptions(tmp_path: Path) -> None:
     assert len(identifiers) == len(set(identifiers))
     assert "tiny-student ancestral, 8 calls: 2.66" in plots[0]
     assert "var(--series-2)" in plots[0] and "var(--natural)" in plots[0]
+    assert f"tiny-student ancestral, {8 * 0.21 / 64:.4g} seconds: 2.66" in plots[1]
+
+
+def test_quality_against_seconds_is_drawn_where_seconds_are_known(tmp_path: Path) -> None:
+    known = rows("known", "ancestral", 8, 2.7)
+    other = rows("other", "ancestral", 8, 2.6)
+    write_table(tmp_path / "in", "other", other, summary(2.6, 64), seconds=None)
+    page = page_of([tmp_path / "in"], tmp_path / "without.html").read_text()
+    assert 'id="plot-quality"' in page and 'id="plot-quality-seconds"' not in page
+    write_table(tmp_path / "in", "idle", known, summary(2.8, 64), seconds=0.0)
+    assert "quality-seconds" not in page_of([tmp_path / "in"], tmp_path / "idle.html").read_text()
+    write_table(tmp_path / "in", "known", known, summary(2.7, 64), seconds=6.4)
+    page = page_of([tmp_path / "in"], tmp_path / "with.html").read_text()
+    (drawn,) = re.findall(r'<figure id="plot-quality-seconds">.*?</figure>', page, re.DOTALL)
+    assert "known ancestral, 0.1 seconds: 2.70" in drawn and "other" not in drawn
+
+
+def curve(nll: float, *, passes: bool = True) -> dict[str, object]:
+    """A row at two temperatures, as `compare` records it; n, settings and seeds aside."""
+    points = [
+        {"temperature": t, "nll": estimate(nll + t, 0.1), "diversity": estimate(7 + t, 0.1)}
+        for t in (0.8, 1.0)
+    ]
+    less = estimate(-0.25, 0.05)
+    return {"points": points, "nll_at_equal_diversity": estimate(nll, 0.1) if passes else None,
+            "minus_baseline": less if passes else None}  # fmt: skip
+
+
+def test_rows_at_equal_diversity_are_drawn_and_stand_in_the_table(tmp_path: Path) -> None:
+    for name, steps in (("a_8", 8), ("a_16", 16), ("b_8", 8)):
+        write_table(tmp_path / "in", name, rows(name[0], "ancestral", steps, 2.7), None, None)
+    frontiers = {"a_8": curve(2.5), "a_16": curve(2.25, passes=False)}
+    record = {"equal_diversity": 7.75, "baseline": "a_8", "frontiers": frontiers}
+    page = page_of([tmp_path / "in"], tmp_path / "swept.html", frontiers=record)
+    table = table_of(page)
+    assert table["a", "ancestral", "8"]["NLL at equal entropy"] == "2.500 2.400–2.600"
+    less = table["a", "ancestral", "8"]["Less teacher, equal entropy"]
+    assert less == "-0.250 -0.300 to -0.200"
+    assert table["a", "ancestral", "16"]["NLL at equal entropy"] == "–"
+    assert table["b", "ancestral", "8"]["Less teacher, equal entropy"] == "–"
+    figure = r'<figure id="plot-quality-temperatures">.*?</figure>'
+    (drawn,) = re.findall(figure, page.read_text(), re.DOTALL)
+    assert "a ancestral, 8 steps, at 7.75 nats of entropy: 2.50" in drawn
+    assert "a ancestral, 16 steps: does not pass 7.75 nats" in drawn and "b ancest" not in drawn
+    assert "at 7.75 nats, they are compared" in " ".join(drawn.split())
+    plain = page_of([tmp_path / "in"], tmp_path / "plain.html").read_text()
+    assert "equal entropy" not in plain and "plot-quality-temperatures" not in plain
+
+
+def test_two_settings_of_a_sampler_are_two_rows(tmp_path: Path) -> None:
+    given = {"loop": "schedule=loop,eta=0.02", "cap": "eta=0.01", "none": None}
+    for name, options in given.items():
+        table = rows("m", "remdm", 8, 2.7).assign(header_sampler_options=options)
+        write_table(tmp_path / "in", name, table, None, None)
+    found = {sampler for _, sampler, _ in table_of(page_of([tmp_path / "in"], tmp_path / "r.html"))}
+    assert found == {"remdm(schedule=loop,eta=0.02)", "remdm(eta=0.01)", "remdm"}
 
 
 def test_same_tables_give_the_same_page(tmp_path: Path) -> None:

@@ -129,6 +129,31 @@ def test_genppl_of_a_masked_model_resumes_with_the_same_samples(tmp_path: Path) 
         evaluate(replace(given, length=65, overwrite=True), model, judge)
 
 
+def test_genppl_gives_a_sampler_its_options_and_top_p(tmp_path: Path) -> None:
+    model, judge = tiny_masked_model(), tiny_causal_model()
+    given = options(tmp_path, "genppl", num=4, length=16, steps=6, sampler="remdm", overwrite=True)
+
+    def texts_of(**changes: object) -> list[float]:
+        made = evaluate(replace(given, **changes), model, judge).figures["figures"]
+        return made["per_sample_nats"]
+
+    plain = texts_of()
+    assert texts_of(sampler_option=["schedule=rescale", "eta=0.9"]) != plain
+    assert texts_of(top_p=0.2) != plain and texts_of() == plain
+    settings = json.loads(given.out.read_text())["settings"]
+    assert settings["sampler_option"] is None and settings["top_p"] == 1
+    for change, told in (
+        ({"sampler_option": ["eta"]}, "--sampler-option eta: it must be NAME=VALUE"),
+        ({"sampler_option": ["eta=2"]}, "--sampler-option eta=2.0 must be from 0 to 1"),
+        ({"top_p": 1.5}, "--top-p 1.5 must be above 0"),
+        ({"data": "x.jsonl", "steps": None, "sampler": None, "top_p": 0.9}, "--top-p 0.9: the sam"),
+    ):
+        with pytest.raises(UserError, match=told):
+            texts_of(**change)
+    with pytest.raises(UserError, match=r"--sampler-option, --top-p, .* are a masked model's"):
+        evaluate(replace(given, steps=None, sampler=None, top_p=0.9), judge, judge)
+
+
 def test_genppl_follows_the_grid_that_a_student_was_distilled_for(tmp_path: Path) -> None:
     even, judge = tiny_masked_model(), tiny_causal_model()
     bent = replace(even, loaded=replace(even.loaded, config={"didi": {"reveal_exponent": 3.0}}))

@@ -16,8 +16,13 @@ LIMIT = 64
 """Tokens the tiny model takes."""
 
 
-def write_tiny_model(folder: Path, seed: int = 0) -> Path:
-    """A DiT of 1 layer, 16 wide, every tensor random, with the tiny tokenizer."""
+def write_tiny_model(folder: Path, seed: int = 0, process: str = "absorbing") -> Path:
+    """A DiT of 1 layer, 16 wide, every tensor random, with the tiny tokenizer.
+
+    Args:
+        process: of noise; a model of the uniform one is told the time.
+    """
+    uniform = process == "uniform"
     vocabulary = tiny_tokenizer().vocabulary
     settings = DitSettings(
         vocabulary_size=vocabulary.size,
@@ -27,10 +32,14 @@ def write_tiny_model(folder: Path, seed: int = 0) -> Path:
         mask_id=vocabulary.mask_id,
         conditioning_size=4,
         max_tokens=LIMIT,
+        time_conditioned=uniform,
     )
     denoiser = randomised(DitDenoiser(settings), seed)
     assert isinstance(denoiser, DitDenoiser)
-    save_text_model(folder, denoiser, tiny_tokenizer(), card="random weights, for tests")
+    about = {"didi": {"process": process}} if uniform else None
+    save_text_model(
+        folder, denoiser, tiny_tokenizer(), card="random weights, for tests", extra_config=about
+    )
     return folder
 
 
