@@ -31,7 +31,7 @@ from didi_core.commands.teacher_checks import check_process
 from didi_core.distill.pool import check_pool_steps
 from didi_core.files import atomic_path
 from didi_core.models.folder import LoadedModel
-from didi_core.sampling.registry import find_sampler
+from didi_core.sampling.registry import find_sampler, samplers_of
 from didi_core.training.devices import resolve_device
 
 TABLE = "comparison.csv"
@@ -67,6 +67,10 @@ class Comparison(ABC, Generic[Options]):
         """The model that `flag` names."""
 
     @abstractmethod
+    def open_writer(self, name: str, device: torch.device, flag: str) -> LoadedModel:
+        """The same, which may also be autoregressive: a baseline."""
+
+    @abstractmethod
     def open_judge(self, teacher: LoadedModel) -> None:
         """Open what scores the sequences, before anything is made; kept by the subclass."""
 
@@ -95,7 +99,7 @@ class Comparison(ABC, Generic[Options]):
         opened = {label_of(options.teacher): teacher}
         self.open_judge(teacher)
         for student in study.students:
-            opened[label_of(student)] = self.open_model(student, self.device, "--students")
+            opened[label_of(student)] = self.open_writer(student, self.device, "--students")
         claim_folder(options)  # not before: the old comparison goes here with --overwrite
         for method in study.methods:
             folder = self._student(method)
@@ -180,6 +184,10 @@ def cells_of(
     if reason := _reason_against(LIMIT_SAMPLER, opened[teacher]):
         cells, left_out = [], [f"{teacher} with {LIMIT_SAMPLER}, its limit: {reason}"]
     for model, loaded in opened.items():
+        kinds = samplers_of(loaded.process)
+        if not any(kind.takes_steps for kind in kinds):  # autoregressive: a row of its own law
+            cells += [Cell(model, None, kind.name) for kind in kinds]
+            continue
         more = study.teacher_steps if model == teacher else ()
         for sampler in study.samplers:
             if reason := _reason_against(sampler, loaded):

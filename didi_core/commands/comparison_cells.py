@@ -27,7 +27,7 @@ class Cell:
     model: str
     """Its label: the name of a bundled model, the last part of a folder."""
     steps: int | None
-    """None is the model's limit."""
+    """None of a sampler that takes none: the model's limit, or an autoregressive model."""
     sampler: str = "ancestral"
     temperature: float = 1.0
     """Rows are of temperature 1; the others are points of a row's curve."""
@@ -40,9 +40,10 @@ class Cell:
     def name(self) -> str:
         """Of its files."""
         sampler = "" if self.sampler in ("ancestral", LIMIT_SAMPLER) else f"_{self.sampler}"
-        steps = "limit" if self.steps is None else str(self.steps)
+        without = "_limit" if self.sampler == LIMIT_SAMPLER else ""
+        steps = without if self.steps is None else f"_{self.steps}"
         heated = "" if self.temperature == 1 else f"_t{self.temperature:g}"
-        return f"{self.model}{sampler}_{steps}{heated}"
+        return f"{self.model}{sampler}{steps}{heated}"
 
     def at(self, temperature: float) -> "Cell":
         return replace(self, temperature=temperature)

@@ -2,33 +2,34 @@
 
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
-from didi_core.sampling.registry import SAMPLERS, SamplerKind, find_sampler
+from didi_core.sampling.registry import SAMPLERS, SamplerKind, find_sampler, samplers_of
 
 PLAIN_SAMPLER = "ancestral"
+"""Where neither a flag nor a folder says more, and the model is of a noise process."""
 
 
 def choose_sampler(asked: str | None, grid: str, model: LoadedModel) -> SamplerKind:
-    """The sampler as asked, else as the model's folder names it, else ancestral.
+    """The sampler as asked, else as the model's folder names it, else the process's plain one.
 
-    A folder names a sampler of steps, so that what is asked for can be checked before a model is
-    downloaded. The published grid is the papers' own: a folder's sampler that has none gives way
-    to ancestral.
+    That is ancestral, or autoregressive. A folder names a sampler of steps. The published grid is
+    the papers' own: a folder's sampler that has none gives way to the plain one.
 
     Raises:
         UserError: there is no such sampler.
     """
     if asked is not None:
         return find_sampler(asked)
-    name = model.config.get("didi", {}).get("sampler", PLAIN_SAMPLER)
+    plain = samplers_of(model.process)[0]
+    name = model.config.get("didi", {}).get("sampler")
+    if name is None:
+        return plain
     if name not in SAMPLERS or not SAMPLERS[name].takes_steps:
         raise UserError(
             f"--model {model.name}: its config.json names the sampler {name!r}, which is none that "
             f"takes steps: give --sampler, one of {', '.join(SAMPLERS)}."
         )
     kind = SAMPLERS[name]
-    if grid == "published" and not kind.has_published_grid:
-        return SAMPLERS[PLAIN_SAMPLER]
-    return kind
+    return plain if grid == "published" and not kind.has_published_grid else kind
 
 
 def stored_reveal_exponent(grid: str, kind: SamplerKind, model: LoadedModel) -> float:

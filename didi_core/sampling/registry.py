@@ -9,14 +9,16 @@ from functools import partial
 from typing import Any
 
 from didi_core.errors import UserError
+from didi_core.models.causal import AUTOREGRESSIVE, CausalNetwork
 from didi_core.models.discriminator import load_discriminator
 from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import NoisyDenoiser
 from didi_core.models.noise_file import load_noise
 from didi_core.sampling.ancestral import ancestral, first_hitting, greedy_tail
 from didi_core.sampling.apart import ApartSampler, ApartSettings
+from didi_core.sampling.autoregressive import AutoregressiveSampler
 from didi_core.sampling.dplm import DEFAULT_STEPS, DplmSampler, DplmSettings
-from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.predictor import AnyPredictor, NextTokenPredictor, Predictor
 from didi_core.sampling.remdm import RemaskingSampler, RemdmSettings
 from didi_core.sampling.request import Sampler, SampleSettings
 from didi_core.sampling.rgas import GuidedSampler, RgasSettings
@@ -24,7 +26,7 @@ from didi_core.sampling.saber import SaberSampler, SaberSettings
 from didi_core.sampling.sampler_options import SamplerOptions, from_options
 from didi_core.sampling.uniform import PsiSettings, UniformSampler
 
-Builder = Callable[[Predictor, LoadedModel, SamplerOptions], Sampler]
+Builder = Callable[[AnyPredictor, LoadedModel, SamplerOptions], Sampler]
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,20 @@ class SamplerKind:
     default_steps: int | None = None
     """Steps where none are given; None where they must be."""
     processes: tuple[str, ...] = ("absorbing",)
-    """Noise processes whose models it samples."""
+    """Processes whose models it samples."""
+    sees_both_sides: bool = True
+    """False where it writes from left to right: it can keep a beginning, and nothing after it."""
 
-    def build(self, predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
+    def build(
+        self, predictor: AnyPredictor, model: LoadedModel, options: SamplerOptions
+    ) -> Sampler:
         """The sampler of `model`.
 
         Raises:
             UserError: the model is of another process, or an option without sense.
         """
         if model.process not in self.processes:
-            fitting = [kind.name for kind in SAMPLERS.values() if model.process in kind.processes]
+            fitting = [kind.name for kind in samplers_of(model.process)]
             raise UserError(
                 f"--sampler {self.name}: --model {model.name} is a model of the {model.process} "
                 f"process, which this sampler does not sample; use {', '.join(fitting)}."
@@ -59,10 +65,10 @@ class SamplerKind:
         return self.builder(predictor, model, options)
 
 
-def _without_options(name: str, build: Callable[[Predictor], Sampler]) -> Builder:
+def _without_options(name: str, build: Callable[[AnyPredictor], Sampler]) -> Builder:
     """A builder that needs the predictor alone and refuses options."""
 
-    def builder(predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
+    def builder(predictor: AnyPredictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
         del model  # no weights beside the denoiser's
         if options:
             raise UserError(f"sampler {name} has no options, but got {', '.join(options)}.")
@@ -156,8 +162,22 @@ SAMPLERS: dict[str, SamplerKind] = {
             has_published_grid=False,
             reveals_on_grid=False,
         ),
+        SamplerKind(
+            AUTOREGRESSIVE,
+            _without_options(AUTOREGRESSIVE, AutoregressiveSampler),
+            takes_steps=False,
+            has_published_grid=False,
+            reveals_on_grid=False,
+            processes=(AUTOREGRESSIVE,),
+            sees_both_sides=False,
+        ),
     )
 }
+
+
+def samplers_of(process: str) -> list[SamplerKind]:
+    """Those that sample models of a process; the first is the plain one."""
+    return [kind for kind in SAMPLERS.values() if process in kind.processes]
 
 
 def find_sampler(name: str, flag: str = "--sampler") -> SamplerKind:
@@ -174,7 +194,7 @@ def find_sampler(name: str, flag: str = "--sampler") -> SamplerKind:
     return SAMPLERS[name]
 
 
-def build_predictor(model: LoadedModel, *, with_noise: bool = True) -> Predictor:
+def build_predictor(model: LoadedModel, *, with_noise: bool = True) -> AnyPredictor:
     """The model as samplers see it, with its noise input where it has one.
 
     Args:
@@ -184,13 +204,13 @@ def build_predictor(model: LoadedModel, *, with_noise: bool = True) -> Predictor
         UserError: a noise input that does not fit the model, or none that could be left out.
     """
     noise = load_noise(model.denoiser, model.config, model.extras.get("noise"), model.name)
-    if not with_noise:
-        if noise is None:
-            raise UserError(
-                f"--without-noise: --model {model.name} has no noise input; leave the flag out."
-            )
-        return Predictor(model.denoiser, model.vocabulary)
-    if noise is None:
+    if noise is None and not with_noise:
+        raise UserError(
+            f"--without-noise: --model {model.name} has no noise input; leave the flag out."
+        )
+    if isinstance(model.denoiser, CausalNetwork):
+        return NextTokenPredictor(model.denoiser, model.vocabulary)
+    if noise is None or not with_noise:
         return Predictor(model.denoiser, model.vocabulary)
     return Predictor(NoisyDenoiser(model.denoiser, noise), model.vocabulary, noise)
 
