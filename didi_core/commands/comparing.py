@@ -8,7 +8,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pandas as pd
 import torch
@@ -44,6 +44,8 @@ class Comparison(ABC, Generic[Options]):
 
     diversity_label: ClassVar[str]
     """What curves over temperatures are compared at, with its unit."""
+    judge: Any
+    """What `open_judge` opened; it has a `name`."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -111,8 +113,15 @@ class Comparison(ABC, Generic[Options]):
         sweep = self._sweep(scored, opened)
         if sweep.record is not None:
             table, report = self._finish(add_columns(rows, scored, sweep.record))
-        path = options.out / TABLE
-        return CompareResult(options.out, path, table, report, left_out, sweep.path, sweep.notes)
+        path, notes = options.out / TABLE, (*self._notes(), *sweep.notes)
+        return CompareResult(options.out, path, table, report, left_out, sweep.path, notes)
+
+    def _notes(self) -> list[str]:
+        """What a reader must know about this choice of models."""
+        if self.judge.name not in self.study.students:
+            return []
+        label = label_of(self.judge.name)
+        return [f"{label} is also the judge: its own judge NLL is no independent figure."]
 
     def _finish(self, rows: pd.DataFrame) -> tuple[pd.DataFrame, Path | None]:
         table, report = self.finish(rows)
