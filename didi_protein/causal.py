@@ -5,10 +5,16 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from didi_core.errors import UserError
 from didi_core.files import write_text
-from didi_core.models.causal_folder import write_causal_folder
+from didi_core.models.causal import CausalNetwork
+from didi_core.models.causal_folder import load_causal_model, write_causal_folder
+from didi_core.models.folder import LoadedModel
 from didi_core.vocabulary import Vocabulary
+from didi_protein.alphabet import CANONICAL_RESIDUES
 from didi_protein.pretrain_settings import ModelSettings
+
+_MASK = "<mask>"
 
 
 def build_causal_model(model: ModelSettings, vocabulary: Vocabulary) -> LlamaForCausalLM:
@@ -41,3 +47,62 @@ def save_causal_folder(
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "vocab.txt", "\n".join(vocabulary.tokens) + "\n")
     write_causal_folder(folder, model, card, dtype)
+
+
+def load_causal_folder(folder: Path, described: str) -> tuple[PreTrainedModel, Vocabulary]:
+    """The network of a folder and what its ids mean, the 20 residues generable.
+
+    Others' vocabularies may lack a mask: it is then an id of its own, which no network is given.
+
+    Args:
+        described: what messages call it: the flag and its value.
+
+    Raises:
+        UserError: see `load_causal_model`; or no vocabulary with one token a residue.
+    """
+    tokens = _read_tokens(folder, described)
+    model = load_causal_model(folder, described)
+    ids = {token: index for index, token in enumerate(tokens)}
+    bos_id = _bos_id(model, ids, described)
+    eos_id, pad_id = (getattr(model.config, f"{role}_token_id", None) for role in ("eos", "pad"))
+    eos_id = eos_id if isinstance(eos_id, int) else ids.get("<eos>")
+    return model, Vocabulary(
+        tokens=tokens if _MASK in ids else (*tokens, _MASK),
+        mask_id=ids.get(_MASK, len(tokens)),
+        pad_id=pad_id if isinstance(pad_id, int) else bos_id,
+        generable_ids=tuple(sorted(ids[residue] for residue in CANONICAL_RESIDUES)),
+        bos_id=bos_id,
+        eos_id=eos_id,
+    )
+
+
+def open_causal_model(
+    folder: Path, described: str, device: torch.device | str, dtype: torch.dtype
+) -> LoadedModel:
+    """An autoregressive model to write with; see `load_causal_folder`."""
+    network, vocabulary = load_causal_folder(folder, described)
+    written = CausalNetwork(network, vocabulary.bos_id).to(device, dtype)
+    return LoadedModel(written, vocabulary, network.config.to_dict(), str(folder), folder, {})
+
+
+def _read_tokens(folder: Path, described: str) -> tuple[str, ...]:
+    path = folder / "vocab.txt"
+    if not path.is_file():
+        raise UserError(f"{described}: {folder} has no vocab.txt (one token a line).")
+    tokens = tuple(path.read_text(encoding="utf-8").splitlines())
+    missing = [residue for residue in CANONICAL_RESIDUES if residue not in tokens]
+    if missing:
+        raise UserError(
+            f"{described}: its vocabulary has no single token for {' '.join(missing)}; "
+            "an autoregressive model of proteins must read one residue a token."
+        )
+    return tokens
+
+
+def _bos_id(model: PreTrainedModel, ids: dict[str, int], described: str) -> int:
+    bos_id = getattr(model.config, "bos_token_id", None)
+    if bos_id is None:
+        bos_id = ids.get("<cls>", ids.get("<bos>"))
+    if bos_id is None:
+        raise UserError(f"{described}: its config.json names no bos_token_id.")
+    return int(bos_id)

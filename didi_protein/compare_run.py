@@ -26,7 +26,7 @@ from didi_protein.distill import ProteinDistillRun
 from didi_protein.distill_settings import DistillSettings
 from didi_protein.judges import open_judge
 from didi_protein.lengths import design_lengths
-from didi_protein.models import open_model
+from didi_protein.models import open_model, open_writer
 from didi_protein.report import require_packages, write_report
 
 
@@ -62,6 +62,9 @@ class ProteinComparison(Comparison[CompareOptions]):
 
     def open_model(self, name: str, device: torch.device, flag: str) -> LoadedModel:
         return open_model(name, device, offline=self.options.offline, flag=flag)
+
+    def open_writer(self, name: str, device: torch.device, flag: str) -> LoadedModel:
+        return open_writer(name, device, offline=self.options.offline, flag=flag)
 
     def open_judge(self, teacher: LoadedModel) -> None:
         options = self.options

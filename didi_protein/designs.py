@@ -16,7 +16,7 @@ from didi_protein.alphabet import CANONICAL_RESIDUES
 from didi_protein.fasta import FASTA_SUFFIXES, ProteinRecord, write_fasta
 from didi_protein.generate import GenerateOptions
 from didi_protein.lengths import check_lengths, design_lengths
-from didi_protein.models import open_model
+from didi_protein.models import open_writer
 from didi_protein.properties import repeat_fraction
 from didi_protein.residue_bias import check_exclude, log_bias, read_bias
 from didi_protein.templates import FREE, read_templates
@@ -54,7 +54,7 @@ class Designs(Product[GenerateOptions]):
 
     def open_model(self) -> LoadedModel:
         options = self.options
-        return open_model(
+        return open_writer(
             options.model,
             resolve_device(options.device),
             offline=options.offline,

@@ -6,7 +6,6 @@ residues as single tokens. It is opened from safetensors alone, and never runs c
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,17 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from didi_core.errors import UserError
 from didi_core.evaluation.judge import BATCH_TOKENS, causal_nll
-from didi_core.models.causal_folder import (
-    REFERENCE_ROWS,
-    load_causal_model,
-    read_reference_rows,
-)
+from didi_core.models.causal_folder import REFERENCE_ROWS, read_reference_rows
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.named import find_judge
 from didi_core.vocabulary import Vocabulary
 from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.causal import load_causal_folder
 from didi_protein.esm2 import MAX_RESIDUES, is_esm2_name, load_esm2
 from didi_protein.models import BUNDLED_MODELS, open_model
 
@@ -87,14 +82,14 @@ def open_judge(name: str, device: torch.device | str = "cpu", *, offline: bool =
         UserError: there is none of that name, or it cannot judge proteins.
     """
     folder = find_judge(BUNDLED_MODELS, name, offline=offline)
-    tokens = _read_tokens(folder, name)
-    model = load_causal_model(folder, f"--judge {name}").to(device)
+    model, vocabulary = load_causal_folder(folder, f"--judge {name}")
+    model = model.to(device)
     limit = getattr(model.config, "max_position_embeddings", None)
     return Judge(
         name=name,
         model=model,
-        id_of_residue={residue: tokens[residue] for residue in CANONICAL_RESIDUES},
-        bos_id=_bos_id(model, tokens, name),
+        id_of_residue={each: vocabulary.id_of_token[each] for each in CANONICAL_RESIDUES},
+        bos_id=vocabulary.bos_id,
         max_length=limit if isinstance(limit, int) else None,
         fingerprint=weights_digest(model),
         reference_rows=read_reference_rows(folder),
@@ -120,27 +115,3 @@ def open_masked_scorer(
     return MaskedScorer(
         name, denoiser, vocabulary, limit, weights_digest(denoiser), predicts_visible
     )
-
-
-def _read_tokens(folder: Path, name: str) -> dict[str, int]:
-    path = folder / "vocab.txt"
-    if not path.is_file():
-        raise UserError(f"--judge {name}: {folder} has no vocab.txt (one token a line).")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    tokens = {token: index for index, token in enumerate(lines)}
-    missing = [residue for residue in CANONICAL_RESIDUES if residue not in tokens]
-    if missing:
-        raise UserError(
-            f"--judge {name}: its vocabulary has no single token for {' '.join(missing)}; "
-            "a judge of proteins reads one residue a token."
-        )
-    return tokens
-
-
-def _bos_id(model: nn.Module, tokens: dict[str, int], name: str) -> int:
-    bos_id = getattr(model.config, "bos_token_id", None)
-    if bos_id is None:
-        bos_id = tokens.get("<cls>", tokens.get("<bos>"))
-    if bos_id is None:
-        raise UserError(f"--judge {name}: its config.json names no bos_token_id.")
-    return int(bos_id)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import torch
 
+from didi_core.errors import as_written
 from didi_core.models.bundled import BundledModels
 from didi_core.models.folder import LoadedModel, load_denoiser
-from didi_core.models.named import find_denoiser
+from didi_core.models.named import find_denoiser, find_model, is_causal
 from didi_protein.alphabet import PROTEIN
 
 BUNDLED_MODELS = BundledModels("didi_protein")
@@ -27,7 +28,7 @@ def open_model(
         flag: what messages call the name: the flag or key it came from.
 
     Raises:
-        UserError: the model is a judge, or see `didi_core.models.folder.load_denoiser`.
+        UserError: the model is autoregressive, or see `didi_core.models.folder.load_denoiser`.
     """
     name = str(name_or_path)
     is_file = Path(name).expanduser().is_file()  # a training checkpoint
@@ -39,3 +40,26 @@ def open_model(
         default_vocabulary=PROTEIN,
     )
     return replace(loaded, name=name)
+
+
+def open_writer(
+    name: str,
+    device: torch.device | str = "cpu",
+    *,
+    offline: bool = False,
+    dtype: torch.dtype = torch.float32,
+    flag: str = "--model",
+) -> LoadedModel:
+    """Open any model that `generate` samples: a denoiser as above, or an autoregressive one.
+
+    Raises:
+        UserError: see `open_model` and `open_causal_model`.
+    """
+    if not Path(name).expanduser().is_file():  # a training checkpoint is never autoregressive
+        folder = find_model(BUNDLED_MODELS, name, offline=offline, flag=flag)
+        if is_causal(folder):
+            from didi_protein.causal import open_causal_model  # transformers is slow to import
+
+            opened = open_causal_model(folder, as_written(flag, name), device, dtype)
+            return replace(opened, name=name)
+    return open_model(name, device, offline=offline, dtype=dtype, flag=flag)

@@ -48,7 +48,7 @@ class BenchmarkOptions:
     temperatures: Annotated[
         str,
         Option(
-            help="Sampling temperatures of every masked cell, as in 0.8,0.9,1: compares cells at "
+            help="Sampling temperatures of every cell, as in 0.8,0.9,1: compares cells at "
             "equal entropy. 1 is always among them, and alone it is timed."
         ),
     ] = "1"

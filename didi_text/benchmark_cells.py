@@ -21,10 +21,8 @@ from didi_text.benchmark import BenchmarkOptions
 from didi_text.benchmark_models import Opened
 from didi_text.benchmark_study import Cell
 from didi_text.evaluate_models import CausalLanguageModel, LanguageModel, describe_model
-from didi_text.evaluate_samples import draw_autoregressive, make_samples
 from didi_text.generate import GenerateOptions, generate
-from didi_text.generative_perplexity import SampleRequest, Samples, read_samples
-from didi_text.sample_files import write_samples
+from didi_text.generative_perplexity import Samples, read_samples
 from didi_text.sample_measures import measure_samples, readable_tokens
 
 Record = dict[str, Any]
@@ -50,10 +48,6 @@ class CellRunner:
             UserError: the model lacks what the sampler needs.
         """
         model, length = self._model(cell), self.opened.length
-        if isinstance(model, CausalLanguageModel):
-            return lambda records: draw_autoregressive(
-                model, torch.tensor(records), length, self.options.seed
-            ).tolist()
         vocabulary = model.loaded.vocabulary
         row = vocabulary.frame([vocabulary.mask_id] * length)
         return batch_writer(self._generate_options(cell), model.loaded, row)
@@ -89,7 +83,7 @@ class CellRunner:
             "num": options.num,
             "length": self.opened.length,
             "seed": options.seed,
-            "draws": "float64" if model.kind == "autoregressive" else options.draws,
+            "draws": self._draws(model),
             "precision": options.precision,
             "repeats": options.repeats if _is_timed(cell) else None,
             "max_batch": options.max_batch if _is_timed(cell) else None,
@@ -155,8 +149,6 @@ class CellRunner:
     def _samples(self, cell: Cell) -> tuple[Samples, Record]:
         """Samples, kept as JSONL, and the calls that one took."""
         model = self._model(cell)
-        if isinstance(model, CausalLanguageModel):
-            return self._autoregressive_samples(cell, model)
         options = self._generate_options(cell)
         result = generate(options, model.loaded)
         if result.failed:
@@ -167,33 +159,6 @@ class CellRunner:
         }
         return read_samples(result.out), cost
 
-    def _autoregressive_samples(
-        self, cell: Cell, model: CausalLanguageModel
-    ) -> tuple[Samples, Record]:
-        options, path = self.options, self._path(cell, "samples", ".jsonl")
-        request = SampleRequest(
-            num=options.num,
-            length=self.opened.length,
-            steps=None,
-            sampler=None,
-            seed=options.seed,
-            batch_tokens=options.batch_tokens,
-        )
-        samples = make_samples(model, request, path)
-        assert samples.ids is not None
-        calls = samples.made["mean_calls"]
-        about = {"length": request.length, "model": model.name, "nfe": calls, "seed": options.seed}
-        write_samples(
-            path,
-            (
-                {"id": f"sample_{number:06d}", **about, "text": text, "ids": ids}
-                for number, (text, ids) in enumerate(
-                    zip(samples.texts, samples.ids, strict=True), start=1
-                )
-            ),
-        )
-        return samples, {"calls": calls, "discriminator_calls": 0.0}
-
     def _generate_options(self, cell: Cell) -> GenerateOptions:
         options = self.options
         return GenerateOptions(
@@ -203,7 +168,7 @@ class CellRunner:
             steps=cell.steps,
             sampler=cell.sampler,
             temperature=cell.temperature,
-            draws=options.draws,
+            draws=self._draws(self._model(cell)),
             out=self._path(cell, "samples", ".jsonl"),
             seed=options.seed,
             batch_tokens=options.batch_tokens,
@@ -213,9 +178,11 @@ class CellRunner:
             resume=True,
         )
 
+    def _draws(self, model: LanguageModel) -> str:
+        """`--draws` is of the masked models, of which papers drew in float32."""
+        return "float64" if isinstance(model, CausalLanguageModel) else self.options.draws
+
     def _reveal_exponent(self, cell: Cell, model: LanguageModel) -> float | None:
-        if isinstance(model, CausalLanguageModel):
-            return None
         return with_stored_defaults(self._generate_options(cell), model.loaded).reveal_exponent
 
     def _model(self, cell: Cell) -> LanguageModel:

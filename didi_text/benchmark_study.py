@@ -12,6 +12,7 @@ from didi_core.commands.study import (
     temperatures_of,
 )
 from didi_core.errors import UserError
+from didi_core.models.causal import AUTOREGRESSIVE
 from didi_core.sampling.registry import SAMPLERS, find_sampler
 from didi_core.training.devices import check_precision
 from didi_text.benchmark import BenchmarkOptions
@@ -21,7 +22,6 @@ from didi_text.evaluate_models import (
 )
 
 LIMIT = "limit"
-AUTOREGRESSIVE = "autoregressive"
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Cell:
     @property
     def name(self) -> str:
         """Of its files."""
-        if self.sampler == AUTOREGRESSIVE:
-            return self.model
         heated = "" if self.temperature == 1 else f"_t{self.temperature:g}"
+        if self.sampler == AUTOREGRESSIVE:
+            return f"{self.model}{heated}"
         if self.steps is None:
             return f"{self.model}_{LIMIT}{heated}"
         sampler = "" if self.sampler == "ancestral" else f"_{self.sampler}"
@@ -79,9 +79,7 @@ class Study:
         return tuple(dict.fromkeys(cells))
 
     def heated(self, cell: Cell) -> tuple[Cell, ...]:
-        """The cell at every temperature but 1; a baseline has none."""
-        if cell.sampler == AUTOREGRESSIVE:
-            return ()
+        """The cell at every temperature but 1."""
         return tuple(replace(cell, temperature=each) for each in self.temperatures if each != 1)
 
     def reference(self, cells: Sequence[Cell]) -> Cell:

@@ -14,7 +14,7 @@ from didi_core.evaluation.frontier import Frontier, FrontierPoint
 from didi_core.evaluation.frontier_record import frontier_record, interval_columns
 from didi_core.evaluation.ratio import Ratio
 from didi_text.benchmark_cells import CellRunner
-from didi_text.benchmark_study import AUTOREGRESSIVE, Cell, Study
+from didi_text.benchmark_study import Cell, Study
 from didi_text.benchmark_table import Row
 
 
@@ -91,9 +91,9 @@ def compare_frontiers(frontiers: Sequence[Frontier], reference: str, seed: int) 
 
 
 def add_comparison(rows: Sequence[Row], cells: Sequence[Cell], record: Mapping[str, Any]) -> None:
-    """Fill the columns at equal entropy of the rows of `cells`; baselines have no curve."""
+    """Fill the columns at equal entropy of the rows of `cells`, where they have a curve."""
     for row, cell in zip(rows, cells, strict=True):
-        if cell.sampler == AUTOREGRESSIVE or cell.name not in record["frontiers"]:
+        if cell.name not in record["frontiers"]:
             continue
         found = record["frontiers"][cell.name]
         row["equal_entropy"] = record["equal_diversity"]

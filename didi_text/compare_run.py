@@ -23,7 +23,7 @@ from didi_text.comparison_plot import plot_comparison
 from didi_text.distill import TextDistillRun
 from didi_text.distill_settings import DistillSettings
 from didi_text.judges import DEFAULT_JUDGE, JUDGE_TOKENS, bundled_judge, open_judge
-from didi_text.models import open_model, tokenizer_of
+from didi_text.models import open_model, open_writer, tokenizer_of
 from didi_text.reference_text import reference_samples
 from didi_text.sample_measures import measure_samples
 from didi_text.tokenizer import TextTokenizer
@@ -49,6 +49,9 @@ class TextComparison(Comparison[CompareOptions]):
 
     def open_model(self, name: str, device: torch.device, flag: str) -> LoadedModel:
         return open_model(name, device, offline=self.options.offline, flag=flag)
+
+    def open_writer(self, name: str, device: torch.device, flag: str) -> LoadedModel:
+        return open_writer(name, device, offline=self.options.offline, flag=flag)
 
     def open_judge(self, teacher: LoadedModel) -> None:
         options, limit = self.options, length_limit(teacher)

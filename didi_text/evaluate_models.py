@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from didi_core.errors import UserError, as_written
-from didi_core.evaluation.causal import position_limit
 from didi_core.models.bundled import BundledModels
+from didi_core.models.causal import AUTOREGRESSIVE, CausalNetwork, position_limit
 from didi_core.models.causal_folder import load_causal_model
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, load_denoiser
@@ -44,8 +44,16 @@ class CausalLanguageModel:
     name: str
     network: nn.Module
     tokenizer: TextTokenizer
+    folder: Path = Path()
 
-    kind = "autoregressive"
+    kind = AUTOREGRESSIVE
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model as it is sampled: what it writes begins with an end of text, as blocks do."""
+        writer = CausalNetwork(self.network, self.tokenizer.end_id)
+        config = self.network.config.to_dict()
+        return LoadedModel(writer, self.tokenizer.vocabulary, config, self.name, self.folder, {})
 
     @property
     def max_tokens(self) -> int | None:
@@ -111,7 +119,7 @@ def open_causal(
             f"{flag} {name} has {size:,} ids and its tokenizer {tokenizer.size:,}: another "
             "tokenizer lies in the folder."
         )
-    return CausalLanguageModel(name, network, tokenizer)
+    return CausalLanguageModel(name, network, tokenizer, folder)
 
 
 def describe_model(model: LanguageModel) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""`didi-text generate`: text from a masked-diffusion model, as JSONL or plain text.
+"""`didi-text generate`: text from a model, as JSONL or plain text.
 
     didi-text generate --model runs/student --num 8 --length 128 --steps 16 --out samples.jsonl
 

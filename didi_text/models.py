@@ -1,4 +1,4 @@
-"""Masked models of text with their tokenizers: opened for `generate` and `distill`, and saved."""
+"""Models of text with their tokenizers: opened for `generate` and `distill`, and saved."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from didi_core.models.dit import DitDenoiser
 from didi_core.models.folder import LoadedModel, save_model_folder
 from didi_core.models.named import find_denoiser
-from didi_text.evaluate_models import BUNDLED_MODELS, MaskedLanguageModel, open_language_model
+from didi_text.evaluate_models import BUNDLED_MODELS, open_language_model
 from didi_text.tokenizer import TextTokenizer, open_model_tokenizer
 
 
@@ -31,9 +31,24 @@ def open_model(
     """
     if not Path(name).expanduser().is_file():  # a training checkpoint is never autoregressive
         find_denoiser(BUNDLED_MODELS, str(name), offline=offline, flag=flag)
-    opened = open_language_model(str(name), device, offline=offline, flag=flag)
-    assert isinstance(opened, MaskedLanguageModel)
-    opened.loaded.denoiser.to(dtype)
+    return open_writer(str(name), device, offline=offline, dtype=dtype, flag=flag)
+
+
+def open_writer(
+    name: str,
+    device: torch.device | str = "cpu",
+    *,
+    offline: bool = False,
+    dtype: torch.dtype = torch.float32,
+    flag: str = "--model",
+) -> LoadedModel:
+    """Open any model that `generate` samples: a denoiser, or an autoregressive one.
+
+    Raises:
+        UserError: see `open_language_model`.
+    """
+    opened = open_language_model(name, device, offline=offline, flag=flag)
+    opened.network.to(dtype)
     return opened.loaded
 
 

@@ -10,7 +10,7 @@ from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.training.devices import TORCH_TYPES, resolve_device
 from didi_text.generate import GenerateOptions
-from didi_text.models import open_model, tokenizer_of
+from didi_text.models import open_writer, tokenizer_of
 from didi_text.prompts import Prompt, read_prompts, rows_of
 from didi_text.sample_files import SUFFIXES, is_jsonl, write_samples
 from didi_text.tokenizer import TextTokenizer
@@ -25,6 +25,7 @@ class TextSamples(Product[GenerateOptions]):
     noun = "sample"
     suffixes = SUFFIXES
     example = "samples.jsonl"
+    template_flag = "--infill"
 
     def problems(self) -> list[str]:
         options = self.options
@@ -43,7 +44,7 @@ class TextSamples(Product[GenerateOptions]):
 
     def open_model(self) -> LoadedModel:
         options = self.options
-        return open_model(
+        return open_writer(
             options.model,
             resolve_device(options.device),
             offline=options.offline,

@@ -41,7 +41,11 @@ class CompareOptions:
         ),
     ] = "dmmd"
     students: Annotated[
-        str, Option(help="Models that are distilled already: names, folders or hub ids.")
+        str,
+        Option(
+            help="Models that are distilled already, and autoregressive baselines: names, folders "
+            "or hub ids."
+        ),
     ] = ""
     samplers: Annotated[
         str,

@@ -8,7 +8,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pandas as pd
 import torch
@@ -17,7 +17,6 @@ from didi_core.commands.chosen_samplers import ChosenSampler
 from didi_core.commands.compare_options import CompareOptions, CompareResult
 from didi_core.commands.comparison_cells import (
     LIMIT_SAMPLER,
-    PLAIN_SAMPLER,
     Cell,
     CellRequest,
     ScoredCell,
@@ -39,7 +38,8 @@ from didi_core.commands.teacher_checks import check_process
 from didi_core.distill.pool import check_pool_steps
 from didi_core.files import atomic_path
 from didi_core.models.folder import LoadedModel
-from didi_core.sampling.registry import find_sampler
+from didi_core.sampling.folder_defaults import plain_sampler
+from didi_core.sampling.registry import find_sampler, samplers_of
 from didi_core.training.devices import resolve_device
 
 TABLE = "comparison.csv"
@@ -52,6 +52,8 @@ class Comparison(ABC, Generic[Options]):
 
     diversity_label: ClassVar[str]
     """What curves over temperatures are compared at, with its unit."""
+    judge: Any
+    """What `open_judge` opened; it has a `name`."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -75,6 +77,10 @@ class Comparison(ABC, Generic[Options]):
     @abstractmethod
     def open_model(self, name: str, device: torch.device, flag: str) -> LoadedModel:
         """The model that `flag` names."""
+
+    @abstractmethod
+    def open_writer(self, name: str, device: torch.device, flag: str) -> LoadedModel:
+        """The same, which may also be autoregressive: a baseline."""
 
     @abstractmethod
     def open_judge(self, teacher: LoadedModel) -> None:
@@ -114,7 +120,7 @@ class Comparison(ABC, Generic[Options]):
         opened = {label_of(options.teacher): teacher}
         self.open_judge(teacher)
         for student in study.students:
-            opened[label_of(student)] = self.open_model(student, self.device, "--students")
+            opened[label_of(student)] = self.open_writer(student, self.device, "--students")
         claim_folder(options)  # not before: the old comparison goes here with --overwrite
         for method in study.methods:
             folder = self._student(method)
@@ -128,8 +134,15 @@ class Comparison(ABC, Generic[Options]):
         sweep = self._sweep(scored, opened)
         if sweep.record is not None:
             table, report = self._finish(add_columns(rows, scored, sweep.record), sweep)
-        path = options.out / TABLE
-        return CompareResult(options.out, path, table, report, left_out, sweep.path, sweep.notes)
+        path, notes = options.out / TABLE, (*self._notes(), *sweep.notes)
+        return CompareResult(options.out, path, table, report, left_out, sweep.path, notes)
+
+    def _notes(self) -> list[str]:
+        """What a reader must know about this choice of models."""
+        if self.judge.name not in self.study.students:
+            return []
+        label = label_of(self.judge.name)
+        return [f"{label} is also the judge: its own judge NLL is no independent figure."]
 
     def _finish(self, rows: pd.DataFrame, sweep: Sweep) -> tuple[pd.DataFrame, Path | None]:
         table, report = self.finish(rows, sweep)
@@ -212,8 +225,12 @@ def cells_of(
     cells, left_out, plain = [Cell.limit(teacher)], [], ()
     if reason := find_sampler(LIMIT_SAMPLER).reason_against(opened[teacher]):
         cells, left_out = [], [f"{teacher} with {LIMIT_SAMPLER}, its limit: {reason}"]
-        plain = (ChosenSampler(PLAIN_SAMPLER),)
+        plain = (ChosenSampler(plain_sampler(opened[teacher].process).name),)
     for model, loaded in opened.items():
+        kinds = samplers_of(loaded.process)
+        if not any(kind.takes_steps for kind in kinds):  # autoregressive: a row of its own law
+            cells += [Cell(model, None, kind.name) for kind in kinds]
+            continue
         more = study.teacher_steps if model == teacher else ()
         first = plain if model == teacher else ()
         for sampler in dict.fromkeys((*first, *study.samplers)):

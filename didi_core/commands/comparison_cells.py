@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from didi_core.commands.sampling_options import GenerationResult, SamplingOptions
-from didi_core.sampling.folder_defaults import PLAIN_SAMPLER
+from didi_core.diffusion.process import PROCESSES
+from didi_core.sampling.folder_defaults import PLAIN_SAMPLER, plain_sampler
 from didi_core.sampling.sampler_options import options_in_words, sampler_label
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Cell:
     model: str
     """Its label: the name of a bundled model, the last part of a folder."""
     steps: int | None
-    """None is the model's limit."""
+    """None of a sampler that takes none: the model's limit, or an autoregressive model."""
     sampler: str = PLAIN_SAMPLER
     temperature: float = 1.0
     """Rows are of temperature 1; the others are points of a row's curve."""
@@ -40,6 +41,11 @@ class Cell:
     @classmethod
     def limit(cls, model: str) -> "Cell":
         return cls(model, None, LIMIT_SAMPLER)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is drawn by the plain sampler of its model's process."""
+        return not self.options and self.sampler in {plain_sampler(p).name for p in PROCESSES}
 
     @property
     def label(self) -> str:
@@ -61,9 +67,10 @@ class Cell:
         sampler += re.sub(
             r"[^\w.=+-]", "-", "".join(f"-{name}={value}" for name, value in self.options)
         )
-        steps = "limit" if self.steps is None else str(self.steps)
+        without = "_limit" if self.sampler == LIMIT_SAMPLER else ""
+        steps = without if self.steps is None else f"_{self.steps}"
         heated = "" if self.temperature == 1 else f"_t{self.temperature:g}"
-        return f"{self.model}{sampler}_{steps}{heated}"
+        return f"{self.model}{sampler}{steps}{heated}"
 
     def at(self, temperature: float) -> "Cell":
         return replace(self, temperature=temperature)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from didi_core.commands.comparison_cells import PLAIN_SAMPLER, Cell, ScoredCell
+from didi_core.commands.comparison_cells import Cell, ScoredCell
 from didi_core.commands.comparison_table import table_of
 from didi_core.errors import UserError
 from didi_core.evaluation.frontier import Frontier, FrontierPoint
@@ -63,7 +63,7 @@ def baseline_of(scored: Sequence[ScoredCell], teacher: str) -> Cell | None:
     None where the teacher has neither.
     """
     cells = [each.cell for each in scored if each.cell.model == teacher]
-    plain = [cell for cell in cells if cell.steps is None or cell.sampler == PLAIN_SAMPLER]
+    plain = [cell for cell in cells if cell.steps is None or cell.is_plain]
     return max(plain, key=lambda cell: (cell.steps is None, cell.steps or 0), default=None)
 
 

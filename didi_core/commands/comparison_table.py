@@ -36,10 +36,11 @@ def compare_cells(scored: Sequence[ScoredCell], teacher: str, seed: int) -> pd.D
     """
     by_cell = {each.cell: each for each in scored}
     limit = by_cell.get(Cell.limit(teacher))
+    plain_rows = {c.steps: e for c, e in by_cell.items() if c.model == teacher and c.is_plain}
     rows = []
     for each in scored:
         row = dict(each.row)
-        plain = by_cell.get(Cell(teacher, each.cell.steps))
+        plain = plain_rows.get(each.cell.steps)
         if each is not plain:
             row |= _pair(each, plain, "teacher", seed)
         if limit is not None and each is not limit:

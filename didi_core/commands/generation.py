@@ -1,5 +1,6 @@
 """What `generate` does in both programs: from a request to sequences in a file."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import TypeVar
@@ -14,11 +15,13 @@ from didi_core.commands.generation_summary import (
     summary_of,
 )
 from didi_core.commands.processes import join_processes
-from didi_core.commands.product import MadeRecord, Product
+from didi_core.commands.product import GenerationRecord, MadeRecord, Product
 from didi_core.commands.sampling_options import GenerationResult, SamplingOptions
+from didi_core.errors import UserError
 from didi_core.models.compiled import compiled_blocks
 from didi_core.models.folder import LoadedModel
 from didi_core.peak_memory import PeakMemory
+from didi_core.sampling.autoregressive import keeps_after_free
 from didi_core.sampling.folder_defaults import (
     PLAIN_SAMPLER,
     choose_sampler,
@@ -54,7 +57,8 @@ def run_generation(product: Product, model: LoadedModel | None = None) -> Genera
     shard = parse_shard(options.shard)
     given = {**options.sampler_options, **parse_options(options.sampler_option or [])}
     options = replace(options, sampler_options=given)
-    _check(options, find_sampler(options.sampler or PLAIN_SAMPLER))
+    if options.sampler is not None or options.steps is not None:  # else the model's folder decides
+        _check(options, find_sampler(options.sampler or PLAIN_SAMPLER))
     if processes.is_first:
         files.check(resume=options.resume, overwrite=options.overwrite)
     product.check_request()
@@ -62,6 +66,8 @@ def run_generation(product: Product, model: LoadedModel | None = None) -> Genera
     options = with_stored_defaults(options, model)
     kind = find_sampler(options.sampler)
     records = product.records(model)
+    if not kind.sees_both_sides:
+        _check_kept(product, records, model)
     decided = deciding_settings(product, options, records, model)
     if options.resume and (done := files.finished_summary(decided)) is not None:
         return result_of(product, done) if processes.is_first else None
@@ -132,3 +138,15 @@ def _check(options: Asked, kind: SamplerKind) -> Asked:
         options = replace(options, steps=kind.default_steps)
     check_settings(kind, sample_settings(options, None))
     return options
+
+
+def _check_kept(product: Product, records: Sequence[GenerationRecord], model: LoadedModel) -> None:
+    """Raise UserError where something is kept that a model cannot see that writes from the left."""
+    vocabulary = model.vocabulary
+    for record in records:
+        if keeps_after_free(record.row, vocabulary.mask_id, vocabulary.eos_id):
+            raise UserError(
+                f"{product.template_flag} {record.template}: --model {model.name} is "
+                "autoregressive: it writes from left to right and can keep a beginning alone. Put "
+                "what is kept first, or give a masked-diffusion model, which sees both sides."
+            )

@@ -55,6 +55,8 @@ class Product(ABC, Generic[Options]):
     """Ends of names that the output may have; .gz may follow."""
     example: ClassVar[str]
     """A name for the output, for messages."""
+    template_flag: ClassVar[str] = "--template"
+    """What says which tokens are kept, for messages."""
 
     def __init__(self, options: Options) -> None:
         self.options = options

@@ -23,7 +23,8 @@ class SamplingOptions(CommonOptions):
     steps: Annotated[
         int | None,
         Option(
-            help="Denoising steps, one network call each at most. Not for first-hitting. dplm "
+            help="Denoising steps, one network call each at most. Not for first-hitting and "
+            "autoregressive. dplm "
             "makes 500 where none are given, and a call more where it redraws repeats."
         ),
     ] = None
@@ -34,8 +35,9 @@ class SamplingOptions(CommonOptions):
             "each other); first-hitting (one call a token: the model's limit); rgas (guided by "
             "the discriminator of a method=didi student); dplm (DPLM's own); remdm (masks some "
             "tokens again); saber (reveals as many as it is sure of, takes back what it doubts); "
-            "greedy-tail (the last step takes the likeliest); psi (uniform-state models). Default: "
-            "what the model's folder names, else ancestral."
+            "greedy-tail (the last step takes the likeliest); psi (uniform-state models); "
+            "autoregressive (from left to right, one call a token: autoregressive models, which "
+            "have no other). Default: what the model's folder names, else ancestral."
         ),
     ] = None
     temperature: Annotated[

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from didi_core.batches import bucket_width
+from didi_core.models.causal import position_limit
 from didi_core.sampling.batching import plan_batches
 
 POSITIONS_AT_ONCE = 4_096
@@ -70,12 +71,6 @@ def _batch_nll(
         )
     ]
     return torch.cat(parts).view(len(rows), -1).cpu().numpy()
-
-
-def position_limit(model: nn.Module) -> int | None:
-    """Tokens that the model has positions for; None where nothing says so."""
-    limit = getattr(getattr(model, "config", None), "max_position_embeddings", None)
-    return limit if isinstance(limit, int) else None
 
 
 def _padded(rows: Sequence[Sequence[int]], limit: int | None) -> Int[Tensor, "batch width"]:

@@ -20,6 +20,7 @@ from didi_core.diffusion.process import DEFAULT_PROCESS, PROCESSES
 from didi_core.errors import UserError
 from didi_core.files import atomic_path, write_json, write_text
 from didi_core.models import dit_config, dit_names, esm_config, esm_names
+from didi_core.models.causal import AUTOREGRESSIVE, CausalNetwork
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.dit_config import is_duo
@@ -47,8 +48,9 @@ from didi_core.vocabulary import Vocabulary
 class LoadedModel:
     """A network ready to use, and where it came from."""
 
-    denoiser: Denoiser
-    """In evaluation mode, on the device asked for."""
+    denoiser: Denoiser | CausalNetwork
+    """In evaluation mode, on the device asked for; of an autoregressive model, what writes in the
+    place of a denoiser."""
     vocabulary: Vocabulary
     config: dict[str, Any]
     """`config.json` as it stands in the folder, or what a training checkpoint holds of it."""
@@ -60,7 +62,9 @@ class LoadedModel:
 
     @property
     def process(self) -> str:
-        """Name of the noise process that the network reverses."""
+        """Name of the noise process that the network reverses; `autoregressive` where none is."""
+        if isinstance(self.denoiser, CausalNetwork):
+            return AUTOREGRESSIVE
         own = self.config.get("didi")
         named = own.get("process") if isinstance(own, dict) else None
         return named or ("uniform" if is_duo(self.config) else DEFAULT_PROCESS)

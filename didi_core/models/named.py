@@ -63,7 +63,7 @@ def unfinished_run(folder: Path) -> str | None:
 def find_denoiser(
     bundled: BundledModels, name: str, *, offline: bool, flag: str = "--model"
 ) -> Path:
-    """As `find_model`, of a model that writes sequences.
+    """As `find_model`, of a model that reverses a noise process.
 
     Args:
         flag: what messages call the name: the flag or key it came from.
@@ -74,8 +74,10 @@ def find_denoiser(
     folder = find_model(bundled, name, offline=offline, flag=flag)
     if is_causal(folder):
         raise UserError(
-            f"{as_written(flag, name)} is autoregressive, a judge: it scores sequences and does "
-            f"not write them. Give a masked-diffusion model{_such_as(bundled, bundled.denoisers)}."
+            f"{as_written(flag, name)} is autoregressive, a judge or a baseline: it fills in no "
+            "blanks and cannot be distilled. Give a masked-diffusion model"
+            f"{_such_as(bundled, bundled.denoisers)}; to have it as a baseline, give it to "
+            "`compare --students` or `generate --model`."
         )
     return folder
 

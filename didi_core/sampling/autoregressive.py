@@ -1,50 +1,85 @@
-"""Samples of an autoregressive model, token by token with its key-value cache: the baseline."""
+"""Samples of an autoregressive model, token by token with its key-value cache: the baseline.
+
+Each token is drawn from the model's law given those before it, among the ids that its vocabulary
+may write: where the end of a sequence is not one of them (proteins), a sequence cannot end before
+its length is reached. Token by token that is the law given that the sequence goes on; it is not
+the law of the sequences that are exactly so long, which would ask of every token whether the model
+would end in time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
-from torch import Tensor, nn
+from jaxtyping import Bool, Int
+from torch import Tensor
 
-from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
+from didi_core.sampling.drawing import draw_tokens
+from didi_core.sampling.predictor import NextTokenPredictor
+from didi_core.sampling.request import Prior, Sampled, SampleSettings
+
+STEP = 0
+"""Of the keys of the random numbers: a position is drawn once, whatever comes before it."""
 
 
-@torch.no_grad()
-def draw_autoregressive(
-    network: nn.Module,
-    start_id: int,
-    num_ids: int,
-    records: Int[Tensor, "records"],
-    length: int,
-    seed: int,
-) -> Int[Tensor, "records length"]:
-    """Samples of a causal LM at temperature 1 from the whole distribution: no top-k, no top-p.
+@dataclass(frozen=True)
+class AutoregressiveSampler:
+    """From left to right, one call a drawn token; what is kept at the beginning is read first.
 
-    Draws are exact, in float64, and keyed by record and position, so that a sample does not depend
-    on its batch. The cache makes each call one token wide, and nothing waits for the device
-    between calls.
+    The first token is never drawn: where nothing is given, it is the network's start.
+    """
+
+    predictor: NextTokenPredictor
+
+    @torch.no_grad()
+    def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
+        tokens, free = self._started(prior)
+        calls = free.sum(-1)
+        assert (_span(free) == calls).all(), "see `keeps_after_free`"
+        drawn = free.any(0).nonzero()[:, 0].tolist()  # the only wait for the device
+        generable = self.predictor.vocabulary.generable.to(tokens.device)
+        cache, read = None, 0
+        for place in range(drawn[0], drawn[-1] + 1) if drawn else ():
+            log_probs, cache = self.predictor.next_log_probs(tokens[:, read:place], cache)
+            position = torch.full_like(prior.records, place)
+            rank = draw_tokens(
+                log_probs, settings.draw, settings.seed, prior.records, position, STEP
+            )
+            # Rows that are shorter, or of which more is given, keep what stands there.
+            tokens[:, place] = torch.where(free[:, place], generable[rank], tokens[:, place])
+            read = place
+        return Sampled(tokens, calls, torch.zeros_like(calls))
+
+    def _started(
+        self, prior: Prior
+    ) -> tuple[Int[Tensor, "batch width"], Bool[Tensor, "batch width"]]:
+        """Tokens, and which are to be drawn, with the start where the first one is free."""
+        tokens, free = prior.batch.tokens.clone(), prior.batch.maskable.clone()
+        tokens[:, 0] = tokens[:, 0].masked_fill(free[:, 0], self.predictor.denoiser.start_id)
+        free[:, 0] = False
+        return tokens, free
+
+    def num_steps(self, num_free: int, settings: SampleSettings) -> int:
+        del settings
+        return num_free
+
+
+def keeps_after_free(row: Sequence[int], mask_id: int, eos_id: int | None) -> bool:
+    """Whether something is kept after a place to fill, which drawing from the left cannot see.
 
     Args:
-        network: a Hugging Face causal LM: `network(input_ids=..., past_key_values=...)`.
-        start_id: the first token of every sample; it is given, not drawn.
-        num_ids: only ids below are drawn; the network may have more outputs than its tokenizer
-            has ids.
-        records: key of each sample's random numbers.
-        length: tokens of a sample, the first included.
+        row: framed ids; the end that frames them does not count.
 
-    Returns:
-        Ids, on the network's device, made by `length - 1` calls.
+    >>> keeps_after_free([7, 3, 9, 9], 9, None), keeps_after_free([7, 9, 3, 9], 9, None)
+    (False, True)
     """
-    device = next(network.parameters()).device
-    position = torch.arange(length, device=device)
-    uniform = keyed_uniform(
-        seed, Stream.TOKEN, records.to(device)[:, None], position, device=device
-    )
-    tokens = torch.full((len(records), length), start_id, device=device)
-    cache = None
-    for place in range(1, length):
-        output = network(
-            input_ids=tokens[:, place - 1 : place], past_key_values=cache, use_cache=True
-        )
-        cache = output.past_key_values
-        log_probs = output.logits[:, -1, :num_ids].float().log_softmax(-1)
-        tokens[:, place] = draw_categorical(log_probs, uniform[:, place])
-    return tokens
+    inner = list(row[: len(row) - (eos_id is not None)])
+    return mask_id in inner and any(each != mask_id for each in inner[inner.index(mask_id) :])
+
+
+def _span(free: Bool[Tensor, "batch width"]) -> Int[Tensor, "batch"]:
+    """Places from the first free one of each row to the last."""
+    places = torch.arange(1, free.shape[1] + 1, device=free.device)
+    last = torch.where(free, places, 0).amax(-1)
+    first = torch.where(free, places, free.shape[1] + 1).amin(-1)
+    return (last - first + 1).clamp_min(0)

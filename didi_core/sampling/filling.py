@@ -13,7 +13,7 @@ from torch import Tensor
 
 from didi_core.batches import pad_batch
 from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
-from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.predictor import AnyPredictor
 from didi_core.sampling.request import Prior, Sampled, Sampler, SampleSettings
 from didi_core.vocabulary import Vocabulary
 
@@ -32,7 +32,7 @@ class Filled:
 class MeteredPredictor:
     """A predictor that says how many rows each call sent through the network."""
 
-    inner: Predictor
+    inner: AnyPredictor
     on_call: Callable[[int], None]
 
     def log_probs(
@@ -42,6 +42,11 @@ class MeteredPredictor:
 
     def logits(self, tokens: Tensor, *more: Any, **named: Any) -> Float[Tensor, "chosen generable"]:
         result = self.inner.logits(tokens, *more, **named)
+        self.on_call(tokens.shape[0])
+        return result
+
+    def next_log_probs(self, tokens: Tensor, *more: Any) -> Any:
+        result = self.inner.next_log_probs(tokens, *more)
         self.on_call(tokens.shape[0])
         return result
 

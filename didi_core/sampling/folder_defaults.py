@@ -2,20 +2,20 @@
 
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
-from didi_core.sampling.registry import SAMPLERS, SamplerKind, find_sampler
+from didi_core.sampling.registry import SAMPLERS, SamplerKind, find_sampler, samplers_of
 
 PLAIN_SAMPLER = "ancestral"
-"""Models of every process have it, and what others bring is measured against it."""
+"""Models of most processes have it, and what others bring is measured against it."""
 
 
 def plain_sampler(process: str) -> SamplerKind:
-    """Ancestral, or of a process that it does not sample the first that does, of the samplers."""
-    fitting = [kind for kind in SAMPLERS.values() if process in kind.processes]
+    """Ancestral, or of a process that it does not sample the first of those that do."""
+    fitting = samplers_of(process)
     return next((kind for kind in fitting if kind.name == PLAIN_SAMPLER), fitting[0])
 
 
 def choose_sampler(asked: str | None, grid: str, model: LoadedModel) -> SamplerKind:
-    """The sampler as asked, else as the model's folder names it, else the plain one.
+    """The sampler as asked, else as the model's folder names it, else the process's plain one.
 
     A folder names a sampler of steps, so that what is asked for can be checked before a model is
     downloaded. The published grid is the papers' own: a folder's sampler that has none gives way
@@ -27,16 +27,16 @@ def choose_sampler(asked: str | None, grid: str, model: LoadedModel) -> SamplerK
     if asked is not None:
         return find_sampler(asked)
     plain = plain_sampler(model.process)
-    name = model.config.get("didi", {}).get("sampler", plain.name)
+    name = model.config.get("didi", {}).get("sampler")
+    if name is None:
+        return plain
     if name not in SAMPLERS or not SAMPLERS[name].takes_steps:
         raise UserError(
             f"--model {model.name}: its config.json names the sampler {name!r}, which is none that "
             f"takes steps: give --sampler, one of {', '.join(SAMPLERS)}."
         )
     kind = SAMPLERS[name]
-    if grid == "published" and not kind.has_published_grid:
-        return plain
-    return kind
+    return plain if grid == "published" and not kind.has_published_grid else kind
 
 
 def stored_reveal_exponent(grid: str, kind: SamplerKind, model: LoadedModel) -> float:

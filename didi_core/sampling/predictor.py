@@ -1,15 +1,21 @@
-"""A denoiser as samplers and methods see it: log-probabilities at chosen positions."""
+"""A model as samplers and methods see it: log-probabilities at chosen positions, or of the next."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from didi_core.batches import TokenBatch
+from didi_core.models.causal import CausalNetwork
 from didi_core.models.denoiser import time_input
 from didi_core.models.noise import MaskNoise, NoiseKeys, draw_latents
 from didi_core.models.positions import Places
 from didi_core.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import Cache
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,46 @@ class Predictor:
         logits = self.denoiser.logits_at(tokens, lengths, at, latents=latents)
         return self.vocabulary.generable_logits(logits)
 
+    def probe(self, batch: TokenBatch, at: Bool[Tensor, "batch width"]) -> None:
+        """One call as a step makes it that reveals the positions `at`: to be timed."""
+        self.log_probs(batch.tokens, batch.lengths, at, alpha=0.5)
+
+    def call_width(self, width: int) -> int:
+        """Tokens of a row of this padded width that one call computes."""
+        return width
+
     @property
     def device(self) -> torch.device:
         return next(self.denoiser.parameters()).device
+
+
+@dataclass(frozen=True)
+class NextTokenPredictor:
+    """An autoregressive network's p(x_i | what stands before) over the generable ids."""
+
+    denoiser: CausalNetwork
+    vocabulary: Vocabulary
+
+    def next_log_probs(
+        self, tokens: Int[Tensor, "batch new"], cache: "Cache | None"
+    ) -> tuple[Float[Tensor, "batch generable"], "Cache"]:
+        """Normalised log-probabilities of the token after `tokens`; see `CausalNetwork`."""
+        logits, cache = self.denoiser.next_logits(tokens, cache)
+        return self.vocabulary.log_probs(logits), cache
+
+    def probe(self, batch: TokenBatch, at: Bool[Tensor, "batch width"]) -> None:
+        """One call, a token wide: to be timed."""
+        del at  # it reveals one position of each row
+        self.next_log_probs(batch.tokens[:, :1], None)
+
+    def call_width(self, width: int) -> int:
+        """Tokens of a row that one call computes: the cache holds the others."""
+        del width
+        return 1
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.denoiser.parameters()).device
+
+
+AnyPredictor = Predictor | NextTokenPredictor

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from didi_core.errors import UserError
+from didi_core.models.causal import AUTOREGRESSIVE, CausalNetwork
 from didi_core.models.discriminator import load_discriminator
 from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import NoisyDenoiser
@@ -16,8 +17,9 @@ from didi_core.models.noise_file import load_noise
 from didi_core.sampling.analytic import AnalyticSampler
 from didi_core.sampling.ancestral import ancestral, first_hitting, greedy_tail
 from didi_core.sampling.apart import ApartSampler, ApartSettings
+from didi_core.sampling.autoregressive import AutoregressiveSampler
 from didi_core.sampling.dplm import DEFAULT_STEPS, DplmSampler, DplmSettings
-from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.predictor import AnyPredictor, NextTokenPredictor, Predictor
 from didi_core.sampling.remdm import RemaskingSampler, RemdmSettings
 from didi_core.sampling.request import Sampler, SampleSettings
 from didi_core.sampling.rgas import GuidedSampler, RgasSettings
@@ -25,7 +27,7 @@ from didi_core.sampling.saber import SaberSampler, SaberSettings
 from didi_core.sampling.sampler_options import SamplerOptions, from_options
 from didi_core.sampling.uniform import PsiSettings, UniformSampler
 
-Builder = Callable[[Predictor, LoadedModel, Any], Sampler]
+Builder = Callable[[AnyPredictor, LoadedModel, Any], Sampler]
 """From predictor, model and the sampler's settings, which are None where it has none."""
 
 
@@ -44,11 +46,13 @@ class SamplerKind:
     default_steps: int | None = None
     """Steps where none are given; None where they must be."""
     processes: tuple[str, ...] = ("absorbing",)
-    """Noise processes whose models it samples."""
+    """Processes whose models it samples."""
     settings: type[Any] | None = None
     """Dataclass of what `--sampler-option` sets; None where it has no options."""
     needs: tuple[str, ...] = ()
     """What a model's folder must hold beside the network, as `LoadedModel.extras` calls it."""
+    sees_both_sides: bool = True
+    """False where it writes from left to right: it can keep a beginning, and nothing after it."""
 
     def reason_against(self, model: LoadedModel) -> str | None:
         """Why it cannot sample the model; None where it can."""
@@ -74,14 +78,16 @@ class SamplerKind:
             raise UserError(f"{flag}{names}: sampler {self.name} has no options, but got {names}.")
         return None
 
-    def build(self, predictor: Predictor, model: LoadedModel, options: SamplerOptions) -> Sampler:
+    def build(
+        self, predictor: AnyPredictor, model: LoadedModel, options: SamplerOptions
+    ) -> Sampler:
         """The sampler of `model`.
 
         Raises:
             UserError: the model is of another process, or an option without sense.
         """
         if model.process not in self.processes:
-            fitting = [kind.name for kind in SAMPLERS.values() if model.process in kind.processes]
+            fitting = [kind.name for kind in samplers_of(model.process)]
             raise UserError(
                 f"--sampler {self.name}: --model {model.name} is a model of the {model.process} "
                 f"process, which this sampler does not sample; use {', '.join(fitting)}."
@@ -129,6 +135,11 @@ def _first_hitting(predictor: Predictor, model: LoadedModel, settings: None) -> 
 def _analytic(predictor: Predictor, model: LoadedModel, settings: None) -> Sampler:
     del model, settings
     return AnalyticSampler(predictor)
+
+
+def _autoregressive(predictor: NextTokenPredictor, model: LoadedModel, settings: None) -> Sampler:
+    del model, settings
+    return AutoregressiveSampler(predictor)
 
 
 def _psi(predictor: Predictor, settings: PsiSettings) -> Sampler:
@@ -202,8 +213,22 @@ SAMPLERS: dict[str, SamplerKind] = {
             reveals_on_grid=False,
             settings=SaberSettings,
         ),
+        SamplerKind(
+            AUTOREGRESSIVE,
+            _autoregressive,
+            takes_steps=False,
+            has_published_grid=False,
+            reveals_on_grid=False,
+            processes=(AUTOREGRESSIVE,),
+            sees_both_sides=False,
+        ),
     )
 }
+
+
+def samplers_of(process: str) -> list[SamplerKind]:
+    """Those that sample models of a process; the first is the plain one."""
+    return [kind for kind in SAMPLERS.values() if process in kind.processes]
 
 
 def find_sampler(name: str, flag: str = "--sampler") -> SamplerKind:
@@ -220,7 +245,7 @@ def find_sampler(name: str, flag: str = "--sampler") -> SamplerKind:
     return SAMPLERS[name]
 
 
-def build_predictor(model: LoadedModel, *, with_noise: bool = True) -> Predictor:
+def build_predictor(model: LoadedModel, *, with_noise: bool = True) -> AnyPredictor:
     """The model as samplers see it, with its noise input where it has one.
 
     Args:
@@ -230,13 +255,13 @@ def build_predictor(model: LoadedModel, *, with_noise: bool = True) -> Predictor
         UserError: a noise input that does not fit the model, or none that could be left out.
     """
     noise = load_noise(model.denoiser, model.config, model.extras.get("noise"), model.name)
-    if not with_noise:
-        if noise is None:
-            raise UserError(
-                f"--without-noise: --model {model.name} has no noise input; leave the flag out."
-            )
-        return Predictor(model.denoiser, model.vocabulary)
-    if noise is None:
+    if noise is None and not with_noise:
+        raise UserError(
+            f"--without-noise: --model {model.name} has no noise input; leave the flag out."
+        )
+    if isinstance(model.denoiser, CausalNetwork):
+        return NextTokenPredictor(model.denoiser, model.vocabulary)
+    if noise is None or not with_noise:
         return Predictor(model.denoiser, model.vocabulary)
     return Predictor(NoisyDenoiser(model.denoiser, noise), model.vocabulary, noise)
 

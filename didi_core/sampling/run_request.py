@@ -13,7 +13,7 @@ from didi_core.progress import progress_bar
 from didi_core.sampling.batching import plan_batches, shard_of
 from didi_core.sampling.filling import Filler, MeteredPredictor
 from didi_core.sampling.partial_file import PartialFile
-from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.predictor import AnyPredictor
 from didi_core.sampling.redraw import Acceptance, Finished, Rule, accept_all, draw_batch
 from didi_core.sampling.request import Sampler, SampleSettings
 from didi_core.sampling.time_estimate import print_estimate
@@ -59,7 +59,7 @@ class Engine:
     """A sampler and the network behind it."""
 
     sampler: Sampler
-    predictor: Predictor
+    predictor: AnyPredictor
     meter: CallMeter
 
     @property
@@ -71,7 +71,7 @@ class Engine:
         return self.predictor.device
 
 
-def build_engine(predictor: Predictor, build: Callable[[Predictor], Sampler]) -> Engine:
+def build_engine(predictor: AnyPredictor, build: Callable[[AnyPredictor], Sampler]) -> Engine:
     """An engine whose progress can be watched.
 
     Args:

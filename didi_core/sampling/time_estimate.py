@@ -9,14 +9,14 @@ import torch
 from didi_core.batches import bucket_width
 from didi_core.out_of_memory import is_out_of_memory
 from didi_core.sampling.filling import build_prior
-from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.predictor import AnyPredictor
 from didi_core.wording import counted, readable_time
 
 Rows = Sequence[Sequence[int]]
 """Framed ids of each record of a batch."""
 
 
-def print_estimate(predictor: Predictor, batches: Sequence[Rows], calls: Sequence[int]) -> None:
+def print_estimate(predictor: AnyPredictor, batches: Sequence[Rows], calls: Sequence[int]) -> None:
     """Say on standard error how long the batches will take, from one call of the first one.
 
     Args:
@@ -32,7 +32,9 @@ def print_estimate(predictor: Predictor, batches: Sequence[Rows], calls: Sequenc
     )
 
 
-def estimate_seconds(predictor: Predictor, batches: Sequence[Rows], calls: Sequence[int]) -> float:
+def estimate_seconds(
+    predictor: AnyPredictor, batches: Sequence[Rows], calls: Sequence[int]
+) -> float:
     """Seconds of the planned calls: one warm call of the first batch's shape, scaled by tokens.
 
     A call of the discriminator is not in it, nor are redraws.
@@ -41,12 +43,12 @@ def estimate_seconds(predictor: Predictor, batches: Sequence[Rows], calls: Seque
     steps = calls[0] // len(first)
     _time_call(predictor, first[:1], steps)  # the first call of all pays for set-up
     seconds_per_token = _time_call(predictor, first, steps)
-    widths = [bucket_width(len(rows[0])) for rows in batches]
+    widths = [predictor.call_width(bucket_width(len(rows[0]))) for rows in batches]
     return seconds_per_token * sum(each * width for each, width in zip(calls, widths, strict=True))
 
 
 @torch.no_grad()
-def _time_call(predictor: Predictor, rows: Rows, steps: int) -> float:
+def _time_call(predictor: AnyPredictor, rows: Rows, steps: int) -> float:
     """Seconds a token of one call on `rows`, or on as many of them as memory allows.
 
     Logits are computed at one of `steps` positions, as many as a call reveals: with a large
@@ -59,10 +61,11 @@ def _time_call(predictor: Predictor, rows: Rows, steps: int) -> float:
         every = torch.arange(batch.tokens.shape[1], device=device) % max(1, steps) == 0
         # Any tokens will do, and a uniform-state network need not know the mask.
         tokens = batch.tokens.masked_fill(batch.maskable, vocabulary.generable_ids[0])
-        predictor.log_probs(tokens, batch.lengths, batch.maskable & every, alpha=0.5)
+        predictor.probe(batch.with_tokens(tokens), batch.maskable & every)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        return (time.perf_counter() - started) / batch.tokens.numel()
+        computed = len(rows) * predictor.call_width(batch.tokens.shape[1])
+        return (time.perf_counter() - started) / computed
     except Exception as error:
         if not is_out_of_memory(error):
             raise

@@ -21,6 +21,7 @@ BUNDLED = BundledModels("didi_protein")
     ("find", "name", "message"),
     [
         (find_denoiser, "tiny-judge", r"--model tiny-judge is autoregressive.* tiny or tiny-stud"),
+        (find_denoiser, "tiny-judge", r"a baseline, give it to `compare --students` or `generate"),
         (
             find_judge,
             "tiny",
@@ -75,7 +76,7 @@ def test_a_label_keeps_the_revision_and_is_a_file_s_name():
 def test_the_kind_of_a_folder_is_read_from_its_config(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"]}))
     assert find_judge(BUNDLED, str(tmp_path), offline=True) == tmp_path
-    with pytest.raises(UserError, match=r"teacher=/.* is autoregressive, a judge"):
+    with pytest.raises(UserError, match=r"teacher=/.* is autoregressive, a judge or a baseline"):
         find_denoiser(BUNDLED, str(tmp_path), offline=True, flag="teacher=")
     (tmp_path / "config.json").write_text(json.dumps({"architectures": ["EsmForMaskedLM"]}))
     assert find_denoiser(BUNDLED, str(tmp_path), offline=True) == tmp_path

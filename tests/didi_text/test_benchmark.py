@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from text_fixtures import DOCUMENTS, randomised, save_causal, tiny_tokenizer
+from text_fixtures import DOCUMENTS, autoregressive_ids, randomised, save_causal, tiny_tokenizer
 from text_models import LIMIT, write_tiny_model
 
 from didi_core.cli import run_program
@@ -28,7 +28,6 @@ from didi_text.benchmark_run import run_benchmark
 from didi_text.benchmark_study import Cell, parse_study
 from didi_text.benchmark_table import COLUMNS, common_differences, published_row
 from didi_text.evaluate_models import open_causal
-from didi_text.evaluate_samples import draw_autoregressive
 from didi_text.judges import judge_texts, open_judge
 from didi_text.published import PUBLISHED, StudySetting, published_beside
 from didi_text.sample_files import read_samples
@@ -124,8 +123,9 @@ def test_the_baseline_writes_by_its_own_law_and_the_seed(
 ) -> None:
     samples = read_samples(done.out / "samples" / "gpt.jsonl")
     network = open_causal(str(models / "gpt"))
-    expected = draw_autoregressive(network, torch.arange(6), 16, seed=0)
-    assert [each["ids"] for each in samples] == expected.tolist()
+    expected = autoregressive_ids(network, list(range(6)), 16, seed=0)
+    assert [each["ids"] for each in samples] == expected
+    assert {(each["sampler"], each["nfe"]) for each in samples} == {("autoregressive", 15)}
 
 
 @pytest.mark.usefixtures("no_figure")

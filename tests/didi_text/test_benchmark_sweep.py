@@ -111,7 +111,8 @@ def test_temperatures_and_the_reference_are_parsed(tmp_path: Path) -> None:
     assert study.reference((a_4, a_8)) == a_8
     assert study.reference((a_4, a_8, limit)) == limit
     assert [each.name for each in study.heated(a_4)] == ["a_dplm_4_t0.8", "a_dplm_4_t1.1"]
-    assert study.heated(Cell("gpt", AUTOREGRESSIVE, None)) == ()
+    heated = study.heated(Cell("gpt", AUTOREGRESSIVE, None))
+    assert [each.name for each in heated] == ["gpt_t0.8", "gpt_t1.1"]
     assert parse_study(replace(given, temperatures="")).temperatures == (1.0,)
     for bad in ("0.8,x", "0", "-1", "nan", "inf"):
         with pytest.raises(UserError, match=f"--temperatures {bad}: .* is no temperature"):
@@ -157,11 +158,16 @@ def cell_file(folder: Path, name: str) -> Mapping[str, Any]:
 
 def test_a_sweep_is_samples_and_figures_and_no_timing(done: BenchmarkResult) -> None:
     names = {path.stem for path in (done.out / "cells").iterdir()}
-    assert names == {"teacher_3", "teacher_3_t0.5", "student_3", "student_3_t0.5", "gpt"}
+    plain = {"teacher_3", "student_3", "gpt"}
+    assert names == plain | {f"{name}_t0.5" for name in plain}
     cold, own = cell_file(done.out, "teacher_3_t0.5"), cell_file(done.out, "teacher_3")
     assert cold["settings"]["temperature"] == 0.5 and "latency" not in cold and "latency" in own
     assert cold["quality"]["entropy"]["mean"] < own["quality"]["entropy"]["mean"]
-    assert done.record["num_sets"] == 5 and done.failed == ()
+    assert done.record["num_sets"] == 6 and done.failed == ()
+    cold, own = cell_file(done.out, "gpt_t0.5"), cell_file(done.out, "gpt")
+    nats = [cell["quality"]["nats_per_token"]["mean"] for cell in (cold, own)]
+    assert nats[0] < nats[1]  # it judges itself
+    assert cold["settings"]["sampler"] == "autoregressive" and "latency" not in cold
 
 
 def test_the_record_holds_curves_and_rows_their_values(done: BenchmarkResult) -> None:
@@ -175,9 +181,13 @@ def test_the_record_holds_curves_and_rows_their_values(done: BenchmarkResult) ->
     assert own["nll"]["mean"] == pytest.approx(rows[0]["nats_per_token"], abs=1e-6)
     assert rows[0]["nll_at_equal_entropy"] == pytest.approx(own["nll"]["mean"])
     assert rows[0]["difference_at_equal_entropy"] == 0
-    assert rows[2]["nll_at_equal_entropy"] is None  # the baseline was drawn at 1 alone
+    of_baseline = found["frontiers"]["gpt"]  # drawn at the same temperatures, in no steps
+    assert [point["temperature"] for point in of_baseline["points"]] == [0.5, 1.0]
+    assert of_baseline["settings"] == {"model": "gpt", "sampler": "autoregressive", "steps": None}
+    nll = of_baseline["nll_at_equal_diversity"]
+    assert rows[2]["nll_at_equal_entropy"] == (nll and nll["mean"])
     table = pd.read_csv(done.out / "benchmark.csv")
-    assert table["equal_entropy"].notna().sum() == 2
+    assert table["equal_entropy"].notna().sum() == 3
 
 
 def test_it_is_printed_and_drawn(done: BenchmarkResult) -> None:
@@ -189,7 +199,7 @@ def test_it_is_printed_and_drawn(done: BenchmarkResult) -> None:
         Cell("gpt", AUTOREGRESSIVE, None),
     )  # fmt: skip
     sweeps = sweeps_of(done.record, cells)
-    assert sweeps is not None and set(sweeps.points) == {"teacher", "student"}
+    assert sweeps is not None and set(sweeps.points) == {"teacher", "student", "gpt"}
     assert [point.label for point in sweeps.points["teacher"][0]] == ["T 0.5", ""]
     assert done.figure is None or done.figure.stat().st_size > 10_000
 
@@ -210,11 +220,11 @@ def test_it_resumes_by_temperature_and_a_failure_is_told(
     monkeypatch.setattr(benchmark_cells, "measure_samples", fails_at_first)
     wider = replace(given, temperatures="0.5,0.7", resume=True)
     broken = benchmark(wider)
-    assert broken.failed == ("teacher_3_t0.7",) and len(calls) == 2
+    assert broken.failed == ("teacher_3_t0.7",) and len(calls) == 3
     assert "No figures of teacher_3_t0.7: nothing to judge." in broken.record["notes"]
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     whole = benchmark(wider)
-    assert whole.failed == () and len(calls) == 3
+    assert whole.failed == () and len(calls) == 4
     points = whole.record["frontiers"]["frontiers"]["teacher_3"]["points"]
     assert [point["temperature"] for point in points] == [0.5, 0.7, 1.0]
 

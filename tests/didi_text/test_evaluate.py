@@ -10,6 +10,7 @@ import pytest
 import torch
 from text_fixtures import (
     DOCUMENTS,
+    autoregressive_ids,
     save_causal,
     tiny_causal_model,
     tiny_masked_model,
@@ -27,7 +28,6 @@ from didi_text.evaluate_likelihood import BoundSettings, continuation_nats
 from didi_text.evaluate_mauve import features
 from didi_text.evaluate_models import MaskedLanguageModel, is_causal, open_language_model
 from didi_text.evaluate_print import lines_of
-from didi_text.evaluate_samples import draw_autoregressive
 from didi_text.judges import judge_texts, open_judge, scored_tokens
 from didi_text.packing import Packing, pack
 from didi_text.reference_text import reference_samples
@@ -235,21 +235,28 @@ def test_what_is_refused_leaves_nothing_that_bars_the_next_command(
 
 def test_autoregressive_samples_follow_the_models_own_law(tmp_path: Path) -> None:
     model = tiny_causal_model()
-    records = torch.arange(4_000)
-    drawn = draw_autoregressive(model, records, 2, seed=1)
+    drawn = autoregressive_ids(model, list(range(4_000)), 2, seed=1)
     end = torch.tensor([[model.tokenizer.end_id]])
     law = model.network(end).logits[0, -1].double().softmax(-1).detach().numpy()
-    counts = np.bincount(drawn[:, 1], minlength=len(law))
+    counts = np.bincount([ids[1] for ids in drawn], minlength=len(law))
     likely = law > 5 / 4_000
     deviation = (counts[likely] - 4_000 * law[likely]) ** 2 / (4_000 * law[likely])
     assert deviation.sum() / likely.sum() < 1.5  # chi-square over its freedom
-    alone = draw_autoregressive(model, records[7:8], 6, seed=1)
-    assert torch.equal(draw_autoregressive(model, records[:9], 6, seed=1)[7], alone[0])
-    given = options(tmp_path, "genppl", num=4, length=12, judge_tokens=64)
+    assert {ids[0] for ids in drawn} == {model.tokenizer.end_id}
+    given = options(tmp_path, "genppl", num=4, length=12, judge_tokens=64, batch_tokens=32)
     figures = evaluate(given, model, model).figures["figures"]
-    assert figures["samples"]["mean_calls"] == 11 and figures["samples"]["temperature"] == 1.0
-    for wrong in ({"steps": 4}, {"draws": "float32"}, {"sampler": "first-hitting"}):
-        with pytest.raises(UserError, match="token"):
+    made = figures["samples"]
+    assert (made["mean_calls"], made["sampler"], made["steps"]) == (11, "autoregressive", None)
+    own = [model.tokenizer.decode(each) for each in autoregressive_ids(model, [0, 1, 2, 3], 12, 0)]
+    judged = judge_texts(model, own, max_tokens=64)
+    expected = judged.nats.sum() / judged.counts.sum()
+    assert figures["nats_per_token"]["mean"] == pytest.approx(expected, rel=1e-5)
+    for wrong, message in (
+        ({"steps": 4}, "--steps 4: --sampler autoregressive takes no --steps"),
+        ({"grid": "published"}, "--grid published: --sampler autoregressive has no such grid"),
+        ({"sampler": "first-hitting"}, "--sampler first-hitting: .*; use autoregressive"),
+    ):
+        with pytest.raises(UserError, match=message):
             evaluate(replace(given, overwrite=True, **wrong), model, model)
 
 

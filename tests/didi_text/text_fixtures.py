@@ -11,6 +11,10 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.folder import LoadedModel
+from didi_core.sampling.autoregressive import AutoregressiveSampler
+from didi_core.sampling.filling import build_prior
+from didi_core.sampling.registry import build_predictor
+from didi_core.sampling.request import SampleSettings
 from didi_text.evaluate_models import CausalLanguageModel, MaskedLanguageModel
 from didi_text.tokenizer import TextTokenizer
 from didi_text.tokenizer_layouts import WORD_PIECES
@@ -116,3 +120,13 @@ def randomised(network: torch.nn.Module, seed: int) -> torch.nn.Module:
     for parameter in network.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.4)
     return network.eval()
+
+
+def autoregressive_ids(
+    model: CausalLanguageModel, records: list[int], length: int, seed: int
+) -> list[list[int]]:
+    """What its sampler draws, from the end of text on."""
+    vocabulary = model.loaded.vocabulary
+    sampler = AutoregressiveSampler(build_predictor(model.loaded))
+    prior = build_prior([[vocabulary.mask_id] * length] * len(records), records, vocabulary, "cpu")
+    return sampler.sample(prior, SampleSettings(None, seed)).tokens[:, :length].tolist()

@@ -1,0 +1,124 @@
+"""An autoregressive model of text: `generate` and `compare` take it, the others say why not."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from text_fixtures import autoregressive_ids, save_causal, tiny_tokenizer
+from text_models import sample, write_tiny_model
+
+from didi_core.cli import run_program
+from didi_core.commands.teacher_checks import check_process
+from didi_core.errors import UserError
+from didi_text.app import app
+from didi_text.compare import CompareOptions, CompareResult, compare
+from didi_text.compare_print import print_result
+from didi_text.comparison_plot import curves_of
+from didi_text.evaluate_models import open_causal
+from didi_text.models import open_model, open_writer
+from didi_text.sample_files import read_samples
+
+PLAIN = {"steps": None, "num": 6}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_causal(tmp_path_factory.mktemp("models") / "gpt")
+
+
+def test_samples_begin_with_an_end_of_text_and_say_how_they_were_made(
+    model: Path, tmp_path: Path
+) -> None:
+    made = sample(model, tmp_path / "a.jsonl", **PLAIN, length="12,20", batch_tokens=10**4)
+    records = read_samples(made.out)
+    for number, record in enumerate(records):
+        length = (12, 20)[number % 2]
+        assert (len(record["ids"]), record["length"], record["nfe"]) == (length, length, length - 1)
+        assert record["ids"][0] == tiny_tokenizer().end_id
+        assert record["sampler"] == "autoregressive" and "steps" not in record
+        own = autoregressive_ids(open_causal(str(model)), [number], length, seed=0)
+        assert record["ids"] == own[0]  # alone, in a batch of its own
+    cold = sample(model, tmp_path / "b.jsonl", **PLAIN, length="12,20", temperature=0.1)
+    assert read_samples(cold.out) != records
+
+
+def test_a_prefix_is_gone_on_from_and_nothing_else_can_be_kept(model: Path, tmp_path: Path) -> None:
+    made = sample(model, tmp_path / "a.jsonl", **PLAIN, length="20", prefix="The cat")
+    known = len(tiny_tokenizer().encode("The cat"))
+    for record in read_samples(made.out):
+        assert record["text"].startswith("The cat")
+        assert record["nfe"] == 20 - 1 - known
+    with pytest.raises(UserError, match=r"--infill The ___ sat: .*writes from left to right"):
+        sample(model, tmp_path / "b.jsonl", **PLAIN, length="20", infill="The ___ sat")
+    ended = sample(model, tmp_path / "c.jsonl", **PLAIN, length="20", infill="The cat ___")
+    assert ended.num_made == 6 and not list(tmp_path.glob("b.*"))
+
+
+def test_the_commands_and_their_exit_status(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.jsonl"
+    given = ["generate", "--model", str(model), "--num", "2", "--length", "12", "--device", "cpu"]
+
+    def status(*arguments: str) -> int:
+        return run_program(lambda: app([*given, *arguments], standalone_mode=False))
+
+    assert status("--out", str(out)) == 0
+    assert "11.0 network calls each" in capsys.readouterr().out
+    assert status("--steps", "8", "--out", str(tmp_path / "b.jsonl")) == 2
+    assert "--steps 8: --sampler autoregressive takes no --steps" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def options(model: Path, tmp_path_factory: pytest.TempPathFactory) -> CompareOptions:
+    models = tmp_path_factory.mktemp("others")
+    return CompareOptions(
+        teacher=str(write_tiny_model(models / "teacher")),
+        out=tmp_path_factory.mktemp("run") / "study",
+        students=str(model),
+        methods="",
+        steps="2",
+        teacher_steps="",
+        temperatures="0.5,1",
+        num=4,
+        length="16-20",
+        judge=str(model),
+        device="cpu",
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(options: CompareOptions) -> CompareResult:
+    return compare(options)
+
+
+def test_it_is_a_row_a_curve_and_a_point(
+    finished: CompareResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = finished.table[finished.table["model"] == "gpt"].to_dict("records")
+    records = read_samples(finished.out / "samples" / "gpt_autoregressive.jsonl")
+    assert row["sampler"] == "autoregressive" and pd.isna(row["steps"])
+    assert row["calls"] == sum(record["length"] - 1 for record in records) / 4
+    assert np.isfinite(row["nll_minus_limit"]) and row["equal_diversity"] > 0
+    curve = json.loads(finished.frontier.read_text())["frontiers"]["gpt_autoregressive"]
+    assert [point["temperature"] for point in curve["points"]] == [0.5, 1.0]
+    assert [point.label for point in curves_of(finished.table)["gpt, autoregressive"]] == [""]
+    print_result(finished)
+    assert "gpt is also the judge" in capsys.readouterr().out
+
+
+def test_as_a_teacher_it_is_refused_with_the_mend(
+    options: CompareOptions, model: Path, tmp_path: Path
+) -> None:
+    wrong = replace(options, teacher=str(model), students="", out=tmp_path / "study")
+    with pytest.raises(UserError, match=r"^--teacher .*gpt is autoregressive.*compare --students"):
+        compare(wrong)
+    assert not wrong.out.exists()
+    with pytest.raises(UserError, match=r"teacher=.* is autoregressive"):
+        open_model(model, flag="teacher=")
+    opened = open_writer(str(model))  # who opens it from Python is told by the method
+    with pytest.raises(UserError, match="method=dmmd distils models of the absorbing process, and"):
+        check_process("dmmd", opened)
