@@ -6,7 +6,7 @@ underscore are not looked at.
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from types import ModuleType
 from typing import Protocol, TypeVar
 
@@ -21,11 +21,11 @@ class Named(Protocol):
 T = TypeVar("T", bound=Named)
 
 
-def entries_of(package: str, kind: type[T], apart: str) -> dict[str, T]:
+def entries_of(package: str, kind: type[T], apart: Container[str]) -> dict[str, T]:
     """The entries of a package's modules by name, in the order of the modules' names.
 
     Args:
-        apart: full name of a module that is not imported: the one that asks.
+        apart: names of modules that are not looked at: the one that asks, and what imports it.
 
     Raises:
         TypeError: an entry of another type, or two of one name.
@@ -43,8 +43,7 @@ def entries_of(package: str, kind: type[T], apart: str) -> dict[str, T]:
     return found
 
 
-def _modules(package: ModuleType, apart: str) -> Iterator[ModuleType]:
+def _modules(package: ModuleType, apart: Container[str]) -> Iterator[ModuleType]:
     for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda each: each.name):
-        name = f"{package.__name__}.{info.name}"
-        if not info.name.startswith("_") and name != apart:
-            yield importlib.import_module(name)
+        if not info.name.startswith("_") and info.name not in apart:
+            yield importlib.import_module(f"{package.__name__}.{info.name}")

@@ -15,7 +15,7 @@ from didi_core.distill.method import MethodEntry
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.errors import UserError
 
-METHODS: Mapping[str, MethodEntry] = entries_of("didi_core.distill", MethodEntry, apart=__name__)
+METHODS = entries_of("didi_core.distill", MethodEntry, apart=("registry",))
 
 
 def method_settings(config: Mapping[str, Any]) -> tuple[str, Any]:

@@ -25,6 +25,7 @@ from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.diffusion.score_entropy import ScoreEntropyProcess
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import draw_tokens
+from didi_core.sampling.kind import SamplerKind, plainly
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
 from didi_core.sampling.reveal import alpha_grid
@@ -95,3 +96,8 @@ def reveal_chance(log_mu: Float[Tensor, "n generable"], rho: float) -> Float[Ten
         rho: chance by the schedule alone.
     """
     return (rho * log_mu.exp().sum(-1)).clamp_max(1.0)
+
+
+ENTRY = SamplerKind(
+    "analytic", plainly(AnalyticSampler), has_published_grid=False, processes=("sedd",)
+)

@@ -6,16 +6,20 @@ nothing is not sent through the network, and logits are computed only where toke
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import adjust, draw_tokens
+from didi_core.sampling.kind import Builder, SamplerKind, plainly
 from didi_core.sampling.predictor import Predictor
-from didi_core.sampling.request import Prior, Sampled, SampleSettings
+from didi_core.sampling.request import Prior, Sampled, Sampler, SampleSettings
 from didi_core.sampling.reveal import NEVER, alpha_grid, ancestral_plan, first_hitting_plan
+from didi_core.sampling.uniform import UniformSampler
 
 Plan = Callable[[Prior, SampleSettings], Int[Tensor, "batch width"]]
 
@@ -98,3 +102,34 @@ def _steps(plan: Tensor, settings: SampleSettings) -> list[int]:
     if settings.grid == "published" and settings.steps is not None:
         return list(range(settings.steps + 1))
     return plan[plan != NEVER].unique().tolist()
+
+
+def _by_process(
+    masked: Callable[[Predictor], Sampler], uniform: Callable[[Predictor], Sampler]
+) -> Builder:
+    """A builder that follows the model's process."""
+
+    def builder(predictor: Predictor, model: LoadedModel, settings: None) -> Sampler:
+        del settings
+        return uniform(predictor) if model.process == "uniform" else masked(predictor)
+
+    return builder
+
+
+ENTRIES = (
+    SamplerKind(
+        "ancestral", _by_process(ancestral, UniformSampler), processes=("absorbing", "uniform")
+    ),
+    SamplerKind(
+        "greedy-tail",
+        _by_process(greedy_tail, partial(UniformSampler, greedy_tail=True)),
+        processes=("absorbing", "uniform"),
+    ),
+    SamplerKind(
+        "first-hitting",
+        plainly(first_hitting),
+        takes_steps=False,
+        has_published_grid=False,
+        reveals_on_grid=False,
+    ),
+)

@@ -14,7 +14,9 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from didi_core.models.causal import AUTOREGRESSIVE
 from didi_core.sampling.drawing import draw_tokens
+from didi_core.sampling.kind import SamplerKind, plainly
 from didi_core.sampling.predictor import NextTokenPredictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
 
@@ -83,3 +85,14 @@ def _span(free: Bool[Tensor, "batch width"]) -> Int[Tensor, "batch"]:
     last = torch.where(free, places, 0).amax(-1)
     first = torch.where(free, places, free.shape[1] + 1).amin(-1)
     return (last - first + 1).clamp_min(0)
+
+
+ENTRY = SamplerKind(
+    AUTOREGRESSIVE,
+    plainly(AutoregressiveSampler),
+    takes_steps=False,
+    has_published_grid=False,
+    reveals_on_grid=False,
+    processes=(AUTOREGRESSIVE,),
+    sees_both_sides=False,
+)

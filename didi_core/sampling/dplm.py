@@ -24,6 +24,7 @@ from torch import Tensor
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import adjust
+from didi_core.sampling.kind import SamplerKind, with_settings
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import DrawSettings, Prior, Sampled, SampleSettings
 
@@ -182,3 +183,13 @@ def below_cutoff(
     """
     cutoff = score.sort(-1).values.gather(-1, count.unsqueeze(-1))
     return score < cutoff
+
+
+ENTRY = SamplerKind(
+    "dplm",
+    with_settings(DplmSampler),
+    has_published_grid=False,
+    reveals_on_grid=False,
+    default_steps=DEFAULT_STEPS,
+    settings=DplmSettings,
+)

@@ -26,6 +26,7 @@ from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import adjust, draw_tokens
+from didi_core.sampling.kind import SamplerKind, with_settings
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
 
@@ -197,3 +198,8 @@ def uncertainty_share(
     """Softmax of minus the certainty over the `standing` positions of each row; 0 elsewhere."""
     weight = (-certainty).exp() * standing
     return weight / weight.sum(-1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
+
+
+ENTRY = SamplerKind(
+    "remdm", with_settings(RemaskingSampler), has_published_grid=False, settings=RemdmSettings
+)

@@ -15,10 +15,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
-from didi_core.models.discriminator import Discriminator, soft_tokens
+from didi_core.errors import UserError
+from didi_core.models.discriminator import Discriminator, load_discriminator, soft_tokens
+from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import NoiseKeys
 from didi_core.rows import row_mean
 from didi_core.sampling.drawing import draw_tokens
+from didi_core.sampling.kind import SamplerKind
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
 from didi_core.sampling.reveal import NEVER, ancestral_plan
@@ -208,3 +211,18 @@ class GuidedSampler:
         tokens = part.batch.tokens.clone()
         tokens[row, position] = self.predictor.vocabulary.generable.to(rank.device)[rank]
         return tokens
+
+
+def _build(predictor: Predictor, model: LoadedModel, guidance: RgasSettings) -> GuidedSampler:
+    if "discriminator" not in model.extras:
+        raise UserError(
+            f"--sampler rgas needs a student distilled with method=didi: --model {model.name} has "
+            "no discriminator.safetensors. Distil one, or choose another sampler."
+        )
+    discriminator = load_discriminator(model.denoiser, model.extras["discriminator"])
+    return GuidedSampler(predictor, discriminator, guidance)
+
+
+ENTRY = SamplerKind(
+    "rgas", _build, has_published_grid=False, settings=RgasSettings, needs=("discriminator",)
+)

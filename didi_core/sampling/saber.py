@@ -24,6 +24,7 @@ from torch import Tensor
 
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import draw_tokens
+from didi_core.sampling.kind import SamplerKind, with_settings
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
 
@@ -162,3 +163,12 @@ def highest(
     place = torch.empty_like(order)
     place.scatter_(-1, order, torch.arange(values.shape[-1], device=order.device).expand_as(order))
     return place < count[:, None]
+
+
+ENTRY = SamplerKind(
+    "saber",
+    with_settings(SaberSampler),
+    has_published_grid=False,
+    reveals_on_grid=False,
+    settings=SaberSettings,
+)

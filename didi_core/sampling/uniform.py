@@ -32,6 +32,7 @@ from torch import Tensor
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.diffusion.uniform import UniformProcess
 from didi_core.sampling.drawing import adjust, draw_adjusted
+from didi_core.sampling.kind import SamplerKind, with_settings
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.remdm import RemdmSettings
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
@@ -226,3 +227,16 @@ def draw_as_published(
     uniform, stays = (share.unsqueeze(-1) for share in move.shares(chance, num_tokens))
     law = (1.0 - uniform - stays).clamp_min(0.0) * log_probs.exp() + uniform / num_tokens
     return draw_adjusted(law.scatter_add(-1, at, stays).log(), "float32", *key)
+
+
+def _psi(predictor: Predictor, settings: PsiSettings) -> UniformSampler:
+    return UniformSampler(predictor, settings.plan)
+
+
+ENTRY = SamplerKind(
+    "psi",
+    with_settings(_psi),
+    has_published_grid=False,
+    processes=("uniform",),
+    settings=PsiSettings,
+)

@@ -41,7 +41,7 @@ def test_options_stand_in_brackets() -> None:
         ("psi(eta=0.1,eta=0.2)", "give each option once"),
         ("psi(sigma=1)", "--samplers psi: sigma: sampler psi has no option sigma; it has schedule"),
         ("ancestral(eta=1)", "sampler ancestral has no options, but got eta"),
-        ("psy(eta=1)", "--samplers psy does not exist: choose one of ancestral"),
+        ("psy(eta=1)", "--samplers psy does not exist: choose one of analytic"),
         ("first-hitting", "--samplers first-hitting takes no steps"),
     ],
 )

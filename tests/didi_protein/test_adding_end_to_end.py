@@ -31,6 +31,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "configs", root / "configs")
     (root / "didi_core" / "distill" / "mine.py").write_text(block("python", 0))
     (root / "configs" / "method" / "mine.yaml").write_text(block("yaml", 0))
+    (root / "didi_core" / "sampling" / "in_order.py").write_text(block("python", 1))
     return root
 
 
@@ -57,3 +58,12 @@ def test_a_method_of_one_file_and_its_configuration_distils(copy: Path) -> None:
     assert (copy / "s" / "model.safetensors").is_file()
     told = run(copy, "distill", "method=mine", "--help").stdout
     assert "forward, backward or jeffreys divergence" in told
+
+
+def test_a_sampler_of_one_file_generates(copy: Path) -> None:
+    asked = "--model tiny --num 3 --length 20 --steps 4 --sampler in-order"
+    options = "--sampler-option start=right --device cpu --out d.fasta"
+    run(copy, "generate", *asked.split(), *options.split())
+    assert (copy / "d.fasta").read_text().count(
+        "sampler=in-order sampler_options=start=right steps=4 nfe=4"
+    ) == 3

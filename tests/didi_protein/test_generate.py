@@ -251,7 +251,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"steps": None}, "--steps is missing"),
     ({"steps": 0}, "--steps 0 must be at least 1"),
     ({"sampler": "first-hitting", "steps": 8}, "takes no --steps"),
-    ({"sampler": "nonsense"}, "--sampler nonsense does not exist: choose one of ancestral"),
+    ({"sampler": "nonsense"}, "--sampler nonsense does not exist: choose one of analytic"),
     ({"temperature": 0.0}, "--temperature 0 must be above 0"),
     ({"temperature": float("nan")}, "--temperature nan"),
     ({"top_p": 0.0}, "--top-p 0 must be above 0"),

@@ -1,0 +1,104 @@
+"""What a sampler's module says of it: its name, what it needs, and how it is built.
+
+Each is the `ENTRY` of its module (or one of its `ENTRIES`), where `registry` finds it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from didi_core.errors import UserError
+from didi_core.models.folder import LoadedModel
+from didi_core.sampling.predictor import AnyPredictor
+from didi_core.sampling.request import Sampler
+from didi_core.sampling.sampler_options import SamplerOptions, from_options
+
+Builder = Callable[[AnyPredictor, LoadedModel, Any], Sampler]
+"""From predictor, model and the sampler's settings, which are None where it has none."""
+
+
+@dataclass(frozen=True)
+class SamplerKind:
+    """One sampler."""
+
+    name: str
+    builder: Builder
+    takes_steps: bool = True
+    """False where the sampler itself decides how many calls it makes."""
+    has_published_grid: bool = True
+    """Whether `--grid published` means anything to it."""
+    reveals_on_grid: bool = True
+    """Whether its steps follow a grid of alphas, which `--reveal-exponent` bends."""
+    default_steps: int | None = None
+    """Steps where none are given; None where they must be."""
+    processes: tuple[str, ...] = ("absorbing",)
+    """Processes whose models it samples."""
+    settings: type[Any] | None = None
+    """Dataclass of what `--sampler-option` sets; None where it has no options."""
+    needs: tuple[str, ...] = ()
+    """What a model's folder must hold beside the network, as `LoadedModel.extras` calls it."""
+    sees_both_sides: bool = True
+    """False where it writes from left to right: it can keep a beginning, and nothing after it."""
+
+    def reason_against(self, model: LoadedModel) -> str | None:
+        """Why it cannot sample the model; None where it can."""
+        if missing := [each for each in self.needs if each not in model.extras]:
+            return f"it has no {' and no '.join(missing)}"
+        if model.process not in self.processes:
+            return f"it is a model of the {model.process} process"
+        return None
+
+    def read(self, options: SamplerOptions, flag: str = "--sampler-option ") -> Any:
+        """The sampler's settings with these options; None where it has none.
+
+        Args:
+            flag: what messages put before an option.
+
+        Raises:
+            UserError: an option it does not have, or a value without sense.
+        """
+        if self.settings is not None:
+            return from_options(self.name, self.settings, options, flag)
+        if options:
+            names = ", ".join(options)
+            raise UserError(f"{flag}{names}: sampler {self.name} has no options, but got {names}.")
+        return None
+
+    def build(
+        self, predictor: AnyPredictor, model: LoadedModel, options: SamplerOptions
+    ) -> Sampler:
+        """The sampler of `model`.
+
+        Raises:
+            UserError: the model is of another process, or an option without sense.
+        """
+        if model.process not in self.processes:
+            # The registry imports every sampler's module, and each of them this one.
+            from didi_core.sampling.registry import samplers_of
+
+            fitting = [kind.name for kind in samplers_of(model.process)]
+            raise UserError(
+                f"--sampler {self.name}: --model {model.name} is a model of the {model.process} "
+                f"process, which this sampler does not sample; use {', '.join(fitting)}."
+            )
+        return self.builder(predictor, model, self.read(options))
+
+
+def plainly(sampler: Callable[[Any], Sampler]) -> Builder:
+    """A builder of `sampler(predictor)`: no settings, no weights beside the network's."""
+
+    def builder(predictor: AnyPredictor, model: LoadedModel, settings: None) -> Sampler:
+        del model, settings
+        return sampler(predictor)
+
+    return builder
+
+
+def with_settings(sampler: Callable[[Any, Any], Sampler]) -> Builder:
+    """A builder of `sampler(predictor, settings)`: no weights beside the network's."""
+
+    def builder(predictor: AnyPredictor, model: LoadedModel, settings: Any) -> Sampler:
+        del model
+        return sampler(predictor, settings)
+
+    return builder
