@@ -150,8 +150,14 @@ def test_genppl_gives_a_sampler_its_options_and_top_p(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=told):
             texts_of(**change)
-    with pytest.raises(UserError, match=r"--sampler-option, --top-p, .* are a masked model's"):
-        evaluate(replace(given, steps=None, sampler=None, top_p=0.9), judge, judge)
+    of_causal = replace(given, steps=None, sampler=None)
+    made = [
+        evaluate(replace(of_causal, top_p=top_p), judge, judge).figures["figures"]
+        for top_p in (1.0, 0.2)
+    ]
+    assert made[0]["nats_per_token"]["mean"] > made[1]["nats_per_token"]["mean"]
+    with pytest.raises(UserError, match="--sampler-option eta: sampler autoregressive has no opt"):
+        evaluate(replace(of_causal, sampler_option=["eta=1"]), judge, judge)
 
 
 def test_genppl_follows_the_grid_that_a_student_was_distilled_for(tmp_path: Path) -> None:
