@@ -24,6 +24,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from didi_core.errors import UserError, missing_extra
 from didi_core.hydra_safety import refuse_code
+from didi_core.wrong_types import wrong_type
 
 Settings = TypeVar("Settings")
 
@@ -195,6 +196,8 @@ def _first_sentence(
         return f"{unknown[1]}=: there is no such setting{hint} {help_line}"
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         return _unknown_choice(error.missing_cfg_file, list(error.options), groups or {})
+    if wrong := wrong_type(error):
+        return f"{wrong} {help_line}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     keys = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key")]
     shown = [

@@ -131,6 +131,8 @@ def test_every_setting_changes_the_student() -> None:
 def test_wrong_settings_are_named() -> None:
     for wrong, message in (
         ({"rounds": 0}, r"method\.rounds=0"),
+        ({"rounds": "two"}, r"^method\.rounds=two must be a whole number\.$"),
+        ({"teacher_update": "ema"}, r"method\.teacher_update=ema must be student or average"),
         ({"rounds": 12}, r"method\.first_step=0.0019.* doubled 11 times"),
         ({"kl_kind": "both"}, r"method\.kl_kind=both"),
         ({"noise": {"kind": "position"}}, r"method\.noise\.kind=position is for masked models"),

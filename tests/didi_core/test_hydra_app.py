@@ -44,6 +44,19 @@ def test_of_several_jobs_the_one_that_failed_is_told(capsys, tmp_path, monkeypat
     assert "'steps=3'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("steps=ten", "^steps=ten must be a whole number"),
+        ("optimizer.lr=small", r"^optimizer\.lr=small must be a number"),
+        ("resume=maybe", "^resume=maybe must be true or false"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_told_in_plain_words(given: str, told: str):
+    with pytest.raises(UserError, match=told):
+        run_hydra("pretrain", protein.PretrainSettings, print, ["data=d", "out=o", given], "p")
+
+
 def test_a_mistake_in_settings_stands_alone(capsys):
     for arguments in (["steps=x"], ["out=o"]):
         with pytest.raises(UserError):
