@@ -62,14 +62,19 @@ def load_causal_folder(folder: Path, described: str) -> tuple[PreTrainedModel, V
     """
     tokens = _read_tokens(folder, described)
     model = load_causal_model(folder, described)
+    if len(tokens) > (size := model.get_input_embeddings().weight.shape[0]):
+        raise UserError(
+            f"{described} has {size:,} ids and its vocab.txt {len(tokens):,} tokens: another "
+            "vocabulary lies in the folder."
+        )
     ids = {token: index for index, token in enumerate(tokens)}
     bos_id = _bos_id(model, ids, described)
-    eos_id, pad_id = (getattr(model.config, f"{role}_token_id", None) for role in ("eos", "pad"))
-    eos_id = eos_id if isinstance(eos_id, int) else ids.get("<eos>")
+    eos_id, pad_id = (_named_id(model, role, len(tokens)) for role in ("eos", "pad"))
+    eos_id = eos_id if eos_id is not None else ids.get("<eos>")
     return model, Vocabulary(
         tokens=tokens if _MASK in ids else (*tokens, _MASK),
         mask_id=ids.get(_MASK, len(tokens)),
-        pad_id=pad_id if isinstance(pad_id, int) else bos_id,
+        pad_id=pad_id if pad_id is not None else bos_id,
         generable_ids=tuple(sorted(ids[residue] for residue in CANONICAL_RESIDUES)),
         bos_id=bos_id,
         eos_id=eos_id,
@@ -100,9 +105,18 @@ def _read_tokens(folder: Path, described: str) -> tuple[str, ...]:
 
 
 def _bos_id(model: PreTrainedModel, ids: dict[str, int], described: str) -> int:
-    bos_id = getattr(model.config, "bos_token_id", None)
+    bos_id = _named_id(model, "bos", len(ids))
     if bos_id is None:
         bos_id = ids.get("<cls>", ids.get("<bos>"))
     if bos_id is None:
-        raise UserError(f"{described}: its config.json names no bos_token_id.")
-    return int(bos_id)
+        raise UserError(f"{described}: its config.json names no bos_token_id among its tokens.")
+    return bos_id
+
+
+def _named_id(model: PreTrainedModel, role: str, num_tokens: int) -> int | None:
+    """The id that the configuration names; None where it is none of the vocabulary's.
+
+    Configurations have defaults of other vocabularies: GPT-2's end is 50,256.
+    """
+    named = getattr(model.config, f"{role}_token_id", None)
+    return named if isinstance(named, int) and 0 <= named < num_tokens else None

@@ -23,8 +23,7 @@ def pairs_of(study: Study, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]
     """Cells that are subtracted: the first model is the teacher, the others its students.
 
     Each cell of a student is paired with the teacher at as many steps, and with its limit. The same
-    model with another sampler counts as a student. Baselines have neither steps nor a seed in
-    common with anything.
+    model with another sampler counts as a student. Baselines have no steps in common with anything.
     """
     name, sampler = study.models[0]
     teacher, limit = label_of(name), Cell(label_of(name), LIMIT_SAMPLER, None)

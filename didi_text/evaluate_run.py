@@ -100,8 +100,14 @@ def check_options(options: EvaluateOptions) -> None:
         wrong.append(f"--top-p {options.top_p:g} must be above 0 and at most 1")
     if not 0 <= options.seed < 2**63:
         wrong.append(f"--seed {options.seed} must be from 0 to 2^63 - 1")
-    if options.mauve is not None and options.task != "genppl":
-        wrong.append("--mauve compares samples: it needs --task genppl")
+    of_samples = {
+        "--mauve": options.mauve is not None,
+        "--top-p": options.top_p != 1,
+        "--sampler-option": bool(options.sampler_option),
+    }
+    if options.task != "genppl":
+        given = [flag for flag, is_given in of_samples.items() if is_given]
+        wrong += [f"{flag} is of samples: it needs --task genppl" for flag in given]
     if wrong:
         raise UserError("; ".join(wrong) + ".")
     check_precision(options.precision)

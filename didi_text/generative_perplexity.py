@@ -1,7 +1,7 @@
 """Generative perplexity of samples under a judge, always beside entropy and repetition.
 
-Samples come from a file, or are made here: by a masked model with the sampler asked for, or by an
-autoregressive baseline, token by token; at temperature 1 and from the whole distribution.
+Samples come from a file, or are made here at temperature 1, by the model's sampler, which of an
+autoregressive baseline is token by token.
 """
 
 import math

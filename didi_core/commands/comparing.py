@@ -162,7 +162,7 @@ class Comparison(ABC, Generic[Options]):
 
     def _warm_up(self, cell: Cell, model: LoadedModel) -> None:
         """A small call of each model and sampler, before the first set of theirs is timed."""
-        if (cell.model, cell.label) not in self._warm and isinstance(model, LoadedModel):
+        if (cell.model, cell.label) not in self._warm:
             self._warm.add((cell.model, cell.label))
             warm_up(self.request, cell, model)
 
@@ -220,23 +220,23 @@ def cells_of(
     """What is compared, in the order of the table, and what cannot be.
 
     A teacher without a limit has its plain rows even where `--samplers` does not name them: they
-    are what all others are compared with.
+    are what all others are compared with. So has a model that no sampler asked for can take.
     """
-    cells, left_out, plain = [Cell.limit(teacher)], [], ()
+    cells, left_out = [Cell.limit(teacher)], []
     if reason := find_sampler(LIMIT_SAMPLER).reason_against(opened[teacher]):
         cells, left_out = [], [f"{teacher} with {LIMIT_SAMPLER}, its limit: {reason}"]
-        plain = (ChosenSampler(plain_sampler(opened[teacher].process).name),)
     for model, loaded in opened.items():
         kinds = samplers_of(loaded.process)
         if not any(kind.takes_steps for kind in kinds):  # autoregressive: a row of its own law
             cells += [Cell(model, None, kind.name) for kind in kinds]
             continue
         more = study.teacher_steps if model == teacher else ()
-        first = plain if model == teacher else ()
-        for sampler in dict.fromkeys((*first, *study.samplers)):
-            if reason := find_sampler(sampler.name).reason_against(loaded):
-                left_out.append(f"{model} with {sampler.name}: {reason}")
-                continue
+        against = {s: find_sampler(s.name).reason_against(loaded) for s in study.samplers}
+        left_out += [f"{model} with {s.name}: {why}" for s, why in against.items() if why]
+        fitting = [sampler for sampler, why in against.items() if not why]
+        if not fitting or (model == teacher and Cell.limit(teacher) not in cells):
+            fitting = [ChosenSampler(plain_sampler(loaded.process).name), *fitting]
+        for sampler in dict.fromkeys(fitting):
             cells += [
                 Cell(model, steps, sampler.name, options=sampler.options)
                 for steps in sorted({*study.steps, *more})

@@ -36,8 +36,9 @@ class SamplingOptions(CommonOptions):
             "the discriminator of a method=didi student); dplm (DPLM's own); remdm (masks some "
             "tokens again); saber (reveals as many as it is sure of, takes back what it doubts); "
             "greedy-tail (the last step takes the likeliest); psi (uniform-state models); "
-            "autoregressive (from left to right, one call a token: autoregressive models, which "
-            "have no other). Default: what the model's folder names, else ancestral."
+            "analytic (score models, which have no other); autoregressive (from left to right, "
+            "one call a token: autoregressive models, which have no other). Default: what the "
+            "model's folder names, else ancestral, or the one its kind has."
         ),
     ] = None
     temperature: Annotated[

@@ -2,8 +2,8 @@
 
 One draw of Gaussian noise makes a whole path of states of a sequence, by the argmax at each time
 (`didi_core.diffusion.gaussian`). The student at z_t learns what the teacher says at z_s, a step
-delta nearer to the data on the same path. Each round doubles delta, and the student becomes the
-teacher.
+delta nearer to the data on the same path. Each round doubles delta, and the student, or the average
+of its weights, becomes the teacher.
 """
 
 from dataclasses import dataclass, field

@@ -132,8 +132,8 @@ def bound_samples(
     """
     if form == "order" and process != "absorbing":
         raise UserError(
-            f"The order form of the bound counts masks, and a model of the {process} process has "
-            "none: use the time form."
+            f"--form order is the any-order bound of absorbing models; a model of the {process} "
+            "process takes --form time."
         )
     noising = build_process(process, vocabulary)
     context = np.zeros(len(sequences), int) if scored_from is None else np.asarray(scored_from)

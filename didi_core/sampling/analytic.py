@@ -30,6 +30,9 @@ from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
 from didi_core.sampling.reveal import alpha_grid
 
+POSITIONS_AT_ONCE = 4_096
+"""Positions whose float64 predictions stand in memory, beside those of the whole batch."""
+
 
 @dataclass(frozen=True)
 class AnalyticSampler:
@@ -72,17 +75,19 @@ class AnalyticSampler:
         masked = self._masked(batch.tokens, part)
         keys = NoiseKeys(settings.seed, records, step)
         logits = self.predictor.logits(batch.tokens, batch.lengths, masked, keys, alpha_t)
-        log_mu = self.process.log_prediction(logits.double())
         row, position = masked.nonzero(as_tuple=True)
-        chance = reveal_chance(log_mu, self.process.reveal_probability(alpha_t, alpha_s))
         uniform = keyed_uniform(
             settings.seed, Stream.REVEAL, records[row], position, step, device=records.device
         )
-        now = (uniform < chance) | (alpha_s >= 1.0)
-        key = (records[row[now]], position[now], step)
-        rank = draw_tokens(log_mu[now], settings.draw, settings.seed, *key)
+        rho = self.process.reveal_probability(alpha_t, alpha_s)
+        generable = self.predictor.vocabulary.generable.to(records.device)
         tokens = batch.tokens.clone()
-        tokens[row[now], position[now]] = self.predictor.vocabulary.generable.to(rank.device)[rank]
+        for at in torch.arange(len(row), device=records.device).split(POSITIONS_AT_ONCE):
+            log_mu = self.process.log_prediction(logits[at].double())
+            now = (uniform[at] < reveal_chance(log_mu, rho)) | (alpha_s >= 1.0)
+            filled = row[at[now]], position[at[now]]
+            key = (records[filled[0]], filled[1], step)
+            tokens[filled] = generable[draw_tokens(log_mu[now], settings.draw, settings.seed, *key)]
         return tokens
 
     def _masked(self, tokens: Tensor, prior: Prior) -> Bool[Tensor, "batch width"]:

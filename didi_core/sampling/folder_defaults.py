@@ -10,16 +10,15 @@ PLAIN_SAMPLER = "ancestral"
 
 def plain_sampler(process: str) -> SamplerKind:
     """Ancestral, or of a process that it does not sample the first of those that do."""
-    fitting = samplers_of(process)
-    return next((kind for kind in fitting if kind.name == PLAIN_SAMPLER), fitting[0])
+    fitting = {kind.name: kind for kind in samplers_of(process)}
+    return fitting.get(PLAIN_SAMPLER) or next(iter(fitting.values()))
 
 
 def choose_sampler(asked: str | None, grid: str, model: LoadedModel) -> SamplerKind:
     """The sampler as asked, else as the model's folder names it, else the process's plain one.
 
-    A folder names a sampler of steps, so that what is asked for can be checked before a model is
-    downloaded. The published grid is the papers' own: a folder's sampler that has none gives way
-    to the plain one.
+    A folder names a sampler of steps. The published grid is the papers' own: a folder's sampler
+    that has none gives way to the plain one.
 
     Raises:
         UserError: there is no such sampler.

@@ -2,7 +2,7 @@
 
 The token at s is uniform, or the one that stood at t, or drawn from the prediction x_theta; those
 of ancestral steps and of psi differ in the shares alone. Which of the three is drawn first, so that
-sums over x_theta are needed only where it is drawn from.
+cumulative sums over x_theta are needed only where it is drawn from.
 """
 
 from dataclasses import dataclass

@@ -227,5 +227,5 @@ def test_the_estimate_of_a_uniform_model_reaches_its_bound(network: str) -> None
         assert within < 0.15 * expected
     else:
         assert estimate.nats_per_token > expected + 0.1
-    with pytest.raises(UserError, match="uniform process has none: use the time form"):
+    with pytest.raises(UserError, match="uniform process takes --form time"):
         bound_samples(build(law, 3), TOY, sequences[:1], process="uniform", form="order")

@@ -77,6 +77,21 @@ def test_a_teacher_without_a_limit_has_plain_rows_whatever_the_samplers() -> Non
     assert cells_of(apart, "t", masked)[0] == [Cell.limit("t"), Cell("t", 2, "apart")]
 
 
+def test_a_model_that_no_sampler_asked_for_can_take_has_its_plain_rows() -> None:
+    opened = {
+        "t": SimpleNamespace(extras={}, process="absorbing"),
+        "s": SimpleNamespace(extras={}, process="sedd"),
+    }
+    study = Study((), (), (ChosenSampler("ancestral"),), (2,), ())
+    cells, left_out = cells_of(study, "t", opened)
+    assert cells == [Cell.limit("t"), Cell("t", 2), Cell("s", 2, "analytic")]
+    assert left_out == ("s with ancestral: it is a model of the sedd process",)
+    assert cells[-1].is_plain and not Cell("s", 2, "psi").is_plain
+    # As a teacher it has no limit: its plain rows are the reference.
+    alone = cells_of(study, "s", {"s": opened["s"]})[0]
+    assert alone == [Cell("s", 2, "analytic")]
+
+
 def test_every_row_is_paired_with_the_plain_row_of_as_many_steps() -> None:
     plain, other = Cell("t", 2), Cell("t", 2, "psi")
     cells = {plain: 3.0, other: 2.5, Cell("t", 4): 1.0, Cell("s", 2, "psi"): 2.0}

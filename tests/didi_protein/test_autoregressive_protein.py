@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from generate_fixtures import design, designs, run_program, sequences
 from scoring_fixtures import MAX_LENGTH, random_sequences, write_judge, write_masked
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from didi_core.errors import UserError
 from didi_protein.alphabet import CANONICAL_RESIDUES
@@ -114,6 +115,26 @@ def test_a_vocabulary_of_others_need_not_have_a_mask(model: Path, tmp_path: Path
     (folder / "vocab.txt").unlink()
     with pytest.raises(UserError, match=r"--model .*gpt: .* has no vocab\.txt"):
         design(folder, tmp_path / "c.fasta", **PLAIN)
+
+
+def test_ids_that_a_configuration_takes_from_another_vocabulary_do_not_count(
+    tmp_path: Path,
+) -> None:
+    """GPT-2's own end, 50,256, stands in every configuration that names none."""
+    config = GPT2Config(
+        vocab_size=23, n_positions=64, n_embd=16, n_layer=1, n_head=2, bos_token_id=50_256
+    )
+    folder = tmp_path / "gpt"
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    tokens = ["<cls>", "<eos>", "<pad>", *CANONICAL_RESIDUES]
+    (folder / "vocab.txt").write_text("\n".join(tokens) + "\n")
+    vocabulary = open_writer(str(folder)).vocabulary
+    assert (vocabulary.bos_id, vocabulary.eos_id, vocabulary.pad_id) == (0, 1, 0)
+    made = design(folder, tmp_path / "a.fasta", **PLAIN)
+    assert {len(each) for each in sequences(made)} == {10, 25}
+    (folder / "vocab.txt").write_text("\n".join([*tokens, "<more>"]) + "\n")
+    with pytest.raises(UserError, match=r"--model .*gpt has 23 ids and its vocab\.txt 24 tokens"):
+        open_writer(str(folder))
 
 
 # Compare
