@@ -78,7 +78,7 @@ class TextPretrainRun(PretrainRun[PretrainSettings]):
     @cached_property
     def tokenizer(self) -> TextTokenizer:
         name = BUNDLED_MODELS.path_of(self.settings.tokenizer)
-        return open_tokenizer(name, offline=self.settings.offline)
+        return open_tokenizer(name, offline=self.settings.offline, flag="tokenizer=")
 
     @property
     def vocabulary(self) -> Vocabulary:

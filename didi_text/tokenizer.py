@@ -105,13 +105,14 @@ class TextTokenizer:
         )
 
 
-def open_tokenizer(name: str | Path, *, offline: bool = False) -> TextTokenizer:
+def open_tokenizer(name: str | Path, *, offline: bool = False, flag: str = "") -> TextTokenizer:
     """The tokenizer of a folder (`tokenizer.json`, or `vocab.json` and `merges.txt`) or hub id.
 
     Args:
         name: a folder, a model folder of ours, a `tokenizer.json`, or a hub id such as `gpt2` or
             `bert-base-uncased`.
         offline: a hub id must be in the Hugging Face cache.
+        flag: what messages put before the name: the setting it came from.
 
     Raises:
         UserError: there is none, or it is neither a byte-level BPE with `<|endoftext|>` nor a
@@ -122,8 +123,10 @@ def open_tokenizer(name: str | Path, *, offline: bool = False) -> TextTokenizer:
         return _checked(_read_json(path), path)
     if not path.is_dir():
         if not may_be_hub_id(str(name)):
-            raise UserError(f"There is no tokenizer folder {name}: check the path.")
-        path = fetch_part(str(name), TOKENIZER_FILES, offline=offline, program="didi-text")
+            raise UserError(f"{flag}{name}: there is no such tokenizer folder; check the path.")
+        path = fetch_part(
+            str(name), TOKENIZER_FILES, offline=offline, program="didi-text", flag=flag
+        )
     if not has_tokenizer(path):
         raise UserError(f"{path} has neither tokenizer.json nor vocab.json and merges.txt.")
     if (path / "tokenizer.json").is_file():

@@ -90,7 +90,7 @@ def test_a_model_folder_without_a_tokenizer_takes_the_default(tmp_path: Path) ->
 
 
 def test_unknown_and_unfit_tokenizers_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no tokenizer folder"):
+    with pytest.raises(UserError, match="no such tokenizer folder"):
         open_tokenizer(tmp_path / "a" / "b" / "c")
     with pytest.raises(UserError, match=r"neither tokenizer\.json nor"):
         open_tokenizer(tmp_path)
