@@ -46,8 +46,9 @@ def print_places(result: CompareResult) -> None:
 
 def printed_table(frame: pd.DataFrame, columns: Columns) -> Table:
     table = Table(box=SIMPLE_HEAD, collapse_padding=True)
-    table.add_column("Model")
-    table.add_column("Sampler")
+    for name in ("Model", "Sampler"):  # whole in a narrow terminal too: they tell rows apart
+        widest = frame[name.lower()].dropna().str.len().max()
+        table.add_column(name, no_wrap=True, min_width=0 if pd.isna(widest) else int(widest))
     table.add_column("Steps", justify="right")
     hidden = {_LESS_TEACHER} if _LESS_LIMIT in frame else set()  # one difference is enough
     shown = {name: each for name, each in columns.items() if each[0] in {*frame} - hidden}
