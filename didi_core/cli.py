@@ -11,6 +11,8 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 
 from didi_core.errors import RecordsFailed, Terminated, UserError
 from didi_core.files import unwritable
@@ -107,6 +109,16 @@ def console() -> Console:
     if not found.is_terminal and "COLUMNS" not in os.environ:
         found.width = _UNBOUNDED_WIDTH
     return found
+
+
+def print_table(table: Table) -> None:
+    """Print it on standard output; where the terminal is too narrow for its words, wider than it.
+
+    A name or a figure that is cut tells nothing, a line that the terminal breaks still does.
+    """
+    out = console()
+    out.width = max(out.width, Measurement.get(out, out.options.update(width=9_999), table).minimum)
+    out.print(table)
 
 
 def check_output(path: Path, *, resume: bool, overwrite: bool, flag: str = "--out") -> None:

@@ -1,6 +1,6 @@
 """How a comparison of designers is shown in the terminal."""
 
-from didi_core.cli import console
+from didi_core.cli import print_table
 from didi_core.commands.comparison_print import as_json, print_places, printed_table
 from didi_protein.compare import CompareResult
 from didi_protein.published import DPLM_PLDDT, PUBLISHED_LENGTHS
@@ -34,7 +34,7 @@ COLUMNS = {
 
 def print_result(result: CompareResult, *, folded: bool) -> None:
     """The table, published figures where designs were folded, and where things are."""
-    console().print(printed_table(result.table, COLUMNS))
+    print_table(printed_table(result.table, COLUMNS))
     print(READING)
     if folded:
         print(published_rows())

@@ -8,7 +8,7 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
-from didi_core.cli import console
+from didi_core.cli import print_table
 from didi_protein.filter_criteria import Filter, Rejection, Status
 from didi_protein.ranking import SHORTEST_JUDGED
 
@@ -94,7 +94,7 @@ def print_funnel(result: "FilterResult") -> None:
         counts = (step.rejected_alone, step.rejected_in_sequence, step.left)
         flag = step.filter.removesuffix(f" {step.column}")
         table.add_row(flag, f"{step.column} {step.threshold}", *(f"{each:,}" for each in counts))
-    console().print(table)
+    print_table(table)
     summary = result.summary
     kept, total = summary["num_selected"], summary["num_records"]
     print(f"{result.out}: {kept:,} of {total:,} designs, {summary['order']}")

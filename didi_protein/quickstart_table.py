@@ -2,7 +2,7 @@
 
 import shlex
 
-from didi_core.cli import console
+from didi_core.cli import print_table
 from didi_core.commands.quickstart_print import (
     QuickstartWords,
     as_json,
@@ -29,7 +29,7 @@ better model. Calls and Seconds: what one design costs."""
 
 def print_result(result: QuickstartResult) -> None:
     """The table, what it shows, where things are, and what to try next."""
-    console().print(printed_table(result, WORDS))
+    print_table(printed_table(result, WORDS))
     print(
         f"{READING}\n\n{findings(result, WORDS)}\n\n"
         f"Report      {result.report}\n"

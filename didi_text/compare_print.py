@@ -1,6 +1,6 @@
 """How a comparison of writers is shown in the terminal."""
 
-from didi_core.cli import console
+from didi_core.cli import print_table
 from didi_core.commands.comparison_print import as_json, print_places, printed_table
 from didi_text.compare import CompareResult
 
@@ -29,6 +29,6 @@ COLUMNS = {
 
 def print_result(result: CompareResult) -> None:
     """The table, and where things are."""
-    console().print(printed_table(result.table, COLUMNS))
+    print_table(printed_table(result.table, COLUMNS))
     print(READING)
     print_places(result)

@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from didi_core.cli import console
+from didi_core.cli import console, print_table
 from didi_core.commands.comparison_cells import Cell
 from didi_core.commands.comparison_print import steps_in_words
 from didi_core.commands.quickstart_print import (
@@ -42,7 +42,7 @@ is no better model. Calls and Seconds: what one sample costs."""
 
 def print_result(result: QuickstartResult) -> None:
     """The table, what it shows, the texts, where things are, and what to try next."""
-    console().print(printed_table(result, WORDS))
+    print_table(printed_table(result, WORDS))
     print(f"{READING}\n\n{findings(result, WORDS)}\n")
     print("The first sample of each, by steps (¶ ends a line):")
     console().print(side_by_side(result))

@@ -46,14 +46,13 @@ def print_places(result: CompareResult) -> None:
 
 def printed_table(frame: pd.DataFrame, columns: Columns) -> Table:
     table = Table(box=SIMPLE_HEAD, collapse_padding=True)
-    for name in ("Model", "Sampler"):  # whole in a narrow terminal too: they tell rows apart
-        widest = frame[name.lower()].dropna().str.len().max()
-        table.add_column(name, no_wrap=True, min_width=0 if pd.isna(widest) else int(widest))
+    table.add_column("Model", no_wrap=True)
+    table.add_column("Sampler", no_wrap=True)
     table.add_column("Steps", justify="right")
     hidden = {_LESS_TEACHER} if _LESS_LIMIT in frame else set()  # one difference is enough
     shown = {name: each for name, each in columns.items() if each[0] in {*frame} - hidden}
     for heading in shown:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for row in frame.to_dict("records"):
         figures = [
             "" if pd.isna(row[column]) else form.format(row[column]) + _interval(row, column)
