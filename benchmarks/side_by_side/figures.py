@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 LINES = {"ancestral": "-", "apart": ":", "remdm": "--", "greedy-tail": "-.", "psi": (0, (1, 3))}
 """Line style of each sampler."""
+FAR = 1.0
+"""Nats."""
 UNITS = {"protein": ("residue", "pooled 3-mer entropy"), "text": ("token", "unigram entropy")}
 
 
 def write_figures(results: Path = RESULTS) -> None:
-    """table.md, and the curves of the first seed of each corpus."""
+    """table.md, and the curves of the seed of each corpus that has most of them."""
     sections = []
     for corpus in UNITS:
         records = [json.loads(p.read_text()) for p in sorted((results / corpus).glob("*.json"))]
@@ -95,7 +97,10 @@ def shown(interval: dict[str, float] | None) -> str:
 
 
 def draw_curves(corpus: str, records: list[Record], path: Path) -> None:
-    """One panel a number of steps: NLL over diversity along the temperatures, first seed.
+    """One panel a number of steps: NLL over diversity along the temperatures, of one seed.
+
+    A curve that is `FAR` from the diversity compared at is left out: it would leave the others no
+    room.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -107,21 +112,27 @@ def draw_curves(corpus: str, records: list[Record], path: Path) -> None:
     sweeps = [r for r in records if r["kind"] == "sweep"]
     if not sweeps:
         return
-    first = min(r["seed"] for r in sweeps)
-    drawn = sorted({r["steps"] for r in sweeps if r["seed"] == first})
+    seeds = [record["seed"] for record in sweeps]
+    seed = max(sorted({*seeds}), key=seeds.count)
+    drawn = sorted({r["steps"] for r in sweeps if r["seed"] == seed})
     figure = Figure(figsize=(1 + 4 * len(drawn), 4.5), layout="constrained")
     panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
     unit, diversity = UNITS[corpus]
     for axes, steps in zip(panels, drawn, strict=True):
         for record in sweeps:
-            if (record["steps"], record["seed"]) == (steps, first):
+            if (record["steps"], record["seed"]) == (steps, seed) and not _is_far(record):
                 _draw_curve(axes, record)
-        axes.set_title(f"{steps} steps")
+        axes.set_title(f"{steps} steps, seed {seed}")
         axes.set_xlabel(f"{diversity} (nats)")
     panels[0].set_ylabel(f"judge NLL (nats a {unit})")
     panels[0].legend(fontsize=7)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150)
+
+
+def _is_far(record: Record) -> bool:
+    reached = [point["diversity"]["mean"] for point in record["points"]]
+    return min(abs(each - record["equal_diversity"]) for each in reached) > FAR
 
 
 def _draw_curve(axes: "Axes", record: Record) -> None:
