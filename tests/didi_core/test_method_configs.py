@@ -35,10 +35,15 @@ def test_the_best_is_one_of_the_methods_and_the_default() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"name": "nope"}, {"name": "didi", "typo": 1}, {"name": "dmmd", "ema": "x"}]
+    ("wrong", "told"),
+    [
+        ({"name": "nope"}, "^method=nope is unknown"),
+        ({"name": "didi", "typo": 1}, "^method=didi: .*typo"),
+        ({"name": "dmmd", "ema": "x"}, r"^method\.ema=x must be a number\.$"),
+    ],
 )
-def test_what_is_wrong_is_named(wrong: dict) -> None:
-    with pytest.raises(UserError, match="method="):
+def test_what_is_wrong_is_named(wrong: dict, told: str) -> None:
+    with pytest.raises(UserError, match=told):
         method_settings(wrong)
 
 

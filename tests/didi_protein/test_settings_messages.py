@@ -16,7 +16,7 @@ from didi_protein.pretrain_settings import PretrainSettings
     ("argument", "message"),
     [
         ("stps=5", r"^stps=: there is no such setting; did you mean steps=\?"),
-        ("steps=abc", r"^steps=: Value 'abc'"),
+        ("steps=abc", "^steps=abc must be a whole number"),
         (
             "model=tny",
             r"^model=tny: did you mean tiny\? There are 150m, 3b, 650m, judge, tiny\.$",
