@@ -43,7 +43,7 @@ class ProteinPretrainRun(PretrainRun[PretrainSettings]):
         "masked": "A masked-diffusion protein language model (ESM-2 layout, no time input).",
         "uniform": "A uniform-state diffusion protein language model (ESM-2 layout and time).",
         "sedd": "A score-entropy protein language model (SEDD, ESM-2 layout and time).",
-        "autoregressive": "An autoregressive protein language model, meant as a judge.",
+        "autoregressive": "An autoregressive protein language model: a judge, or a baseline.",
     }
     vocabulary = PROTEIN
 
