@@ -20,10 +20,10 @@ from didi_core.models.denoiser import Denoiser
 from didi_core.models.dit import DitDenoiser
 from didi_core.models.dit_files import CHECKPOINT_SUFFIX
 from didi_core.models.dit_names import published_name
-from didi_core.models.esm import SoftTokens
 from didi_core.models.lightning_ckpt import read_lightning_checkpoint
 from didi_core.models.positions import flat_positions, head_at
 from didi_core.models.safe_reader import read_weights
+from didi_core.models.soft_tokens import SoftTokens
 
 
 class DiscriminatorHead(nn.Module):

@@ -24,10 +24,10 @@ from didi_core.models.adaln import (
 )
 from didi_core.models.attention import attend
 from didi_core.models.attention_watch import AttentionWatch
-from didi_core.models.esm import SoftTokens
 from didi_core.models.positions import Places, flat_positions, head_at
 from didi_core.models.recompute import call_block
 from didi_core.models.rotary import RotaryCache, rotate
+from didi_core.models.soft_tokens import SoftTokens
 
 MLP_RATIO = 4
 """How many times wider than the stream the feed-forward part is, in every published network."""

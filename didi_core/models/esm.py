@@ -1,7 +1,8 @@
 """A denoiser in the ESM-2 layout, which DPLM shares: rotary positions, and no time input there.
 
-Ours may be conditioned on time, as uniform-state models need: the embedded sigma = -log alpha of a
-row, as in a DiT, goes through a matrix that starts at zero and is added to the row's input.
+Ours may be conditioned on time, as uniform-state models need: every norm is followed by a shift and
+a scale made of the embedded sigma = -log alpha of the row, as in a DiT, by matrices that start at
+zero. (Added to the input instead, the time grew in training until the tokens were lost beside it.)
 
 Trunk (tokens to hidden states) and head (hidden states at chosen positions to logits) are
 separate calls, because most of a step's positions need no logits. One embedding function serves
@@ -17,12 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from didi_core.batches import padding_mask
-from didi_core.models.adaln import SigmaEmbedding, require_alpha, sigma_of_alpha
+from didi_core.models.adaln import SigmaEmbedding, modulate, require_alpha, sigma_of_alpha
 from didi_core.models.attention import attend
 from didi_core.models.attention_watch import AttentionWatch
 from didi_core.models.positions import Places, flat_positions, head_at
 from didi_core.models.recompute import call_block
 from didi_core.models.rotary import RotaryCache, rotate
+from didi_core.models.soft_tokens import SoftTokens
 
 TRAINED_MASK_SHARE = 0.15 * 0.8
 """Share of tokens that ESM-2's training replaced by mask; fixed in its token dropout."""
@@ -49,23 +51,26 @@ class EsmSettings:
     """Width of the embedded time."""
 
 
-@dataclass(frozen=True)
-class SoftTokens:
-    """Distributions over the vocabulary in place of token ids, at some positions."""
+class TimedNorm(nn.LayerNorm):
+    """Layer norm, in networks conditioned on time followed by a shift and a scale made of it."""
 
-    at: Bool[Tensor, "batch width"]
-    probabilities: Float[Tensor, "chosen entries"]
-    """One row for each True of `at`, in row-major order; an entry for every id of the vocabulary,
-    or for those that `ids` names."""
-    ids: Int[Tensor, "chosen entries"] | None = None
-    """The ids of the entries, where they are not the whole vocabulary."""
+    def __init__(self, settings: EsmSettings) -> None:
+        width = settings.hidden_size
+        super().__init__(width, eps=settings.layer_norm_eps)
+        self.modulation: nn.Linear | None = None
+        if settings.time_conditioned:
+            self.modulation = nn.Linear(settings.conditioning_size, 2 * width)
 
-    def expected(self, table: Float[Tensor, "vocabulary hidden"]) -> Float[Tensor, "chosen hidden"]:
-        """The mean of the embeddings in `table`."""
-        weights = self.probabilities.to(table.dtype)
-        if self.ids is None:
-            return weights @ table
-        return F.embedding_bag(self.ids, table, per_sample_weights=weights, mode="sum")
+    def forward(
+        self,
+        hidden: Float[Tensor, "batch width hidden"],
+        condition: Float[Tensor, "batch condition"] | None = None,
+    ) -> Float[Tensor, "batch width hidden"]:
+        normed = super().forward(hidden)
+        if self.modulation is None:
+            return normed
+        shift, scale = self.modulation(condition).unsqueeze(1).chunk(2, dim=-1)
+        return modulate(normed, shift, scale)
 
 
 class EsmBlock(nn.Module):
@@ -73,26 +78,27 @@ class EsmBlock(nn.Module):
 
     def __init__(self, settings: EsmSettings) -> None:
         super().__init__()
-        width, eps = settings.hidden_size, settings.layer_norm_eps
+        width = settings.hidden_size
         self.num_heads = settings.num_heads
         self.attention_watch: AttentionWatch | None = None
-        self.attention_norm = nn.LayerNorm(width, eps=eps)
+        self.attention_norm = TimedNorm(settings)
         self.qkv = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
-        self.mlp_norm = nn.LayerNorm(width, eps=eps)
+        self.mlp_norm = TimedNorm(settings)
         self.mlp_in = nn.Linear(width, settings.intermediate_size)
         self.mlp_out = nn.Linear(settings.intermediate_size, width)
 
     def forward(
         self,
         hidden: Float[Tensor, "batch width hidden"],
+        condition: Float[Tensor, "batch condition"] | None,
         rotary: tuple[Tensor, Tensor],
         keep: Bool[Tensor, "batch width"] | None,
     ) -> Float[Tensor, "batch width hidden"]:
         hidden = hidden + self.attention_out(
-            self._attention(self.attention_norm(hidden), rotary, keep)
+            self._attention(self.attention_norm(hidden, condition), rotary, keep)
         )
-        return hidden + self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(hidden))))
+        return hidden + self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(hidden, condition))))
 
     def _attention(
         self, hidden: Tensor, rotary: tuple[Tensor, Tensor], keep: Tensor | None
@@ -116,27 +122,27 @@ class EsmDenoiser(nn.Module):
         width, eps = settings.hidden_size, settings.layer_norm_eps
         self.embedding = nn.Embedding(settings.vocabulary_size, width)
         self.blocks = nn.ModuleList(EsmBlock(settings) for _ in range(settings.num_layers))
-        self.final_norm = nn.LayerNorm(width, eps=eps)
+        self.final_norm = TimedNorm(settings)
         self.head_dense = nn.Linear(width, width)
         self.head_norm = nn.LayerNorm(width, eps=eps)
         self.head_bias = nn.Parameter(torch.zeros(settings.vocabulary_size))
         if settings.time_conditioned:
             self.sigma_embedding = SigmaEmbedding(settings.conditioning_size)
-            self.time_out = nn.Linear(settings.conditioning_size, width)
         self._rotary = RotaryCache(width // settings.num_heads)
         self.checkpoint_activations = False
 
     def initialise(self, generator: torch.Generator) -> None:
         """Fresh weights: normal with deviation 0.02, smaller where a block writes to the stream.
 
-        What the time adds to the stream starts at zero.
+        What the time does to the norms starts at zero.
         """
         residual = 0.02 / (2 * self.settings.num_layers) ** 0.5
         for name, parameter in self.named_parameters():
             if parameter.ndim < 2:
                 continue
             writes = name.endswith(("attention_out.weight", "mlp_out.weight"))
-            std = 0.0 if name == "time_out.weight" else residual if writes else 0.02
+            timed = name.endswith("modulation.weight")
+            std = 0.0 if timed else residual if writes else 0.02
             nn.init.normal_(parameter, std=std, generator=generator)
         for module in self.modules():
             if isinstance(module, nn.Linear) and module.bias is not None:
@@ -201,13 +207,16 @@ class EsmDenoiser(nn.Module):
         width = tokens.shape[1]
         keep = padding_mask(lengths, width)
         rotary = self._rotary.table(width, tokens.device)
+        condition = self._condition(alpha) if self.settings.time_conditioned else None
         hidden = self.embed(tokens, lengths, soft, noise)
-        if self.settings.time_conditioned:
-            sigma = sigma_of_alpha(require_alpha(alpha))
-            hidden = hidden + self.time_out(self.sigma_embedding(sigma)).unsqueeze(1)
         for block in self.blocks:
-            hidden = call_block(block, hidden, rotary, keep, again=self.checkpoint_activations)
-        return self.final_norm(hidden)
+            inputs = (hidden, condition, rotary, keep)
+            hidden = call_block(block, *inputs, again=self.checkpoint_activations)
+        return self.final_norm(hidden, condition)
+
+    def _condition(self, alpha: Float[Tensor, "batch"] | None) -> Float[Tensor, "batch condition"]:
+        """The embedded time of each row."""
+        return self.sigma_embedding(sigma_of_alpha(require_alpha(alpha)))
 
     def head(self, hidden: Float[Tensor, "n hidden"]) -> Float[Tensor, "n vocabulary"]:
         """Logits at chosen positions: gather them from the trunk's output first."""

@@ -28,12 +28,14 @@ _MODULE_NAMES = {
     # Of ours alone, where the network is conditioned on time.
     "sigma_embedding.mlp_in": "esm.time_embedding.mlp.0",
     "sigma_embedding.mlp_out": "esm.time_embedding.mlp.2",
-    "time_out": "esm.time_embedding.out",
+    "final_norm.modulation": "esm.encoder.emb_layer_norm_after.modulation",
 }
 _BLOCK_MODULE_NAMES = {
     "attention_norm": "attention.LayerNorm",
+    "attention_norm.modulation": "attention.LayerNorm.modulation",
     "attention_out": "attention.output.dense",
     "mlp_norm": "LayerNorm",
+    "mlp_norm.modulation": "LayerNorm.modulation",
     "mlp_in": "intermediate.dense",
     "mlp_out": "output.dense",
 }
@@ -55,7 +57,7 @@ def published_names(name: str) -> list[str]:
     module, _, kind = name.rpartition(".")
     if module in _MODULE_NAMES:
         return [f"{_MODULE_NAMES[module]}.{kind}"]
-    _, layer, part = module.split(".")
+    _, layer, part = module.split(".", 2)
     prefix = f"esm.encoder.layer.{layer}"
     if part == "qkv":
         return [f"{prefix}.attention.self.{which}.{kind}" for which in _QKV_NAMES]

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from didi_core.diffusion.draws import Stream, keyed_generator, keyed_uniform
 from didi_core.models.denoiser import Denoiser
-from didi_core.models.esm import SoftTokens
 from didi_core.models.positions import Places
+from didi_core.models.soft_tokens import SoftTokens
 
 KINDS = ("position", "sequence")
 

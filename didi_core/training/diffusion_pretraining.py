@@ -16,7 +16,7 @@ from didi_core.diffusion.draws import Stream, keyed_generator, keyed_uniform
 from didi_core.diffusion.process import Process
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.models.denoiser import time_input
-from didi_core.models.esm import SoftTokens
+from didi_core.models.soft_tokens import SoftTokens
 from didi_core.training.gaussian_curriculum import GaussianCurriculum, GaussianSettings
 from didi_core.training.pretraining import BatchShare, Pretraining
 

@@ -18,7 +18,7 @@ from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.diffusion.duality import CURRICULUM_ENDS, GaussianSchedule
 from didi_core.diffusion.gaussian import noise_of, num_uniforms
 from didi_core.diffusion.uniform import UniformProcess
-from didi_core.models.esm import SoftTokens
+from didi_core.models.soft_tokens import SoftTokens
 from didi_core.vocabulary import Vocabulary
 
 

@@ -14,8 +14,8 @@ from didi_core.models.discriminator import (
     save_discriminator,
     soft_tokens,
 )
-from didi_core.models.esm import SoftTokens
 from didi_core.models.folder import LoadedModel
+from didi_core.models.soft_tokens import SoftTokens
 from didi_core.sampling.dplm import DplmSampler
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.registry import check_settings, find_sampler

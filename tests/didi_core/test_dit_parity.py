@@ -30,7 +30,7 @@ from didi_core.models.adaln import LOWEST_TRAINED_ALPHA
 from didi_core.models.discriminator import load_discriminator
 from didi_core.models.dit import DitDenoiser
 from didi_core.models.dit_names import published_order
-from didi_core.models.esm import SoftTokens
+from didi_core.models.soft_tokens import SoftTokens
 
 TOLERANCE = 1e-5
 TIMED = replace(SETTINGS, time_conditioned=True)

@@ -19,8 +19,9 @@ from esm_fixtures import (
 )
 
 from didi_core.models import esm
-from didi_core.models.esm import EsmDenoiser, SoftTokens
+from didi_core.models.esm import EsmDenoiser
 from didi_core.models.folder import load_denoiser
+from didi_core.models.soft_tokens import SoftTokens
 from didi_core.vocabulary import Vocabulary
 
 TOLERANCE = 1e-5

@@ -18,7 +18,7 @@ from didi_core.diffusion.process import build_process
 from didi_core.diffusion.schedules import LogLinearSchedule
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.evaluation.masked_nll import row_bound
-from didi_core.models.esm import SoftTokens
+from didi_core.models.soft_tokens import SoftTokens
 from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
 from didi_core.training.diffusion_pretraining import CurriculumSettings, DiffusionPretraining
 from didi_core.training.gaussian_curriculum import GaussianCurriculum, GaussianSettings

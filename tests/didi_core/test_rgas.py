@@ -18,7 +18,7 @@ from exact_denoiser import (
 from tiny_models import FRAMED, MASK, framed_batch, tiny_denoiser, tiny_discriminator
 from torch import Tensor
 
-from didi_core.models.esm import SoftTokens
+from didi_core.models.soft_tokens import SoftTokens
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor

@@ -51,6 +51,22 @@ def test_a_fresh_network_does_not_look_at_the_time_and_a_trained_one_does() -> N
     assert torch.equal(logits(denoiser, 0.2, 0.9), logits(plain))
 
 
+def test_the_time_cannot_drown_the_tokens() -> None:
+    """However large what is made of the time has grown, other tokens give other logits."""
+    denoiser = timed_esm()
+    with torch.no_grad():
+        for name, parameter in denoiser.named_parameters():
+            if "sigma_embedding" in name:
+                parameter.mul_(1e3)
+    others = BATCH.tokens.clone()
+    others[0, 1] = BATCH.tokens[0, 1] + 1
+    told = {"alpha": torch.tensor([0.5, 0.5])}
+    with torch.no_grad():
+        first = denoiser.trunk(BATCH.tokens, BATCH.lengths, **told)
+        second = denoiser.trunk(others, BATCH.lengths, **told)
+    assert (first - second)[0].abs().max() > 0.1 * first.std()
+
+
 def test_a_folder_of_it_opens_here_and_nowhere_else(tmp_path: Path) -> None:
     denoiser = timed_esm(3)
     save_model_folder(
