@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import numpy as np
 
-from didi_core.evaluation.bounds import bound_samples
+from didi_core.evaluation.bounds import BoundSamples, bound_samples
 from didi_core.evaluation.frontier import FrontierPoint
+from didi_core.evaluation.judge import causal_nll
 from didi_core.hydra_app import config_folder, settings_from
+from didi_core.models.causal import CausalNetwork
 from didi_core.models.folder import LoadedModel
 
 MUON = (
@@ -68,21 +71,35 @@ class Corpus:
     """(file of samples, their temperature) to judge NLL and diversity."""
     bound: Callable[[Path, Path], dict[str, Any]]
     """(model folder, data) to the likelihood bound and its standard error."""
+    write_natural: Callable[[Path, Path, int, bool], int]
+    """(data, file to write, how many at most, whether each is shuffled) to how many there are."""
     teacher_updates: int = TEACHER_UPDATES
     student_updates: int = STUDENT_UPDATES
 
 
 def bound_of(model: LoadedModel, ids: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """The bound by the model's own process, and what it is made of, to pair with another's."""
-    samples = bound_samples(
-        model.denoiser,
-        model.vocabulary,
-        ids[:BOUND_SEQUENCES],
-        process=model.process,
-        draws=BOUND_DRAWS,
-    )
+    """The bound by the model's own process, and what it is made of, to pair with another's.
+
+    Of an autoregressive model it is the likelihood itself, the end of a sequence not scored.
+    """
+    kept, network = ids[:BOUND_SEQUENCES], model.denoiser
+    if isinstance(network, CausalNetwork):
+        samples = exact_samples(network, kept)
+    else:
+        told = {"process": model.process, "draws": BOUND_DRAWS}
+        samples = bound_samples(network, model.vocabulary, kept, **told)
     record = asdict(samples.estimate())
     return record | {
         "nats_of_each_sequence": samples.per_sequence().round(4).tolist(),
         "tokens_of_each_sequence": samples.lengths.tolist(),
     }
+
+
+def exact_samples(network: CausalNetwork, ids: Sequence[Sequence[int]]) -> BoundSamples:
+    """The likelihood of each sequence, which needs no draws; a first token that is given is free.
+
+    Blocks of text begin with the end of text from which the network starts.
+    """
+    drawn = [each[1:] if each[0] == network.start_id else each for each in ids]
+    nats = causal_nll(network.network, drawn, network.start_id) * np.array(list(map(len, drawn)))
+    return BoundSamples(nats[None], np.ones((1, len(ids))), np.array(list(map(len, ids))))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 LINES = {"ancestral": "-", "apart": ":", "remdm": "--", "greedy-tail": "-.", "psi": (0, (1, 3))}
+LINES |= {"analytic": "-", "autoregressive": "-"}
 """Line style of each sampler."""
 FAR = 1.0
 """Nats."""
@@ -30,6 +31,7 @@ def write_figures(results: Path = RESULTS) -> None:
         if records:
             sections += [f"## {corpus}", "", *bound_lines(corpus, records), ""]
             sections += [*sweep_lines(corpus, records), ""]
+            sections += [*natural_lines(corpus, records), ""]
             draw_curves(corpus, records, results / f"{corpus}.png")
     if sections:
         write_text(results / "table.md", "\n".join(sections))
@@ -86,6 +88,20 @@ def sweep_lines(corpus: str, records: list[Record]) -> list[str]:
             at[1] = None
         cells = [name, steps, seed, shown(own["nll"]), shown(own["diversity"]), *map(shown, at)]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return lines
+
+
+def natural_lines(corpus: str, records: list[Record]) -> list[str]:
+    """What the judge finds of the corpus itself."""
+    found = [r["sequences"] for r in records if r["kind"] == "natural"]
+    if not found:
+        return []
+    unit, diversity = UNITS[corpus]
+    lines = [f"| natural | n | judge NLL, nats a {unit} | {diversity} |", "|---|---|---|---|"]
+    for name, each in found[0].items():
+        lines.append(
+            f"| {name} | {each['n']} | {shown(each['nll'])} | {shown(each['diversity'])} |"
+        )
     return lines
 
 

@@ -23,8 +23,9 @@ from benchmarks.side_by_side.plan import (
 from benchmarks.side_by_side.proteins import PROTEINS
 from benchmarks.side_by_side.texts import TEXTS
 from didi_core.evaluation.frontier import Frontier, FrontierPoint
-from didi_core.evaluation.frontier_record import frontier_record
+from didi_core.evaluation.frontier_record import frontier_record, point_record
 from didi_core.files import write_json
+from didi_core.sampling.registry import find_sampler
 from didi_core.training.devices import describe_device
 from didi_core.training.run_folder import git_revision, package_versions
 
@@ -50,9 +51,11 @@ def run_job(job: Job, data: Path, num: int = NUM_SAMPLES) -> None:
 
 def needed(job: Job) -> list[str]:
     """Models that the job works on, each after its teacher; results may be there without them."""
+    if job.kind == "natural":
+        return []
     own = {"train": [], "bound": [job.name], "sweep": [BASELINE]}[job.kind]
     own += [CELLS[job.name].model] if job.kind == "sweep" else []
-    teachers = [MODELS[name].teacher for name in [*own, *([job.name] if not own else [])]]
+    teachers = [MODELS[name].teacher for name in own or [job.name]]
     return list(dict.fromkeys([*filter(None, teachers), *own]))
 
 
@@ -118,14 +121,16 @@ def point(job: Job, name: str, data: Path, num: int, temperature: float) -> Fron
     corpus, cell = CORPORA[job.corpus], CELLS[name]
     folder = RUNS / job.corpus / "sets"
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{name.replace(' ', '-')}_{job.steps}_{temperature:g}_{job.seed}"
+    # An autoregressive model takes no steps: its sets are compared with others of any number.
+    steps = job.steps if find_sampler(cell.sampler).takes_steps else None
+    stem = f"{name.replace(' ', '-')}_{steps or 'any'}_{temperature:g}_{job.seed}"
     out = folder / f"{stem}{corpus.suffix}"
     if not out.exists():
         corpus.generate(
             model=str(job.folder(cell.model)),
             num=num,
             length=corpus.lengths(data / corpus.held_out, folder),
-            steps=job.steps,
+            steps=steps,
             sampler=cell.sampler,
             temperature=temperature,
             seed=100 + job.seed,
@@ -136,4 +141,21 @@ def point(job: Job, name: str, data: Path, num: int, temperature: float) -> Fron
     return corpus.judge(out, temperature)
 
 
-DO = {"train": train, "bound": bound, "sweep": sweep}
+def natural(job: Job, data: Path, num: int) -> dict[str, Any]:
+    """What the judge finds of the corpus: what was trained on, the same shuffled, held out."""
+    corpus = CORPORA[job.corpus]
+    folder = RUNS / job.corpus / "sets"
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = {}
+    for name, source in {
+        "trained on": corpus.train,
+        "shuffled": corpus.train,
+        "held out": corpus.held_out,
+    }.items():
+        path = folder / f"natural_{name.replace(' ', '-')}{corpus.suffix}"
+        count = corpus.write_natural(data / source, path, num, name == "shuffled")
+        found[name] = {"n": count, **point_record(corpus.judge(path, 1.0), job.seed)}
+    return {"sequences": found}
+
+
+DO = {"train": train, "bound": bound, "sweep": sweep, "natural": natural}

@@ -1,6 +1,7 @@
 """What is trained and sampled: teachers of both processes, their students, and how each is drawn.
 
-A job is called CORPUS/train.MODEL.SEED, CORPUS/bound.MODEL.SEED or CORPUS/sweep.CELL.STEPS.SEED.
+A job is called CORPUS/train.MODEL.SEED, CORPUS/bound.MODEL.SEED or CORPUS/sweep.CELL.STEPS.SEED;
+one more, CORPUS/natural.sequences.0, judges the corpus itself.
 """
 
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ MODELS: Mapping[str, Model] = {
     "mdlm": Model(("process=absorbing",)),
     "duo": Model(("process=uniform",)),
     "duo-gaussian": Model(("process=uniform", "gaussian.steps={half}", "curriculum.steps=0")),
+    "sedd": Model(("process=sedd",)),
+    "ar": Model(("model.kind=autoregressive", "curriculum.steps=0")),
     "dmmd": Model(("method=dmmd",), "mdlm"),
     "didi": Model(("method=didi",), "mdlm"),
     "sdtt": Model(("method=sdtt",), "mdlm"),
@@ -57,6 +60,8 @@ CELLS: Mapping[str, Cell] = {
     "duo": Cell("duo"),
     "duo greedy-tail": Cell("duo", "greedy-tail"),
     "duo psi": Cell("duo", "psi"),
+    "sedd": Cell("sedd", "analytic"),
+    "ar": Cell("ar", "autoregressive"),
     "dmmd": Cell("dmmd"),
     "dmmd apart": Cell("dmmd", "apart"),
     "didi": Cell("didi"),
@@ -75,9 +80,9 @@ class Job:
     corpus: str
     seed: int
     kind: str
-    """train, bound or sweep."""
+    """train, bound, sweep or natural."""
     name: str
-    """A model, or of a sweep a cell."""
+    """A model, of a sweep a cell, of what is natural `sequences`."""
     steps: int = 0
 
     @property
@@ -97,7 +102,7 @@ class Job:
 def jobs_of(corpus: str, seed: int) -> list[Job]:
     """Each finds what it needs; last the teachers of which only the bound is asked."""
     drawn = {cell.model for cell in CELLS.values()}
-    jobs = []
+    jobs = [] if seed else [Job(corpus, seed, "natural", "sequences")]
     for name in MODELS:
         if name in drawn:
             jobs += _training(corpus, seed, name)

@@ -14,7 +14,7 @@ from didi_protein.distill import distill
 from didi_protein.distill_settings import DistillSettings
 from didi_protein.generate import GenerateOptions, generate
 from didi_protein.judges import Judge, open_judge
-from didi_protein.models import open_model
+from didi_protein.models import open_writer
 from didi_protein.pretrain import pretrain
 from didi_protein.pretrain_settings import PretrainSettings
 from didi_protein.training_sequences import read_training_sequences
@@ -52,7 +52,18 @@ def bound(folder: Path, data: Path) -> dict[str, Any]:
         ids_of_rank[[CANONICAL_RESIDUES.index(residue) for residue in sequence]].tolist()
         for _, sequence in read_training_sequences(data, SHORTEST, LONGEST)
     ]
-    return bound_of(open_model(folder), ids)
+    return bound_of(open_writer(str(folder)), ids)
+
+
+def write_natural(data: Path, out: Path, num: int, shuffled: bool) -> int:
+    """The first sequences of the study's lengths, the residues of each in any order if asked."""
+    kept = [list(s) for _, s in read_training_sequences(data, SHORTEST, LONGEST)][:num]
+    if shuffled:
+        random = np.random.default_rng(0)
+        kept = [random.permutation(each).tolist() for each in kept]
+    lines = (f">{i}\n{''.join(each)}\n" for i, each in enumerate(kept))
+    out.write_text("".join(lines), encoding="utf-8")
+    return len(kept)
 
 
 PROTEINS = Corpus(
@@ -77,5 +88,6 @@ PROTEINS = Corpus(
     generate=lambda **flags: generate(GenerateOptions(**flags)),
     judge=judge,
     bound=bound,
+    write_natural=write_natural,
     teacher_updates=TEACHER_UPDATES,
 )

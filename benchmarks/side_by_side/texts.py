@@ -1,8 +1,11 @@
 """Text of the study: blocks of 128 tokens, the bundled tokenizer and judge, unigram entropy."""
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.side_by_side.corpus import (
     BOUND_SEQUENCES,
@@ -21,11 +24,12 @@ from didi_text.evaluate_models import CausalLanguageModel
 from didi_text.generate import GenerateOptions, generate
 from didi_text.generative_perplexity import read_samples
 from didi_text.judges import open_judge
-from didi_text.models import open_model, tokenizer_of
+from didi_text.models import open_writer, tokenizer_of
 from didi_text.packing import Packing
 from didi_text.pretrain import pretrain
 from didi_text.pretrain_settings import PretrainSettings
 from didi_text.sample_measures import measure_samples
+from didi_text.tokenizer import TextTokenizer, open_tokenizer
 
 BLOCK = 128
 
@@ -48,10 +52,24 @@ def judge(path: Path, temperature: float) -> FrontierPoint:
 
 def bound(folder: Path, data: Path) -> dict[str, Any]:
     """The likelihood bound of a model on the first blocks of a file."""
-    model = open_model(folder)
-    corpus = load_corpus(data, tokenizer_of(model), Packing(BLOCK))
-    blocks = [corpus.ids(i, BLOCK) for i in range(min(BOUND_SEQUENCES, len(corpus)))]
-    return bound_of(model, blocks)
+    model = open_writer(str(folder))
+    return bound_of(model, _blocks(data, tokenizer_of(model), BOUND_SEQUENCES))
+
+
+def _blocks(data: Path, tokenizer: TextTokenizer, num: int) -> list[list[int]]:
+    corpus = load_corpus(data, tokenizer, Packing(BLOCK))
+    return [list(corpus.ids(i, BLOCK)) for i in range(min(num, len(corpus)))]
+
+
+def write_natural(data: Path, out: Path, num: int, shuffled: bool) -> int:
+    """The first blocks, the tokens of each in any order if asked."""
+    tokenizer, random = open_tokenizer("tiny"), np.random.default_rng(0)
+    blocks = _blocks(data, tokenizer, num)
+    if shuffled:
+        blocks = [random.permutation(each).tolist() for each in blocks]
+    rows = ({"text": tokenizer.decode(each), "ids": list(map(int, each))} for each in blocks)
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return len(blocks)
 
 
 TEXTS = Corpus(
@@ -74,4 +92,5 @@ TEXTS = Corpus(
     generate=lambda **flags: generate(GenerateOptions(**flags)),
     judge=judge,
     bound=bound,
+    write_natural=write_natural,
 )

@@ -32,7 +32,7 @@ def frontier_record(
             name: {
                 "settings": dict(frontier.settings),
                 "n": frontier.num_records,
-                "points": [_point_record(point, seed) for point in frontier.points],
+                "points": [point_record(point, seed) for point in frontier.points],
                 "nll_at_equal_diversity": _plain(nll_at(frontier, diversity, seed)),
                 "minus_baseline": None
                 if baseline is None
@@ -55,7 +55,7 @@ def write_frontiers(path: Path, record: Mapping[str, Any]) -> None:
     write_json(path, record)
 
 
-def _point_record(point: FrontierPoint, seed: int) -> dict[str, Any]:
+def point_record(point: FrontierPoint, seed: int) -> dict[str, Any]:
     return {
         "temperature": point.temperature,
         "nll": interval_of(point.nll, seed).as_dict(),

@@ -7,18 +7,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks.side_by_side import jobs, plan
+from benchmarks.side_by_side.corpus import exact_samples
 from benchmarks.side_by_side.figures import bound_difference, shown, write_figures
 from benchmarks.side_by_side.plan import CELLS, MODELS, Job, jobs_of
 from benchmarks.side_by_side.proteins import PROTEINS
 from didi_core.evaluation.bootstrap import Interval
 from didi_core.evaluation.frontier import FrontierPoint
 from didi_core.evaluation.ratio import Ratio
+from didi_core.models.causal import CausalNetwork
 
 
 def test_every_job_finds_what_it_needs() -> None:
     done: set[str] = set()
+    first = jobs_of("text", 0)[0]
+    assert first.kind == "natural" and not jobs.needed(first), "what is natural is judged once"
     for job in jobs_of("text", 1):
         needed = CELLS[job.name].model if job.kind == "sweep" else MODELS[job.name].teacher
         needed = job.name if job.kind == "bound" else needed
@@ -37,6 +43,21 @@ def test_bounds_are_compared_sequence_by_sequence() -> None:
     assert found.mean == pytest.approx(6 / 40)
     assert found.low == pytest.approx(4 / 30) and found.high == pytest.approx(2 / 10)
     assert shown(Interval(0.15, 0.1, 0.2).as_dict()) == "0.150 [0.100, 0.200]" and shown(None) == ""
+
+
+def test_the_likelihood_of_an_autoregressive_model_needs_no_draws() -> None:
+    """A given first token is free; the others cost what the law says."""
+    config = GPT2Config(vocab_size=5, n_positions=8, n_embd=8, n_layer=1, n_head=2)
+    network = CausalNetwork(GPT2LMHeadModel(config).eval(), start_id=0)
+    ids = [[0, 2, 1], [3, 1]]
+    found = exact_samples(network, ids)
+    with torch.no_grad():
+        first = network.network(input_ids=torch.tensor([[0, 2]])).logits.log_softmax(-1)
+        second = network.network(input_ids=torch.tensor([[0, 3]])).logits.log_softmax(-1)
+    expected = [-first[0, 0, 2] - first[0, 1, 1], -second[0, 0, 3] - second[0, 1, 1]]
+    assert found.per_sequence() == pytest.approx([float(each) for each in expected], abs=1e-5)
+    assert found.lengths.tolist() == [3, 2]
+    assert found.estimate().nats_per_token == pytest.approx(float(sum(expected)) / 5, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -81,9 +102,13 @@ def test_a_tiny_study_runs_through(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(jobs, "LOWER", (0.5,))
     monkeypatch.setattr(plan, "RESULTS", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
-    todo = [
-        Job("protein", 0, kind, name) for name in ("mdlm", "duo") for kind in ("train", "bound")
+    todo = [Job("protein", 0, "natural", "sequences")]
+    todo += [
+        Job("protein", 0, kind, name)
+        for name in ("mdlm", "duo", "ar")
+        for kind in ("train", "bound")
     ]
+    todo += [Job("protein", 0, "sweep", "ar", steps) for steps in (8, 16)]
     todo += [Job("protein", 0, "sweep", name, 8) for name in ("mdlm", "duo greedy-tail")]
     for job in todo:
         jobs.run_job(job, tmp_path, num=6)
@@ -92,11 +117,17 @@ def test_a_tiny_study_runs_through(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     # It writes one residue: higher temperatures are tried, and do not reach either.
     assert [each["temperature"] for each in greedy["points"]] == [0.8, 1.0, 1.3, 1.5]
     assert greedy["points"][-1]["diversity"]["mean"] < greedy["equal_diversity"]
+    of_any = {path.name for path in (tmp_path / plan.RUNS).rglob("ar_*.fasta")}
+    assert {name.split("_")[1] for name in of_any} == {"any"}, "its sets are made once"
+    found = json.loads(todo[0].result.read_text())["sequences"]
+    assert [each["n"] for each in found.values()] == [6, 6, 6]
+    assert found["shuffled"]["diversity"] != found["trained on"]["diversity"]
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json")}
     assert len(written) == len(todo)
     jobs.run_job(todo[0], tmp_path)
     assert all(path.stat().st_mtime_ns == time for path, time in written.items()), "done is done"
     write_figures(tmp_path / "results")
     table = (tmp_path / "results" / "table.md").read_text()
+    assert "| ar | 0 |" in table and "| held out | 6 |" in table
     assert "| duo | 0 |" in table and "| duo greedy-tail | 8 | 0 |" in table
     assert (tmp_path / "results" / "protein.png").stat().st_size > 1000
