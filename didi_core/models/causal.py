@@ -4,7 +4,9 @@ The network is any Hugging Face causal LM, and the cache is transformers' own. I
 `LoadedModel` in the place of a denoiser; its process is `autoregressive`, which no noise defines.
 """
 
+import inspect
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from jaxtyping import Float, Int
@@ -53,8 +55,16 @@ class CausalNetwork(nn.Module):
             tokens: those that follow what `cache` holds.
             cache: of an earlier call, which it may change; None at the beginning.
         """
-        output = self.network(input_ids=tokens, past_key_values=cache, use_cache=True)
+        output = self.network(
+            input_ids=tokens, past_key_values=cache, use_cache=True, **self._last_alone
+        )
         return output.logits[:, -1], output.past_key_values
+
+    @cached_property
+    def _last_alone(self) -> dict[str, int]:
+        """Asks for the logits after the last token alone, of networks that can be asked."""
+        asked = "logits_to_keep" in inspect.signature(self.network.forward).parameters
+        return {"logits_to_keep": 1} if asked else {}
 
 
 def position_limit(network: nn.Module) -> int | None:

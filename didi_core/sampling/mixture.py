@@ -39,7 +39,9 @@ class Move:
             chance: x_theta(z_t), what the network gives the token at hand.
             num_tokens: K.
         """
-        ratio, own = self.alpha_t / self.alpha_s, num_tokens * self.alpha_t * chance
+        # Where a bent grid's first alphas round to zero there is no step to take.
+        ratio = self.alpha_t / self.alpha_s if self.alpha_s else 1.0
+        own = num_tokens * self.alpha_t * chance
         whole, fresh = own + (1.0 - self.alpha_t), 1.0 - self.kappa
         uniform = (1.0 - self.alpha_s) * (self.kappa * (1.0 - ratio) / whole + fresh)
         stays = self.kappa * (own + (ratio - self.alpha_t)) + fresh * self.alpha_s * own

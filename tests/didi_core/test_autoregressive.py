@@ -239,12 +239,15 @@ def test_each_call_is_a_token_wide_and_counted(network: GPT2LMHeadModel) -> None
     seen = network.register_forward_pre_hook(
         lambda _, __, named: widths.append(named["input_ids"].shape[1]), with_kwargs=True
     )
+    outputs: list[int] = []
+    network.lm_head.register_forward_hook(lambda _, __, out: outputs.append(out.shape[1]))
     words, rows = vocabulary(framed=True), []
     predictor = NextTokenPredictor(CausalNetwork(network, START), words)
     sampler = AutoregressiveSampler(MeteredPredictor(predictor, rows.append))
     settings = SampleSettings(steps=None)
     sampler.sample(build_prior([ROWS[4], ROWS[4]], [0, 1], words, "cpu"), settings)
     assert widths == [10, *[1] * 8] and rows == [2] * 9  # what is given is read in one call
+    assert outputs == [1] * 9, "the head is asked for the next token alone"
     assert sampler.num_steps(9, settings) == 9
     assert estimate_seconds(predictor, [[ROWS[1]]], [20]) > 0
     assert widths[-2:] == [1, 1]

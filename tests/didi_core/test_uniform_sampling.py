@@ -150,6 +150,15 @@ def test_the_chain_s_law_tends_to_the_model_s() -> None:
         assert distance[name, 512] < 1e-2
 
 
+def test_a_step_between_alphas_that_round_to_zero_changes_nothing() -> None:
+    uniform, stays = Move(0.0, 0.0).shares(torch.tensor([0.3], dtype=torch.float64), 7)
+    assert uniform.tolist() == [0.0] and stays.tolist() == [1.0]
+    uniform, stays = Move(0.0, 0.0, 0.4).shares(torch.tensor([0.3], dtype=torch.float64), 7)
+    assert uniform.tolist() == [0.6] and stays.tolist() == [0.4]
+    plan = PsiSettings().plan(SampleSettings(steps=64, reveal_exponent=9.0))
+    assert plan[0].alpha_s == 0.0, "the case occurs"
+
+
 @pytest.mark.parametrize(
     ("alpha_t", "alpha_s", "kappa"),
     [(0.0, 0.1, 1.0), (0.2, 0.5, 1.0), (0.2, 0.5, 0.7), (0.0, 0.3, 0.2), (0.5, 1.0, 1.0)],
