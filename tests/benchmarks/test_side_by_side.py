@@ -12,9 +12,10 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks.side_by_side import jobs, plan
 from benchmarks.side_by_side.corpus import exact_samples
-from benchmarks.side_by_side.figures import bound_difference, shown, write_figures
+from benchmarks.side_by_side.figures import write_figures
 from benchmarks.side_by_side.plan import CELLS, MODELS, Job, jobs_of
 from benchmarks.side_by_side.proteins import PROTEINS
+from benchmarks.side_by_side.tables import bound_difference, shown
 from didi_core.evaluation.bootstrap import Interval
 from didi_core.evaluation.frontier import FrontierPoint
 from didi_core.evaluation.ratio import Ratio
@@ -129,5 +130,6 @@ def test_a_tiny_study_runs_through(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     write_figures(tmp_path / "results")
     table = (tmp_path / "results" / "table.md").read_text()
     assert "| ar | 0 |" in table and "| held out | 6 |" in table
+    assert "| duo greedy-tail | not reached, -, - | -, -, - | -, -, - |" in table
     assert "| duo | 0 |" in table and "| duo greedy-tail | 8 | 0 |" in table
     assert (tmp_path / "results" / "protein.png").stat().st_size > 1000
