@@ -27,7 +27,9 @@ def run(
     seeds: Annotated[str, typer.Option(help="Of teachers, students and samples.")] = "0,1,2",
     data: Annotated[Path, typer.Option(help="Folder of the corpora.")] = Path("../shared/data"),
     steps: Annotated[str, typer.Option(help="Of the sweeps.")] = "8,16,32",
-    cells: Annotated[str, typer.Option(help=f"Of the sweeps: {', '.join(CELLS)}.")] = "",
+    cells: Annotated[
+        str, typer.Option(help=f"What is sampled, and trained for it: {', '.join(CELLS)}.")
+    ] = "",
     only_list: Annotated[bool, typer.Option("--list", help="Name what is to be done.")] = False,
 ) -> None:
     """Do what is missing, one job after the other."""
@@ -40,9 +42,9 @@ def run(
             f"--cells {cells}: {', '.join(sorted(wrong))} is none of {', '.join(CELLS)}."
         )
     asked = {0, *map(int, steps.split(","))}
-    for job in (each for seed in seeds.split(",") for each in jobs_of(corpus, int(seed))):
-        left_out = job.kind == "sweep" and cells and job.name not in cells.split(",")
-        if job.result.exists() or job.steps not in asked or left_out:
+    named = cells.split(",") if cells else list(CELLS)
+    for job in (each for seed in seeds.split(",") for each in jobs_of(corpus, int(seed), named)):
+        if job.result.exists() or job.steps not in asked:
             continue
         print(job.key, file=sys.stderr)
         if not only_list:

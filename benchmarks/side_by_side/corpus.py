@@ -70,7 +70,7 @@ class Corpus:
     judge: Callable[[Path, float], FrontierPoint]
     """(file of samples, their temperature) to judge NLL and diversity."""
     bound: Callable[[Path, Path], dict[str, Any]]
-    """(model folder, data) to the likelihood bound and its standard error."""
+    """(model folder, data) to the likelihood bound, of an autoregressive model the likelihood."""
     write_natural: Callable[[Path, Path, int, bool], int]
     """(data, file to write, how many at most, whether each is shuffled) to how many there are."""
     teacher_updates: int = TEACHER_UPDATES
@@ -80,7 +80,8 @@ class Corpus:
 def bound_of(model: LoadedModel, ids: Sequence[Sequence[int]]) -> dict[str, Any]:
     """The bound by the model's own process, and what it is made of, to pair with another's.
 
-    Of an autoregressive model it is the likelihood itself, the end of a sequence not scored.
+    Of an autoregressive model it is the likelihood itself, the end of a protein not scored; the
+    standard error is then of the sequences alone.
     """
     kept, network = ids[:BOUND_SEQUENCES], model.denoiser
     if isinstance(network, CausalNetwork):

@@ -112,7 +112,7 @@ def trace(job: Job, name: str, data: Path, num: int, through: float | None = Non
             if points[-1].diversity.value < through:
                 points.append(point(job, name, data, num, temperature))
     cell = CELLS[name]
-    settings = {"model": cell.model, "sampler": cell.sampler, "steps": job.steps}
+    settings = {"model": cell.model, "sampler": cell.sampler, "steps": steps_of(job, name)}
     return Frontier(name, tuple(points), settings)
 
 
@@ -121,8 +121,7 @@ def point(job: Job, name: str, data: Path, num: int, temperature: float) -> Fron
     corpus, cell = CORPORA[job.corpus], CELLS[name]
     folder = RUNS / job.corpus / "sets"
     folder.mkdir(parents=True, exist_ok=True)
-    # An autoregressive model takes no steps: its sets are compared with others of any number.
-    steps = job.steps if find_sampler(cell.sampler).takes_steps else None
+    steps = steps_of(job, name)
     stem = f"{name.replace(' ', '-')}_{steps or 'any'}_{temperature:g}_{job.seed}"
     out = folder / f"{stem}{corpus.suffix}"
     if not out.exists():
@@ -139,6 +138,11 @@ def point(job: Job, name: str, data: Path, num: int, temperature: float) -> Fron
             quiet=True,
         )
     return corpus.judge(out, temperature)
+
+
+def steps_of(job: Job, name: str) -> int | None:
+    """None of autoregressive models: their sets are compared with those of any number."""
+    return job.steps if find_sampler(CELLS[name].sampler).takes_steps else None
 
 
 def natural(job: Job, data: Path, num: int) -> dict[str, Any]:

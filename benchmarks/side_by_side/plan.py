@@ -1,10 +1,10 @@
-"""What is trained and sampled: teachers of both processes, their students, and how each is drawn.
+"""What is trained and sampled: teachers of every process, their students, how each is drawn.
 
 A job is called CORPUS/train.MODEL.SEED, CORPUS/bound.MODEL.SEED or CORPUS/sweep.CELL.STEPS.SEED;
 one more, CORPUS/natural.sequences.0, judges the corpus itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +82,7 @@ class Job:
     kind: str
     """train, bound, sweep or natural."""
     name: str
-    """A model, of a sweep a cell, of what is natural `sequences`."""
+    """A model; of a sweep a cell; of the corpus itself `sequences`."""
     steps: int = 0
 
     @property
@@ -99,18 +99,19 @@ class Job:
         return RUNS / self.corpus / f"{model}_{self.seed}"
 
 
-def jobs_of(corpus: str, seed: int) -> list[Job]:
-    """Each finds what it needs; last the teachers of which only the bound is asked."""
-    drawn = {cell.model for cell in CELLS.values()}
+def jobs_of(corpus: str, seed: int, cells: Sequence[str] = tuple(CELLS)) -> list[Job]:
+    """Each finds what it needs; last, of all cells, the teachers of which only the bound is asked.
+
+    Args:
+        cells: what is sampled; models that none of them needs are left out.
+    """
+    drawn = {CELLS[name].model for name in cells}
+    drawn |= {teacher for name in drawn if (teacher := MODELS[name].teacher)}
+    last = [] if len(cells) < len(CELLS) else [name for name in MODELS if name not in drawn]
     jobs = [] if seed else [Job(corpus, seed, "natural", "sequences")]
-    for name in MODELS:
-        if name in drawn:
-            jobs += _training(corpus, seed, name)
-    jobs += [Job(corpus, seed, "sweep", cell, steps) for steps in STEPS for cell in CELLS]
-    for name in MODELS:
-        if name not in drawn:
-            jobs += _training(corpus, seed, name)
-    return jobs
+    jobs += [job for name in MODELS if name in drawn for job in _training(corpus, seed, name)]
+    jobs += [Job(corpus, seed, "sweep", cell, steps) for steps in STEPS for cell in cells]
+    return jobs + [job for name in last for job in _training(corpus, seed, name)]
 
 
 def _training(corpus: str, seed: int, name: str) -> list[Job]:

@@ -46,7 +46,7 @@ def judge(path: Path, temperature: float) -> FrontierPoint:
 
 
 def bound(folder: Path, data: Path) -> dict[str, Any]:
-    """The likelihood bound of a model on the first sequences of a file."""
+    """The likelihood, or its bound, of a model on the first sequences of a file."""
     ids_of_rank = np.array(PROTEIN.generable_ids)
     ids = [
         ids_of_rank[[CANONICAL_RESIDUES.index(residue) for residue in sequence]].tolist()

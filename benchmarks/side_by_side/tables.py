@@ -12,7 +12,7 @@ UNITS = {"protein": ("residue", "pooled 3-mer entropy"), "text": ("token", "unig
 
 
 def bound_lines(corpus: str, records: list[Record]) -> list[str]:
-    """Likelihood bounds, and what Duo's has more than MDLM's on the same sequences."""
+    """Likelihood bounds, and what each has more than MDLM's on the same sequences."""
     bounds = {(r["name"], r["seed"]): r for r in records if r["kind"] == "bound"}
     minutes = {
         (r["name"], r["seed"]): r["processor_seconds"] / 60 for r in records if r["kind"] == "train"

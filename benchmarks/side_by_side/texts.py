@@ -5,8 +5,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from benchmarks.side_by_side.corpus import (
     BOUND_SEQUENCES,
     DISTILL,
@@ -22,14 +20,15 @@ from didi_text.distill import distill
 from didi_text.distill_settings import DistillSettings
 from didi_text.evaluate_models import CausalLanguageModel
 from didi_text.generate import GenerateOptions, generate
-from didi_text.generative_perplexity import read_samples
+from didi_text.generative_perplexity import Samples, read_samples
 from didi_text.judges import open_judge
 from didi_text.models import open_writer, tokenizer_of
 from didi_text.packing import Packing
 from didi_text.pretrain import pretrain
 from didi_text.pretrain_settings import PretrainSettings
+from didi_text.reference_text import shuffled as shuffle_tokens
 from didi_text.sample_measures import measure_samples
-from didi_text.tokenizer import TextTokenizer, open_tokenizer
+from didi_text.tokenizer import TextTokenizer
 
 BLOCK = 128
 
@@ -51,7 +50,7 @@ def judge(path: Path, temperature: float) -> FrontierPoint:
 
 
 def bound(folder: Path, data: Path) -> dict[str, Any]:
-    """The likelihood bound of a model on the first blocks of a file."""
+    """The likelihood, or its bound, of a model on the first blocks of a file."""
     model = open_writer(str(folder))
     return bound_of(model, _blocks(data, tokenizer_of(model), BOUND_SEQUENCES))
 
@@ -63,13 +62,15 @@ def _blocks(data: Path, tokenizer: TextTokenizer, num: int) -> list[list[int]]:
 
 def write_natural(data: Path, out: Path, num: int, shuffled: bool) -> int:
     """The first blocks, the tokens of each in any order if asked."""
-    tokenizer, random = open_tokenizer("tiny"), np.random.default_rng(0)
-    blocks = _blocks(data, tokenizer, num)
+    tokenizer = _judge().tokenizer
+    ids = _blocks(data, tokenizer, num)
+    samples = Samples([tokenizer.decode(each) for each in ids], ids, {})
     if shuffled:
-        blocks = [random.permutation(each).tolist() for each in blocks]
-    rows = ({"text": tokenizer.decode(each), "ids": list(map(int, each))} for each in blocks)
-    out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return len(blocks)
+        samples = shuffle_tokens(samples, tokenizer)
+    rows = zip(samples.texts, samples.ids or [], strict=True)
+    lines = (json.dumps({"text": text, "ids": list(map(int, each))}) for text, each in rows)
+    out.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return len(ids)
 
 
 TEXTS = Corpus(

@@ -1,8 +1,9 @@
 """A denoiser in the ESM-2 layout, which DPLM shares: rotary positions, and no time input there.
 
-Ours may be conditioned on time, as uniform-state models need: every norm is followed by a shift and
-a scale made of the embedded sigma = -log alpha of the row, as in a DiT, by matrices that start at
-zero. (Added to the input instead, the time grew in training until the tokens were lost beside it.)
+Ours may be conditioned on time, as uniform-state models need: every norm of the trunk is followed
+by a shift and a scale made of the embedded sigma = -log alpha of the row, as a DiT's are (its gates
+are left out), by matrices that start at zero. (Added to the input instead, the time grew in
+training until the tokens were lost beside it.)
 
 Trunk (tokens to hidden states) and head (hidden states at chosen positions to logits) are
 separate calls, because most of a step's positions need no logits. One embedding function serves

@@ -40,6 +40,7 @@ _BLOCK_MODULE_NAMES = {
     "mlp_out": "output.dense",
 }
 _QKV_NAMES = ("query", "key", "value")
+_TIME_AT_INPUT = "esm.time_embedding.out.weight"
 _TIED = "lm_head.decoder.weight"
 _EMBEDDING = "esm.embeddings.word_embeddings.weight"
 _NORM_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
@@ -105,6 +106,11 @@ def from_published(
             lists them.
     """
     weights = _with_usual_names(weights)
+    if _TIME_AT_INPUT in weights:
+        raise UserError(
+            f"{source}: an earlier version made this model, in which the time was added to the "
+            "input and could outgrow it. It cannot be read any more: train it again."
+        )
     require_layers(settings.num_layers, weights, source)
     with torch.device("meta"):
         denoiser = EsmDenoiser(settings)

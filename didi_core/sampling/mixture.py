@@ -39,7 +39,7 @@ class Move:
             chance: x_theta(z_t), what the network gives the token at hand.
             num_tokens: K.
         """
-        # Where a bent grid's first alphas round to zero there is no step to take.
+        # Where a bent grid's first alphas round to zero the posterior keeps z_t.
         ratio = self.alpha_t / self.alpha_s if self.alpha_s else 1.0
         own = num_tokens * self.alpha_t * chance
         whole, fresh = own + (1.0 - self.alpha_t), 1.0 - self.kappa

@@ -129,14 +129,17 @@ def block_bytes_per_token(trunk: nn.Module, precision: str) -> int:
     """Bytes a block remembers for a token, with attention that keeps no matrix of weights.
 
     The stream before both norms; what goes into qkv, the output matrix and both feed-forward
-    matrices; query, key and value. A DiT also keeps both sides of its modulations and gates.
+    matrices; query, key and value. What tells the time keeps what comes out of both norms, and a
+    DiT its gates' inputs.
     """
     width = trunk.settings.hidden_size
     inner = trunk.blocks[0].mlp_in.out_features
     streams = 2 * width
     matrices = 6 * width + 2 * inner
-    if isinstance(trunk, DitDenoiser):
+    is_dit = isinstance(trunk, DitDenoiser)
+    if is_dit or trunk.settings.time_conditioned:
         streams += 2 * width
+    if is_dit:
         matrices += 2 * width
     return 4 * streams + (2 if precision == "bf16" else 4) * matrices
 

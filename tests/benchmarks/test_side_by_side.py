@@ -15,11 +15,16 @@ from benchmarks.side_by_side.corpus import exact_samples
 from benchmarks.side_by_side.figures import write_figures
 from benchmarks.side_by_side.plan import CELLS, MODELS, Job, jobs_of
 from benchmarks.side_by_side.proteins import PROTEINS
-from benchmarks.side_by_side.tables import bound_difference, shown
+from benchmarks.side_by_side.tables import Record, bound_difference, equal_lines, shown
+from benchmarks.side_by_side.texts import TEXTS
 from didi_core.evaluation.bootstrap import Interval
 from didi_core.evaluation.frontier import FrontierPoint
 from didi_core.evaluation.ratio import Ratio
 from didi_core.models.causal import CausalNetwork
+from didi_text.evaluate_models import BUNDLED_MODELS
+
+NAMES = ("tiny-judge", "tiny")
+"""Bundled models of text."""
 
 
 def test_every_job_finds_what_it_needs() -> None:
@@ -34,6 +39,8 @@ def test_every_job_finds_what_it_needs() -> None:
             done.add(job.name)
     assert done == set(MODELS) == {cell.model for cell in CELLS.values()} | {"duo-gaussian"}
     assert len({job.key for job in jobs_of("text", 1)}) == len(jobs_of("text", 1))
+    some = jobs_of("text", 1, ["mdlm", "dcd greedy-tail"])
+    assert {job.name for job in some if job.kind == "train"} == {"mdlm", "duo", "dcd"}
 
 
 def test_bounds_are_compared_sequence_by_sequence() -> None:
@@ -59,6 +66,34 @@ def test_the_likelihood_of_an_autoregressive_model_needs_no_draws() -> None:
     assert found.per_sequence() == pytest.approx([float(each) for each in expected], abs=1e-5)
     assert found.lengths.tolist() == [3, 2]
     assert found.estimate().nats_per_token == pytest.approx(float(sum(expected)) / 5, abs=1e-5)
+
+
+def test_text_is_judged_shuffled_and_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIDI_CACHE", str(tmp_path / "cache"))
+    data, out = tmp_path / "text.jsonl", tmp_path / "natural.jsonl"
+    lines = [f"The {word} ran over the hill, and then it slept. " * 8 for word in ("fox", "ox")]
+    data.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
+    found = {}
+    for shuffled in (False, True):
+        assert TEXTS.write_natural(data, out, 1, shuffled) == 1
+        found[shuffled] = TEXTS.judge(out, 1.0)
+    plain, mixed = found[False], found[True]
+    assert mixed.nll.value > plain.nll.value + 1, "words without order read worse"
+    assert mixed.diversity.value == pytest.approx(plain.diversity.value), "and are as varied"
+    bounds = {name: TEXTS.bound(BUNDLED_MODELS.path_of(name), data) for name in NAMES}
+    assert 0 < bounds["tiny-judge"]["nats_per_token"] < bounds["tiny"]["nats_per_token"] < 12
+    assert len({tuple(each["tokens_of_each_sequence"]) for each in bounds.values()}) == 1
+
+
+def test_bold_is_what_leaves_no_difference_out() -> None:
+    def record(seed: int, low: float, high: float) -> Record:
+        less = {"mean": (low + high) / 2, "low": low, "high": high}
+        return {"kind": "sweep", "name": "duo", "steps": 8, "seed": seed, "minus_baseline": less}
+
+    rows = equal_lines("text", [record(0, -0.3, -0.1), record(1, -0.1, 0.3), record(2, 0.1, 0.2)])
+    assert rows[2] == "| duo | **-0.20**, 0.10, **0.15** | -, -, - | -, -, - |"
 
 
 @pytest.mark.parametrize(

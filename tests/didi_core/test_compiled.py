@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import tiny_denoiser
+from tiny_models import timed_esm, tiny_denoiser
 from torch import nn
 
 from didi_core.errors import UserError
 from didi_core.models.attention_watch import watched_attention
 from didi_core.models.compiled import compiled_blocks
+from didi_core.models.denoiser import time_input
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler"
@@ -18,8 +19,9 @@ needs_compiler = pytest.mark.skipif(
 
 
 @needs_compiler
-def test_logits_and_names_stay_for_every_shape() -> None:
-    plain, compiled = tiny_denoiser(num_layers=2), tiny_denoiser(num_layers=2)
+@pytest.mark.parametrize("build", [tiny_denoiser, timed_esm])
+def test_logits_and_names_stay_for_every_shape(build) -> None:
+    plain, compiled = build(num_layers=2), build(num_layers=2)
     uncompiled = [block._compiled_call_impl for block in compiled.blocks]
     with compiled_blocks(compiled, "--compile"), torch.no_grad():
         assert list(compiled.state_dict()) == list(plain.state_dict())
@@ -27,11 +29,12 @@ def test_logits_and_names_stay_for_every_shape() -> None:
         for lengths in ([9, 9], [12, 5, 7]):
             tokens = torch.randint(3, 7, (len(lengths), max(lengths)))
             inputs = (tokens, torch.tensor(lengths), tokens == 6)
-            expected = plain.logits_at(*inputs)
-            assert (compiled.logits_at(*inputs) - expected).abs().max() < 1e-5
+            told = time_input(plain, torch.linspace(0.2, 0.8, len(lengths)))
+            expected = plain.logits_at(*inputs, **told)
+            assert (compiled.logits_at(*inputs, **told) - expected).abs().max() < 1e-5
         with watched_attention(compiled) as watch, watched_attention(plain) as expected_watch:
-            compiled.logits_at(*inputs)
-            plain.logits_at(*inputs)
+            compiled.logits_at(*inputs, **told)
+            plain.logits_at(*inputs, **told)
         assert (watch.mean() - expected_watch.mean()).abs().max() < 1e-5
     assert [block._compiled_call_impl for block in compiled.blocks] == uncompiled == [None, None]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from shared_runs import METHODS
 from test_recompute import remembered_and_gradients
-from tiny_models import MASK, cpu_fabric, randomise, tiny_denoiser
+from tiny_models import MASK, cpu_fabric, randomise, timed_esm, tiny_denoiser
 from torch import Tensor, nn
 
 from didi_core.commands.memory_print import memory_line
@@ -70,7 +70,14 @@ def test_states_are_those_allocated_by_a_step(name: str) -> None:
 
 
 @pytest.mark.parametrize("again", [False, True])
-@pytest.mark.parametrize("build", [lambda: tiny_denoiser(num_layers=8, width=64), deep_dit])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: tiny_denoiser(num_layers=8, width=64),
+        lambda: timed_esm(num_layers=8, width=64),
+        deep_dit,
+    ],
+)
 def test_activations_are_near_what_is_remembered(
     build: Callable[[], nn.Module], again: bool
 ) -> None:

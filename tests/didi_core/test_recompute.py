@@ -3,9 +3,10 @@
 import pytest
 import torch
 from dit_fixtures import tiny_dit
-from tiny_models import randomise, tiny_denoiser
+from tiny_models import randomise, timed_esm, tiny_denoiser
 from torch import Tensor, nn
 
+from didi_core.models.denoiser import time_input
 from didi_core.models.recompute import checkpoint_activations
 
 
@@ -24,12 +25,15 @@ def remembered_and_gradients(network: nn.Module, tokens: Tensor) -> tuple[int, l
     at = torch.arange(tokens.shape[1]) < lengths[:, None]
     network.zero_grad()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = network.logits_at(tokens, lengths, at).square().mean()
+        told = time_input(network, torch.tensor([0.3, 0.8]))
+        loss = network.logits_at(tokens, lengths, at, **told).square().mean()
     loss.backward()
     return sum(kept.values()), [p.grad.clone() for p in network.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("build", [lambda: tiny_denoiser(num_layers=3), tiny_dit])
+@pytest.mark.parametrize(
+    "build", [lambda: tiny_denoiser(num_layers=3), lambda: timed_esm(num_layers=3), tiny_dit]
+)
 def test_gradients_are_those_of_the_plain_network(build) -> None:
     network = build()
     randomise(network, seed=4)

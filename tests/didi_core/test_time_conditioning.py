@@ -9,6 +9,7 @@ import torch
 from dit_fixtures import tiny_dit
 from exact_denoiser import toy_vocabulary
 from published_folders import mdlm_folder
+from safetensors.torch import load_file, save_file
 from tiny_models import FRAMED, framed_batch, randomise, timed_esm, tiny_denoiser
 from transformers import AutoConfig, AutoModelForMaskedLM
 
@@ -51,8 +52,8 @@ def test_a_fresh_network_does_not_look_at_the_time_and_a_trained_one_does() -> N
     assert torch.equal(logits(denoiser, 0.2, 0.9), logits(plain))
 
 
-def test_the_time_cannot_drown_the_tokens() -> None:
-    """However large what is made of the time has grown, other tokens give other logits."""
+def test_a_large_condition_does_not_drown_the_tokens_in_the_stream() -> None:
+    """Nothing made of the time is added to the stream: other tokens still give other logits."""
     denoiser = timed_esm()
     with torch.no_grad():
         for name, parameter in denoiser.named_parameters():
@@ -60,11 +61,40 @@ def test_the_time_cannot_drown_the_tokens() -> None:
                 parameter.mul_(1e3)
     others = BATCH.tokens.clone()
     others[0, 1] = BATCH.tokens[0, 1] + 1
-    told = {"alpha": torch.tensor([0.5, 0.5])}
+    first = logits(denoiser, 0.5, 0.5)
     with torch.no_grad():
-        first = denoiser.trunk(BATCH.tokens, BATCH.lengths, **told)
-        second = denoiser.trunk(others, BATCH.lengths, **told)
-    assert (first - second)[0].abs().max() > 0.1 * first.std()
+        told = {"alpha": torch.tensor([0.5, 0.5])}
+        second = denoiser.logits_at(others, BATCH.lengths, BATCH.maskable, **told)
+    assert (first - second)[:4].abs().max() > 0.1 * first.std()
+
+
+def test_it_is_the_plain_network_with_norms_of_each_row_s_own() -> None:
+    """At one time: (1 + scale) weight and (1 + scale) bias + shift in the norms of the trunk."""
+    timed, plain = timed_esm(2, num_layers=2).double(), tiny_denoiser(num_layers=2).double()
+    state = timed.state_dict()
+    alpha = torch.tensor([0.4], dtype=torch.float64)
+    with torch.no_grad():
+        condition = timed.sigma_embedding(-alpha.log())[0]
+    for name in [each for each in state if each.endswith("norm.modulation.weight")]:
+        norm = name.removesuffix(".modulation.weight")
+        made = state[name] @ condition + state[f"{norm}.modulation.bias"]
+        shift, scale = made.chunk(2)
+        state[f"{norm}.weight"] = (1 + scale) * state[f"{norm}.weight"]
+        state[f"{norm}.bias"] = (1 + scale) * state[f"{norm}.bias"] + shift
+    plain.load_state_dict({name: state[name] for name in plain.state_dict()})
+    assert len(state) - len(plain.state_dict()) == 2 * 5 + 4  # five norms and the embedded time
+    found = logits(timed, 0.4, 0.4)
+    assert (found - logits(plain)).abs().max() < 1e-6 * found.std()
+
+
+def test_a_folder_of_the_time_at_the_input_is_refused(tmp_path: Path) -> None:
+    save_model_folder(tmp_path, timed_esm(), FRAMED, card="")
+    path = tmp_path / "model.safetensors"
+    weights = {n: w for n, w in load_file(path).items() if "modulation" not in n}
+    weights["esm.time_embedding.out.weight"] = torch.zeros(8, 6)
+    save_file(weights, path)
+    with pytest.raises(UserError, match=r"earlier version.*train it again"):
+        load_denoiser(tmp_path)
 
 
 def test_a_folder_of_it_opens_here_and_nowhere_else(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_the_chain_s_law_tends_to_the_model_s() -> None:
         assert distance[name, 512] < 1e-2
 
 
-def test_a_step_between_alphas_that_round_to_zero_changes_nothing() -> None:
+def test_between_alphas_that_round_to_zero_the_posterior_keeps_the_token() -> None:
     uniform, stays = Move(0.0, 0.0).shares(torch.tensor([0.3], dtype=torch.float64), 7)
     assert uniform.tolist() == [0.0] and stays.tolist() == [1.0]
     uniform, stays = Move(0.0, 0.0, 0.4).shares(torch.tensor([0.3], dtype=torch.float64), 7)

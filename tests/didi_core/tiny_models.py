@@ -41,9 +41,10 @@ def tiny_denoiser(
     return denoiser.to(dtype).eval()
 
 
-def timed_esm(seed: int = 0) -> EsmDenoiser:
+def timed_esm(seed: int = 0, num_layers: int = 1, width: int = 8) -> EsmDenoiser:
     """The same, told the time."""
-    settings = replace(tiny_denoiser().settings, time_conditioned=True, conditioning_size=6)
+    plain = tiny_denoiser(num_layers=num_layers, width=width)
+    settings = replace(plain.settings, time_conditioned=True, conditioning_size=6)
     denoiser = EsmDenoiser(settings)
     randomise(denoiser, seed)
     return denoiser.eval()
