@@ -56,7 +56,10 @@ def _attend_plain(
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     scores = (query * scale) @ key.transpose(-1, -2)
     if keep is not None:
-        scores = scores.masked_fill(~keep[:, None, None, :], torch.finfo(scores.dtype).min)
+        # Added, not filled in: the gradient then has no mask to go through.
+        never = torch.zeros(keep.shape, dtype=scores.dtype, device=keep.device)
+        never = never.masked_fill(~keep, torch.finfo(scores.dtype).min)
+        scores = scores + never[:, None, None, :]
     return scores.float().softmax(-1).to(value.dtype) @ value
 
 
