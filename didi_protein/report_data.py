@@ -46,6 +46,7 @@ class Cell:
         figures: figure name -> estimate; names are those of `report_columns`.
         recomputed: whether the figures come from the rows rather than from the summary.
         shares_settings: whether another cell has the same model, sampler and steps.
+        judges_itself: whether its model is also the judge, which finds its own designs likely.
     """
 
     model: str
@@ -58,6 +59,7 @@ class Cell:
     figures: dict[str, Estimate]
     recomputed: bool
     shares_settings: bool = False
+    judges_itself: bool = False
 
     @property
     def is_limit(self) -> bool:
@@ -145,7 +147,14 @@ def _cells_of_table(table: ScoreTable) -> Iterator[Cell]:
             num_records=len(rows),
             figures=figures,
             recomputed=summary is None,
+            judges_itself=_last_folder(model or table.label) == _judge_of(table),
         )
+
+
+def _judge_of(table: ScoreTable) -> str | None:
+    """The judge's name as models are called here; None where nothing was judged."""
+    name = ((table.summary or {}).get("judge") or {}).get("name")
+    return None if name is None else _last_folder(name)
 
 
 def _summarises(table: ScoreTable) -> bool:

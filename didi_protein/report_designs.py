@@ -29,6 +29,9 @@ SHOWN_FIGURES = {
 }
 
 
+RANKED_BY = {"mean_plddt": "highest pLDDT", "judge_perplexity": "lowest judge perplexity"}
+
+
 @dataclass(frozen=True)
 class Design:
     """One design on the page.
@@ -77,8 +80,11 @@ def best_designs(
     """The `top` distinct sequences of highest pLDDT whose repeats pass `max_repeat`.
 
     Where nothing was folded the lowest judge perplexity decides; without either there is nothing
-    to rank by, and the list is empty. What `filter` rejected is left out.
+    to rank by, and the list is empty. What `filter` rejected is left out, and so is what the judge
+    itself wrote where it would be the one to rank it.
     """
+    by_judge = ranked_by(cells) == RANKED_BY["judge_perplexity"]
+    cells = [cell for cell in cells if not (by_judge and cell.judges_itself)]
     frames = [_candidates(cell, number, outcomes) for number, cell in enumerate(cells)]
     designs = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     if "repeat_fraction" in designs:
@@ -100,9 +106,8 @@ def _candidates(cell: Cell, number: int, outcomes: Sequence[FilterOutcome]) -> p
 
 def ranked_by(cells: Sequence[Cell]) -> str:
     """What decides which designs are best, in words; "" where nothing does."""
-    names = {"mean_plddt": "highest pLDDT", "judge_perplexity": "lowest judge perplexity"}
     keys = default_sort(pd.concat([cell.designs for cell in cells])) if cells else []
-    return names[keys[0].column] if keys else ""
+    return RANKED_BY[keys[0].column] if keys else ""
 
 
 def _unique_identifiers(pairs: Sequence[tuple[str, str]]) -> list[str]:

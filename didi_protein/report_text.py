@@ -1,5 +1,6 @@
 """What the report says in sentences: what stands out, and what to look at twice."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 from didi_protein.report_data import Cell
@@ -30,10 +31,10 @@ def highlights(tables: Sequence[ScoreTable], cells: Sequence[Cell]) -> list[str]
     judged = [cell for cell in cells if "judge_perplexity" in cell.figures]
     found = []
     one_judge = len(_settings_of(tables, "judge")) <= 1
-    fast = [cell for cell in judged if not cell.is_limit]
+    fast = [cell for cell in judged if not cell.is_limit and not cell.judges_itself]
     if one_judge and len(fast) > 1:
         best = min(fast, key=lambda cell: cell.figures["judge_perplexity"].mean)
-        aside = " (limits aside)" if len(fast) < len(judged) else ""
+        aside = " (limits aside)" if any(cell.is_limit for cell in judged) else ""
         found.append(f"Best{aside}: {name_of(best)}: {_told(best)}.")
     limits = [cell for cell in judged if cell.is_limit]
     found += [
@@ -52,11 +53,14 @@ def _told(cell: Cell) -> str:
 
 
 def _gaps_closed(cells: Sequence[Cell], limit: Cell) -> Iterator[str]:
-    """How much of the way from the teacher, at equal steps, to its limit each student goes."""
+    """How much of the way from the teacher, at equal steps, to its limit each student goes.
+
+    Nothing where the way is within chance.
+    """
     nll = {
-        (cell.model, cell.sampler, cell.steps): cell.figures["judge_nll"].mean
+        (cell.model, cell.sampler, cell.steps): cell.figures["judge_nll"]
         for cell in cells
-        if "judge_nll" in cell.figures
+        if "judge_nll" in cell.figures and not cell.judges_itself
     }
     end = nll.get((limit.model, limit.sampler, limit.steps))
     several = len({sampler for _, sampler, _ in nll} - {limit.sampler}) > 1
@@ -64,9 +68,9 @@ def _gaps_closed(cells: Sequence[Cell], limit: Cell) -> Iterator[str]:
     for (model, sampler, steps), value in nll.items():
         own = (limit.model, sampler, steps) in nll
         start = nll.get((limit.model, sampler if own else "ancestral", steps))
-        if model == limit.model or start is None or end is None or start <= end:
+        if model == limit.model or start is None or end is None or not _is_above(start, end):
             continue
-        share = f"{(start - value) / (start - end):.0%} at {steps} steps"
+        share = f"{(start.mean - value.mean) / (start.mean - end.mean):.0%} at {steps} steps"
         share += f" of {sampler}" if several else ""
         share += "" if own else f" (from {limit.model}'s ancestral)"
         closed.setdefault(model, []).append(share)
@@ -77,6 +81,12 @@ def _gaps_closed(cells: Sequence[Cell], limit: Cell) -> Iterator[str]:
         )
 
 
+def _is_above(one: Estimate, other: Estimate) -> bool:
+    """Whether a figure is the higher by more than chance, by the widths of both intervals."""
+    widths = [(each.high - each.low) / 2 for each in (one, other) if each.high is not None]
+    return one.mean - other.mean > math.hypot(*widths)
+
+
 def cautions(
     tables: Sequence[ScoreTable], cells: Sequence[Cell], references: Sequence[ReferenceRow]
 ) -> list[str]:
@@ -85,6 +95,7 @@ def cautions(
     return [
         *_about_counts(cells),
         *_about_comparability(tables),
+        *_about_the_judge(cells),
         *_about_variety(cells, natural.figures.get("repeat_fraction") if natural else None),
     ]
 
@@ -127,6 +138,14 @@ def _about_comparability(tables: Sequence[ScoreTable]) -> Iterator[str]:
             yield f"The tables were scored with {different} different settings of the {part}: " + (
                 f"{consequence}."
             )
+
+
+def _about_the_judge(cells: Sequence[Cell]) -> Iterator[str]:
+    if own := [name_of(cell) for cell in cells if cell.judges_itself]:
+        yield (
+            f"{'; '.join(own)}: written by the judge itself, which finds its own designs likely. "
+            "Its judge figures say nothing, and its designs are not ranked by them."
+        )
 
 
 def _settings_of(tables: Sequence[ScoreTable], part: str) -> set[str]:

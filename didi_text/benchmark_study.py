@@ -107,7 +107,7 @@ def parse_study(options: BenchmarkOptions) -> Study:
     counts = ",".join(word for word in words if word != LIMIT)
     study = Study(
         tuple(_with_sampler(word) for word in split_words(options.models)),
-        step_counts("--steps", counts, wrong),
+        step_counts("--steps", counts, wrong, f" or {LIMIT}"),
         LIMIT in words,
         temperatures_of(options.temperatures, wrong),
     )

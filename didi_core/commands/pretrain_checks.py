@@ -2,7 +2,7 @@
 
 from didi_core.commands.pretrain_settings import PretrainSettings
 from didi_core.commands.training_run import below_one, below_zero, sharing_problems
-from didi_core.diffusion.process import DEFAULT_PROCESS, PROCESSES
+from didi_core.diffusion.process import DEFAULT_PROCESS, IN_WORDS, PROCESSES
 
 
 def pretrain_problems(settings: PretrainSettings) -> list[str]:
@@ -27,10 +27,12 @@ def _kind_problems(settings: PretrainSettings) -> list[str]:
     if kind not in ("masked", "autoregressive"):
         wrong.append(f"model.kind={kind} must be masked or autoregressive")
     if process not in PROCESSES:
-        wrong.append(f"process={process} must be {' or '.join(PROCESSES)}")
+        known = ", ".join(f"{name} ({IN_WORDS[name]})" for name in PROCESSES)
+        wrong.append(f"process={process} must be one of {known}")
     elif process != DEFAULT_PROCESS and kind != "masked":
         wrong.append(
-            f"process={process} is for diffusion models: leave model.kind at masked, not {kind}"
+            f"process={process} is for diffusion models, and model.kind is {kind}, as of "
+            "model=judge: take another model=, or leave process= out"
         )
     return wrong
 

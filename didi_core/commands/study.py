@@ -19,11 +19,15 @@ def split_words(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for part in text.split(",") if (word := part.strip())))
 
 
-def step_counts(flag: str, text: str, wrong: list[str]) -> tuple[int, ...]:
-    """Numbers of steps between commas; what is no such number is told to `wrong`."""
+def step_counts(flag: str, text: str, wrong: list[str], others: str = "") -> tuple[int, ...]:
+    """Numbers of steps between commas; what is no such number is told to `wrong`.
+
+    Args:
+        others: what else may stand there, for the message.
+    """
     words = split_words(text)
     if bad := [word for word in words if not word.isdecimal() or int(word) < 1]:
-        wrong.append(f"{flag} {text}: {', '.join(bad)} is no number of steps; give 8,16")
+        wrong.append(f"{flag} {text}: {', '.join(bad)} is no number of steps; give 8,16{others}")
         return ()
     return tuple(dict.fromkeys(int(word) for word in words))
 

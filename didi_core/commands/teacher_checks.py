@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from didi_core.commands.distill_settings import DistillSettings
+from didi_core.diffusion.process import IN_WORDS
 from didi_core.distill.registry import METHODS
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
+from didi_core.sampling.kind import article_of
 
 _SETTINGS = ("method=", "teacher=")
 
@@ -20,9 +22,10 @@ def check_process(method: str, teacher: LoadedModel, flags: tuple[str, str] = _S
     wanted = METHODS[method].process
     if teacher.process != wanted:
         fitting = [name for name, each in METHODS.items() if each.process == teacher.process]
+        kind = article_of(teacher.process)
         raise UserError(
-            f"{method_flag}{method} distils models of the {wanted} process, and "
-            f"{teacher_flag}{teacher.name} is of the {teacher.process} one: take another teacher"
+            f"{method_flag}{method} distils {IN_WORDS[wanted]} models, and "
+            f"{teacher_flag}{teacher.name} is {kind} one: take another teacher"
             + (f", or {method_flag}{' or '.join(fitting)}." if fitting else ".")
         )
 

@@ -16,6 +16,8 @@ from didi_core.diffusion.uniform import UniformProcess
 from didi_core.vocabulary import Vocabulary
 
 PROCESSES = ("absorbing", "uniform", "sedd")
+IN_WORDS = {"absorbing": "masked", "uniform": "uniform-state", "sedd": "score-entropy"}
+"""What models of a process are called."""
 DEFAULT_PROCESS = "absorbing"
 """Of model folders that name none."""
 

@@ -17,6 +17,7 @@ from didi_core.errors import UserError
 from didi_core.files import write_json
 from didi_core.sampling.ancestral import ancestral, first_hitting
 from didi_core.sampling.batching import plan_batches
+from didi_core.sampling.kind import article_of
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, SampleSettings
 from didi_core.sampling.uniform import UniformSampler
@@ -34,9 +35,10 @@ def check_pool_steps(process: str, steps: int | None, flag: str = "pool_steps=")
         flag: how the steps are given, up to their value.
     """
     if process != DEFAULT_PROCESS and steps is None:
+        kind = article_of(process)
         raise UserError(
-            f"A {process} teacher has no exact limit as masked ones have: give its samples a "
-            f"number of steps, as in {flag}256."
+            f"reference=pool: {kind} teacher has no exact limit as masked ones have; give its "
+            f"samples a number of steps, as in {flag}256."
         )
 
 

@@ -114,7 +114,8 @@ class _Asked:
 
     @property
     def said(self) -> str:
-        return _said(self.flag, self.name)
+        said = _said(self.flag, self.name)
+        return f"{self.called} ({said})" if self.called else said
 
     @property
     def elsewhere(self) -> str:

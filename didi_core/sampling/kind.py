@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from didi_core.diffusion.process import IN_WORDS
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.predictor import AnyPredictor
@@ -45,7 +46,7 @@ class SamplerKind:
         if missing := [each for each in self.needs if each not in model.extras]:
             return f"it has no {' and no '.join(missing)}"
         if model.process not in self.processes:
-            return f"it is a model of the {model.process} process"
+            return f"it is {article_of(model.process)} model"
         return None
 
     def read(self, options: SamplerOptions, flag: str = "--sampler-option ") -> Any:
@@ -76,12 +77,23 @@ class SamplerKind:
             # The registry imports every sampler's module, and each of them this one.
             from didi_core.sampling.registry import samplers_of
 
-            fitting = [kind.name for kind in samplers_of(model.process)]
+            kinds = samplers_of(model.process)
+            fitting = [kind.name for kind in kinds if kind.reason_against(model) is None]
             raise UserError(
-                f"--sampler {self.name}: --model {model.name} is a model of the {model.process} "
-                f"process, which this sampler does not sample; use {', '.join(fitting)}."
+                f"--sampler {self.name}: --model {model.name} is {article_of(model.process)} "
+                f"model, which this sampler does not sample; use {', '.join(fitting)}."
             )
         return self.builder(predictor, model, self.read(options))
+
+
+def article_of(process: str) -> str:
+    """What a model of the process is called, with its article.
+
+    >>> article_of("absorbing"), article_of("autoregressive")
+    ('a masked', 'an autoregressive')
+    """
+    words = IN_WORDS.get(process, process)
+    return f"{'an' if words[0] in 'aeio' else 'a'} {words}"
 
 
 def plainly(sampler: Callable[[Any], Sampler]) -> Builder:

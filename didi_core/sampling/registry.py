@@ -3,6 +3,8 @@
 To add one, write its file: docs/adding-a-method.md has a worked example.
 """
 
+from difflib import get_close_matches
+
 from didi_core.discovery import entries_of
 from didi_core.errors import UserError
 from didi_core.models.causal import CausalNetwork
@@ -30,9 +32,15 @@ def find_sampler(name: str, flag: str = "--sampler") -> SamplerKind:
     Raises:
         UserError: there is none.
     """
-    if name not in SAMPLERS:
-        raise UserError(f"{flag} {name} does not exist: choose one of {', '.join(SAMPLERS)}.")
-    return SAMPLERS[name]
+    if name in SAMPLERS:
+        return SAMPLERS[name]
+    plain, bracket, options = name.removesuffix(")").partition("(")
+    if bracket and plain in SAMPLERS:  # as tables and `compare --samplers` write it
+        each = " ".join(f"--sampler-option {option}" for option in options.split(","))
+        raise UserError(f"{flag} {name}: give {flag} {plain} {each}.")
+    near = get_close_matches(name, list(SAMPLERS), 1)
+    meant = f"did you mean {near[0]}? There are" if near else "choose one of"
+    raise UserError(f"{flag} {name} does not exist: {meant} {', '.join(sorted(SAMPLERS))}.")
 
 
 def build_predictor(model: LoadedModel, *, with_noise: bool = True) -> AnyPredictor:

@@ -41,7 +41,7 @@ def test_options_stand_in_brackets() -> None:
         ("psi(eta=0.1,eta=0.2)", "give each option once"),
         ("psi(sigma=1)", "--samplers psi: sigma: sampler psi has no option sigma; it has schedule"),
         ("ancestral(eta=1)", "sampler ancestral has no options, but got eta"),
-        ("psy(eta=1)", "--samplers psy does not exist: choose one of analytic"),
+        ("psy(eta=1)", "--samplers psy does not exist: did you mean psi? There are analytic"),
         ("first-hitting", "--samplers first-hitting takes no steps"),
     ],
 )
@@ -85,7 +85,7 @@ def test_a_model_that_no_sampler_asked_for_can_take_has_its_plain_rows() -> None
     study = Study((), (), (ChosenSampler("ancestral"),), (2,), ())
     cells, left_out = cells_of(study, "t", opened)
     assert cells == [Cell.limit("t"), Cell("t", 2), Cell("s", 2, "analytic")]
-    assert left_out == ("s with ancestral: it is a model of the sedd process",)
+    assert left_out == ("s with ancestral: it is a score-entropy model",)
     assert cells[-1].is_plain and not Cell("s", 2, "psi").is_plain
     # As a teacher it has no limit: its plain rows are the reference.
     alone = cells_of(study, "s", {"s": opened["s"]})[0]
@@ -111,7 +111,7 @@ def test_a_sampler_says_what_it_cannot_take() -> None:
     assert SAMPLERS["rgas"].reason_against(masked) == "it has no discriminator"
     guided = SimpleNamespace(extras={"discriminator": {}}, process="absorbing")
     assert SAMPLERS["rgas"].reason_against(guided) is None
-    assert SAMPLERS["psi"].reason_against(masked) == "it is a model of the absorbing process"
+    assert SAMPLERS["psi"].reason_against(masked) == "it is a masked model"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -284,7 +284,7 @@ def test_bad_options(options: CompareOptions, change: dict, message: str) -> Non
 def test_a_method_of_another_process_is_refused_before_any_is_trained(
     options: CompareOptions, tmp_path: Path
 ) -> None:
-    told = r"^--methods dcd distils models of the uniform .*, or --methods didi or dmmd or sdtt\.$"
+    told = r"^--methods dcd distils uniform-state models.*, or --methods didi or dmmd or sdtt\.$"
     with pytest.raises(UserError, match=told):
         compare(replace(options, out=tmp_path / "study", methods="dmmd,dcd"))
     assert not (tmp_path / "study").exists(), "the mended command finds it as the first did"

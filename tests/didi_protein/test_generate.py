@@ -252,6 +252,11 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"steps": 0}, "--steps 0 must be at least 1"),
     ({"sampler": "first-hitting", "steps": 8}, "takes no --steps"),
     ({"sampler": "nonsense"}, "--sampler nonsense does not exist: choose one of analytic"),
+    ({"sampler": "greedytail"}, "does not exist: did you mean greedy-tail? There are analytic"),
+    (
+        {"sampler": "psi(schedule=loop,eta=0.1)"},
+        "give --sampler psi --sampler-option schedule=loop --sampler-option eta=0.1.",
+    ),
     ({"temperature": 0.0}, "--temperature 0 must be above 0"),
     ({"temperature": float("nan")}, "--temperature nan"),
     ({"top_p": 0.0}, "--top-p 0 must be above 0"),

@@ -117,7 +117,7 @@ def test_a_uniform_model_is_distilled_into_one_of_its_kind(
     )
     assert generate(options).num_designs == 3
     masked = replace(settings, teacher="tiny", out=str(tmp_path / "t"))
-    with pytest.raises(UserError, match="method=dcd distils models of the uniform process"):
+    with pytest.raises(UserError, match="method=dcd distils uniform-state models"):
         distill(masked)
     without_limit = replace(settings, out=str(tmp_path / "p"), reference="pool")
     with pytest.raises(UserError, match=r"as in pool_steps=256\.$"):
@@ -142,13 +142,13 @@ def test_a_score_model_is_drawn_by_its_own_sampler(fasta: Path, tmp_path: Path) 
     rows = [line for line in result.fasta.read_text().splitlines() if line[0] != ">"]
     assert result.mean_nfe <= 4 and "sampler=analytic" in result.fasta.read_text()
     assert all(row[5:8] == "MKT" and set(row) <= set(CANONICAL_RESIDUES) for row in rows)
-    with pytest.raises(UserError, match=r"model of the sedd process.* use analytic\.$"):
+    with pytest.raises(UserError, match=r"a score-entropy model.* use analytic\.$"):
         generate(replace(options, sampler="ancestral", overwrite=True))
     out = str(tmp_path / "s")
     student = DistillSettings(
         method={"name": "dmmd"}, teacher=str(folder), data=str(fasta), out=out
     )
-    with pytest.raises(UserError, match=r"teacher=.* is of the sedd one: take another teacher\.$"):
+    with pytest.raises(UserError, match=r"teacher=.* is a score-entropy one: take another teacher\.$"):
         distill(student)
 
 
@@ -158,7 +158,7 @@ def test_what_does_not_fit_a_uniform_model_is_refused(
     options = GenerateOptions(
         model=str(uniform_model), num=1, length="9", sampler="first-hitting", out=tmp_path / "d.fa"
     )
-    with pytest.raises(UserError, match=r"first-hitting: .* uniform process.*use ancestral"):
+    with pytest.raises(UserError, match=r"first-hitting: .* uniform-state model.*use ancestral"):
         generate(options)
     teacher = DistillSettings(
         method={"name": "dmmd"},
@@ -167,10 +167,11 @@ def test_what_does_not_fit_a_uniform_model_is_refused(
         out=str(tmp_path / "s"),
         device="cpu",
     )
-    with pytest.raises(UserError, match=r"method=dmmd .* absorbing process, .*method=dcd"):
+    told = r"method=dmmd distils masked models, .* uniform-state one: .*method=dcd"
+    with pytest.raises(UserError, match=told):
         distill(teacher)
     for change, message in (
-        ({"process": "gamma"}, "process=gamma must be absorbing or uniform"),
+        ({"process": "gamma"}, r"process=gamma must be one of absorbing \(masked\), uniform"),
         ({"process": "uniform", "kind": "autoregressive"}, "process=uniform is for diffusion"),
         ({"gaussian": GaussianSettings(steps=3)}, r"gaussian\.steps=3 is for process=uniform"),
         ({"curriculum": CurriculumSettings(steps=9)}, r"curriculum\.steps=9 leaves none of steps="),

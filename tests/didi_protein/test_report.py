@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from didi_protein.pretrain_settings import ModelSettings
 from didi_protein.report import ReportResult, counted_in_words, report_command, write_report
 from didi_protein.report_data import cells_of
 from didi_protein.report_designs import best_designs
-from didi_protein.report_figures import figures_from_rows
+from didi_protein.report_figures import Estimate, figures_from_rows
 from didi_protein.report_tables import read_tables
 from didi_protein.report_text import cautions, highlights
 from didi_protein.score import ScoreOptions, score
@@ -317,6 +318,44 @@ def test_gap_from_another_sampler_of_the_teacher_is_said(tmp_path: Path) -> None
     share = (2.86 - 2.6) / (2.86 - 2.52)
     assert f"{share:.0%} at 8 steps of apart (from tiny's ancestral)" in sentence
     assert sentence.count("from tiny's ancestral") == 1
+
+
+def _widened(figure: Estimate) -> Estimate:
+    return replace(figure, low=figure.mean - 0.4, high=figure.mean + 0.4)
+
+
+def test_a_gap_within_chance_is_not_shared_out(tmp_path: Path) -> None:
+    cells = cells_of(read_tables([quickstart_like(tmp_path)]))
+    shared = [each for each in highlights([], cells) if "closes" in each]
+    assert shared
+    loose = [
+        replace(cell, figures={n: _widened(each) for n, each in cell.figures.items()})
+        for cell in cells
+    ]
+    told = highlights([], loose)
+    assert any("at its limit" in each for each in told)
+    assert not any("closes" in each for each in told)
+
+
+def test_the_judge_s_own_designs_are_neither_best_nor_ranked(tmp_path: Path) -> None:
+    table = rows("tiny-judge", "autoregressive", None, 1.3)
+    write_table(tmp_path / "in", "own", table, summary(1.3, 64), None)
+    for number, steps in enumerate((8, 16)):
+        other = rows("tiny", "ancestral", steps, 2.8 + 0.1 * number, seed=1 + number)
+        write_table(tmp_path / "in", f"tiny_{steps}", other, summary(2.8 + 0.1 * number, 64), None)
+    tables = read_tables([tmp_path / "in"])
+    cells = cells_of(tables)
+    told, warned = highlights(tables, cells), " ".join(cautions(tables, cells, []))
+    assert [each for each in told if each.startswith("Best")] == told[:1], told
+    assert told[0].startswith("Best: tiny, ancestral, 8 steps"), told
+    assert "tiny-judge, autoregressive: written by the judge itself" in warned
+    own = set(table["sequence"])
+    assert not own & {each.sequence for each in best_designs(cells, top=50, max_repeat=1.0)}
+    alone = [cell for cell in cells if cell.judges_itself]
+    assert best_designs(alone, top=5, max_repeat=1.0) == []
+    folded = [replace(c, designs=c.designs.assign(mean_plddt=80.0)) for c in cells]
+    kept = {each.sequence for each in best_designs(folded, top=500, max_repeat=1.0)}
+    assert own & kept, "a structure is no judge's word"
 
 
 def test_cautions(tmp_path: Path) -> None:

@@ -120,5 +120,5 @@ def test_as_a_teacher_it_is_refused_with_the_mend(
     with pytest.raises(UserError, match=r"teacher=.* is autoregressive"):
         open_model(model, flag="teacher=")
     opened = open_writer(str(model))  # who opens it from Python is told by the method
-    with pytest.raises(UserError, match="method=dmmd distils models of the absorbing process, and"):
+    with pytest.raises(UserError, match="method=dmmd distils masked models, and"):
         check_process("dmmd", opened)

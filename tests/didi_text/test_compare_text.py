@@ -204,9 +204,9 @@ def test_what_a_sampler_cannot_take_is_left_out(options: CompareOptions) -> None
     cells, left_out = cells_of(study, "teacher", {"teacher": uniform, "earlier": uniform})
     assert {cell.sampler for cell in cells} == {"ancestral"}
     assert left_out == (
-        "teacher with first-hitting, its limit: it is a model of the uniform process",
-        "teacher with remdm: it is a model of the uniform process",
-        "earlier with remdm: it is a model of the uniform process",
+        "teacher with first-hitting, its limit: it is a uniform-state model",
+        "teacher with remdm: it is a uniform-state model",
+        "earlier with remdm: it is a uniform-state model",
     )
 
 
