@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from didi_protein.report_data import Cell
 from didi_protein.report_figures import Estimate
+from didi_protein.report_pairs import paired_lines
 from didi_protein.report_references import ReferenceRow, natural_row
 from didi_protein.report_tables import ScoreTable
 
@@ -41,6 +42,7 @@ def highlights(tables: Sequence[ScoreTable], cells: Sequence[Cell]) -> list[str]
         f"{cell.model} at its limit, one residue at a time: {_told(cell)}." for cell in limits
     ]
     if one_judge and len(limits) == 1:
+        found += paired_lines(judged, limits[0].model)
         found += _gaps_closed(judged, limits[0])
     return found
 

@@ -148,7 +148,9 @@ def test_a_score_model_is_drawn_by_its_own_sampler(fasta: Path, tmp_path: Path) 
     student = DistillSettings(
         method={"name": "dmmd"}, teacher=str(folder), data=str(fasta), out=out
     )
-    with pytest.raises(UserError, match=r"teacher=.* is a score-entropy one: take another teacher\.$"):
+    with pytest.raises(
+        UserError, match=r"teacher=.* is a score-entropy one: take another teacher\.$"
+    ):
         distill(student)
 
 

@@ -1,0 +1,66 @@
+"""Students beside their teacher, design by design."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_fixtures import rows, summary, write_table
+
+from didi_protein.report_data import Cell, cells_of
+from didi_protein.report_pairs import paired_difference, paired_lines
+from didi_protein.report_tables import read_tables
+from didi_protein.report_text import highlights
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> list[Cell]:
+    """A teacher in 8 and 16 steps and at its limit; its student, 0.2 better in 8, equal in 16."""
+    for number, (model, sampler, steps) in enumerate(
+        (
+            ("teacher", "ancestral", 8),
+            ("teacher", "ancestral", 16),
+            ("teacher", "first-hitting", None),
+            ("student", "ancestral", 8),
+            ("student", "ancestral", 16),
+        )
+    ):
+        table = rows(model, sampler, steps, 2.8, seed=0)
+        noise = np.random.default_rng(number).normal(0, 0.05, len(table))
+        less = 0.2 if (model, steps) == ("student", 8) else 0.0
+        table["judge_perplexity"] *= np.exp(noise - noise.mean() - less)
+        write_table(tmp_path, f"{model}_{steps}", table, summary(2.8, len(table)), None)
+    return cells_of(read_tables([tmp_path]))
+
+
+def cell(cells: list[Cell], model: str, steps: int) -> Cell:
+    return next(each for each in cells if (each.model, each.steps) == (model, steps))
+
+
+def test_pairs_tell_what_the_intervals_of_sets_do_not(cells: list[Cell]) -> None:
+    found = paired_difference(cell(cells, "student", 8), cell(cells, "teacher", 8))
+    assert found is not None
+    assert found.mean == pytest.approx(-0.2, abs=1e-9)
+    assert found.high - found.low < 0.05, "what designs of a length have in common cancels"
+    (line,) = paired_lines(cells, "teacher")
+    assert line.startswith("student beside teacher in as many steps, design by design: judge NLL ")
+    assert "0.20 lower (0.18 to 0.22) at 8, no different beyond chance at 16 (nats" in line
+    assert line in highlights([], cells)
+
+
+def test_sets_that_are_no_pairs_are_not_paired(cells: list[Cell]) -> None:
+    student, teacher = cell(cells, "student", 8), cell(cells, "teacher", 8)
+    for designs in (
+        student.designs.iloc[1:],
+        student.designs.assign(length=student.designs["length"] + 1),
+        student.designs.drop(columns="judge_perplexity"),
+    ):
+        assert paired_difference(replace(student, designs=designs), teacher) is None
+    lines = list(paired_lines([replace(student, judges_itself=True), teacher], "teacher"))
+    assert lines == [], "the judge's own set is set against none"
+
+
+def test_another_sampler_is_set_against_the_ancestral_one(cells: list[Cell]) -> None:
+    student, teacher = cell(cells, "student", 8), cell(cells, "teacher", 8)
+    (line,) = paired_lines([student, replace(student, sampler="apart"), teacher], "teacher")
+    assert "at 8 of ancestral, " in line and "at 8 of apart (" in line
