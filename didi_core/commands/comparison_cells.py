@@ -128,7 +128,6 @@ class CellRequest:
             "batch_tokens": self.batch_tokens,
             "precision": self.precision,
             "resume": True,
-            "quiet": True,
         }
 
 

@@ -5,6 +5,7 @@ Knows nothing of what the tokens mean: a front-end makes the rows and writes the
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -110,8 +111,8 @@ def run_request(
     acceptance = Acceptance(request.rule, request.unique)
     acceptance.remember(partial.rows)
     filler = Filler(engine.sampler, request.settings, engine.vocabulary, engine.device)
-    with progress_bar("Generating", sum(work)) as show:
-        engine.meter.show = float if quiet else show
+    with nullcontext(float) if quiet else progress_bar("Generating", sum(work)) as show:
+        engine.meter.show = show
         done = 0
         for batch, planned in zip(batches, work, strict=True):
             engine.meter.rows = done
