@@ -5,6 +5,7 @@ To add one, write its file: docs/adding-a-method.md has a worked example.
 
 from difflib import get_close_matches
 
+from didi_core.diffusion.process import IN_WORDS
 from didi_core.discovery import entries_of
 from didi_core.errors import UserError
 from didi_core.models.causal import CausalNetwork
@@ -76,9 +77,10 @@ def check_settings(kind: SamplerKind, settings: SampleSettings) -> None:
             "(more steps: better and slower)."
         )
     if not kind.takes_steps and settings.steps is not None:
+        models = " and ".join(IN_WORDS.get(each, each) for each in kind.processes)
         raise UserError(
-            f"--steps {settings.steps}: --sampler {kind.name} takes no --steps, because it makes "
-            "one call a token; leave it out, or choose another sampler."
+            f"--steps {settings.steps}: --sampler {kind.name}, for {models} models, takes no "
+            "--steps, because it makes one call a token; leave it out, or choose another sampler."
         )
     if settings.steps is not None and settings.steps < 1:
         raise UserError(f"--steps {settings.steps} must be at least 1.")

@@ -275,7 +275,10 @@ def test_it_is_the_sampler_of_its_process_and_of_no_other(network: GPT2LMHeadMod
     with pytest.raises(UserError, match="--without-noise: --model gpt has no noise input"):
         build_predictor(model, with_noise=False)
     for settings, message in (
-        (SampleSettings(8), "--steps 8: --sampler autoregressive takes no --steps"),
+        (
+            SampleSettings(8),
+            "--steps 8: --sampler autoregressive, for autoregressive models, takes no --steps",
+        ),
         (SampleSettings(None, grid="published"), "--grid published"),
         (SampleSettings(None, reveal_exponent=2.0), "--reveal-exponent 2"),
     ):

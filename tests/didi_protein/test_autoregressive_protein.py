@@ -69,7 +69,10 @@ def test_a_beginning_is_kept_and_nothing_else_can_be(model: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--steps", "8"], "--steps 8: --sampler autoregressive takes no --steps"),
+        (
+            ["--steps", "8"],
+            "--steps 8: --sampler autoregressive, for autoregressive models, takes no --steps",
+        ),
         (["--compile"], "--compile compiles masked and uniform-state models alone"),
         (["--without-noise"], "--without-noise: "),
         (["--sampler", "apart", "--steps", "4"], "--sampler apart: "),

@@ -69,7 +69,10 @@ def test_the_commands_and_their_exit_status(
     assert status("--out", str(out)) == 0
     assert "11.0 network calls each" in capsys.readouterr().out
     assert status("--steps", "8", "--out", str(tmp_path / "b.jsonl")) == 2
-    assert "--steps 8: --sampler autoregressive takes no --steps" in capsys.readouterr().err
+    assert (
+        "--steps 8: --sampler autoregressive, for autoregressive models, takes no --steps"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.fixture(scope="module")

@@ -258,7 +258,10 @@ def test_autoregressive_samples_follow_the_models_own_law(tmp_path: Path) -> Non
     expected = judged.nats.sum() / judged.counts.sum()
     assert figures["nats_per_token"]["mean"] == pytest.approx(expected, rel=1e-5)
     for wrong, message in (
-        ({"steps": 4}, "--steps 4: --sampler autoregressive takes no --steps"),
+        (
+            {"steps": 4},
+            "--steps 4: --sampler autoregressive, for autoregressive models, takes no --steps",
+        ),
         ({"grid": "published"}, "--grid published: --sampler autoregressive has no such grid"),
         ({"sampler": "first-hitting"}, "--sampler first-hitting: .*; use autoregressive"),
     ):
