@@ -277,7 +277,7 @@ def test_it_is_the_sampler_of_its_process_and_of_no_other(network: GPT2LMHeadMod
     for settings, message in (
         (
             SampleSettings(8),
-            "--steps 8: --sampler autoregressive, for autoregressive models, takes no --steps",
+            "--steps 8: --sampler autoregressive, for autoregressive models, takes no",
         ),
         (SampleSettings(None, grid="published"), "--grid published"),
         (SampleSettings(None, reveal_exponent=2.0), "--reveal-exponent 2"),

@@ -71,7 +71,7 @@ def test_a_beginning_is_kept_and_nothing_else_can_be(model: Path, tmp_path: Path
     [
         (
             ["--steps", "8"],
-            "--steps 8: --sampler autoregressive, for autoregressive models, takes no --steps",
+            "--steps 8: --sampler autoregressive, for autoregressive models, takes no",
         ),
         (["--compile"], "--compile compiles masked and uniform-state models alone"),
         (["--without-noise"], "--without-noise: "),

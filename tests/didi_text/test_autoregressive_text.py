@@ -70,7 +70,7 @@ def test_the_commands_and_their_exit_status(
     assert "11.0 network calls each" in capsys.readouterr().out
     assert status("--steps", "8", "--out", str(tmp_path / "b.jsonl")) == 2
     assert (
-        "--steps 8: --sampler autoregressive, for autoregressive models, takes no --steps"
+        "--steps 8: --sampler autoregressive, for autoregressive models, takes no"
         in capsys.readouterr().err
     )
 

@@ -260,7 +260,7 @@ def test_autoregressive_samples_follow_the_models_own_law(tmp_path: Path) -> Non
     for wrong, message in (
         (
             {"steps": 4},
-            "--steps 4: --sampler autoregressive, for autoregressive models, takes no --steps",
+            "--steps 4: --sampler autoregressive, for autoregressive models, takes no",
         ),
         ({"grid": "published"}, "--grid published: --sampler autoregressive has no such grid"),
         ({"sampler": "first-hitting"}, "--sampler first-hitting: .*; use autoregressive"),
