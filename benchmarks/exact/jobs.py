@@ -29,7 +29,8 @@ def run_job(job: Job, runs: Path = RUNS) -> None:
     if job.result.exists() and not (job.is_training and not is_trained(job, runs)):
         return
     torch.set_flush_denormal(True)
-    with metered(runs / "logs" / (job.key.replace("/", ".") + ".seconds")) as spent:
+    log = runs / "logs" / (job.key.replace("/", ".") + ".seconds")
+    with metered(log) as spent:
         record = {"job": describe(job), **_work(job, runs)}
         minutes = spent() / 60
     record["cost"] = {
@@ -41,6 +42,7 @@ def run_job(job: Job, runs: Path = RUNS) -> None:
     record["versions"] = package_versions()
     record["git_revision"] = git_revision()
     write_json(job.result, record)
+    log.unlink()  # done again, it would cost what it costs then
 
 
 def is_trained(job: Job, runs: Path = RUNS) -> bool:

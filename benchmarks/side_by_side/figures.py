@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.side_by_side.plan import CELLS, MODELS, RESULTS
+from benchmarks.side_by_side.plan import CELLS, MODELS, NUM_SAMPLES, RESULTS
 from benchmarks.side_by_side.tables import (
     UNITS,
     Record,
@@ -92,10 +92,14 @@ def _draw_curve(axes: "Axes", record: Record) -> None:
 
 
 def _draw_natural(axes: "Axes", records: list[Record]) -> None:
-    """What the judge finds of the corpus itself, shuffled apart: it is far from all curves."""
+    """What the judge finds of the corpus itself: of sets as large as the cells', none shuffled.
+
+    Pooled entropies grow with the size of a set, and what is shuffled is far from all curves.
+    """
     for record in records:
         if record["kind"] == "natural":
             for name, mark in {"trained on": "*", "held out": "P"}.items():
                 at = record["sequences"][name]
-                where = at["diversity"]["mean"], at["nll"]["mean"]
-                axes.plot(*where, mark, color="0.4", label=f"natural, {name}")
+                if at["n"] == NUM_SAMPLES:
+                    where = at["diversity"]["mean"], at["nll"]["mean"]
+                    axes.plot(*where, mark, color="0.4", label=f"natural, {name}")

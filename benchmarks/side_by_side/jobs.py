@@ -40,13 +40,15 @@ def run_job(job: Job, data: Path, num: int = NUM_SAMPLES) -> None:
         if not (job.folder(name) / "config.json").is_file():
             print(f"{name} is not in {RUNS}: it is trained again", file=sys.stderr)
             train(replace(job, kind="train", name=name, steps=0), data, num)
-    with metered(RUNS / "logs" / (job.key.replace("/", ".") + ".seconds")) as spent:
+    log = RUNS / "logs" / (job.key.replace("/", ".") + ".seconds")
+    with metered(log) as spent:
         record = DO[job.kind](job, data, num)
         seconds = spent()
     job.result.parent.mkdir(parents=True, exist_ok=True)
     facts = {"device": describe_device(torch.device("cpu")), "versions": package_versions()}
     facts["git_revision"] = git_revision()
     write_json(job.result, asdict(job) | record | {"processor_seconds": seconds} | facts)
+    log.unlink()  # done again, it would cost what it costs then
 
 
 def needed(job: Job) -> list[str]:

@@ -162,7 +162,9 @@ def test_padding_and_neighbours_do_not_change_a_row() -> None:
 
 @pytest.mark.parametrize("name", ["analytical", "nonsense"])
 def test_unknown_samplers_are_refused_with_the_list(name: str) -> None:
-    with pytest.raises(UserError, match=rf"--sampler {name} .*analytic, ancestral, apart, autoregressive"):
+    with pytest.raises(
+        UserError, match=rf"--sampler {name} .*analytic, ancestral, apart, autoregressive"
+    ):
         find_sampler(name)
 
 
