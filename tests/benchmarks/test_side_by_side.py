@@ -160,6 +160,7 @@ def test_a_tiny_study_runs_through(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert found["shuffled"]["diversity"] != found["trained on"]["diversity"]
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("*.json")}
     assert len(written) == len(todo)
+    assert not list((tmp_path / plan.RUNS).rglob("*.seconds")), "cost is told once"
     jobs.run_job(todo[0], tmp_path)
     assert all(path.stat().st_mtime_ns == time for path, time in written.items()), "done is done"
     write_figures(tmp_path / "results")
