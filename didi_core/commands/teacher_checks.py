@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from didi_core.commands.distill_settings import DistillSettings
-from didi_core.diffusion.process import IN_WORDS
+from didi_core.diffusion.process import IN_WORDS, article_of
 from didi_core.distill.registry import METHODS
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
-from didi_core.sampling.kind import article_of
 
 _SETTINGS = ("method=", "teacher=")
 

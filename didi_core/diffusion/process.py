@@ -90,3 +90,13 @@ def build_process(
     if name == "sedd":
         return ScoreEntropyProcess(vocabulary.mask_id, schedule)
     return AbsorbingProcess(vocabulary.mask_id, schedule)
+
+
+def article_of(process: str) -> str:
+    """What a model of the process is called, with its article.
+
+    >>> article_of("absorbing"), article_of("autoregressive")
+    ('a masked', 'an autoregressive')
+    """
+    words = IN_WORDS.get(process, process)
+    return f"{'an' if words[0] in 'aeio' else 'a'} {words}"

@@ -12,12 +12,11 @@ from rich.progress import track
 
 from didi_core.batches import pad_batch
 from didi_core.corpus import Corpus
-from didi_core.diffusion.process import DEFAULT_PROCESS
+from didi_core.diffusion.process import DEFAULT_PROCESS, article_of
 from didi_core.errors import UserError
 from didi_core.files import write_json
 from didi_core.sampling.ancestral import ancestral, first_hitting
 from didi_core.sampling.batching import plan_batches
-from didi_core.sampling.kind import article_of
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, SampleSettings
 from didi_core.sampling.uniform import UniformSampler

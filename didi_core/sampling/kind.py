@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from didi_core.diffusion.process import IN_WORDS
+from didi_core.diffusion.process import article_of
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.predictor import AnyPredictor
@@ -84,16 +84,6 @@ class SamplerKind:
                 f"model, which this sampler does not sample; use {', '.join(fitting)}."
             )
         return self.builder(predictor, model, self.read(options))
-
-
-def article_of(process: str) -> str:
-    """What a model of the process is called, with its article.
-
-    >>> article_of("absorbing"), article_of("autoregressive")
-    ('a masked', 'an autoregressive')
-    """
-    words = IN_WORDS.get(process, process)
-    return f"{'an' if words[0] in 'aeio' else 'a'} {words}"
 
 
 def plainly(sampler: Callable[[Any], Sampler]) -> Builder:
