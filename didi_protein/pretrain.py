@@ -9,10 +9,10 @@ from typing import ClassVar
 from transformers import PreTrainedModel
 
 from didi_core.commands.pretraining import PretrainRun
-from didi_core.commands.training_run import below_one
 from didi_core.corpus import Corpus
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.folder import save_model_folder
+from didi_core.number_checks import below_one
 from didi_protein.alphabet import PROTEIN
 from didi_protein.causal import build_causal_model, save_causal_folder
 from didi_protein.pretrain_settings import PretrainSettings

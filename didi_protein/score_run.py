@@ -8,6 +8,7 @@ import torch
 from didi_core.cli import check_output
 from didi_core.commands.processes import join_processes
 from didi_core.errors import UserError
+from didi_core.number_checks import no_seed, too_small
 from didi_core.progress import progress_bar
 from didi_core.sampling.partial_file import partial_path, partials_of, process_path
 from didi_core.shards import Shard, parse_shard
@@ -67,13 +68,9 @@ def _check_options(options: ScoreOptions) -> Shard:
     check_folding(options)
     if options.tm_pairs < 0:
         raise UserError(f"--tm-pairs {options.tm_pairs}: give a number of pairs, or 0 for none.")
-    for flag, value in (
-        ("--max-length", options.max_length),
-        ("--threads", options.threads),
-        ("--batch-tokens", options.batch_tokens),
-    ):
-        if value is not None and value < 1:
-            raise UserError(f"{flag} {value}: give a number of 1 or more.")
+    wrong = too_small(options, max_length=1, threads=1, batch_tokens=1) + no_seed(options.seed)
+    if wrong:
+        raise UserError("; ".join(wrong) + ".")
     return parse_shard(options.shard)
 
 

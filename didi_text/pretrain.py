@@ -11,9 +11,9 @@ import numpy as np
 from transformers import PreTrainedModel
 
 from didi_core.commands.pretraining import PretrainRun
-from didi_core.commands.training_run import below_one
 from didi_core.corpus import Corpus
 from didi_core.models.dit import DitDenoiser, DitSettings
+from didi_core.number_checks import below_one
 from didi_core.vocabulary import Vocabulary
 from didi_text.causal import build_causal_model, save_causal_folder
 from didi_text.corpora import load_corpus

@@ -22,6 +22,7 @@ from didi_core.commands.study import (
 from didi_core.errors import UserError
 from didi_core.files import write_json
 from didi_core.hydra_app import choices_of, compose_settings
+from didi_core.number_checks import no_seed, too_small
 from didi_core.training.devices import check_precision, resolve_device
 
 MARKER = "compare.json"
@@ -68,17 +69,13 @@ def study_of(options: CompareOptions, settings_of: Callable[[str], DistillSettin
         wrong.append("--samplers and --steps each need one value at least")
     if not 0 < options.top_p <= 1:
         wrong.append(f"--top-p {options.top_p:g} must be above 0 and at most 1, which is all")
-    if options.num < 2:
-        wrong.append(f"--num {options.num} must be at least 2")
+    wrong += too_small(options, num=2, pool_size=1, pool_steps=1, batch_tokens=1)
+    wrong += no_seed(options.seed)
     if options.diversity is not None and len(study.temperatures) == 1:
         more = "--temperatures beside 1, as in 0.8,0.9,1,1.1"
         wrong.append(f"--diversity {options.diversity:g} needs {more}")
     if options.diversity is not None and not 0 < options.diversity < math.inf:
         wrong.append(f"--diversity {options.diversity:g} must be nats of entropy, above 0")
-    if options.pool_size < 1:
-        wrong.append(f"--pool-size {options.pool_size} must be at least 1")
-    if options.pool_steps is not None and options.pool_steps < 1:
-        wrong.append(f"--pool-steps {options.pool_steps} must be at least 1")
     if options.budget <= 0:
         wrong.append(f"--budget {options.budget:g} must be more than 0 seconds")
     wrong += _unknown_methods(study.methods)

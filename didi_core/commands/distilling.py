@@ -23,8 +23,6 @@ from didi_core.commands.student_folder import save_student
 from didi_core.commands.teacher_checks import check_apart, check_process
 from didi_core.commands.teacher_samples import shared_pool
 from didi_core.commands.training_run import (
-    below_one,
-    below_zero,
     check_run_folder,
     loop_settings,
     opening_device,
@@ -42,6 +40,7 @@ from didi_core.errors import UserError
 from didi_core.hydra_app import as_plain
 from didi_core.models.folder import LoadedModel
 from didi_core.models.recompute import checkpoint_activations
+from didi_core.number_checks import below_one, below_zero, no_seed
 from didi_core.sampling.request import SampleSettings
 from didi_core.training.loop import train
 
@@ -91,7 +90,7 @@ class DistillRun(ABC, Generic[Settings]):
         wrong += below_one(
             settings, "steps", "tokens_per_batch", "pool_size", "max_length", "devices"
         )
-        wrong += below_zero(settings, "max_seconds")
+        wrong += below_zero(settings, "max_seconds") + no_seed(settings.seed, "seed=")
         if settings.pool_steps is not None and settings.pool_steps < 1:
             wrong.append(
                 f"pool_steps={settings.pool_steps} must be at least 1, or null for the limit"

@@ -1,14 +1,15 @@
 """What can be wrong with the settings of `pretrain`, found before anything is loaded."""
 
 from didi_core.commands.pretrain_settings import PretrainSettings
-from didi_core.commands.training_run import below_one, below_zero, sharing_problems
+from didi_core.commands.training_run import sharing_problems
 from didi_core.diffusion.process import DEFAULT_PROCESS, IN_WORDS, PROCESSES
+from didi_core.number_checks import below_one, below_zero, no_seed
 
 
 def pretrain_problems(settings: PretrainSettings) -> list[str]:
     """Every complaint, each with the setting's name; a program adds its own."""
     wrong = below_one(settings, "steps", "tokens_per_batch", "devices", "log_every")
-    wrong += below_zero(settings, "max_seconds")
+    wrong += below_zero(settings, "max_seconds") + no_seed(settings.seed, "seed=")
     wrong += _kind_problems(settings) + _curriculum_problems(settings)
     if settings.model.hidden_size % (2 * settings.model.num_heads):
         wrong.append("model.hidden_size must be an even multiple of model.num_heads")

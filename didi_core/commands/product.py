@@ -14,6 +14,7 @@ from didi_core.commands.output_files import OutputFiles
 from didi_core.commands.sampling_options import SamplingOptions
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
+from didi_core.number_checks import no_seed, too_small
 from didi_core.sampling.redraw import Rule, accept_all
 from didi_core.training.devices import check_precision
 from didi_core.vocabulary import Vocabulary
@@ -109,13 +110,7 @@ def length_limit(model: LoadedModel) -> int:
 
 def problems_of(options: SamplingOptions) -> list[str]:
     """What is wrong with single values of the flags that all programs have."""
-    wrong = []
-    if options.num < 1:
-        wrong.append(f"--num {options.num} must be at least 1")
-    if options.batch_tokens < 1:
-        wrong.append(f"--batch-tokens {options.batch_tokens} must be at least 1")
-    if not 0 <= options.seed < 2**63:
-        wrong.append(f"--seed {options.seed} must be from 0 to 2^63 - 1")
+    wrong = too_small(options, num=1, batch_tokens=1) + no_seed(options.seed)
     if not (math.isfinite(options.temperature) and options.temperature > 0):
         wrong.append(f"--temperature {options.temperature:g} must be above 0")
     if not 0 < options.top_p <= 1:

@@ -32,6 +32,7 @@ from didi_core.commands.sampling_options import GenerationResult
 from didi_core.errors import UserError
 from didi_core.files import write_json
 from didi_core.models.folder import LoadedModel
+from didi_core.number_checks import no_seed
 from didi_core.sampling.folder_defaults import choose_sampler
 from didi_core.training.devices import resolve_device
 
@@ -43,13 +44,19 @@ Request = TypeVar("Request", bound=CellRequest)
 
 
 class Quickstart(ABC, Generic[Options, Request]):
-    """One quickstart of one program."""
+    """One quickstart of one program.
+
+    Raises:
+        UserError: a seed that is none.
+    """
 
     noun: ClassVar[str]
     """What one sequence is called."""
     request_class: ClassVar[type[CellRequest]]
 
     def __init__(self, options: Options) -> None:
+        if wrong := no_seed(options.seed):
+            raise UserError(f"{wrong[0]}.")
         self.options = options
 
     @abstractmethod

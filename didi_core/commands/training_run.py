@@ -174,15 +174,3 @@ def loop_settings(settings: TrainingSettings, validate_every: int = 0) -> LoopSe
         checkpoint_every=settings.checkpoint_every,
         max_seconds=settings.max_seconds,
     )
-
-
-def below_zero(settings: object, *names: str) -> list[str]:
-    """A complaint for each of these settings that is negative."""
-    found = [(name, getattr(settings, name)) for name in names]
-    return [f"{name}={value:g} must be 0 or more" for name, value in found if value < 0]
-
-
-def below_one(settings: object, *names: str) -> list[str]:
-    """A complaint for each of these settings that is not at least 1."""
-    found = [(name, getattr(settings, name)) for name in names]
-    return [f"{name}={value} must be at least 1" for name, value in found if value < 1]

@@ -203,10 +203,12 @@ def test_what_is_wrong_is_said_at_once(fasta: Path, tmp_path: Path) -> None:
         too_long="cut",
         max_length=2000,
         input_noise=0.5,
+        seed=-1,
     )
     with pytest.raises(UserError) as error:
         pretrain(wrong)
-    for name in ("steps=0", "num_heads", "too_long=cut", "max_length=2000", "input_noise=0.5"):
+    told = ("steps=0", "num_heads", "too_long=cut", "max_length=2000", "input_noise=0.5", "seed=-1")
+    for name in told:
         assert name in str(error.value)
     assert not (tmp_path / "w").exists()
     with pytest.raises(UserError, match=r"^valid= ?.*gone\.fasta"):

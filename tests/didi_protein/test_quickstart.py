@@ -231,6 +231,14 @@ def test_a_missing_model_is_named_before_anything_is_written(plan: Plan, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+def test_a_seed_that_is_none_is_refused_before_anything_is_written(
+    plan: Plan, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"^--seed -1 must be from 0"):
+        quickstart(options_for(plan, tmp_path / "out", seed=-1))
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_verb_refuses_in_words_and_with_status_2(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     code = "from didi_protein.app import main; main()"

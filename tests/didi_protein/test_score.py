@@ -315,6 +315,8 @@ def test_other_formats_hold_the_same_table(options, tmp_path, suffix):
         ({"max_length": 0}, "--max-length 0"),
         ({"threads": -1}, "--threads -1"),
         ({"batch_tokens": 0}, "--batch-tokens 0"),
+        ({"seed": -1}, "--seed -1 must be from 0 to 2^63 - 1"),
+        ({"seed": 2**63}, "--seed 9223372036854775808 must be from 0"),
         ({"device": "tpu9"}, "--device tpu9 is no device: use auto, cpu"),
         ({"foldable_ptm": 0.5}, "--foldable-ptm 0.5: no pLDDT, pTM and PAE"),
         ({"fold_precision": "bf16"}, "--fold-precision bf16: nothing is folded without --fold"),

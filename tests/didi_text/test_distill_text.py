@@ -107,6 +107,7 @@ def test_a_pool_has_the_teacher_s_own_length_unless_told(teacher: Path, tmp_path
     [
         ({"reference": "data", "data": None}, "reference=data needs data=FILE"),
         ({"method": {"name": "best"}}, "method=best is unknown"),
+        ({"seed": -1}, "seed=-1 must be from 0"),
         ({"pool_length": "65"}, f"past the model's limit of {LIMIT}"),
         ({"stream": True, "reference": "data", "data": "here.jsonl"}, "is a file here"),
         ({"teacher_name": "nobody/nothing", "offline": True}, "nobody/nothing"),

@@ -1,0 +1,37 @@
+"""What is wrong with the numbers of flags and settings, in words; imports no torch.
+
+Each function gives a complaint for each number that makes no sense, with its name and value.
+"""
+
+from didi_core.errors import as_written
+
+
+def no_seed(seed: int, name: str = "--seed") -> list[str]:
+    """Random numbers are keyed by the seed as a signed integer of 64 bits.
+
+    Args:
+        name: the flag, or the key of a setting.
+    """
+    return [] if 0 <= seed < 2**63 else [f"{as_written(name, seed)} must be from 0 to 2^63 - 1"]
+
+
+def too_small(options: object, **least: int) -> list[str]:
+    """Of flags, each with the least it may be; one that was not given is None."""
+    found = [(name, getattr(options, name)) for name in least]
+    return [
+        f"--{name.replace('_', '-')} {value} must be at least {least[name]}"
+        for name, value in found
+        if value is not None and value < least[name]
+    ]
+
+
+def below_zero(settings: object, *names: str) -> list[str]:
+    """Of settings that may be 0 or more."""
+    found = [(name, getattr(settings, name)) for name in names]
+    return [f"{name}={value:g} must be 0 or more" for name, value in found if not value >= 0]
+
+
+def below_one(settings: object, *names: str) -> list[str]:
+    """Of settings that count something and must be at least 1."""
+    found = [(name, getattr(settings, name)) for name in names]
+    return [f"{name}={value} must be at least 1" for name, value in found if value < 1]
