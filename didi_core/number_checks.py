@@ -35,3 +35,12 @@ def below_one(settings: object, *names: str) -> list[str]:
     """Of settings that count something and must be at least 1."""
     found = [(name, getattr(settings, name)) for name in names]
     return [f"{name}={value} must be at least 1" for name, value in found if value < 1]
+
+
+def no_range(settings: object, name: str, low: float, high: float) -> list[str]:
+    """Of a setting that is two numbers from `low` to `high`, the smaller one first."""
+    value = getattr(settings, name)  # OmegaConf lets any number of numbers pass for two
+    if len(value) == 2 and low <= value[0] <= value[1] <= high:
+        return []
+    shown = ",".join(f"{each:g}" for each in value)
+    return [f"{name}=[{shown}] must be two numbers from {low:g} to {high:g}, in order"]

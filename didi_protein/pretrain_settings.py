@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from didi_core.commands import pretrain_settings as shared
+from didi_core.number_checks import below_one
 
 
 @dataclass
@@ -13,6 +14,9 @@ class ModelSettings(shared.NetworkSettings):
 
     intermediate_size: int = MISSING
     max_residues: int = 1022
+
+    def problems(self) -> list[str]:
+        return super().problems() + below_one(self, "intermediate_size", "max_residues")
 
 
 @dataclass

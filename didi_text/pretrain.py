@@ -61,7 +61,7 @@ class TextPretrainRun(PretrainRun[PretrainSettings]):
 
     def problems(self) -> list[str]:
         settings = self.settings
-        wrong = [*super().problems(), *below_one(settings.model, "conditioning_size")]
+        wrong = super().problems()
         if settings.block_length < SHORTEST_BLOCK:
             wrong.append(f"block_length={settings.block_length} must be at least {SHORTEST_BLOCK}")
         if settings.remainder not in ("keep", "drop", "published"):

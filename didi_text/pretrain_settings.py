@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from didi_core.commands import pretrain_settings as shared
+from didi_core.number_checks import below_one
 
 
 @dataclass
@@ -11,6 +12,9 @@ class ModelSettings(shared.NetworkSettings):
     """Shape of the network: a DiT where masked, GPT-2's layout where autoregressive."""
 
     conditioning_size: int = 128
+
+    def problems(self) -> list[str]:
+        return super().problems() + below_one(self, "conditioning_size")
 
 
 @dataclass

@@ -11,14 +11,13 @@ def pretrain_problems(settings: PretrainSettings) -> list[str]:
     wrong = below_one(settings, "steps", "tokens_per_batch", "devices", "log_every")
     wrong += below_zero(settings, "max_seconds") + no_seed(settings.seed, "seed=")
     wrong += _kind_problems(settings) + _curriculum_problems(settings)
-    if settings.model.hidden_size % (2 * settings.model.num_heads):
-        wrong.append("model.hidden_size must be an even multiple of model.num_heads")
     for name in ("ema", "input_noise"):
         if not 0 <= getattr(settings, name) < 1:
             wrong.append(f"{name}={getattr(settings, name)} must be in [0, 1)")
     if settings.input_noise and settings.model.kind == "masked":
         wrong.append(f"input_noise={settings.input_noise} is for model.kind=autoregressive")
-    wrong += [f"optimizer.{each}" for each in settings.optimizer.problems()]
+    for group in ("model", "curriculum", "gaussian", "optimizer"):
+        wrong += [f"{group}.{each}" for each in getattr(settings, group).problems()]
     return wrong + sharing_problems(settings)
 
 
@@ -39,16 +38,16 @@ def _kind_problems(settings: PretrainSettings) -> list[str]:
 
 
 def _curriculum_problems(settings: PretrainSettings) -> list[str]:
-    wrong = [f"gaussian.{each}" for each in settings.gaussian.problems()]
+    wrong = []
     if settings.gaussian.steps > 0 and settings.process != "uniform":
         wrong.append(f"gaussian.steps={settings.gaussian.steps} is for process=uniform")
-    if settings.gaussian.steps > 0 and settings.curriculum.steps:
+    if settings.gaussian.steps > 0 and settings.curriculum.steps > 0:
         wrong.append("gaussian.steps and curriculum.steps exclude each other")
     for name in ("curriculum", "gaussian"):
         if (first := getattr(settings, name).steps) >= settings.steps > 0:
             wrong.append(
                 f"{name}.steps={first} leaves none of steps={settings.steps} for the bound itself"
             )
-    if settings.curriculum.steps and settings.model.kind == "autoregressive":
+    if settings.curriculum.steps > 0 and settings.model.kind == "autoregressive":
         wrong.append(f"curriculum.steps={settings.curriculum.steps} is for model.kind=masked")
     return wrong

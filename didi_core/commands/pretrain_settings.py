@@ -9,6 +9,7 @@ from typing import Optional
 from omegaconf import MISSING
 
 from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.number_checks import below_one
 from didi_core.training.diffusion_pretraining import CurriculumSettings
 from didi_core.training.gaussian_curriculum import GaussianSettings
 
@@ -21,6 +22,16 @@ class NetworkSettings:
     num_layers: int = MISSING
     hidden_size: int = MISSING
     num_heads: int = MISSING
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, each with the setting's name."""
+        wrong = below_one(self, "num_layers", "hidden_size", "num_heads")
+        if not wrong and self.hidden_size % (2 * self.num_heads):
+            wrong.append(
+                f"hidden_size={self.hidden_size} must be an even multiple of "
+                f"num_heads={self.num_heads}"
+            )
+        return wrong
 
 
 @dataclass

@@ -17,6 +17,7 @@ from didi_core.diffusion.process import Process
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.models.denoiser import time_input
 from didi_core.models.soft_tokens import SoftTokens
+from didi_core.number_checks import below_zero, no_range
 from didi_core.training.gaussian_curriculum import GaussianCurriculum, GaussianSettings
 from didi_core.training.pretraining import BatchShare, Pretraining
 
@@ -33,6 +34,10 @@ class CurriculumSettings:
     """Updates of the gentle start; 0 trains on the bound from the first."""
     mask_range: tuple[float, float] = (0.1, 0.5)
     """Shares of noised tokens it draws from, uniformly."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, each with the setting's name."""
+        return below_zero(self, "steps") + no_range(self, "mask_range", 0.0, 1.0)
 
 
 class DiffusionPretraining(Pretraining):

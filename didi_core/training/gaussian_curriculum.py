@@ -19,6 +19,7 @@ from didi_core.diffusion.duality import CURRICULUM_ENDS, GaussianSchedule
 from didi_core.diffusion.gaussian import noise_of, num_uniforms
 from didi_core.diffusion.uniform import UniformProcess
 from didi_core.models.soft_tokens import SoftTokens
+from didi_core.number_checks import below_zero
 from didi_core.vocabulary import Vocabulary
 
 
@@ -35,12 +36,7 @@ class GaussianSettings:
 
     def problems(self) -> list[str]:
         """What is wrong with the values, each with the setting's name."""
-        lowest = {"steps": 0, "temperature": 0.0, "top_k": 0}
-        return [
-            f"{name}={getattr(self, name)} must be {least} or more"
-            for name, least in lowest.items()
-            if not getattr(self, name) >= least
-        ]
+        return below_zero(self, "steps", "temperature", "top_k")
 
 
 class GaussianCurriculum:

@@ -215,6 +215,29 @@ def test_what_is_wrong_is_said_at_once(fasta: Path, tmp_path: Path) -> None:
         pretrain(settings_for(fasta, tmp_path / "w", valid="gone.fasta"))
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("model.num_heads", 0, r"^model\.num_heads=0 must be at least 1\.$"),
+        ("model.num_layers", 0, r"model\.num_layers=0 must be at least 1"),
+        ("model.hidden_size", -8, r"model\.hidden_size=-8 must be at least 1"),
+        ("model.hidden_size", 6, r"model\.hidden_size=6 must be an even multiple of num_heads=2"),
+        ("model.intermediate_size", 0, r"model\.intermediate_size=0 must be at least 1"),
+        ("curriculum.steps", -5, r"curriculum\.steps=-5 must be 0 or more"),
+        ("curriculum.mask_range", (2.0, -1.0), r"curriculum\.mask_range=\[2,-1\] must be two"),
+        ("curriculum.mask_range", (0.5,), r"mask_range=\[0\.5\] must be two numbers from 0 to 1"),
+    ],
+)
+def test_a_shape_or_curriculum_without_sense_is_refused(
+    tmp_path: Path, place: str, value: Any, message: str
+) -> None:
+    settings = settings_for(tmp_path / "x.fasta", tmp_path / "a")
+    group, name = place.split(".")
+    setattr(getattr(settings, group), name, value)
+    with pytest.raises(UserError, match=message):
+        pretrain(settings)
+
+
 def test_a_curriculum_of_masks_is_refused_where_nothing_is_masked(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "x.fasta", tmp_path / "a", kind="autoregressive")
     settings.curriculum.steps = 5

@@ -204,6 +204,10 @@ def test_what_is_wrong_is_said_at_once(data: Path, tmp_path: Path) -> None:
     for name in (*wrong, "data_tokens=0", "input_noise=0.1"):
         assert name in str(error.value)
     assert not (tmp_path / "w").exists()
+    flat = settings_for(data, tmp_path / "w")
+    flat.model.conditioning_size = 0
+    with pytest.raises(UserError, match=r"model\.conditioning_size=0 must be at least 1"):
+        pretrain(flat)
     with pytest.raises(UserError, match=r"stream: .* is a file here"):
         pretrain(settings_for(data, tmp_path / "w", stream=True))
     offline = settings_for(data, tmp_path / "w", offline=True)
