@@ -202,9 +202,14 @@ def test_the_gpu_that_is_named_is_taken(
     [
         ("cuda:1", 2, "device=cuda:1 is one GPU for 2 processes: give device=cuda.*CUDA_VISIBLE"),
         ("cuda:2", 1, "device=cuda:2: the last CUDA device here is cuda:1"),
+        ("cuda:300", 1, "device=cuda:300: the last CUDA device here is cuda:1"),
+        ("cuda:-1", 1, "device=cuda:-1 is no device: use auto, cpu, cuda or cuda:N"),
+        ("mps", 1, "device=mps is no device"),
+        ("meta", 1, "device=meta is no device"),
+        ("cpu:3", 1, "device=cpu:3 is no device"),
     ],
 )
-def test_a_gpu_that_cannot_be_is_refused(
+def test_a_device_that_cannot_be_is_refused(
     asked: list[dict[str, Any]], device: str, devices: int, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
