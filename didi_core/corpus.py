@@ -9,6 +9,7 @@ import torch
 from didi_core.batch_plan import BatchPlan
 from didi_core.batches import TokenBatch, pad_batch
 from didi_core.diffusion.draws import Stream, keyed_uniform
+from didi_core.errors import UserError
 from didi_core.vocabulary import Vocabulary
 
 
@@ -34,9 +35,18 @@ class Corpus:
     def lengths(self) -> np.ndarray:
         return np.diff(self.starts)
 
-    def no_longer_than(self, max_length: int) -> "Corpus":
-        """The sequences of at most `max_length` ids."""
+    def no_longer_than(self, max_length: int, called: str = "sequence") -> "Corpus":
+        """The sequences of at most `max_length` ids.
+
+        Args:
+            called: what messages call one of them.
+
+        Raises:
+            UserError: there are none.
+        """
         kept = np.flatnonzero(self.lengths <= max_length)
+        if not len(kept):
+            raise all_longer(self.lengths, max_length, called)
         return Corpus.from_ids([self.flat[self.starts[i] : self.starts[i + 1]] for i in kept])
 
     def ids(self, record: int, crop: int, uniform: float = 0.0) -> list[int]:
@@ -44,6 +54,14 @@ class Corpus:
         start, end = int(self.starts[record]), int(self.starts[record + 1])
         start += int(uniform * (max(0, end - start - crop) + 1))
         return self.flat[start : min(end, start + crop)].tolist()
+
+
+def all_longer(lengths: np.ndarray, max_length: int, called: str) -> UserError:
+    """The error where no sequence is short enough."""
+    return UserError(
+        f"max_length={max_length}: every {called} is longer; the shortest has "
+        f"{min(lengths, default=0)} tokens. Give a larger max_length or other data."
+    )
 
 
 def share_of_batch(num_records: int, rank: int, world_size: int) -> tuple[np.ndarray, int]:

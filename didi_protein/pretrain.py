@@ -67,8 +67,9 @@ class ProteinPretrainRun(PretrainRun[PretrainSettings]):
 
     def _load(self, source: str, name: str) -> Corpus:
         corpus = load_corpus(source, name)
-        drop = self.settings.too_long == "drop"
-        return corpus.no_longer_than(self.settings.max_length) if drop else corpus
+        if self.settings.too_long == "crop":
+            return corpus
+        return corpus.no_longer_than(self.settings.max_length, f"sequence of {name}{source}")
 
     def build_denoiser(self) -> EsmDenoiser:
         model = self.settings.model

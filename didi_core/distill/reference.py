@@ -13,9 +13,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from didi_core.batches import TokenBatch, bucket_width, pad_batch
-from didi_core.corpus import Corpus
+from didi_core.corpus import Corpus, all_longer
 from didi_core.diffusion.draws import Stream, keyed_generator
-from didi_core.errors import UserError
 from didi_core.vocabulary import Vocabulary
 
 
@@ -63,10 +62,7 @@ class GroupedReference:
         order = np.argsort(lengths, kind="stable")
         order = order[lengths[order] <= self.max_length]
         if not len(order):
-            raise UserError(
-                f"max_length={self.max_length}: every reference sequence is longer; the shortest "
-                f"has {min(lengths, default=0)} tokens. Give a larger max_length or other data."
-            )
+            raise all_longer(lengths, self.max_length, "reference sequence")
         framing = self.vocabulary.num_special_per_sequence
         self._order = order
         self._sorted_lengths = lengths[order]

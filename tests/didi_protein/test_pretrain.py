@@ -213,6 +213,9 @@ def test_what_is_wrong_is_said_at_once(fasta: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "w").exists()
     with pytest.raises(UserError, match=r"^valid= ?.*gone\.fasta"):
         pretrain(settings_for(fasta, tmp_path / "w", valid="gone.fasta"))
+    with pytest.raises(UserError, match=r"^max_length=4: every sequence of data=.* is longer; the"):
+        pretrain(settings_for(fasta, tmp_path / "w", too_long="drop", max_length=4))
+    assert not (tmp_path / "w").exists()
 
 
 @pytest.mark.parametrize(
