@@ -31,10 +31,28 @@ def below_zero(settings: object, *names: str) -> list[str]:
     return [f"{name}={value:g} must be 0 or more" for name, value in found if not value >= 0]
 
 
+def not_above_zero(settings: object, *names: str) -> list[str]:
+    """Of settings that may be any number above 0."""
+    found = [(name, getattr(settings, name)) for name in names]
+    return [f"{name}={value:g} must be above 0" for name, value in found if not value > 0]
+
+
 def below_one(settings: object, *names: str) -> list[str]:
     """Of settings that count something and must be at least 1."""
     found = [(name, getattr(settings, name)) for name in names]
     return [f"{name}={value} must be at least 1" for name, value in found if value < 1]
+
+
+def no_share(settings: object, *names: str) -> list[str]:
+    """Of settings that are parts of a whole, none of it and all of it among them."""
+    found = [(name, getattr(settings, name)) for name in names]
+    return [f"{name}={value:g} must be from 0 to 1" for name, value in found if not 0 <= value <= 1]
+
+
+def no_decay(settings: object, *names: str) -> list[str]:
+    """Of settings that are parts of a whole and leave some of it."""
+    found = [(name, getattr(settings, name)) for name in names]
+    return [f"{name}={value:g} must be in [0, 1)" for name, value in found if not 0 <= value < 1]
 
 
 def no_range(settings: object, name: str, low: float, high: float) -> list[str]:

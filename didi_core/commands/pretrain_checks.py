@@ -3,7 +3,7 @@
 from didi_core.commands.pretrain_settings import PretrainSettings
 from didi_core.commands.training_run import sharing_problems
 from didi_core.diffusion.process import DEFAULT_PROCESS, IN_WORDS, PROCESSES
-from didi_core.number_checks import below_one, below_zero, no_seed
+from didi_core.number_checks import below_one, below_zero, no_decay, no_seed
 
 
 def pretrain_problems(settings: PretrainSettings) -> list[str]:
@@ -11,9 +11,7 @@ def pretrain_problems(settings: PretrainSettings) -> list[str]:
     wrong = below_one(settings, "steps", "tokens_per_batch", "devices", "log_every")
     wrong += below_zero(settings, "max_seconds") + no_seed(settings.seed, "seed=")
     wrong += _kind_problems(settings) + _curriculum_problems(settings)
-    for name in ("ema", "input_noise"):
-        if not 0 <= getattr(settings, name) < 1:
-            wrong.append(f"{name}={getattr(settings, name)} must be in [0, 1)")
+    wrong += no_decay(settings, "ema", "input_noise")
     if settings.input_noise and settings.model.kind == "masked":
         wrong.append(f"input_noise={settings.input_noise} is for model.kind=autoregressive")
     for group in ("model", "curriculum", "gaussian", "optimizer"):

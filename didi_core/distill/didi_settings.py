@@ -3,10 +3,19 @@
 Defaults are ours; `preset=paper` (configs/preset/paper.yaml) holds the published ones.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.models.noise import NoiseSettings
+from didi_core.number_checks import (
+    below_one,
+    below_zero,
+    no_decay,
+    no_range,
+    no_share,
+    not_above_zero,
+)
 
 
 @dataclass
@@ -78,6 +87,18 @@ class DidiSettings:
             wrong.append(f"reduce_log_prob={self.reduce_log_prob} must be mean or sum")
         if self.credit not in ("sequence", "token"):
             wrong.append(f"credit={self.credit} must be sequence or token")
-        if self.group_size < 1:
-            wrong.append(f"group_size={self.group_size} must be at least 1")
+        return wrong + below_one(self, "group_size") + self._range_problems()
+
+    def _range_problems(self) -> list[str]:
+        wrong = not_above_zero(self, "reward_clip", "advantage_clip")
+        wrong += below_zero(self, "discriminator_blocks", "discriminator_warmup")
+        wrong += below_zero(self, "kl_start", "kl_middle")
+        wrong += no_share(self, "kl_beta") + no_decay(self, "end_time")
+        wrong += no_range(self, "tau_range", 0, 1) + no_range(self, "omega_range", 0, math.inf)
+        if any(each in (0, 1) for each in self.tau_range):
+            wrong.append(f"tau_range={list(self.tau_range)} must leave out 0 and 1 themselves")
+        if len(self.tau_beta) != 2 or not all(each > 0 for each in self.tau_beta):
+            wrong.append(f"tau_beta={list(self.tau_beta)} must be two numbers above 0")
+        if not 0 <= self.label_smoothing < 0.5:  # at a half both sides have one label
+            wrong.append(f"label_smoothing={self.label_smoothing:g} must be in [0, 0.5)")
         return wrong

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from didi_core.number_checks import below_zero, no_share, not_above_zero
+
 
 @dataclass
 class OptimizerSettings:
@@ -33,12 +35,11 @@ class OptimizerSettings:
             wrong.append(f"name={self.name} must be adamw or muon")
         if self.name == "muon" and not hasattr(torch.optim, "Muon"):
             wrong.append(f"name=muon needs torch 2.9 or newer, not {torch.__version__}")
-        for name in ("lr", "muon_lr", "clip_norm"):
-            if not getattr(self, name) > 0:
-                wrong.append(f"{name}={getattr(self, name)} must be above 0")
-        if not 0 <= self.decay_fraction <= 1:
-            wrong.append(f"decay_fraction={self.decay_fraction} must be from 0 to 1")
-        return wrong
+        if len(self.betas) != 2 or not all(0 <= each < 1 for each in self.betas):
+            wrong.append(f"betas={list(self.betas)} must be two numbers in [0, 1)")
+        wrong += not_above_zero(self, "lr", "muon_lr", "clip_norm")
+        wrong += below_zero(self, "weight_decay", "warmup_steps")
+        return wrong + no_share(self, "decay_fraction")
 
 
 def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:

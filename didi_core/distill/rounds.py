@@ -14,6 +14,7 @@ from didi_core.distill.reference import GroupedReference
 from didi_core.distill.student import DistilledStudent, StudentSettings
 from didi_core.distill.updates import place_frozen
 from didi_core.models.sharding import gathered, spread_state
+from didi_core.number_checks import below_one
 from didi_core.vocabulary import Vocabulary
 
 TEACHER_UPDATES = ("student", "average")
@@ -30,7 +31,7 @@ class RoundSettings(StudentSettings, Protocol):
 
 def round_problems(settings: RoundSettings) -> list[str]:
     """What is wrong with the settings that these methods share, each with its name."""
-    wrong = [] if settings.rounds >= 1 else [f"rounds={settings.rounds} must be at least 1"]
+    wrong = below_one(settings, "rounds")
     for name, allowed in (("teacher_update", TEACHER_UPDATES), ("kl_kind", DIVERGENCES)):
         if (value := getattr(settings, name)) not in allowed:
             wrong.append(f"{name}={value} must be {', '.join(allowed[:-1])} or {allowed[-1]}")

@@ -23,6 +23,7 @@ from didi_core.distill.rollout import reverse_step
 from didi_core.distill.rounds import StudentInRounds, round_problems
 from didi_core.distill.whole_batch import share_of_mean, whole_count, whole_figures
 from didi_core.models.noise import NoiseKeys, NoiseSettings, without_noise
+from didi_core.number_checks import below_one, not_above_zero
 from didi_core.rows import mean_or_zero
 from didi_core.sampling.predictor import Predictor
 from didi_core.vocabulary import Vocabulary
@@ -51,11 +52,8 @@ class SdttSettings:
     def problems(self) -> list[str]:
         """What is wrong with the values, each with the setting's name."""
         wrong = self.noise.problems() + round_problems(self)
-        if self.student_steps < 1:
-            wrong.append(f"student_steps={self.student_steps} must be at least 1")
-        if not self.reveal_exponent > 0:
-            wrong.append(f"reveal_exponent={self.reveal_exponent} must be above 0")
-        return wrong
+        wrong += below_one(self, "student_steps")
+        return wrong + not_above_zero(self, "reveal_exponent")
 
 
 class SelfDistillation(StudentInRounds):
