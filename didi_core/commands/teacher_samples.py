@@ -10,7 +10,6 @@ from didi_core.corpus import Corpus
 from didi_core.distill.pool import POOL_RECORDS, teacher_pool
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel
-from didi_core.sampling.predictor import Predictor
 
 POOL_BATCH_TOKENS = 16_384
 
@@ -23,7 +22,6 @@ def shared_pool(
     Args:
         where: folder of all pools of the run; parts that are there are kept.
     """
-    predictor = Predictor(teacher.denoiser, teacher.vocabulary)
     # Everything that decides the samples: parts of another pool must never be taken for ours.
     decided = (
         weights_digest(teacher.denoiser),
@@ -33,17 +31,16 @@ def shared_pool(
         POOL_RECORDS,
     )
     key = hashlib.sha256(repr((*decided, settings.precision)).encode()).hexdigest()[:16]
-    opened_on = predictor.device
+    opened_on = next(teacher.denoiser.parameters()).device
     teacher.denoiser.to(fabric.device)
     with fabric.autocast():
         pool = teacher_pool(
-            predictor,
+            teacher,
             lengths,
             settings.pool_steps,
             settings.seed,
             POOL_BATCH_TOKENS,
             where / key,
-            teacher.process,
             (fabric.global_rank, fabric.world_size),
             fabric.barrier,
         )

@@ -15,11 +15,12 @@ from didi_core.corpus import Corpus
 from didi_core.diffusion.process import DEFAULT_PROCESS, article_of
 from didi_core.errors import UserError
 from didi_core.files import write_json
-from didi_core.sampling.ancestral import ancestral, first_hitting
+from didi_core.models.folder import LoadedModel
+from didi_core.sampling.ancestral import first_hitting
 from didi_core.sampling.batching import plan_batches
+from didi_core.sampling.folder_defaults import plain_sampler
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, SampleSettings
-from didi_core.sampling.uniform import UniformSampler
 from didi_core.terminal import error_console
 
 POOL_RECORDS = 1 << 48
@@ -42,13 +43,12 @@ def check_pool_steps(process: str, steps: int | None, flag: str = "pool_steps=")
 
 
 def teacher_pool(
-    predictor: Predictor,
+    teacher: LoadedModel,
     lengths: Sequence[int],
     steps: int | None,
     seed: int,
     batch_tokens: int,
     folder: Path,
-    process: str = DEFAULT_PROCESS,
     share: tuple[int, int] = (0, 1),
     wait: Callable[[], object] = bool,
 ) -> Corpus:
@@ -56,20 +56,20 @@ def teacher_pool(
 
     Args:
         lengths: unframed length of each sample.
-        steps: of the ancestral sampler; None for first-hitting, a masked teacher's exact limit.
-        process: of the teacher.
+        steps: of the plain sampler of the teacher's process; None for first-hitting, a masked
+            teacher's exact limit.
         share: number of this process and of all: each makes every n-th part.
         wait: returns when all processes have called it.
 
     Raises:
         UserError: `steps` is None, and the teacher has no such limit.
     """
-    check_pool_steps(process, steps)
-    vocabulary = predictor.vocabulary
+    check_pool_steps(teacher.process, steps)
+    predictor, vocabulary = Predictor(teacher.denoiser, teacher.vocabulary), teacher.vocabulary
     framing = vocabulary.num_special_per_sequence
     batches = plan_batches([length + framing for length in lengths], batch_tokens)
-    stepped = UniformSampler if process == "uniform" else ancestral
-    make = first_hitting(predictor) if steps is None else stepped(predictor)
+    kind = plain_sampler(teacher.process)
+    make = first_hitting(predictor) if steps is None else kind.build(predictor, teacher, {})
     settings = SampleSettings(steps=steps, seed=seed)
     console = error_console()
     rank, processes = share

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import FRAMED, cpu_fabric, timed_esm, tiny_corpus
+from tiny_models import FRAMED, as_teacher, cpu_fabric, timed_esm, tiny_corpus
 
 from didi_core.distill.dcd import ConsistencyDistillation, DcdSettings
 from didi_core.distill.optimizers import OptimizerSettings
@@ -142,9 +142,9 @@ def test_wrong_settings_are_named() -> None:
 
 
 def test_a_pool_of_a_uniform_teacher_needs_steps(tmp_path: Path) -> None:
-    predictor = Predictor(timed_esm(2), FRAMED)
+    teacher = as_teacher(timed_esm(2), "uniform")
     with pytest.raises(UserError, match=r"as in pool_steps=256\."):
-        teacher_pool(predictor, [5, 7], None, 0, 512, tmp_path, "uniform")
-    pool = teacher_pool(predictor, [5, 7], 4, 0, 512, tmp_path, "uniform")
+        teacher_pool(teacher, [5, 7], None, 0, 512, tmp_path)
+    pool = teacher_pool(teacher, [5, 7], 4, 0, 512, tmp_path)
     assert pool.lengths.tolist() == [5, 7]
     assert set(pool.flat.tolist()) <= set(FRAMED.generable_ids)

@@ -7,14 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 from exact_denoiser import ExactDenoiser, chi_square_p_value, random_law, toy_vocabulary
-from tiny_models import FRAMED, MASK, tiny_corpus, tiny_denoiser
+from tiny_models import FRAMED, MASK, as_teacher, timed_esm, tiny_corpus, tiny_denoiser
 
+from didi_core.batches import pad_batch
 from didi_core.corpus import Corpus
+from didi_core.diffusion.process import PROCESSES
 from didi_core.distill.pool import POOL_RECORDS, teacher_pool
 from didi_core.distill.reference import GroupedReference
 from didi_core.errors import UserError
+from didi_core.sampling.folder_defaults import plain_sampler
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.redraw import MAX_TRIES, TRY_STRIDE
+from didi_core.sampling.request import Prior, SampleSettings
 
 CORPUS = tiny_corpus(300, seed=4, low=3, high=40)
 
@@ -85,8 +89,8 @@ LENGTHS = [5, 9, 3, 20, 7, 5, 14]
 
 
 def pool_in(folder: Path, steps: int | None = 4, seed: int = 1) -> Corpus:
-    predictor = Predictor(tiny_denoiser(2), FRAMED)
-    return teacher_pool(predictor, LENGTHS, steps, seed, batch_tokens=32, folder=folder)
+    teacher = as_teacher(tiny_denoiser(2))
+    return teacher_pool(teacher, LENGTHS, steps, seed, batch_tokens=32, folder=folder)
 
 
 @pytest.mark.parametrize("steps", [4, None])
@@ -117,10 +121,21 @@ def test_the_number_of_steps_and_the_seed_act(tmp_path: Path) -> None:
 
 def test_a_pool_at_the_limit_follows_the_teacher_s_law(tmp_path: Path) -> None:
     law = random_law(3, 2, seed=5)
-    predictor = Predictor(ExactDenoiser([law], 3), toy_vocabulary(3))
-    corpus = teacher_pool(predictor, [2] * 5000, None, 0, 80_000, tmp_path)
+    teacher = as_teacher(ExactDenoiser([law], 3), vocabulary=toy_vocabulary(3))
+    corpus = teacher_pool(teacher, [2] * 5000, None, 0, 80_000, tmp_path)
     found = Counter(tuple(corpus.ids(i, 2)) for i in range(len(corpus)))
     assert chi_square_p_value(found, law) > 1e-3
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_a_pool_is_drawn_by_the_plain_sampler_of_its_process(process: str, tmp_path: Path) -> None:
+    teacher = as_teacher(timed_esm(2), process)
+    pool = teacher_pool(teacher, [9] * 8, 4, 0, 512, tmp_path)
+    sampler = plain_sampler(process).build(Predictor(teacher.denoiser, FRAMED), teacher, {})
+    batch = pad_batch([FRAMED.frame([MASK] * 9)] * 8, FRAMED)
+    prior = Prior(batch, POOL_RECORDS + torch.arange(8))
+    made = sampler.sample(prior, SampleSettings(steps=4)).tokens
+    assert pool.flat.tolist() == made[batch.maskable].tolist()
 
 
 def test_random_numbers_of_a_pool_are_not_those_of_a_further_try() -> None:

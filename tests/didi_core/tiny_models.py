@@ -1,14 +1,17 @@
 """Tiny networks in which every tensor is random, a tiny corpus, and a Fabric on the CPU."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
 
 from didi_core.batches import TokenBatch, pad_batch
 from didi_core.corpus import Corpus
+from didi_core.models.denoiser import Denoiser
 from didi_core.models.discriminator import Discriminator
 from didi_core.models.esm import EsmDenoiser, EsmSettings
+from didi_core.models.folder import LoadedModel
 from didi_core.training.devices import build_fabric
 from didi_core.vocabulary import Vocabulary
 
@@ -39,6 +42,14 @@ def tiny_denoiser(
     denoiser = EsmDenoiser(settings)
     randomise(denoiser, seed)
     return denoiser.to(dtype).eval()
+
+
+def as_teacher(
+    denoiser: Denoiser, process: str = "absorbing", vocabulary: Vocabulary = FRAMED
+) -> LoadedModel:
+    """The denoiser as if it were opened from a folder of that process."""
+    config = {"didi": {"process": process}}
+    return LoadedModel(denoiser, vocabulary, config, "teacher", Path(), {})
 
 
 def timed_esm(seed: int = 0, num_layers: int = 1, width: int = 8) -> EsmDenoiser:
