@@ -31,7 +31,7 @@ from didi_core.commands.training_run import (
     training_fabric,
 )
 from didi_core.corpus import Corpus
-from didi_core.diffusion.process import DEFAULT_PROCESS
+from didi_core.diffusion.process import article_of, kind_of
 from didi_core.distill.method import Method
 from didi_core.distill.pool import check_pool_steps
 from didi_core.distill.reference import GroupedReference
@@ -63,7 +63,7 @@ class DistillRun(ABC, Generic[Settings]):
     samplers: ClassVar[Mapping[str, str]] = {}
     """What students of a method are drawn with where that was found better than ancestral."""
     descriptions: ClassVar[Mapping[str, str]]
-    """First sentences of the student's card, by `kind`."""
+    """First sentences of the student's card, by `kind`; of others it says little."""
 
     def __init__(self, settings: Settings) -> None:
         self.name, self.chosen = method_settings(settings.method)
@@ -74,10 +74,14 @@ class DistillRun(ABC, Generic[Settings]):
             raise UserError("; ".join(wrong) + ".")
 
     @property
+    def process(self) -> str:
+        """Of the teacher and its student."""
+        return METHODS[self.name].process
+
+    @property
     def kind(self) -> str:
-        """Of diffusion, as cards call it: masked or uniform."""
-        process = METHODS[self.name].process
-        return "masked" if process == DEFAULT_PROCESS else process
+        """Of diffusion, as cards call it."""
+        return kind_of(self.process)
 
     def problems(self) -> list[str]:
         """What is wrong with the settings; a program adds its own."""
@@ -242,6 +246,10 @@ class DistillRun(ABC, Generic[Settings]):
             "Reference": source,
             "Command": f"`{command}`",
         }
-        tags = [tag.replace("masked", self.kind) for tag in self.tags]
+        plain = (
+            f"A few-step student of {article_of(self.process)} model. Sample it with "
+            f"`{self.program} generate --model FOLDER --steps 8`."
+        )
+        description = self.descriptions.get(self.kind, plain)
         title = f"Student of {settings.teacher}"
-        return card(self.program, tags, title, self.descriptions[self.kind], facts)
+        return card(self.program, self.tags, self.kind, title, description, facts)

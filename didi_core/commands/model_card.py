@@ -95,14 +95,24 @@ def scores_table(scores: Mapping[str, float], unit: str) -> str:
 
 
 def card(
-    program: str, tags: Sequence[str], title: str, description: str, facts: Mapping[str, str]
+    program: str,
+    tags: Sequence[str],
+    kind: str,
+    title: str,
+    description: str,
+    facts: Mapping[str, str],
 ) -> str:
-    """A card: front matter for the hub, a title, a paragraph, and a list of facts."""
+    """A card: front matter for the hub, a title, a paragraph, and a list of facts.
+
+    Args:
+        tags: those of a masked model.
+        kind: of the model, from `kind_of`.
+    """
     return "\n".join(
         [
             "---",
             f"library_name: {program}",
-            f"tags: [{', '.join(tags)}]",
+            f"tags: [{', '.join(tags).replace('masked', kind)}]",
             "---",
             "",
             f"# {title}",

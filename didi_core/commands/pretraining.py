@@ -25,7 +25,7 @@ from didi_core.commands.training_run import (
     training_fabric,
 )
 from didi_core.corpus import Corpus, CorpusBatches
-from didi_core.diffusion.process import DEFAULT_PROCESS
+from didi_core.diffusion.process import DEFAULT_PROCESS, article_of, kind_of
 from didi_core.distill.method import Method, Network
 from didi_core.errors import UserError
 from didi_core.evaluation.ngrams import ngram_baselines
@@ -50,7 +50,7 @@ class PretrainRun(ABC, Generic[Settings]):
     """What the sequences of the corpus are called, in the plural."""
     tags: ClassVar[tuple[str, ...]]
     descriptions: ClassVar[dict[str, str]]
-    """First sentence of the model card, by `kind`."""
+    """First sentence of the model card, by `kind`; of others it says little."""
     title: ClassVar[str]
     config_name: ClassVar[str] = "pretrain"
     """Of the verb's configuration, as in configs/."""
@@ -67,10 +67,15 @@ class PretrainRun(ABC, Generic[Settings]):
         return pretrain_problems(self.settings)
 
     @property
+    def process(self) -> str:
+        """Of the diffusion model that is trained; `autoregressive` where it is none."""
+        kind = self.settings.model.kind
+        return self.settings.process if kind == "masked" else kind
+
+    @property
     def kind(self) -> str:
-        """What is trained: masked, autoregressive, or the process of another diffusion model."""
-        process = self.settings.process
-        return self.settings.model.kind if process == DEFAULT_PROCESS else process
+        """What is trained, as cards call it."""
+        return kind_of(self.process)
 
     @property
     def time_conditioned(self) -> bool:
@@ -187,8 +192,9 @@ class PretrainRun(ABC, Generic[Settings]):
             "Trained on": f"{num_sequences:,} {self.rows}; {steps:,} updates; seed {settings.seed}",
             "Command": f"`{command}`",
         }
-        tags = [tag.replace("masked", self.kind) for tag in self.tags]
-        title, description = f"{self.kind} {self.title}", self.descriptions[self.kind]
-        text = card(self.program, tags, title, description, facts)
+        title = f"{self.kind} {self.title}"
+        plain = f"{article_of(self.process).capitalize()} {self.title}."
+        description = self.descriptions.get(self.kind, plain)
+        text = card(self.program, self.tags, self.kind, title, description, facts)
         held_out = scores_table(scores, self.unit) if scores else "No held-out file was given."
         return f"{text}\n{held_out}\n"

@@ -92,6 +92,15 @@ def build_process(
     return AbsorbingProcess(vocabulary.mask_id, schedule)
 
 
+def kind_of(process: str) -> str:
+    """What model cards and their tags call a model of the process.
+
+    >>> kind_of("absorbing"), kind_of("sedd"), kind_of("autoregressive")
+    ('masked', 'sedd', 'autoregressive')
+    """
+    return "masked" if process == DEFAULT_PROCESS else process
+
+
 def article_of(process: str) -> str:
     """What a model of the process is called, with its article.
 

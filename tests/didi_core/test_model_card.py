@@ -1,14 +1,20 @@
 """The command on a model card: what it takes to repeat the run, and no default beside it."""
 
 import shlex
+from dataclasses import replace
 
 import pytest
 
 from didi_core.cli import run_program
+from didi_core.commands.distilling import DistillRun
 from didi_core.commands.model_card import command_line
+from didi_core.distill.registry import METHODS
 from didi_core.hydra_app import choices_of, compose_settings
 from didi_protein.app import app
+from didi_protein.distill import ProteinDistillRun
 from didi_protein.distill_settings import DistillSettings
+from didi_text.distill import TextDistillRun
+from didi_text.distill_settings import DistillSettings as TextDistillSettings
 from didi_text.pretrain_settings import PretrainSettings
 
 DISTILL = ("distill", DistillSettings)
@@ -44,6 +50,20 @@ def test_a_pretraining_is_told_with_the_shape_that_was_chosen() -> None:
     again = compose_settings(*PRETRAIN, typed)
     again.resume = True
     assert again == settings
+
+
+@pytest.mark.parametrize(
+    ("run", "settings"),
+    [(ProteinDistillRun, DISTILL), (TextDistillRun, ("text_distill", TextDistillSettings))],
+)
+def test_a_student_of_a_process_that_no_program_describes_has_its_card(
+    run: type[DistillRun], settings: tuple[str, type], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "dmmd", replace(METHODS["dmmd"], process="sedd"))
+    typed = ["method=dmmd", "teacher=t", "out=o", "reference=pool"]
+    card = run(compose_settings(*settings, typed)).card(steps=3, num_reference=8)
+    assert "A few-step student of a score-entropy model. Sample it with `didi-" in card
+    assert "sedd-diffusion]" in card and "masked" not in card
 
 
 def test_it_is_told_from_within_a_run(tmp_path) -> None:
