@@ -38,16 +38,21 @@ class SamplerKind:
     """Dataclass of what `--sampler-option` sets; None where it has no options."""
     needs: tuple[str, ...] = ()
     """What a model's folder must hold beside the network, as `LoadedModel.extras` calls it."""
+    found_in: str = "a model that holds more weights"
+    """Which models hold what it `needs`, for messages."""
     sees_both_sides: bool = True
     """False where it writes from left to right: it can keep a beginning, and nothing after it."""
 
     def reason_against(self, model: LoadedModel) -> str | None:
         """Why it cannot sample the model; None where it can."""
-        if missing := [each for each in self.needs if each not in model.extras]:
+        if missing := self._missing(model):
             return f"it has no {' and no '.join(missing)}"
         if model.process not in self.processes:
             return f"it is {article_of(model.process)} model"
         return None
+
+    def _missing(self, model: LoadedModel) -> list[str]:
+        return [each for each in self.needs if each not in model.extras]
 
     def read(self, options: SamplerOptions, flag: str = "--sampler-option ") -> Any:
         """The sampler's settings with these options; None where it has none.
@@ -71,7 +76,7 @@ class SamplerKind:
         """The sampler of `model`.
 
         Raises:
-            UserError: the model is of another process, or an option without sense.
+            UserError: the model is of another process or lacks weights, or an option without sense.
         """
         if model.process not in self.processes:
             # The registry imports every sampler's module, and each of them this one.
@@ -82,6 +87,12 @@ class SamplerKind:
             raise UserError(
                 f"--sampler {self.name}: --model {model.name} is {article_of(model.process)} "
                 f"model, which this sampler does not sample; use {', '.join(fitting)}."
+            )
+        if missing := self._missing(model):
+            files = " and no ".join(f"{each}.safetensors" for each in missing)
+            raise UserError(
+                f"--sampler {self.name} needs {self.found_in}: --model {model.name} has no "
+                f"{files}. Give such a model, or choose another sampler."
             )
         return self.builder(predictor, model, self.read(options))
 

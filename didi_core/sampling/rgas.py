@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
-from didi_core.errors import UserError
 from didi_core.models.discriminator import Discriminator, load_discriminator, soft_tokens
 from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import NoiseKeys
@@ -214,15 +213,15 @@ class GuidedSampler:
 
 
 def _build(predictor: Predictor, model: LoadedModel, guidance: RgasSettings) -> GuidedSampler:
-    if "discriminator" not in model.extras:
-        raise UserError(
-            f"--sampler rgas needs a student distilled with method=didi: --model {model.name} has "
-            "no discriminator.safetensors. Distil one, or choose another sampler."
-        )
     discriminator = load_discriminator(model.denoiser, model.extras["discriminator"])
     return GuidedSampler(predictor, discriminator, guidance)
 
 
 ENTRY = SamplerKind(
-    "rgas", _build, has_published_grid=False, settings=RgasSettings, needs=("discriminator",)
+    "rgas",
+    _build,
+    has_published_grid=False,
+    settings=RgasSettings,
+    needs=("discriminator",),
+    found_in="a student distilled with method=didi",
 )
