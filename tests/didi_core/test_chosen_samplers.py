@@ -1,9 +1,11 @@
 """What `compare --samplers` names: options, rows of a teacher without a limit, and its pairs."""
 
+import re
 from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_type_hints
 
 import pandas as pd
 import pytest
@@ -14,8 +16,11 @@ from didi_core.commands.comparing import cells_of
 from didi_core.commands.comparison_cells import Cell, CellRequest, ScoredCell
 from didi_core.commands.comparison_study import Study, check_folder, claim_folder
 from didi_core.commands.comparison_table import compare_cells
+from didi_core.commands.sampling_options import SamplingOptions
 from didi_core.errors import UserError
 from didi_core.sampling.registry import SAMPLERS
+from didi_protein.generate import GenerateOptions as ProteinOptions
+from didi_text.generate import GenerateOptions as TextOptions
 
 LOOP = ChosenSampler("psi", (("schedule", "loop"), ("eta", 0.02)))
 
@@ -112,6 +117,15 @@ def test_a_sampler_says_what_it_cannot_take() -> None:
     guided = SimpleNamespace(extras={"discriminator": {}}, process="absorbing")
     assert SAMPLERS["rgas"].reason_against(guided) is None
     assert SAMPLERS["psi"].reason_against(masked) == "it is a masked model"
+
+
+@pytest.mark.parametrize("options", [ProteinOptions, TextOptions])
+def test_the_help_of_generate_names_every_sampler(options: type[SamplingOptions]) -> None:
+    (option,) = get_type_hints(options, include_extras=True)["sampler"].__metadata__
+    named = re.findall(
+        r"(?:^|; )([\w-]+)", re.sub(r" \(.*?\)", "", option.help.split(" Default:")[0])
+    )
+    assert sorted(named) == sorted(SAMPLERS)
 
 
 @dataclass(frozen=True, kw_only=True)
