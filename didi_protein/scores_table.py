@@ -38,7 +38,6 @@ UNREADABLE = (
     *(NotImplementedError, RecursionError),
 )
 """What pandas and pyarrow raise on files that are damaged, or something else altogether."""
-STATUSES = ("ok", "invalid", "too_long", "oom", "failed")
 
 
 def check_suffix(path: Path, flag: str = "--out") -> None:

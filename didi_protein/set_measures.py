@@ -39,10 +39,6 @@ class SetMeasures:
     """As under "set" in `NAME.summary.json`; None where not computed."""
     judge_nll: NDArray[np.float64] | None = None
     """Nats per residue of each sequence."""
-    near_natural: NDArray[np.bool_] | None = None
-    """Whether each sequence has a natural neighbour; its mean is the precision."""
-    recalled: NDArray[np.bool_] | None = None
-    """Whether each held-out natural sequence has a neighbour in the set; its mean is the recall."""
     copied: NDArray[np.bool_] | None = None
     """Whether each sequence copies a training sequence."""
 
@@ -100,7 +96,7 @@ def measure_set(
     if clusters is None and find_clusters and mmseqs.is_available():
         clusters = cluster_numbers(sequences, threads)
     figures = _figures(sequences, intervals, asked_for, clusters, num_calls)
-    return SetMeasures(figures, nll, shares["precision"], shares["recall"], shares["copies"])
+    return SetMeasures(figures, nll, shares["copies"])
 
 
 def _judge_nll(
