@@ -141,6 +141,21 @@ class UniformProcess:
         divergence = difference + torch.where(unmoved, kept, moved)
         return self.schedule.weight(t).to(log_probs.dtype) / beta * divergence
 
+    def denoised(
+        self,
+        log_probs: Float[Tensor, "n generable"],
+        noised: Int[Tensor, "n"],
+        t: Float[Tensor, "n"],
+    ) -> Float[Tensor, "n generable"]:
+        """log p(x_l | z_t) of each position, the reverse posterior at alpha_s = 1.
+
+        x_theta leaves the position's own token out, and this puts it back: p(x_l = j | z_t)
+        = x_theta(j) (1 + beta [j = z_t]) / (1 + beta x_theta(z_t)). Arguments as in `bound_terms`.
+        """
+        beta, at = self._signal(t).to(log_probs.dtype).unsqueeze(-1), noised.unsqueeze(-1)
+        whole = torch.log1p(beta * log_probs.gather(-1, at).exp())
+        return (log_probs - whole).scatter_add(-1, at, torch.log1p(beta))
+
     def denoising_terms(
         self,
         log_probs: Float[Tensor, "n generable"],
@@ -148,11 +163,10 @@ class UniformProcess:
         noised: Int[Tensor, "n"],
         t: Float[Tensor, "n"],
     ) -> Float[Tensor, "n"]:
-        """-log p(x_l | z_t) of each position, in nats; arguments as in `bound_terms`.
+        """-log p(x_l | z_t) of each position, in nats: `denoised` at the true token alone.
 
-        x_theta leaves the position's own token out, and the posterior at alpha_s = 1 puts it back:
-        p(x_l = j | z_t) = x_theta(j) (1 + beta [j = z_t]) / (1 + beta x_theta(z_t)). Scored without
-        that, the network would learn p(x_l | z_t) itself, which is wrong in the formulas above.
+        Were x_theta scored itself, the network would learn p(x_l | z_t), which is wrong in the
+        formulas above. Arguments as in `bound_terms`.
         """
         beta = self._signal(t).to(log_probs.dtype)
         log_clean = log_probs.gather(-1, clean.unsqueeze(-1)).squeeze(-1)

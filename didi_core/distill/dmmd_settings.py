@@ -1,17 +1,14 @@
-"""Settings of D-MMD, discrete moment matching (arXiv 2603.20155)."""
+"""Settings of D-MMD, discrete moment matching of masked models (arXiv 2603.20155)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from didi_core.distill.optimizers import OptimizerSettings
-from didi_core.models.noise import NoiseSettings
+from didi_core.distill.matching_settings import MatchingSettings
 
 
 @dataclass
-class DmmdSettings:
-    """The student, an auxiliary denoiser that follows it, and the times they meet at."""
+class DmmdSettings(MatchingSettings):
+    """What moment matching has for every process, and what belongs to masks."""
 
-    student_steps: int = 8
-    """A reverse step of the student is at most 1 / student_steps of the way."""
     reveal_exponent: float = 2.0
     """The student is trained for, and sampled by default with, alpha = (k / K) ** exponent after
     step k of K. Above 1 the first steps reveal few positions: those decide what the rest will be,
@@ -19,48 +16,20 @@ class DmmdSettings:
     sampler: str | None = None
     """What the student's folder names for `generate`: ancestral or apart; None: whichever was
     found better in the program's domain."""
-    start_share: float = 0.25
-    """Share of rows at t = 1, where few-step samplers start; the rest have t uniform."""
-    weight_range: tuple[float, float] = (0.1, 10.0)
-    """Bounds on -alpha'(s) / (1 - alpha(s))."""
-    soft_target: bool = True
-    """The auxiliary denoiser learns the student's probabilities; else its hard draws."""
-    teacher_weight: float = 0.0
-    """Weight of the auxiliary denoiser's cross-entropy to the teacher."""
-    auxiliary_updates: int = 1
-    """Updates of the auxiliary denoiser for each of the student's."""
     own_share: float = 0.0
     """Share of rows whose step starts from tokens the student drew itself, in its own steps and
     with the noise of the row, in place of the reference's (ours, see own_states)."""
     start_anchor: float = 0.0
     """Weight of KL(teacher || student) at rows that start all masked (ours). The first step of the
     grid reveals next to nothing, and one position alone is drawn rightly from the teacher."""
-    noise: NoiseSettings = field(default_factory=NoiseSettings)
-    student: OptimizerSettings = field(
-        default_factory=lambda: OptimizerSettings(
-            lr=2e-4, betas=(0.9, 0.99), warmup_steps=20, decay_fraction=0.3, clip_norm=1.0
-        )
-    )
-    auxiliary: OptimizerSettings = field(
-        default_factory=lambda: OptimizerSettings(
-            lr=4e-4, betas=(0.9, 0.99), warmup_steps=20, clip_norm=1.0
-        )
-    )
-    ema: float = 0.99
 
     def problems(self) -> list[str]:
         """What is wrong with the values, each with the setting's name."""
-        wrong = self.noise.problems()
-        for name in ("student_steps", "auxiliary_updates"):
-            if getattr(self, name) < 1:
-                wrong.append(f"{name}={getattr(self, name)} must be at least 1")
-        if not self.reveal_exponent > 0:
-            wrong.append(f"reveal_exponent={self.reveal_exponent} must be above 0")
+        wrong = super().problems()
         if self.sampler not in (None, "ancestral", "apart"):
             wrong.append(f"sampler={self.sampler} must be ancestral or apart")
-        for name in ("start_share", "own_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                wrong.append(f"{name}={getattr(self, name)} must be from 0 to 1")
+        if not 0 <= self.own_share <= 1:
+            wrong.append(f"own_share={self.own_share} must be from 0 to 1")
         if self.start_anchor < 0:
             wrong.append(f"start_anchor={self.start_anchor} must not be below 0")
         return wrong

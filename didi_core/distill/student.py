@@ -88,10 +88,12 @@ class DistilledStudent:
         tokens: Int[Tensor, "batch width"],
         lengths: Int[Tensor, "batch"],
         at: Bool[Tensor, "batch width"],
+        alpha: Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "chosen generable"]:
         """The frozen teacher's log-probabilities where `at` is True, in row-major order."""
+        predictor = Predictor(self.teacher, self.vocabulary)
         with self.fabric.autocast():
-            return Predictor(self.teacher, self.vocabulary).log_probs(tokens, lengths, at)
+            return predictor.log_probs(tokens, lengths, at, alpha=alpha)
 
     def networks(self) -> list[Network]:
         trained = [Network(n, each.module, each.settings) for n, each in self._trained.items()]

@@ -21,11 +21,11 @@ SMALLEST_SHARE = 1e-20
 
 @dataclass(frozen=True)
 class Move:
-    """One step."""
+    """One step, of all positions or each with its own times."""
 
-    alpha_t: float
+    alpha_t: float | Float[Tensor, "n"]
     """Share of tokens kept in the state at hand."""
-    alpha_s: float
+    alpha_s: float | Float[Tensor, "n"]
     """And in the state to come."""
     kappa: float = 1.0
     """Weight of the reverse posterior; the rest is the corrector's."""
@@ -39,12 +39,15 @@ class Move:
             chance: x_theta(z_t), what the network gives the token at hand.
             num_tokens: K.
         """
+        alpha_t, alpha_s = (
+            torch.as_tensor(each, dtype=torch.float64) for each in (self.alpha_t, self.alpha_s)
+        )
         # Where a bent grid's first alphas round to zero the posterior keeps z_t.
-        ratio = self.alpha_t / self.alpha_s if self.alpha_s else 1.0
-        own = num_tokens * self.alpha_t * chance
-        whole, fresh = own + (1.0 - self.alpha_t), 1.0 - self.kappa
-        uniform = (1.0 - self.alpha_s) * (self.kappa * (1.0 - ratio) / whole + fresh)
-        stays = self.kappa * (own + (ratio - self.alpha_t)) + fresh * self.alpha_s * own
+        ratio = torch.where(alpha_s > 0, alpha_t / alpha_s, 1.0)
+        own = num_tokens * alpha_t * chance
+        whole, fresh = own + (1.0 - alpha_t), 1.0 - self.kappa
+        uniform = (1.0 - alpha_s) * (self.kappa * (1.0 - ratio) / whole + fresh)
+        stays = self.kappa * (own + (ratio - alpha_t)) + fresh * alpha_s * own
         return uniform, stays / whole
 
 

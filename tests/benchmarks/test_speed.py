@@ -31,9 +31,9 @@ from didi_core.batches import TokenBatch
 from didi_core.distill import terms
 from didi_core.distill.didi import DidiInstruct
 from didi_core.distill.didi_settings import DidiSettings
-from didi_core.distill.dmmd import MomentMatching
+from didi_core.distill.dmmd import MomentMatching, still_masked
 from didi_core.distill.dmmd_settings import DmmdSettings
-from didi_core.distill.dmmd_terms import auxiliary_loss, matching_loss, still_masked
+from didi_core.distill.matching_terms import auxiliary_loss, matching_loss
 from didi_core.distill.reference import GroupedReference
 from didi_core.sampling.dplm import DplmSampler
 from didi_core.sampling.predictor import Predictor
@@ -164,14 +164,15 @@ def test_plain_dmmd_losses_are_ours(dmmd: MomentMatching) -> None:
     t, s = dmmd.draw_times(0, rows)
     reverse = dmmd.student_step(batch, rows, t, s, 0)
     still = still_masked(reverse)
-    assert len(still.row) > 10
+    row = still.at.nonzero()[:, 0]
+    assert len(row) > 10
     teacher = dmmd.teacher_log_probs(reverse.after, batch.lengths, still.at)
     predictor = Predictor(dmmd.auxiliary, FRAMED)
     auxiliary = predictor.log_probs(reverse.after, batch.lengths, still.at)
     student = reverse.log_probs[still.among]
     ours = (
         auxiliary_loss(auxiliary, student.detach(), teacher, None, 0.0),
-        matching_loss(student, auxiliary.detach(), teacher, dmmd.weight(s)[still.row]),
+        matching_loss(student.exp(), auxiliary.detach() - teacher, dmmd.weight(s)[row]),
     )
     networks = (dmmd.student.module, dmmd.auxiliary.module, dmmd.teacher)
     own, other, expected = (full_log_probs(n, batch.lengths, FRAMED) for n in networks)

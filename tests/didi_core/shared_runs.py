@@ -24,6 +24,7 @@ from didi_core.distill.didi import DidiInstruct
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.dmmd import MomentMatching
 from didi_core.distill.dmmd_settings import DmmdSettings
+from didi_core.distill.dmmd_uniform import DmmdUniformSettings, UniformMomentMatching
 from didi_core.distill.method import Method
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
@@ -106,6 +107,14 @@ def dcd() -> Method:
     return ConsistencyDistillation(timed_esm(1).double(), FRAMED, reference(1, 3), settings, 3)
 
 
+def dmmd_uniform() -> Method:
+    settings = DmmdUniformSettings(student=RATE, auxiliary=RATE, student_steps=2, ema=0.5)
+    teacher = timed_esm(1).double()
+    method = UniformMomentMatching(teacher, FRAMED, reference(1, 3), settings, 3)
+    randomise(method.auxiliary.module, seed=5)
+    return method
+
+
 METHODS = {
     "pretrain": pretraining,
     "didi": didi,
@@ -115,6 +124,7 @@ METHODS = {
     "start anchor": start_anchor,
     "sdtt": sdtt,
     "dcd": dcd,
+    "dmmd-uniform": dmmd_uniform,
 }
 
 

@@ -93,7 +93,7 @@ def test_a_method_s_own_defaults(name: str, settings: type) -> None:
 
 def test_unknown_methods_and_settings_are_refused_by_name() -> None:
     with pytest.raises(
-        UserError, match="method=best is unknown: choose one of dcd, didi, dmmd, sdtt"
+        UserError, match="method=best is unknown: choose one of dcd, didi, dmmd, dmmd-uniform"
     ):
         method_settings({"name": "best"})
     with pytest.raises(UserError, match=r"method=didi: .*kl_star"):

@@ -1,0 +1,94 @@
+"""D-MMD of uniform-state models: the moment matching of `matching`, where every token may be noise.
+
+Source: arXiv 2603.20155; how the parts below are done with this process is ours.
+
+- Nothing is certain before the data is reached, so that all positions are compared, by the law of
+  their clean token: a network's prediction with the position's own token put back
+  (`UniformProcess.denoised`). After a step from z_t to z_s the student's is p(x | z_t, z_s), which
+  is its prediction at z_t with the token of z_s put back.
+- The student's own step decides what z_s is at a position. The gradient of a position's loss with
+  respect to what the student says there is sum_x p(x | z_t, z_s) grad log p(x | z_t) (log auxiliary
+  - log teacher)(x), an unbiased estimate over the draw of z_s. With masks it is that of `dmmd`.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from didi_core.batches import TokenBatch
+from didi_core.diffusion.draws import Stream, draw_categorical
+from didi_core.diffusion.uniform import UniformProcess
+from didi_core.distill.matching import MatchingStudent, Meeting
+from didi_core.distill.matching_settings import MatchingSettings
+from didi_core.distill.method import MethodEntry
+from didi_core.distill.reference import GroupedReference
+from didi_core.sampling.mixture import Key, Move, draw_mixture
+from didi_core.vocabulary import Vocabulary
+
+
+@dataclass
+class DmmdUniformSettings(MatchingSettings):
+    """What moment matching has for every process."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with the values, each with the setting's name."""
+        wrong = super().problems()
+        if self.noise.kind != "none":
+            wrong.append(f"noise.kind={self.noise.kind} is for masked models: leave it at none")
+        return wrong
+
+
+class UniformMomentMatching(MatchingStudent):
+    """Students of uniform-state teachers."""
+
+    def __init__(
+        self,
+        teacher: nn.Module,
+        vocabulary: Vocabulary,
+        reference: GroupedReference,
+        settings: DmmdUniformSettings,
+        seed: int,
+    ) -> None:
+        super().__init__(teacher, vocabulary, reference, settings, seed)
+        self.process = UniformProcess(vocabulary.generable_ids, self.schedule)
+
+    def meet(
+        self,
+        batch: TokenBatch,
+        rows: Int[Tensor, "batch"],
+        t: Float[Tensor, "batch"],
+        s: Float[Tensor, "batch"],
+        key: int,
+    ) -> Meeting:
+        at, process = batch.maskable, self.process
+        before = process.corrupt(batch.tokens, at, t, self.corruption(batch, rows, key))
+        alpha_t, alpha_s = self.schedule.alpha(t), self.schedule.alpha(s)
+        predictor = self.student_predictor()
+        student = predictor.log_probs(before, batch.lengths, at, alpha=alpha_t)
+        row, position = at.nonzero(as_tuple=True)
+        noised, fixed = self._ranks(before[at]), student.detach()
+        keys = Key(self.seed, rows[row], position, key)
+        move = Move(alpha_t.double()[row], alpha_s.double()[row])
+        next_noised = draw_mixture(fixed.double(), noised, move, keys)
+        after = before.masked_scatter(at, self.vocabulary.generable.to(at.device)[next_noised])
+        law = process.denoised(fixed, next_noised, s[row])
+        moved = law.exp() * process.denoised(student, noised, t[row])
+        drawn = None if self.settings.soft_target else self._draw(law, keys)
+        return Meeting(batch.with_tokens(after), at, law, moved, drawn, alpha_s)
+
+    def clean_law(
+        self, log_probs: Float[Tensor, "at generable"], meeting: Meeting, s: Float[Tensor, "batch"]
+    ) -> Float[Tensor, "at generable"]:
+        noised = self._ranks(meeting.state.tokens[meeting.at])
+        return self.process.denoised(log_probs, noised, s[meeting.at.nonzero()[:, 0]])
+
+    def _ranks(self, ids: Int[Tensor, "at"]) -> Int[Tensor, "at"]:
+        return self.vocabulary.rank_of_id.to(ids.device)[ids]
+
+    def _draw(self, law: Float[Tensor, "at generable"], keys: Key) -> Int[Tensor, "at"]:
+        """Clean tokens of the student's step, given where it led."""
+        return draw_categorical(law, self._uniform(Stream.CANDIDATE, *keys[1:]))
+
+
+ENTRY = MethodEntry("dmmd-uniform", DmmdUniformSettings, UniformMomentMatching, process="uniform")

@@ -1,0 +1,157 @@
+"""Moment matching (D-MMD, arXiv 2603.20155): what the methods of all noise processes share.
+
+The student takes one reverse step from z_t to z_s; an auxiliary denoiser learns what the clean
+tokens are at the states it makes; where the auxiliary's law differs from the teacher's, the student
+is moved along the difference. When the auxiliary equals the teacher the gradient is zero.
+"""
+
+import copy
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from didi_core.batches import TokenBatch
+from didi_core.diffusion.draws import Stream, keyed_uniform
+from didi_core.diffusion.schedules import LogLinearSchedule
+from didi_core.distill.matching_settings import MatchingSettings
+from didi_core.distill.matching_terms import auxiliary_loss, matching_loss
+from didi_core.distill.reference import GroupedReference
+from didi_core.distill.student import DistilledStudent
+from didi_core.distill.whole_batch import share_of_mean, whole_count, whole_figures
+from didi_core.sampling.predictor import Predictor
+from didi_core.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """A state that the student made, and what it thinks there of the clean tokens."""
+
+    state: TokenBatch
+    """z_s."""
+    at: Bool[Tensor, "batch width"]
+    """Positions at which the three networks are compared."""
+    law: Float[Tensor, "at generable"]
+    """The student's log p(x | z_t, z_s), without gradient: what the auxiliary learns."""
+    moved: Float[Tensor, "at generable"]
+    """With gradient: its product with the difference of the others is the student's loss."""
+    drawn: Int[Tensor, "at"] | None = None
+    """Rank of the clean token that it drew, in place of `law`."""
+    alpha: Float[Tensor, "batch"] | None = None
+    """Of z_s, told to networks that are conditioned on time."""
+
+
+class MatchingStudent(DistilledStudent):
+    """Beside student and teacher it owns the auxiliary denoiser, which takes no noise."""
+
+    settings: MatchingSettings
+    graphs = 2  # the student's and the auxiliary's
+
+    def __init__(
+        self,
+        teacher: nn.Module,
+        vocabulary: Vocabulary,
+        reference: GroupedReference,
+        settings: MatchingSettings,
+        seed: int,
+    ) -> None:
+        super().__init__(teacher, vocabulary, reference, settings, seed)
+        self.schedule = LogLinearSchedule()
+        auxiliary = copy.deepcopy(teacher).requires_grad_(True)
+        self.auxiliary = self.train_beside("auxiliary", auxiliary, settings.auxiliary)
+
+    @abstractmethod
+    def meet(
+        self,
+        batch: TokenBatch,
+        rows: Int[Tensor, "batch"],
+        t: Float[Tensor, "batch"],
+        s: Float[Tensor, "batch"],
+        key: int,
+    ) -> Meeting:
+        """The student's step from references noised at t to s; `key` of its random numbers."""
+
+    def clean_law(
+        self, log_probs: Float[Tensor, "at generable"], meeting: Meeting, s: Float[Tensor, "batch"]
+    ) -> Float[Tensor, "at generable"]:
+        """log p(x | z_s) of a network's prediction at z_s; the prediction itself for masks."""
+        del meeting, s
+        return log_probs
+
+    def anchor_loss(
+        self, batch: TokenBatch, t: Float[Tensor, "batch"], meeting: Meeting
+    ) -> Tensor | float:
+        """What is added to the student's loss."""
+        del batch, t, meeting
+        return 0.0
+
+    def step(self, step: int, steps: int) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        for extra in range(self.settings.auxiliary_updates - 1):
+            figures = self._update(step, steps, draw=extra + 1, student_too=False)
+        figures |= self._update(step, steps, draw=0, student_too=True)
+        return whole_figures(self.fabric, figures)
+
+    def _update(self, step: int, steps: int, draw: int, student_too: bool) -> dict[str, float]:
+        """One pass: a student's reverse step, the auxiliary's update, then the student's."""
+        fabric, settings = self.fabric, self.settings
+        key = step * settings.auxiliary_updates + draw
+        reference = self.reference.batch(key, fabric.global_rank, fabric.world_size)
+        batch, rows = reference.batch.to(fabric.device), reference.rows.to(fabric.device)
+        t, s = self.draw_times(key, rows)
+        with torch.set_grad_enabled(student_too):
+            meeting = self.meet(batch, rows, t, s, key)
+        row = meeting.at.nonzero()[:, 0]
+        part = share_of_mean(fabric, len(row))
+        if not whole_count(fabric, len(row)):
+            return {}  # on every process alike: none may wait for another
+        state, at = meeting.state, meeting.at
+        asked = (state.tokens, state.lengths, at)
+        teacher = self.teacher_log_probs(*asked, alpha=meeting.alpha)
+        predictor = Predictor(self.auxiliary, self.vocabulary)
+        auxiliary = predictor.log_probs(*asked, alpha=meeting.alpha)
+        teacher, auxiliary = (self.clean_law(each, meeting, s) for each in (teacher, auxiliary))
+        loss = part * auxiliary_loss(
+            auxiliary, meeting.law, teacher, meeting.drawn, settings.teacher_weight
+        )
+        self.auxiliary.update(loss, step, steps)
+        figures = {"auxiliary_loss": float(loss.detach())}
+        if student_too:
+            weight, difference = self.weight(s)[row], auxiliary.detach() - teacher
+            found = part * matching_loss(meeting.law.exp(), difference, weight)
+            figures |= {"matching_loss": float(found)}
+            loss = part * matching_loss(meeting.moved, difference, weight)
+            loss = loss + self.anchor_loss(batch, t, meeting)
+            figures["gradient_norm"] = self.update_student(loss, step, steps)
+        return figures
+
+    def draw_times(
+        self, key: int, rows: Int[Tensor, "batch"]
+    ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
+        """t, and s < t a random step of at most 1 / student_steps of the way back.
+
+        Progress r runs from 0 (all noise) to 1; alpha = r ** reveal_exponent.
+        """
+        uniform = [self._uniform(Stream.TIME, key, rows, which) for which in range(3)]
+        at_start = uniform[0] < self.settings.start_share
+        before = torch.where(at_start, 0.0, uniform[1])
+        after = (before + uniform[2] / self.settings.student_steps).clamp_max(1.0)
+        exponent = self.settings.reveal_exponent
+        return (1.0 - before**exponent).float(), (1.0 - after**exponent).float()
+
+    def corruption(
+        self, batch: TokenBatch, rows: Int[Tensor, "batch"], key: int
+    ) -> Float[Tensor, "batch width"]:
+        """The random number of each position by which the reference is noised."""
+        position = torch.arange(batch.tokens.shape[1], device=rows.device)
+        return self._uniform(Stream.CORRUPT, rows[:, None], position, key)
+
+    def _uniform(self, stream: Stream, *keys: Tensor | int) -> Float[Tensor, "..."]:
+        device = next(key.device for key in keys if isinstance(key, Tensor))
+        return keyed_uniform(self.seed, stream, *keys, device=device)
+
+    def weight(self, s: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        """-alpha'(s) / (1 - alpha(s)), bounded."""
+        return self.schedule.weight(s).clamp(*self.settings.weight_range)
