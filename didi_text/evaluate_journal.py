@@ -1,4 +1,4 @@
-"""What `evaluate` has finished so far: JSON lines, one a part, so that a run can be continued."""
+"""What `evaluate` has finished: its result, or JSON lines, one a part, of a run to be continued."""
 
 import json
 import os
@@ -12,9 +12,34 @@ from didi_core.files import append_durably, write_text
 from didi_core.sampling.partial_file import require_same_settings
 
 
+def journal_file(out: Path) -> Path:
+    """Where the figures of finished parts are kept."""
+    return out.with_name(out.name + ".partial")
+
+
 def sample_file(out: Path) -> Path:
     """Where samples that are being made are kept."""
     return out.with_name(out.name + ".samples.partial")
+
+
+def finished_result(out: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a finished run with these settings left; None where none is there.
+
+    Raises:
+        UserError: there is one with other settings, or a file of another origin.
+    """
+    if not out.exists() or journal_file(out).exists() or sample_file(out).exists():
+        return None
+    try:
+        result = json.loads(out.read_text(encoding="utf-8"))
+        stored = {**result["settings"], "model": result["model"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"--resume: {out} is no result of this command; replace it with --overwrite, or "
+            "choose another --out."
+        ) from error
+    require_same_settings(stored, _flat(settings), out)
+    return result
 
 
 @dataclass
@@ -53,12 +78,16 @@ class PartsJournal:
             first, *lines = [json.loads(line) for line in whole.splitlines()]
             stored = first["settings"]
             self.parts = {line["name"]: line["figures"] for line in lines}
-            known = {**stored["options"], "model": stored["model"]}
+            known = _flat(stored)
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"--resume: {self.path} is no unfinished run of this command ({error}); "
                 "start again with --overwrite."
             ) from error
-        wanted = {**settings["options"], "model": settings["model"]}
-        require_same_settings(known, wanted, self.path)
+        require_same_settings(known, _flat(settings), self.path)
         os.truncate(self.path, len(whole))
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Options and model side by side, so that what differs is named by itself."""
+    return {**settings["options"], "model": settings["model"]}

@@ -12,7 +12,12 @@ from didi_core.files import write_json
 from didi_core.training.devices import check_precision, resolve_device
 from didi_core.training.run_folder import package_versions
 from didi_text.evaluate import TASKS, EvaluateOptions, EvaluateResult
-from didi_text.evaluate_journal import PartsJournal, sample_file
+from didi_text.evaluate_journal import (
+    PartsJournal,
+    finished_result,
+    journal_file,
+    sample_file,
+)
 from didi_text.evaluate_models import (
     CausalLanguageModel,
     LanguageModel,
@@ -33,7 +38,7 @@ def run_evaluate(
 ) -> EvaluateResult:
     """See `didi_text.evaluate.evaluate`."""
     check_options(options)
-    journal = PartsJournal(options.out.with_name(options.out.name + ".partial"))
+    journal = PartsJournal(journal_file(options.out))
     for path in (options.out, journal.path, sample_file(options.out)):
         check_output(path, resume=options.resume, overwrite=options.overwrite)
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -43,6 +48,8 @@ def run_evaluate(
     if model is None and options.model is not None:
         model = open_language_model(options.model, device, offline=options.offline)
     settings = _settings(options, model)
+    if options.resume and (done := finished_result(options.out, settings)) is not None:
+        return EvaluateResult(options.out, done)
     journal.start(settings, resume=options.resume)
     started = time.perf_counter()
     opened = Opened(options, model, judge, device, journal)

@@ -375,6 +375,31 @@ def test_zero_shot_resumes_after_the_sets_that_are_done(tmp_path: Path, monkeypa
     assert not Path(f"{given.out}.partial").exists()
 
 
+def test_a_finished_run_is_kept_and_another_is_no_continuation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from didi_text import evaluate_run
+
+    model, data = tiny_causal_model(), write_jsonl(tmp_path / "valid.jsonl")
+    given = options(tmp_path, "bound", data=str(data), resume=True)
+    whole = evaluate(given, model).figures  # nothing is there yet
+    written = given.out.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluate_run, "run_task", None)
+        assert evaluate(given, model).figures == json.loads(json.dumps(whole))
+        with pytest.raises(UserError, match="made with other settings: seed was 0, now 1"):
+            evaluate(replace(given, seed=1), model)
+        with pytest.raises(UserError, match="made with other settings: model was"):
+            evaluate(given, tiny_causal_model(seed=1))
+        assert given.out.read_bytes() == written
+        for other in ("[]", "{}", '{"settings": {}}', "no JSON"):
+            given.out.write_text(other)
+            with pytest.raises(UserError, match="is no result of this command; replace it with"):
+                evaluate(given, model)
+            assert given.out.read_text() == other
+    assert [each.name for each in tmp_path.glob("out*")] == ["out.json"]
+
+
 # Multiple choice
 
 

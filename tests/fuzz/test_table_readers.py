@@ -19,7 +19,7 @@ from didi_protein.report_tables import read_tables
 from didi_protein.score_journal import Journal
 from didi_protein.scores_table import build_table, read_scores, summary_path
 from didi_text.corpora_documents import read_documents
-from didi_text.evaluate_journal import PartsJournal
+from didi_text.evaluate_journal import PartsJournal, finished_result
 from didi_text.prompts import read_prompts
 from didi_text.sample_files import read_samples
 from didi_text.tokenizer import TextTokenizer
@@ -83,7 +83,8 @@ def test_jsonl(tmp_path: Path, content: bytes) -> None:
 @given(
     content=damaged(
         PARTIAL, b'{"settings": {"options": {}, "model": "m"}}\n{"name": "a", "figures": 1}\n',
-        b'{"scorer": "[]", "rows": {"k": {"gravy": 1.0}}}\n', words=(b"null", b"[]", b"{}", b"\n"),
+        b'{"scorer": "[]", "rows": {"k": {"gravy": 1.0}}}\n', b'{"settings": {}, "model": "m"}',
+        words=(b"null", b"[]", b"{}", b"\n"),
     )
 )  # fmt: skip
 def test_work_in_progress(tmp_path: Path, content: bytes) -> None:
@@ -94,6 +95,8 @@ def test_work_in_progress(tmp_path: Path, content: bytes) -> None:
     with only_user_errors():
         journal = PartsJournal(write(tmp_path, "e.partial", content))
         journal.start({"options": {}, "model": "m"}, resume=True)
+    with only_user_errors():
+        finished_result(write(tmp_path, "e.json", content), {"options": {}, "model": "m"})
 
 
 @CASES
