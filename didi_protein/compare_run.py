@@ -61,10 +61,10 @@ class ProteinComparison(Comparison[CompareOptions]):
         return distill_settings(self.options, method)
 
     def open_model(self, name: str, device: torch.device, flag: str) -> LoadedModel:
-        return open_model(name, device, offline=self.options.offline, flag=flag)
+        return open_model(name, device, **self.opening, flag=flag)
 
     def open_writer(self, name: str, device: torch.device, flag: str) -> LoadedModel:
-        return open_writer(name, device, offline=self.options.offline, flag=flag)
+        return open_writer(name, device, **self.opening, flag=flag)
 
     def open_judge(self, teacher: LoadedModel) -> None:
         options = self.options

@@ -48,10 +48,10 @@ class TextComparison(Comparison[CompareOptions]):
         return method_settings(self.options, method, "text_distill", DistillSettings)
 
     def open_model(self, name: str, device: torch.device, flag: str) -> LoadedModel:
-        return open_model(name, device, offline=self.options.offline, flag=flag)
+        return open_model(name, device, **self.opening, flag=flag)
 
     def open_writer(self, name: str, device: torch.device, flag: str) -> LoadedModel:
-        return open_writer(name, device, offline=self.options.offline, flag=flag)
+        return open_writer(name, device, **self.opening, flag=flag)
 
     def open_judge(self, teacher: LoadedModel) -> None:
         options, limit = self.options, length_limit(teacher)

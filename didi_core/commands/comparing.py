@@ -40,7 +40,7 @@ from didi_core.files import atomic_path
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.folder_defaults import plain_sampler
 from didi_core.sampling.registry import find_sampler, samplers_of
-from didi_core.training.devices import resolve_device
+from didi_core.training.devices import TORCH_TYPES, resolve_device
 
 TABLE = "comparison.csv"
 
@@ -73,6 +73,12 @@ class Comparison(ABC, Generic[Options]):
     @abstractmethod
     def settings_of(self, method: str) -> DistillSettings:
         """Settings of the distillation by one method."""
+
+    @property
+    def opening(self) -> dict[str, Any]:
+        """How the models that write are opened, as `generate` would open them."""
+        options = self.options
+        return {"offline": options.offline, "dtype": TORCH_TYPES[options.precision]}
 
     @abstractmethod
     def open_model(self, name: str, device: torch.device, flag: str) -> LoadedModel:

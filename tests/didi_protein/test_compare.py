@@ -99,6 +99,27 @@ def test_printed_and_json_forms(
     assert any("Judge NLL" in line and "Seconds" in line for line in printed.splitlines())
 
 
+def test_designs_are_made_in_the_precision_that_their_record_names(
+    options: CompareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_part, written = compare_run.design_cell, []
+
+    def watched(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerateResult:
+        made = whole_part(cell, request, model)
+        record = json.loads(made.fasta.with_suffix(".generate.json").read_text())
+        dtypes = {each.dtype for each in model.denoiser.parameters()}
+        written.append((record["settings"]["precision"], dtypes))
+        return made
+
+    monkeypatch.setattr(compare_run, "design_cell", watched)
+    students = f"{options.students},{options.judge}"
+    alone = replace(
+        options, students=students, methods="dmmd", samplers="ancestral", precision="bf16"
+    )
+    compare(replace(alone, out=tmp_path / "study"))
+    assert len(written) == 6 and written == [("bf16", {torch.bfloat16})] * 6
+
+
 def test_an_interrupted_comparison_goes_on(
     options: CompareOptions,
     finished: CompareResult,

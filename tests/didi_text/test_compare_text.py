@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from text_fixtures import save_causal, tiny_tokenizer, write_jsonl
 from text_models import write_tiny_model
 
@@ -17,6 +18,7 @@ from didi_core.commands.comparison_table import compare_cells
 from didi_core.commands.sampling_options import FailedRecord, GenerationResult
 from didi_core.errors import Terminated, UserError
 from didi_core.evaluation.entropy import unigram_entropy
+from didi_core.models.folder import LoadedModel
 from didi_text import compare_run
 from didi_text.compare import CompareOptions, CompareResult, compare
 from didi_text.compare_print import as_json, print_result
@@ -128,6 +130,27 @@ def test_table_figure_and_printed_forms(
     printed = capsys.readouterr().out
     assert "intervals from fewer than 30 are too narrow" in printed
     assert "Left out: dmmd with rgas" in printed and str(finished.report) in printed
+
+
+def test_samples_are_made_in_the_precision_that_their_record_names(
+    options: CompareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_part, written = compare_run.write_cell, []
+
+    def watched(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerationResult:
+        made = whole_part(cell, request, model)
+        record = json.loads(made.out.with_suffix(".generate.json").read_text())
+        dtypes = {each.dtype for each in model.denoiser.parameters()}
+        written.append((record["settings"]["precision"], dtypes))
+        return made
+
+    monkeypatch.setattr(compare_run, "write_cell", watched)
+    students = f"{options.students},{options.judge}"
+    alone = replace(
+        options, students=students, methods="dmmd", samplers="ancestral", precision="bf16"
+    )
+    compare(replace(alone, out=tmp_path / "study"))
+    assert len(written) == 6 and written == [("bf16", {torch.bfloat16})] * 6
 
 
 def test_an_interrupted_comparison_goes_on(
