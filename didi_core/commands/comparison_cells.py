@@ -127,6 +127,7 @@ class CellRequest:
             "device": self.device,
             "batch_tokens": self.batch_tokens,
             "precision": self.precision,
+            "offline": self.offline,
             "resume": True,
         }
 

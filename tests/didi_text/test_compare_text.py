@@ -19,15 +19,17 @@ from didi_core.commands.sampling_options import FailedRecord, GenerationResult
 from didi_core.errors import Terminated, UserError
 from didi_core.evaluation.entropy import unigram_entropy
 from didi_core.models.folder import LoadedModel
-from didi_text import compare_run
+from didi_text import compare_run, samples
 from didi_text.compare import CompareOptions, CompareResult, compare
 from didi_text.compare_print import as_json, print_result
 from didi_text.compare_run import TextComparison
-from didi_text.comparison_cells import score_cell
+from didi_text.comparison_cells import score_cell, write_cell
 from didi_text.comparison_plot import curves_of, plot_comparison
 from didi_text.generative_perplexity import read_samples
 from didi_text.judges import judge_texts, open_judge
+from didi_text.models import open_model
 from didi_text.sample_files import read_samples as read_records
+from didi_text.tokenizer import TextTokenizer
 
 COSTS = ["seconds_per_sample", "peak_memory_mb"]
 
@@ -254,6 +256,23 @@ def test_a_cell_with_nothing_to_judge_becomes_a_row(
     assert row["calls"] == 2 and "nll_minus_teacher" not in row
     both = pd.concat([finished.table, pd.DataFrame([silent.row])])
     assert plot_comparison(both, tmp_path / "figure.png", "judge").is_file()
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_offline_reaches_what_opens_the_tokenizer(
+    options: CompareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool
+) -> None:
+    """MDLM and Duo ship none: theirs is gpt2, which may lie nowhere but on the hub."""
+    whole_part, asked = samples.tokenizer_of, []
+
+    def watched(model: LoadedModel, *, offline: bool = False) -> TextTokenizer:
+        asked.append(offline)
+        return whole_part(model, offline=offline)
+
+    monkeypatch.setattr(samples, "tokenizer_of", watched)
+    request = CellRequest(folder=tmp_path, num=2, length="8", seed=0, device="cpu", offline=offline)
+    write_cell(Cell("teacher", 2), request, open_model(options.teacher))
+    assert asked and set(asked) == {offline}
 
 
 def test_a_cell_without_a_sample_becomes_a_row(tmp_path: Path) -> None:
