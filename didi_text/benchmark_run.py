@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from didi_core.commands.study import check_study_folder, empty_for_overwrite
+from didi_core.commands.study import check_study_folder, empty_for_overwrite, label_of
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import warnings_of_few
 from didi_core.files import atomic_path, write_json
@@ -83,12 +83,13 @@ def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
 
 
 def _checked_cells(study: Study, opened: Opened, runner: CellRunner) -> tuple[Cell, ...]:
-    cells = study.cells(opened.models)
-    if not cells:
+    first = label_of(study.models[0][0])
+    if not study.steps and not has_limit(opened.models[first]):
         raise UserError(
-            f"--steps {runner.options.steps}: the models have no limit; give numbers of steps, as "
-            "in 8,16."
+            f"--steps {runner.options.steps}: {first}, which the others are compared with, has no "
+            "limit; give numbers of steps, as in 8,16."
         )
+    cells = study.cells(opened.models)
     for cell in cells:
         runner.writer(cell)  # what a model lacks is said before hours are spent
     return cells

@@ -11,15 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from text_fixtures import DOCUMENTS, autoregressive_ids, randomised, save_causal, tiny_tokenizer
+from text_fixtures import DOCUMENTS, autoregressive_ids, save_causal, tiny_tokenizer
 from text_models import LIMIT, write_tiny_model
 
 from didi_core.cli import run_program
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import bootstrap_ratio
 from didi_core.models.bundled import BundledModels
-from didi_core.models.dit import DitDenoiser, DitSettings
-from didi_core.models.folder import save_model_folder
 from didi_text import benchmark_cells, benchmark_run, evaluate_models, judges
 from didi_text.benchmark import BenchmarkOptions, BenchmarkResult, benchmark
 from didi_text.benchmark_models import open_study
@@ -280,32 +278,16 @@ def test_the_bundled_judge_is_taken_where_the_tokenizer_is_its_own(
 
 
 def test_a_uniform_model_is_measured_and_has_no_limit(models: Path, tmp_path: Path) -> None:
-    vocabulary = tiny_tokenizer().vocabulary
-    settings = DitSettings(
-        vocabulary_size=vocabulary.size,
-        num_layers=1,
-        hidden_size=8,
-        num_heads=2,
-        mask_id=vocabulary.mask_id,
-        conditioning_size=4,
-        max_tokens=LIMIT,
-        time_conditioned=True,
-    )
-    save_model_folder(
-        tmp_path / "duo",
-        randomised(DitDenoiser(settings), 3),
-        vocabulary,
-        card="random weights, for tests",
-        write_tokenizer=tiny_tokenizer().save,
-        extra_config={"didi": {"process": "uniform"}},
-    )
-    given = options(models, tmp_path / "s", models=str(tmp_path / "duo"), baseline="none")
+    duo, teacher = write_tiny_model(tmp_path / "duo", 3, "uniform"), models / "teacher"
+    given = options(models, tmp_path / "s", models=str(duo), baseline="none")
     record = benchmark(given).record
     assert [(row["steps"], row["calls"]) for row in record["rows"]] == [(3, 3.0)]
     assert any(note.startswith("No limit is measured of duo") for note in record["notes"])
-    with pytest.raises(UserError, match="--steps limit: the models have no limit"):
-        benchmark(replace(given, steps="limit", overwrite=True))
-    assert (given.out / "benchmark.json").is_file()  # refused before anything was removed
+    # Neither the baseline's row nor another model's limit is one to compare with.
+    for changes in ({}, {"baseline": str(models / "gpt")}, {"models": f"{duo},{teacher}"}):
+        with pytest.raises(UserError, match=r"--steps limit: duo, which .* has no limit; give"):
+            benchmark(replace(given, steps="limit", overwrite=True, **changes))
+    assert json.loads((given.out / "benchmark.json").read_text()) == record  # nothing was removed
 
 
 # Published figures
