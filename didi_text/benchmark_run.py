@@ -47,6 +47,7 @@ def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
         options.out, MARKER, "benchmark", resume=options.resume, overwrite=options.overwrite
     )
     opened = open_study(study, options)
+    study = study.with_samplers(opened.models)
     runner = CellRunner(options, opened)
     cells = _checked_cells(study, opened, runner)
     if options.overwrite:

@@ -13,6 +13,7 @@ from didi_core.commands.study import (
 )
 from didi_core.errors import UserError
 from didi_core.models.causal import AUTOREGRESSIVE
+from didi_core.sampling.folder_defaults import PLAIN_SAMPLER, plain_sampler
 from didi_core.sampling.registry import SAMPLERS, find_sampler
 from didi_core.training.devices import check_precision
 from didi_text.benchmark import BenchmarkOptions
@@ -44,7 +45,7 @@ class Cell:
             return f"{self.model}{heated}"
         if self.steps is None:
             return f"{self.model}_{LIMIT}{heated}"
-        sampler = "" if self.sampler == "ancestral" else f"_{self.sampler}"
+        sampler = "" if self.sampler == PLAIN_SAMPLER else f"_{self.sampler}"
         return f"{self.model}{sampler}_{self.steps}{heated}"
 
 
@@ -52,12 +53,24 @@ class Cell:
 class Study:
     """The parsed request."""
 
-    models: tuple[tuple[str, str], ...]
-    """Names and samplers."""
+    models: tuple[tuple[str, str | None], ...]
+    """Names and samplers; None before `with_samplers` where the command names none."""
     steps: tuple[int, ...]
     limit: bool
     temperatures: tuple[float, ...] = (1.0,)
     """Rising; 1 is among them."""
+
+    def with_samplers(self, models: Mapping[str, LanguageModel]) -> "Study":
+        """The same with the plain sampler of its process for a model that was named without one.
+
+        Args:
+            models: those that are open, by label.
+        """
+        chosen = [
+            (name, sampler or plain_sampler(models[label_of(name)].loaded.process).name)
+            for name, sampler in self.models
+        ]
+        return replace(self, models=tuple(chosen))
 
     def cells(self, models: Mapping[str, LanguageModel]) -> tuple[Cell, ...]:
         """In the order of the table, the baseline last; each once.
@@ -121,7 +134,7 @@ def parse_study(options: BenchmarkOptions) -> Study:
     wrong += [
         f"--models {name}:{sampler}: {sampler} takes no steps; the limit is --steps {LIMIT}"
         for name, sampler in study.models
-        if not find_sampler(sampler).takes_steps
+        if sampler is not None and not find_sampler(sampler).takes_steps
     ]
     wrong += _wrong_numbers(options)
     if options.draws not in ("float64", "float32"):
@@ -132,10 +145,10 @@ def parse_study(options: BenchmarkOptions) -> Study:
     return study
 
 
-def _with_sampler(word: str) -> tuple[str, str]:
+def _with_sampler(word: str) -> tuple[str, str | None]:
     """`student:rgas` or `student`; a colon before anything but a sampler belongs to the path."""
     name, _, sampler = word.rpartition(":")
-    return (name, sampler) if name and sampler in SAMPLERS else (word, "ancestral")
+    return (name, sampler) if name and sampler in SAMPLERS else (word, None)
 
 
 def _wrong_numbers(options: BenchmarkOptions) -> list[str]:

@@ -9,6 +9,7 @@ from didi_core.commands.comparison_print import steps_in_words
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import Interval
 from didi_core.evaluation.tradeoff_plot import MeasuredPoint, plot_tradeoffs
+from didi_core.sampling.folder_defaults import PLAIN_SAMPLER
 
 
 def plot_comparison(table: pd.DataFrame, path: Path, judge: str) -> Path | None:
@@ -35,7 +36,7 @@ def curves_of(made: pd.DataFrame) -> dict[str, list[MeasuredPoint]]:
     """Points by step count of each model and sampler; a model's limit ends its ancestral curve."""
     curves: dict[str, list[MeasuredPoint]] = {}
     for row in made.sort_values("steps", kind="stable", na_position="last").to_dict("records"):
-        plain = row["sampler"] in ("ancestral", LIMIT_SAMPLER)
+        plain = row["sampler"] in (PLAIN_SAMPLER, LIMIT_SAMPLER)
         name = row["model"] if plain else f"{row['model']}, {row['sampler']}"
         nll = Interval(row["judge_nll"], row["judge_nll_low"], row["judge_nll_high"])
         entropy = Interval(row["entropy"], row["entropy_low"], row["entropy_high"])

@@ -16,6 +16,7 @@ from didi_core.commands.comparison_print import steps_in_words
 from didi_core.commands.comparison_table import warnings_of
 from didi_core.commands.quickstart_options import PAIRED_STEPS, STUDENT, QuickstartResult
 from didi_core.evaluation.bootstrap import ENOUGH_RECORDS, Interval
+from didi_core.sampling.folder_defaults import PLAIN_SAMPLER
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def printed_table(result: QuickstartResult, words: QuickstartWords) -> Table:
         if row["model"] != previous and previous is not None:
             table.add_section()
         previous = row["model"]
-        usual = row["sampler"] in ("ancestral", LIMIT_SAMPLER)
+        usual = row["sampler"] in (PLAIN_SAMPLER, LIMIT_SAMPLER)
         model = row["model"] if usual else f"{row['model']} ({row['sampler']})"
         table.add_row(model, *_printed_figures(row, words))
     _add_references(table, result.reference_rows, words)

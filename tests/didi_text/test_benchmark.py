@@ -241,7 +241,7 @@ def test_a_cell_without_figures_becomes_a_row(
 def test_a_sampler_may_be_named_with_a_model(models: Path, tmp_path: Path) -> None:
     teacher = str(models / "teacher")
     study = parse_study(options(models, tmp_path, models=f"{teacher},{teacher}:dplm", steps="4"))
-    assert study.models == ((teacher, "ancestral"), (teacher, "dplm"))
+    assert study.models == ((teacher, None), (teacher, "dplm"))
     given = options(models, tmp_path / "s", models=f"{teacher},{teacher}:dplm", baseline="none")
     rows = benchmark(given).record["rows"]
     assert [(row["sampler"], row["steps"]) for row in rows] == [
@@ -288,6 +288,20 @@ def test_a_uniform_model_is_measured_and_has_no_limit(models: Path, tmp_path: Pa
         with pytest.raises(UserError, match=r"--steps limit: duo, which .* has no limit; give"):
             benchmark(replace(given, steps="limit", overwrite=True, **changes))
     assert json.loads((given.out / "benchmark.json").read_text()) == record  # nothing was removed
+
+
+def test_a_score_model_is_drawn_by_the_sampler_that_it_has(models: Path, tmp_path: Path) -> None:
+    sedd = write_tiny_model(tmp_path / "sedd", 3, "sedd")
+    given = options(models, tmp_path / "s", models=f"{sedd},{models / 'teacher'}", baseline="none")
+    record = benchmark(replace(given, temperatures="0.9")).record
+    found = [(row["model"], row["sampler"], row["steps"]) for row in record["rows"]]
+    assert found == [
+        ("sedd", "analytic", 3), ("teacher", "ancestral", 3), ("teacher", "first-hitting", "limit"),
+    ]  # fmt: skip
+    assert list(record["nll_differences"]) == ["teacher_3 - sedd_analytic_3"]
+    assert record["frontiers"]["baseline"] == "sedd_analytic_3"
+    with pytest.raises(UserError, match="--sampler ancestral"):
+        benchmark(replace(given, out=tmp_path / "t", models=f"{sedd}:ancestral"))
 
 
 # Published figures

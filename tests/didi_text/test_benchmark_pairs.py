@@ -20,7 +20,11 @@ GPT = Cell("gpt", AUTOREGRESSIVE, None)
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     return parse_study(
-        BenchmarkOptions(models="teacher,student,teacher:dplm", steps="8,limit", out=tmp_path)
+        BenchmarkOptions(
+            models="teacher:ancestral,student:ancestral,teacher:dplm",
+            steps="8,limit",
+            out=tmp_path,
+        )
     )
 
 

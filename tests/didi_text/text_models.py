@@ -20,9 +20,9 @@ def write_tiny_model(folder: Path, seed: int = 0, process: str = "absorbing") ->
     """A DiT of 1 layer, 16 wide, every tensor random, with the tiny tokenizer.
 
     Args:
-        process: of noise; a model of the uniform one is told the time.
+        process: of noise; a model of another than the absorbing one is told the time.
     """
-    uniform = process == "uniform"
+    absorbing = process == "absorbing"
     vocabulary = tiny_tokenizer().vocabulary
     settings = DitSettings(
         vocabulary_size=vocabulary.size,
@@ -32,11 +32,11 @@ def write_tiny_model(folder: Path, seed: int = 0, process: str = "absorbing") ->
         mask_id=vocabulary.mask_id,
         conditioning_size=4,
         max_tokens=LIMIT,
-        time_conditioned=uniform,
+        time_conditioned=not absorbing,
     )
     denoiser = randomised(DitDenoiser(settings), seed)
     assert isinstance(denoiser, DitDenoiser)
-    about = {"didi": {"process": process}} if uniform else None
+    about = None if absorbing else {"didi": {"process": process}}
     save_text_model(
         folder, denoiser, tiny_tokenizer(), card="random weights, for tests", extra_config=about
     )
