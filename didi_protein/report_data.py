@@ -25,7 +25,9 @@ from didi_protein.report_figures import (
 )
 from didi_protein.report_tables import ScoreTable
 
+PLAIN_SAMPLER = "ancestral"  # of every model that has a limit
 LIMIT_SAMPLER = "first-hitting"  # one call a token: what the model can do at its best
+# Names alone: where the samplers are defined all of them are imported, and a report needs none.
 OPTIONS = "header_sampler_options"
 """Column of what the sampler was given."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
-from didi_protein.report_data import Cell
+from didi_protein.report_data import PLAIN_SAMPLER, Cell
 
 FEWEST_PAIRS = 8
 
@@ -50,7 +50,7 @@ def _counterpart(cell: Cell, cells: Sequence[Cell], teacher: str) -> Cell | None
         return None
     own = [each for each in cells if (each.model, each.steps) == (teacher, cell.steps)]
     same = [each for each in own if each.sampler == cell.sampler]
-    return next(iter(same or [each for each in own if each.sampler == "ancestral"]), None)
+    return next(iter(same or [each for each in own if each.sampler == PLAIN_SAMPLER]), None)
 
 
 def _in_words(difference: Interval) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from didi_protein.report_data import Cell
+from didi_protein.report_data import PLAIN_SAMPLER, Cell
 from didi_protein.report_figures import Estimate
 from didi_protein.report_pairs import paired_lines
 from didi_protein.report_references import ReferenceRow, natural_row
@@ -69,12 +69,12 @@ def _gaps_closed(cells: Sequence[Cell], limit: Cell) -> Iterator[str]:
     closed: dict[str, list[str]] = {}
     for (model, sampler, steps), value in nll.items():
         own = (limit.model, sampler, steps) in nll
-        start = nll.get((limit.model, sampler if own else "ancestral", steps))
+        start = nll.get((limit.model, sampler if own else PLAIN_SAMPLER, steps))
         if model == limit.model or start is None or end is None or not _is_above(start, end):
             continue
         share = f"{(start.mean - value.mean) / (start.mean - end.mean):.0%} at {steps} steps"
         share += f" of {sampler}" if several else ""
-        share += "" if own else f" (from {limit.model}'s ancestral)"
+        share += "" if own else f" (from {limit.model}'s {PLAIN_SAMPLER})"
         closed.setdefault(model, []).append(share)
     for model, shares in closed.items():
         yield (

@@ -36,8 +36,9 @@ class BenchmarkOptions:
     models: Annotated[
         str,
         Option(
-            help="Masked models: bundled names, folders or hub ids, with a sampler other than "
-            "ancestral where wanted: teacher,student,student:rgas."
+            help="Denoisers: bundled names, folders or hub ids, with another sampler than the "
+            "plain one (ancestral, of score models analytic) where wanted: "
+            "teacher,student,student:rgas."
         ),
     ]
     out: Annotated[Path, Option(help="Folder for table, figure, cells and samples.")]

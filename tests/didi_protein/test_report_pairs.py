@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 from report_fixtures import rows, summary, write_table
 
+from didi_core.commands import comparison_cells
+from didi_core.sampling.folder_defaults import plain_sampler
+from didi_core.sampling.registry import find_sampler
+from didi_protein import report_data
 from didi_protein.report_data import Cell, cells_of
 from didi_protein.report_pairs import paired_difference, paired_lines
 from didi_protein.report_tables import read_tables
@@ -58,6 +62,19 @@ def test_sets_that_are_no_pairs_are_not_paired(cells: list[Cell]) -> None:
         assert paired_difference(replace(student, designs=designs), teacher) is None
     lines = list(paired_lines([replace(student, judges_itself=True), teacher], "teacher"))
     assert lines == [], "the judge's own set is set against none"
+
+
+def test_samplers_are_called_as_where_they_are_defined() -> None:
+    assert report_data.LIMIT_SAMPLER == comparison_cells.LIMIT_SAMPLER
+    (with_limit,) = find_sampler(report_data.LIMIT_SAMPLER).processes
+    assert plain_sampler(with_limit).name == report_data.PLAIN_SAMPLER
+
+
+def test_a_score_model_is_set_against_its_masked_teacher(cells: list[Cell]) -> None:
+    drawn = [replace(each, sampler="analytic") for each in cells if each.model == "student"]
+    teacher = [each for each in cells if each.model == "teacher"]
+    (line,) = paired_lines([*teacher, *drawn], "teacher")
+    assert "lower (0.18 to 0.22) at 8, no different" in line
 
 
 def test_another_sampler_is_set_against_the_ancestral_one(cells: list[Cell]) -> None:
