@@ -12,8 +12,8 @@ from didi_text.benchmark import BenchmarkOptions
 from didi_text.benchmark_study import Study
 from didi_text.evaluate_models import (
     CausalLanguageModel,
+    DiffusionLanguageModel,
     LanguageModel,
-    MaskedLanguageModel,
     open_causal,
     open_language_model,
 )
@@ -43,10 +43,12 @@ def open_study(study: Study, options: BenchmarkOptions) -> Opened:
     """
     device = resolve_device(options.device)
     dtype = TORCH_TYPES[options.precision]
-    masked = {label_of(name): _open_masked(name, device, options) for name in dict(study.models)}
-    default = bundled_judge(model.tokenizer for model in masked.values())
+    denoisers = {
+        label_of(name): _open_denoiser(name, device, options) for name in dict(study.models)
+    }
+    default = bundled_judge(model.tokenizer for model in denoisers.values())
     judge = open_judge(options.judge or default or DEFAULT_JUDGE, device, offline=options.offline)
-    models: dict[str, LanguageModel] = dict(masked)
+    models: dict[str, LanguageModel] = dict(denoisers)
     baseline = options.baseline or default or DEFAULT_BASELINE
     if baseline == "none":
         baseline = None
@@ -63,7 +65,9 @@ def open_study(study: Study, options: BenchmarkOptions) -> Opened:
     return Opened(models, judge, baseline, _length(options.length, models), device)
 
 
-def _open_masked(name: str, device: torch.device, options: BenchmarkOptions) -> MaskedLanguageModel:
+def _open_denoiser(
+    name: str, device: torch.device, options: BenchmarkOptions
+) -> DiffusionLanguageModel:
     model = open_language_model(name, device, offline=options.offline, flag="--models")
     if isinstance(model, CausalLanguageModel):
         raise UserError(

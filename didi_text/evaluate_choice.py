@@ -17,7 +17,7 @@ from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import bootstrap_mean
 from didi_text.corpora_documents import read_json_records
 from didi_text.evaluate_likelihood import BoundSettings, continuation_nats
-from didi_text.evaluate_models import LanguageModel
+from didi_text.evaluate_models import CausalLanguageModel, LanguageModel
 from didi_text.tokenizer import TextTokenizer
 
 
@@ -81,7 +81,7 @@ def choose(
         "accuracy_per_character": bootstrap_mean(right_per_character, settings.seed).as_dict(),
         "chance": float(np.mean([1 / len(question.choices) for question in questions])),
         "num_questions": len(questions),
-        "mask_draws": settings.draws if model.kind == "masked" else None,
+        "mask_draws": None if isinstance(model, CausalLanguageModel) else settings.draws,
         "chosen": chosen,
     }
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from didi_core.evaluation.bounds import BoundSamples, bound_samples
 from didi_core.evaluation.causal import token_nll
-from didi_text.evaluate_models import CausalLanguageModel, LanguageModel, MaskedLanguageModel
+from didi_text.evaluate_models import CausalLanguageModel, DiffusionLanguageModel, LanguageModel
 
 Show = Callable[[float], object]
 
@@ -50,7 +50,7 @@ def likelihood(
 
 
 def sample_bounds(
-    model: MaskedLanguageModel,
+    model: DiffusionLanguageModel,
     blocks: Sequence[Sequence[int]],
     settings: BoundSettings,
     show: Show = float,

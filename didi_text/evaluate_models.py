@@ -1,4 +1,4 @@
-"""Open what --model names: a masked denoiser, or any Hugging Face causal LM as a baseline."""
+"""Open what --model names: a denoiser, or any Hugging Face causal LM as a baseline."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from didi_core.diffusion.process import IN_WORDS
 from didi_core.errors import UserError, as_written
 from didi_core.models.bundled import BundledModels
 from didi_core.models.causal import AUTOREGRESSIVE, CausalNetwork, position_limit
@@ -19,14 +20,17 @@ BUNDLED_MODELS = BundledModels("didi_text")
 
 
 @dataclass(frozen=True)
-class MaskedLanguageModel:
+class DiffusionLanguageModel:
     """A denoiser over a tokenizer's ids."""
 
     name: str
     loaded: LoadedModel
     tokenizer: TextTokenizer
 
-    kind = "masked"
+    @property
+    def kind(self) -> str:
+        """What models of its process are called."""
+        return IN_WORDS[self.loaded.process]
 
     @property
     def network(self) -> nn.Module:
@@ -60,7 +64,7 @@ class CausalLanguageModel:
         return position_limit(self.network)
 
 
-LanguageModel = MaskedLanguageModel | CausalLanguageModel
+LanguageModel = DiffusionLanguageModel | CausalLanguageModel
 
 
 def open_language_model(
@@ -99,7 +103,7 @@ def open_language_model(
             f"tokenizer has {wanted.size:,} and {wanted.mask_id:,}: put the right tokenizer into "
             "the folder."
         )
-    return MaskedLanguageModel(name, replace(loaded, name=name), tokenizer)
+    return DiffusionLanguageModel(name, replace(loaded, name=name), tokenizer)
 
 
 def open_causal(

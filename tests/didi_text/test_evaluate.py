@@ -26,7 +26,7 @@ from didi_text.evaluate import EvaluateOptions, evaluate
 from didi_text.evaluate_choice import encode_pairs, join, read_questions
 from didi_text.evaluate_likelihood import BoundSettings, continuation_nats
 from didi_text.evaluate_mauve import features
-from didi_text.evaluate_models import MaskedLanguageModel, is_causal, open_language_model
+from didi_text.evaluate_models import DiffusionLanguageModel, is_causal, open_language_model
 from didi_text.evaluate_print import lines_of
 from didi_text.judges import judge_texts, open_judge, scored_tokens
 from didi_text.packing import Packing, pack
@@ -165,7 +165,7 @@ def test_genppl_follows_the_grid_that_a_student_was_distilled_for(tmp_path: Path
     bent = replace(even, loaded=replace(even.loaded, config={"didi": {"reveal_exponent": 3.0}}))
     given = options(tmp_path, "genppl", num=4, length=16, steps=4)
 
-    def made(model: MaskedLanguageModel, **changes) -> tuple[float, list[float]]:
+    def made(model: DiffusionLanguageModel, **changes) -> tuple[float, list[float]]:
         figures = evaluate(replace(given, overwrite=True, **changes), model, judge).figures
         assert figures["judge_tokens"] == 64  # as many as the judge has positions for
         return figures["figures"]["samples"]["reveal_exponent"], figures["figures"]["perplexity"]
@@ -480,6 +480,20 @@ def test_models_are_told_apart_and_opened(tmp_path: Path) -> None:
         open_judge(str(tmp_path / "other"))
     with pytest.raises(UserError, match=r"judge-tokens 65: .* reads 64"):
         judge_texts(model, DOCUMENTS, max_tokens=65)
+
+
+@pytest.mark.parametrize(
+    ("process", "called"),
+    [("absorbing", "masked"), ("uniform", "uniform-state"), ("sedd", "score-entropy")],
+)
+def test_results_say_what_a_model_of_its_process_is_called(
+    tmp_path: Path, process: str, called: str
+) -> None:
+    model = str(write_tiny_model(tmp_path / "model", process=process))
+    data = str(write_questions(tmp_path / "q.jsonl"))
+    result = evaluate(options(tmp_path, "choice", model=model, data=data, mask_draws=2)).figures
+    assert result["model"]["kind"] == called
+    assert result["figures"]["mask_draws"] == 2
 
 
 def test_a_tokenizer_too_large_for_the_model_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from didi_core.sampling.autoregressive import AutoregressiveSampler
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.registry import build_predictor
 from didi_core.sampling.request import SampleSettings
-from didi_text.evaluate_models import CausalLanguageModel, MaskedLanguageModel
+from didi_text.evaluate_models import CausalLanguageModel, DiffusionLanguageModel
 from didi_text.tokenizer import TextTokenizer
 from didi_text.tokenizer_layouts import WORD_PIECES
 from didi_text.tokenizer_training import train_tokenizer
@@ -74,7 +74,9 @@ def write_jsonl(path: Path, texts: list[str] = DOCUMENTS) -> Path:
     return path
 
 
-def tiny_masked_model(seed: int = 0, width: int = 8, max_tokens: int = 64) -> MaskedLanguageModel:
+def tiny_masked_model(
+    seed: int = 0, width: int = 8, max_tokens: int = 64
+) -> DiffusionLanguageModel:
     """A DiT over the tiny tokenizer in which every tensor is random, in float64."""
     settings = DitSettings(
         vocabulary_size=tiny_tokenizer().vocabulary.size,
@@ -87,7 +89,7 @@ def tiny_masked_model(seed: int = 0, width: int = 8, max_tokens: int = 64) -> Ma
     )
     denoiser = randomised(DitDenoiser(settings), seed).double()
     loaded = LoadedModel(denoiser, tiny_tokenizer().vocabulary, {}, "tiny-dit", Path("."), {})
-    return MaskedLanguageModel("tiny-dit", loaded, tiny_tokenizer())
+    return DiffusionLanguageModel("tiny-dit", loaded, tiny_tokenizer())
 
 
 def tiny_causal_model(seed: int = 0, max_tokens: int = 64) -> CausalLanguageModel:
