@@ -47,7 +47,7 @@ def read_json_records(path: Path, *, needs: str = "text") -> Iterator[dict[str, 
     Raises:
         UserError: naming the first line that is no such object.
     """
-    with _damage_explained(path), open_text(path) as stream:
+    with open_text(path) as stream:
         for number, line in enumerate(stream, 1):
             if not line.strip():
                 continue
@@ -74,18 +74,17 @@ def document_kind(path: Path) -> str:
     return suffixes[-1]
 
 
-def open_text(path: Path) -> IO[str]:
-    """The file's text, unpacked where it ends in `.gz`; line ends stay as they are."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="\n")
-    return open(path, encoding="utf-8", newline="\n")
-
-
 @contextmanager
-def _damage_explained(path: Path) -> Iterator[None]:
-    """Turn what the readers of text and of gzip say of a damaged file into a message."""
+def open_text(path: Path) -> Iterator[IO[str]]:
+    """The file's text, unpacked where it ends in `.gz`; line ends stay as they are.
+
+    Raises:
+        UserError: from the body too, of a file that is damaged or no text.
+    """
+    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        yield
+        with opened(path, "rt", encoding="utf-8", newline="\n") as stream:
+            yield stream
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no text in UTF-8 ({error}): save it so.") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -103,7 +102,7 @@ def parse_licenses(text: str) -> tuple[str, ...]:
 
 def _texts(path: Path) -> Iterator[str]:
     lines: list[str] = []
-    with _damage_explained(path), open_text(path) as stream:
+    with open_text(path) as stream:
         for line in stream:
             if line.strip() == END_OF_TEXT:
                 yield from _text_of(lines)

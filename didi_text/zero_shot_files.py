@@ -31,12 +31,16 @@ def read_csv(path: Path) -> list[str]:
     """Title and description, joined by a space, of rows `label,title,description` (AG News).
 
     Raises:
-        UserError: a row has another number of fields.
+        UserError: a row has another number of fields, or cannot be parsed.
     """
     texts = []
     with open_text(path) as stream:
-        for number, row in enumerate(csv.reader(stream), 1):
-            if len(row) != 3:
-                raise UserError(f"{path}, row {number}: {len(row)} fields; 3 were expected.")
-            texts.append(" ".join(row[1:]))
+        rows = csv.reader(stream)
+        try:
+            for number, row in enumerate(rows, 1):
+                if len(row) != 3:
+                    raise UserError(f"{path}, row {number}: {len(row)} fields; 3 were expected.")
+                texts.append(" ".join(row[1:]))
+        except csv.Error as error:
+            raise UserError(f"{path}, line {rows.line_num}: no CSV ({error}).") from error
     return texts

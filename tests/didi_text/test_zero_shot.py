@@ -159,3 +159,22 @@ def test_json_of_download(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(zero_shot, "fetch_set", lambda known: tmp_path / known.name)
     verb._run(verb.DownloadOptions(names=["ptb"], json_output=True))
     assert json.loads(capsys.readouterr().out) == {"ptb": str(tmp_path / "ptb")}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    file, content = FILES[name]
+    plain, packed = tmp_path / file, tmp_path / f"{file}.gz"
+    plain.write_bytes(content.encode() + "caf\u00e9\n".encode("latin-1"))
+    with pytest.raises(UserError, match=f"{file} is no text in UTF-8"):
+        texts_of(ChosenSet(ZERO_SHOT[name], plain))
+    packed.write_bytes(gzip.compress(content.encode() * 50)[:-12])
+    with pytest.raises(UserError, match=rf"{file}\.gz is cut short or damaged"):
+        texts_of(ChosenSet(ZERO_SHOT[name], packed))
+
+
+def test_a_csv_file_that_no_parser_reads_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "ag_news_test.csv"
+    path.write_text(f'"3","A","B"\n"4","E","{"x" * 200_000}"\n')
+    with pytest.raises(UserError, match=r"ag_news_test\.csv, line 2: no CSV \(field larger"):
+        texts_of(ChosenSet(ZERO_SHOT["ag_news"], path))

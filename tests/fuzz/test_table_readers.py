@@ -24,6 +24,7 @@ from didi_text.prompts import read_prompts
 from didi_text.sample_files import read_samples
 from didi_text.tokenizer import TextTokenizer
 from didi_text.tokenizer_training import train_tokenizer
+from didi_text.zero_shot_files import read_csv, read_jsonl, read_lines, read_stripped_lines
 
 ROWS = [
     {"id": "a", "length": 3, "status": "ok", "sequence": "MKT", "gravy": 0.5, "steps": 8},
@@ -32,6 +33,7 @@ ROWS = [
 TABLE = build_table(ROWS)
 CSV = TABLE.to_csv(index=False).encode()
 JSONL = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
+NEWS = b'"3","A ""B""","C, d"\n"4","E","F"\n'
 TEXTS = b'{"text": "The cat.", "id": "s1", "license": "x"}\n{"text": "On the mat.", "id": "s2"}\n'
 SETTINGS = {"seed": 0}
 PARTIAL = (
@@ -117,7 +119,9 @@ def test_shards(tmp_path: Path, side: dict) -> None:
 
 @CASES
 @given(
-    content=damaged(TEXTS, gzip.compress(TEXTS, mtime=0), words=(b"<|endoftext|>\n", b"{", b"[]")),
+    content=damaged(
+        TEXTS, gzip.compress(TEXTS, mtime=0), NEWS, words=(b"<|endoftext|>\n", b"{", b"[]", b'"')
+    ),
     name=st.sampled_from(("t.jsonl", "t.txt", "t.jsonl.gz", "t.txt.gz")),
 )
 def test_text(tmp_path: Path, content: bytes, name: str) -> None:
@@ -126,6 +130,9 @@ def test_text(tmp_path: Path, content: bytes, name: str) -> None:
         assert all(isinstance(each, str) for each in read_documents(path))
     with only_user_errors():
         read_samples(path)
+    for read in (read_stripped_lines, read_lines, read_jsonl, read_csv):
+        with only_user_errors():
+            assert all(isinstance(each, str) for each in read(path))
 
 
 @pytest.fixture(scope="module")
