@@ -9,9 +9,10 @@ import torch
 from didi_core.cli import check_output
 from didi_core.errors import UserError
 from didi_core.files import write_json
-from didi_core.training.devices import check_precision, resolve_device
+from didi_core.training.devices import resolve_device
 from didi_core.training.run_folder import package_versions
-from didi_text.evaluate import TASKS, EvaluateOptions, EvaluateResult
+from didi_text.evaluate import EvaluateOptions, EvaluateResult
+from didi_text.evaluate_checks import check_options
 from didi_text.evaluate_journal import (
     PartsJournal,
     finished_result,
@@ -74,51 +75,6 @@ def run_evaluate(
     journal.remove()
     sample_file(options.out).unlink(missing_ok=True)
     return EvaluateResult(options.out, result)
-
-
-def check_options(options: EvaluateOptions) -> None:
-    """Collect what is wrong with single values, and show it together.
-
-    Raises:
-        UserError: naming each flag and value.
-    """
-    wrong = []
-    if options.task not in TASKS:
-        wrong.append(f"--task {options.task} must be one of {', '.join(TASKS)}")
-    if options.model is None and not (options.task == "genppl" and options.data):
-        wrong.append("--model is missing")
-    if options.data is None and options.task in ("bound", "choice"):
-        wrong.append(f"--data is missing: --task {options.task} needs a file")
-    if options.out.suffix != ".json":
-        wrong.append(f"--out {options.out} must end in .json")
-    for name in ("judge_tokens", "mask_draws", "block_length", "limit", "threads", "batch_tokens"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            wrong.append(f"--{name.replace('_', '-')} {value} must be at least 1")
-    for name, choices in (
-        ("form", ("time", "order")),
-        ("remainder", ("keep", "drop", "published")),
-        ("draws", ("float64", "float32")),
-        ("grid", ("exact", "published")),
-    ):
-        if getattr(options, name) not in choices:
-            wrong.append(f"--{name} {getattr(options, name)} must be {' or '.join(choices)}")
-    if not 0 < options.top_p <= 1:
-        wrong.append(f"--top-p {options.top_p:g} must be above 0 and at most 1")
-    if not 0 <= options.seed < 2**63:
-        wrong.append(f"--seed {options.seed} must be from 0 to 2^63 - 1")
-    of_samples = {
-        "--mauve": options.mauve is not None,
-        "--top-p": options.top_p != 1,
-        "--sampler-option": bool(options.sampler_option),
-    }
-    if options.task != "genppl":
-        given = [flag for flag, is_given in of_samples.items() if is_given]
-        wrong += [f"{flag} is of samples: it needs --task genppl" for flag in given]
-    if wrong:
-        raise UserError("; ".join(wrong) + ".")
-    check_precision(options.precision)
-    resolve_device(options.device)
 
 
 def _settings(options: EvaluateOptions, model: LanguageModel | None) -> dict[str, Any]:

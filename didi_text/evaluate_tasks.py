@@ -81,7 +81,7 @@ def run_task(opened: Opened) -> dict[str, Any]:
 
 def _genppl(opened: Opened) -> dict[str, Any]:
     options = opened.options
-    given = None if options.data is None else _given_samples(options)
+    given = None if options.data is None else read_samples(Path(options.data))
     # Before samples are made: a judge that is not there must not cost the time they take.
     judge = opened.judge or open_judge(options.judge, opened.device, offline=options.offline)
     samples = _new_samples(opened) if given is None else given
@@ -103,19 +103,6 @@ def _genppl(opened: Opened) -> dict[str, Any]:
             judge, samples.texts, options.mauve, judge_tokens, options.seed
         )
     return {"figures": figures, "judge": describe_model(judge), "judge_tokens": judge_tokens}
-
-
-def _given_samples(options: EvaluateOptions) -> Samples:
-    asked = {
-        "--steps": options.steps,
-        "--sampler": options.sampler,
-        "--sampler-option": " ".join(options.sampler_option or []) or None,
-        "--top-p": None if options.top_p == 1 else options.top_p,
-    }
-    for flag, value in asked.items():
-        if value is not None:
-            raise UserError(f"{flag} {value}: the samples of --data are made already.")
-    return read_samples(Path(str(options.data)))
 
 
 def _new_samples(opened: Opened) -> Samples:

@@ -378,6 +378,8 @@ def test_printed_table_is_markdown_with_marked_rows(done: BenchmarkResult) -> No
         ({"num": 1, "length": 2}, "--num 1 must be at least 2; --length 2 must be at least 4"),
         ({"max_batch": 0, "repeats": 0}, "--repeats 0 must be at least 1; --max-batch 0"),
         ({"draws": "half"}, "--draws half must be float64 or float32"),
+        ({"seed": -1, "judge": "nowhere"}, "--seed -1 must be from 0 to 2^63 - 1"),
+        ({"seed": 2**63, "judge": "nowhere"}, f"--seed {2**63} must be from 0 to 2^63 - 1"),
         ({"precision": "int8"}, "int8"),
         ({"length": LIMIT + 1}, f"teacher reads {LIMIT} tokens at most"),
         ({"device": "abacus"}, "abacus"),

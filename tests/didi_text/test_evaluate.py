@@ -181,9 +181,8 @@ def test_genppl_follows_the_grid_that_a_student_was_distilled_for(tmp_path: Path
     config.setdefault("didi", {})["reveal_exponent"] = 3.0
     (tmp_path / "student" / "config.json").write_text(json.dumps(config))
     written = sample(tmp_path / "student", tmp_path / "s.jsonl", num=4, length="16", steps=4)
-    judged = evaluate(
-        replace(given, model=None, data=str(written.out), steps=None, overwrite=True), None, judge
-    ).figures["figures"]
+    of_file = options(tmp_path, "genppl", model=None, data=str(written.out), overwrite=True)
+    judged = evaluate(of_file, None, judge).figures["figures"]
     own = open_language_model(str(tmp_path / "student"))
     assert made(own)[1]["mean"] == pytest.approx(judged["perplexity"]["mean"])
 
@@ -523,6 +522,54 @@ def test_wrong_options_are_shown_together(tmp_path: Path) -> None:
         assert part in message
     with pytest.raises(UserError, match="--task all must be one of"):
         evaluate(options(tmp_path, "all"))
+
+
+SAMPLING = {
+    "num": 4, "length": 8, "steps": 2, "sampler": "remdm", "sampler_option": ["eta=1"],
+    "top_p": 0.9, "draws": "float32", "grid": "published",
+}  # fmt: skip
+JUDGING = {"judge": "tiny-judge", "judge_tokens": 9, "mauve": Path("natural.jsonl")}
+BLOCKS = {"block_length": 9, "remainder": "drop"}
+LIKELIHOOD = {"form": "order", "mask_draws": 2, "limit": 3}
+
+
+@pytest.mark.parametrize(
+    ("task", "idle", "why"),
+    [
+        ("genppl", LIKELIHOOD, "needs --task zeroshot or bound or choice"),
+        ("genppl", BLOCKS, "needs --task zeroshot or bound"),
+        ("bound", SAMPLING | JUDGING, "needs --task genppl"),
+        ("zeroshot", SAMPLING | JUDGING, "needs --task genppl"),
+        ("choice", SAMPLING | JUDGING, "needs --task genppl"),
+        ("choice", BLOCKS, "needs --task zeroshot or bound"),
+    ],
+)
+def test_flags_of_another_task_are_refused(tmp_path: Path, task: str, idle: dict, why: str) -> None:
+    given = options(tmp_path, task, data=None if task == "genppl" else "data")
+    with pytest.raises(UserError) as caught:
+        evaluate(replace(given, **idle))
+    told = {f"--{name.replace('_', '-')}" for name in idle}
+    parts = str(caught.value).removesuffix(".").split("; ")
+    assert {part.split()[0] for part in parts} == told and all(part.endswith(why) for part in parts)
+    for name, value in idle.items():
+        with pytest.raises(UserError, match=rf"^--{name.replace('_', '-')} .* needs --task"):
+            evaluate(replace(given, **{name: value}))
+
+
+def test_flags_of_sampling_are_refused_where_samples_are_given(tmp_path: Path) -> None:
+    given = options(tmp_path, "genppl", data="samples.jsonl", model=None)
+    for name, value in SAMPLING.items():
+        flag = f"--{name.replace('_', '-')}"
+        with pytest.raises(UserError, match=f"^{flag} .*: the samples of --data are made already"):
+            evaluate(replace(given, **{name: value}))
+    with pytest.raises(UserError, match=r"^--num 4, --draws float32: the samples of --data"):
+        evaluate(replace(given, num=4, draws="float32"))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_out_of_range_is_refused_first(tmp_path: Path, seed: int) -> None:
+    with pytest.raises(UserError, match=rf"^--seed {seed} must be from 0 to 2\^63 - 1\.$"):
+        evaluate(options(tmp_path, "bound", data="nowhere.txt", model="nowhere", seed=seed))
 
 
 def test_command_line(tmp_path: Path, capsys) -> None:
