@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from didi_core.distill.registry import METHODS as DISTILLATION
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -48,16 +50,19 @@ METHODS: dict[str, list[str]] = {
     "didi-token": ["method=didi", "method.credit=token"],
     "sdtt": ["method=sdtt"],
     "dcd": ["method=dcd"],
+    "dmmd-uniform": ["method=dmmd-uniform"],
     # The published rate, 6e-5, is for ten thousand updates and more a round.
     "sdtt-fast": ["method=sdtt", "method.student.lr=0.0005"],
     "dcd-fast": ["method=dcd", "method.student.lr=0.0005"],
 }
 """Students by name: what `didi-protein distill` is told. `ablation` adds its own."""
-METHODS |= {f"{name}-long": METHODS[name] for name in ("didi-paper", "dmmd", "dmmd-sequence")}
+LONG = ("didi-paper", "dmmd", "dmmd-sequence", "dmmd-uniform")
+METHODS |= {f"{name}-long": METHODS[name] for name in LONG}
 UPDATES = {name: 2_400 for name in METHODS if name.endswith("-long")}
 """Of students that get more of them than `Scale` says: six times as many."""
 
 
 def teacher_of(student: str) -> str:
     """The teacher whose seed's network it distils."""
-    return "duo" if "method=dcd" in METHODS[student] else "teacher"
+    method = METHODS[student][0].removeprefix("method=")
+    return "duo" if DISTILLATION[method].process == "uniform" else "teacher"

@@ -107,7 +107,7 @@ SWEEPS = {
         ("dmmd", ""),
         ("dmmd-long", "-apart"),
     ],
-    "frontier-noise": [("teacher", ""), ("duo", ""), ("dcd", "")],
+    "frontier-noise": [("teacher", ""), ("duo", ""), ("dcd", ""), ("dmmd-uniform", "")],
 }
 """Temperature sweeps: models with their task, or with a variant of the sweep's own; the first is
 the baseline."""
@@ -186,6 +186,7 @@ DUALITY_CELLS = {
     "duo": ("", "-greedy-tail", "-psi"),
     "dcd": ("",),
     "dcd-fast": ("", "-greedy-tail"),
+    "dmmd-uniform": ("",),
 }
 """Masked and uniform-state models, with the variants by which they are drawn."""
 

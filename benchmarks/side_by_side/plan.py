@@ -41,6 +41,7 @@ MODELS: Mapping[str, Model] = {
     "didi": Model(("method=didi",), "mdlm"),
     "sdtt": Model(("method=sdtt",), "mdlm"),
     "dcd": Model(("method=dcd",), "duo"),
+    "dmmd-uniform": Model(("method=dmmd-uniform",), "duo"),
 }
 """{half} is half of a teacher's updates."""
 
@@ -68,6 +69,7 @@ CELLS: Mapping[str, Cell] = {
     "sdtt": Cell("sdtt"),
     "dcd": Cell("dcd"),
     "dcd greedy-tail": Cell("dcd", "greedy-tail"),
+    "dmmd-uniform": Cell("dmmd-uniform"),
 }
 BASELINE = "mdlm"
 """The others are compared with it, at its steps and at equal diversity."""

@@ -233,6 +233,7 @@ def test_a_tiny_study_runs_through_and_is_not_run_twice(tiny_study: Path, monkey
         "teacher",
         "duo",
         "dcd",
+        "dmmd-uniform",
     }
     write_figures(results)
     for name in ("measures.png", "bound.png", "frontier_pairs_0.png", "frontier-noise_pairs_0.png"):
