@@ -3,6 +3,8 @@
 Each function gives a complaint for each number that makes no sense, with its name and value.
 """
 
+import math
+
 from didi_core.errors import as_written
 
 
@@ -34,7 +36,11 @@ def below_zero(settings: object, *names: str) -> list[str]:
 def not_above_zero(settings: object, *names: str) -> list[str]:
     """Of settings that may be any number above 0."""
     found = [(name, getattr(settings, name)) for name in names]
-    return [f"{name}={value:g} must be above 0" for name, value in found if not value > 0]
+    return [
+        f"{name}={value:g} must be above 0" + (" and finite" if value > 0 else "")
+        for name, value in found
+        if not 0 < value < math.inf
+    ]
 
 
 def below_one(settings: object, *names: str) -> list[str]:

@@ -13,6 +13,7 @@ from didi_core.commands.study import (
 )
 from didi_core.errors import UserError
 from didi_core.models.causal import AUTOREGRESSIVE
+from didi_core.number_checks import no_seed, too_small
 from didi_core.sampling.folder_defaults import PLAIN_SAMPLER, plain_sampler
 from didi_core.sampling.registry import SAMPLERS, find_sampler
 from didi_core.training.devices import check_precision
@@ -153,11 +154,4 @@ def _with_sampler(word: str) -> tuple[str, str | None]:
 
 def _wrong_numbers(options: BenchmarkOptions) -> list[str]:
     least = {"num": 2, "length": 4, "repeats": 1, "max_batch": 1, "batch_tokens": 1}
-    wrong = [
-        f"--{name.replace('_', '-')} {value} must be at least {bound}"
-        for name, bound in least.items()
-        if (value := getattr(options, name)) is not None and value < bound
-    ]
-    if not 0 <= options.seed < 2**63:
-        wrong.append(f"--seed {options.seed} must be from 0 to 2^63 - 1")
-    return wrong
+    return too_small(options, **least) + no_seed(options.seed)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from didi_core.errors import UserError
+from didi_core.number_checks import no_seed, too_small
 from didi_core.training.devices import check_precision, resolve_device
 from didi_text.evaluate import TASKS, EvaluateOptions
 
@@ -16,7 +17,11 @@ _TASKS_OF = {
     **dict.fromkeys(("block_length", "remainder"), ("zeroshot", "bound")),
 }
 """Options that act in some tasks alone, and in which; all others act in every one."""
-_COUNTS = ("judge_tokens", "mask_draws", "block_length", "limit", "threads", "batch_tokens")
+_LEAST = {
+    **dict.fromkeys(("num", "steps", "judge_tokens", "mask_draws", "block_length", "limit"), 1),
+    **dict.fromkeys(("threads", "batch_tokens"), 1),
+    "length": 2,
+}
 _WORDS = {
     "form": ("time", "order"),
     "remainder": ("keep", "drop", "published"),
@@ -50,17 +55,13 @@ def _missing(options: EvaluateOptions) -> Iterator[str]:
 def _senseless(options: EvaluateOptions) -> Iterator[str]:
     if options.out.suffix != ".json":
         yield f"--out {options.out} must end in .json"
-    for name in _COUNTS:
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            yield f"{_given(options, name)} must be at least 1"
+    yield from too_small(options, **_LEAST)
     for name, choices in _WORDS.items():
         if getattr(options, name) not in choices:
             yield f"{_given(options, name)} must be {' or '.join(choices)}"
     if not 0 < options.top_p <= 1:
         yield f"--top-p {options.top_p:g} must be above 0 and at most 1"
-    if not 0 <= options.seed < 2**63:
-        yield f"--seed {options.seed} must be from 0 to 2^63 - 1"
+    yield from no_seed(options.seed)
 
 
 def _idle(options: EvaluateOptions) -> Iterator[str]:

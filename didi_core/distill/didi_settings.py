@@ -97,7 +97,7 @@ class DidiSettings:
         wrong += no_range(self, "tau_range", 0, 1) + no_range(self, "omega_range", 0, math.inf)
         if any(each in (0, 1) for each in self.tau_range):
             wrong.append(f"tau_range={list(self.tau_range)} must leave out 0 and 1 themselves")
-        if len(self.tau_beta) != 2 or not all(each > 0 for each in self.tau_beta):
+        if len(self.tau_beta) != 2 or not all(0 < each < math.inf for each in self.tau_beta):
             wrong.append(f"tau_beta={list(self.tau_beta)} must be two numbers above 0")
         if not 0 <= self.label_smoothing < 0.5:  # at a half both sides have one label
             wrong.append(f"label_smoothing={self.label_smoothing:g} must be in [0, 0.5)")

@@ -81,9 +81,7 @@ class MomentMatching(MatchingStudent):
         student = reverse.log_probs[still.among]
         drawn = None if self.settings.soft_target else reverse.drawn[still.among]
         state = batch.with_tokens(reverse.after)
-        return MaskedMeeting(
-            state, still.at, student.detach(), student.exp(), drawn, reverse=reverse
-        )
+        return MaskedMeeting(state, still.at, student.detach(), student.exp, drawn, reverse=reverse)
 
     def anchor_loss(
         self, batch: TokenBatch, t: Float[Tensor, "batch"], meeting: Meeting

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from didi_core.distill.matching_settings import MatchingSettings
+from didi_core.number_checks import below_zero, no_share
 
 
 @dataclass
@@ -28,8 +29,4 @@ class DmmdSettings(MatchingSettings):
         wrong = super().problems()
         if self.sampler not in (None, "ancestral", "apart"):
             wrong.append(f"sampler={self.sampler} must be ancestral or apart")
-        if not 0 <= self.own_share <= 1:
-            wrong.append(f"own_share={self.own_share} must be from 0 to 1")
-        if self.start_anchor < 0:
-            wrong.append(f"start_anchor={self.start_anchor} must not be below 0")
-        return wrong
+        return wrong + no_share(self, "own_share") + below_zero(self, "start_anchor")

@@ -8,7 +8,9 @@ Source: arXiv 2603.20155; how the parts below are done with this process is ours
   is its prediction at z_t with the token of z_s put back.
 - The student's own step decides what z_s is at a position. The gradient of a position's loss with
   respect to what the student says there is sum_x p(x | z_t, z_s) grad log p(x | z_t) (log auxiliary
-  - log teacher)(x), an unbiased estimate over the draw of z_s. With masks it is that of `dmmd`.
+  - log teacher)(x): over the draw of z_s unbiased for the position's own term, with the difference
+  held fixed. What its z_s changes at other positions is left out, as in `dmmd`, whose gradient this
+  is where noise is a mask (there the mean is over the positions still masked, here over all).
 """
 
 from dataclasses import dataclass
@@ -70,10 +72,13 @@ class UniformMomentMatching(MatchingStudent):
         noised, fixed = self._ranks(before[at]), student.detach()
         keys = Key(self.seed, rows[row], position, key)
         move = Move(alpha_t.double()[row], alpha_s.double()[row])
-        next_noised = draw_mixture(fixed.double(), noised, move, keys)
+        next_noised = draw_mixture(fixed, noised, move, keys)
         after = before.masked_scatter(at, self.vocabulary.generable.to(at.device)[next_noised])
         law = process.denoised(fixed, next_noised, s[row])
-        moved = law.exp() * process.denoised(student, noised, t[row])
+
+        def moved() -> Float[Tensor, "at generable"]:
+            return law.exp() * process.denoised(student, noised, t[row])
+
         drawn = None if self.settings.soft_target else self._draw(law, keys)
         return Meeting(batch.with_tokens(after), at, law, moved, drawn, alpha_s)
 

@@ -7,6 +7,7 @@ is moved along the difference. When the auxiliary equals the teacher the gradien
 
 import copy
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -35,8 +36,9 @@ class Meeting:
     """Positions at which the three networks are compared."""
     law: Float[Tensor, "at generable"]
     """The student's log p(x | z_t, z_s), without gradient: what the auxiliary learns."""
-    moved: Float[Tensor, "at generable"]
-    """With gradient: its product with the difference of the others is the student's loss."""
+    moved: Callable[[], Float[Tensor, "at generable"]]
+    """Makes what carries the gradient: its product with the difference of the others is the
+    student's loss. Asked for last, because it is as large as the law."""
     drawn: Int[Tensor, "at"] | None = None
     """Rank of the clean token that it drew, in place of `law`."""
     alpha: Float[Tensor, "batch"] | None = None
@@ -122,7 +124,7 @@ class MatchingStudent(DistilledStudent):
             weight, difference = self.weight(s)[row], auxiliary.detach() - teacher
             found = part * matching_loss(meeting.law.exp(), difference, weight)
             figures |= {"matching_loss": float(found)}
-            loss = part * matching_loss(meeting.moved, difference, weight)
+            loss = part * matching_loss(meeting.moved(), difference, weight)
             loss = loss + self.anchor_loss(batch, t, meeting)
             figures["gradient_norm"] = self.update_student(loss, step, steps)
         return figures

@@ -1,9 +1,11 @@
 """Settings that moment matching (D-MMD, arXiv 2603.20155) has for every noise process."""
 
+import math
 from dataclasses import dataclass, field
 
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.models.noise import NoiseSettings
+from didi_core.number_checks import below_one, below_zero, no_range, no_share, not_above_zero
 
 
 @dataclass
@@ -40,12 +42,11 @@ class MatchingSettings:
 
     def problems(self) -> list[str]:
         """What is wrong with the values, each with the setting's name."""
-        wrong = self.noise.problems()
-        for name in ("student_steps", "auxiliary_updates"):
-            if getattr(self, name) < 1:
-                wrong.append(f"{name}={getattr(self, name)} must be at least 1")
-        if not self.reveal_exponent > 0:
-            wrong.append(f"reveal_exponent={self.reveal_exponent} must be above 0")
-        if not 0 <= self.start_share <= 1:
-            wrong.append(f"start_share={self.start_share} must be from 0 to 1")
-        return wrong
+        return [
+            *self.noise.problems(),
+            *below_one(self, "student_steps", "auxiliary_updates"),
+            *not_above_zero(self, "reveal_exponent"),
+            *no_share(self, "start_share"),
+            *no_range(self, "weight_range", 0.0, math.inf),
+            *below_zero(self, "teacher_weight"),
+        ]

@@ -66,11 +66,11 @@ def draw_mixture(
     """Exact draws of z_s, in float64: which part of the mixture, then from it.
 
     Args:
-        log_probs: of x_theta, float64.
+        log_probs: of x_theta; what is drawn from is widened to float64 here.
         noised: rank of z_t among the generable tokens.
     """
     num_tokens, device = log_probs.shape[-1], log_probs.device
-    chance = log_probs.gather(-1, noised.unsqueeze(-1)).squeeze(-1).exp()
+    chance = log_probs.gather(-1, noised.unsqueeze(-1)).squeeze(-1).double().exp()
     uniform, stays = move.shares(chance, num_tokens)
     which = keyed_uniform(key.seed, Stream.REVEAL, *key[1:], device=device)
     # The number that chose the uniform part is uniform again within it.

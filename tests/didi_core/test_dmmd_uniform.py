@@ -129,9 +129,81 @@ def test_where_student_auxiliary_and_teacher_meet() -> None:
     # Counts of each token against the sum of the laws they were drawn from.
     off = (drawn - law).sum(0) / (law * (1 - law)).sum(0).sqrt()
     assert float(off.abs().max()) < 4.0
-    expected = method.process.denoised(student.detach(), rank[state[at]], s[at.nonzero()[:, 0]])
+    row = at.nonzero()[:, 0]
+    expected = method.process.denoised(student.detach(), rank[state[at]], s[row])
     torch.testing.assert_close(meeting.law, expected)
-    assert meeting.moved.requires_grad and not meeting.law.requires_grad
+    assert not meeting.law.requires_grad
+    # Another network's prediction at z_s becomes a law of the clean token in the same way.
+    other = torch.randn_like(expected).log_softmax(-1)
+    found = method.clean_law(other, meeting, s)
+    torch.testing.assert_close(found, method.process.denoised(other, rank[state[at]], s[row]))
+
+
+def test_what_moves_the_student_is_its_law_before_the_step_weighted_by_that_after_it() -> None:
+    method = method_with(tokens=256)
+    reference = method.reference.batch(0)
+    batch, rows = reference.batch, reference.rows
+    t, s = torch.full((len(rows),), 0.8), torch.full((len(rows),), 0.3)
+    meeting, at = method.meet(batch, rows, t, s, key=0), batch.maskable
+    noised = method.process.corrupt(batch.tokens, at, t, method.corruption(batch, rows, 0))
+    student = Predictor(method.student.module, FRAMED).log_probs(
+        noised, batch.lengths, at, alpha=1 - t
+    )
+    row = at.nonzero()[:, 0]
+    now = method.process.denoised(student, FRAMED.rank_of_id[noised[at]], t[row])
+    expected, weighting = meeting.law.exp() * now, torch.randn_like(meeting.law)
+    torch.testing.assert_close(meeting.moved(), expected)
+    parameters = list(method.student.module.parameters())
+    gradients = [
+        torch.autograd.grad((each * weighting).sum(), parameters, allow_unused=True)
+        for each in (meeting.moved(), expected)
+    ]
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_hard_targets_are_drawn_from_the_law_after_the_step() -> None:
+    method = method_with(replace(FAST, soft_target=False), tokens=20_000)
+    reference = method.reference.batch(0)
+    rows = reference.rows
+    t, s = torch.full((len(rows),), 0.9), torch.full((len(rows),), 0.6)
+    meeting = method.meet(reference.batch, rows, t, s, key=0)
+    assert meeting.drawn is not None
+    law = meeting.law.exp()
+    drawn = torch.zeros_like(law).scatter(-1, meeting.drawn[:, None], 1.0)
+    off = (drawn - law).sum(0) / (law * (1 - law)).sum(0).sqrt()
+    assert float(off.abs().max()) < 4.0
+    # Most are what the position holds at s, and that is in the law.
+    state = FRAMED.rank_of_id[meeting.state.tokens[meeting.at]]
+    agree = law.gather(-1, state[:, None])[:, 0]
+    off = ((meeting.drawn == state).float() - agree).sum() / (agree * (1 - agree)).sum().sqrt()
+    assert abs(float(off)) < 4.0
+
+
+def test_a_student_that_went_astray_comes_back_to_its_teacher() -> None:
+    """One position: there the teacher's own law is the only one at which nothing moves."""
+    reference = GroupedReference(tiny_corpus(100, low=1, high=1), FRAMED, 1, 512, 20, seed=1)
+    settings = replace(FAST, student_steps=2, auxiliary_updates=2, start_share=0.5)
+    method = UniformMomentMatching(timed_esm(1), FRAMED, reference, settings, 3)
+    method.setup(cpu_fabric())
+    for network in (method.student.module, method.auxiliary.module):
+        network.load_state_dict(timed_esm(7).state_dict())
+    batch = reference.batch(0).batch
+
+    @torch.no_grad()
+    def apart() -> float:
+        teacher, student = (
+            Predictor(each, FRAMED).log_probs(
+                batch.tokens, batch.lengths, batch.maskable, alpha=0.0
+            )
+            for each in (method.teacher, method.student.module)
+        )
+        return float((teacher.exp() * (teacher - student)).sum(-1).mean())
+
+    before = apart()
+    for step in range(60):
+        method.step(step, 60)
+    assert before > 0.02 and apart() < before / 4, (before, apart())
 
 
 def test_with_the_auxiliary_at_the_teacher_nothing_moves() -> None:

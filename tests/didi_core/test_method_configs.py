@@ -70,6 +70,31 @@ def test_what_an_optimizer_cannot_take_is_refused_by_its_place(
         method_settings({"name": method, "student": wrong})
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"weight_range": [10, 0.1]}, "weight_range=[10,0.1] must be two numbers from 0 to inf"),
+        ({"weight_range": [5]}, "weight_range=[5] must be two numbers"),
+        ({"weight_range": [-3, -1]}, "weight_range=[-3,-1] must be two numbers"),
+        ({"teacher_weight": -1}, "teacher_weight=-1 must be 0 or more"),
+        ({"student_steps": 0}, "student_steps=0 must be at least 1"),
+        ({"reveal_exponent": 0}, "reveal_exponent=0 must be above 0"),
+        ({"reveal_exponent": float("inf")}, "reveal_exponent=inf must be above 0 and finite"),
+        ({"start_share": 2}, "start_share=2 must be from 0 to 1"),
+    ],
+)
+@pytest.mark.parametrize("method", ["dmmd", "dmmd-uniform"])
+def test_what_moment_matching_cannot_take_is_refused(method: str, wrong: dict, told: str) -> None:
+    with pytest.raises(UserError, match=rf"^method\.{re.escape(told)}"):
+        method_settings({"name": method, **wrong})
+
+
+@pytest.mark.parametrize("name", ["own_share", "start_anchor"])
+def test_what_belongs_to_masks_is_refused_where_it_makes_no_sense(name: str) -> None:
+    with pytest.raises(UserError, match=rf"^method\.{name}=-1 must be "):
+        method_settings({"name": "dmmd", name: -1})
+
+
 @pytest.mark.parametrize("ema", [-1.0, 1.0])
 @pytest.mark.parametrize("method", METHODS)
 def test_an_average_that_would_not_move_or_would_run_away_is_refused(
