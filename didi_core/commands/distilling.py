@@ -32,7 +32,7 @@ from didi_core.commands.training_run import (
 )
 from didi_core.corpus import Corpus
 from didi_core.diffusion.process import article_of, kind_of
-from didi_core.distill.method import Method
+from didi_core.distill.method import Distillation, SharedSettings
 from didi_core.distill.pool import check_pool_steps
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.registry import METHODS, method_settings
@@ -67,6 +67,7 @@ class DistillRun(ABC, Generic[Settings]):
 
     def __init__(self, settings: Settings) -> None:
         self.name, self.chosen = method_settings(settings.method)
+        self.shared = SharedSettings.of(self.chosen)
         # From Python it may be given in part; what is recorded and compared is the whole of it.
         method = {"name": self.name, **as_plain(self.chosen)}
         self.settings = replace(settings, method=method)
@@ -99,7 +100,7 @@ class DistillRun(ABC, Generic[Settings]):
             wrong.append(
                 f"pool_steps={settings.pool_steps} must be at least 1, or null for the limit"
             )
-        if settings.steps < (rounds := getattr(self.chosen, "rounds", 1)):
+        if settings.steps < (rounds := self.shared.rounds):
             wrong.append(
                 f"steps={settings.steps} must be at least method.rounds={rounds}, or lower that"
             )
@@ -153,10 +154,9 @@ class DistillRun(ABC, Generic[Settings]):
         done = train(method, loop_settings(settings), folder, fabric, validate=None)
         # Of networks in shards every process has to ask for the whole.
         text = self.card(done, len(corpus)) + self.noise_section(method, teacher, corpus)
-        student, discriminator = method.result(), getattr(method, "discriminator", None)
-        judge = None if discriminator is None else discriminator.whole()
+        student, extras = method.result(), method.extra_weights()
         if fabric.is_global_zero:
-            self.save(folder, student, judge, teacher, text)
+            self.save(folder, student, extras, teacher, text)
             print(f"The student is in {folder}.", file=sys.stderr)
         return folder
 
@@ -189,13 +189,13 @@ class DistillRun(ABC, Generic[Settings]):
         lengths = self.pool_lengths(self.longest(teacher))
         return shared_pool(teacher, lengths, self.settings, folder / "pool", fabric)
 
-    def build_method(self, teacher: LoadedModel, corpus: Corpus) -> Method:
+    def build_method(self, teacher: LoadedModel, corpus: Corpus) -> Distillation:
         """The method of that name, with its reference."""
         settings = self.settings
         reference = GroupedReference(
             corpus,
             teacher.vocabulary,
-            getattr(self.chosen, "group_size", 1),
+            self.shared.group_size,
             settings.tokens_per_batch,
             self.longest(teacher),
             settings.seed,
@@ -207,25 +207,25 @@ class DistillRun(ABC, Generic[Settings]):
         self,
         folder: Path,
         result: nn.Module,
-        discriminator: nn.Module | None,
+        extras: Mapping[str, Callable[[Path], None]],
         teacher: LoadedModel,
         card: str,
     ) -> None:
-        """The model folder, and the discriminator's weights where the method has one."""
+        """The model folder, with the weights that the method has beside the student's."""
         sampling = {
-            "sampler": getattr(self.chosen, "sampler", None) or self.samplers.get(self.name),
-            "reveal_exponent": getattr(self.chosen, "reveal_exponent", None),
+            "sampler": self.shared.sampler or self.samplers.get(self.name),
+            "reveal_exponent": self.shared.reveal_exponent,
         }
         facts = {"method": self.name} | {key: value for key, value in sampling.items() if value}
         writer = self.tokenizer_writer(teacher)
-        save_student(folder, result, discriminator, teacher, card, facts, writer)
+        save_student(folder, result, extras, teacher, card, facts, writer)
 
-    def noise_section(self, method: Method, teacher: LoadedModel, corpus: Corpus) -> str:
+    def noise_section(self, method: Distillation, teacher: LoadedModel, corpus: Corpus) -> str:
         """Quality with and without the noise input; nothing where the student has none."""
         sampling = SampleSettings(
-            steps=getattr(self.chosen, "student_steps", 8),
+            steps=self.shared.student_steps,
             seed=self.settings.seed,
-            reveal_exponent=getattr(self.chosen, "reveal_exponent", 1.0),
+            reveal_exponent=self.shared.reveal_exponent or 1.0,
         )
         lengths = corpus.lengths.clip(max=self.longest(teacher)).tolist()
         return noise_section(method.sampled(), teacher, lengths, sampling)

@@ -5,6 +5,10 @@ tau; update the discriminator; reward the samples with its logits; update the st
 function, weighted by omega / pi, with a divergence from the teacher and an entropy bonus.
 """
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -22,7 +26,7 @@ from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import ReverseStep, all_masked, reverse_step
 from didi_core.distill.student import DistilledStudent
 from didi_core.distill.whole_batch import share_of_mean, whole_figures
-from didi_core.models.discriminator import Discriminator
+from didi_core.models.discriminator import Discriminator, save_discriminator
 from didi_core.rows import mean_or_zero
 from didi_core.vocabulary import Vocabulary
 
@@ -143,6 +147,9 @@ class DidiInstruct(DistilledStudent):
         return student_loss(
             self.settings, batch, reverse, advantage, weight, self.teacher_log_probs
         )
+
+    def extra_weights(self) -> dict[str, Callable[[Path], None]]:
+        return {"discriminator": partial(save_discriminator, self.discriminator.whole())}
 
 
 ENTRY = MethodEntry("didi", DidiSettings, DidiInstruct)

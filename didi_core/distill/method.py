@@ -5,7 +5,8 @@ it drives.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from lightning.fabric import Fabric
@@ -63,7 +64,45 @@ class Method(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-Builder = Callable[[nn.Module, Vocabulary, GroupedReference, Any, int], Method]
+class Distillation(Method, Protocol):
+    """What `distill` asks of a method beside what the loop does."""
+
+    reference: GroupedReference
+
+    def extra_weights(self) -> dict[str, Callable[[Path], None]]:
+        """What writes each file of weights beside the student's own, by the file's stem.
+
+        Every process must call this; the first one writes.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SharedSettings:
+    """Settings that `distill` itself reads, with what holds of a method that has none of the name.
+
+    A method has one by a field of that name among its own settings.
+    """
+
+    rounds: int = 1
+    """Least number of updates of a run."""
+    group_size: int = 1
+    """Reference sequences of equal length in each group."""
+    student_steps: int = 8
+    """Steps at which the student's card says what its noise input brings."""
+    reveal_exponent: float | None = None
+    """Of the grid the student is trained for; its folder says so to `generate`."""
+    sampler: str | None = None
+    """What the student's folder names for `generate`; None: what the program found best."""
+
+    @classmethod
+    def of(cls, settings: object) -> "SharedSettings":
+        """Those among a method's settings."""
+        own = vars(settings)
+        return cls(**{each.name: own[each.name] for each in fields(cls) if each.name in own})
+
+
+Builder = Callable[[nn.Module, Vocabulary, GroupedReference, Any, int], Distillation]
 """A method from the teacher, its vocabulary, the references, the settings and the seed."""
 
 

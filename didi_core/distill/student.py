@@ -5,6 +5,8 @@ A method is a subclass with a `step`. It names whatever it trains beside the stu
 """
 
 import copy
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -105,6 +107,10 @@ class DistilledStudent:
 
     def result(self) -> nn.Module:
         return self.ema.whole()
+
+    def extra_weights(self) -> dict[str, Callable[[Path], None]]:
+        """What writes other files of weights, by their stems; a method that has some says so."""
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         trained = {name: each.state_dict() for name, each in self._trained.items()}

@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from didi_core.distill.didi_credit import MaskedState
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference, ReferenceBatch
+from didi_core.models.discriminator import load_discriminator
 from didi_core.models.noise import NoiseSettings, without_noise
 from didi_core.sampling.predictor import Predictor
 
@@ -303,3 +305,11 @@ def test_every_setting_changes_the_student() -> None:
         reference = result_of(base) if name == "use_pi" else plain
         found = result_of(replace(base, **{name: value}))
         assert any(not torch.equal(found[n], reference[n]) for n in found), f"{name} does nothing"
+
+
+def test_the_discriminator_is_saved_beside_the_student(tmp_path: Path) -> None:
+    method = method_with()
+    ((name, write),) = method.extra_weights().items()
+    write(tmp_path / f"{name}.safetensors")
+    stored = load_discriminator(tiny_denoiser(1, num_layers=2), tmp_path / f"{name}.safetensors")
+    assert not moved(weights_of(method.discriminator.module), stored)

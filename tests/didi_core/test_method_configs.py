@@ -6,6 +6,7 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
+from didi_core.distill.method import SharedSettings
 from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
 from didi_core.hydra_app import config_folder
@@ -34,6 +35,21 @@ def test_the_best_is_one_of_the_methods_and_the_default() -> None:
         )
     assert best == default
     assert method_settings(best)[0] in METHODS
+
+
+@pytest.mark.parametrize(
+    ("name", "shared"),
+    [
+        ("didi", SharedSettings(group_size=4)),
+        ("dcd", SharedSettings(rounds=5)),
+        ("dmmd", SharedSettings(student_steps=8, reveal_exponent=2.0)),
+        ("sdtt", SharedSettings(rounds=3, student_steps=8, reveal_exponent=1.0)),
+    ],
+)
+def test_distill_reads_what_a_method_has_and_the_rest_by_default(
+    name: str, shared: SharedSettings
+) -> None:
+    assert SharedSettings.of(METHODS[name].settings()) == shared
 
 
 @pytest.mark.parametrize(
