@@ -12,6 +12,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from didi_core.models.attention_watch import AttentionWatch
+from didi_core.models.rotary import rotate
+
 
 @cache
 def flash_attention_installed() -> bool:
@@ -26,6 +29,29 @@ def attention_backend(device: torch.device, dtype: torch.dtype) -> str:
     # On the CPU, torch's fused kernel multiplies half-precision blocks in float32: written out,
     # forward and backward take a third of the time.
     return "plain" if device.type == "cpu" and half else "sdpa"
+
+
+def self_attention(
+    qkv: Float[Tensor, "batch width three_hidden"],
+    num_heads: int,
+    rotary: tuple[Tensor, Tensor],
+    keep: Bool[Tensor, "batch width"] | None,
+    watch: AttentionWatch | None,
+) -> Float[Tensor, "batch width hidden"]:
+    """Attention of a block of ours: rotary positions, all heads beside one another.
+
+    Args:
+        qkv: the three projections, one after the other.
+        keep: see `attend`.
+        watch: what is told the queries and keys.
+    """
+    batch, width, size = qkv.shape
+    heads = qkv.view(batch, width, 3, num_heads, size // (3 * num_heads))
+    query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
+    query, key = rotate(query, *rotary), rotate(key, *rotary)
+    if watch is not None:
+        watch.add(query, key, keep)
+    return attend(query, key, value, keep).transpose(1, 2).reshape(batch, width, size // 3)
 
 
 def attend(

@@ -22,11 +22,11 @@ from didi_core.models.adaln import (
     require_alpha,
     sigma_of_alpha,
 )
-from didi_core.models.attention import attend
+from didi_core.models.attention import self_attention
 from didi_core.models.attention_watch import AttentionWatch
-from didi_core.models.positions import Places, flat_positions, head_at
+from didi_core.models.positions import HeadAtPositions
 from didi_core.models.recompute import call_block
-from didi_core.models.rotary import RotaryCache, rotate
+from didi_core.models.rotary import RotaryCache
 from didi_core.models.soft_tokens import SoftTokens
 
 MLP_RATIO = 4
@@ -76,24 +76,11 @@ class DitBlock(nn.Module):
     ) -> Float[Tensor, "batch width hidden"]:
         parts = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
         shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = parts
-        attended = self._attention(
-            modulate(self.attention_norm(hidden), shift, scale), rotary, keep
-        )
+        qkv = self.qkv(modulate(self.attention_norm(hidden), shift, scale))
+        attended = self_attention(qkv, self.num_heads, rotary, keep, self.attention_watch)
         hidden = hidden + gate * self.attention_out(attended)
         widened = self.mlp_in(modulate(self.mlp_norm(hidden), mlp_shift, mlp_scale))
         return hidden + mlp_gate * self.mlp_out(F.gelu(widened, approximate="tanh"))
-
-    def _attention(
-        self, hidden: Tensor, rotary: tuple[Tensor, Tensor], keep: Tensor | None
-    ) -> Tensor:
-        batch, width, size = hidden.shape
-        qkv = self.qkv(hidden).view(batch, width, 3, self.num_heads, size // self.num_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        query, key = rotate(query, *rotary), rotate(key, *rotary)
-        if self.attention_watch is not None:
-            self.attention_watch.add(query, key, keep)
-        attended = attend(query, key, value, keep)
-        return attended.transpose(1, 2).reshape(batch, width, size)
 
 
 class DitOutput(nn.Module):
@@ -113,7 +100,7 @@ class DitOutput(nn.Module):
         return modulate(self.norm(hidden), shift, scale)
 
 
-class DitDenoiser(nn.Module):
+class DitDenoiser(HeadAtPositions):
     """Tokens and lengths to hidden states, and hidden states at chosen positions to logits."""
 
     def __init__(self, settings: DitSettings) -> None:
@@ -202,20 +189,3 @@ class DitDenoiser(nn.Module):
         """Logits at chosen positions: gather them from the trunk's output first."""
         assert self.head_linear is not None
         return self.head_linear(hidden)
-
-    def logits_at(
-        self,
-        tokens: Int[Tensor, "batch width"],
-        lengths: Int[Tensor, "batch"],
-        at: Places,
-        soft: SoftTokens | None = None,
-        noise: Float[Tensor, "batch width hidden"] | None = None,
-        alpha: Float[Tensor, "batch"] | None = None,
-    ) -> Float[Tensor, "chosen vocabulary"]:
-        """Trunk, then head where `at` is True, in row-major order.
-
-        Args:
-            at: a function is asked when the blocks have been called.
-        """
-        positions = flat_positions(at)
-        return head_at(self.head, self.trunk(tokens, lengths, soft, noise, alpha), positions)

@@ -20,11 +20,11 @@ from torch.nn import functional as F
 
 from didi_core.batches import padding_mask
 from didi_core.models.adaln import SigmaEmbedding, modulate, require_alpha, sigma_of_alpha
-from didi_core.models.attention import attend
+from didi_core.models.attention import self_attention
 from didi_core.models.attention_watch import AttentionWatch
-from didi_core.models.positions import Places, flat_positions, head_at
+from didi_core.models.positions import HeadAtPositions
 from didi_core.models.recompute import call_block
-from didi_core.models.rotary import RotaryCache, rotate
+from didi_core.models.rotary import RotaryCache
 from didi_core.models.soft_tokens import SoftTokens
 
 TRAINED_MASK_SHARE = 0.15 * 0.8
@@ -96,25 +96,13 @@ class EsmBlock(nn.Module):
         rotary: tuple[Tensor, Tensor],
         keep: Bool[Tensor, "batch width"] | None,
     ) -> Float[Tensor, "batch width hidden"]:
-        hidden = hidden + self.attention_out(
-            self._attention(self.attention_norm(hidden, condition), rotary, keep)
-        )
+        qkv = self.qkv(self.attention_norm(hidden, condition))
+        attended = self_attention(qkv, self.num_heads, rotary, keep, self.attention_watch)
+        hidden = hidden + self.attention_out(attended)
         return hidden + self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(hidden, condition))))
 
-    def _attention(
-        self, hidden: Tensor, rotary: tuple[Tensor, Tensor], keep: Tensor | None
-    ) -> Tensor:
-        batch, width, size = hidden.shape
-        qkv = self.qkv(hidden).view(batch, width, 3, self.num_heads, size // self.num_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        query, key = rotate(query, *rotary), rotate(key, *rotary)
-        if self.attention_watch is not None:
-            self.attention_watch.add(query, key, keep)
-        attended = attend(query, key, value, keep)
-        return attended.transpose(1, 2).reshape(batch, width, size)
 
-
-class EsmDenoiser(nn.Module):
+class EsmDenoiser(HeadAtPositions):
     """Tokens and lengths to hidden states, and hidden states at chosen positions to logits."""
 
     def __init__(self, settings: EsmSettings) -> None:
@@ -223,20 +211,3 @@ class EsmDenoiser(nn.Module):
         """Logits at chosen positions: gather them from the trunk's output first."""
         features = self.head_norm(F.gelu(self.head_dense(hidden)))
         return F.linear(features, self.embedding.weight, self.head_bias)
-
-    def logits_at(
-        self,
-        tokens: Int[Tensor, "batch width"],
-        lengths: Int[Tensor, "batch"],
-        at: Places,
-        soft: SoftTokens | None = None,
-        noise: Float[Tensor, "batch width hidden"] | None = None,
-        alpha: Float[Tensor, "batch"] | None = None,
-    ) -> Float[Tensor, "chosen vocabulary"]:
-        """Trunk, then head where `at` is True, in row-major order.
-
-        Args:
-            at: a function is asked when the blocks have been called.
-        """
-        positions = flat_positions(at)
-        return head_at(self.head, self.trunk(tokens, lengths, soft, noise, alpha), positions)

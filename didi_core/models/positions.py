@@ -8,8 +8,10 @@ training grew by gigabytes. So positions are rounded up to edges, and the extra 
 from collections.abc import Callable
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+from didi_core.models.soft_tokens import SoftTokens
 
 Places = Bool[Tensor, "batch width"] | Callable[[], Bool[Tensor, "batch width"]]
 """Where the head is asked for; a function where that is known after the trunk alone."""
@@ -54,3 +56,24 @@ def rounded_count(count: int) -> int:
     """
     gap = max(16, 1 << max(0, count.bit_length() - 4))
     return -(-count // gap) * gap
+
+
+class HeadAtPositions(nn.Module):
+    """A network with a `trunk`, tokens to hidden states, and a `head`, those to logits."""
+
+    def logits_at(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        at: Places,
+        soft: SoftTokens | None = None,
+        noise: Float[Tensor, "batch width hidden"] | None = None,
+        alpha: Float[Tensor, "batch"] | None = None,
+    ) -> Float[Tensor, "chosen vocabulary"]:
+        """Trunk, then head where `at` is True, in row-major order.
+
+        Args:
+            at: a function is asked when the blocks have been called.
+        """
+        positions = flat_positions(at)
+        return head_at(self.head, self.trunk(tokens, lengths, soft, noise, alpha), positions)

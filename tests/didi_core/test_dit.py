@@ -20,6 +20,7 @@ from didi_core.distill.dmmd import MomentMatching
 from didi_core.distill.dmmd_settings import DmmdSettings
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
+from didi_core.models import attention
 from didi_core.models.discriminator import Discriminator
 from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.noise import NoiseSettings
@@ -51,11 +52,9 @@ def test_padding_and_batch_do_not_matter() -> None:
 
 def test_whole_rows_take_the_path_without_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     """And give what the path with one gives."""
-    from didi_core.models import dit
-
     seen = []
-    attend = dit.attend
-    monkeypatch.setattr(dit, "attend", lambda *parts: seen.append(parts[3]) or attend(*parts))
+    attend = attention.attend
+    monkeypatch.setattr(attention, "attend", lambda *parts: seen.append(parts[3]) or attend(*parts))
     tokens = token_rows()[0][:1]
     whole = real_logits(tiny_dit(), tokens, torch.tensor([7]))
     assert seen == [None] * SETTINGS.num_layers

@@ -25,7 +25,7 @@ from dit_fixtures import (
 from safetensors.torch import save_file
 
 from didi_core.errors import UserError
-from didi_core.models import dit
+from didi_core.models import attention, dit
 from didi_core.models.adaln import LOWEST_TRAINED_ALPHA
 from didi_core.models.discriminator import load_discriminator
 from didi_core.models.dit import DitDenoiser
@@ -101,8 +101,8 @@ def test_every_tensor_counts() -> None:
 
 
 def drop_mask(_denoiser: DitDenoiser, patch: pytest.MonkeyPatch) -> None:
-    attend = dit.attend
-    patch.setattr(dit, "attend", lambda query, key, value, _keep: attend(query, key, value, None))
+    attend = attention.attend
+    patch.setattr(attention, "attend", lambda q, k, v, _keep: attend(q, k, v, None))
 
 
 def swap_two_heads(denoiser: DitDenoiser, _patch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def exchange_shift_and_scale(_denoiser: DitDenoiser, patch: pytest.MonkeyPatch) 
 
 
 def drop_rotation(_denoiser: DitDenoiser, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(dit, "rotate", lambda states, _cosine, _sine: states)
+    patch.setattr(attention, "rotate", lambda states, _cosine, _sine: states)
 
 
 def exact_gelu(_denoiser: DitDenoiser, patch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from esm_fixtures import (
     write_dplm_folder,
 )
 
-from didi_core.models import esm
+from didi_core.models import attention
 from didi_core.models.esm import EsmDenoiser
 from didi_core.models.folder import load_denoiser
 from didi_core.models.soft_tokens import SoftTokens
@@ -63,8 +63,8 @@ def test_every_tensor_counts() -> None:
 
 
 def drop_mask(_denoiser: EsmDenoiser, patch: pytest.MonkeyPatch) -> None:
-    attend = esm.attend
-    patch.setattr(esm, "attend", lambda query, key, value, _keep: attend(query, key, value, None))
+    attend = attention.attend
+    patch.setattr(attention, "attend", lambda q, k, v, _keep: attend(q, k, v, None))
 
 
 def swap_two_heads(denoiser: EsmDenoiser, _patch: pytest.MonkeyPatch) -> None:
