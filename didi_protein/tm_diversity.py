@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from didi_core.evaluation.bootstrap import LEVEL, NUM_RESAMPLES, Interval
+from didi_core.evaluation.bootstrap import NUM_RESAMPLES, Interval, percentile_interval
 from didi_protein.tm_scores import MIN_RESIDUES, Trace, tm_score, version
 
 BIN_WIDTH = 25
@@ -166,8 +166,6 @@ def _interval(
         known = total > 0
         sums[known] += size * (times[known] @ score) / total[known]
         weights[known] += size
-    tail = (1 - LEVEL) / 2
     resampled = sums[weights > 0] / weights[weights > 0]
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    mean = float(np.average(means, weights=[len(each.members) for each in bins]))
-    return Interval(mean, float(low), float(high))
+    mean = np.average(means, weights=[len(each.members) for each in bins])
+    return percentile_interval(mean, resampled)

@@ -32,6 +32,15 @@ class Interval:
         return Interval(*(float(np.exp(end)) for end in (self.mean, self.low, self.high)))
 
 
+def percentile_interval(
+    estimate: float, resampled: Sequence[float] | NDArray[np.float64], level: float = LEVEL
+) -> Interval:
+    """The estimate, with the ends of the middle `level` of its resamples."""
+    tail = (1 - level) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return Interval(float(estimate), float(low), float(high))
+
+
 def warnings_of_few(num_records: int, what: str) -> list[str]:
     """What to print beside intervals from few records; nothing where there are enough.
 
@@ -80,7 +89,7 @@ def bootstrap_ratio(
     pairs = np.stack([_checked(numerators), _checked(denominators)], axis=-1)
     sums = np.concatenate(list(_resampled_means(pairs, seed, num_resamples)))
     estimate = pairs[:, 0].mean() / pairs[:, 1].mean()
-    return _interval(estimate, sums[:, 0] / sums[:, 1], level)
+    return percentile_interval(estimate, sums[:, 0] / sums[:, 1], level)
 
 
 def bootstrap_difference(
@@ -98,7 +107,7 @@ def bootstrap_difference(
         np.concatenate(list(_resampled_means(values, stream, num_resamples)))[:, 0]
         for values, stream in zip((one, two), seeds, strict=True)
     ]
-    return _interval(float(one.mean() - two.mean()), means[0] - means[1], level)
+    return percentile_interval(float(one.mean() - two.mean()), means[0] - means[1], level)
 
 
 def _checked(values: ArrayLike) -> NDArray[np.float64]:
@@ -119,9 +128,3 @@ def _resampled_means(
     for start in range(0, num_resamples, chunk):
         shape = (min(chunk, num_resamples - start), len(rows))
         yield rows[generator.integers(len(rows), size=shape)].mean(axis=1)
-
-
-def _interval(estimate: float, resampled: Sequence[float], level: float) -> Interval:
-    tail = (1 - level) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    return Interval(float(estimate), float(low), float(high))

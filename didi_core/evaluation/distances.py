@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from didi_core.evaluation.bootstrap import LEVEL, Interval
+from didi_core.evaluation.bootstrap import Interval, percentile_interval
 from didi_core.evaluation.entropy import kmer_codes
 from didi_core.evaluation.ratio import NUM_RESAMPLES, Ratio, resample_counts
 
@@ -92,9 +92,7 @@ def kmer_jensen_shannon(
     for place, half in enumerate(halves):
         counts = resample_counts(len(half), 2 * seed + place, NUM_RESAMPLES)
         replicates.append(np.concatenate([half.resampled(chunk) for chunk in counts]))
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(0.5 * sum(replicates), [tail, 1 - tail])
-    return Interval(0.5 * sum(half.value for half in halves), float(low), float(high))
+    return percentile_interval(0.5 * sum(half.value for half in halves), 0.5 * sum(replicates))
 
 
 def _halves(

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import nn
 
-from didi_core.evaluation.bootstrap import LEVEL, Interval
+from didi_core.evaluation.bootstrap import Interval, percentile_interval
 from didi_core.evaluation.judge import BATCH_TOKENS, causal_nll
 from didi_core.evaluation.ratio import NUM_RESAMPLES, Ratio, resample_counts
 
@@ -97,7 +97,7 @@ def nll_at(
     if not _reaches(frontier, diversity):
         return None
     replicates = _replicates([frontier], diversity, seed, num_resamples)[0]
-    return _interval(_estimate(frontier, diversity), replicates)
+    return percentile_interval(_estimate(frontier, diversity), replicates)
 
 
 def difference_at(
@@ -115,7 +115,9 @@ def difference_at(
     if not (_reaches(first, diversity) and _reaches(second, diversity)):
         return None
     one, two = _replicates([first, second], diversity, seed, num_resamples)
-    return _interval(_estimate(first, diversity) - _estimate(second, diversity), one - two)
+    return percentile_interval(
+        _estimate(first, diversity) - _estimate(second, diversity), one - two
+    )
 
 
 def _reaches(frontier: Frontier, diversity: float) -> bool:
@@ -165,12 +167,6 @@ def interpolate(
     return y0 + (y1 - y0) * (diversity - x0) / width
 
 
-def _interval(estimate: float, replicates: Float[np.ndarray, "resample"]) -> Interval:
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(replicates, [tail, 1 - tail])
-    return Interval(estimate, float(low), float(high))
-
-
 def paired_difference_of(
     first: Ratio, second: Ratio, seed: int = 0, num_resamples: int = NUM_RESAMPLES
 ) -> Interval:
@@ -185,10 +181,10 @@ def paired_difference_of(
         first.resampled(counts) - second.resampled(counts)
         for counts in resample_counts(len(first), seed, num_resamples)
     ]
-    return _interval(first.value - second.value, np.concatenate(replicates))
+    return percentile_interval(first.value - second.value, np.concatenate(replicates))
 
 
 def interval_of(ratio: Ratio, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> Interval:
     """A single figure with its 95% interval."""
     chunks = [ratio.resampled(c) for c in resample_counts(len(ratio), seed, num_resamples)]
-    return _interval(ratio.value, np.concatenate(chunks))
+    return percentile_interval(ratio.value, np.concatenate(chunks))
