@@ -4,8 +4,6 @@ The first word of a header is the id; `key=value` words after it say where a des
 `>design_000017 length=143 model=tiny-student sampler=ancestral steps=8 nfe=8 seed=3`.
 """
 
-import gzip
-import io
 import itertools
 import os
 import sys
@@ -19,10 +17,10 @@ from typing import IO, Any
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from didi_core.errors import UserError
-from didi_core.files import atomic_path
+from didi_core.text_files import damage_explained, text_writer
 from didi_protein.dplm_files import header_of_name
 from didi_protein.structures import STRUCTURE_SUFFIXES, name_of_file, read_structure
-from didi_protein.text_input import damage_explained, open_text
+from didi_protein.text_input import open_text
 
 FASTA_SUFFIXES = (".fasta", ".fa", ".faa", ".fas", ".fsa")
 
@@ -67,7 +65,7 @@ def iterate_fasta(path: str | os.PathLike[str], name: str = "INPUT") -> Iterator
     Raises:
         UserError: the file is missing, unreadable, empty, binary, damaged or no FASTA.
     """
-    with open_text(path, name) as stream, damage_explained(path, name):
+    with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
         first = next((line for line in stream if line.strip()), "")
         if not first:
             raise UserError(
@@ -187,17 +185,8 @@ def fasta_writer(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
     if str(path) == "-":
         yield sys.stdout
         return
-    with atomic_path(path) as temporary, open(temporary, "wb") as raw:
-        if not str(path).endswith(".gz"):
-            with io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as stream:
-                yield stream
-            return
-        # No time stamp and no name in the gzip header: the same records give the same bytes.
-        with (
-            gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
-            io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as stream,
-        ):
-            yield stream
+    with text_writer(path) as stream:
+        yield stream
 
 
 def write_fasta(path: str | os.PathLike[str], records: Iterable[ProteinRecord]) -> None:

@@ -17,8 +17,9 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from didi_core.errors import UserError
+from didi_core.text_files import damage_explained
 from didi_protein.structure_evidence import Evidence, cif_evidence, pdb_evidence
-from didi_protein.text_input import damage_explained, open_text
+from didi_protein.text_input import open_text
 
 CIF_SUFFIXES = (".cif", ".mmcif")
 STRUCTURE_SUFFIXES = (".pdb", ".ent", *CIF_SUFFIXES)
@@ -31,7 +32,7 @@ def parse_structure(path: str | os.PathLike[str], name: str = "INPUT") -> tuple[
         UserError: the file cannot be read, is no structure, or holds no protein chain.
     """
     suffix = Path(path).name.lower().removesuffix(".gz")
-    with open_text(path, name) as stream, damage_explained(path, name):
+    with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
         text = stream.read()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BiopythonWarning)

@@ -8,8 +8,9 @@ from pathlib import Path
 from Bio import BiopythonWarning, SeqIO
 
 from didi_core.errors import UserError
+from didi_core.text_files import damage_explained
 from didi_protein.structure_parsing import CIF_SUFFIXES
-from didi_protein.text_input import damage_explained, open_text
+from didi_protein.text_input import open_text
 
 
 def stated_sequences(path: str | os.PathLike[str], name: str = "INPUT") -> dict[str, str]:
@@ -21,7 +22,7 @@ def stated_sequences(path: str | os.PathLike[str], name: str = "INPUT") -> dict[
     is_cif = Path(path).name.lower().removesuffix(".gz").endswith(CIF_SUFFIXES)
     with (
         open_text(path, name) as stream,
-        damage_explained(path, name),
+        damage_explained(f"{name} {path}"),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", BiopythonWarning)

@@ -4,12 +4,12 @@ import gzip
 import io
 import os
 import sys
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, cast
 
 from didi_core.errors import UserError
+from didi_core.text_files import damage_explained
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -47,19 +47,8 @@ def _open_binary(path: str | os.PathLike[str], name: str) -> Iterator[IO[bytes]]
         yield stream
 
 
-@contextmanager
-def damage_explained(path: str | os.PathLike[str], name: str = "INPUT") -> Iterator[None]:
-    """Turn what the gzip reader says of a damaged file into a message for the user."""
-    try:
-        yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(
-            f"{name} {path} is cut short or damaged ({error}): copy it again."
-        ) from error
-
-
 def _refuse_binary(stream: io.BufferedReader, path: str | os.PathLike[str], name: str) -> None:
-    with damage_explained(path, name):
+    with damage_explained(f"{name} {path}"):
         head = stream.peek(4096)
     if b"\x00" in head:
         raise UserError(f"{name} {path} is a binary file, not text.")

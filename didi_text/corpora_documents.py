@@ -6,13 +6,13 @@ a line is one document. Nothing is read into memory but the document at hand.
 
 import gzip
 import json
-import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from didi_core.errors import UserError
+from didi_core.text_files import damage_explained
 from didi_text.tokenizer import END_OF_TEXT
 
 SUFFIXES = (".jsonl", ".txt")
@@ -83,12 +83,13 @@ def open_text(path: Path) -> Iterator[IO[str]]:
     """
     opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8", newline="\n") as stream:
+        with (
+            damage_explained(path),
+            opened(path, "rt", encoding="utf-8", newline="\n") as stream,
+        ):
             yield stream
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no text in UTF-8 ({error}): save it so.") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path} is cut short or damaged ({error}): copy it again.") from error
 
 
 def parse_licenses(text: str) -> tuple[str, ...]:

@@ -6,7 +6,6 @@
 The models that ship with the package are trained on such a part: their weights may be shared.
 """
 
-import gzip
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from didi_core.cli import check_output, run_program
-from didi_core.files import atomic_path
+from didi_core.text_files import packed_writer
 from didi_text.corpora_documents import parse_licenses, read_json_records
 from didi_text.tokenizer import TextTokenizer, open_tokenizer
 
@@ -61,14 +60,11 @@ def write_subset(path: Path, out: Path, licenses: Collection[str] = OPEN_LICENSE
     The bytes depend on the records alone: no name and no time goes into a `.gz`.
     """
     count = 0
-    with atomic_path(out) as temporary, open(temporary, "wb") as raw:
-        packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if out.suffix == ".gz" else raw
+    with packed_writer(out, level=9) as stream:
         for record in read_json_records(path):
             if record.get("license") in licenses:
-                packed.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
+                stream.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
                 count += 1
-        if packed is not raw:
-            packed.close()
     return count
 
 

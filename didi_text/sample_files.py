@@ -5,15 +5,13 @@ A JSONL line is `{"id", "length", "model", "sampler", "steps", "nfe", "seed", ..
 file a line `<|endoftext|>` stands between samples, as `data=` reads it.
 """
 
-import gzip
-import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from didi_core.errors import UserError
-from didi_core.files import atomic_path
+from didi_core.text_files import text_writer
 from didi_text.corpora_documents import SUFFIXES, document_kind, read_json_records
 from didi_text.tokenizer import END_OF_TEXT
 
@@ -44,11 +42,8 @@ def read_samples(path: Path) -> list[SampleRecord]:
 def write_samples(path: Path, records: Iterable[SampleRecord]) -> None:
     """Write whole or not at all; `.gz` is packed, without a time stamp."""
     lines = _json_lines(records) if is_jsonl(path) else _plain_lines(records)
-    with atomic_path(path) as temporary, open(temporary, "wb") as raw:
-        packed = path.suffix == ".gz"
-        stream = gzip.GzipFile("", "wb", 6, raw, mtime=0) if packed else raw
-        with io.TextIOWrapper(stream, encoding="utf-8", newline="\n") as text:
-            text.writelines(lines)
+    with text_writer(path) as text:
+        text.writelines(lines)
 
 
 def _json_lines(records: Iterable[SampleRecord]) -> Iterable[str]:
