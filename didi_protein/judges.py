@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from didi_core.evaluation.judge import BATCH_TOKENS, causal_nll
+from didi_core.models.causal import position_limit
 from didi_core.models.causal_folder import REFERENCE_ROWS, read_reference_rows
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.named import find_judge
@@ -84,13 +85,12 @@ def open_judge(name: str, device: torch.device | str = "cpu", *, offline: bool =
     folder = find_judge(BUNDLED_MODELS, name, offline=offline)
     model, vocabulary = load_causal_folder(folder, f"--judge {name}")
     model = model.to(device)
-    limit = getattr(model.config, "max_position_embeddings", None)
     return Judge(
         name=name,
         model=model,
         id_of_residue={each: vocabulary.id_of_token[each] for each in CANONICAL_RESIDUES},
         bos_id=vocabulary.bos_id,
-        max_length=limit if isinstance(limit, int) else None,
+        max_length=position_limit(model),
         fingerprint=weights_digest(model),
         reference_rows=read_reference_rows(folder),
     )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from didi_core.batches import bucket_width
+from didi_core.models.causal import position_limit
 from didi_core.sampling.batching import plan_batches
 
 BATCH_TOKENS = 8_192
@@ -87,8 +88,7 @@ _IGNORED = -100
 def _width(model: nn.Module, rows: Sequence[Sequence[int]]) -> int:
     """A fixed bucket edge, but within the positions that the model has embeddings for."""
     longest = max(len(row) for row in rows)
-    limit = getattr(getattr(model, "config", None), "max_position_embeddings", None)
-    edge = bucket_width(longest)
+    limit, edge = position_limit(model), bucket_width(longest)
     return edge if limit is None else max(longest, min(edge, limit))
 
 
