@@ -121,8 +121,13 @@ def print_table(table: Table) -> None:
     out.print(table)
 
 
-def check_output(path: Path, *, resume: bool, overwrite: bool, flag: str = "--out") -> None:
+def check_output(
+    path: Path, *, resume: bool | None = None, overwrite: bool, flag: str = "--out"
+) -> None:
     """Refuse an output that exists, unless the user said what to do with it.
+
+    Args:
+        resume: None for a verb that cannot go on where it stopped.
 
     Raises:
         UserError: both switches are given, or `path` exists (a folder: and is not empty) and
@@ -136,7 +141,7 @@ def check_output(path: Path, *, resume: bool, overwrite: bool, flag: str = "--ou
             named, go_on, replace = f"{flag}{path}", "resume=true", "overwrite=true"
         else:
             named, go_on, replace = f"{flag} {path}", "--resume", "--overwrite"
+        continued = "" if resume is None else f"{go_on} to continue it, "
         raise UserError(
-            f"{named} exists: choose another name, {go_on} to continue it, "
-            f"or {replace} to replace it."
+            f"{named} exists: choose another name, {continued}or {replace} to replace it."
         )

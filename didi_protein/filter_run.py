@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from didi_core import __version__
+from didi_core.cli import check_output
 from didi_core.errors import UserError
 from didi_core.files import write_json
 from didi_protein import mmseqs
@@ -64,11 +65,7 @@ class FilterFiles:
                 raise UserError(f"--out {self.fasta} would replace the table {table}: rename it.")
             if path.is_dir():
                 raise UserError(f"--out {self.fasta}: {path} is a folder; choose another name.")
-            if path.exists() and not overwrite:
-                raise UserError(
-                    f"--out {self.fasta}: {path} exists; choose another name, or --overwrite to "
-                    "replace it."
-                )
+            check_output(path, overwrite=overwrite)
 
 
 def run_filter(options: FilterOptions) -> FilterResult:

@@ -28,7 +28,7 @@ def merge(options: MergeOptions) -> MergeResult:
     """
     from didi_protein.merge_run import run_merge
 
-    check_output(options.out, resume=False, overwrite=options.overwrite)
+    check_output(options.out, overwrite=options.overwrite)
     return run_merge(options.shards, options.out)
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
+from didi_core.cli import check_output
 from didi_core.command_options import JsonOutput, Overwrite, command_of
 from didi_core.errors import UserError, missing_extra
 from didi_core.files import write_text
@@ -140,8 +141,7 @@ def _check_options(path: Path, top: int, max_repeat: float, overwrite: bool) -> 
         raise UserError(f"--max-repeat {max_repeat}: give a fraction from 0 to 1.")
     if path.is_dir():
         raise UserError(f"--out {path} is a folder: name a file, such as {path / 'report.html'}.")
-    if path.exists() and not overwrite:
-        raise UserError(f"--out {path} exists: choose another name, or --overwrite to replace it.")
+    check_output(path, overwrite=overwrite)
 
 
 def require_packages() -> None:

@@ -85,7 +85,7 @@ def _run(
     kept = parse_licenses(licenses)
     encoder = open_tokenizer(tokenizer) if tokenizer else None
     if out is not None:
-        check_output(out, resume=False, overwrite=overwrite)
+        check_output(out, overwrite=overwrite)
     counts = count_licenses(read_json_records(source), encoder)
     for each in counts:
         mark = "+" if each.license in kept else " "

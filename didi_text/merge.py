@@ -32,7 +32,7 @@ def merge(options: MergeOptions) -> MergeResult:
         raise UserError(
             f"--out {out}: the name must end in {', '.join(SUFFIXES)}, or that and .gz."
         )
-    check_output(out, resume=False, overwrite=options.overwrite)
+    check_output(out, overwrite=options.overwrite)
     form = RecordFormat("sample", read_samples, write_samples, _describe)
     return merge_generated(open_shards(options.shards, generate_json_path), out, form)
 

@@ -52,7 +52,7 @@ def _run(
     """Train a byte-level BPE tokenizer."""
     from didi_text.corpora_documents import parse_licenses, read_documents
 
-    check_output(out, resume=False, overwrite=overwrite)
+    check_output(out, overwrite=overwrite)
     documents = read_documents(Path(source), licenses=parse_licenses(licenses))
     tokenizer = train_tokenizer(documents, size)
     tokenizer.save(out)

@@ -334,7 +334,7 @@ def test_values_out_of_range_are_said_at_once(tmp_path: Path) -> None:
 def test_outputs_are_never_replaced_unasked(tmp_path: Path) -> None:
     table = folded(tmp_path)
     (tmp_path / "best.rejected.csv").write_text("mine")
-    with pytest.raises(UserError, match=r"best\.rejected\.csv exists; choose another name, or --o"):
+    with pytest.raises(UserError, match=r"best\.rejected\.csv exists: choose another name, or --o"):
         run(table)
     assert not (tmp_path / "best.fasta").exists()
     run(table, overwrite=True)

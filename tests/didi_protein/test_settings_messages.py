@@ -36,6 +36,8 @@ def test_an_output_that_exists_is_mended_by_settings(tmp_path: Path) -> None:
         check_output(tmp_path, resume=False, overwrite=False, flag="out=")
     with pytest.raises(UserError, match=r"^--out .* exists: .* --resume .* --overwrite"):
         check_output(tmp_path, resume=False, overwrite=False)
+    with pytest.raises(UserError, match=r"^--out .* exists: choose another name, or --overwrite"):
+        check_output(tmp_path, overwrite=False)  # of a verb that has no --resume
 
 
 @pytest.mark.parametrize(
