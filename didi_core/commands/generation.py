@@ -1,7 +1,7 @@
 """What `generate` does in both programs: from a request to sequences in a file."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from didi_core.sampling.folder_defaults import (
     choose_sampler,
     stored_reveal_exponent,
 )
+from didi_core.sampling.redraw import Finished
 from didi_core.sampling.registry import (
     SamplerKind,
     build_predictor,
@@ -34,9 +35,10 @@ from didi_core.sampling.registry import (
     find_sampler,
 )
 from didi_core.sampling.request import DrawSettings, SampleSettings
-from didi_core.sampling.run_request import Request, build_engine
+from didi_core.sampling.run_request import Engine, Request, build_engine
 from didi_core.sampling.sampler_options import parse_options
-from didi_core.shards import parse_shard
+from didi_core.shards import Shard, parse_shard
+from didi_core.vocabulary import Vocabulary
 
 Asked = TypeVar("Asked", bound=SamplingOptions)
 
@@ -55,10 +57,7 @@ def run_generation(product: Product, model: LoadedModel | None = None) -> Genera
     """
     options, files, processes = product.options, product.files, join_processes()
     shard = parse_shard(options.shard)
-    given = {**options.sampler_options, **parse_options(options.sampler_option or [])}
-    options = replace(options, sampler_options=given)
-    if options.sampler is not None or options.steps is not None:  # else the model's folder decides
-        _check(options, find_sampler(options.sampler or PLAIN_SAMPLER))
+    options = _with_sampler_options(options)
     if processes.is_first:
         files.check(resume=options.resume, overwrite=options.overwrite)
     product.check_request()
@@ -71,37 +70,73 @@ def run_generation(product: Product, model: LoadedModel | None = None) -> Genera
     decided = deciding_settings(product, options, records, model)
     if options.resume and (done := files.finished_summary(decided)) is not None:
         return result_of(product, done) if processes.is_first else None
-    request = Request(
-        rows=[record.row for record in records],
-        settings=sample_settings(options, product.log_bias(model.vocabulary)),
-        batch_tokens=options.batch_tokens,
-        shard=shard,
-        rule=product.rule(model.vocabulary),
-        unique=options.unique,
-    )
-    compiled = compiled_blocks(model.denoiser, "--compile") if options.compile else nullcontext()
-    with compiled, PeakMemory(next(model.denoiser.parameters()).device) as peak:
-        engine = build_engine(
-            build_predictor(model, with_noise=not options.without_noise),
-            lambda predictor: kind.build(predictor, model, options.sampler_options),
-        )
+    request = _request(product, options, records, model.vocabulary, shard)
+    with _compiled(model, options), PeakMemory(next(model.denoiser.parameters()).device) as peak:
+        engine = _engine(model, kind, options)
         sampled = sample_share(request, engine, files, decided, options, processes)
     peaks = processes.collect(peak.bytes)
     if peaks is None:
         return None
-    finished = sampled.rows
     known = [each for each in peaks if each is not None]
     cost = {"seconds": sampled.seconds, "peak_memory": max(known, default=None)}
-    summary = summary_of(product, records, finished, cost, decided, shard, model)
-    made = [
+    summary = summary_of(product, records, sampled.rows, cost, decided, shard, model)
+    made = _made(options, records, sampled.rows)
+    files.write(lambda path: product.write(path, made, model), summary)
+    return result_of(product, summary)
+
+
+def _with_sampler_options(options: Asked) -> Asked:
+    """With `--sampler-option` read; what is wrong without knowing the model is told at once.
+
+    Raises:
+        UserError: settings that the sampler does not take.
+    """
+    given = {**options.sampler_options, **parse_options(options.sampler_option or [])}
+    options = replace(options, sampler_options=given)
+    if options.sampler is not None or options.steps is not None:  # else the model's folder decides
+        _check(options, find_sampler(options.sampler or PLAIN_SAMPLER))
+    return options
+
+
+def _request(
+    product: Product,
+    options: SamplingOptions,
+    records: Sequence[GenerationRecord],
+    vocabulary: Vocabulary,
+    shard: Shard,
+) -> Request:
+    return Request(
+        rows=[record.row for record in records],
+        settings=sample_settings(options, product.log_bias(vocabulary)),
+        batch_tokens=options.batch_tokens,
+        shard=shard,
+        rule=product.rule(vocabulary),
+        unique=options.unique,
+    )
+
+
+def _compiled(model: LoadedModel, options: SamplingOptions) -> AbstractContextManager[None]:
+    return compiled_blocks(model.denoiser, "--compile") if options.compile else nullcontext()
+
+
+def _engine(model: LoadedModel, kind: SamplerKind, options: SamplingOptions) -> Engine:
+    return build_engine(
+        build_predictor(model, with_noise=not options.without_noise),
+        lambda predictor: kind.build(predictor, model, options.sampler_options),
+    )
+
+
+def _made(
+    options: SamplingOptions, records: Sequence[GenerationRecord], finished: Sequence[Finished]
+) -> list[MadeRecord]:
+    """What goes into the output: rows that failed do not."""
+    return [
         MadeRecord(
             records[row.record].id, row.ids, provenance_of(options, records[row.record], row)
         )
         for row in finished
         if row.failure is None
     ]
-    files.write(lambda path: product.write(path, made, model), summary)
-    return result_of(product, summary)
 
 
 def sample_settings(options: SamplingOptions, bias: torch.Tensor | None) -> SampleSettings:
