@@ -58,54 +58,94 @@ def train(
         UserError: a logged figure is not finite (the message names the step and the checkpoint),
             or the checkpoint is of another kind of run.
     """
-    checkpoints = Checkpoints(folder)
-    fabric.barrier()  # the first process may still be clearing what is overwritten
-    state = checkpoints.load_latest()
-    done = 0 if state is None else int(state["step"])
-    method.setup(fabric)
-    if state is not None:
-        _restore(method, state["method"], checkpoints)
-    log = MetricsLog(folder, done) if fabric.is_global_zero else None
-    saved = done
-    spent = 0.0 if state is None else float(state.get("seconds", 0.0))
-    started = time.monotonic() - spent
-    out_of_time = 0 < settings.max_seconds <= spent
-
-    def save() -> None:
-        nonlocal saved
-        if saved != done:
-            state = {"method": method.state_dict()}  # of shards every process holds a part
-            if settings.max_seconds or spent:  # runs without a limit end in the same bytes
-                state["seconds"] = time.monotonic() - started
-            if fabric.is_global_zero:
-                checkpoints.save(done, state)
-        saved = done
-
-    shown = training_progress(done, settings.steps, first=fabric.is_global_zero)
+    run = _Run(method, settings, folder, fabric)
+    log = MetricsLog(folder, run.done) if fabric.is_global_zero else None
+    shown = training_progress(run.done, settings.steps, first=fabric.is_global_zero)
     with shown as progress, _deferred_signals() as arrived:
-        while done < settings.steps and not out_of_time:
-            elapsed = time.monotonic() - started
-            planned = planned_steps(done, settings.steps, elapsed, settings.max_seconds, fabric)
-            figures = method.step(done, planned)
-            _check_finite(figures, done, saved, checkpoints)
-            done += 1
-            out_of_time = 0 < settings.max_seconds < time.monotonic() - started
-            out_of_time, stopped = _on_any_process(fabric, out_of_time, bool(arrived))
-            last = done == settings.steps or out_of_time
-            if validate and (last or _due(done, settings.validate_every)):
-                figures |= validate()
-                _check_finite(figures, done - 1, saved, checkpoints)
-            if log and (last or _due(done, settings.log_every)):
-                log.write(done, figures)
-            progress.show(done, planned, figures)
-            if last or stopped or _due(done, settings.checkpoint_every):
-                save()
+        while not run.is_over:
+            planned = run.planned_steps()
+            figures = run.step(planned)
+            stopped = run.must_stop(bool(arrived))
+            if validate and run.is_due(settings.validate_every):
+                figures |= run.checked(validate())
+            if log and run.is_due(settings.log_every):
+                log.write(run.done, figures)
+            progress.show(run.done, planned, figures)
+            if stopped or run.is_due(settings.checkpoint_every):
+                run.save()
             if stopped:
                 raise arrived[0] if arrived else Terminated()
-    if out_of_time and done < settings.steps and fabric.is_global_zero:
+    if run.done < settings.steps and fabric.is_global_zero:
         took = f"max_seconds={settings.max_seconds:g} ended the training"
-        print(f"{took} after {done:,} updates.", file=sys.stderr)
-    return done
+        print(f"{took} after {run.done:,} updates.", file=sys.stderr)
+    return run.done
+
+
+class _Run:
+    """How far a training is, on this process: updates done and saved, and the time they took."""
+
+    def __init__(
+        self, method: Method, settings: LoopSettings, folder: Path, fabric: Fabric
+    ) -> None:
+        self.method, self.settings, self.fabric = method, settings, fabric
+        self.checkpoints = Checkpoints(folder)
+        fabric.barrier()  # the first process may still be clearing what is overwritten
+        state = self.checkpoints.load_latest()
+        method.setup(fabric)
+        if state is not None:
+            _restore(method, state["method"], self.checkpoints)
+        self.done = self.saved = 0 if state is None else int(state["step"])
+        self.spent = 0.0 if state is None else float(state.get("seconds", 0.0))
+        self.started = time.monotonic() - self.spent
+        self.out_of_time = 0 < settings.max_seconds <= self.spent
+
+    @property
+    def is_over(self) -> bool:
+        return self.done >= self.settings.steps or self.out_of_time
+
+    def is_due(self, every: int) -> bool:
+        """Whether something is to be done after this step: at the end, and each `every` steps."""
+        return self.is_over or (every > 0 and self.done % every == 0)
+
+    def elapsed(self) -> float:
+        """Seconds of training, over all resumptions."""
+        return time.monotonic() - self.started
+
+    def planned_steps(self) -> int:
+        """Updates that the run will have, as far as the clock tells."""
+        limit = self.settings.max_seconds
+        return planned_steps(self.done, self.settings.steps, self.elapsed(), limit, self.fabric)
+
+    def step(self, planned: int) -> dict[str, float]:
+        """Do the next update of `planned`; its figures."""
+        figures = self.method.step(self.done, planned)
+        self.done += 1
+        return self.checked(figures)
+
+    def checked(self, figures: dict[str, float]) -> dict[str, float]:
+        """The figures of the last update.
+
+        Raises:
+            UserError: one is not finite.
+        """
+        _check_finite(figures, self.done - 1, self.saved, self.checkpoints)
+        return figures
+
+    def must_stop(self, interrupted: bool) -> bool:
+        """Whether a signal has come to some process; looks at the clock, too."""
+        late = 0 < self.settings.max_seconds < self.elapsed()
+        self.out_of_time, stopped = _on_any_process(self.fabric, late, interrupted)
+        return stopped
+
+    def save(self) -> None:
+        """A checkpoint of what is done, unless it has one."""
+        if self.saved != self.done:
+            state = {"method": self.method.state_dict()}  # of shards every process holds a part
+            if self.settings.max_seconds or self.spent:  # runs without a limit end in equal bytes
+                state["seconds"] = self.elapsed()
+            if self.fabric.is_global_zero:
+                self.checkpoints.save(self.done, state)
+        self.saved = self.done
 
 
 def _restore(method: Method, state: dict[str, Any], checkpoints: Checkpoints) -> None:
@@ -150,10 +190,6 @@ def _on_any_process(fabric: Fabric, *flags: bool) -> tuple[bool, ...]:
         return flags
     raised = fabric.all_reduce(torch.tensor(flags, device=fabric.device).int(), reduce_op="sum")
     return tuple(bool(count) for count in raised)
-
-
-def _due(step: int, every: int) -> bool:
-    return every > 0 and step % every == 0
 
 
 def _check_finite(
