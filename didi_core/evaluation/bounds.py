@@ -19,14 +19,14 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from didi_core.batches import TokenBatch, pad_batch
 from didi_core.diffusion.absorbing import low_discrepancy_times
 from didi_core.diffusion.draws import Stream, keyed_uniform
-from didi_core.diffusion.process import DEFAULT_PROCESS, build_process
+from didi_core.diffusion.process import DEFAULT_PROCESS, Process, build_process
 from didi_core.errors import UserError
 from didi_core.evaluation.masked_nll import row_bound, row_nll
 from didi_core.sampling.batching import plan_batches
@@ -135,14 +135,15 @@ def bound_samples(
             f"--form order is the any-order bound of absorbing models; a model of the {process} "
             "process takes --form time."
         )
-    noising = build_process(process, vocabulary)
     context = np.zeros(len(sequences), int) if scored_from is None else np.asarray(scored_from)
     lengths = np.array([len(each) for each in sequences], int) - context
     if len(lengths) and lengths.min() < 1:
         raise ValueError("a sequence of which nothing is scored has no bound")
+    device = device or next(denoiser.parameters()).device
+    noising = build_process(process, vocabulary)
+    estimator = _Estimator(denoiser, vocabulary, noising, form, seed, device, autocast)
     times = _times(len(sequences), draws, spread, seed)
     nats = np.empty((draws, len(sequences)))
-    device = device or next(denoiser.parameters()).device
     # An item is a draw of a sequence: draws of short sequences share batches, too.
     framed = [len(each) + vocabulary.num_special_per_sequence for each in sequences]
     done = 0
@@ -151,22 +152,42 @@ def bound_samples(
         draw, record = item // len(sequences), item % len(sequences)
         rows = [sequences[i] for i in record.tolist()]
         batch = _batch(vocabulary, rows, context[record.numpy()])
-        t = times[draw, record]
-        position = torch.arange(batch.tokens.shape[1])
-        uniform = keyed_uniform(
-            seed, Stream.CORRUPT, record.unsqueeze(-1), position, draw.unsqueeze(-1)
-        )
-        here = batch.to(device)
-        if form == "time":
-            total = row_bound(denoiser, vocabulary, noising, here, t, uniform, autocast)
-        else:
-            masked, weight = order_masking(batch.maskable, t, uniform)
-            total = row_nll(denoiser, vocabulary, here, masked.to(device), t, autocast)
-            total = total * weight.double()
+        total = estimator.nats(batch, times[draw, record], record, draw)
         nats[draw.numpy(), record.numpy()] = total.numpy()
         done += len(items)
         show(done)
     return BoundSamples(nats, times.double().numpy(), lengths)
+
+
+@dataclass(frozen=True)
+class _Estimator:
+    """What items are estimated with; see `bound_samples`."""
+
+    denoiser: nn.Module
+    vocabulary: Vocabulary
+    process: Process
+    form: Form
+    seed: int
+    device: torch.device | str
+    autocast: torch.dtype | None
+
+    def nats(
+        self,
+        batch: TokenBatch,
+        t: Float[Tensor, "batch"],
+        record: Int[Tensor, "batch"],
+        draw: Int[Tensor, "batch"],
+    ) -> Float[Tensor, "batch"]:
+        """Of each whole sequence of a batch, noised once."""
+        position = torch.arange(batch.tokens.shape[1])
+        keys = (record.unsqueeze(-1), position, draw.unsqueeze(-1))
+        uniform = keyed_uniform(self.seed, Stream.CORRUPT, *keys)
+        asked, here = (self.denoiser, self.vocabulary), batch.to(self.device)
+        if self.form == "time":
+            return row_bound(*asked, self.process, here, t, uniform, self.autocast)
+        masked, weight = order_masking(batch.maskable, t, uniform)
+        total = row_nll(*asked, here, masked.to(self.device), t, self.autocast)
+        return total * weight.double()
 
 
 def _batch(
