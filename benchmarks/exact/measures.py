@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from benchmarks.exact.paired_families import PairedFamilies
 from benchmarks.exact.process import ExactProcess, Ranks
-from didi_core.evaluation.bootstrap import LEVEL, Interval
+from didi_core.evaluation.bootstrap import Interval, percentile_interval
 from didi_core.evaluation.distances import kmer_distance
 from didi_core.evaluation.frontier import interval_of
 from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio, resample_counts
@@ -93,13 +93,6 @@ def _gap(nll: Ratio, truth: Truth, seed: int) -> dict[str, Any]:
     noise = np.random.default_rng(seed).normal(0, truth.entropy_standard_error, len(replicates))
     signed = percentile_interval(nll.value - truth.entropy, replicates - truth.entropy + noise)
     return {"signed_gap": signed.as_dict(), "gap": absolute(signed).as_dict()}
-
-
-def percentile_interval(estimate: float, replicates: Float[np.ndarray, "resample"]) -> Interval:
-    """The middle 95% of the replicates."""
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(replicates, [tail, 1 - tail])
-    return Interval(float(estimate), float(low), float(high))
 
 
 def absolute(interval: Interval) -> Interval:
