@@ -100,7 +100,7 @@ class DistillRun(ABC, Generic[Settings]):
             wrong.append(
                 f"pool_steps={settings.pool_steps} must be at least 1, or null for the limit"
             )
-        if settings.steps < (rounds := self.shared.rounds):
+        if 1 <= settings.steps < (rounds := self.shared.rounds):
             wrong.append(
                 f"steps={settings.steps} must be at least method.rounds={rounds}, or lower that"
             )

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from didi_core.discovery import entries_of
 from didi_core.distill.method import MethodEntry
@@ -33,6 +33,11 @@ def method_settings(config: Mapping[str, Any]) -> tuple[str, Any]:
     structured = OmegaConf.structured(METHODS[name].settings)
     try:
         settings = OmegaConf.to_object(OmegaConf.merge(structured, values))
+    except ConfigKeyError as error:
+        raise UserError(
+            f"method={name}: there is no setting {error.key}; see {name}'s own with: "
+            f"distill --help method={name} (preset=paper is of method=didi alone)."
+        ) from error
     except OmegaConfBaseException as error:
         told = wrong_type(error, "method.") or f"method={name}: {str(error).splitlines()[0]}"
         raise UserError(f"{told}.") from error

@@ -56,7 +56,12 @@ def test_distill_reads_what_a_method_has_and_the_rest_by_default(
     ("wrong", "told"),
     [
         ({"name": "nope"}, "^method=nope is unknown"),
-        ({"name": "didi", "typo": 1}, "^method=didi: .*typo"),
+        (
+            {"name": "didi", "typo": 1},
+            "^method=didi: there is no setting typo; see didi's own with",
+        ),
+        ({"name": "dcd", "group_size": 4}, r"^method=dcd: there is no setting group_size.*preset="),
+        ({"name": "dmmd", "noise": {"sise": 4}}, r"^method=dmmd: there is no setting sise; "),
         ({"name": "dmmd", "ema": "x"}, r"^method\.ema=x must be a number\.$"),
     ],
 )

@@ -9,6 +9,7 @@ from typer.main import get_command
 from didi_core.cli import _CONTINUES, check_output, run_program
 from didi_core.errors import Terminated, UserError
 from didi_core.hydra_app import run_hydra
+from didi_protein.distill_settings import DistillSettings
 from didi_protein.pretrain_settings import PretrainSettings
 
 
@@ -17,6 +18,7 @@ from didi_protein.pretrain_settings import PretrainSettings
     [
         ("stps=5", r"^stps=: there is no such setting; did you mean steps=\?"),
         ("steps=abc", "^steps=abc must be a whole number"),
+        ("optimizer.steps=5", r"^optimizer\.steps=: there is no such setting\. \(see"),
         (
             "model=tny",
             r"^model=tny: did you mean tiny\? There are 150m, 3b, 650m, judge, tiny\.$",
@@ -28,6 +30,13 @@ from didi_protein.pretrain_settings import PretrainSettings
 def test_what_is_no_setting_is_named_with_the_mend(argument: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         run_hydra("pretrain", PretrainSettings, print, ["data=a", "out=b", argument], "p pretrain")
+
+
+def test_a_setting_that_a_method_lacks_leads_to_the_help_of_methods() -> None:
+    wrong = ["teacher=t", "out=b", "method=dmmd-uniform", "method.sampler=apart"]
+    told = r"^method\.sampler=: there is no such setting\. .*: p distill --help method=NAME\)$"
+    with pytest.raises(UserError, match=told):
+        run_hydra("distill", DistillSettings, print, wrong, "p distill")
 
 
 def test_an_output_that_exists_is_mended_by_settings(tmp_path: Path) -> None:
