@@ -141,6 +141,8 @@ def _check_options(path: Path, top: int, max_repeat: float, overwrite: bool) -> 
         raise UserError(f"--max-repeat {max_repeat}: give a fraction from 0 to 1.")
     if path.is_dir():
         raise UserError(f"--out {path} is a folder: name a file, such as {path / 'report.html'}.")
+    if path.suffix not in (".html", ".htm"):
+        raise UserError(f"--out {path}: the page is plain HTML; give a name that ends in .html.")
     check_output(path, overwrite=overwrite)
 
 

@@ -487,6 +487,8 @@ def test_refusals_name_flag_and_mend(tmp_path: Path) -> None:
             write_report(inputs, out, **options)
     with pytest.raises(UserError, match="is a folder"):
         write_report([good], tmp_path)
+    with pytest.raises(UserError, match=r"report\.html\.gz: the page is plain HTML; give a name"):
+        write_report([good], tmp_path / "report.html.gz")
     good.with_suffix(".summary.json").write_text("{")
     with pytest.raises(UserError, match=r"t\.summary\.json is no JSON"):
         write_report([good], out)
