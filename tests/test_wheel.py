@@ -79,6 +79,14 @@ def test_programs_state_their_version(installed: Path, tmp_path: Path, program: 
     assert (done.returncode, done.stdout) == (0, f"{program} {__version__}\n")
 
 
+@pytest.mark.parametrize("package", ["didi_protein", "didi_text"])
+def test_packages_are_programs_too(installed: Path, tmp_path: Path, package: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    command = [sys.executable, "-m", package, "--version"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()[-1:]) == (0, [__version__]), done.stderr
+
+
 def test_configuration_is_found_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     overrides = ["teacher=x", "out=y", "preset=paper", "method=didi"]
     done = run_installed(installed, tmp_path, "didi-protein", "distill", "--cfg", "job", *overrides)
