@@ -6,10 +6,11 @@ clean token itself.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from didi_core.batches import TokenBatch
 from didi_core.diffusion.absorbing import AbsorbingProcess
@@ -20,12 +21,10 @@ from didi_core.distill.equal_rows import equal_rows
 from didi_core.distill.matching import MatchingStudent, Meeting
 from didi_core.distill.method import MethodEntry
 from didi_core.distill.own_states import own_tokens
-from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import ReverseStep, reverse_step
 from didi_core.distill.whole_batch import share_of_mean
 from didi_core.models.sharding import is_sharded
 from didi_core.rows import row_mean
-from didi_core.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -57,16 +56,9 @@ class MomentMatching(MatchingStudent):
 
     settings: DmmdSettings
 
-    def __init__(
-        self,
-        teacher: nn.Module,
-        vocabulary: Vocabulary,
-        reference: GroupedReference,
-        settings: DmmdSettings,
-        seed: int,
-    ) -> None:
-        super().__init__(teacher, vocabulary, reference, settings, seed)
-        self.process = AbsorbingProcess(vocabulary.mask_id, self.schedule)
+    @cached_property
+    def process(self) -> AbsorbingProcess:
+        return AbsorbingProcess(self.vocabulary.mask_id, self.schedule)
 
     def meet(
         self,

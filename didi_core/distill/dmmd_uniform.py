@@ -14,9 +14,10 @@ Source: arXiv 2603.20155; how the parts below are done with this process is ours
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from didi_core.batches import TokenBatch
 from didi_core.diffusion.draws import Stream, draw_categorical
@@ -24,9 +25,7 @@ from didi_core.diffusion.uniform import UniformProcess
 from didi_core.distill.matching import MatchingStudent, Meeting
 from didi_core.distill.matching_settings import MatchingSettings
 from didi_core.distill.method import MethodEntry
-from didi_core.distill.reference import GroupedReference
 from didi_core.sampling.mixture import Key, Move, draw_mixture
-from didi_core.vocabulary import Vocabulary
 
 
 @dataclass
@@ -44,16 +43,11 @@ class DmmdUniformSettings(MatchingSettings):
 class UniformMomentMatching(MatchingStudent):
     """Students of uniform-state teachers."""
 
-    def __init__(
-        self,
-        teacher: nn.Module,
-        vocabulary: Vocabulary,
-        reference: GroupedReference,
-        settings: DmmdUniformSettings,
-        seed: int,
-    ) -> None:
-        super().__init__(teacher, vocabulary, reference, settings, seed)
-        self.process = UniformProcess(vocabulary.generable_ids, self.schedule)
+    settings: DmmdUniformSettings
+
+    @cached_property
+    def process(self) -> UniformProcess:
+        return UniformProcess(self.vocabulary.generable_ids, self.schedule)
 
     def meet(
         self,
