@@ -194,8 +194,8 @@ def _first_sentence(
         part = unknown[1].rpartition(".")[0]  # of a group's own settings none is known here
         near = [] if part else get_close_matches(unknown[1], known, 1)
         hint = f"; did you mean {near[0]}=?" if near else "."
-        if part == "method":
-            help_line = f"(see every setting of a method with: {program} --help method=NAME)"
+        if part and choices_of(part):
+            help_line = f"(see every setting of a {part} with: {program} --help {part}=NAME)"
         return f"{unknown[1]}=: there is no such setting{hint} {help_line}"
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         return _unknown_choice(error.missing_cfg_file, list(error.options), groups or {})
