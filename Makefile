@@ -1,6 +1,6 @@
 # make quickstart   from a clone to scored designs; run again, it continues
 # make test         the whole test suite
-# make lint         style
+# make lint         style and types
 # make chaos        kill -9 at random moments, twenty times each verb; fuzz: every reader, 100,000 cases
 # make docs         the documentation as a site, in build/site
 # make frontier-quick, frontier, ablation, duality   the study of docs/frontier.md; stopped, each goes on
@@ -26,6 +26,7 @@ test: .venv/installed-dev
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 
 docs: .venv/installed-docs
 	$(BIN)/python -m mkdocs build $(ARGS)

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -18,7 +19,7 @@ from didi_core.errors import RecordsFailed, Terminated, UserError
 from didi_core.files import unwritable
 
 # Typer carries its own copy of click from 0.26 on: take the base class from what it exports.
-_ClickError = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+_ClickError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 _UNBOUNDED_WIDTH = 10_000
 _SAME_COMMAND = "the same command"

@@ -75,9 +75,10 @@ def command_of(
         del values["version"]
         run(options_class(**values))
 
+    own: Any = options_class
     common = {field.name for field in fields(CommonOptions)}
     # The verb's own options come first in its help.
-    ordered = sorted(fields(options_class), key=lambda field: field.name in common)
+    ordered = sorted(fields(own), key=lambda field: field.name in common)
     parameters = [
         _parameter(field.name, hints[field.name], field.default)
         for field in ordered

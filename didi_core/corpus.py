@@ -23,7 +23,7 @@ class Corpus:
     """Where each sequence begins; one more entry than there are sequences."""
 
     @classmethod
-    def from_ids(cls, sequences: Sequence[Sequence[int]]) -> "Corpus":
+    def from_ids(cls, sequences: Sequence[Sequence[int] | np.ndarray]) -> "Corpus":
         lengths = [len(sequence) for sequence in sequences]
         flat = np.concatenate([np.asarray(s, dtype=np.int32) for s in sequences])
         return cls(flat, np.concatenate([[0], np.cumsum(lengths)]))

@@ -7,15 +7,16 @@ underscore are not looked at.
 import importlib
 import pkgutil
 from collections.abc import Container, Iterator
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 
-class Named(Protocol):
+@dataclass(frozen=True)
+class Named:
     """Something that is chosen by name."""
 
-    @property
-    def name(self) -> str: ...
+    name: str
 
 
 T = TypeVar("T", bound=Named)

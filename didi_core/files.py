@@ -5,6 +5,7 @@ disk. What a killed process left in such a folder is removed by the next one tha
 """
 
 import errno
+import importlib
 import json
 import os
 import re
@@ -18,9 +19,9 @@ from typing import IO, Any
 from didi_core.errors import UserError
 
 try:
-    import fcntl
+    fcntl: Any = importlib.import_module("fcntl")
 except ImportError:  # Windows: what a kill leaves stays there
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 _MARK = ".didi-"
 """In the name of a folder that holds a file which is not whole yet."""

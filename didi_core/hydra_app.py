@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -156,7 +156,8 @@ def compose_plain(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
     kept, running.hydra = running.hydra, None
     try:
         with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-            return OmegaConf.to_container(hydra.compose(config_name, list(overrides)))
+            config = hydra.compose(config_name, list(overrides))
+            return cast(dict[str, Any], OmegaConf.to_container(config))
     finally:
         GlobalHydra.instance().hydra = kept
 
@@ -172,7 +173,8 @@ def settings_from(config: DictConfig, settings_class: type[Settings]) -> Setting
     if missing:
         raise UserError("Required: " + ", ".join(f"{key}=..." for key in missing))
     try:
-        return OmegaConf.to_object(merged)
+        settings: Any = OmegaConf.to_object(merged)
+        return settings
     except MissingMandatoryValue as error:
         raise UserError(str(error)) from error
 

@@ -16,8 +16,8 @@ from didi_core.terminal import error_console
 
 
 @contextmanager
-def progress_bar(description: str, total: float) -> Iterator[Callable[[float], None]]:
-    """Yield a function that sets how much of `total` is done."""
+def progress_bar(description: str, total: float | None) -> Iterator[Callable[[float], None]]:
+    """Yield a function that sets how much of `total` is done; None: unknown."""
     console = error_console()
     columns = (
         TextColumn("{task.description}"),

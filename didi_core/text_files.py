@@ -6,7 +6,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, cast
 
 from didi_core.errors import UserError
 from didi_core.files import atomic_path
@@ -21,7 +21,7 @@ def packed_writer(path: str | os.PathLike[str], level: int = 6) -> Iterator[IO[b
     with atomic_path(path) as temporary, open(temporary, "wb") as raw:
         packed = str(path).endswith(".gz")
         with gzip.GzipFile("", "wb", level, raw, mtime=0) if packed else raw as stream:
-            yield stream
+            yield cast(IO[bytes], stream)
 
 
 @contextmanager

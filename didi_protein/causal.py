@@ -1,6 +1,7 @@
 """Autoregressive models over residues: built, saved and opened as Hugging Face causal LMs."""
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
@@ -86,7 +87,7 @@ def open_causal_model(
 ) -> LoadedModel:
     """An autoregressive model to write with; see `load_causal_folder`."""
     network, vocabulary = load_causal_folder(folder, described)
-    written = CausalNetwork(network, vocabulary.bos_id).to(device, dtype)
+    written = CausalNetwork(network, cast(int, vocabulary.bos_id)).to(device, dtype)
     return LoadedModel(written, vocabulary, network.config.to_dict(), str(folder), folder, {})
 
 

@@ -1,6 +1,7 @@
 """What `compare` does with proteins: how they are designed, scored and reported."""
 
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 import torch
@@ -78,7 +79,7 @@ class ProteinComparison(Comparison[CompareOptions]):
             )
 
     def distill_run(self, settings: SharedSettings) -> ProteinDistillRun:
-        return ProteinDistillRun(settings)
+        return ProteinDistillRun(cast(DistillSettings, settings))
 
     def make_and_score(self, cell: Cell, model: LoadedModel) -> ScoredCell:
         request = self.request if cell.temperature == 1 else without_extras(self.request)

@@ -11,6 +11,8 @@ import pandas as pd
 from didi_core.commands import comparison_cells as shared
 from didi_core.commands.comparison_cells import Cell, ScoredCell, none_made, row_of, unjudged
 from didi_core.commands.comparison_frontier import MeasuredSet
+from didi_core.commands.processes import of_first
+from didi_core.commands.sampling_options import GenerationResult
 from didi_core.evaluation.frontier import FrontierPoint
 from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_core.models.folder import LoadedModel
@@ -38,17 +40,19 @@ class CellRequest(shared.CellRequest):
 
 def design_cell(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerateResult:
     """Write `CELL.fasta`, or go on with it."""
-    return generate(GenerateOptions(**request.generation(cell, ".fasta")), model)
+    return of_first(generate(GenerateOptions(**request.generation(cell, ".fasta")), model))
 
 
-def score_cell(cell: Cell, request: CellRequest, made: GenerateResult, judge: Judge) -> ScoredCell:
+def score_cell(
+    cell: Cell, request: CellRequest, made: GenerationResult, judge: Judge
+) -> ScoredCell:
     """Write `CELL.csv` beside the designs, or go on with it.
 
     Designs of which none was judged, as they are too long for the judge, have a row that says so.
     """
     if not made.num_made:
         return unjudged(cell, made, NOUN, none_made(made, NOUN))
-    fasta = made.fasta
+    fasta = made.out
     options = ScoreOptions(
         inputs=[str(fasta)],
         out=fasta.with_suffix(".csv"),
@@ -65,7 +69,7 @@ def score_cell(cell: Cell, request: CellRequest, made: GenerateResult, judge: Ju
         resume=True,
         quiet=True,
     )
-    scored = score(options, judge)
+    scored = of_first(score(options, judge))
     if scored.summary["set"]["judge_nll"] is None:
         reason = f"no design was judged ({scored.table['error'].dropna().iloc[0]})"
         return unjudged(cell, made, NOUN, reason, scored.table["id"])
@@ -113,7 +117,7 @@ def _figures(scored: ScoreResult) -> dict[str, Any]:
 
 
 def _mean(interval: dict[str, float] | None) -> float | None:
-    return interval and interval["mean"]
+    return None if interval is None else interval["mean"]
 
 
 def _folding(table: pd.DataFrame) -> dict[str, float | None]:

@@ -35,7 +35,7 @@ class FairEsmDenoiser(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.network: Any = network
 
     def trunk(self, tokens: Tensor, lengths: Tensor) -> Tensor:  # noqa: ARG002 (it sees the padding)
         """Hidden states [batch, width, hidden] after the final norm."""

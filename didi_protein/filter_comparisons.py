@@ -91,7 +91,7 @@ class Similar:
             other: each for other, each in alike.items() if other in kept and each > self.bound
         }
         nearest = max(close, key=lambda other: close[other], default=None)
-        return nearest, close.get(nearest, 0.0)
+        return nearest, 0.0 if nearest is None else close[nearest]
 
 
 @dataclass(frozen=True)

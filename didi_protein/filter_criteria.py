@@ -4,7 +4,7 @@ Tables are indexed by the place of a row in the file, and sorted best first.
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pandas as pd
 
@@ -24,6 +24,7 @@ class Rejection:
     """The same in words."""
 
 
+@runtime_checkable
 class Filter(Protocol):
     """One step of the funnel."""
 

@@ -6,7 +6,7 @@ residues as single tokens. It is opened from safetensors alone, and never runs c
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -89,7 +89,7 @@ def open_judge(name: str, device: torch.device | str = "cpu", *, offline: bool =
         name=name,
         model=model,
         id_of_residue={each: vocabulary.id_of_token[each] for each in CANONICAL_RESIDUES},
-        bos_id=vocabulary.bos_id,
+        bos_id=cast(int, vocabulary.bos_id),
         max_length=position_limit(model),
         fingerprint=weights_digest(model),
         reference_rows=read_reference_rows(folder),

@@ -6,6 +6,7 @@ didi-protein pretrain data=sequences.fasta.gz valid=held_out.fasta out=runs/teac
 from pathlib import Path
 from typing import ClassVar
 
+from torch import nn
 from transformers import PreTrainedModel
 
 from didi_core.commands.pretraining import PretrainRun
@@ -89,7 +90,7 @@ class ProteinPretrainRun(PretrainRun[PretrainSettings]):
     def build_causal(self) -> PreTrainedModel:
         return build_causal_model(self.settings.model, PROTEIN)
 
-    def save(self, folder: Path, model: EsmDenoiser | PreTrainedModel, card: str) -> None:
+    def save(self, folder: Path, model: nn.Module, card: str) -> None:
         if isinstance(model, EsmDenoiser):
             save_model_folder(folder, model, PROTEIN, card=card, extra_config=self.extra_config)
         else:

@@ -21,6 +21,5 @@ def header_of_row(row: Mapping[str, Any]) -> dict[str, str]:
 
 def one_word(value: object) -> str:
     """As it may stand in a FASTA header: whole numbers without a point, no blanks."""
-    whole = isinstance(value, float) and value.is_integer()
-    text = str(int(value)) if whole else str(value)
+    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     return "_".join(text.split())

@@ -8,6 +8,7 @@ import torch
 
 from didi_core.commands.comparison_cells import Cell, ScoredCell
 from didi_core.commands.quickstarting import Quickstart
+from didi_core.commands.sampling_options import GenerationResult
 from didi_core.models.folder import LoadedModel
 from didi_protein.comparison_cells import CellRequest, design_cell, score_cell
 from didi_protein.distill import distill
@@ -46,7 +47,7 @@ class ProteinQuickstart(Quickstart[QuickstartOptions, CellRequest]):
     def make_cell(self, cell: Cell, request: CellRequest, model: LoadedModel) -> GenerateResult:
         return design_cell(cell, request, model)
 
-    def score_cell(self, cell: Cell, request: CellRequest, made: GenerateResult) -> ScoredCell:
+    def score_cell(self, cell: Cell, request: CellRequest, made: GenerationResult) -> ScoredCell:
         return score_cell(cell, request, made, self.judge)
 
     def write_report(self, table: pd.DataFrame) -> Path:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import pandas as pd
 
@@ -131,8 +132,9 @@ def _ranked(designs: pd.DataFrame) -> pd.DataFrame:
     return ranked(designs[designs[keys[0].column].notna()], keys) if keys else designs.iloc[:0]
 
 
-def _design(row: dict, cell: Cell, identifier: str, name: str) -> Design:
-    identity, foldable = row.get("nearest_reference_identity"), row.get("foldable")
+def _design(row: dict[str, Any], cell: Cell, identifier: str, name: str) -> Design:
+    identity: Any = row.get("nearest_reference_identity")
+    foldable = row.get("foldable")
     structure = read_trace(row, cell.table.parent)
     trace = structure if isinstance(structure, Trace) else None
     still = still_svg(trace, name, described(identifier, trace)) if trace else ""

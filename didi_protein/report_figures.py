@@ -33,8 +33,8 @@ class Estimate:
 
     def map(self, function: Callable[[float], float]) -> "Estimate":
         """The estimate of an increasing function of the figure."""
-        ends = [None if end is None else function(end) for end in (self.low, self.high)]
-        return Estimate(function(self.mean), *ends, n=self.n)
+        low, high = (None if end is None else function(end) for end in (self.low, self.high))
+        return Estimate(function(self.mean), low, high, self.n)
 
 
 def figures_from_summary(summary: Mapping[str, Any]) -> dict[str, Estimate]:
@@ -116,7 +116,7 @@ def folding_figures(designs: pd.DataFrame) -> dict[str, Estimate]:
 
 def residue_composition(sequences: Iterable[str]) -> dict[str, float]:
     """Share of each of the 20 residues in all sequences together; zeros where there are none."""
-    counts = Counter()
+    counts: Counter[str] = Counter()
     for sequence in sequences:
         counts.update(sequence)
     total = sum(counts[residue] for residue in CANONICAL_RESIDUES)

@@ -119,7 +119,7 @@ def read_outcomes(
     folders = dict.fromkeys(table.path.parent for table in tables)
     beside = [path for each in folders for path in sorted(each.glob(f"*{REJECTED_SUFFIX}"))]
     known = {table.path.resolve(): table.path for table in tables}
-    outcomes = {}
+    outcomes: dict[Path | None, FilterOutcome] = {}
     for path in dict.fromkeys([*asked, *beside]):
         outcome = _linked(_read(path), known, was_asked=path in asked)
         if path in asked or outcome.table in known:

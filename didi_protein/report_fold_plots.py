@@ -102,7 +102,7 @@ def plddt_by_length(cells: Sequence[Cell], styles: SeriesStyles, rule: FoldRule)
         axes.plot(middles, means, color=colour, linewidth=2.2, zorder=4)
         ends = [f"{mean:.0f} at {middle:.0f}" for middle, mean in zip(middles, means, strict=True)]
         told.append(f"{model}, mean pLDDT at length: {', '.join(ends)}")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     _plddt_scale(axes, shown)
     return Plot(
         name="plddt-length",

@@ -49,7 +49,8 @@ def render_page(
     """The whole page. Every text from the tables is escaped by the template."""
     references = references_of(tables)
     designs = best_designs(cells, settings.top, settings.max_repeat, outcomes)
-    present = {name for each in [*cells, *references] for name in each.figures}
+    figures = [*(each.figures for each in cells), *(each.figures for each in references)]
+    present = {name for each in figures for name in each}
     has_structures = any(design.trace is not None for design in designs)
     scripts = ["report.js", *(["structures.js"] if has_structures else [])]
     script = "\n".join(_template_text(name) for name in scripts)

@@ -43,7 +43,7 @@ def length_histogram(cells: Sequence[Cell], styles: SeriesStyles) -> Plot | None
         axes.stairs(100 * counts / len(each), edges, color=colour, linewidth=1.8)
         told.append(f"{model}: {each.min()} to {each.max()} residues, mean {each.mean():.0f}")
     axes.set_ylim(bottom=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     return Plot(
         name="lengths",
         title="Lengths",
@@ -57,7 +57,7 @@ def length_histogram(cells: Sequence[Cell], styles: SeriesStyles) -> Plot | None
 def whole_number_bins(lengths: NDArray[np.int64], most: int = 10) -> NDArray[np.float64]:
     """Edges half-way between whole numbers, of at most `most` bins."""
     edges = np.linspace(lengths.min(), lengths.max() + 1, most + 1)
-    return np.unique(np.round(edges)) - 0.5
+    return np.unique(np.round(edges)).astype(np.float64) - 0.5
 
 
 def composition_plot(

@@ -115,7 +115,7 @@ def _trace_of(chain: Chain, mean_plddt: object) -> Trace | None:
 
 
 def _as_plddt(
-    b_factors: Float[ndarray, "residues"], mean_plddt: object
+    b_factors: Float[ndarray, "residues"], mean_plddt: Any
 ) -> Float[ndarray, "residues"] | None:
     """B-factors on the scale 0 to 100, where their mean is the pLDDT that the table states."""
     if pd.isna(mean_plddt):

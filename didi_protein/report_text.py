@@ -85,7 +85,11 @@ def _gaps_closed(cells: Sequence[Cell], limit: Cell) -> Iterator[str]:
 
 def _is_above(one: Estimate, other: Estimate) -> bool:
     """Whether a figure is the higher by more than chance, by the widths of both intervals."""
-    widths = [(each.high - each.low) / 2 for each in (one, other) if each.high is not None]
+    widths = [
+        (each.high - each.low) / 2
+        for each in (one, other)
+        if each.high is not None and each.low is not None
+    ]
     return one.mean - other.mean > math.hypot(*widths)
 
 

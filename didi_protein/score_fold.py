@@ -4,6 +4,7 @@ ESMFold's own modules take long to load: they are imported only where something 
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 from didi_core.errors import UserError
 from didi_core.shards import Shard
@@ -13,6 +14,9 @@ from didi_protein.score import ScoreOptions
 from didi_protein.score_row import Row
 from didi_protein.score_rows import select_shard
 from didi_protein.scorers import Scorer
+
+if TYPE_CHECKING:
+    from didi_protein.folding.scorer import FoldScorer
 
 _THRESHOLDS = (("foldable_plddt", 100), ("foldable_ptm", 1), ("foldable_pae", 31))
 _RULED = ("mean_plddt", "ptm", "mean_pae")
@@ -89,16 +93,15 @@ def check_files(
         if scorer.name == "fold":
             from didi_protein.folding.options import check_fold_files
 
-            check_fold_files(options, scorer.files, record_ids)
+            check_fold_files(options, cast("FoldScorer", scorer).files, record_ids)
 
 
 def add_foldable(options: ScoreOptions, rows: Sequence[Row]) -> None:
     """Apply the thresholds: with others, nothing needs to be folded again."""
     for row in rows:
         known = row.as_dict()  # what a structure file states counts too
-        confidence = [known.get(name) for name in _RULED]
-        if None not in confidence:
-            plddt, ptm, pae = confidence
+        plddt, ptm, pae = (known.get(name) for name in _RULED)
+        if plddt is not None and ptm is not None and pae is not None:
             row.values["foldable"] = bool(
                 plddt > options.foldable_plddt
                 and ptm > options.foldable_ptm

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,9 @@ from didi_protein.score_definitions import definitions, versions
 from didi_protein.scorers import JudgeScorer, PseudoScorer, Scorer
 from didi_protein.set_measures import SetMeasures, measure_reference_rows, measure_set
 from didi_protein.structure_measures import StructureMeasures
+
+if TYPE_CHECKING:
+    from didi_protein.folding.scorer import FoldScorer
 
 FORMAT = "didi-protein score summary 1"
 STRUCTURE_FIGURES = {"mean_pairwise_tm": None, "num_structure_clusters": None}
@@ -127,7 +130,7 @@ def _reference_rows(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any
 
 def _model_of(scorers: Sequence[Scorer], kind: type) -> dict[str, Any] | None:
     for scorer in scorers:
-        if isinstance(scorer, kind):
+        if isinstance(scorer, (JudgeScorer, PseudoScorer)) and isinstance(scorer, kind):
             model = scorer.judge if isinstance(scorer, JudgeScorer) else scorer.scorer
             return {
                 "name": model.name,
@@ -141,11 +144,12 @@ def _fold(options: ScoreOptions, scorers: Sequence[Scorer]) -> dict[str, Any] | 
     """The folding model, how it was run, and the thresholds of `foldable`."""
     for scorer in scorers:
         if scorer.name == "fold":
+            folding = cast("FoldScorer", scorer)
             return {
-                "name": scorer.model.name,
-                "num_parameters": scorer.model.num_parameters,
-                "precision": scorer.precision,
-                "recycles": scorer.settings["recycles"],
+                "name": folding.model.name,
+                "num_parameters": folding.model.num_parameters,
+                "precision": folding.precision,
+                "recycles": folding.settings["recycles"],
                 "foldable": {
                     "min_plddt": options.foldable_plddt,
                     "min_ptm": options.foldable_ptm,

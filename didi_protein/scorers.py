@@ -6,7 +6,7 @@ records that passed the checks, and knows nothing of files, resuming or failures
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ PROPERTIES_VERSION = 1
 """Raised when a definition in `didi_protein.properties` changes: old rows are then rescored."""
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """Computes some columns of the table."""
 

@@ -141,7 +141,7 @@ def _figures(
 ) -> dict[str, Any]:
     """All figures under their names in `summary.json`, in reading order."""
     nll = intervals.get("judge_nll")
-    figures = {
+    figures: dict[str, Any] = {
         "n": len(sequences),
         "judge_nll": _plain(nll),
         "judge_perplexity": _plain(nll and nll.exp()),

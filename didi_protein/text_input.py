@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from didi_core.errors import UserError
 from didi_core.text_files import damage_explained
@@ -25,9 +25,9 @@ def open_text(path: str | os.PathLike[str], name: str = "INPUT") -> Iterator[IO[
         UserError: the file is missing, unreadable, a folder, or binary.
     """
     with _open_binary(path, name) as raw:
-        packed = io.BufferedReader(cast(io.RawIOBase, raw))
+        packed = io.BufferedReader(cast(Any, raw))
         is_gzip = packed.peek(2)[:2] == _GZIP_MAGIC
-        plain = io.BufferedReader(gzip.GzipFile(fileobj=packed)) if is_gzip else packed
+        plain = io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=packed))) if is_gzip else packed
         _refuse_binary(plain, path, name)
         # utf-8-sig: files saved on Windows may begin with a byte order mark.
         yield io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace")

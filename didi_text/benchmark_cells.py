@@ -9,6 +9,7 @@ import torch
 
 from didi_core.commands.batch_writer import batch_writer
 from didi_core.commands.generation import with_stored_defaults
+from didi_core.commands.processes import of_first
 from didi_core.errors import UserError
 from didi_core.evaluation.timing import Write, measure_latency, search_throughput
 from didi_core.files import write_json
@@ -150,7 +151,7 @@ class CellRunner:
         """Samples, kept as JSONL, and the calls that one took."""
         model = self._model(cell)
         options = self._generate_options(cell)
-        result = generate(options, model.loaded)
+        result = of_first(generate(options, model.loaded))
         if result.failed:
             raise CellFailed(result.failed[0].reason)
         cost = {

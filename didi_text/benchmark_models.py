@@ -49,14 +49,13 @@ def open_study(study: Study, options: BenchmarkOptions) -> Opened:
     default = bundled_judge(model.tokenizer for model in denoisers.values())
     judge = open_judge(options.judge or default or DEFAULT_JUDGE, device, offline=options.offline)
     models: dict[str, LanguageModel] = dict(denoisers)
-    baseline = options.baseline or default or DEFAULT_BASELINE
-    if baseline == "none":
-        baseline = None
-    elif label_of(baseline) in models:
+    asked = options.baseline or default or DEFAULT_BASELINE
+    baseline = None if asked == "none" else asked
+    if baseline is not None and label_of(baseline) in models:
         raise UserError(
             f"--baseline {baseline}: a model of that name is measured; rename a folder."
         )
-    else:
+    if baseline is not None:
         models[label_of(baseline)] = open_causal(
             baseline, device, offline=options.offline, flag="--baseline"
         )

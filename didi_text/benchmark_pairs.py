@@ -25,7 +25,7 @@ def pairs_of(study: Study, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Cell]]
     Each cell of a student is paired with the teacher at as many steps, and with its limit. The same
     model with another sampler counts as a student. Baselines have no steps in common with anything.
     """
-    name, sampler = study.models[0]
+    name, sampler = study.models[0][0], str(study.models[0][1])
     teacher, limit = label_of(name), Cell(label_of(name), LIMIT_SAMPLER, None)
     for cell in cells:
         if cell.sampler == AUTOREGRESSIVE or cell == limit:

@@ -72,7 +72,8 @@ def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
     sweeps = sweep_cells(study, measured, study.reference(cells), runner, announce)
     if sweeps.record is not None:
         add_comparison(record["rows"], cells, sweeps.record)
-    qualities = {cell: runner.stored(cell)["quality"] for cell in measured}
+    found = {cell: runner.stored(cell) for cell in measured}
+    qualities = {cell: stored["quality"] for cell, stored in found.items() if stored is not None}
     differences = nll_differences(study, qualities, options.seed)
     record |= {"nll_differences": differences, "frontiers": sweeps.record, "finished": True}
     record["notes"] += sweeps.notes

@@ -82,7 +82,7 @@ class Study:
         cells = []
         for name, sampler in self.models:
             label = label_of(name)
-            cells += [Cell(label, sampler, steps) for steps in self.steps]
+            cells += [Cell(label, str(sampler), steps) for steps in self.steps]
             if self.limit and has_limit(models[label]):
                 cells.append(Cell(label, LIMIT_SAMPLER, None))
         cells += [
@@ -100,7 +100,7 @@ class Study:
         """What the others are compared with: the first model's limit, else its most steps."""
         label, sampler = label_of(self.models[0][0]), self.models[0][1]
         limit = Cell(label, LIMIT_SAMPLER, None)
-        return limit if limit in cells else Cell(label, sampler, max(self.steps))
+        return limit if limit in cells else Cell(label, str(sampler), max(self.steps))
 
 
 def has_limit(model: LanguageModel) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -79,7 +79,7 @@ class TextComparison(Comparison[CompareOptions]):
         return {"model": REFERENCE_LABEL, "n": figures["num_samples"], **columns_of(figures)}
 
     def distill_run(self, settings: SharedSettings) -> TextDistillRun:
-        return TextDistillRun(settings)
+        return TextDistillRun(cast(DistillSettings, settings))
 
     def make_and_score(self, cell: Cell, model: LoadedModel) -> ScoredCell:
         return score_cell(cell, self.request, write_cell(cell, self.request, model), self.judge)

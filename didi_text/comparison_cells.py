@@ -17,6 +17,7 @@ from didi_core.commands.comparison_cells import (
     unjudged,
 )
 from didi_core.commands.comparison_frontier import MeasuredSet
+from didi_core.commands.processes import of_first
 from didi_core.commands.sampling_options import GenerationResult
 from didi_core.errors import UserError
 from didi_core.evaluation.frontier import FrontierPoint
@@ -35,7 +36,7 @@ PER_SAMPLE = ("per_sample_nats", "per_sample_tokens", "per_sample_entropy")
 
 def write_cell(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerationResult:
     """Write `CELL.jsonl`, or go on with it."""
-    return generate(GenerateOptions(**request.generation(cell, ".jsonl")), model)
+    return of_first(generate(GenerateOptions(**request.generation(cell, ".jsonl")), model))
 
 
 def score_cell(

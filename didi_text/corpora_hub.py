@@ -10,6 +10,7 @@ the network instead, and none is kept.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from didi_core.errors import UserError, missing_extra
 from didi_core.models.hub import fetch_part
@@ -186,7 +187,7 @@ def count_rows(file: str | Path) -> int:
         return ParquetFile(stream).metadata.num_rows
 
 
-def _load_dataset():
+def _load_dataset() -> Callable[..., Any]:
     try:
         from datasets import disable_progress_bars, load_dataset
     except ImportError as error:

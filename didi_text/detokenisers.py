@@ -16,7 +16,10 @@ _WIKITEXT_LITERAL: Sequence[Replacement] = (
     *((f" @{mark}@ ", mark) for mark in "-,."),
     *((f" {mark} ", f"{mark} ") for mark in ":;.!?,"),
 )
-_WIKITEXT_PAIRS: Sequence[tuple[str, str]] = (("(", ")"), ("[", "]"), ("{", "}"), *['""', "''"])
+_WIKITEXT_PAIRS: Sequence[tuple[str, str]] = (
+    *(("(", ")"), ("[", "]"), ("{", "}")),
+    *((mark, mark) for mark in "\"'"),
+)
 _WIKITEXT_REST: Sequence[Replacement] = (
     *(("= " * count + "=", "=" * (count + 1)) for count in (3, 2, 1)),
     (" \N{DEGREE SIGN} ", "\N{DEGREE SIGN}"),

@@ -38,7 +38,8 @@ def read_questions(path: Path) -> list[Question]:
     """
     questions = []
     for number, record in enumerate(read_json_records(path, needs="context"), 1):
-        choices, answer = record.get("choices"), record.get("answer")
+        choices: Any = record.get("choices")
+        answer: Any = record.get("answer")
         texts = isinstance(choices, list) and all(isinstance(c, str) and c for c in choices)
         if not texts or len(choices) < 2 or answer not in range(len(choices)):
             raise UserError(

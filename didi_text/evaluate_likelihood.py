@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from didi_core.evaluation.bounds import BoundSamples, bound_samples
+from didi_core.evaluation.bounds import BoundSamples, Form, Spread, bound_samples
 from didi_core.evaluation.causal import token_nll
 from didi_text.evaluate_models import CausalLanguageModel, DiffusionLanguageModel, LanguageModel
 
@@ -63,9 +63,9 @@ def sample_bounds(
         blocks,
         process=model.loaded.process,
         scored_from=scored_from,
-        form=settings.form,
+        form=cast(Form, settings.form),
         draws=settings.draws,
-        spread=settings.spread,
+        spread=cast(Spread, settings.spread),
         seed=settings.seed,
         tokens_per_batch=settings.batch_tokens,
         autocast=settings.autocast,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -46,7 +47,7 @@ class CausalLanguageModel:
     """An autoregressive model: the baseline, and the judge of samples."""
 
     name: str
-    network: nn.Module
+    network: Any
     tokenizer: TextTokenizer
     folder: Path = Path()
 

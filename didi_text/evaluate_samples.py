@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from didi_core.errors import UserError
 from didi_core.sampling.folder_defaults import choose_sampler, stored_reveal_exponent
 from didi_core.sampling.partial_file import PartialFile, continue_partial, start_partial
 from didi_core.sampling.registry import build_predictor, check_settings
-from didi_core.sampling.request import DrawSettings, SampleSettings
+from didi_core.sampling.request import Draws, DrawSettings, Grid, SampleSettings
 from didi_core.sampling.run_request import Request, build_engine, run_request
 from didi_text.evaluate_models import LanguageModel, describe_model
 from didi_text.generative_perplexity import SampleRequest, Samples
@@ -40,9 +40,9 @@ def make_samples(
     settings = SampleSettings(
         steps=steps,
         seed=request.seed,
-        grid=request.grid,
+        grid=cast(Grid, request.grid),
         reveal_exponent=exponent,
-        draw=DrawSettings(top_p=request.top_p, precision=request.draws),
+        draw=DrawSettings(top_p=request.top_p, precision=cast(Draws, request.draws)),
     )
     check_settings(kind, settings)
     vocabulary = loaded.vocabulary

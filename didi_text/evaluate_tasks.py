@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -20,7 +21,7 @@ from didi_text.evaluate_models import CausalLanguageModel, LanguageModel, descri
 from didi_text.evaluate_samples import make_samples
 from didi_text.generative_perplexity import SampleRequest, Samples, read_samples
 from didi_text.judges import open_judge
-from didi_text.packing import Packing, pack
+from didi_text.packing import Packing, Remainder, pack
 from didi_text.sample_measures import measure_samples, readable_tokens
 from didi_text.zero_shot import ChosenSet, choose_sets, texts_of
 
@@ -133,7 +134,7 @@ def _zero_shot(opened: Opened) -> dict[str, Any]:
     sets = {}
     for each in choose_sets(opened.options.data):
         name = each.chosen.name
-        sets[name] = opened.journal.part(name, lambda each=each: _one_set(opened, each))
+        sets[name] = opened.journal.part(name, partial(_one_set, opened, each))
     return {"sets": sets}
 
 
@@ -144,7 +145,7 @@ def _one_set(opened: Opened, chosen: ChosenSet) -> dict[str, Any]:
     packing = Packing(
         block_length=opened.length(options.block_length, "--block-length"),
         end_after_document=False,
-        remainder=options.remainder,
+        remainder=cast(Remainder, options.remainder),
     )
     blocks = pack(tokenizer.encode_many(texts), packing, tokenizer.end_id)
     known = chosen.chosen
@@ -162,7 +163,7 @@ def _bound(opened: Opened) -> dict[str, Any]:
     options = opened.options
     packing = Packing(
         block_length=opened.length(options.block_length, "--block-length"),
-        remainder=options.remainder,
+        remainder=cast(Remainder, options.remainder),
     )
     tokenizer = opened.language_model.tokenizer
     corpus = load_corpus(options.data or "", tokenizer, packing, offline=options.offline)

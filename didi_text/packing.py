@@ -23,6 +23,8 @@ from didi_core.errors import UserError
 PUBLISHED_GROUP = 1_000
 """Documents that the published code (a batch of `datasets.map`) joins before it cuts."""
 
+Remainder = Literal["keep", "drop", "published"]
+
 
 @dataclass(frozen=True)
 class Packing:
@@ -34,7 +36,7 @@ class Packing:
     """An end of text after each document; the zero-shot sets have none."""
     framed: bool = True
     """An end of text at both ends of each block."""
-    remainder: Literal["keep", "drop", "published"] = "keep"
+    remainder: Remainder = "keep"
     """The end that fills no block: a shorter block, dropped, or dropped every 1,000 documents."""
 
     def __post_init__(self) -> None:

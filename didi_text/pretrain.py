@@ -3,11 +3,12 @@
 didi-text pretrain data=train.jsonl.gz valid=valid.jsonl.gz tokenizer=gpt2 out=runs/teacher
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
+from torch import nn
 from transformers import PreTrainedModel
 
 from didi_core.commands.pretraining import PretrainRun
@@ -20,7 +21,7 @@ from didi_text.corpora import load_corpus
 from didi_text.corpora_documents import parse_licenses
 from didi_text.evaluate_models import BUNDLED_MODELS
 from didi_text.models import save_text_model
-from didi_text.packing import Packing
+from didi_text.packing import Packing, Remainder
 from didi_text.pretrain_settings import PretrainSettings
 from didi_text.tokenizer import TextTokenizer, open_tokenizer
 
@@ -90,19 +91,18 @@ class TextPretrainRun(PretrainRun[PretrainSettings]):
 
     def load_corpora(self) -> tuple[Corpus, Corpus | None]:
         settings = self.settings
-        packing = Packing(settings.block_length, remainder=settings.remainder)
-        common = {"stream": settings.stream, "offline": settings.offline}
-        corpus = load_corpus(
+        packing = Packing(settings.block_length, remainder=cast(Remainder, settings.remainder))
+        load = partial(load_corpus, stream=settings.stream, offline=settings.offline)
+        corpus = load(
             settings.data,
             self.tokenizer,
             packing,
             licenses=parse_licenses(settings.licenses),
             max_tokens=settings.data_tokens,
-            **common,
         )
         if not settings.valid:
             return corpus, None
-        held_out = load_corpus(settings.valid, self.tokenizer, packing, **common)
+        held_out = load(settings.valid, self.tokenizer, packing)
         return corpus, _first(held_out, settings.valid_blocks or len(held_out))
 
     def build_denoiser(self) -> DitDenoiser:
@@ -124,7 +124,7 @@ class TextPretrainRun(PretrainRun[PretrainSettings]):
         settings = self.settings
         return build_causal_model(settings.model, self.tokenizer, settings.block_length)
 
-    def save(self, folder: Path, model: DitDenoiser | PreTrainedModel, card: str) -> None:
+    def save(self, folder: Path, model: nn.Module, card: str) -> None:
         if isinstance(model, DitDenoiser):
             save_text_model(folder, model, self.tokenizer, card, self.extra_config)
         else:

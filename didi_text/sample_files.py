@@ -33,7 +33,7 @@ def read_samples(path: Path) -> list[SampleRecord]:
     """
     if document_kind(path) != ".jsonl":
         raise UserError(f"{path}: records are read from .jsonl files.")
-    records = list(read_json_records(path))
+    records: list[SampleRecord] = list(read_json_records(path))
     if any(not isinstance(record.get("id"), str) for record in records):
         raise UserError(f"{path}: a record has no id; is it a file of generate?")
     return records

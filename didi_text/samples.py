@@ -62,7 +62,9 @@ class TextSamples(Product[GenerateOptions]):
         prompts = self._prompts(tokenizer)
         if not prompts:
             mask = model.vocabulary.mask_id
-            found = [(None, [mask] * length) for length in self._lengths(options.num, limit)]
+            found: list[tuple[str | None, list[int]]] = [
+                (None, [mask] * length) for length in self._lengths(options.num, limit)
+            ]
         else:
             found = self._prompted(prompts, tokenizer, limit)
         return [
@@ -85,7 +87,7 @@ class TextSamples(Product[GenerateOptions]):
 
     def _prompted(
         self, prompts: Sequence[Prompt], tokenizer: TextTokenizer, limit: int
-    ) -> list[tuple[str, list[int]]]:
+    ) -> list[tuple[str | None, list[int]]]:
         """Text and ids of each record."""
         options, wanted = self.options, rows_of(prompts, self.options.num)
         lengths: Sequence[int | None] = [None] * len(wanted)
@@ -98,7 +100,7 @@ class TextSamples(Product[GenerateOptions]):
                 f"--length {options.length}: every blank has a size of its own; leave it out."
             )
         mask, end = tokenizer.vocabulary.mask_id, tokenizer.end_id
-        found = [
+        found: list[tuple[str | None, list[int]]] = [
             (
                 prompt.text,
                 prompt.row(

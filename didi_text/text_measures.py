@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
-from didi_core.evaluation.entropy import unigram_entropy
+from didi_core.evaluation.entropy import Ids, unigram_entropy
 
 REPETITION_N = 4
 
@@ -34,7 +34,7 @@ class Variety:
     """Share of samples that equal an earlier one."""
 
 
-def variety(samples: Sequence[Sequence[int]], seed: int = 0) -> Variety:
+def variety(samples: Sequence[Ids], seed: int = 0) -> Variety:
     """Measure token ids of samples.
 
     Raises:

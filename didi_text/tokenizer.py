@@ -37,22 +37,27 @@ class TextTokenizer:
 
     @cached_property
     def end_id(self) -> int:
-        return self.backend.token_to_id(self.layout.end)
+        return self._id_of(self.layout.end)
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """Every id may be generated but the mask and a padding token, which no text holds."""
         layout, size = self.layout, self.size
-        mask_id = size if layout.mask is None else self.backend.token_to_id(layout.mask)
-        pad_id = self.backend.token_to_id(layout.pad or layout.end)
+        mask_id = size if layout.mask is None else self._id_of(layout.mask)
+        pad_id = self._id_of(layout.pad or layout.end)
         never = {mask_id} if layout.pad is None else {mask_id, pad_id}
-        own = [self.backend.id_to_token(index) for index in range(size)]
+        own = [self.backend.id_to_token(index) or "" for index in range(size)]
         return Vocabulary(
             tokens=(*own, MASK) if layout.mask is None else tuple(own),
             mask_id=mask_id,
             pad_id=pad_id,
             generable_ids=tuple(index for index in range(size) if index not in never),
         )
+
+    def _id_of(self, token: str) -> int:
+        found = self.backend.token_to_id(token)
+        assert found is not None, f"{token}: `layout_of` refuses a tokenizer without it"
+        return found
 
     @cached_property
     def digest(self) -> str:

@@ -1,6 +1,6 @@
 """Which tokens of a tokenizer have a role: GPT-2's layout and BERT's."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models
@@ -56,7 +56,7 @@ def _byte_pairs(backend: Tokenizer, where: Path) -> Layout:
 
 def _word_pieces(backend: Tokenizer, where: Path) -> Layout:
     """BERT's layout, with special tokens in a text read as the ordinary text they are there."""
-    special = [WORD_PIECES.end, WORD_PIECES.mask, WORD_PIECES.pad]
+    special = [each for each in astuple(WORD_PIECES) if each is not None]
     if missing := [token for token in special if backend.token_to_id(token) is None]:
         raise UserError(f"{where}: the WordPiece tokenizer has no {', '.join(missing)} token.")
     backend.encode_special_tokens = True

@@ -55,8 +55,8 @@ def _sets_in(folder: Path) -> list[ChosenSet]:
         files = [folder / name for name in names if (folder / name).is_file()]
         found += [ChosenSet(each, file) for file in files[:1]]
     if not found:
-        names = ", ".join(name for each in ZERO_SHOT.values() for name in each.file_names)
-        raise UserError(f"--data {folder}: none of {names} (or .gz) lies there.")
+        known = ", ".join(name for each in ZERO_SHOT.values() for name in each.file_names)
+        raise UserError(f"--data {folder}: none of {known} (or .gz) lies there.")
     return found
 
 

@@ -23,7 +23,7 @@ def batch_writer(options: SamplingOptions, model: LoadedModel, row: Sequence[int
         UserError: settings the sampler does not take, or a model that lacks what it needs.
     """
     options = with_stored_defaults(options, model)
-    kind, settings = find_sampler(options.sampler), sample_settings(options, bias=None)
+    kind, settings = find_sampler(str(options.sampler)), sample_settings(options, bias=None)
     predictor = build_predictor(model, with_noise=not options.without_noise)
     sampler = kind.build(predictor, model, options.sampler_options)
 

@@ -20,7 +20,7 @@ class DistillSettings:
     reference: str = "data"
     data: Optional[str] = None  # noqa: UP045 - OmegaConf reads this form
     pool_size: int = 512
-    pool_length: str = MISSING
+    pool_length: Optional[str] = MISSING  # noqa: UP045
     pool_steps: Optional[int] = None  # noqa: UP045
     steps: int = 1000
     seed: int = 0

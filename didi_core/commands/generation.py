@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 
@@ -34,7 +34,7 @@ from didi_core.sampling.registry import (
     check_settings,
     find_sampler,
 )
-from didi_core.sampling.request import DrawSettings, SampleSettings
+from didi_core.sampling.request import Draws, DrawSettings, Grid, SampleSettings
 from didi_core.sampling.run_request import Engine, Request, build_engine
 from didi_core.sampling.sampler_options import parse_options
 from didi_core.shards import Shard, parse_shard
@@ -145,9 +145,9 @@ def sample_settings(options: SamplingOptions, bias: torch.Tensor | None) -> Samp
     return SampleSettings(
         steps=options.steps,
         seed=options.seed,
-        grid=options.grid,
+        grid=cast(Grid, options.grid),
         reveal_exponent=1.0 if exponent is None else exponent,
-        draw=DrawSettings(options.temperature, options.top_p, bias, options.draws),
+        draw=DrawSettings(options.temperature, options.top_p, bias, cast(Draws, options.draws)),
     )
 
 

@@ -133,11 +133,12 @@ def result_of(product: Product, summary: Mapping[str, Any]) -> GenerationResult:
     figures = (
         "seconds", "peak_memory", "calls_made", "discriminator_calls", "mean_nfe", "redraws",
     )  # fmt: skip
+    known: dict[str, Any] = {name: summary.get(name) for name in figures}
     files = product.files
     return GenerationResult(
         out=files.out,
         summary=files.summary,
         num_made=summary[count_key(product.noun)],
         failed=tuple(FailedRecord(**each) for each in summary["failed"]),
-        **{name: summary.get(name) for name in figures},
+        **known,
     )

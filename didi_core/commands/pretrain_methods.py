@@ -1,9 +1,9 @@
 """The training method that `pretrain` asks for, and how it is validated on held-out data."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import nn
 
 from didi_core.commands.model_card import STANDARD_ERROR
 from didi_core.commands.pretrain_settings import PretrainSettings
@@ -13,6 +13,7 @@ from didi_core.diffusion.process import build_process
 from didi_core.diffusion.schedules import LogLinearSchedule
 from didi_core.distill.method import Method
 from didi_core.evaluation.bounds import bound_samples
+from didi_core.models.denoiser import Denoiser
 from didi_core.models.recompute import checkpoint_activations
 from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
 from didi_core.training.devices import resolve_device
@@ -33,7 +34,7 @@ LOGITS_AT_ONCE = 1 << 26
 
 def autoregressive_method(
     settings: PretrainSettings,
-    build: Callable[[], nn.Module],
+    build: Callable[[], Any],
     data: CorpusBatches,
     held_out: Corpus | None,
 ) -> tuple[Method, Validate | None]:
@@ -57,7 +58,7 @@ def autoregressive_method(
 
 def diffusion_method(
     settings: PretrainSettings,
-    build: Callable[[], nn.Module],
+    build: Callable[[], Denoiser],
     data: CorpusBatches,
     held_out: Corpus | None,
 ) -> tuple[Method, Validate | None]:

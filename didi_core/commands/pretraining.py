@@ -30,6 +30,7 @@ from didi_core.distill.method import Method, Network
 from didi_core.errors import UserError
 from didi_core.evaluation.ngrams import ngram_baselines
 from didi_core.hydra_app import choices_of
+from didi_core.models.denoiser import Denoiser
 from didi_core.training.loop import Validate, train
 from didi_core.vocabulary import Vocabulary
 
@@ -102,11 +103,11 @@ class PretrainRun(ABC, Generic[Settings]):
         """What to train on, and the held-out corpus where there is one."""
 
     @abstractmethod
-    def build_denoiser(self) -> nn.Module:
+    def build_denoiser(self) -> Denoiser:
         """A network that denoises, not yet initialised; `time_conditioned` is followed."""
 
     @abstractmethod
-    def build_causal(self) -> nn.Module:
+    def build_causal(self) -> Any:
         """A Hugging Face causal LM, initialised from torch's global state."""
 
     @abstractmethod
@@ -138,7 +139,7 @@ class PretrainRun(ABC, Generic[Settings]):
         # Of networks in shards every process has to ask for the whole.
         scores, model = validate() if validate else {}, method.result()
         if fabric.is_global_zero:
-            if validate:
+            if held_out is not None:
                 scores |= self.baselines(corpus, held_out)
             self._print(scores)
             self.save(folder, model, self.card(done, len(corpus), scores))
@@ -168,11 +169,11 @@ class PretrainRun(ABC, Generic[Settings]):
     def baselines(self, corpus: Corpus, held_out: Corpus) -> dict[str, float]:
         """Nats a token of n-gram models on the held-out corpus."""
         ranks = self.vocabulary.rank_of_id.numpy()
-        split = [
+        train, test = (
             np.split(ranks[np.asarray(part.flat)], np.asarray(part.starts)[1:-1])
             for part in (corpus, held_out)
-        ]
-        return ngram_baselines(*split, self.vocabulary.num_generable)
+        )
+        return ngram_baselines(train, test, self.vocabulary.num_generable)
 
     def _print(self, scores: dict[str, float]) -> None:
         for name, told in told_nats(scores):

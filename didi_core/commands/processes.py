@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
+from didi_core.errors import UserError
 from didi_core.training.devices import (
     PATIENCE,
     leave_group_at_exit,
@@ -39,7 +40,7 @@ class Processes:
     def device(self, name: str) -> torch.device:
         """The device of `--device`; the GPU of this process where only the kind is said."""
         device = resolve_device(name)
-        if self.count > 1 and device.type == "cuda" and device.index is None:
+        if self.count > 1 and device == torch.device("cuda"):
             return torch.device("cuda", self.local_rank)
         return device
 
@@ -59,6 +60,17 @@ class Processes:
         received: list[Any] | None = [None] * self.count if self.is_first else None
         distributed.gather_object(found, received)
         return received
+
+
+def of_first(result: Item | None) -> Item:
+    """Return what `generate` or `score` made for a verb that processes do not share.
+
+    Raises:
+        UserError: this process is one of several that torchrun started, and not the first.
+    """
+    if result is None:
+        raise UserError("torchrun: only generate and score share work; start this without it.")
+    return result
 
 
 def join_processes() -> Processes:

@@ -88,7 +88,7 @@ def licensed_card(card: Path, license_name: str | None) -> str | None:
     text = card.read_text(encoding="utf-8")
     head = _HEAD.match(text)
     named = head and _LICENSE.search(head[1])
-    if named:
+    if head and named:
         stated = head[1][named.start() :].splitlines()[0].partition(":")[2].strip()
         if license_name not in (None, stated):
             raise UserError(

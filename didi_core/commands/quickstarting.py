@@ -52,7 +52,7 @@ class Quickstart(ABC, Generic[Options, Request]):
 
     noun: ClassVar[str]
     """What one sequence is called."""
-    request_class: ClassVar[type[CellRequest]]
+    request_class: ClassVar[type[Any]]
 
     def __init__(self, options: Options) -> None:
         if wrong := no_seed(options.seed):

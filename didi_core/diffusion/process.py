@@ -4,7 +4,7 @@ A name stands for the noise and for what the network predicts of it. To add one,
 `absorbing.py`, `uniform.py` and `score_entropy.py` are written, and name it in `PROCESSES`.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -22,6 +22,7 @@ DEFAULT_PROCESS = "absorbing"
 """Of model folders that name none."""
 
 
+@runtime_checkable
 class Process(Protocol):
     """A forward process over token ids, and the bound of the model that reverses it."""
 

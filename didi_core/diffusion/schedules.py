@@ -1,12 +1,13 @@
 """Noise schedules: the probability alpha(t) that a token is kept, t from 0 (data) to 1 (noise)."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """alpha(t), its derivative, and omega(t) = -alpha'(t) / (1 - alpha(t))."""
 

@@ -8,6 +8,7 @@ function, weighted by omega / pi, with a divergence from the teacher and an entr
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -26,6 +27,7 @@ from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import ReverseStep, all_masked, reverse_step
 from didi_core.distill.student import DistilledStudent
 from didi_core.distill.whole_batch import share_of_mean, whole_figures
+from didi_core.models.denoiser import Denoiser
 from didi_core.models.discriminator import Discriminator, save_discriminator
 from didi_core.rows import mean_or_zero
 from didi_core.vocabulary import Vocabulary
@@ -52,7 +54,7 @@ class DidiInstruct(DistilledStudent):
         # The head's fresh weights must not depend on what ran before.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            judge = Discriminator(teacher)
+            judge = Discriminator(cast(Denoiser, teacher))
         judge.train_last_blocks(settings.discriminator_blocks)
         self.discriminator = self.train_beside("discriminator", judge, settings.discriminator)
 
@@ -116,7 +118,8 @@ class DidiInstruct(DistilledStudent):
         sizes = [int(each.sum()) for each in at]
         shares = (share_of_mean(self.fabric, sizes[0]), share_of_mean(self.fabric, sizes[1]))
         sides = logits.split(sizes)
-        loss = terms.discriminator_loss(*sides, self.settings.label_smoothing, shares)
+        smoothing = self.settings.label_smoothing
+        loss = terms.discriminator_loss(sides[0], sides[1], smoothing, shares)
         self.discriminator.update(loss, step, steps)
         right = [mean_or_zero((sides[0] > 0).float()), mean_or_zero((sides[1] < 0).float())]
         return {

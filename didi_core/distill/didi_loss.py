@@ -1,6 +1,7 @@
 """DiDi-Instruct's student loss: score function, divergence from the teacher, entropy bonus."""
 
 from collections.abc import Callable
+from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor
@@ -39,11 +40,11 @@ def student_loss(
     divergence = [_divergence(settings, batch, step, teacher) for step in reverse]
     regulariser = sum(c * d for c, d in zip(strengths, divergence, strict=False))
     entropies = [_mean_of_rows(s, terms.entropy(s.log_probs)) for s in reverse]
-    entropy = sum(entropies) / len(entropies)
+    entropy = cast(Tensor, sum(entropies)) / len(entropies)
     loss = policy + regulariser - settings.entropy_bonus * entropy
     return loss, {
         "policy_loss": float(policy.detach()),
-        "kl_to_teacher": float(sum(divergence).detach()) / len(divergence),
+        "kl_to_teacher": float(sum(each.detach() for each in divergence)) / len(divergence),
         "entropy": float(entropy.detach()),
     }
 
@@ -57,10 +58,8 @@ def _divergence(
     settings: DidiSettings, batch: TokenBatch, step: ReverseStep, teacher: TeacherLogProbs
 ) -> Float[Tensor, ""]:
     """Mean over rows of the mean over masked positions, in nats."""
-    inputs = (step.before, batch.lengths, step.masked)
-    if step.equal is not None:
-        inputs = tuple(each[step.equal.called] for each in inputs)
-    expected = teacher(*inputs)
+    called = slice(None) if step.equal is None else step.equal.called
+    expected = teacher(step.before[called], batch.lengths[called], step.masked[called])
     each = terms.divergence(step.log_probs, expected, settings.kl_kind, settings.kl_beta)
     return _mean_of_rows(step, each)
 

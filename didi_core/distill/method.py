@@ -7,12 +7,13 @@ it drives.
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from lightning.fabric import Fabric
 from torch import nn
 
 from didi_core.diffusion.process import DEFAULT_PROCESS
+from didi_core.discovery import Named
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.vocabulary import Vocabulary
@@ -28,6 +29,7 @@ class Network:
     """How it is updated; None where it is only asked."""
 
 
+@runtime_checkable
 class Method(Protocol):
     """What a training method offers the loop."""
 
@@ -64,6 +66,7 @@ class Method(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
+@runtime_checkable
 class Distillation(Method, Protocol):
     """What `distill` asks of a method beside what the loop does."""
 
@@ -102,12 +105,12 @@ class SharedSettings:
         return cls(**{each.name: own[each.name] for each in fields(cls) if each.name in own})
 
 
-Builder = Callable[[nn.Module, Vocabulary, GroupedReference, Any, int], Distillation]
+Builder = Callable[[Any, Vocabulary, GroupedReference, Any, int], Distillation]
 """A method from the teacher, its vocabulary, the references, the settings and the seed."""
 
 
 @dataclass(frozen=True)
-class MethodEntry:
+class MethodEntry(Named):
     """One distillation method: the `ENTRY` of its module."""
 
     name: str

@@ -32,7 +32,7 @@ def method_settings(config: Mapping[str, Any]) -> tuple[str, Any]:
         raise UserError(f"method={name} is unknown: choose one of {', '.join(METHODS)}.")
     structured = OmegaConf.structured(METHODS[name].settings)
     try:
-        settings = OmegaConf.to_object(OmegaConf.merge(structured, values))
+        settings: Any = OmegaConf.to_object(OmegaConf.merge(structured, values))
     except ConfigKeyError as error:
         raise UserError(
             f"method={name}: there is no setting {error.key}; see {name}'s own with: "

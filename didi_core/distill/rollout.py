@@ -79,8 +79,8 @@ def reverse_step(
     equal = None
     if share and student.noise is None:
         equal = equal_rows(tokens, batch.lengths, masked)
-        inputs = [each[equal.called] for each in (tokens, batch.lengths, masked)]
-        log_probs = student.log_probs(*inputs)
+        called = equal.called
+        log_probs = student.log_probs(tokens[called], batch.lengths[called], masked[called])
     else:
         log_probs = student.log_probs(tokens, batch.lengths, masked, noise)
     row, position = masked.nonzero(as_tuple=True)

@@ -4,7 +4,7 @@ That student is the network as trained, or the average of its weights.
 """
 
 import copy
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.fabric import Fabric
 from torch import nn
@@ -21,6 +21,7 @@ TEACHER_UPDATES = ("student", "average")
 DIVERGENCES = ("forward", "backward", "jeffreys")
 
 
+@runtime_checkable
 class RoundSettings(StudentSettings, Protocol):
     """What the settings of such a method hold."""
 

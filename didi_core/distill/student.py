@@ -7,7 +7,7 @@ A method is a subclass with a `step`. It names whatever it trains beside the stu
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,6 +24,7 @@ from didi_core.sampling.predictor import Predictor
 from didi_core.vocabulary import Vocabulary
 
 
+@runtime_checkable
 class StudentSettings(Protocol):
     """What the settings of every method hold."""
 

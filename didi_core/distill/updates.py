@@ -23,8 +23,9 @@ from didi_core.models.sharding import (
 def mesh_of(fabric: Fabric) -> DeviceMesh | None:
     """The processes over which networks are spread; None where each process has them whole."""
     strategy = fabric.strategy
-    sharded = isinstance(strategy, ModelParallelStrategy)
-    return strategy.device_mesh["data_parallel"] if sharded else None
+    if not isinstance(strategy, ModelParallelStrategy):
+        return None
+    return strategy.device_mesh["data_parallel"]
 
 
 def place_frozen(network: nn.Module, fabric: Fabric) -> None:
@@ -47,7 +48,7 @@ class Trained:
     def __init__(
         self, module: nn.Module, settings: OptimizerSettings, forward_methods: tuple[str, ...]
     ) -> None:
-        self.module = module
+        self.module: Any = module
         self.settings = settings
         self.forward_methods = forward_methods
         self._skeleton: nn.Module | None = None
@@ -59,7 +60,7 @@ class Trained:
         # The network first: sharding replaces the parameters that optimisers hold.
         self.wrapped = fabric.setup_module(self.module)
         self.optimizers = build_optimizer(self.module, self.settings)
-        self._stepped = [fabric.setup_optimizers(each) for each in self.optimizers]
+        self._stepped: list[Any] = [fabric.setup_optimizers(each) for each in self.optimizers]
         for name in self.forward_methods:
             self.wrapped.mark_forward_method(name)
 
@@ -79,11 +80,11 @@ class Trained:
         self.fabric.backward(loss)
         trained = [p for p in self.module.parameters() if p.requires_grad]
         norm = torch.nn.utils.clip_grad_norm_(trained, self.settings.clip_norm)
-        for optimizer in self._stepped:
-            optimizer.step()
+        for stepped in self._stepped:
+            stepped.step()
         return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
-    def whole(self) -> nn.Module:
+    def whole(self) -> Any:
         """The network; where it is sharded a copy of it. Every process must call this."""
         return whole_network(self.module, self._skeleton)
 

@@ -4,15 +4,23 @@ Fabric averages gradients over processes. A process that holds more values than 
 more, or the loss would depend on how many processes there are.
 """
 
+from typing import cast
+
 import torch
 from lightning.fabric import Fabric
+from torch import Tensor
+
+
+def reduced(fabric: Fabric, value: Tensor, how: str = "mean") -> Tensor:
+    """Return the "mean", "sum" or "max" over all processes; every process must call this."""
+    return cast(Tensor, fabric.all_reduce(value, reduce_op=how))
 
 
 def whole_count(fabric: Fabric, count: int) -> int:
     """Sum of a count over all processes; every process must call this."""
     if fabric.world_size == 1:
         return count
-    return int(fabric.all_reduce(torch.tensor(count, device=fabric.device), reduce_op="sum"))
+    return int(reduced(fabric, torch.tensor(count, device=fabric.device), "sum"))
 
 
 def share_of_mean(fabric: Fabric, count: int) -> float:
@@ -31,4 +39,4 @@ def whole_figures(fabric: Fabric, parts: dict[str, float]) -> dict[str, float]:
     if fabric.world_size == 1 or not parts:
         return parts
     values = torch.tensor(list(parts.values()), dtype=torch.float64, device=fabric.device)
-    return dict(zip(parts, fabric.all_reduce(values).tolist(), strict=True))
+    return dict(zip(parts, reduced(fabric, values).tolist(), strict=True))

@@ -33,6 +33,7 @@ from didi_core.sampling.batching import plan_batches
 from didi_core.vocabulary import Vocabulary
 
 Form = Literal["time", "order"]
+Spread = Literal["sequences", "draws"]
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def bound_samples(
     process: str = DEFAULT_PROCESS,
     form: Form = "time",
     draws: int = 1,
-    spread: Literal["sequences", "draws"] = "sequences",
+    spread: Spread = "sequences",
     seed: int = 0,
     tokens_per_batch: int = 16_384,
     device: torch.device | str | None = None,

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from didi_core.evaluation.bootstrap import Interval, percentile_interval
-from didi_core.evaluation.entropy import kmer_codes
+from didi_core.evaluation.entropy import Ids, kmer_codes
 from didi_core.evaluation.ratio import NUM_RESAMPLES, Ratio, resample_counts
 
-Sequences = Sequence[Sequence[int]]
+Sequences = Sequence[Ids]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def kmer_jensen_shannon(
     for place, half in enumerate(halves):
         counts = resample_counts(len(half), 2 * seed + place, NUM_RESAMPLES)
         replicates.append(np.concatenate([half.resampled(chunk) for chunk in counts]))
-    return percentile_interval(0.5 * sum(half.value for half in halves), 0.5 * sum(replicates))
+    value = 0.5 * sum(half.value for half in halves)
+    return percentile_interval(value, 0.5 * (replicates[0] + replicates[1]))
 
 
 def _halves(
@@ -106,10 +107,11 @@ def _halves(
     split = inverse[: len(pooled[0])], inverse[len(pooled[0]) :]
     shares = [np.bincount(part, minlength=len(kinds)) / len(part) for part in split]
     middle = 0.5 * (shares[0] + shares[1])
-    return tuple(
+    left, right = (
         _per_record(np.log(share[part] / middle[part]), codes)
         for share, part, codes in zip(shares, split, (first, second), strict=True)
     )
+    return left, right
 
 
 def _per_record(values: NDArray[np.float64], codes: list[NDArray[np.int64]]) -> Ratio:

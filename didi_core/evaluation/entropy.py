@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from didi_core.evaluation.bootstrap import Interval, bootstrap_ratio
 
+Ids = Sequence[int] | NDArray[np.integer]
+"""Token ids of one sequence."""
 
-def unigram_entropy(ids: Sequence[int]) -> float:
+
+def unigram_entropy(ids: Ids) -> float:
     """Entropy of the tokens of one sequence, in nats: 0 (one token only) to ln(distinct tokens).
 
     Raises:
@@ -24,7 +27,7 @@ def unigram_entropy(ids: Sequence[int]) -> float:
 
 
 def pooled_kmer_entropy(
-    sequences: Sequence[Sequence[int]], k: int, vocabulary_size: int, seed: int = 0
+    sequences: Sequence[Ids], k: int, vocabulary_size: int, seed: int = 0
 ) -> Interval:
     """Entropy of all overlapping k-mers of a set, pooled, in nats, with its bootstrap interval.
 
@@ -43,7 +46,7 @@ def pooled_kmer_entropy(
 
 
 def kmer_surprise(
-    sequences: Sequence[Sequence[int]], k: int, vocabulary_size: int
+    sequences: Sequence[Ids], k: int, vocabulary_size: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """What each sequence adds to the entropy of the pooled k-mers.
 
@@ -63,7 +66,8 @@ def kmer_surprise(
     )
     surprise = -np.log(occurrences / counts.sum())[inverse]
     owner = np.repeat(np.arange(len(codes)), counts)
-    return np.bincount(owner, weights=surprise, minlength=len(codes)), counts
+    sums = np.bincount(owner, weights=surprise, minlength=len(codes)).astype(np.float64)
+    return sums, counts
 
 
 def kmer_codes(ids: NDArray[np.int64], k: int, vocabulary_size: int) -> NDArray[np.int64]:

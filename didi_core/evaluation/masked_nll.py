@@ -1,10 +1,11 @@
 """What a denoiser finds of the tokens of a noised batch: the sums every bound is made of."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from didi_core.batches import TokenBatch
 from didi_core.diffusion.process import Process
@@ -20,7 +21,7 @@ Score = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def row_nll(
-    denoiser: nn.Module,
+    denoiser: Any,
     vocabulary: Vocabulary,
     batch: TokenBatch,
     masked: Bool[Tensor, "batch width"],
@@ -45,7 +46,7 @@ def row_nll(
 
 
 def row_bound(
-    denoiser: nn.Module,
+    denoiser: Any,
     vocabulary: Vocabulary,
     process: Process,
     batch: TokenBatch,
@@ -73,7 +74,7 @@ def row_bound(
 
 
 def _row_sums(
-    denoiser: nn.Module,
+    denoiser: Any,
     vocabulary: Vocabulary,
     batch: TokenBatch,
     noised: Int[Tensor, "batch width"],

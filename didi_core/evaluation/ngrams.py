@@ -5,9 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from didi_core.evaluation.entropy import Ids
+
 
 def ngram_baselines(
-    training: Sequence[Sequence[int]], held_out: Sequence[Sequence[int]], num_tokens: int
+    training: Sequence[Ids],
+    held_out: Sequence[Ids],
+    num_tokens: int,
 ) -> dict[str, float]:
     """Nats a token of add-one unigram and bigram models: what any real model must beat."""
     unigram = np.ones(num_tokens)

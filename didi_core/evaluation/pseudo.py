@@ -9,12 +9,13 @@ positions it can see (BERT, ESM-2), and it flatters every sequence.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from didi_core.batches import pad_batch
 from didi_core.evaluation.judge import BATCH_TOKENS
@@ -24,7 +25,7 @@ from didi_core.vocabulary import Vocabulary
 
 @torch.no_grad()
 def exact_pseudo_nll(
-    denoiser: nn.Module,
+    denoiser: Any,
     vocabulary: Vocabulary,
     sequence: Sequence[int],
     batch_tokens: int = BATCH_TOKENS,
@@ -60,7 +61,7 @@ def exact_pseudo_nll(
 
 @torch.no_grad()
 def one_pass_pseudo_nll(
-    denoiser: nn.Module,
+    denoiser: Any,
     vocabulary: Vocabulary,
     sequences: Sequence[Sequence[int]],
     batch_tokens: int = BATCH_TOKENS,
@@ -71,17 +72,16 @@ def one_pass_pseudo_nll(
     result = np.empty(len(sequences))
     for records in plan_batches([len(each) for each in framed], batch_tokens):
         batch = pad_batch([framed[record] for record in records], vocabulary)
-        at = batch.maskable.nonzero(as_tuple=True)
-        nll = _nll_at(
-            denoiser, vocabulary, batch.tokens, batch.lengths, at, batch.tokens[at], autocast
-        )
-        sums = torch.zeros(len(records), dtype=torch.float64).index_add_(0, at[0], nll)
+        row, column = batch.maskable.nonzero(as_tuple=True)
+        at, targets = (row, column), batch.tokens[row, column]
+        nll = _nll_at(denoiser, vocabulary, batch.tokens, batch.lengths, at, targets, autocast)
+        sums = torch.zeros(len(records), dtype=torch.float64).index_add_(0, row, nll)
         result[records] = (sums / batch.maskable.sum(-1)).numpy()
     return result
 
 
 def _nll_at(
-    denoiser: nn.Module,
+    denoiser: Any,
     vocabulary: Vocabulary,
     tokens: Int[Tensor, "batch width"],
     lengths: Int[Tensor, "batch"],

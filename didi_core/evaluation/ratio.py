@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from didi_core.evaluation.entropy import kmer_surprise, unigram_entropy
+from didi_core.evaluation.entropy import Ids, kmer_surprise, unigram_entropy
 
 NUM_RESAMPLES = 1_000
 _COUNTS_AT_ONCE = 4_000_000  # bounds memory: 32 MB of counts
@@ -71,7 +71,7 @@ class PooledKmerEntropy:
     def label(self) -> str:
         return f"pooled {self.k}-mer entropy (nats)"
 
-    def __call__(self, sequences: Sequence[Sequence[int]]) -> Ratio:
+    def __call__(self, sequences: Sequence[Ids]) -> Ratio:
         surprise, counts = kmer_surprise(sequences, self.k, self.vocabulary_size)
         return Ratio(surprise, counts.astype(np.float64))
 
@@ -82,5 +82,5 @@ class MeanUnigramEntropy:
 
     label: str = "mean unigram entropy (nats)"
 
-    def __call__(self, sequences: Sequence[Sequence[int]]) -> Ratio:
+    def __call__(self, sequences: Sequence[Ids]) -> Ratio:
         return Ratio.mean_of([unigram_entropy(each) for each in sequences])

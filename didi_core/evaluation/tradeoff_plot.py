@@ -11,7 +11,7 @@ from didi_core.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
+    from matplotlib.axis import XAxis, YAxis
 
 WIDE = 5
 
@@ -99,7 +99,7 @@ def _draw_sweep(axes: "Axes", points: Sequence[PlottedPoint], colour: str) -> No
         axes.annotate(point.label, (x, y), (3, 4), textcoords="offset points", fontsize=5)
 
 
-def _log_where_wide(axis: "Axis", values: Sequence[float]) -> None:
+def _log_where_wide(axis: "XAxis | YAxis", values: Sequence[float]) -> None:
     """A logarithmic axis with plain numbers, for figures of which the largest is many times the
     least; within one decade its ticks would be too few to read."""
     if not values or max(values) < WIDE * min(values):

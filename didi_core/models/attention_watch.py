@@ -7,6 +7,7 @@ In a protein model attention between two positions says that their residues depe
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -56,7 +57,7 @@ class AttentionWatch:
 def watched_attention(network: nn.Module) -> Iterator[AttentionWatch]:
     """Watch all blocks of a network of this package while the context lasts."""
     watch = AttentionWatch()
-    blocks = [module for module in network.modules() if hasattr(module, "attention_watch")]
+    blocks: list[Any] = [each for each in network.modules() if hasattr(each, "attention_watch")]
     for block in blocks:
         block.attention_watch = watch
     try:

@@ -7,7 +7,7 @@ The network is any Hugging Face causal LM, and the cache is transformers' own. I
 import inspect
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -37,9 +37,10 @@ class CausalNetwork(nn.Module):
         start_id: what every sequence begins with where nothing is given: it is never drawn.
     """
 
-    def __init__(self, network: nn.Module, start_id: int) -> None:
+    def __init__(self, network: Any, start_id: int) -> None:
         super().__init__()
-        self.network, self.start_id = network, start_id
+        self.network: Any = network
+        self.start_id = start_id
 
     @property
     def settings(self) -> CausalSettings:

@@ -39,7 +39,7 @@ def compiled_blocks(network: nn.Module, flag: str) -> Iterator[None]:
             block._compiled_call_impl = None  # what `compile` sets; there is no way back but this
 
 
-def _try(network: nn.Module, flag: str) -> None:
+def _try(network: Denoiser, flag: str) -> None:
     """Call it once, which compiles."""
     try:
         _call_once(network)
@@ -54,7 +54,7 @@ def _try(network: nn.Module, flag: str) -> None:
 
 
 @torch.no_grad()
-def _call_once(network: nn.Module) -> None:
+def _call_once(network: Denoiser) -> None:
     device = next(network.parameters()).device
     tokens = torch.full((2, 9), network.settings.mask_id, device=device)
     lengths = torch.tensor([9, 7], device=device)

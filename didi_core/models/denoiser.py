@@ -5,8 +5,10 @@ Each offers `embed`, `trunk`, `head`, `logits_at`, `initialise`, `drop_output_la
 `time_conditioned`).
 """
 
+from typing import Any
+
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from didi_core.models.dit import DitDenoiser
 from didi_core.models.esm import EsmDenoiser
@@ -14,7 +16,7 @@ from didi_core.models.esm import EsmDenoiser
 Denoiser = EsmDenoiser | DitDenoiser
 
 
-def is_time_conditioned(network: nn.Module) -> bool:
+def is_time_conditioned(network: object) -> bool:
     """Whether `logits_at` is to be told the alpha of each row.
 
     What trains a network holds it as `module`.
@@ -23,8 +25,6 @@ def is_time_conditioned(network: nn.Module) -> bool:
     return getattr(getattr(network, "settings", None), "time_conditioned", False)
 
 
-def time_input(
-    network: nn.Module, alpha: Float[Tensor, "batch"] | None
-) -> dict[str, Float[Tensor, "batch"]]:
+def time_input(network: object, alpha: Float[Tensor, "batch"] | None) -> dict[str, Any]:
     """What `logits_at` is given beside tokens: alpha, where it is known and the network asks."""
     return {"alpha": alpha} if alpha is not None and is_time_conditioned(network) else {}

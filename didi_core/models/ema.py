@@ -1,6 +1,7 @@
 """Exponential moving average of a network's weights, used for sampling."""
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
@@ -47,9 +48,9 @@ class ExponentialMovingAverage:
         for shadow, live in zip(self.module.parameters(), module.parameters(), strict=True):
             shadow.lerp_(live.detach().to(shadow), 1.0 - decay)
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         return {"updates": self.updates, "module": gathered(self.module.state_dict())}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.updates = int(state["updates"])
         self.module.load_state_dict(spread_state(state["module"], self.module))

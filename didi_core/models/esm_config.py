@@ -82,7 +82,7 @@ def _require_numbers(config: Mapping[str, Any], source: str) -> None:
 
 def _require_supported(config: Mapping[str, Any], source: str) -> None:
     if config.get("model_type") == TIMED_MODEL_TYPE:
-        accepted = (TIMED_ARCHITECTURE,)
+        accepted: tuple[str, ...] = (TIMED_ARCHITECTURE,)
     elif config.get("model_type") == "esm":
         accepted = ARCHITECTURES
     else:
@@ -97,9 +97,9 @@ def _require_supported(config: Mapping[str, Any], source: str) -> None:
             f"{source}: architectures {architectures} in config.json has no masked-language head; "
             f"one of {', '.join(accepted)} is needed."
         )
-    for key, (accepted, default, meaning) in _ONLY.items():
+    for key, (possible, default, meaning) in _ONLY.items():
         value = config.get(key, default)
-        if value not in accepted:
+        if value not in possible:
             raise UserError(
                 f"{source}: {key} is {value!r} in config.json: {meaning}; not supported."
             )

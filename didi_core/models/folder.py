@@ -153,8 +153,8 @@ def load_denoiser(
         return _ready(loaded, read.config, name, folder, read.extras, device, dtype)
     if config is None:
         raise UserError(f"{folder} is no model folder, or was not finished: it has no config.json.")
-    loaded = _load_esm(config, folder, default_vocabulary)
-    return _ready(loaded, config, name, folder, extra_files(folder), device, dtype)
+    esm = _load_esm(config, folder, default_vocabulary)
+    return _ready(esm, config, name, folder, extra_files(folder), device, dtype)
 
 
 def _load_dit(

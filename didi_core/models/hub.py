@@ -6,6 +6,7 @@ A hub id may name a revision: `OWNER/NAME@REVISION` (`hub_names`).
 import errno
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
@@ -98,7 +99,7 @@ def fetch_part(
 
 
 # The base of the hub client's errors is that of its HTTP library, which changes with its version.
-HTTP_ERROR = HfHubHTTPError.__bases__[0]
+HTTP_ERROR: Any = HfHubHTTPError.__bases__[0]
 _DISK_PROBLEMS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -149,7 +150,7 @@ def _said(flag: str, name: str) -> str:
     return as_written(flag, name) if flag else name
 
 
-def _snapshot(asked: _Asked, patterns: list[str], **where: str | None) -> Path:
+def _snapshot(asked: _Asked, patterns: list[str], **where: Any) -> Path:
     repository, revision = split_revision(asked.name)
     if revision is not None:
         require_revision(revision, asked.said)

@@ -15,7 +15,7 @@ import argparse
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import torch
 from torch import Tensor
@@ -121,6 +121,10 @@ _CALLABLE = {id(function) for function in _FUNCTIONS.values()}
 class InertUnpickler(pickle._Unpickler):  # the one in Python: its steps can be replaced
     """See the module. `unlisted` collects the names that were asked for and not given."""
 
+    # Set by the class in Python while it loads; its published types do not name them.
+    stack: list[Any]
+    append: Callable[[object], None]
+
     def __init__(self, file: BinaryIO, *, unlisted: list[str], **options: Any) -> None:
         super().__init__(file, **options)
         self._unlisted = unlisted
@@ -137,7 +141,7 @@ class InertUnpickler(pickle._Unpickler):  # the one in Python: its steps can be 
             self._unlisted.append(class_name)
         return Unlisted(class_name)
 
-    def call(self, function: object, arguments: object, keywords: object = None) -> object:
+    def call(self, function: Any, arguments: object, keywords: object = None) -> object:
         if isinstance(function, Unlisted):
             return StandIn(function.class_name)
         if id(function) not in _CALLABLE or not isinstance(arguments, tuple) or keywords:
@@ -176,7 +180,7 @@ class InertUnpickler(pickle._Unpickler):  # the one in Python: its steps can be 
     def refuse(self) -> None:
         raise pickle.UnpicklingError("a pickle instruction that weights do not need")
 
-    dispatch = dict(pickle._Unpickler.dispatch) | {
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch) | {
         pickle.REDUCE[0]: load_reduce,
         pickle.NEWOBJ[0]: load_reduce,
         pickle.NEWOBJ_EX[0]: load_newobj_ex,

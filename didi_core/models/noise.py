@@ -8,6 +8,7 @@ student begins as its teacher.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -72,8 +73,8 @@ def draw_latents(
     records, update = keys.records.to(device), keys.update
     row, position = masked.nonzero(as_tuple=True)
     if kind == "sequence":
-        key = (records[:, None], update, component)
-        return _normal(keyed_uniform(keys.seed, Stream.NOISE, *key, device=device))[row]
+        shared = (records[:, None], update, component)
+        return _normal(keyed_uniform(keys.seed, Stream.NOISE, *shared, device=device))[row]
     key = (records[row, None], position[:, None], keys.step, update, component)
     return _normal(keyed_uniform(keys.seed, Stream.NOISE, *key, device=device))
 
@@ -137,7 +138,7 @@ class NoisyDenoiser(nn.Module):
         return placed.masked_scatter(masked.unsqueeze(-1), projected)
 
 
-def with_noise(denoiser: nn.Module, settings: NoiseSettings, seed: int) -> nn.Module:
+def with_noise(denoiser: Any, settings: NoiseSettings, seed: int) -> nn.Module:
     """The denoiser with a noise input to be trained; as it is where `settings.kind` is none."""
     if settings.kind == "none":
         return denoiser
@@ -148,7 +149,7 @@ def with_noise(denoiser: nn.Module, settings: NoiseSettings, seed: int) -> nn.Mo
     return NoisyDenoiser(denoiser, noise)
 
 
-def without_noise(network: nn.Module) -> tuple[nn.Module, MaskNoise | None]:
+def without_noise(network: nn.Module) -> tuple[Any, MaskNoise | None]:
     """The denoiser, and its noise input where it has one."""
     if isinstance(network, NoisyDenoiser):
         return network.denoiser, network.noise

@@ -55,7 +55,7 @@ def load_noise(
         raise UserError(f"{source}: noise {kind!r} in config.json is none of {', '.join(KINDS)}.")
     stored = read_weights(path)
     weight, hidden = stored.get(_TENSOR), denoiser.settings.hidden_size
-    if set(stored) != {_TENSOR} or weight.ndim != 2 or weight.shape[0] != hidden:
+    if weight is None or len(stored) > 1 or weight.ndim != 2 or weight.shape[0] != hidden:
         raise UserError(f"{path} does not fit its model: one tensor {_TENSOR} [{hidden}, size].")
     if not weight.isfinite().all():
         raise UserError(f"{path} holds values that are not finite.")

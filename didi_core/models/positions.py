@@ -24,9 +24,9 @@ def flat_positions(at: Places) -> Positions:
 
     To be asked for before the trunk: on a GPU the count is waited for, and then nothing is queued.
     """
-    if not isinstance(at, Tensor):
-        return lambda: flat_positions(at())
-    return at.flatten().nonzero()[:, 0]
+    if isinstance(at, Tensor):
+        return at.flatten().nonzero()[:, 0]
+    return lambda: at().flatten().nonzero()[:, 0]
 
 
 def head_at(
@@ -60,6 +60,9 @@ def rounded_count(count: int) -> int:
 
 class HeadAtPositions(nn.Module):
     """A network with a `trunk`, tokens to hidden states, and a `head`, those to logits."""
+
+    trunk: Callable[..., Tensor]
+    head: Callable[[Tensor], Tensor]
 
     def logits_at(
         self,

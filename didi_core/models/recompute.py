@@ -19,7 +19,7 @@ def call_block(block: nn.Module, *inputs: Any, again: bool) -> Tensor:
     return block(*inputs)
 
 
-def checkpoint_activations(network: nn.Module) -> None:
+def checkpoint_activations(network: Any) -> None:
     """Let every trunk in `network`, ours or of transformers, compute its blocks again."""
     for module in network.modules():
         if hasattr(module, "checkpoint_activations"):

@@ -22,7 +22,7 @@ from torch import Tensor
 from didi_core.errors import UserError
 from didi_core.models.inert_unpickler import InertPickle, StandIn
 
-INERT_TYPES = [argparse.Namespace]
+INERT_TYPES: list[Any] = [argparse.Namespace]
 """Allowed beside what `weights_only` allows itself: tensors, containers, numbers and text."""
 
 _NESTED_KEYS = ("state_dict", "model")
@@ -130,8 +130,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _is_weight(name: object, value: object) -> bool:
-    plain = isinstance(value, Tensor) and value.layout == torch.strided
-    return isinstance(name, str) and plain and not value.is_quantized and not value.is_meta
+    if not isinstance(name, str) or not isinstance(value, Tensor):
+        return False
+    return value.layout == torch.strided and not value.is_quantized and not value.is_meta
 
 
 def _type_name(value: object) -> str:

@@ -73,7 +73,7 @@ def gathered(state: Any) -> Any:
     Every process must call this; all but the first get an empty tensor for each.
     """
     if isinstance(state, DTensor):
-        whole = state.detach().full_tensor()
+        whole = state.full_tensor().detach()
         return whole.cpu() if _is_first() else whole.new_empty(0)
     if isinstance(state, dict):
         return {key: gathered(value) for key, value in state.items()}

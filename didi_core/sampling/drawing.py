@@ -1,7 +1,5 @@
 """From log-probabilities to tokens: bias, temperature, top-p, and the keyed draw."""
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -12,7 +10,7 @@ from didi_core.diffusion.draws import (
     draw_gumbel_float32,
     keyed_uniform,
 )
-from didi_core.sampling.request import DrawSettings
+from didi_core.sampling.request import Draws, DrawSettings
 
 
 def adjust(
@@ -60,7 +58,7 @@ def draw_tokens(
 
 def draw_adjusted(
     log_probs: Float[Tensor, "n generable"],
-    precision: Literal["float64", "float32"],
+    precision: Draws,
     seed: int,
     record: Int[Tensor, "n"],
     position: Int[Tensor, "n"],

@@ -3,17 +3,13 @@
 Random numbers are keyed by record, so that a halved batch draws from the same keys.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from didi_core.batches import pad_batch
 from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
-from didi_core.sampling.predictor import AnyPredictor
 from didi_core.sampling.request import Prior, Sampled, Sampler, SampleSettings
 from didi_core.vocabulary import Vocabulary
 
@@ -26,32 +22,6 @@ class Filled:
     """Framed, without padding."""
     denoiser_calls: int
     discriminator_calls: int
-
-
-@dataclass(frozen=True)
-class MeteredPredictor:
-    """A predictor that says how many rows each call sent through the network."""
-
-    inner: AnyPredictor
-    on_call: Callable[[int], None]
-
-    def log_probs(
-        self, tokens: Tensor, *more: Any, **named: Any
-    ) -> Float[Tensor, "chosen generable"]:
-        return self.logits(tokens, *more, **named).log_softmax(-1)
-
-    def logits(self, tokens: Tensor, *more: Any, **named: Any) -> Float[Tensor, "chosen generable"]:
-        result = self.inner.logits(tokens, *more, **named)
-        self.on_call(tokens.shape[0])
-        return result
-
-    def next_log_probs(self, tokens: Tensor, *more: Any) -> Any:
-        result = self.inner.next_log_probs(tokens, *more)
-        self.on_call(tokens.shape[0])
-        return result
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
 
 
 def build_prior(

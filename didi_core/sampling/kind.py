@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from didi_core.diffusion.process import article_of
+from didi_core.discovery import Named
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.predictor import AnyPredictor
 from didi_core.sampling.request import Sampler
 from didi_core.sampling.sampler_options import SamplerOptions, from_options
 
-Builder = Callable[[AnyPredictor, LoadedModel, Any], Sampler]
-"""From predictor, model and the sampler's settings, which are None where it has none."""
+Builder = Callable[..., Sampler]
+"""From the predictor of a model it can sample, the model, and the sampler's settings (None where it
+has none)."""
 
 
 @dataclass(frozen=True)
-class SamplerKind:
+class SamplerKind(Named):
     """One sampler."""
 
     name: str

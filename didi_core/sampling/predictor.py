@@ -1,11 +1,12 @@
 """A model as samplers and methods see it: log-probabilities at chosen positions, or of the next."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from didi_core.batches import TokenBatch
 from didi_core.models.causal import CausalNetwork
@@ -17,15 +18,20 @@ from didi_core.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from transformers import Cache
 
+OnCall = Callable[[int], None]
+"""Hears how many rows each call sent through the network."""
+
 
 @dataclass(frozen=True)
 class Predictor:
     """The network's x_theta(z_t) over the generable ids."""
 
-    denoiser: nn.Module
+    denoiser: Any
+    """A network that offers `logits_at`, bare or as it is trained."""
     vocabulary: Vocabulary
     noise: MaskNoise | None = None
     """The noise input of `denoiser`, where it has one that is to be used: says what to draw."""
+    on_call: OnCall | None = None
 
     def log_probs(
         self,
@@ -65,10 +71,12 @@ class Predictor:
                 alpha = torch.full((len(tokens),), alpha, device=tokens.device)
             told = time_input(self.denoiser, alpha)
             logits = self.denoiser.logits_at(tokens, lengths, at, **told)
-            return self.vocabulary.generable_logits(logits)
-        masked = tokens == self.vocabulary.mask_id
-        latents = draw_latents(self.noise.kind, self.noise.size, keys, masked)
-        logits = self.denoiser.logits_at(tokens, lengths, at, latents=latents)
+        else:
+            masked = tokens == self.vocabulary.mask_id
+            latents = draw_latents(self.noise.kind, self.noise.size, keys, masked)
+            logits = self.denoiser.logits_at(tokens, lengths, at, latents=latents)
+        if self.on_call is not None:
+            self.on_call(len(tokens))
         return self.vocabulary.generable_logits(logits)
 
     def probe(self, batch: TokenBatch, at: Bool[Tensor, "batch width"]) -> None:
@@ -90,12 +98,15 @@ class NextTokenPredictor:
 
     denoiser: CausalNetwork
     vocabulary: Vocabulary
+    on_call: OnCall | None = None
 
     def next_log_probs(
         self, tokens: Int[Tensor, "batch new"], cache: "Cache | None"
     ) -> tuple[Float[Tensor, "batch generable"], "Cache"]:
         """Normalised log-probabilities of the token after `tokens`; see `CausalNetwork`."""
         logits, cache = self.denoiser.next_logits(tokens, cache)
+        if self.on_call is not None:
+            self.on_call(len(tokens))
         return self.vocabulary.log_probs(logits), cache
 
     def probe(self, batch: TokenBatch, at: Bool[Tensor, "batch width"]) -> None:

@@ -108,7 +108,8 @@ def _choose(
     made = [each for each in tries if each is not None]
     calls = sum(each.denoiser_calls for each in made)
     discriminator_calls = sum(each.discriminator_calls for each in made)
-    ids, failure = list(row), "out of memory, even alone"
+    ids = list(row)
+    failure: str | None = "out of memory, even alone"
     for number, each in enumerate(made, start=1):
         ids = each.ids
         failure = "the same as another" if tuple(ids) in taken else rule(ids)

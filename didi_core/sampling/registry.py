@@ -53,16 +53,18 @@ def build_predictor(model: LoadedModel, *, with_noise: bool = True) -> AnyPredic
     Raises:
         UserError: a noise input that does not fit the model, or none that could be left out.
     """
-    noise = load_noise(model.denoiser, model.config, model.extras.get("noise"), model.name)
+    network, noise = model.denoiser, None
+    if not isinstance(network, CausalNetwork):
+        noise = load_noise(network, model.config, model.extras.get("noise"), model.name)
     if noise is None and not with_noise:
         raise UserError(
             f"--without-noise: --model {model.name} has no noise input; leave the flag out."
         )
-    if isinstance(model.denoiser, CausalNetwork):
-        return NextTokenPredictor(model.denoiser, model.vocabulary)
+    if isinstance(network, CausalNetwork):
+        return NextTokenPredictor(network, model.vocabulary)
     if noise is None or not with_noise:
-        return Predictor(model.denoiser, model.vocabulary)
-    return Predictor(NoisyDenoiser(model.denoiser, noise), model.vocabulary, noise)
+        return Predictor(network, model.vocabulary)
+    return Predictor(NoisyDenoiser(network, noise), model.vocabulary, noise)
 
 
 def check_settings(kind: SamplerKind, settings: SampleSettings) -> None:

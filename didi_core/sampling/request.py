@@ -1,12 +1,15 @@
 """What a sampler is asked for and what it returns."""
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from didi_core.batches import TokenBatch
+
+Draws = Literal["float64", "float32"]
+Grid = Literal["exact", "published"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class DrawSettings:
     """Keep the fewest tokens whose probabilities sum to at least this; 1 keeps all."""
     log_bias: Float[Tensor, "generable"] | None = None
     """Added to the log-probabilities (nats); -inf forbids a token."""
-    precision: Literal["float64", "float32"] = "float64"
+    precision: Draws = "float64"
     """float64 draws are exact; float32 Gumbel draws exist only to reproduce papers."""
 
 
@@ -30,7 +33,7 @@ class SampleSettings:
     steps: int | None
     """Denoising steps; None where the sampler decides (first-hitting)."""
     seed: int = 0
-    grid: Literal["exact", "published"] = "exact"
+    grid: Grid = "exact"
     """exact ends at alpha = 1, at most `steps` calls; published makes the papers' steps + 1."""
     reveal_exponent: float = 1.0
     """After step k of K, alpha = (k / K) ** reveal_exponent; 1 is the even grid."""
@@ -58,6 +61,7 @@ class Sampled:
     """Forward, or forward-and-backward, calls of a discriminator, counted apart."""
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """Everything that turns a denoiser and a prior into sequences."""
 

@@ -9,12 +9,14 @@ a step reveals are the same for all candidates. Not exact; costs discriminator c
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
+from didi_core.models.denoiser import Denoiser
 from didi_core.models.discriminator import Discriminator, load_discriminator, soft_tokens
 from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import NoiseKeys
@@ -213,7 +215,9 @@ class GuidedSampler:
 
 
 def _build(predictor: Predictor, model: LoadedModel, guidance: RgasSettings) -> GuidedSampler:
-    discriminator = load_discriminator(model.denoiser, model.extras["discriminator"])
+    discriminator = load_discriminator(
+        cast(Denoiser, model.denoiser), model.extras["discriminator"]
+    )
     return GuidedSampler(predictor, discriminator, guidance)
 
 

@@ -6,13 +6,13 @@ Knows nothing of what the tokens mean: a front-end makes the rows and writes the
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from didi_core.progress import progress_bar
 from didi_core.sampling.batching import plan_batches, shard_of
-from didi_core.sampling.filling import Filler, MeteredPredictor
+from didi_core.sampling.filling import Filler
 from didi_core.sampling.partial_file import PartialFile
 from didi_core.sampling.predictor import AnyPredictor
 from didi_core.sampling.redraw import Acceptance, Finished, Rule, accept_all, draw_batch
@@ -79,7 +79,7 @@ def build_engine(predictor: AnyPredictor, build: Callable[[AnyPredictor], Sample
         build: makes the sampler from the predictor it is to use.
     """
     meter = CallMeter()
-    return Engine(build(MeteredPredictor(predictor, meter)), predictor, meter)
+    return Engine(build(replace(predictor, on_call=meter)), predictor, meter)
 
 
 def run_request(

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TypeVar
+from typing import Any
 
 from didi_core.errors import UserError
 
 SamplerOptions = Mapping[str, object]
 """Values by name; text, as a command line gives it, is read as the setting's own type."""
-Settings = TypeVar("Settings")
 
 
 def parse_options(texts: Sequence[str], flag: str = "--sampler-option ") -> dict[str, object]:
@@ -51,10 +50,10 @@ def sampler_label(name: str, options: str) -> str:
 
 def from_options(
     name: str,
-    settings: type[Settings],
+    settings: type[Any],
     options: SamplerOptions,
     flag: str = "--sampler-option ",
-) -> Settings:
+) -> Any:
     """The dataclass `settings` of sampler `name` with `options` in place of its defaults.
 
     Args:
@@ -77,7 +76,7 @@ def from_options(
     return chosen
 
 
-def _typed(name: str, value: object, default: object, flag: str) -> object:
+def _typed(name: str, value: object, default: Any, flag: str) -> object:
     if isinstance(value, str) and not isinstance(default, str):
         try:
             return type(default)(value)

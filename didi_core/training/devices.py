@@ -4,7 +4,7 @@ import atexit
 import os
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.distributed.device_mesh import DeviceMesh
 
-PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed"}
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {
+    "float32": "32-true",
+    "bf16": "bf16-mixed",
+}
 TORCH_TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 """Type of a network that only generates or scores."""
 STRATEGIES = ("auto", "ddp", "fsdp")

@@ -140,7 +140,8 @@ class _Run:
     def save(self) -> None:
         """A checkpoint of what is done, unless it has one."""
         if self.saved != self.done:
-            state = {"method": self.method.state_dict()}  # of shards every process holds a part
+            # Of shards every process holds a part.
+            state: dict[str, Any] = {"method": self.method.state_dict()}
             if self.settings.max_seconds or self.spent:  # runs without a limit end in equal bytes
                 state["seconds"] = self.elapsed()
             if self.fabric.is_global_zero:

@@ -7,12 +7,14 @@ block remembers for each token, by its layout (`block_bytes_per_token`).
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
 
 from didi_core.distill.method import Network
 from didi_core.distill.optimizers import build_optimizer
+from didi_core.models.denoiser import Denoiser
 from didi_core.models.dit import DitDenoiser
 
 GIB = 1 << 30
@@ -125,7 +127,7 @@ def activation_bytes(network: nn.Module, tokens: int, sharing: Sharing) -> int:
     return tokens * (blocks + ENDS * stream + predicted)
 
 
-def block_bytes_per_token(trunk: nn.Module, precision: str) -> int:
+def block_bytes_per_token(trunk: Denoiser, precision: str) -> int:
     """Bytes a block remembers for a token, with attention that keeps no matrix of weights.
 
     The stream before both norms; what goes into qkv, the output matrix and both feed-forward
@@ -133,7 +135,8 @@ def block_bytes_per_token(trunk: nn.Module, precision: str) -> int:
     DiT its gates' inputs.
     """
     width = trunk.settings.hidden_size
-    inner = trunk.blocks[0].mlp_in.out_features
+    block: Any = trunk.blocks[0]
+    inner: int = block.mlp_in.out_features
     streams = 2 * width
     matrices = 6 * width + 2 * inner
     is_dit = isinstance(trunk, DitDenoiser)
@@ -144,10 +147,9 @@ def block_bytes_per_token(trunk: nn.Module, precision: str) -> int:
     return 4 * streams + (2 if precision == "bf16" else 4) * matrices
 
 
-def trunk_of(network: nn.Module) -> nn.Module | None:
+def trunk_of(network: nn.Module) -> Denoiser | None:
     """The denoiser's trunk in a network, where it is one of ours."""
-    found = (m for m in network.modules() if hasattr(m, "blocks") and hasattr(m, "settings"))
-    return next(found, None)
+    return next((m for m in network.modules() if isinstance(m, Denoiser)), None)
 
 
 def alternatives(

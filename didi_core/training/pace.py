@@ -3,6 +3,8 @@
 import torch
 from lightning.fabric import Fabric
 
+from didi_core.distill.whole_batch import reduced
+
 
 def planned_steps(done: int, steps: int, elapsed: float, max_seconds: float, fabric: Fabric) -> int:
     """Updates in all, from the pace so far; `steps` where there is no limit of time.
@@ -18,6 +20,6 @@ def planned_steps(done: int, steps: int, elapsed: float, max_seconds: float, fab
         return steps
     if fabric.world_size > 1:  # all have to do the same update
         here = torch.tensor(elapsed, device=fabric.device)
-        elapsed = float(fabric.all_reduce(here, reduce_op="max"))
+        elapsed = float(reduced(fabric, here, "max"))
     expected = round(done * max_seconds / max(elapsed, 1e-9))
     return max(done + 1, min(steps, expected))

@@ -17,6 +17,7 @@ from didi_core.corpus import CorpusBatches, share_of_batch
 from didi_core.distill.method import Network
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.updates import Trained, mesh_of
+from didi_core.distill.whole_batch import reduced
 from didi_core.models.ema import ExponentialMovingAverage
 
 
@@ -79,11 +80,11 @@ class Pretraining(ABC):
         batch = self.data.batch(mine, step).to(fabric.device)
         total, count = self.total_loss(BatchShare(step, batch, mine, places, len(records)))
         # Normalised over all processes: the loss must not depend on their number.
-        count = fabric.all_reduce(weight * count, reduce_op="sum").clamp_min(1)
+        count = reduced(fabric, weight * count, "sum").clamp_min(1)
         loss = weight * total / count * fabric.world_size
         norm = self.network.update(loss, step, steps)
         self.ema.update(self.network.module)
-        return {"loss": float(fabric.all_reduce(loss.detach())), "gradient_norm": norm}
+        return {"loss": float(reduced(fabric, loss.detach())), "gradient_norm": norm}
 
     def sampled(self) -> nn.Module:
         """The network of `result` where it is: in shards, its calls are made by all processes."""

@@ -77,7 +77,7 @@ def _digest(skeleton: str, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
     """Sixteen bytes that change with any of the content."""
     digest = hashlib.blake2b(skeleton.encode(), digest_size=16)
     for key in sorted(tensors):
-        digest.update(tensors[key].reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensors[key].reshape(-1).view(torch.uint8).numpy().data)
     return torch.tensor(list(digest.digest()), dtype=torch.uint8)
 
 

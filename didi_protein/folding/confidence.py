@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformers import EsmForProteinFolding
 from transformers.models.esm.openfold_utils import residue_constants
 from transformers.models.esm.openfold_utils.data_transforms import make_atom14_masks
 
@@ -68,12 +69,12 @@ class Fold:
 
 
 @torch.no_grad()
-def read_folds(network: nn.Module, batch: FoldedBatch) -> list[Fold]:
+def read_folds(network: EsmForProteinFolding, batch: FoldedBatch) -> list[Fold]:
     """Apply the heads to each sequence of a folded batch."""
     return [_read_fold(network, batch, row) for row in range(len(batch.lengths))]
 
 
-def _read_fold(network: nn.Module, batch: FoldedBatch, row: int) -> Fold:
+def _read_fold(network: EsmForProteinFolding, batch: FoldedBatch, row: int) -> Fold:
     length = batch.lengths[row]
     residues = batch.residues[row, :length]
     layout = make_atom14_masks({"aatype": residues})
@@ -88,7 +89,7 @@ def _read_fold(network: nn.Module, batch: FoldedBatch, row: int) -> Fold:
 
 
 def atom_plddt(
-    network: nn.Module, states: Float[Tensor, "length channels"]
+    network: EsmForProteinFolding, states: Float[Tensor, "length channels"]
 ) -> Float[Tensor, "length 37"]:
     """Expected lDDT of each atom, 0 to 100: the mean of the head's bins (supplement, algorithm 29).
 
@@ -102,7 +103,7 @@ def atom_plddt(
 
 
 def ptm_and_pae(
-    head: nn.Module, pair: Float[Tensor, "length length channels"]
+    head: nn.Linear, pair: Float[Tensor, "length length channels"]
 ) -> tuple[float, Float[Tensor, "length"]]:
     """pTM, and the mean expected error of each residue (supplement, section 1.9.7).
 

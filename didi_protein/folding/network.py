@@ -1,6 +1,7 @@
 """Open ESMFold, a folder or a hub id, through transformers alone, every tensor accounted for."""
 
 import json
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +160,7 @@ def _is_optional(key: str, endings: tuple[str, ...] = _NEVER_REQUIRED) -> bool:
 
 
 @contextmanager
-def _quiet():
+def _quiet() -> Iterator[None]:
     """Without the library's own bar and its report, which we check ourselves."""
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()

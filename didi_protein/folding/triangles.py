@@ -13,8 +13,13 @@ from collections.abc import Iterator
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from transformers.models.esm.modeling_esmfold import (
+    EsmFoldAttention,
+    EsmFoldTriangleAttention,
+    EsmFoldTriangleMultiplicativeUpdate,
+)
 
 
 def row_slices(width: int, rows: int) -> Iterator[slice]:
@@ -23,7 +28,7 @@ def row_slices(width: int, rows: int) -> Iterator[slice]:
 
 
 def add_triangle_update(
-    module: nn.Module,
+    module: EsmFoldTriangleMultiplicativeUpdate,
     pair: Float[Tensor, "batch width width channels"],
     pair_mask: Bool[Tensor, "batch width width"],
     rows: int,
@@ -33,7 +38,6 @@ def add_triangle_update(
     """Triangle multiplication, added to `pair` in place (algorithms 11 and 12).
 
     Args:
-        module: transformers' `EsmFoldTriangleMultiplicativeUpdate`.
         pair_mask: True where both positions are residues; padding takes no part in any sum.
         outgoing: sum over the edges that leave both residues; else those that arrive.
     """
@@ -55,7 +59,7 @@ def add_triangle_update(
 
 
 def add_triangle_attention(
-    module: nn.Module,
+    module: EsmFoldTriangleAttention,
     pair: Float[Tensor, "batch width width channels"],
     mask: Bool[Tensor, "batch width"],
     rows: int,
@@ -63,7 +67,7 @@ def add_triangle_attention(
     """Triangle attention, added to `pair` in place (algorithms 13 and 14).
 
     Args:
-        module: transformers' `EsmFoldTriangleAttention`; its `starting` says which axis.
+        module: its `starting` says which axis.
         mask: True at residues; what follows is padding, which no residue attends to.
     """
     # A view: around ending nodes the columns of the pair representation are the rows.
@@ -79,7 +83,7 @@ def add_triangle_attention(
 
 
 def _attend(
-    attention: nn.Module,
+    attention: EsmFoldAttention,
     normed: Float[Tensor, "batch rows width channels"],
     bias: Float[Tensor, "batch heads width width"],
 ) -> Float[Tensor, "batch rows width channels"]:

@@ -19,6 +19,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from transformers import EsmForProteinFolding
+from transformers.models.esm.modeling_esmfold import (
+    EsmFoldingTrunk,
+    EsmFoldTriangularSelfAttentionBlock,
+)
 
 from didi_core.batches import padding_mask
 from didi_protein.folding.triangles import add_triangle_attention, add_triangle_update, row_slices
@@ -46,7 +51,7 @@ class FoldedBatch:
 
 @torch.no_grad()
 def run_network(
-    network: nn.Module,
+    network: EsmForProteinFolding,
     sequences: Sequence[Int[Tensor, "length"]],
     recycles: int | None = None,
     chunk_size: int | None = None,
@@ -79,7 +84,9 @@ def _rows_at_once(mask: Bool[Tensor, "batch width"], chunk_size: int | None) -> 
     return max(1, rows // batch)
 
 
-def _embed(network: nn.Module, residues: Int[Tensor, "length"]) -> Float[Tensor, "length channels"]:
+def _embed(
+    network: EsmForProteinFolding, residues: Int[Tensor, "length"]
+) -> Float[Tensor, "length channels"]:
     """Weighted layers of the language model, through an MLP, plus the residues' own embedding."""
     residues = residues.unsqueeze(0)
     tokens = network.af2_idx_to_esm_idx(residues, torch.ones_like(residues))
@@ -93,7 +100,7 @@ def _embed(network: nn.Module, residues: Int[Tensor, "length"]) -> Float[Tensor,
 
 
 def _run_trunk(
-    trunk: nn.Module,
+    trunk: EsmFoldingTrunk,
     embedded: Float[Tensor, "batch width channels"],
     residues: Int[Tensor, "batch width"],
     mask: Bool[Tensor, "batch width"],
@@ -123,7 +130,7 @@ def _run_trunk(
 
 
 def _run_block(
-    block: nn.Module,
+    block: EsmFoldTriangularSelfAttentionBlock,
     single: Float[Tensor, "batch width channels"],
     pair: Float[Tensor, "batch width width pair_channels"],
     mask: Bool[Tensor, "batch width"],

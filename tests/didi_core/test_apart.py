@@ -161,7 +161,7 @@ def test_watched_attention_is_the_mean_over_blocks_and_heads(padded: bool) -> No
             scores = scores.masked_fill(~keep[:, None, None, :], -1e30)
         heard.append(scores.softmax(-1).mean(1))
 
-    class Hearing:
+    class Hearing(AttentionWatch):
         add = staticmethod(softmax_by_hand)
 
     with torch.no_grad():

@@ -3,6 +3,8 @@ nothing; what is kept is read first."""
 
 import itertools
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +18,7 @@ from didi_core.errors import UserError
 from didi_core.models.causal import UNLIMITED, CausalNetwork
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.autoregressive import AutoregressiveSampler, keeps_after_free
-from didi_core.sampling.filling import MeteredPredictor, build_prior
+from didi_core.sampling.filling import build_prior
 from didi_core.sampling.folder_defaults import choose_sampler
 from didi_core.sampling.predictor import NextTokenPredictor
 from didi_core.sampling.registry import build_predictor, check_settings, find_sampler
@@ -243,7 +245,7 @@ def test_each_call_is_a_token_wide_and_counted(network: GPT2LMHeadModel) -> None
     network.lm_head.register_forward_hook(lambda _, __, out: outputs.append(out.shape[1]))
     words, rows = vocabulary(framed=True), []
     predictor = NextTokenPredictor(CausalNetwork(network, START), words)
-    sampler = AutoregressiveSampler(MeteredPredictor(predictor, rows.append))
+    sampler = AutoregressiveSampler(replace(predictor, on_call=rows.append))
     settings = SampleSettings(steps=None)
     sampler.sample(build_prior([ROWS[4], ROWS[4]], [0, 1], words, "cpu"), settings)
     assert widths == [10, *[1] * 8] and rows == [2] * 9  # what is given is read in one call
@@ -256,7 +258,7 @@ def test_each_call_is_a_token_wide_and_counted(network: GPT2LMHeadModel) -> None
 
 def loaded(network: nn.Module) -> LoadedModel:
     writer = CausalNetwork(network, START)
-    return LoadedModel(writer, vocabulary(framed=True), {}, "gpt", None, {})
+    return LoadedModel(writer, vocabulary(framed=True), {}, "gpt", Path(), {})
 
 
 def test_it_is_the_sampler_of_its_process_and_of_no_other(network: GPT2LMHeadModel) -> None:

@@ -4,11 +4,11 @@ import re
 from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import Path
-from types import SimpleNamespace
 from typing import get_type_hints
 
 import pandas as pd
 import pytest
+from tiny_models import FRAMED, tiny_denoiser
 
 from didi_core.commands.chosen_samplers import ChosenSampler, chosen_samplers
 from didi_core.commands.compare_options import CompareOptions
@@ -18,6 +18,7 @@ from didi_core.commands.comparison_study import Study, check_folder, claim_folde
 from didi_core.commands.comparison_table import compare_cells
 from didi_core.commands.sampling_options import SamplingOptions
 from didi_core.errors import UserError
+from didi_core.models.folder import LoadedModel
 from didi_core.sampling.registry import SAMPLERS
 from didi_protein.generate import GenerateOptions as ProteinOptions
 from didi_text.generate import GenerateOptions as TextOptions
@@ -56,6 +57,10 @@ def test_what_makes_no_sense_is_told_and_the_rest_is_read(text: str, told: str) 
     assert len(wrong) == 1 and told in wrong[0]
 
 
+def model_of(process: str) -> LoadedModel:
+    return LoadedModel(tiny_denoiser(), FRAMED, {"didi": {"process": process}}, "m", Path(), {})
+
+
 def test_two_settings_of_a_sampler_are_two_rows_with_files_of_their_own() -> None:
     cells = [Cell("t", 8, "psi"), Cell("t", 8, LOOP.name, options=LOOP.options)]
     assert [cell.name for cell in cells] == ["t_psi_8", "t_psi-schedule=loop-eta=0.02_8"]
@@ -69,7 +74,7 @@ def test_two_settings_of_a_sampler_are_two_rows_with_files_of_their_own() -> Non
 
 
 def test_a_teacher_without_a_limit_has_plain_rows_whatever_the_samplers() -> None:
-    uniform = SimpleNamespace(extras={}, process="uniform")
+    uniform = model_of("uniform")
     opened, plain = {"t": uniform, "s": uniform}, ChosenSampler("ancestral")
     for given in (*permutations((plain, LOOP, ChosenSampler("greedy-tail"))), (LOOP,)):
         study = Study((), (), given, (2,), (4,))
@@ -77,16 +82,13 @@ def test_a_teacher_without_a_limit_has_plain_rows_whatever_the_samplers() -> Non
         assert {Cell("t", 2), Cell("t", 4)} <= {*cells} and len({*cells}) == len(cells)
         assert (Cell("s", 2) in cells) == (plain in given), "the teacher alone"
         assert len(left_out) == 1 and "t with first-hitting, its limit" in left_out[0]
-    masked = {"t": SimpleNamespace(extras={}, process="absorbing")}
+    masked = {"t": model_of("absorbing")}
     apart = Study((), (), (ChosenSampler("apart"),), (2,), ())
     assert cells_of(apart, "t", masked)[0] == [Cell.limit("t"), Cell("t", 2, "apart")]
 
 
 def test_a_model_that_no_sampler_asked_for_can_take_has_its_plain_rows() -> None:
-    opened = {
-        "t": SimpleNamespace(extras={}, process="absorbing"),
-        "s": SimpleNamespace(extras={}, process="sedd"),
-    }
+    opened = {"t": model_of("absorbing"), "s": model_of("sedd")}
     study = Study((), (), (ChosenSampler("ancestral"),), (2,), ())
     cells, left_out = cells_of(study, "t", opened)
     assert cells == [Cell.limit("t"), Cell("t", 2), Cell("s", 2, "analytic")]
@@ -112,9 +114,9 @@ def test_every_row_is_paired_with_the_plain_row_of_as_many_steps() -> None:
 
 
 def test_a_sampler_says_what_it_cannot_take() -> None:
-    masked = SimpleNamespace(extras={}, process="absorbing")
+    masked = model_of("absorbing")
     assert SAMPLERS["rgas"].reason_against(masked) == "it has no discriminator"
-    guided = SimpleNamespace(extras={"discriminator": {}}, process="absorbing")
+    guided = replace(masked, extras={"discriminator": Path("discriminator.safetensors")})
     assert SAMPLERS["rgas"].reason_against(guided) is None
     assert SAMPLERS["psi"].reason_against(masked) == "it is a masked model"
 

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ from tiny_models import FRAMED, MASK, tiny_denoiser
 from didi_core.batches import TokenBatch
 from didi_core.errors import UserError
 from didi_core.sampling.ancestral import ancestral
-from didi_core.sampling.filling import MeteredPredictor, build_prior
+from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.registry import check_settings, find_sampler
 from didi_core.sampling.remdm import RemaskingSampler, RemdmSettings, Transition
@@ -276,27 +276,29 @@ def test_rows_keep_their_template_and_depend_on_nothing_beside_them(
     assert not together.discriminator_calls.any()
 
 
-class Told(MeteredPredictor):
+@dataclass(frozen=True)
+class Told(Predictor):
     """Notes the alpha of every call."""
 
-    def log_probs(self, tokens, lengths, at, keys, alpha):
-        self.on_call(alpha)
-        return self.inner.log_probs(tokens, lengths, at, keys, alpha)
+    alphas: list[float] = field(default_factory=list)
+
+    def log_probs(self, tokens, lengths, at, keys=None, alpha=None):
+        self.alphas.append(alpha)
+        return super().log_probs(tokens, lengths, at, keys, alpha)
 
 
 def test_the_network_is_told_the_share_before_the_step() -> None:
-    told = []
-    predictor = Told(Predictor(tiny_denoiser(seed=3), FRAMED), told.append)
+    predictor = Told(tiny_denoiser(seed=3), FRAMED)
     sampler = RemaskingSampler(predictor, RemdmSettings(eta=0.0))
     prior = build_prior([FRAMED.frame([MASK] * 30)] * 4, range(4), FRAMED, "cpu")
     sampler.sample(prior, SampleSettings(steps=4, reveal_exponent=2.0))
-    assert told == pytest.approx([0, 1 / 16, 4 / 16, 9 / 16])
+    assert predictor.alphas == pytest.approx([0, 1 / 16, 4 / 16, 9 / 16])
 
 
 def test_calls_are_those_made_and_more_than_positions_where_tokens_are_drawn_again() -> None:
     made = []
     predictor = Predictor(tiny_denoiser(seed=3), FRAMED)
-    sampler = RemaskingSampler(MeteredPredictor(predictor, made.append), SCHEDULES["cap"])
+    sampler = RemaskingSampler(replace(predictor, on_call=made.append), SCHEDULES["cap"])
     settings = SampleSettings(steps=40, seed=5)
     calls = sampler.sample(build_prior(ROWS, RECORDS, FRAMED, "cpu"), settings).denoiser_calls
     assert int(calls.sum()) == sum(made)

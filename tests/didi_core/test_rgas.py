@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from dataclasses import dataclass
 
 import pytest
 import torch
@@ -16,8 +15,9 @@ from exact_denoiser import (
     toy_vocabulary,
 )
 from tiny_models import FRAMED, MASK, framed_batch, tiny_denoiser, tiny_discriminator
-from torch import Tensor
+from torch import Tensor, nn
 
+from didi_core.models.discriminator import Discriminator
 from didi_core.models.soft_tokens import SoftTokens
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.filling import build_prior
@@ -30,18 +30,18 @@ LIKED = torch.tensor([0.7, -0.4, 1.1, 0.2, -2.0], dtype=torch.float64)
 """What the toy discriminator thinks of each id: three tokens, mask, padding."""
 
 
-@dataclass(frozen=True)
-class ToyDiscriminator:
+class ToyDiscriminator(Discriminator):
     """Logit of a position: the liking of the row's tokens, soft ones by their probabilities."""
 
-    liked: Tensor = LIKED
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
 
     def logits_at(
         self, tokens: Tensor, lengths: Tensor, at: Tensor, soft: SoftTokens | None = None
     ) -> Tensor:
-        value = self.liked[tokens]
+        value = LIKED[tokens]
         if soft is not None:
-            value = value.masked_scatter(soft.at, soft.probabilities @ self.liked)
+            value = value.masked_scatter(soft.at, soft.probabilities @ LIKED)
         position = torch.arange(1, tokens.shape[1] + 1)
         real = position <= lengths[:, None]
         return ((value * real).sum(-1, keepdim=True) + 0.1 * position)[at]

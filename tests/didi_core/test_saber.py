@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor
 from didi_core.batches import TokenBatch
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.errors import UserError
-from didi_core.sampling.filling import MeteredPredictor, build_prior
+from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.registry import check_settings, find_sampler
 from didi_core.sampling.request import DrawSettings, Prior, SampleSettings
@@ -243,21 +243,23 @@ def test_a_sure_network_is_asked_less_often() -> None:
     assert len({row[0] for row in made.tokens.tolist()}) == 2
 
 
-class Told(MeteredPredictor):
+@dataclass(frozen=True)
+class Told(Predictor):
     """Notes the alpha of every call."""
 
-    def log_probs(self, tokens, lengths, at, keys, alpha):
-        self.on_call(alpha.tolist())
-        return self.inner.log_probs(tokens, lengths, at, keys, alpha)
+    alphas: list[list[float]] = field(default_factory=list)
+
+    def log_probs(self, tokens, lengths, at, keys=None, alpha=None):
+        self.alphas.append(alpha.tolist())
+        return super().log_probs(tokens, lengths, at, keys, alpha)
 
 
 def test_the_network_is_told_the_share_that_stands() -> None:
-    told = []
-    predictor = Told(Predictor(tiny_denoiser(seed=4), FRAMED), told.append)
+    predictor = Told(tiny_denoiser(seed=4), FRAMED)
     sampler = SaberSampler(predictor, SaberSettings(min_reveal=4, mu=0))
     rows = [FRAMED.frame([MASK] * 5), FRAMED.frame([4, MASK])]
     sampler.sample(build_prior(rows, range(2), FRAMED, "cpu"), SampleSettings(steps=2))
-    assert told == [[0.0, 0.0], [pytest.approx(0.8)]]
+    assert predictor.alphas == [[0.0, 0.0], [pytest.approx(0.8)]]
 
 
 def test_it_misses_the_law_and_prefers_the_likely() -> None:

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -225,7 +224,7 @@ def test_a_folder_with_other_work_is_left_alone(options: CompareOptions, tmp_pat
 
 def test_what_a_sampler_cannot_take_is_left_out(options: CompareOptions) -> None:
     study = TextComparison(replace(options, methods="", samplers="ancestral,remdm")).study
-    uniform = SimpleNamespace(extras={}, process="uniform")
+    uniform = replace(open_model(options.teacher), config={"didi": {"process": "uniform"}})
     cells, left_out = cells_of(study, "teacher", {"teacher": uniform, "earlier": uniform})
     assert {cell.sampler for cell in cells} == {"ancestral"}
     assert left_out == (
