@@ -24,9 +24,9 @@ class DidiSettings:
 
     group_size: int = 4
     """Samples that share tau and length, over which rewards are normalised (1, 5)."""
-    tau_beta: tuple[float, ...] = (1.0, 1.0)
+    tau_beta: tuple[float, float] = (1.0, 1.0)
     """tau is drawn from this Beta distribution (1)."""
-    tau_range: tuple[float, ...] = (0.02, 0.98)
+    tau_range: tuple[float, float] = (0.02, 0.98)
     """and clamped to this range (1)."""
     share_tau: bool = True
     """One tau a group; the released code draws one a row (1)."""
@@ -54,7 +54,7 @@ class DidiSettings:
     see didi_credit)."""
     use_omega: bool = True
     """Weight by omega(tau) = -alpha'(tau) / (1 - alpha(tau)) (6)."""
-    omega_range: tuple[float, ...] = (0.1, 10.0)
+    omega_range: tuple[float, float] = (0.1, 10.0)
     use_pi: bool = True
     """Divide by the density of tau (6)."""
     kl_kind: str = "jeffreys"
@@ -77,11 +77,6 @@ class DidiSettings:
         default_factory=lambda: OptimizerSettings(lr=1e-4, warmup_steps=20, clip_norm=1.0)
     )
     ema: float = 0.999
-
-    def __post_init__(self) -> None:
-        # A configuration's values come as lists.
-        self.tau_beta, self.tau_range = tuple(self.tau_beta), tuple(self.tau_range)
-        self.omega_range = tuple(self.omega_range)
 
     def problems(self) -> list[str]:
         """What is wrong with the values, each with the setting's name."""

@@ -19,7 +19,7 @@ class MatchingSettings:
     step k of K."""
     start_share: float = 0.25
     """Share of rows at t = 1, where few-step samplers start; the rest have t uniform."""
-    weight_range: tuple[float, ...] = (0.1, 10.0)
+    weight_range: tuple[float, float] = (0.1, 10.0)
     """Bounds on -alpha'(s) / (1 - alpha(s))."""
     soft_target: bool = True
     """The auxiliary denoiser learns the student's probabilities; else its hard draws."""
@@ -39,10 +39,6 @@ class MatchingSettings:
         )
     )
     ema: float = 0.99
-
-    def __post_init__(self) -> None:
-        # A configuration's values come as lists.
-        self.weight_range = tuple(self.weight_range)
 
     def problems(self) -> list[str]:
         """What is wrong with the values, each with the setting's name."""

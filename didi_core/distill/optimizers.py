@@ -18,7 +18,7 @@ class OptimizerSettings:
     """Peak learning rate of adamw."""
     muon_lr: float = 0.01
     """Peak learning rate of muon."""
-    betas: tuple[float, ...] = (0.9, 0.999)
+    betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     warmup_steps: int = 100
     decay_fraction: float = 0.0
@@ -27,10 +27,6 @@ class OptimizerSettings:
     """Largest global gradient norm."""
     fused: bool = False
     """Whether adamw updates all of a weight in one kernel: quicker, the same but for rounding."""
-
-    def __post_init__(self) -> None:
-        # A configuration's values come as lists.
-        self.betas = tuple(self.betas)
 
     def problems(self) -> list[str]:
         """What is wrong with the values, each with the setting's name."""
@@ -67,7 +63,7 @@ def _adamw(parameters: list[nn.Parameter], settings: OptimizerSettings) -> torch
     return torch.optim.AdamW(
         parameters,
         lr=settings.lr,
-        betas=(settings.betas[0], settings.betas[1]),
+        betas=settings.betas,
         weight_decay=settings.weight_decay,
         fused=settings.fused or None,  # None lets torch choose the quickest of the others
     )

@@ -12,10 +12,11 @@ table are ours: they pass no hooks and no code on to torch.
 """
 
 import argparse
+import io
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -125,7 +126,7 @@ class InertUnpickler(pickle._Unpickler):  # the one in Python: its steps can be 
     stack: list[Any]
     append: Callable[[object], None]
 
-    def __init__(self, file: BinaryIO, *, unlisted: list[str], **options: Any) -> None:
+    def __init__(self, file: io.BufferedIOBase, *, unlisted: list[str], **options: Any) -> None:
         super().__init__(file, **options)
         self._unlisted = unlisted
 
@@ -204,11 +205,11 @@ class InertPickle:
         self.unlisted = unlisted
 
         class Unpickler(InertUnpickler):
-            def __init__(self, file: BinaryIO, **options: Any) -> None:
+            def __init__(self, file: io.BufferedIOBase, **options: Any) -> None:
                 super().__init__(file, unlisted=unlisted, **options)
 
         self.Unpickler = Unpickler
 
-    def load(self, file: BinaryIO, **options: Any) -> object:
+    def load(self, file: io.BufferedIOBase, **options: Any) -> object:
         """Legacy files hold several pickles; torch reads the first and last ones by this."""
         return self.Unpickler(file, **options).load()

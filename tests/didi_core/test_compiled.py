@@ -20,6 +20,7 @@ needs_compiler = pytest.mark.skipif(
 
 @needs_compiler
 @pytest.mark.parametrize("build", [tiny_denoiser, timed_esm])
+@pytest.mark.usefixtures("unchecked")
 def test_logits_and_names_stay_for_every_shape(build) -> None:
     plain, compiled = build(num_layers=2), build(num_layers=2)
     uncompiled = [block._compiled_call_impl for block in compiled.blocks]
