@@ -18,7 +18,7 @@ BREAK = 4.6
 (2.9 before a cis-proline)."""
 LAYERS = 4  # of depth: the farther, the paler
 
-Curve = Float[ndarray, "points 3"]
+Curve = Float[ndarray, "_ 3"]
 """A moved-to point, then three control points for each cubic Bézier curve."""
 
 

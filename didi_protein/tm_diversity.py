@@ -146,7 +146,7 @@ def mean_pairwise_tm(
 
 def _interval(
     bins: Sequence[LengthBin],
-    scores: Sequence[Float[ndarray, "pairs"]],
+    scores: Sequence[Float[ndarray, "_"]],
     means: Sequence[float],
     seed: int,
 ) -> Interval:

@@ -1,0 +1,28 @@
+"""With DIDI_CHECK_TYPES=1 tests check the packages' signatures, the shapes of tensors among them.
+
+jaxtyping binds the names of axes ("batch length") for the time of one call, beartype checks. The
+hook has to stand before the first import of a package, and pytest reads this file before any test.
+A process that a test starts runs unchecked, as a user's does.
+"""
+
+import os
+
+import jaxtyping
+import pytest
+
+# A whole number is a float here, as it is for any static checker; and a pair of settings is a list
+# where it comes from a configuration, whatever the type OmegaConf was given.
+PAIR = "tuple[float, float]"
+CHECKER = (
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, "
+    f"hint_overrides=beartype.FrozenDict({{{PAIR}: {PAIR} | list[float]}})))"
+)
+
+if os.environ.get("DIDI_CHECK_TYPES") == "1":
+    jaxtyping.install_import_hook(["didi_core", "didi_protein", "didi_text"], CHECKER)
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lift the checks for a test that compiles: torch's tracer does not go through them."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
