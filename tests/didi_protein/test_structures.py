@@ -39,6 +39,11 @@ def read_one(path):
     return chain
 
 
+def end_of(name):
+    """The last line of a PDB file; mmCIF has none."""
+    return "" if ".cif" in name else "END\n"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "b_factors", "scale"),
     [
@@ -56,7 +61,7 @@ def read_one(path):
     ],
 )
 def test_models_of_each_program_give_plddt(tmp_path, name, text, b_factors, scale):
-    path = write(tmp_path / name, text + "END\n")
+    path = write(tmp_path / name, text + end_of(name))
     chain = read_one(path)
     assert chain.sequence == SEQUENCE
     written = np.round(b_factors, 2) * scale
@@ -110,7 +115,7 @@ WATER = "HETATM  999  O   HOH A 999       0.000   0.000   0.000  1.00 30.00     
     ],
 )  # fmt: skip
 def test_everything_else_is_refused_with_the_reason(tmp_path, name, text, reason):
-    chain = read_one(write(tmp_path / name, text + "END\n"))
+    chain = read_one(write(tmp_path / name, text + end_of(name)))
     assert "mean_plddt" not in chain.columns
     assert "mean_plddt_all_atom" not in chain.columns
     assert chain.columns["plddt_source"].startswith("none: ")
