@@ -90,7 +90,7 @@ def parse_structure(path: str | os.PathLike[str], name: str = "INPUT") -> tuple[
             items = cif_items(text)
             atoms, evidence = list(_cif_atoms(items)), cif_evidence(items)
         else:
-            atoms, evidence = list(_pdb_atoms(text)), pdb_evidence(text)
+            atoms, evidence = _pdb_atoms(text), pdb_evidence(text)
         model = _model(atoms)
     except (ValueError, LookupError, PDBException) as error:
         raise UserError(
@@ -133,31 +133,40 @@ def alpha_trace(chain: Chain) -> tuple[Float[ndarray, "residues 3"], str]:
     return np.array(coordinates, dtype=np.float64).reshape(-1, 3), letters
 
 
-def _pdb_atoms(text: str) -> Iterator[_AtomSite]:
-    """Yield the atoms of the first model of a PDB file."""
-    ended, chain = Counter[str](), " "
+def _pdb_atoms(text: str) -> list[_AtomSite]:
+    """Return the atoms of the first model of a PDB file.
+
+    What follows the TER of its chain is ligand and water, where it is HETATM alone.
+    """
+    atoms: list[_AtomSite] = []
+    ended = Counter[str]()
     for line in _first_model(text.split("\n")):
-        if line.startswith("TER"):
-            ended[chain] += 1
-            continue
-        line = line.ljust(80)
-        residue, chain = _name_and_chain(line)
-        is_hetero = line.startswith("HETATM")
-        yield _AtomSite(
-            chain=chain,
-            part=str(ended[chain]),
-            number=line[22:26].strip(),
-            insertion=line[26],
-            residue=residue,
-            name=line[12:16].strip(),
-            alternate=line[16],
-            xyz=(line[30:38], line[38:46], line[46:54]),
-            occupancy=line[54:60].strip(),
-            b_factor=line[60:66].strip(),
-            element=line[76:78].strip(),
-            is_hetero=is_hetero,
-            is_polymer=not (is_hetero and ended[chain]),
-        )
+        if _is_atom(line):
+            atoms.append(_pdb_atom(line.ljust(80), ended))
+        elif atoms:
+            ended[atoms[-1].chain] += 1
+    polymers = {(atom.chain, atom.part) for atom in atoms if atom.is_polymer}
+    return [atom._replace(is_polymer=(atom.chain, atom.part) in polymers) for atom in atoms]
+
+
+def _pdb_atom(line: str, ended: Counter[str]) -> _AtomSite:
+    residue, chain = _name_and_chain(line)
+    is_hetero = line.startswith("HETATM")
+    return _AtomSite(
+        chain=chain,
+        part=str(ended[chain]),
+        number=line[22:26].strip(),
+        insertion=line[26],
+        residue=residue,
+        name=line[12:16].strip(),
+        alternate=line[16],
+        xyz=(line[30:38], line[38:46], line[46:54]),
+        occupancy=line[54:60].strip(),
+        b_factor=line[60:66].strip(),
+        element=line[76:78].strip(),
+        is_hetero=is_hetero,
+        is_polymer=not (is_hetero and ended[chain]),
+    )
 
 
 def _name_and_chain(line: str) -> tuple[str, str]:
