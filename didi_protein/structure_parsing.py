@@ -181,22 +181,27 @@ def _first_model(lines: Sequence[str]) -> Iterator[str]:
     """Yield the ATOM, HETATM and TER lines up to the end of the first model.
 
     Raises:
-        ValueError: other chains stand behind END, where no model is announced.
+        ValueError: other residues stand behind END, which then separates no models.
     """
-    chains = set[str]()
+    residues = set[str]()
     for place, line in enumerate(lines):
         record = line[:6].rstrip()
-        if chains and record in ("MODEL", "ENDMDL", "END"):
-            rest = lines[place + 1 :]
-            others = {each[21:22] for each in rest if _is_atom(each)} - chains
-            if record == "END" and others and not any(each[:6] == "MODEL " for each in rest):
-                raise ValueError(f"chain {min(others)} stands behind END")
+        if residues and record in ("MODEL", "ENDMDL", "END"):
+            if record == "END":
+                _check_behind_end(lines[place + 1 :], residues)
             return
         if _is_atom(line):
-            chains.add(line[21:22])
+            residues.add(line[17:27])
             yield line
-        elif record == "TER" or line.startswith("TER "):
+        elif line[:4].rstrip() == "TER":
             yield line
+
+
+def _check_behind_end(lines: Sequence[str], residues: set[str]) -> None:
+    others = (line[17:27] for line in lines if _is_atom(line) and line[17:27] not in residues)
+    other = next(others, None)
+    if other is not None and not any(line[:6].rstrip() == "MODEL" for line in lines):
+        raise ValueError(f"residue {other.strip()} stands behind END: a file for each is needed")
 
 
 def _is_atom(line: str) -> bool:
@@ -328,7 +333,7 @@ def _atom(atom: _AtomSite, where: str) -> Atom:
         _number(atom.b_factor),
         _occupancy(atom),
         atom.alternate,
-        f" {atom.name:<3}",
+        atom.name,
         0,
         _element(atom),
     )

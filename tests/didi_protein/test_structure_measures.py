@@ -25,6 +25,7 @@ from didi_protein import foldseek
 from didi_protein.score import ScoreOptions, score
 from didi_protein.score_print import print_summary
 from didi_protein.scores_table import read_scores
+from didi_protein.structure_parsing import alpha_trace, parse_structure
 
 pytest.importorskip("tmtools")
 N = len(SEQUENCE)
@@ -228,6 +229,21 @@ def test_foldseeks_command_line_and_results(options, tmp_path, monkeypatch, caps
         assert "Foldseek stand-in 1" in text
     assert " ".join(foldseek.CLUSTER_FLAGS) in cluster
     assert result.summary["versions"]["foldseek"] == "stand-in 1"
+
+
+def test_foldseek_gets_files_within_the_columns_of_pdb(tmp_path, recwarn):
+    text = pdb_atoms(constant_plddt(N)).replace("PHE A", "QQQ A").replace("SER A", "SEP A")
+    text = text.replace("HIS ", "HISE").replace("  41.50", "    nan").replace("A   1", "A-999")
+    path = write(tmp_path / "odd.pdb", text.replace("\n", "\r\n"))
+    model, _ = parse_structure(path)
+    with foldseek.designs_in(list(model)) as folder:
+        ((again,), _) = parse_structure(next((folder / "designs").iterdir()))
+    (chain,) = model
+    coordinates, letters = alpha_trace(again)
+    assert letters == SEQUENCE.replace("F", "X") == alpha_trace(chain)[1]
+    assert coordinates == pytest.approx(alpha_trace(chain)[0], abs=1e-3)
+    assert [residue.id[1] for residue in again] == list(range(1, N + 1))
+    assert not recwarn.list
 
 
 def test_large_searches_are_not_exhaustive(monkeypatch, tmp_path):
