@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,7 +147,12 @@ def _pdb_atoms(text: str) -> list[_AtomSite]:
         elif atoms:
             ended[atoms[-1].chain] += 1
     polymers = {(atom.chain, atom.part) for atom in atoms if atom.is_polymer}
-    return [atom._replace(is_polymer=(atom.chain, atom.part) in polymers) for atom in atoms]
+    return [
+        atom._replace(is_polymer=True)
+        if not atom.is_polymer and (atom.chain, atom.part) in polymers
+        else atom
+        for atom in atoms
+    ]
 
 
 def _pdb_atom(line: str, ended: Counter[str]) -> _AtomSite:
@@ -301,18 +307,28 @@ def _is_amino_acid(atoms: Sequence[_AtomSite]) -> bool:
 
 def _alternates(atoms: Sequence[_AtomSite], where: str) -> Iterator[list[_AtomSite]]:
     """Yield the atoms of each alternate, with those that all alternates share."""
-    heavy = Counter((atom.name, atom.alternate) for atom in atoms if _element(atom) != "H")
+    places = {(atom.name, atom.alternate): atom for atom in atoms}
+    if len(places) < len(atoms):
+        _refuse_repeated(atoms, where)
+    for label in dict.fromkeys(atom.alternate for atom in atoms if atom.alternate != " ") or " ":
+        yield [
+            atom
+            for (name, alternate), atom in places.items()
+            if alternate == label or (alternate == " " and (name, label) not in places)
+        ]
+
+
+def _refuse_repeated(atoms: Sequence[_AtomSite], where: str) -> None:
+    """Refuse heavy atoms of one name; hydrogens may share one, in files that do not number them."""
+    heavy = Counter(
+        (atom.name, atom.alternate) for atom in atoms if _element(atom.element, atom.name) != "H"
+    )
     for (name, _), times in heavy.items():
         if times > 1:
             raise ValueError(
                 f"{where} has {times} atoms {name}: are two residues of one number there, "
                 f"or two chains of one name without TER between them?"
             )
-    for label in dict.fromkeys(atom.alternate for atom in atoms if atom.alternate != " ") or " ":
-        shared = {atom.name: atom for atom in reversed(atoms) if atom.alternate == " "}
-        own = {atom.name: atom for atom in reversed(atoms) if atom.alternate == label}
-        chosen = shared | own
-        yield [atom for atom in atoms if chosen.get(atom.name) is atom]
 
 
 def _rank(atoms: Sequence[_AtomSite]) -> tuple[bool, float]:
@@ -323,19 +339,19 @@ def _rank(atoms: Sequence[_AtomSite]) -> tuple[bool, float]:
 
 
 def _atom(atom: _AtomSite, where: str) -> Atom:
-    coordinates = np.array([_number(each) for each in atom.xyz])
-    if not np.isfinite(coordinates).all():
+    coordinates = [_number(each) for each in atom.xyz]
+    if not all(map(math.isfinite, coordinates)):
         written = " ".join(each.strip() for each in atom.xyz)
         raise ValueError(f"{where}: {written!r} are no coordinates")
     return Atom(
         atom.name,
-        coordinates.astype(np.float32),
+        np.array(coordinates, dtype=np.float32),
         _number(atom.b_factor),
         _occupancy(atom),
         atom.alternate,
         atom.name,
         0,
-        _element(atom),
+        _element(atom.element, atom.name),
     )
 
 
@@ -346,7 +362,7 @@ def _occupancy(atom: _AtomSite) -> float:
 def _number(text: str) -> float:
     """Return the number, without the uncertainty that CIF puts behind it; NaN where it is none."""
     try:
-        return float(text.partition("(")[0])
+        return float(text.partition("(")[0] if "(" in text else text)
     except ValueError:
         return math.nan
 
@@ -358,9 +374,10 @@ def _whole(text: str, where: str) -> int:
         raise ValueError(f"{where}: {text!r} is no residue number") from None
 
 
-def _element(atom: _AtomSite) -> str:
+@lru_cache(maxsize=1024)
+def _element(stated: str, name: str) -> str:
     """Return the element as stated, else by the atom's name."""
-    for element in (atom.element, atom.name.lstrip("0123456789")[:1]):
+    for element in (stated, name.lstrip("0123456789")[:1]):
         if element.capitalize() in atom_weights:
             return element.upper()
     return "C"
