@@ -266,6 +266,23 @@ def test_the_real_foldseek(options, tmp_path):
 
 
 @pytest.mark.usefixtures("without_foldseek")
+def test_a_file_name_that_is_not_utf8_takes_no_other_with_it(options, tmp_path):
+    for name, text in (
+        (b"m\xe8.pdb", ALPHAFOLD_DB + pdb_atoms(constant_plddt(N))),
+        (b"\xe8.cif", "x"),
+    ):
+        with open(os.path.join(os.fsencode(tmp_path), b"structures", name), "w") as stream:
+            stream.write(text)
+    for again in ({}, {"resume": True}):
+        table = score(replace(options, tm_pairs=3, **again)).table.set_index("id")
+        assert table["status"].to_dict() == dict.fromkeys("abcd", "ok") | {
+            "m\\xe8": "ok", "\\xe8": "failed"
+        }  # fmt: skip
+        assert table["pdb_file"]["m\\xe8"] == "structures/m\\xe8.pdb"
+        assert table["mean_plddt"]["m\\xe8"] == table["mean_plddt"]["a"]
+
+
+@pytest.mark.usefixtures("without_foldseek")
 def test_a_structure_that_is_gone_is_named(options):
     from didi_protein.fasta import ProteinRecord
     from didi_protein.score_rows import Row
