@@ -8,6 +8,7 @@ alternates.
 
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -34,6 +35,8 @@ from didi_protein.text_input import open_text
 
 CIF_SUFFIXES = (".cif", ".mmcif")
 STRUCTURE_SUFFIXES = (".pdb", ".ent", *CIF_SUFFIXES)
+LARGEST = 1e6
+"""Ångström; coordinates beyond are none. PDB has room for 10,000."""
 _FORCE_FIELD_LETTERS = {
     name: letter
     for letter, names in {
@@ -335,12 +338,13 @@ def _rank(atoms: Sequence[_AtomSite]) -> tuple[bool, float]:
     """Order alternates: one with a C-alpha first, then by the occupancy of their own atoms."""
     own = [_occupancy(atom) for atom in atoms if atom.alternate != " "]
     has_alpha = any(atom.name == "CA" for atom in atoms)
-    return has_alpha, float(np.nan_to_num(np.mean(own))) if own else 1.0
+    mean = sum(own) / len(own) if own else 1.0
+    return has_alpha, mean if math.isfinite(mean) else 0.0
 
 
 def _atom(atom: _AtomSite, where: str) -> Atom:
     coordinates = [_number(each) for each in atom.xyz]
-    if not all(map(math.isfinite, coordinates)):
+    if not all(abs(each) < LARGEST for each in coordinates):
         written = " ".join(each.strip() for each in atom.xyz)
         raise ValueError(f"{where}: {written!r} are no coordinates")
     return Atom(
@@ -362,16 +366,15 @@ def _occupancy(atom: _AtomSite) -> float:
 def _number(text: str) -> float:
     """Return the number, without the uncertainty that CIF puts behind it; NaN where it is none."""
     try:
-        return float(text.partition("(")[0] if "(" in text else text)
+        return math.nan if "_" in text else float(text.partition("(")[0])
     except ValueError:
         return math.nan
 
 
 def _whole(text: str, where: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{where}: {text!r} is no residue number") from None
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
+        raise ValueError(f"{where}: {text!r} is no residue number")
+    return int(text)
 
 
 @lru_cache(maxsize=1024)

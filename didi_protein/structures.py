@@ -77,7 +77,7 @@ def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[St
     alone = len(sequences) == 1
     return [
         StructureChain(
-            stem if alone or chain == " " else f"{stem}_{chain}",
+            stem if alone or not chain.strip() else f"{stem}_{chain}",
             sequence,
             {
                 "pdb_file": str(path),

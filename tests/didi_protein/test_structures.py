@@ -220,6 +220,7 @@ BROKEN = {
     "cut.pdb": (pdb_atoms(CONSTANT)[:-45], "coordinates"),
     "stars.pdb": (re.sub(r"(?<=   3    ).{8}", "********", pdb_atoms(CONSTANT)), "coordinates"),
     "number.pdb": (pdb_atoms(CONSTANT).replace("A   2", "A00A2"), "residue number"),
+    "far.cif": ("data_x\n" + cif_atoms(CONSTANT).replace(" 3.480 ", " 1e39 "), "coordinates"),
     "blocks.cif": (TWO_BLOCKS, "data blocks"),
     "cut.cif": ("data_x\n" + cif_atoms(CONSTANT)[:-20], "cut off"),
     "none.cif": ("data_x\n_entry.id x\n", "no data block"),

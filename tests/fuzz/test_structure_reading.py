@@ -269,7 +269,7 @@ def test_two_residues_of_one_number_are_refused(
 @CASES
 @given(
     chains=molecules(),
-    value=st.sampled_from(("nan", "inf", "-inf", "1e999", "", "****", "x")),
+    value=st.sampled_from(("nan", "inf", "-inf", "1e999", "", "****", "x", "1_0")),
     place=st.integers(0, 1000),
 )
 def test_b_factors_that_are_no_numbers_give_no_plddt(
