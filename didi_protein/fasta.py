@@ -19,7 +19,7 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 from didi_core.errors import UserError
 from didi_core.text_files import damage_explained, text_writer
 from didi_protein.dplm_files import header_of_name
-from didi_protein.structures import STRUCTURE_SUFFIXES, name_of_file, read_structure
+from didi_protein.structures import STRUCTURE_SUFFIXES, escaped, name_of_file, read_structure
 from didi_protein.text_input import open_text
 
 FASTA_SUFFIXES = (".fasta", ".fa", ".faa", ".fas", ".fsa")
@@ -114,7 +114,7 @@ def _read_one(
         except UserError as error:
             if not keep_unreadable or not os.path.lexists(path):
                 raise
-            yield ProteinRecord(name_of_file(path), "", problem=str(error))
+            yield ProteinRecord(name_of_file(path), "", problem=escaped(str(error)))
         return
     said_by_name = header_of_name(path)
     for title, sequence in iterate_fasta(path, name):

@@ -7,6 +7,7 @@ results after files and chains, and would read meaning into some names.
    Biotechnology 42, 2024.
 """
 
+import math
 import re
 import shutil
 import tempfile
@@ -15,12 +16,15 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from Bio.Data.IUPACData import protein_letters_1to3
 from Bio.PDB import PDBIO
 from Bio.PDB.Chain import Chain
+from Bio.PDB.Residue import Residue
 
 from didi_core.errors import UserError
 from didi_protein.external_program import last_lines, run_program
 from didi_protein.mmseqs import available_threads
+from didi_protein.structure_parsing import letter_of
 
 SEARCH_FLAGS = ("--alignment-type", "1", "--tmscore-threshold", "0", "-e", "inf")
 """TM-align, and every hit that it gives, however low its score."""
@@ -82,7 +86,7 @@ def max_reference_tm(
     """
     flags = (*SEARCH_FLAGS, *prefilter_flags(len(chains), reference), *_threads(threads))
     best: list[float | None] = [None] * len(chains)
-    with _designs_in(chains) as folder:
+    with designs_in(chains) as folder:
         files = ("designs", str(reference.resolve()), "hits.tsv", "tmp")
         _run(["easy-search", *files, *flags, "--format-output", "query,qtmscore"], folder)
         for name, score in _table(folder / "hits.tsv"):
@@ -97,7 +101,7 @@ def structure_clusters(chains: Sequence[Chain], threads: int | None = None) -> l
     Raises:
         UserError: Foldseek failed, or lost a design.
     """
-    with _designs_in(chains) as folder:
+    with designs_in(chains) as folder:
         _run(
             ["easy-cluster", "designs", "result", "tmp", *CLUSTER_FLAGS, *_threads(threads)], folder
         )
@@ -124,18 +128,31 @@ def _threads(threads: int | None) -> list[str]:
 
 
 @contextmanager
-def _designs_in(chains: Sequence[Chain]) -> Iterator[Path]:
+def designs_in(chains: Sequence[Chain]) -> Iterator[Path]:
     """A temporary folder whose folder `designs` holds one file a chain."""
     with tempfile.TemporaryDirectory(prefix="didi-foldseek-") as name:
         folder = Path(name)
         (folder / "designs").mkdir()
         for place, chain in enumerate(chains):
-            renamed = chain.copy()
-            renamed.id = "A"  # PDB has room for one letter
             writer = PDBIO()
-            writer.set_structure(renamed)
+            writer.set_structure(_plain(chain))
             writer.save(str(folder / "designs" / f"{place:08d}.pdb"))
         yield folder
+
+
+def _plain(chain: Chain) -> Chain:
+    """Return a chain that fits into PDB's columns: A, numbers from 1, names of three letters."""
+    plain = Chain("A")
+    for number, residue in enumerate(chain, start=1):
+        name = protein_letters_1to3.get(letter_of(residue), "UNK").upper()
+        renamed = Residue((" ", number, " "), name, "")
+        for atom in residue:
+            copied = atom.copy()
+            if not math.isfinite(copied.get_bfactor()):
+                copied.set_bfactor(0.0)
+            renamed.add(copied)
+        plain.add(renamed)
+    return plain
 
 
 def _table(path: Path) -> Iterator[list[str]]:

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from Bio.PDB.Chain import Chain
 from Bio.PDB.Model import Model
-from Bio.PDB.Residue import Residue
 from jaxtyping import Float, Int
 from numpy import ndarray
 
 from didi_protein.structure_evidence import Evidence
-from didi_protein.structure_parsing import protein_residues
+from didi_protein.structure_parsing import alpha_residues
 
 HIGHEST = 100.0
 UNSURE = 20.0
@@ -66,6 +65,8 @@ def _contradicted(evidence: Evidence) -> str | None:
 
 def _why_no_plddt(atoms: _Atoms) -> str | None:
     """What no predictor's column would hold, whatever the file says."""
+    if not np.isfinite(atoms.b_factor).all():
+        return "B-factors that are missing or no finite numbers"
     low, high = float(atoms.b_factor.min()), float(atoms.b_factor.max())
     if low < 0 or high > HIGHEST:
         return f"B-factors from {low:g} to {high:g}: pLDDT is 0 to 100"
@@ -79,11 +80,11 @@ def _why_no_plddt(atoms: _Atoms) -> str | None:
 def _why_undeclared(evidence: Evidence, atoms: _Atoms, model: Model) -> str | None:
     if evidence.predictor is not None:
         return None
-    reason = _why_unlike_a_prediction(atoms, model)
+    reason = _why_unlike_a_prediction(evidence, atoms, model)
     return reason and f"nothing in the file says pLDDT, and {reason}"
 
 
-def _why_unlike_a_prediction(atoms: _Atoms, model: Model) -> str | None:
+def _why_unlike_a_prediction(evidence: Evidence, atoms: _Atoms, model: Model) -> str | None:
     """What speaks against a predicted model in a file that says nothing of its origin.
 
     AlphaFold and ColabFold give all atoms of a residue one pLDDT, and resolve every residue of one
@@ -96,7 +97,7 @@ def _why_unlike_a_prediction(atoms: _Atoms, model: Model) -> str | None:
         return "one atom a residue tells nothing"
     if _differ_within_residues(atoms):
         return "B-factors differ within residues, as temperature factors do"
-    return next(_marks_of_experiment(model), None)
+    return evidence.marks or next(_marks_of_experiment(model), None)
 
 
 def _differ_within_residues(atoms: _Atoms) -> bool:
@@ -109,39 +110,28 @@ def _differ_within_residues(atoms: _Atoms) -> bool:
 
 def _marks_of_experiment(model: Model) -> Iterator[str]:
     for chain in model:
-        residues = protein_residues(chain)
-        if not residues:
-            continue
-        if any(residue.id[0] != " " for residue in chain):
-            yield "it has waters, ligands or modified residues"
-        if any(residue.is_disordered() for residue in residues):
-            yield "it has alternate locations"
-        if any(atom.get_occupancy() not in (None, 1.0) for each in residues for atom in each):
+        if any(atom.get_occupancy() != 1.0 for residue in chain for atom in residue):
             yield "it has occupancies other than 1"
-        if not _is_unbroken(chain, residues):
+        if not _is_unbroken(chain):
             yield "its residue numbers have gaps"
 
 
-def _is_unbroken(chain: Chain, residues: list[Residue]) -> bool:
-    numbers = [residue.id[1] for residue in residues]
+def _is_unbroken(chain: Chain) -> bool:
+    numbers = [residue.id[1] for residue in chain]
     inserted = any(residue.id[2] != " " for residue in chain)
     return not inserted and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 def _atoms(model: Model) -> _Atoms:
-    residues = [residue for chain in model for residue in protein_residues(chain)]
+    residues = [residue for chain in model for residue in chain]
     pairs = [(number, atom.get_bfactor()) for number, each in enumerate(residues) for atom in each]
     numbers, b_factors = zip(*pairs, strict=True)
     return _Atoms(np.array(b_factors, dtype=np.float64), np.array(numbers))
 
 
 def chain_plddt(chain: Chain, factor: float) -> dict[str, float]:
-    """Mean over the C-alpha atoms and mean over all heavy atoms of a chain, 0 to 100.
-
-    Where a chain has no C-alpha the first is left out.
-    """
-    residues = protein_residues(chain)
-    alphas = [residue["CA"].get_bfactor() for residue in residues if "CA" in residue]
-    heavy = [atom.get_bfactor() for each in residues for atom in each if atom.element != "H"]
+    """Return the means over C-alpha atoms and over all heavy atoms of a chain, 0 to 100."""
+    alphas = [residue["CA"].get_bfactor() for residue in alpha_residues(chain)]
+    heavy = [atom.get_bfactor() for each in chain for atom in each if atom.element != "H"]
     means = {"mean_plddt": alphas, "mean_plddt_all_atom": heavy}
     return {name: factor * float(np.mean(values)) for name, values in means.items() if values}

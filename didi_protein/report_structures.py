@@ -15,7 +15,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from didi_core.errors import UserError
-from didi_protein.structure_parsing import letter_of, parse_structure, protein_residues
+from didi_protein.structure_parsing import alpha_residues, alpha_trace, parse_structure
+from didi_protein.structures import file_of_cell
 
 BANDS = ((90.0, "very high"), (70.0, "confident"), (50.0, "low"), (-np.inf, "very low"))
 """Lower bounds of pLDDT, and what AlphaFold DB calls them."""
@@ -86,7 +87,7 @@ def read_trace(row: dict[str, Any], folder: Path) -> Trace | str | None:
     name = row.get("pdb_file")
     if pd.isna(name) or not name:
         return None
-    places = [folder / str(name), Path(str(name))]
+    places = [file_of_cell(folder, str(name)), Path(str(name))]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         return f"The structure file {name} is not there."
@@ -94,7 +95,7 @@ def read_trace(row: dict[str, Any], folder: Path) -> Trace | str | None:
         model, _ = parse_structure(path, "pdb_file")
     except UserError:
         return f"The structure file {name} cannot be read."
-    chains = {chain.id: chain for chain in model if protein_residues(chain)}
+    chains = {chain.id: chain for chain in model}
     wanted = row.get("pdb_chain")
     chain = chains.get(wanted if pd.notna(wanted) and wanted else next(iter(chains)))
     traced = None if chain is None else _trace_of(chain, row.get("mean_plddt"))
@@ -102,15 +103,15 @@ def read_trace(row: dict[str, Any], folder: Path) -> Trace | str | None:
 
 
 def _trace_of(chain: Chain, mean_plddt: object) -> Trace | None:
-    residues = [each for each in protein_residues(chain) if "CA" in each]
+    residues = alpha_residues(chain)
     if len(residues) < 3:
         return None
-    coordinates = np.array([each["CA"].get_coord() for each in residues], dtype=np.float64)
+    coordinates, letters = alpha_trace(chain)
     b_factors = np.array([each["CA"].get_bfactor() for each in residues], dtype=np.float64)
     return Trace(
         coordinates=laid_flat(coordinates),
         plddt=_as_plddt(b_factors, mean_plddt),
-        letters="".join(letter_of(each) for each in residues),
+        letters=letters,
     )
 
 

@@ -40,6 +40,8 @@ class Evidence:
     """Why its B-factor column should hold pLDDT."""
     other_score: str | None = None
     """Why that column should hold another estimate than pLDDT."""
+    marks: str | None = None
+    """What among the atoms no file of a protein alone, predicted, would have."""
 
 
 def pdb_evidence(text: str) -> Evidence:
@@ -109,7 +111,7 @@ def cif_evidence(items: Mapping[str, Sequence[str]]) -> Evidence:
     """What the categories of an mmCIF file say.
 
     Args:
-        items: values by item, as of Biopython's `MMCIF2Dict`.
+        items: values by item, names in lower case, as of `structure_cif.cif_items`.
     """
     names = [(key, value) for key in _NAMING_ITEMS for value in items.get(key, ())]
     metrics = list(_local_metrics(items))

@@ -20,9 +20,8 @@ from didi_protein.structure_parsing import (
     STRUCTURE_SUFFIXES,
     alpha_trace,
     parse_structure,
-    protein_residues,
 )
-from didi_protein.structures import CHAIN_COLUMN
+from didi_protein.structures import CHAIN_COLUMN, file_of_cell
 from didi_protein.tm_scores import Trace
 
 CLUSTER_COLUMN = "structure_cluster"
@@ -92,9 +91,9 @@ def _chain_of(row: Row, table: Path) -> Chain | None:
     name = values.get("pdb_file")
     if name is None:
         return None
-    path = table.parent / name
+    path = file_of_cell(table.parent, name)
     model, _ = parse_structure(path, f"pdb_file of {row.record.id}:")
-    chains = {chain.id: chain for chain in model if protein_residues(chain)}
+    chains = {chain.id: chain for chain in model}
     wanted = values.get(CHAIN_COLUMN, next(iter(chains)))
     if wanted not in chains:
         raise UserError(f"{path} holds no protein chain {wanted}, which {row.record.id} asks for.")

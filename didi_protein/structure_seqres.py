@@ -2,14 +2,11 @@
 
 import os
 import re
-import warnings
 from pathlib import Path
 
-from Bio import BiopythonWarning, SeqIO
-
-from didi_core.errors import UserError
 from didi_core.text_files import damage_explained
-from didi_protein.structure_parsing import CIF_SUFFIXES
+from didi_protein.structure_cif import cif_items
+from didi_protein.structure_parsing import CIF_SUFFIXES, letter_of_name
 from didi_protein.text_input import open_text
 
 
@@ -18,21 +15,35 @@ def stated_sequences(path: str | os.PathLike[str], name: str = "INPUT") -> dict[
 
     Raises:
         UserError: the file cannot be read.
+        ValueError: it is no CIF.
     """
+    with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
+        text = stream.read()
     is_cif = Path(path).name.lower().removesuffix(".gz").endswith(CIF_SUFFIXES)
-    with (
-        open_text(path, name) as stream,
-        damage_explained(f"{name} {path}"),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore", BiopythonWarning)
-        try:
-            records = list(SeqIO.parse(stream, "cif-seqres" if is_cif else "pdb-seqres"))
-        except UserError:
-            raise
-        except Exception:  # Biopython lets through whatever a damaged file leads to
-            return {}
-    return {record.annotations["chain"]: str(record.seq) for record in records}
+    return _cif_sequences(cif_items(text)) if is_cif else _pdb_sequences(text)
+
+
+def _pdb_sequences(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in text.split("\n"):
+        if line.startswith("SEQRES"):
+            letters = "".join(map(letter_of_name, line[19:70].split()))
+            found[line[11:12]] = found.get(line[11:12], "") + letters
+    return found
+
+
+def _cif_sequences(items: dict[str, list[str]]) -> dict[str, str]:
+    keys = [f"_pdbx_poly_seq_scheme.{key}" for key in ("pdb_strand_id", "seq_id", "mon_id")]
+    if not all(key in items for key in keys):
+        return {}
+    # A site of several residues is listed once for each: the first one stands for it.
+    first: dict[tuple[str, str], str] = {}
+    for chain, place, residue in zip(*(items[key] for key in keys), strict=True):
+        first.setdefault((chain, place), residue)
+    found: dict[str, str] = {}
+    for (chain, _), residue in first.items():
+        found[chain] = found.get(chain, "") + letter_of_name(residue)
+    return found
 
 
 def fill_gaps(sequence: str, stated: str | None) -> str:

@@ -8,22 +8,24 @@ put into the B-factor column is never taken for pLDDT (`didi_protein.plddt`).
 """
 
 import os
+import re
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from Bio import BiopythonWarning
-from Bio.PDB.Model import Model
-from Bio.PDB.Structure import Structure
-from Bio.SeqIO.PdbIO import AtomIterator
+from Bio.PDB.Chain import Chain
+from Bio.PDB.Residue import Residue
 
-from didi_core.errors import UserError
-from didi_protein.plddt import chain_plddt, decide
-from didi_protein.structure_parsing import STRUCTURE_SUFFIXES, parse_structure, protein_residues
+from didi_protein.plddt import PlddtDecision, chain_plddt, decide
+from didi_protein.structure_parsing import (
+    STRUCTURE_SUFFIXES,
+    alpha_residues,
+    letter_of,
+    parse_structure,
+)
 from didi_protein.structure_seqres import fill_gaps, stated_sequences
 from didi_protein.structure_sidecars import read_sidecar
 
@@ -33,6 +35,10 @@ CHAIN_COLUMN = "pdb_chain"
 SOURCE_COLUMN = "plddt_source"
 NO_PLDDT = "none: "
 """How `plddt_source` begins where there is no pLDDT."""
+BONDED = (2.0, 4.5)
+"""Ångström between the C-alpha atoms of two residues that follow one another: 2.9 (cis) or 3.8."""
+MOST_MISSING = 9_999
+"""A jump in the numbers beyond this is none that residues were left out of."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,8 @@ class StructureChain:
     name: str
     """That of the file, with `_CHAIN` where there are several."""
     sequence: str
-    """Of its atoms. A residue missing between two that are numbered apart is taken from the
-    sequence the file states for the experiment (SEQRES); it is X where that does not fit."""
+    """Of the residues that have a C-alpha, in the order of the file. One that is missing is taken
+    from the sequence the file states (SEQRES); it is X where that does not fit."""
     columns: dict[str, Any] = field(default_factory=dict)
     """Values of the table of scores: pdb_file, pdb_chain, mean_plddt, mean_plddt_all_atom,
     plddt_source, and ptm and mean_pae where a ColabFold or AlphaFold JSON stands beside it."""
@@ -60,24 +66,23 @@ def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[St
     """
     model, evidence = parse_structure(path, name)
     decision = decide(evidence, model)
-    sequences = _sequences(model)
+    sequences = {chain.id: chain_sequence(chain) for chain in model}
     if any("X" in sequence for sequence in sequences.values()):
         stated = stated_sequences(path, name)
         sequences = {
-            chain: fill_gaps(sequence, stated.get(chain)) for chain, sequence in sequences.items()
+            chain: fill_gaps(sequence, stated.get(chain.partition("#")[0]))
+            for chain, sequence in sequences.items()
         }
-    if not sequences:
-        raise UserError(f"{name} {path} holds no protein chain.")
     stem = name_of_file(path)
     alone = len(sequences) == 1
     return [
         StructureChain(
-            stem if alone else f"{stem}_{chain}",
+            stem if alone or not chain.strip() else f"{stem}_{chain}",
             sequence,
             {
                 "pdb_file": str(path),
                 CHAIN_COLUMN: chain,
-                **_confidence(model, chain, decision.factor, decision.reason),
+                **_confidence(model[chain], sequence, decision),
                 # pTM and PAE of a complex are no chain's.
                 **(read_sidecar(Path(path), len(sequence)) if alone else {}),
             },
@@ -86,16 +91,60 @@ def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[St
     ]
 
 
+def chain_sequence(chain: Chain) -> str:
+    """Return one letter a residue, and X for each that is missing or has no C-alpha.
+
+    Residues stand in the order of the file. Numbers count missing ones only between two residues
+    that are not bonded; where they fall, one X says that some may be missing.
+    """
+    letters: list[str] = []
+    previous: Residue | None = None
+    for residue in chain:
+        if previous is not None:
+            letters.append("X" * _missing_between(previous, residue))
+        letters.append(letter_of(residue) if "CA" in residue else "X")
+        previous = residue
+    return "".join(letters)
+
+
+def _missing_between(first: Residue, second: Residue) -> int:
+    step = second.id[1] - first.id[1]
+    if step in (0, 1):
+        return 0
+    if "CA" in first and "CA" in second:
+        low, high = BONDED
+        if low <= first["CA"] - second["CA"] <= high:
+            return 0
+    return step - 1 if 1 < step <= MOST_MISSING else 1
+
+
 def name_of_file(path: str | os.PathLike[str]) -> str:
-    """What the chain of a file is called: the file's name without its suffixes."""
-    return Path(Path(path).name.removesuffix(".gz")).stem
+    """Return what the chain of a file is called: the file's name without its suffixes."""
+    name = re.sub(r"\.gz$", "", Path(path).name, flags=re.IGNORECASE)
+    return escaped(Path(name).stem)
+
+
+def escaped(text: str | os.PathLike[str]) -> str:
+    """Return a path as text that can be written, bytes that are not UTF-8 as `\\xe8`."""
+    return os.fspath(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def file_of_cell(folder: Path, cell: str) -> Path:
+    """Return the path that a `pdb_file` of the table in `folder` names; `escaped` is undone."""
+    path = folder / cell
+    if path.exists() or "\\x" not in cell:
+        return path
+    unescaped = re.sub(
+        rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), cell.encode()
+    )
+    return folder / os.fsdecode(unescaped)
 
 
 def point_from(columns: Iterable[dict[str, Any]], folder: Path) -> None:
     """Make each `pdb_file` a path from `folder`, the table's, so that both can move together."""
     for each in columns:
         if "pdb_file" in each:
-            each["pdb_file"] = Path(os.path.relpath(each["pdb_file"], folder)).as_posix()
+            each["pdb_file"] = escaped(Path(os.path.relpath(each["pdb_file"], folder)).as_posix())
 
 
 def say_without_plddt(columns: Iterable[Mapping[str, Any]]) -> None:
@@ -106,18 +155,9 @@ def say_without_plddt(columns: Iterable[Mapping[str, Any]]) -> None:
         print(f"{count:,} of {len(sources):,} chains have no pLDDT: {reason}", file=sys.stderr)
 
 
-def _confidence(model: Model, chain: str, factor: float | None, reason: str) -> dict[str, Any]:
-    if factor is None:
-        return {SOURCE_COLUMN: f"{NO_PLDDT}{reason}"}
-    return {**chain_plddt(model[chain], factor), SOURCE_COLUMN: f"B-factors ({reason})"}
-
-
-def _sequences(model: Model) -> dict[str, str]:
-    """Sequence of each protein chain, by chain."""
-    structure = Structure("file")
-    structure.add(model)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", BiopythonWarning)
-        records = list(AtomIterator("file", structure))
-    found = {record.annotations["chain"]: str(record.seq) for record in records}
-    return {chain: text for chain, text in found.items() if protein_residues(model[chain])}
+def _confidence(chain: Chain, sequence: str, decision: PlddtDecision) -> dict[str, Any]:
+    if decision.factor is None:
+        return {SOURCE_COLUMN: f"{NO_PLDDT}{decision.reason}"}
+    if len(alpha_residues(chain)) != len(sequence):
+        return {SOURCE_COLUMN: f"{NO_PLDDT}residues of the chain are missing or have no C-alpha"}
+    return {**chain_plddt(chain, decision.factor), SOURCE_COLUMN: f"B-factors ({decision.reason})"}

@@ -25,6 +25,7 @@ from didi_protein import foldseek
 from didi_protein.score import ScoreOptions, score
 from didi_protein.score_print import print_summary
 from didi_protein.scores_table import read_scores
+from didi_protein.structure_parsing import alpha_trace, parse_structure
 
 pytest.importorskip("tmtools")
 N = len(SEQUENCE)
@@ -230,6 +231,21 @@ def test_foldseeks_command_line_and_results(options, tmp_path, monkeypatch, caps
     assert result.summary["versions"]["foldseek"] == "stand-in 1"
 
 
+def test_foldseek_gets_files_within_the_columns_of_pdb(tmp_path, recwarn):
+    text = pdb_atoms(constant_plddt(N)).replace("PHE A", "QQQ A").replace("SER A", "SEP A")
+    text = text.replace("HIS ", "HISE").replace("  41.50", "    nan").replace("A   1", "A-999")
+    path = write(tmp_path / "odd.pdb", text.replace("\n", "\r\n"))
+    model, _ = parse_structure(path)
+    with foldseek.designs_in(list(model)) as folder:
+        ((again,), _) = parse_structure(next((folder / "designs").iterdir()))
+    (chain,) = model
+    coordinates, letters = alpha_trace(again)
+    assert letters == SEQUENCE.replace("F", "X") == alpha_trace(chain)[1]
+    assert coordinates == pytest.approx(alpha_trace(chain)[0], abs=1e-3)
+    assert [residue.id[1] for residue in again] == list(range(1, N + 1))
+    assert not recwarn.list
+
+
 def test_large_searches_are_not_exhaustive(monkeypatch, tmp_path):
     (tmp_path / "one.pdb").touch()
     assert foldseek.prefilter_flags(5, tmp_path) == foldseek.EXHAUSTIVE_FLAGS
@@ -247,6 +263,23 @@ def test_a_failing_foldseek_is_quoted(options, tmp_path, monkeypatch):
 def test_the_real_foldseek(options, tmp_path):
     foldseek.version.cache_clear()
     check_foldseek(options, tmp_path)
+
+
+@pytest.mark.usefixtures("without_foldseek")
+def test_a_file_name_that_is_not_utf8_takes_no_other_with_it(options, tmp_path):
+    for name, text in (
+        (b"m\xe8.pdb", ALPHAFOLD_DB + pdb_atoms(constant_plddt(N))),
+        (b"\xe8.cif", "x"),
+    ):
+        with open(os.path.join(os.fsencode(tmp_path), b"structures", name), "w") as stream:
+            stream.write(text)
+    for again in ({}, {"resume": True}):
+        table = score(replace(options, tm_pairs=3, **again)).table.set_index("id")
+        assert table["status"].to_dict() == dict.fromkeys("abcd", "ok") | {
+            "m\\xe8": "ok", "\\xe8": "failed"
+        }  # fmt: skip
+        assert table["pdb_file"]["m\\xe8"] == "structures/m\\xe8.pdb"
+        assert table["mean_plddt"]["m\\xe8"] == table["mean_plddt"]["a"]
 
 
 @pytest.mark.usefixtures("without_foldseek")

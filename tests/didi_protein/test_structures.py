@@ -1,6 +1,8 @@
 """Structures as input: which B-factors are pLDDT, on which scale, and which are refused and why."""
 
 import json
+import os
+import re
 
 import numpy as np
 import pytest
@@ -22,8 +24,15 @@ from model_file_fixtures import (
 )
 
 from didi_protein.fasta import read_records
+from didi_protein.report_structures import read_trace
 from didi_protein.structure_seqres import fill_gaps
-from didi_protein.structures import read_structure, say_without_plddt
+from didi_protein.structures import (
+    file_of_cell,
+    name_of_file,
+    point_from,
+    read_structure,
+    say_without_plddt,
+)
 from didi_protein.training_sequences import read_training_sequences
 
 N = len(SEQUENCE)
@@ -37,6 +46,11 @@ FRACTIONS = np.round(VARIED / 100, 2)
 def read_one(path):
     (chain,) = read_structure(path)
     return chain
+
+
+def end_of(name):
+    """The last line of a PDB file; mmCIF has none."""
+    return "" if ".cif" in name else "END\n"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +70,7 @@ def read_one(path):
     ],
 )
 def test_models_of_each_program_give_plddt(tmp_path, name, text, b_factors, scale):
-    path = write(tmp_path / name, text + "END\n")
+    path = write(tmp_path / name, text + end_of(name))
     chain = read_one(path)
     assert chain.sequence == SEQUENCE
     written = np.round(b_factors, 2) * scale
@@ -110,7 +124,7 @@ WATER = "HETATM  999  O   HOH A 999       0.000   0.000   0.000  1.00 30.00     
     ],
 )  # fmt: skip
 def test_everything_else_is_refused_with_the_reason(tmp_path, name, text, reason):
-    chain = read_one(write(tmp_path / name, text + "END\n"))
+    chain = read_one(write(tmp_path / name, text + end_of(name)))
     assert "mean_plddt" not in chain.columns
     assert "mean_plddt_all_atom" not in chain.columns
     assert chain.columns["plddt_source"].startswith("none: ")
@@ -161,6 +175,86 @@ def test_residues_that_were_not_resolved_come_from_seqres(tmp_path):
     assert read_one(write(tmp_path / "bare.pdb", CRYSTAL + atoms)).sequence == with_gap
     stated = CRYSTAL.replace("CRYST1", seqres + "CRYST1")
     assert read_one(write(tmp_path / "stated.pdb", stated + atoms)).sequence == SEQUENCE
+
+
+def test_a_model_with_residues_filled_in_has_no_plddt(tmp_path):
+    names = " ".join(seq3(letter).upper() for letter in "MKTAYI")
+    seqres = f"SEQRES   1 A    6  {names}\n"
+    lines = pdb_atoms(CONSTANT[:6], "MKTAYI").splitlines(keepends=True)
+    cut = "".join(lines[:8] + lines[16:])  # residues 3 and 4
+    chain = read_one(write(tmp_path / "cut.pdb", seqres + ALPHAFOLD_DB + cut))
+    assert chain.sequence == "MKTAYI"
+    assert "mean_plddt" not in chain.columns
+    assert chain.columns["plddt_source"].startswith("none: residues of the chain are missing")
+    no_alpha = "".join(line for n, line in enumerate(lines) if n != 9)
+    chain = read_one(write(tmp_path / "no_alpha.pdb", ALPHAFOLD_DB + no_alpha))
+    assert chain.sequence == "MKXAYI"
+    assert "mean_plddt" not in chain.columns
+
+
+def test_numbers_of_a_scheme_are_no_gaps_where_residues_are_bonded(tmp_path):
+    text = ALPHAFOLD_DB + pdb_atoms(CONSTANT)
+    renumbered = re.sub(
+        r"( A *)(\d+)(?=    )", lambda n: f" A{int(n[2]) + 7 * (int(n[2]) > 9):4d}", text
+    )
+    chain = read_one(write(tmp_path / "imgt.pdb", renumbered))
+    assert chain.sequence == SEQUENCE
+    assert "mean_plddt" in chain.columns
+
+
+def test_one_name_of_homoserine_and_of_histidine(tmp_path):
+    text = pdb_atoms(CONSTANT[:3], "MSK").replace("SER", "HSE")
+    assert read_one(write(tmp_path / "charmm.pdb", text)).sequence == "MHK"
+    component = "".join(
+        line.replace("ATOM  ", "HETATM") if "HSE" in line else line
+        for line in text.splitlines(keepends=True)
+    )
+    assert read_one(write(tmp_path / "pdb.pdb", component)).sequence == "MSK"
+
+
+TWO_BLOCKS = f"data_x\n{cif_atoms(CONSTANT)}\ndata_y\n{cif_atoms(CONSTANT)}"
+BROKEN = {
+    "behind_end.pdb": (pdb_atoms(CONSTANT) + "END\n" + pdb_atoms(CONSTANT, chain="B"), "END"),
+    "twice.pdb": (2 * pdb_atoms(CONSTANT).replace("TER\n", ""), "residue 1 of chain A"),
+    "both.pdb": (pdb_atoms(CONSTANT).replace("A   2", "A   1"), "no alternates"),
+    "cut.pdb": (pdb_atoms(CONSTANT)[:-45], "coordinates"),
+    "stars.pdb": (re.sub(r"(?<=   3    ).{8}", "********", pdb_atoms(CONSTANT)), "coordinates"),
+    "number.pdb": (pdb_atoms(CONSTANT).replace("A   2", "A00A2"), "residue number"),
+    "far.cif": ("data_x\n" + cif_atoms(CONSTANT).replace(" 3.480 ", " 1e39 "), "coordinates"),
+    "blocks.cif": (TWO_BLOCKS, "data blocks"),
+    "cut.cif": ("data_x\n" + cif_atoms(CONSTANT)[:-20], "cut off"),
+    "none.cif": ("data_x\n_entry.id x\n", "no data block"),
+    "item.cif": ("data_x\n" + cif_atoms(CONSTANT).replace("Cartn_y", "y"), "cartn_y"),
+    "numbers.cif": ("data_x\n" + cif_atoms(CONSTANT).replace("ATOM 5 ", "ATOM 5 5 "), "cut off"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_cannot_be_read_rightly_is_a_failed_row_with_its_reason(tmp_path, name):
+    text, reason = BROKEN[name]
+    write(tmp_path / name, text)
+    write(tmp_path / "good.pdb", pdb_atoms(CONSTANT))
+    records = {record.id: record for record in read_records([tmp_path], keep_unreadable=True)}
+    assert records["good"].sequence == SEQUENCE
+    failed = records[name.partition(".")[0]]
+    assert failed.sequence == ""
+    assert reason in failed.problem
+
+
+def test_file_names_that_are_not_utf8_are_written_escaped_and_found_again(tmp_path):
+    folder = os.fsencode(tmp_path)
+    for name, text in ((b"mod\xe8le.pdb", ALPHAFOLD_DB + pdb_atoms(CONSTANT)), (b"b\xff.cif", "x")):
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as stream:
+            stream.write(text)
+    records = read_records([tmp_path], keep_unreadable=True)
+    assert [record.id for record in records] == ["b\\xff", "mod\\xe8le"]
+    assert "b\\xff.cif" in records[0].problem
+    point_from([record.columns for record in records], tmp_path)
+    row = records[1].columns
+    assert row["pdb_file"] == "mod\\xe8le.pdb"
+    assert os.fsencode(file_of_cell(tmp_path, row["pdb_file"]).name) == b"mod\xe8le.pdb"
+    assert read_trace(row, tmp_path).letters == SEQUENCE
+    assert name_of_file("13_space name (1).pdb.GZ") == "13_space name (1)"
 
 
 def test_gaps_are_filled_only_where_one_answer_fits():
