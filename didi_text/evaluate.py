@@ -97,9 +97,12 @@ class EvaluateOptions:
     ] = "float64"
     grid: Annotated[str, Option(help="exact, or published: the papers' steps + 1 calls.")] = "exact"
     form: Annotated[
-        str,
-        Option(help="Estimator of a masked model's bound: time (MDLM's) or order (any-order)."),
-    ] = "time"
+        str | None,
+        Option(
+            help="Estimator of a bound: time (the process's own) or order (any-order, of masked "
+            "models alone). Default: order for masked models that are not told the time, else time."
+        ),
+    ] = None
     mask_draws: Annotated[
         int | None,
         Option(help="Random masks for each text of a bound. Default: 1; for choice 32."),

@@ -23,7 +23,7 @@ _LEAST = {
     "length": 2,
 }
 _WORDS = {
-    "form": ("time", "order"),
+    "form": (None, "time", "order"),
     "remainder": ("keep", "drop", "published"),
     "draws": ("float64", "float32"),
     "grid": ("exact", "published"),
@@ -58,7 +58,7 @@ def _senseless(options: EvaluateOptions) -> Iterator[str]:
     yield from too_small(options, **_LEAST)
     for name, choices in _WORDS.items():
         if getattr(options, name) not in choices:
-            yield f"{_given(options, name)} must be {' or '.join(choices)}"
+            yield f"{_given(options, name)} must be {' or '.join(filter(None, choices))}"
     if not 0 < options.top_p <= 1:
         yield f"--top-p {options.top_p:g} must be above 0 and at most 1"
     yield from no_seed(options.seed)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from didi_core.evaluation.bounds import BoundSamples, Form, Spread, bound_samples
+from didi_core.evaluation.bounds import BoundSamples, Form, Spread, bound_samples, default_form
 from didi_core.evaluation.causal import token_nll
 from didi_text.evaluate_models import CausalLanguageModel, DiffusionLanguageModel, LanguageModel
 
@@ -20,7 +20,8 @@ Show = Callable[[float], object]
 class BoundSettings:
     """How a masked model's bound is estimated."""
 
-    form: str = "time"
+    form: str | None = None
+    """time or order; None: that of `default_form`."""
     draws: int = 1
     spread: str = "sequences"
     seed: int = 0
@@ -44,7 +45,7 @@ def likelihood(
     error = None if math.isnan(estimate.standard_error) else estimate.standard_error
     return {
         **_figures(estimate.nats_per_token, error, estimate.num_tokens, len(blocks)),
-        "form": settings.form,
+        "form": settings.form or default_form(model.network, model.loaded.process),
         "mask_draws": estimate.draws,
     }
 

@@ -47,7 +47,6 @@ METHODS: dict[str, list[str]] = {
     "dmmd-anchor": ["method=dmmd", "method.start_anchor=1.0"],
     "dmmd-muon": ["method=dmmd", *MUON],
     "dmmd-muon-own": ["method=dmmd", *MUON, "method.own_share=0.5"],
-    "didi-token": ["method=didi", "method.credit=token"],
     "sdtt": ["method=sdtt"],
     "dcd": ["method=dcd"],
     "dmmd-uniform": ["method=dmmd-uniform"],

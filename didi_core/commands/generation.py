@@ -36,7 +36,7 @@ from didi_core.sampling.registry import (
 )
 from didi_core.sampling.request import Draws, DrawSettings, Grid, SampleSettings
 from didi_core.sampling.run_request import Engine, Request, build_engine
-from didi_core.sampling.sampler_options import parse_options
+from didi_core.sampling.sampler_options import parse_options, split_name
 from didi_core.shards import Shard, parse_shard
 from didi_core.vocabulary import Vocabulary
 
@@ -86,13 +86,14 @@ def run_generation(product: Product, model: LoadedModel | None = None) -> Genera
 
 
 def _with_sampler_options(options: Asked) -> Asked:
-    """With `--sampler-option` read; what is wrong without knowing the model is told at once.
+    """With the sampler's options read; what is wrong without knowing the model is told at once.
 
     Raises:
         UserError: settings that the sampler does not take.
     """
-    given = {**options.sampler_options, **parse_options(options.sampler_option or [])}
-    options = replace(options, sampler_options=given)
+    name, given = (None, {}) if options.sampler is None else split_name(options.sampler)
+    given |= {**options.sampler_options, **parse_options(options.sampler_option or [])}
+    options = replace(options, sampler=name, sampler_options=given)
     if options.sampler is not None or options.steps is not None:  # else the model's folder decides
         _check(options, find_sampler(options.sampler or PLAIN_SAMPLER))
     return options

@@ -31,14 +31,16 @@ class SamplingOptions(CommonOptions):
     sampler: Annotated[
         str | None,
         Option(
-            help="ancestral; apart (the same calls, but reveals together what does not depend on "
-            "each other); first-hitting (one call a token: the model's limit); rgas (guided by "
-            "the discriminator of a method=didi student); dplm (DPLM's own); remdm (masks some "
-            "tokens again); saber (reveals as many as it is sure of, takes back what it doubts); "
-            "greedy-tail (the last step takes the likeliest); psi (uniform-state models); "
+            help="ancestral; apart (the same calls, but avoids revealing together what seems to "
+            "depend on each other); first-hitting (one call a token: the model's limit); rgas "
+            "(guided by the discriminator of a method=didi student); dplm (DPLM's own); remdm "
+            "(masks some tokens again); saber (reveals as many as it is sure of, takes back what "
+            "it doubts); greedy-tail (the last step takes the likeliest); psi (uniform-state "
+            "models); "
             "analytic (score models, which have no other); autoregressive (from left to right, "
-            "one call a token: autoregressive models, which have no other). Default: what the "
-            "model's folder names, else ancestral, or the one its kind has."
+            "one call a token: autoregressive models, which have no other). Settings of one "
+            "sampler alone may stand in brackets, as in 'rgas(num_candidates=8)'. Default: what "
+            "the model's folder names, else ancestral, or the one its kind has."
         ),
     ] = None
     temperature: Annotated[

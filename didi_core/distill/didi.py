@@ -18,7 +18,7 @@ from didi_core.batches import TokenBatch
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.distill import terms
-from didi_core.distill.didi_credit import Credit, Judgement, MaskedState
+from didi_core.distill.didi_credit import Judgement, MaskedState, judge
 from didi_core.distill.didi_loss import student_loss
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.didi_times import Times
@@ -50,13 +50,14 @@ class DidiInstruct(DistilledStudent):
         super().__init__(teacher, vocabulary, reference, settings, seed)
         self.process = AbsorbingProcess(vocabulary.mask_id)
         self.times = Times(settings, self.process.schedule, seed)
-        self.credit = Credit(settings)
         # The head's fresh weights must not depend on what ran before.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            judge = Discriminator(cast(Denoiser, teacher))
-        judge.train_last_blocks(settings.discriminator_blocks)
-        self.discriminator = self.train_beside("discriminator", judge, settings.discriminator)
+            discriminator = Discriminator(cast(Denoiser, teacher))
+        discriminator.train_last_blocks(settings.discriminator_blocks)
+        self.discriminator = self.train_beside(
+            "discriminator", discriminator, settings.discriminator
+        )
 
     def step(self, step: int, steps: int) -> dict[str, float]:
         fabric = self.fabric
@@ -111,7 +112,7 @@ class DidiInstruct(DistilledStudent):
         self, batch: TokenBatch, real: MaskedState, fake: MaskedState, step: int, steps: int
     ) -> dict[str, float]:
         # One forward over both sides: spectral norm advances its power iteration once a step.
-        at = [self.credit.positions(batch, state) for state in (real, fake)]
+        at = [real.masked, fake.masked]
         lengths = torch.cat([batch.lengths, batch.lengths])
         tokens = torch.cat([real.tokens, fake.tokens])
         logits = self.discriminator.logits_at(tokens, lengths, torch.cat(at))
@@ -130,19 +131,18 @@ class DidiInstruct(DistilledStudent):
     @torch.no_grad()
     def judge(self, batch: TokenBatch, fake: MaskedState) -> Judgement:
         """What the updated discriminator makes of the student's samples (step 5)."""
-        judge = self.discriminator.module
-        judge.eval()
+        discriminator = self.discriminator.module
+        discriminator.eval()
         with self.fabric.autocast():
-            at = self.credit.positions(batch, fake)
-            logits = judge.logits_at(fake.tokens, batch.lengths, at)
-        judge.train()
-        return self.credit.judge(logits, batch, fake)
+            logits = discriminator.logits_at(fake.tokens, batch.lengths, fake.masked)
+        discriminator.train()
+        return judge(self.settings, logits, fake.masked)
 
     def student_loss(
         self,
         batch: TokenBatch,
         reverse: list[ReverseStep],
-        advantage: Float[Tensor, "batch width"],
+        advantage: Float[Tensor, "batch"],
         time: Float[Tensor, "batch"],
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """See `didi_loss.student_loss`; `time` is that of the states that were judged."""

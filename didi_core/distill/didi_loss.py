@@ -20,7 +20,7 @@ def student_loss(
     settings: DidiSettings,
     batch: TokenBatch,
     reverse: list[ReverseStep],
-    advantage: Float[Tensor, "batch width"],
+    advantage: Float[Tensor, "batch"],
     weight: Float[Tensor, "batch"],
     teacher: TeacherLogProbs,
 ) -> tuple[Float[Tensor, ""], dict[str, float]]:
@@ -28,11 +28,11 @@ def student_loss(
 
     Args:
         reverse: the student's reverse steps, with gradient.
-        advantage: of each token.
+        advantage: of each row.
         weight: omega / pi of each row.
     """
     num_rows = len(batch)
-    scored = sum(_scored_log_prob(step, advantage, num_rows) for step in reverse)
+    scored = advantage * sum(row_sum(s.drawn_log_prob(), s.row, num_rows) for s in reverse)
     if settings.reduce_log_prob == "mean":
         scored = scored / batch.maskable.sum(-1)
     policy = -(weight * scored).mean()
@@ -47,11 +47,6 @@ def student_loss(
         "kl_to_teacher": float(sum(each.detach() for each in divergence)) / len(divergence),
         "entropy": float(entropy.detach()),
     }
-
-
-def _scored_log_prob(step: ReverseStep, advantage: Tensor, num_rows: int) -> Float[Tensor, "rows"]:
-    """Sum over the tokens that the step revealed of advantage times log-probability."""
-    return row_sum(advantage[step.masked] * step.drawn_log_prob(), step.row, num_rows)
 
 
 def _divergence(

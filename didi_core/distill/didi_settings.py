@@ -46,12 +46,11 @@ class DidiSettings:
     """Bound on the discriminator's log-odds (5)."""
     group_normalise: bool = True
     """Normalise rewards within groups; else use them as they are (5)."""
+    group_deviation: str = "population"
+    """Divisor of a group's variance (5): population, G; sample, G - 1 as torch's `std` and code
+    that normalises rewards so has it."""
     advantage_clip: float = 3.0
     """Bound on the normalised reward (5)."""
-    credit: str = "sequence"
-    """sequence: a row's mean log-odds reward all its tokens (5); token: the log-odds at each token
-    that the masked sample shows reward that token alone, normalised over those of its group (ours,
-    see didi_credit)."""
     use_omega: bool = True
     """Weight by omega(tau) = -alpha'(tau) / (1 - alpha(tau)) (6)."""
     omega_range: tuple[float, float] = (0.1, 10.0)
@@ -85,8 +84,8 @@ class DidiSettings:
             wrong.append(f"kl_kind={self.kl_kind} must be forward, backward or jeffreys")
         if self.reduce_log_prob not in ("mean", "sum"):
             wrong.append(f"reduce_log_prob={self.reduce_log_prob} must be mean or sum")
-        if self.credit not in ("sequence", "token"):
-            wrong.append(f"credit={self.credit} must be sequence or token")
+        if self.group_deviation not in ("population", "sample"):
+            wrong.append(f"group_deviation={self.group_deviation} must be population or sample")
         return wrong + below_one(self, "group_size") + self._range_problems()
 
     def _range_problems(self) -> list[str]:

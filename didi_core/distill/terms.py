@@ -47,18 +47,23 @@ def grouped_advantage(
     group_size: int,
     clip: float,
     judged: Bool[Tensor, "rows"],
+    fewer: int = 0,
     eps: float = 1e-6,
 ) -> Float[Tensor, "rows"]:
     """Reward minus its group's mean, over the group's standard deviation, clipped (step 5).
 
-    The deviation is the population's (divisor G); a group of equal rewards gets zeros. A row that
-    is not `judged`, because nothing of it was masked, gets zero and does not count in its group.
+    A group of equal rewards gets zeros. A row that is not `judged`, because nothing of it was
+    masked, gets zero and does not count in its group.
+
+    Args:
+        fewer: the variance is divided by so many fewer than the group has rows: 0 is the
+            population's, 1 the sample's.
     """
     groups, counted = reward.view(-1, group_size), judged.view(-1, group_size).to(reward)
     number = counted.sum(-1, keepdim=True).clamp_min(1)
     centred = (groups - (groups * counted).sum(-1, keepdim=True) / number) * counted
-    deviation = (centred.square().sum(-1, keepdim=True) / number).sqrt()
-    return (centred / (deviation + eps)).clamp(-clip, clip).flatten()
+    variance = centred.square().sum(-1, keepdim=True) / (number - fewer).clamp_min(1)
+    return (centred / (variance.sqrt() + eps)).clamp(-clip, clip).flatten()
 
 
 def beta_density(tau: Float[Tensor, "n"], a: float, b: float) -> Float[Tensor, "n"]:

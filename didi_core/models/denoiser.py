@@ -5,6 +5,8 @@ Each offers `embed`, `trunk`, `head`, `logits_at`, `initialise`, `drop_output_la
 `time_conditioned`).
 """
 
+import copy
+from dataclasses import replace
 from typing import Any
 
 from jaxtyping import Float
@@ -28,3 +30,15 @@ def is_time_conditioned(network: object) -> bool:
 def time_input(network: object, alpha: Float[Tensor, "batch"] | None) -> dict[str, Any]:
     """What `logits_at` is given beside tokens: alpha, where it is known and the network asks."""
     return {"alpha": alpha} if alpha is not None and is_time_conditioned(network) else {}
+
+
+def told_the_time(network: Denoiser) -> Denoiser:
+    """Return the network, its weights shared, as one that is told the time.
+
+    MDLM's layout has the input also where training fed it sigma = 0; one without it stays as it is.
+    """
+    if not isinstance(network, DitDenoiser):
+        return network
+    told = copy.copy(network)
+    told.settings = replace(network.settings, time_conditioned=True)
+    return told

@@ -1,9 +1,12 @@
 """The discriminator of DiDi-Instruct: which positions look like the reference's.
 
 A copy of the teacher whose output layer is replaced by a spectrally normalised per-token head: in
-the DiT layout its norm too, as published; in the ESM layout the final norm is kept. At the optimum
-its logit at a masked position is the log density ratio log p_reference / q_student of the state, so
-a higher logit is a better sample (METHODS 2, step 4).
+the DiT layout its norm too, as published; in the ESM layout the final norm is kept.
+
+With hard labels its best logit at a masked position would be the log density ratio of the state,
+log p_reference / q_student, the same at every position of the state. Trained with labels smoothed
+by s it is log ((1 - s) p + s q) / (s p + (1 - s) q): it rises with that ratio, so a higher logit is
+a better sample (METHODS 2, step 4), but is bounded by log (1 - s) / s, log 9 for the published 0.1.
 """
 
 import copy
@@ -70,10 +73,15 @@ class Discriminator(nn.Module):
         lengths: Int[Tensor, "batch"],
         at: Bool[Tensor, "batch width"],
         soft: SoftTokens | None = None,
+        alpha: Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "chosen"]:
-        """Logits where `at` is True, in row-major order, in float32 or better."""
+        """Logits where `at` is True, in row-major order, in float32 or better.
+
+        Args:
+            alpha: share of tokens kept in each row, for a trunk that is conditioned on time.
+        """
         positions = flat_positions(at)
-        hidden = self.trunk.trunk(tokens, lengths, soft)
+        hidden = self.trunk.trunk(tokens, lengths, soft, alpha=alpha)
         logits = head_at(self.output_layer, hidden, positions)
         return logits if logits.dtype == torch.float64 else logits.float()
 

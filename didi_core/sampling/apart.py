@@ -7,7 +7,7 @@ does, chosen with the attention of the very call that predicts them:
 1. two blank positions count as *dependent* where their attention to each other (both ways, mean
    over blocks and heads, less what the two attend and are attended to on average, as in
    Dunn et al. 2008 for contacts) lies more than `threshold` standard deviations above that of the
-   row's pairs;
+   row's pairs of blanks;
 2. blank positions are ordered at random, those that depend on another blank one first: the first of
    each pair is then soon known, and decides the second;
 3. in that order a position is taken unless it depends on one taken before. Where a step has to
@@ -15,11 +15,18 @@ does, chosen with the attention of the very call that predicts them:
 
 Which positions are revealed depends on the state alone, never on the tokens drawn in the step. So
 with consistent conditionals it is exact wherever what a step reveals is independent given the
-state: with one token a step, or with enough steps. A trained network's conditionals depend on the
+state: with one token a step, or with enough steps. At few steps it is a heuristic: attention is no
+proof of dependence, nor its absence of independence. A trained network's conditionals depend on the
 order, and its own law (the limit of `ancestral`) is that of random order. A row with three blanks
-or fewer has no pair two deviations above its mean, and is filled as `ancestral` would. For text,
-attention chooses positions in DAWN (github.com/silence1024/DAWN) and DOS, which seek the likeliest
-tokens; here tokens are drawn, and the number of calls is given.
+or fewer has no pair two deviations above its mean, and is filled as `ancestral` would.
+
+The idea is not new: DAPD [1]_ makes a graph of the masked tokens from attention and unmasks an
+independent set of it together; DEMASK [2]_, DAWN [3]_ and DOS choose by dependence, too. Here
+tokens are drawn where others seek the likeliest ones, and the number of calls is given.
+
+.. [1] arXiv 2603.12996.
+.. [2] arXiv 2604.02560.
+.. [3] github.com/silence1024/DAWN
 """
 
 from dataclasses import dataclass
@@ -90,12 +97,12 @@ class ApartSampler:
         Raises:
             UserError: the network is not one of this package.
         """
-        tokens, free = part.batch.tokens.clone(), part.batch.maskable
-        masked = (tokens == self.predictor.vocabulary.mask_id) & free
+        tokens = part.batch.tokens.clone()
+        masked = (tokens == self.predictor.vocabulary.mask_id) & part.batch.maskable
         chosen = torch.zeros_like(masked)
 
         def choose_now() -> Bool[Tensor, "batch width"]:
-            dependent = dependence(watch.mean(), free) > self.apart.threshold
+            dependent = dependence(watch.mean(), masked) > self.apart.threshold
             return chosen.copy_(choose(dependent, masked, uniform, count))
 
         keys, alpha = NoiseKeys(settings.seed, part.records, step), alpha_grid(settings)[step]
@@ -111,15 +118,16 @@ class ApartSampler:
 
 
 def dependence(
-    attention: Float[Tensor, "batch width width"], free: Bool[Tensor, "batch width"]
+    attention: Float[Tensor, "batch width width"], blank: Bool[Tensor, "batch width"]
 ) -> Float[Tensor, "batch width width"]:
-    """Attention of each pair in standard deviations above the mean of the row's pairs.
+    """Return the attention of pairs of blanks, in deviations above the mean of the row's pairs.
 
     Args:
-        free: positions that take part; all other pairs, and a position with itself, get -inf.
+        blank: positions that take part. All other pairs, and a position with itself, get -inf and
+            count in no mean: what is filled already says nothing of what is to be filled together.
     """
-    itself = torch.eye(free.shape[-1], dtype=torch.bool, device=free.device)
-    pair = free[:, :, None] & free[:, None, :] & ~itself
+    itself = torch.eye(blank.shape[-1], dtype=torch.bool, device=blank.device)
+    pair = blank[:, :, None] & blank[:, None, :] & ~itself
     mutual = (attention + attention.transpose(-1, -2)).masked_fill(~pair, 0.0).double()
     each = mutual.sum(-1)
     whole = each.sum(-1)[:, None, None].clamp_min(1e-300)

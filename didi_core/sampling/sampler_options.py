@@ -30,6 +30,28 @@ def parse_options(texts: Sequence[str], flag: str = "--sampler-option ") -> dict
     return options
 
 
+def split_name(text: str, flag: str = "--sampler ") -> tuple[str, dict[str, object]]:
+    """Return a sampler's name and the options in brackets behind it.
+
+    >>> split_name("rgas(compat=released, num_candidates=8)")
+    ('rgas', {'compat': 'released', 'num_candidates': '8'})
+
+    Args:
+        flag: what messages put before an option: the flag it came from.
+
+    Raises:
+        UserError: an option is not of the form NAME=VALUE, or given twice.
+    """
+    name, bracket, inside = text.strip().partition("(")
+    if not bracket or not inside.endswith(")"):
+        return text, {}
+    pairs = [pair.strip() for pair in inside[:-1].split(",") if pair.strip()]
+    options = parse_options(pairs, f"{flag}{name}: ")
+    if len(options) < len(pairs):
+        raise UserError(f"{flag}{text}: give each option once.")
+    return name.rstrip(), options
+
+
 def options_in_words(options: SamplerOptions) -> str:
     """Options as one word of a header.
 

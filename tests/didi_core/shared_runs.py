@@ -73,10 +73,10 @@ def dmmd() -> Method:
     return method
 
 
-def token_credit() -> Method:
+def noisy_didi() -> Method:
     noise = NoiseSettings("position", 4, 0.5)
     settings = DidiSettings(
-        student=RATE, discriminator=RATE, ema=0.5, credit="token", noise=noise, coupled_time=False
+        student=RATE, discriminator=RATE, ema=0.5, noise=noise, coupled_time=False
     )
     return DidiInstruct(tiny_denoiser(1, torch.float64), FRAMED, reference(4, 12), settings, 3)
 
@@ -119,7 +119,7 @@ METHODS = {
     "pretrain": pretraining,
     "didi": didi,
     "dmmd": dmmd,
-    "credit by token": token_credit,
+    "didi with noise": noisy_didi,
     "own states": own_states,
     "start anchor": start_anchor,
     "sdtt": sdtt,

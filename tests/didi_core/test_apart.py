@@ -16,6 +16,7 @@ from exact_denoiser import (
 from tiny_models import FRAMED, MASK, timed_esm, tiny_denoiser
 from torch import Tensor
 
+from didi_core.batches import TokenBatch
 from didi_core.errors import UserError
 from didi_core.models.attention_watch import AttentionWatch, watched_attention
 from didi_core.models.esm import EsmDenoiser
@@ -31,7 +32,7 @@ from didi_core.sampling.apart import (
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.registry import find_sampler
-from didi_core.sampling.request import Sampler, SampleSettings
+from didi_core.sampling.request import Prior, Sampler, SampleSettings
 from didi_core.sampling.sampler_options import from_options
 
 PAIR = random_law(2, 2, seed=1)
@@ -107,6 +108,51 @@ def test_dependence_by_hand() -> None:
     assert found[0, 2] == pytest.approx(float(expected[1]))
     assert found[1, 2] == pytest.approx(float(expected[2]))
     assert torch.isneginf(found.diagonal()).all() and torch.isneginf(found[3]).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_dependence_is_standardised_over_blanks_alone(seed: int) -> None:
+    """What filled positions attend to, however strongly, changes nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    blank = torch.rand(2, 9, generator=generator) < 0.6
+    attention = torch.rand(2, 9, 9, generator=generator)
+    between = blank[:, :, None] & blank[:, None, :]
+    other = torch.where(between, attention, 50 * torch.rand(2, 9, 9, generator=generator))
+    assert torch.equal(dependence(attention, blank), dependence(other, blank))
+    for row, places in enumerate(blank):
+        found = dependence(attention[row, places][:, places][None], torch.ones(1, places.sum()) > 0)
+        kept = dependence(attention, blank)[row, places][:, places]
+        torch.testing.assert_close(found[0], kept)
+
+
+class Staring(ExactDenoiser):
+    """Two blanks attend to each other, and filled positions to each other far more."""
+
+    attention_watch: AttentionWatch | None = None
+
+    def logits_at(self, tokens: Tensor, lengths: Tensor, at: Places) -> Tensor:
+        del lengths
+        attention = torch.full((len(tokens), *[tokens.shape[1]] * 2), 0.01)
+        attention[:, 0, 1] = 1.0
+        attention[:, 4:8, 4:8] = 100 * torch.rand(4, 4, generator=torch.Generator().manual_seed(1))
+        self.attention_watch.total, self.attention_watch.count = attention, 1
+        at = at if isinstance(at, Tensor) else at()
+        return torch.zeros(int(at.sum()), 4, dtype=torch.float64)
+
+
+def test_a_step_does_not_look_at_what_filled_positions_attend_to() -> None:
+    vocabulary = toy_vocabulary(2)
+    mask = vocabulary.mask_id
+    rows = [[mask] * 4 + [0, 1, 0, 1]] * 200
+    prior = build_prior(rows, range(200), vocabulary, "cpu")
+    # As if a step before had drawn the last four: free, and filled.
+    batch = prior.batch
+    free = TokenBatch(batch.tokens, batch.lengths, batch.tokens != vocabulary.pad_id)
+    sampler = ApartSampler(Predictor(Staring([LAW], 2), vocabulary))
+    count, uniform = torch.full((200,), 2), torch.rand(batch.tokens.shape)
+    found = sampler.step(Prior(free, prior.records), uniform, count, 0, SampleSettings(steps=4))
+    filled = found[:, :4] != mask
+    assert filled.sum(-1).eq(2).all() and not (filled[:, 0] & filled[:, 1]).any()
 
 
 def test_logits_are_computed_where_it_draws_alone() -> None:

@@ -8,13 +8,18 @@ import pytest
 import torch
 from exact_denoiser import ExactDenoiser, random_law, toy_vocabulary
 from exact_uniform import ExactUniformDenoiser, WrongUniformDenoiser
-from tiny_models import FRAMED, tiny_denoiser
+from tiny_models import FRAMED, timed_esm, tiny_denoiser
 from torch import nn
 
 from didi_core.batches import TokenBatch
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.errors import UserError
-from didi_core.evaluation.bounds import BoundSamples, bound_samples, order_masking
+from didi_core.evaluation.bounds import (
+    BoundSamples,
+    bound_samples,
+    default_form,
+    order_masking,
+)
 from didi_core.evaluation.masked_nll import row_bound, row_nll
 from didi_core.models.dit import DitDenoiser, DitSettings
 
@@ -147,6 +152,53 @@ def test_the_error_is_what_repetition_shows(form) -> None:
     actual = np.std([each.nats_per_token for each in found])
     stated = np.mean([each.standard_error for each in found])
     assert 0.8 * actual < stated < 2.5 * actual
+
+
+def second_moment(denoiser, ids, low: float, high: float) -> float:
+    """Of the time form's one-sample estimate, over times in this range, every set enumerated."""
+    nodes, node_weights = np.polynomial.legendre.leggauss(40)
+    process = AbsorbingProcess(TOY.mask_id)
+    sets = torch.tensor(list(itertools.product([False, True], repeat=LENGTH)))
+    batch, total = batch_of(ids, len(sets)), 0.0
+    half = math.log(high / low) / 2
+    for node, node_weight in zip(nodes, node_weights, strict=True):
+        time = low * math.exp(half * (node + 1))  # even in log t
+        t = torch.full((len(sets),), time, dtype=torch.float64)
+        found = row_bound(denoiser, TOY, process, batch, t, sets.double(), None).detach()
+        chance = time ** sets.sum(-1) * (1 - time) ** (~sets).sum(-1)
+        total += float(half * node_weight * time * (chance * found.square()).sum())
+    return total
+
+
+def test_the_second_moment_of_the_time_form_has_no_bound() -> None:
+    """Each decade of small times adds the same to it: ln 10 times the sum of squared nats."""
+    ids = (2, 0, 3)
+    tokens = batch_of(ids, LENGTH)
+    alone = torch.eye(LENGTH, dtype=torch.bool)
+    nats = row_nll(DENOISERS[1], TOY, tokens, alone, torch.ones(LENGTH), None).detach()
+    decade = math.log(10) * float(nats.square().sum())
+    for low in (1e-6, 1e-9):
+        found = second_moment(DENOISERS[1], ids, low, 10 * low)
+        assert found == pytest.approx(decade, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("network", "process", "form"),
+    [
+        (tiny_denoiser(), "absorbing", "order"),
+        (tiny_denoiser(), "uniform", "time"),
+        (timed_esm(), "absorbing", "time"),  # what it is told differs between the two
+        (timed_esm(), "uniform", "time"),
+    ],
+)
+def test_order_is_the_form_of_masked_models(network, process, form) -> None:
+    assert default_form(network, process) == form
+    sequences = [[3, 4, 5, 3], [5] * 9]
+    chosen, default = (
+        bound_samples(network, FRAMED, sequences, process=process, form=each, draws=2)
+        for each in (form, None)
+    )
+    assert np.array_equal(chosen.nats, default.nats)
 
 
 def dit() -> DitDenoiser:

@@ -8,9 +8,8 @@ import torch
 from tiny_models import FRAMED, MASK, cpu_fabric, framed_batch, tiny_corpus, tiny_denoiser
 from torch import Tensor, nn
 
-from didi_core.batches import TokenBatch
 from didi_core.distill.didi import DidiInstruct
-from didi_core.distill.didi_credit import MaskedState
+from didi_core.distill.didi_credit import advantage, judge
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import ReverseStep
@@ -86,33 +85,11 @@ def advantages_by_hand(settings: DidiSettings) -> list[float]:
     for start in range(0, 4, settings.group_size):
         group = REWARD[start : start + settings.group_size]
         mean = sum(group) / len(group)
-        deviation = math.sqrt(sum((r - mean) ** 2 for r in group) / len(group))
+        divisor = len(group) - (settings.group_deviation == "sample")
+        deviation = math.sqrt(sum((r - mean) ** 2 for r in group) / divisor)
         clip = settings.advantage_clip
         result += [max(-clip, min(clip, (r - mean) / (deviation + 1e-6))) for r in group]
     return result
-
-
-ODDS = [[0.4, -9.0, 1.5], [2.0, 0.1, -0.6], [0.8, -1.1], [3.0, 0.2]]
-"""The discriminator's log-odds at each position of the four rows."""
-HIDDEN = [[1], [], [0, 1], [0]]
-"""Positions that are masked in z'_tau."""
-
-
-def token_advantages_by_hand(settings: DidiSettings) -> list[list[float]]:
-    """Each visible token's clipped log-odds, normalised over the visible ones of its group."""
-    reward = settings.reward_clip
-    odds = [[max(-reward, min(reward, x)) for x in row] for row in ODDS]
-    seen = [[i not in hidden for i in range(len(row))] for row, hidden in zip(odds, HIDDEN)]  # noqa: B905
-    if settings.group_normalise:
-        for start in range(0, 4, settings.group_size):
-            rows = range(start, start + settings.group_size)
-            pool = [x for r in rows for x, shown in zip(odds[r], seen[r], strict=True) if shown]
-            mean = sum(pool) / len(pool)
-            deviation = math.sqrt(sum((x - mean) ** 2 for x in pool) / len(pool)) + 1e-6
-            clip = settings.advantage_clip
-            for r in rows:
-                odds[r] = [max(-clip, min(clip, (x - mean) / deviation)) for x in odds[r]]
-    return [[x * s for x, s in zip(*pair, strict=True)] for pair in zip(odds, seen, strict=True)]
 
 
 def weight_by_hand(tau: float, settings: DidiSettings) -> float:
@@ -136,8 +113,7 @@ def divergence_by_hand(student: list[float], teacher: list[float], settings: Did
 
 def loss_by_hand(first: list, last: list, settings: DidiSettings) -> float:
     """The loss from the student's logits, row by row, without tensors."""
-    tokenwise = settings.credit == "token"
-    advantages = token_advantages_by_hand(settings) if tokenwise else advantages_by_hand(settings)
+    advantages = advantages_by_hand(settings)
     parts = [([list(range(size)) for size in SIZES], first, REVEALED_FIRST, DRAWN_FIRST)]
     if settings.score_decomposition:
         parts.append((masked_last(), last, REVEALED_LAST, DRAWN_LAST))
@@ -147,10 +123,8 @@ def loss_by_hand(first: list, last: list, settings: DidiSettings) -> float:
         for row, positions in enumerate(masked):
             student = [softmax(rest.pop(0)) for _ in positions]
             teacher = [softmax([x * len(positions) for x in TEACHER[i]]) for i in positions]
-            columns = (positions, student, revealed[row], drawn[row])
-            for position, chances, shown, token in zip(*columns, strict=True):
-                worth = advantages[row][position] if tokenwise else advantages[row]
-                scored[row] += worth * math.log(chances[token]) if shown else 0.0
+            for chances, shown, token in zip(student, revealed[row], drawn[row], strict=True):
+                scored[row] += advantages[row] * math.log(chances[token]) if shown else 0.0
             if positions:
                 each = [divergence_by_hand(*pair, settings) for pair in zip(student, teacher)]  # noqa: B905
                 divergences[number] += sum(each) / len(positions) / 4
@@ -172,16 +146,9 @@ def student_logits() -> tuple[Tensor, Tensor]:
     )
 
 
-def advantage_of(method: DidiInstruct, batch: TokenBatch) -> Tensor:
+def advantage_of(settings: DidiSettings) -> Tensor:
     reward, judged = torch.tensor(REWARD, dtype=torch.float64), torch.ones(4, dtype=torch.bool)
-    if method.settings.credit == "token":
-        masked = torch.zeros_like(batch.maskable)
-        for row, hidden in enumerate(HIDDEN):
-            masked[row, [1 + i for i in hidden]] = True
-        logits = torch.tensor([x for row in ODDS for x in row], dtype=torch.float64)
-        return method.credit.judge(logits, batch, MaskedState(batch.tokens, masked)).advantage
-    advantage = method.credit.normalised(reward, method.settings.group_size, judged)
-    return advantage[:, None].expand(batch.tokens.shape)
+    return advantage(settings, reward, judged)
 
 
 def loss_of(settings: DidiSettings, first: Tensor, last: Tensor) -> Tensor:
@@ -189,9 +156,8 @@ def loss_of(settings: DidiSettings, first: Tensor, last: Tensor) -> Tensor:
     steps = reverse_steps(first, last)
     steps = steps if settings.score_decomposition else steps[:1]
     batch = framed_batch(*([3] * size for size in SIZES))
-    advantage = advantage_of(method, batch)
     tau = torch.tensor(TAU, dtype=torch.float64)
-    return method.student_loss(batch, steps, advantage, tau)[0]
+    return method.student_loss(batch, steps, advantage_of(settings), tau)[0]
 
 
 SWITCHES = {
@@ -211,10 +177,8 @@ SWITCHES = {
     "beta": {"kl_beta": 0.2},
     "entropy": {"entropy_bonus": 0.0},
     "sum of log-probabilities": {"reduce_log_prob": "sum"},
-    "token": {"credit": "token"},
-    "token, log-odds clipped": {"credit": "token", "reward_clip": 0.5, "advantage_clip": 3.0},
-    "token, wide group": {"credit": "token", "group_size": 4, "advantage_clip": 3.0},
-    "token, not normalised": {"credit": "token", "group_normalise": False},
+    "group deviation": {"group_deviation": "sample"},
+    "group deviation, wide group": {"group_deviation": "sample", "group_size": 4},
 }
 
 
@@ -261,9 +225,9 @@ def test_the_figures_are_the_parts() -> None:
     first, last = student_logits()
     method = method_with(BASE)
     batch = framed_batch(*([3] * size for size in SIZES))
-    advantage = advantage_of(method, batch)
     tau = torch.tensor(TAU, dtype=torch.float64)
-    loss, figures = method.student_loss(batch, reverse_steps(first, last), advantage, tau)
+    steps = reverse_steps(first, last)
+    loss, figures = method.student_loss(batch, steps, advantage_of(BASE), tau)
     one = replace(BASE, kl_start=0.5, kl_middle=0.5, entropy_bonus=0.0)
     logits = [first.tolist(), last.tolist()]
     policy = loss_by_hand(*logits, replace(one, kl_start=0.0, kl_middle=0.0))
@@ -273,35 +237,15 @@ def test_the_figures_are_the_parts() -> None:
     assert figures["entropy"] == pytest.approx(-rest / BASE.entropy_bonus)
 
 
-def test_a_token_is_praised_for_itself_and_one_that_was_hidden_not_at_all() -> None:
-    settings = replace(
-        BASE, credit="token", kl_start=0.0, kl_middle=0.0, entropy_bonus=0.0, advantage_clip=3.0
+def test_rewards_and_advantages_are_those_of_rows() -> None:
+    settings = replace(BASE, reward_clip=1.0, advantage_clip=3.0, group_deviation="sample")
+    masked = torch.tensor(
+        [[True, True, False], [False, False, True], [True, True, True], [False] * 3]
     )
-    first, last = student_logits()
-    loss_of(settings, first, last).backward()
-    moved = reverse_steps(first - 0.1 * first.grad, last - 0.1 * last.grad)
-    worth = token_advantages_by_hand(settings)
-    signs = []
-    for new, old in zip(moved, reverse_steps(first, last), strict=True):
-        change = (new.drawn_log_prob() - old.drawn_log_prob()).detach()
-        row, position = (each[old.revealed].tolist() for each in new.masked.nonzero(as_tuple=True))
-        for r, i, each in zip(row, position, change[old.revealed].tolist(), strict=True):
-            expected = worth[r][i - 1]
-            signs.append((expected > 0) - (expected < 0))
-            assert (each > 1e-9) - (each < -1e-9) == signs[-1]
-    assert set(signs) == {1, 0, -1}
-
-
-def test_the_reward_of_a_row_is_the_mean_over_its_visible_tokens() -> None:
-    method = method_with(replace(BASE, credit="token", reward_clip=1.0))
-    batch = framed_batch(*([3] * size for size in SIZES))
-    masked = torch.zeros_like(batch.maskable)
-    for row, hidden in enumerate(HIDDEN):
-        masked[row, [1 + i for i in hidden]] = True
-    state = MaskedState(batch.tokens, masked)
-    assert torch.equal(method.credit.positions(batch, state), batch.maskable)
-    logits = torch.tensor([x for row in ODDS for x in row], dtype=torch.float64)
-    found = method.credit.judge(logits, batch, state).reward.tolist()
-    assert found == pytest.approx([(0.4 + 1.0) / 2, (1.0 + 0.1 - 0.6) / 3, 0.0, 0.2])
-    published = method_with(BASE).credit
-    assert torch.equal(published.positions(batch, state), masked)
+    logits = torch.tensor([0.4, -9.0, 1.5, 0.1, -0.6, 0.2], dtype=torch.float64)
+    found = judge(settings, logits, masked)
+    assert found.reward.tolist() == pytest.approx([(0.4 - 1.0) / 2, 1.0, -0.3 / 3, 0.0])
+    # Two rows a group; of the second only one was judged.
+    assert found.advantage.tolist() == pytest.approx([-(0.5**0.5), 0.5**0.5, 0.0, 0.0], rel=1e-5)
+    plain = judge(replace(settings, group_normalise=False), logits, masked)
+    assert torch.equal(plain.advantage, found.reward)

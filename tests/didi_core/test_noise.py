@@ -302,8 +302,9 @@ def test_wrong_settings_are_named() -> None:
     for key, value in (("kind", "row"), ("size", 0), ("scale", -1.0)):
         with pytest.raises(UserError, match=rf"method.noise.{key}={value}"):
             method_settings({"name": "dmmd", "noise": {key: value}})
-    with pytest.raises(UserError, match=r"method.credit=row must be sequence or token"):
-        method_settings({"name": "didi", "credit": "row"})
+    wrong = r"method.group_deviation=row must be population or sample"
+    with pytest.raises(UserError, match=wrong):
+        method_settings({"name": "didi", "group_deviation": "row"})
 
 
 def test_pad_batch_of_one_long_row_is_no_special_case() -> None:

@@ -33,6 +33,7 @@ PAPER = {
     "discriminator_warmup": 0,
     "reward_clip": 8.0,
     "group_normalise": True,
+    "group_deviation": "sample",  # as code has it that takes torch's `std`
     "advantage_clip": 3.0,
     "use_omega": True,
     "omega_range": (0.1, 10.0),
@@ -43,7 +44,6 @@ PAPER = {
     "kl_middle": 0.01,
     "entropy_bonus": 0.0005,  # the lower end of the published range
     "reduce_log_prob": "sum",  # log-probability of the sample, not of a token
-    "credit": "sequence",  # one reward a sequence
     "noise": NoiseSettings("none"),
     "ema": 0.999,
 }

@@ -39,6 +39,7 @@ from didi_core.errors import UserError
 from didi_core.models.discriminator import load_discriminator
 from didi_core.models.dit_names import from_published
 from didi_core.models.folder import LoadedModel, load_denoiser
+from didi_core.models.noise import MaskNoise
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.registry import build_predictor, find_sampler
 from didi_core.sampling.request import SampleSettings
@@ -167,6 +168,28 @@ def test_rgas_samples_from_a_didi_instruct_folder(tmp_path: Path) -> None:
     assert int(sampled.discriminator_calls) > 0
     stored = draw(discriminator_shapes(), 5)["output_layer.main.2.bias"]
     assert torch.equal(sampler.discriminator.output_layer.main[2].bias, stored)
+
+
+def test_rgas_as_the_public_checkpoint_was_sampled(tmp_path: Path) -> None:
+    """Student and discriminator are told the time, which the folder says they are not."""
+    model = opened(didi_folder(tmp_path, TRAINED, published_weights(4)))
+    kind, predictor = find_sampler("rgas"), build_predictor(model)
+    prior = build_prior([[WORDS.mask_id] * 30] * 8, range(8), WORDS, "cpu")
+    settings = SampleSettings(steps=4, seed=1)
+    own = {"rerank_positions": "all", "candidate_positions": "own"}
+    samplers = [
+        kind.build(predictor, model, {"compat": "released"}),
+        kind.build(predictor, model, own),
+    ]
+    released, ours = (sampler.sample(prior, settings) for sampler in samplers)
+    for network in (samplers[0].predictor.denoiser, samplers[0].discriminator.trunk):
+        assert network.settings.time_conditioned
+    assert not model.denoiser.settings.time_conditioned
+    assert WORDS.mask_id not in released.tokens[:, :30]
+    assert not torch.equal(released.tokens, ours.tokens)
+    noisy = replace(predictor, noise=MaskNoise("position", 2, SETTINGS.hidden_size))
+    with pytest.raises(UserError, match=r"rgas\(compat=released\): .* has a noise input"):
+        kind.build(noisy, model, {"compat": "released"})
 
 
 @pytest.mark.parametrize("config", [None, {}, {"vocab_size": VOCABULARY}])

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -14,16 +15,32 @@ from exact_denoiser import (
     random_law,
     toy_vocabulary,
 )
-from tiny_models import FRAMED, MASK, framed_batch, tiny_denoiser, tiny_discriminator
+from tiny_models import (
+    FRAMED,
+    MASK,
+    framed_batch,
+    randomise,
+    tiny_denoiser,
+    tiny_discriminator,
+)
 from torch import Tensor, nn
 
+from didi_core.errors import UserError
+from didi_core.models.denoiser import told_the_time
 from didi_core.models.discriminator import Discriminator
+from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.soft_tokens import SoftTokens
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, SampleSettings
-from didi_core.sampling.rgas import GuidedSampler, RgasSettings, first_rerank_step
+from didi_core.sampling.rgas import (
+    GuidedSampler,
+    RgasSettings,
+    first_rerank_step,
+    without_subs,
+)
+from didi_core.sampling.sampler_options import from_options
 
 NUM_SAMPLES = 20_000
 LIKED = torch.tensor([0.7, -0.4, 1.1, 0.2, -2.0], dtype=torch.float64)
@@ -37,8 +54,14 @@ class ToyDiscriminator(Discriminator):
         nn.Module.__init__(self)
 
     def logits_at(
-        self, tokens: Tensor, lengths: Tensor, at: Tensor, soft: SoftTokens | None = None
+        self,
+        tokens: Tensor,
+        lengths: Tensor,
+        at: Tensor,
+        soft: SoftTokens | None = None,
+        alpha: Tensor | None = None,
     ) -> Tensor:
+        del alpha
         value = LIKED[tokens]
         if soft is not None:
             value = value.masked_scatter(soft.at, soft.probabilities @ LIKED)
@@ -143,6 +166,147 @@ def test_a_reranked_step_draws_from_its_enumerated_law() -> None:
     assert chi_square_p_value(found, expected) > 1e-3
 
 
+def _picked_state(
+    states: dict[tuple[int, ...], float], score: Callable, released: bool = False
+) -> dict[tuple[int, ...], float]:
+    """Law of the state kept of two candidates, each of the law `states`."""
+    picked = dict.fromkeys(states, 0.0)
+    for pair in itertools.product(states, repeat=2):
+        # Where nothing is left to fill, candidates are not scored, but as released.
+        done = not released and 3 not in pair[0] + pair[1]
+        weight = [1.0 if done else math.exp(score(each)) for each in pair]
+        for state, each in zip(pair, weight, strict=True):
+            picked[state] += states[pair[0]] * states[pair[1]] * each / sum(weight)
+    return picked
+
+
+@pytest.mark.parametrize("positions", ["masked", "all"])
+def test_candidates_with_positions_of_their_own_draw_from_their_enumerated_law(
+    positions: str,
+) -> None:
+    law, strong = random_law(3, 2, seed=7), 2 * LIKED
+    marginal = [conditional(law, {}, position, 3) for position in (0, 1)]
+
+    def chance(state: tuple[int, ...]) -> float:
+        return math.prod(0.5 if t == 3 else 0.5 * marginal[i][t] for i, t in enumerate(state))
+
+    def score(state: tuple[int, ...]) -> float:
+        logits = [sum(strong[t].item() for t in state) + 0.1 * (i + 1) for i in (0, 1)]
+        if positions == "all":
+            return sum(logits)
+        left = [logit for logit, t in zip(logits, state, strict=True) if t == 3]
+        return 2 * sum(left) / len(left) if left else 0.0
+
+    picked = _picked_state(
+        {state: chance(state) for state in itertools.product(range(4), repeat=2)}, score
+    )
+    expected = dict.fromkeys(law, 0.0)
+    for (a, b), each in itertools.product(law, picked.items()):
+        state, mass = each
+        if all(t in (3, own) for t, own in zip(state, (a, b), strict=True)):
+            known = {i: t for i, t in enumerate(state) if t != 3}
+            rest = [conditional(law, known, i, 3)[(a, b)[i]] for i in (0, 1) if i not in known]
+            expected[a, b] += mass * math.prod(rest)
+    assert sum(expected.values()) == pytest.approx(1.0)
+    options = {"rerank_share": 1.0, "num_candidates": 2, "rerank_positions": positions}
+    predictor = Predictor(ExactDenoiser([law], 3), toy_vocabulary(3))
+
+    def p_value(kind: str) -> float:
+        guidance = RgasSettings(candidate_positions=kind, **options)
+        sampler = GuidedSampler(predictor, ToyDiscriminator(strong), guidance)
+        settings = SampleSettings(steps=2, seed=8)
+        found = draw_sequences(sampler, predictor, settings, [3, 3], NUM_SAMPLES)
+        return chi_square_p_value(found, expected)
+
+    assert p_value("own") > 1e-3 and p_value("shared") < 1e-4
+
+
+class SaysMask(ExactDenoiser):
+    """Gives the mask a share of every prediction, as a network may whose code has no SUBS."""
+
+    def logits_at(self, tokens: Tensor, lengths: Tensor, at: Tensor) -> Tensor:
+        logits = super().logits_at(tokens, lengths, at)
+        logits[:, 3] = 0.3
+        return logits
+
+
+def test_the_released_sampler_draws_from_its_enumerated_law() -> None:
+    """One position, three steps: tilted, re-ranked, and the one that cleans up."""
+    law = random_law(3, 1, seed=5)
+    liked = LIKED.tolist()[:4]
+    weight = [*conditional(law, {}, 0, 3), math.exp(0.3)]
+    plain = [w / sum(weight) for w in weight]
+    mean = sum(p * v for p, v in zip(plain, liked, strict=True))
+    slope = [max(-0.15, min(0.15, p * (v - mean))) for p, v in zip(plain, liked, strict=True)]
+    weight = [p * math.exp(5.0 * g) for p, g in zip(plain, slope, strict=True)]
+    tilted = [w / sum(weight) for w in weight]
+    times = [1.0, 1.0 - (1 - 1e-5) / 2, 1e-5]
+    alphas = [1 - (1 - 1e-3) * t for t in times]
+
+    def after(law: list[float], alpha: float, later: float) -> list[float]:
+        """Of each token, then of staying masked; q_xs of the released code, normalised."""
+        weight = [*(p * (later - alpha) for p in law[:3]), 1 - later]
+        return [w / sum(weight) for w in weight]
+
+    first = after(tilted, *alphas[:2])
+    second = {(i,): p for i, p in enumerate(after(plain, *alphas[1:]))}
+    second = _picked_state(second, lambda state: liked[state[0]] + 0.1, released=True)
+    last = [p / sum(plain[:3]) for p in plain[:3]]
+    expected = {(i,): first[i] + first[3] * (second[i,] + second[3,] * last[i]) for i in range(3)}
+    assert sum(expected.values()) == pytest.approx(1.0)
+    predictor = without_subs(Predictor(SaysMask([law], 3), toy_vocabulary(3)))
+    options = RgasSettings(tilt_start=5.0, gradient_clip=0.15, num_candidates=2, compat="released")
+    sampler = GuidedSampler(predictor, ToyDiscriminator(), options)
+    assert sampler.alphas(SampleSettings(steps=2)) == pytest.approx([*alphas, 1.0])
+    settings = SampleSettings(steps=2, seed=3)
+    found = draw_sequences(sampler, predictor, settings, [3], NUM_SAMPLES)
+    assert chi_square_p_value(found, expected) > 1e-3
+    # The same with the mask's share left out, as SUBS does.
+    subs = GuidedSampler(
+        Predictor(SaysMask([law], 3), toy_vocabulary(3)), ToyDiscriminator(), options
+    )
+    found = draw_sequences(subs, predictor, settings, [3], NUM_SAMPLES)
+    assert chi_square_p_value(found, expected) < 1e-4
+
+
+def test_the_released_sampler_re_ranks_the_last_step_and_is_told_the_time() -> None:
+    denoiser = tiny_dit()
+    discriminator = Discriminator(denoiser).eval().requires_grad_(False)
+    discriminator.trunk = told_the_time(discriminator.trunk)
+    predictor = without_subs(Predictor(denoiser, FRAMED))
+    heard: dict[str, list[float]] = {"student": [], "discriminator": []}
+    for name, network in (("student", denoiser), ("discriminator", discriminator.trunk)):
+        network.sigma_embedding.register_forward_pre_hook(
+            lambda _, given, name=name: heard[name].append(float(given[0][0]))
+        )
+    sampler = GuidedSampler(predictor, discriminator, RgasSettings(compat="released"))
+    prior = build_prior([FRAMED.frame([MASK] * 40)], [0], FRAMED, "cpu")
+    sampled = sampler.sample(prior, SampleSettings(steps=4, seed=1))
+    assert not (sampled.tokens == MASK).any() and (sampled.tokens[0, 1:41] >= 3).all()
+    sigma = [-math.log(alpha) for alpha in sampler.alphas(SampleSettings(steps=4))]
+    assert sigma[0] == pytest.approx(math.log(1000))
+    # Student: before each step. Discriminator: before a tilted step, after a re-ranked one.
+    assert heard["student"][:4] == pytest.approx(sigma[:4], abs=1e-5)
+    assert heard["discriminator"] == pytest.approx([*sigma[:2], *sigma[3:5]], abs=1e-5)
+    assert sampled.discriminator_calls.tolist() == [2 + 2 * 4]
+    assert not denoiser.settings.time_conditioned, "the network that was given is as it was"
+    heard["student"].clear()
+    plain = GuidedSampler(Predictor(denoiser, FRAMED), discriminator)
+    plain.sample(prior, SampleSettings(steps=4, seed=1))
+    assert set(heard["student"]) == {0.0}
+
+
+def test_what_compat_sets_can_be_set_otherwise() -> None:
+    released = RgasSettings(compat="released")
+    assert released.scores_all and released.own_positions
+    other = RgasSettings(compat="released", rerank_positions="masked", candidate_positions="shared")
+    assert not other.scores_all and not other.own_positions
+    assert not RgasSettings().scores_all and not RgasSettings().own_positions
+    for name, value in (("compat", "paper"), ("candidate_positions", "all")):
+        with pytest.raises(UserError, match=rf"{name}={value} must be"):
+            from_options("rgas", RgasSettings, {name: value})
+
+
 def test_scores_by_hand() -> None:
     law = random_law(3, 3, seed=0)
     before = torch.tensor([[3, 3, 3], [3, 1, 4]])
@@ -151,16 +315,29 @@ def test_scores_by_hand() -> None:
     batch = type(prior.batch)(before, lengths, before == 3)
     part = Prior(batch, prior.records)
     candidates = torch.tensor([[[0, 3, 3], [2, 3, 3]], [[3, 1, 4], [3, 1, 4]]])
-    remaining = candidates[:, 0] == 3
     # Row 0: liked 0.7 or 1.1, and twice mask (0.2); logits at positions 2 and 3 add 0.2 and 0.3.
     # Row 1: mask 0.2 and token 1 (-0.4); one mask before, at position 1.
     expected = torch.tensor([[3 * (1.1 + 0.25), 3 * (1.5 + 0.25)], [-0.2 + 0.1] * 2]).double()
-    found = guided(law).scores(candidates, part, remaining)
+    found = guided(law).scores(candidates, part)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
     # Over all positions of the sequence, padding excluded.
     expected = torch.tensor([[3 * 1.1 + 0.6, 3 * 1.5 + 0.6], [2 * -0.2 + 0.3] * 2]).double()
-    found = guided(law, rerank_positions="all").scores(candidates, part, remaining)
+    found = guided(law, rerank_positions="all").scores(candidates, part)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def tiny_dit() -> DitDenoiser:
+    settings = DitSettings(
+        vocabulary_size=FRAMED.size,
+        num_layers=1,
+        hidden_size=8,
+        num_heads=2,
+        mask_id=MASK,
+        conditioning_size=6,
+    )
+    network = DitDenoiser(settings)
+    randomise(network, seed=3)
+    return network.eval()
 
 
 ROWS = [
@@ -225,6 +402,22 @@ def test_padding_and_neighbours_do_not_change_a_row() -> None:
         assert found[len(row) :].eq(FRAMED.pad_id).all()
         assert all(found[i] == token for i, token in enumerate(row) if token != MASK)
         assert not (found == MASK).any()
+        assert alone.discriminator_calls[0] == together.discriminator_calls[number]
+
+
+OWN = {"candidate_positions": "own"}
+
+
+@pytest.mark.parametrize("options", [OWN, {"compat": "released"}], ids=["own", "released"])
+def test_a_row_with_positions_of_its_own_is_the_same_alone(options: dict[str, str]) -> None:
+    sampler, settings = tiny_guided(**options), SampleSettings(steps=5, seed=6)
+    together = sampler.sample(build_prior(ROWS, RECORDS, FRAMED, "cpu"), settings)
+    for number, (row, record) in enumerate(zip(ROWS, RECORDS, strict=True)):
+        alone = sampler.sample(build_prior([row], [record], FRAMED, "cpu"), settings)
+        found = together.tokens[number]
+        assert torch.equal(alone.tokens[0, : len(row)], found[: len(row)])
+        assert not (found == MASK).any() and found[len(row) :].eq(FRAMED.pad_id).all()
+        assert alone.denoiser_calls[0] == together.denoiser_calls[number] <= 6
         assert alone.discriminator_calls[0] == together.discriminator_calls[number]
 
 

@@ -1,5 +1,6 @@
 """The terms of the distillation losses on three tokens, each against a value computed by hand."""
 
+import itertools
 import math
 
 import pytest
@@ -53,6 +54,43 @@ def test_the_discriminator_s_loss_without_a_side_and_by_shares() -> None:
     assert float(sum(halves) / 2) == pytest.approx(float(whole))
 
 
+def masked_states(sequences: list[tuple[int, ...]]) -> Tensor:
+    """Return each sequence under each of the eight masks of three positions; 2 is the mask."""
+    masks = torch.tensor(list(itertools.product([False, True], repeat=3)))
+    tokens = torch.tensor(sequences).repeat_interleave(len(masks), 0)
+    return tokens.masked_fill(masks.repeat(len(sequences), 1), 2)
+
+
+@pytest.mark.parametrize("smoothing", [0.01, 0.1])
+def test_the_best_logit_is_the_whole_state_s_wherever_it_is_read(smoothing: float) -> None:
+    """A student with one wrong token: the last is always 0. No position tells which is wrong."""
+    sequences = list(itertools.product([0, 1], repeat=3))
+    real = masked_states(sequences)
+    fake = masked_states([(a, b, 0) for a, b, _ in sequences])  # as many as real ones
+    place = 3 ** torch.arange(3)
+    counts = [
+        torch.bincount((side * place).sum(-1), minlength=27).double() for side in (real, fake)
+    ]
+    a, b = counts
+    best = ((1 - smoothing) * a + smoothing * b).log() - (smoothing * a + (1 - smoothing) * b).log()
+    best = best.nan_to_num()  # states that neither has
+    table = best[:, None].repeat(1, 3).requires_grad_()  # read at each position of each state
+    sides = [table[(side * place).sum(-1)].flatten() for side in (real, fake)]
+    (gradient,) = torch.autograd.grad(terms.discriminator_loss(*sides, smoothing), table)
+    assert gradient.abs().max() < 1e-15, "one value for all positions is the optimum"
+
+    def of(*state: int) -> float:
+        return float(best[(torch.tensor(state) * place).sum()])
+
+    bound = math.log((1 - smoothing) / smoothing)
+    assert of(0, 2, 1) == pytest.approx(bound), "never the student's: the ratio itself is infinite"
+    assert best.abs().max() <= bound + 1e-12
+    s = smoothing  # half as likely in the reference: the ratio is log 1/2, the logit nearer to 0
+    half = math.log((1 - s + 2 * s) / (s + 2 * (1 - s)))
+    assert [of(2, 2, 0), of(1, 2, 0)] == pytest.approx([half, half]) and half > math.log(0.5)
+    assert of(1, 0, 2) == pytest.approx(0.0), "what is masked is not judged"
+
+
 def test_rewards_are_clipped_and_averaged_by_row() -> None:
     logits, row = doubles(1.0, 20.0, -30.0, 3.0), torch.tensor([0, 0, 2, 2])
     found = terms.row_reward(logits, row, 4, clip=8.0)
@@ -77,6 +115,9 @@ def test_advantages_within_groups() -> None:
     torch.testing.assert_close(
         terms.grouped_advantage(other, 4, 3.0, ALL_JUDGED), found, rtol=1e-5, atol=1e-5
     )
+    sample = terms.grouped_advantage(reward, 4, 3.0, ALL_JUDGED, fewer=1)
+    expected = (reward[:4] - 3) / reward[:4].std()
+    torch.testing.assert_close(sample[:4], expected, rtol=1e-5, atol=1e-5)
     whole = terms.grouped_advantage(reward, 8, 3.0, ALL_JUDGED)
     assert not torch.allclose(whole, found, atol=0.1), "the size of a group acts"
 
@@ -87,6 +128,8 @@ def test_a_row_of_which_nothing_was_masked_is_neither_praised_nor_blamed() -> No
     found = terms.grouped_advantage(reward, 4, 3.0, judged).tolist()
     deviation = math.sqrt((1 + 1 + 0) / 3)
     assert found == pytest.approx([-1 / deviation, 1 / deviation, 0, 0], abs=1e-5)
+    alone = torch.tensor([False, True, False, False])
+    assert terms.grouped_advantage(reward, 4, 3.0, alone, fewer=1).tolist() == [0.0] * 4
     none = terms.grouped_advantage(reward, 4, 3.0, torch.zeros(4, dtype=torch.bool))
     assert none.tolist() == [0.0] * 4
 

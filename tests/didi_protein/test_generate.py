@@ -109,6 +109,14 @@ def test_every_setting_changes_the_designs(
     assert sequences(changed) != sequences(usual)
 
 
+def test_options_in_brackets_are_those_of_sampler_option(model: Path, tmp_path: Path) -> None:
+    asked = {"sampler": "remdm", "sampler_options": {"schedule": "rescale", "eta": "0.9"}}
+    design(model, tmp_path / "a.fasta", **asked)
+    design(model, tmp_path / "b.fasta", sampler="remdm(schedule=rescale, eta=0.9)")
+    written = [(tmp_path / f"{name}.fasta").read_bytes() for name in "ab"]
+    assert written[0] == written[1] and b"sampler_options=schedule=rescale,eta=0.9" in written[0]
+
+
 def test_another_model_makes_other_designs(model: Path, tmp_path: Path) -> None:
     other = write_tiny_model(tmp_path / "other", seed=1)
     usual = design(model, tmp_path / "a.fasta")
@@ -253,10 +261,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"sampler": "first-hitting", "steps": 8}, "takes no --steps"),
     ({"sampler": "nonsense"}, "--sampler nonsense does not exist: choose one of analytic"),
     ({"sampler": "greedytail"}, "does not exist: did you mean greedy-tail? There are analytic"),
-    (
-        {"sampler": "psi(schedule=loop,eta=0.1)"},
-        "give --sampler psi --sampler-option schedule=loop --sampler-option eta=0.1.",
-    ),
+    ({"sampler": "remdm(eta)"}, "--sampler remdm: eta: it must be NAME=VALUE"),
+    ({"sampler": "remdm(eta=0.1,eta=0.2)"}, "give each option once"),
+    ({"sampler": "remdm(eta=0.1"}, "--sampler remdm(eta=0.1"),
+    ({"sampler": "remdm(eta=2)"}, "--sampler-option eta=2.0 must be from 0 to 1"),
     ({"temperature": 0.0}, "--temperature 0 must be above 0"),
     ({"temperature": float("nan")}, "--temperature nan"),
     ({"top_p": 0.0}, "--top-p 0 must be above 0"),

@@ -278,7 +278,7 @@ def test_mauve_says_what_to_install_or_how_many_it_needs(tmp_path: Path) -> None
 # Likelihood
 
 
-@pytest.mark.parametrize("form", ["time", "order"])
+@pytest.mark.parametrize("form", ["time", "order", None])
 def test_bound_is_that_of_the_packed_blocks(tmp_path: Path, form: str) -> None:
     model, data = tiny_masked_model(), write_jsonl(tmp_path / "valid.jsonl.gz")
     given = options(
@@ -295,6 +295,7 @@ def test_bound_is_that_of_the_packed_blocks(tmp_path: Path, form: str) -> None:
     ).estimate()
     assert figures["nats_per_token"] == pytest.approx(expected.nats_per_token, rel=1e-9)
     assert figures["standard_error"] == pytest.approx(expected.standard_error, rel=1e-6)
+    assert figures["form"] == (form or "order")
     assert figures["num_tokens"] == sum(map(len, blocks)) and figures["complete"]
     limited = evaluate(replace(given, limit=2, overwrite=True), model).figures
     assert limited["figures"]["num_blocks"] == 2 and not limited["figures"]["complete"]
