@@ -41,6 +41,12 @@ _swept: set[Path] = set()
 """Folders in which this process has removed what killed ones left."""
 
 
+def at_home(name: str | os.PathLike[str]) -> str:
+    """Return a name with a leading `~/` as the home directory; nothing else is read in it."""
+    name = os.fspath(name)
+    return str(Path.home() / name[2:].lstrip("/")) if name.startswith("~/") else name
+
+
 class Unwritable(UserError):
     """A file cannot be written; what stood under its name is as it was."""
 

@@ -90,7 +90,7 @@ def add_settings_verb(
         from didi_core.hydra_app import overrides_of_job
 
         if needs_processes(found.devices) and not found.plan:
-            run_in_processes(program, overrides_of_job(), found.devices)
+            run_in_processes(program, overrides_of_job(found), found.devices)
         else:
             _imported(task)(found)
 
