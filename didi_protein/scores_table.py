@@ -15,7 +15,7 @@ import pandas as pd
 
 from didi_core.errors import UserError, missing_extra
 from didi_core.files import atomic_open, atomic_path
-from didi_core.text_files import UTF_8, encoding_explained
+from didi_core.text_files import UTF_8, encoding_explained, json_line
 from didi_protein.text_input import read_csv
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
@@ -144,7 +144,8 @@ def _read(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     if path.suffix == ".jsonl":
         with open(path, encoding=UTF_8) as stream:
-            return build_table([_object(line) for line in stream])
+            lines = enumerate(stream, 1)
+            return build_table([_object(line, f"{path}, line {number}") for number, line in lines])
     as_text = dict.fromkeys(TEXT_COLUMNS, str)
     table = read_csv(path, f"INPUT {path}", dtype=as_text, keep_default_na=False, na_values=[""])
     for name in set(INTEGER_COLUMNS) & set(table.columns):
@@ -156,10 +157,10 @@ def _read(path: Path) -> pd.DataFrame:
     return table
 
 
-def _object(line: str) -> dict[str, Any]:
-    row = json.loads(line)
+def _object(line: str, called: str) -> dict[str, Any]:
+    row = json_line(line, called)
     if not isinstance(row, dict):
-        raise ValueError(f"a line holds {line.strip()[:40]!r}, no JSON object")
+        raise UserError(f"{called} holds {line.strip()[:40]!r}, no JSON object.")
     return row
 
 

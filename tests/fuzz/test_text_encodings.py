@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from didi_core.errors import UserError
 from didi_protein.fasta import read_records
 from didi_protein.residue_bias import read_bias
+from didi_protein.scores_table import read_scores
 from didi_protein.templates import read_templates
 from didi_protein.text_input import read_csv
 from didi_text.corpora_documents import read_documents
@@ -117,3 +118,12 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 5
 def test_a_pointer_of_git_lfs_is_named(folder: Path, name: str) -> None:
     with pytest.raises(UserError, match=rf"{name} is a Git LFS pointer"):
         READERS[name](write(folder, name, POINTER))
+
+
+@CASES
+@given(half=st.integers(0xD800, 0xDFFF), before=st.integers(0, 2))
+def test_half_a_pair_in_a_table_names_file_and_line(folder: Path, half: int, before: int) -> None:
+    row = '{{"id": "a{}", "status": "ok", "sequence": "MKT"}}'
+    lines = [row.format(number) for number in range(before)] + [row.format(f"\\u{half:04x}")]
+    with pytest.raises(UserError, match=rf"b\.jsonl, line {before + 1}: \\u{half:04x}"):
+        read_scores(write(folder, "b.jsonl", "\n".join(lines)))
