@@ -23,8 +23,9 @@ MOST_STEPS = 1_000_000
 nothing that could be seen."""
 BYTES_A_RECORD = 500
 """What a sequence to be made takes at least, from the plan to the file."""
+_BYTES = {"num": BYTES_A_RECORD, "pool_size": BYTES_A_RECORD, "tokens_per_batch": 100}
+"""What one of a count takes at least; of a token of a training step, ids and activations."""
 _STEPS = ("steps", "teacher_steps", "pool_steps")
-_RECORDS = ("num", "pool_size")
 
 
 def too_small(options: object, **least: int) -> list[str]:
@@ -52,11 +53,11 @@ def too_many(name: str, value: int, called: str) -> str | None:
     """
     if name in _STEPS and value > MOST_STEPS:
         return f"{as_written(called, value)} must be at most {MOST_STEPS}"
-    room = physical_memory()
-    if name in _RECORDS and room is not None and value * BYTES_A_RECORD > room:
+    room, each = physical_memory(), _BYTES.get(name, 0)
+    if room is not None and value * each > room:
         return (
-            f"{as_written(called, value)} needs {value * BYTES_A_RECORD >> 30:,} GiB or more, and "
-            f"this machine has {room >> 30}: make at most {room // BYTES_A_RECORD} at a time"
+            f"{as_written(called, value)} needs {value * each >> 30:,} GiB or more, and this "
+            f"machine has {room >> 30}: give at most {room // each}"
         )
     return None
 

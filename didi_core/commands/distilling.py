@@ -96,8 +96,8 @@ class DistillRun(ABC, Generic[Settings]):
         wrong += below_one(
             settings, "steps", "tokens_per_batch", "pool_size", "max_length", "devices"
         )
-        counts = {"pool_size": settings.pool_size, "pool_steps": settings.pool_steps or 1}
-        large = (too_many(name, value, f"{name}=") for name, value in counts.items())
+        counts = ("pool_size", "pool_steps", "tokens_per_batch")
+        large = (too_many(name, getattr(settings, name) or 1, f"{name}=") for name in counts)
         wrong += [each for each in large if each]
         wrong += below_zero(settings, "max_seconds") + no_seed(settings.seed, "seed=")
         if settings.pool_steps is not None and settings.pool_steps < 1:

@@ -38,6 +38,7 @@ class Counts:
         (["generate", "--model", "tiny", "--num", HUGE, "--steps", "8", *SAMPLE], f"--num {HUGE}"),
         ([*DISTILL, f"pool_size={HUGE}"], f"pool_size={HUGE}"),
         ([*DISTILL, f"pool_steps={HUGE}"], f"pool_steps={HUGE}"),
+        ([*DISTILL, f"tokens_per_batch={HUGE}"], f"tokens_per_batch={HUGE}"),
         ([*COMPARE, "--samplers", "ancestral", "--steps", f"8,{HUGE}"], f"--steps 8,{HUGE}"),
         ([*COMPARE, "--steps", "8", "--num", HUGE], f"--num {HUGE}"),
         ([*COMPARE, "--steps", "8", "--pool-size", HUGE], f"--pool-size {HUGE}"),
@@ -47,8 +48,7 @@ def test_a_huge_count_is_refused(
     arguments: list[str], named: str, tmp_path, monkeypatch, capsys
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    program = protein if arguments[0] != "evaluate" else text
-    assert run_program(lambda: program(arguments, standalone_mode=False)) == 2
+    assert run_program(lambda: protein(arguments, standalone_mode=False)) == 2
     assert named in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
