@@ -3,6 +3,7 @@
 Exit status: 0 all done; 1 some records failed; 2 bad input or usage; 130 and 143 interrupted.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from didi_core.files import unwritable
 # Typer carries its own copy of click from 0.26 on: take the base class from what it exports.
 _ClickError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
+_TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 _UNBOUNDED_WIDTH = 10_000
 _SAME_COMMAND = "the same command"
 _CONTINUES = {
@@ -56,7 +58,11 @@ def run_program(program: Callable[[], object], *, goes_on: bool = False) -> int:
         return _complain(_stopped("Interrupted", goes_on), 130)
     except Terminated:
         return _complain(_stopped("Terminated", goes_on), 143)
+    except BrokenPipeError:
+        return 0  # who read our output has enough of it, as head does
     except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return 0  # the same, by way of click or rich
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except Exception as error:
         if (told := _explained(error, goes_on)) is None:
@@ -80,6 +86,8 @@ def _stopped(how: str, goes_on: bool) -> str:
 
 def _explained(error: Exception, goes_on: bool) -> str | None:
     """What to tell of a machine without room; None of an error of our own."""
+    if getattr(error, "errno", None) in _TOO_MANY_FILES or "Too many open files" in str(error):
+        return "too many files are open at once: allow more, as with ulimit -n 4096."
     where = getattr(error, "filename", None) or "An output"
     if (told := unwritable(where, error)) is not None:
         return str(told)

@@ -22,7 +22,9 @@ BatchTokens = Annotated[
     typer.Option(help="Most tokens computed at once: sequences times their padded length."),
 ]
 Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu, cuda or cuda:N.")]
-Precision = Annotated[str, typer.Option(help="Of the network: float32 or bf16.")]
+Precision = Annotated[
+    str, typer.Option(help="Of the network: float32, bf16, or auto (bf16 where it is native).")
+]
 ShardText = Annotated[
     str | None,
     typer.Option("--shard", metavar="I/N", help="Do part I of N; put together with merge."),

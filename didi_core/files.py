@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -36,10 +36,23 @@ _MENDS = {
     errno.EEXIST: "a file stands where a folder is needed; choose another place",
     errno.EISDIR: "a folder stands where the file is needed; choose another name",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "let more files be open (ulimit -n 4096)",
+    errno.ENFILE: "close other programs, or let the system open more files",
     errno.EIO: "the disk fails; choose another one",
 }
 _swept: set[Path] = set()
 """Folders in which this process has removed what killed ones left."""
+
+
+def at_home(name: str | os.PathLike[str]) -> str:
+    """Return a name with a leading `~/` as the home directory; nothing else is read in it."""
+    name = os.fspath(name)
+    return str(Path.home() / name[2:].lstrip("/")) if name.startswith("~/") else name
+
+
+def shown(paths: Iterable[Path]) -> list[Path]:
+    """Return the paths sorted, without hidden ones: systems leave such files beside a user's."""
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 class Unwritable(UserError):

@@ -17,13 +17,14 @@ from typing import Any, TypeVar, cast
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from didi_core.errors import UserError, missing_extra
 from didi_core.hydra_safety import refuse_code
+from didi_core.settings_arguments import NAMES, as_given, flags_as_settings, quoted
 from didi_core.wrong_types import wrong_type
 
 Settings = TypeVar("Settings")
@@ -34,6 +35,12 @@ _HYDRA_FLAGS = (
     *("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run"),
     *("--multirun", "--shell-completion", "--config-path", "--config-name", "--config-dir"),
     "--info",
+)
+_SHORT_FLAGS = ("-h", "-c", "-p", "-r", "-m", "-s", "-i")
+_ASKING = ("--info", "-i")
+_VALUED = (
+    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp"),
+    *("--config-name", "-cn", "--config-dir", "-cd"),
 )
 
 
@@ -73,10 +80,12 @@ def run_hydra(
             names code, or one given twice, of which Hydra would take the last.
     """
 
+    arguments = flags_as_settings(arguments)
     _refuse_flags(arguments, program)
     refuse_code(arguments)
     _require_launcher(arguments)
     _refuse_repeats(arguments)
+    overrides = quoted(arguments, settings_class)
     failed: list[Exception] = []
 
     @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)
@@ -92,7 +101,8 @@ def run_hydra(
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     # Hydra prints its own traceback and exits with 1 unless it is told to raise.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [program, *(_renamed(argument, groups or {}) for argument in arguments)]
+    renamed = [_renamed(argument, groups or {}) for argument in overrides]
+    sys.argv = [program, *_flags_first(renamed)]
     try:
         job()
         if failed:
@@ -105,9 +115,14 @@ def run_hydra(
             del os.environ["HYDRA_FULL_ERROR"]
 
 
-def overrides_of_job() -> list[str]:
-    """The overrides of the job that Hydra is running: of a sweep, those of this one."""
-    return list(HydraConfig.get().overrides.task)
+def overrides_of_job(settings: object) -> list[str]:
+    """Return the overrides of the job that Hydra is running: of a sweep, those of this one.
+
+    Args:
+        settings: what they came to.
+    """
+    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return as_given([str(each) for each in overrides], settings)
 
 
 def _require_launcher(arguments: Sequence[str]) -> None:
@@ -127,6 +142,17 @@ def _refuse_repeats(arguments: Sequence[str]) -> None:
         )
 
 
+def _flags_first(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with Hydra's flags before all overrides, which it takes in one row."""
+    flags, overrides, left = [], [], list(arguments)
+    while left:
+        argument = left.pop(0)
+        (flags if argument.startswith("-") else overrides).append(argument)
+        if left and (argument in _VALUED or (argument in _ASKING and "=" not in left[0])):
+            flags.append(left.pop(0))
+    return [*flags, *overrides]
+
+
 def _renamed(argument: str, groups: Mapping[str, str]) -> str:
     name, equals, value = argument.partition("=")
     return f"{groups.get(name, name)}{equals}{value}"
@@ -143,7 +169,7 @@ def compose_settings(
     refuse_code(overrides)
     try:
         with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-            config = hydra.compose(config_name, list(overrides))
+            config = hydra.compose(config_name, quoted(overrides, settings_class))
         return settings_from(config, settings_class)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_sentence(error, config_name, settings_class)) from error
@@ -169,9 +195,13 @@ def settings_from(config: DictConfig, settings_class: type[Settings]) -> Setting
         UserError: required keys that were left out, all at once.
     """
     merged = OmegaConf.merge(OmegaConf.structured(settings_class), config)
-    missing = sorted(OmegaConf.missing_keys(merged))
+    unnamed = [each for each in NAMES if each in merged and merged._get_node(each)._value() == ""]
+    needed = {each.name for each in fields(settings_class) if each.default == MISSING}
+    missing = sorted({*OmegaConf.missing_keys(merged), *(needed & {*unnamed})})
     if missing:
         raise UserError("Required: " + ", ".join(f"{key}=..." for key in missing))
+    for name in unnamed:  # of those that may be none
+        merged[name] = None
     try:
         settings: Any = OmegaConf.to_object(merged)
         return settings
@@ -191,18 +221,19 @@ def _first_sentence(
 ) -> str:
     """The error in one line that names the key; Hydra's advice for unknown ones leads nowhere."""
     help_line = f"(see every setting with: {program} --help)"
-    if unknown := re.search(r"Could not override '([^']+)'", str(error)):
+    if unknown := _UNKNOWN_SETTING.search(str(error)):
         known = [field.name for field in fields(settings_class)]
-        part = unknown[1].rpartition(".")[0]  # of a group's own settings none is known here
-        near = [] if part else get_close_matches(unknown[1], known, 1)
+        unknown = [each for each in unknown.groups() if each]
+        part = unknown[0].rpartition(".")[0]  # of a group's own settings none is known here
+        near = [] if part else get_close_matches(unknown[0], known, 1)
         hint = f"; did you mean {near[0]}=?" if near else "."
         if part and choices_of(part):
             help_line = f"(see every setting of a {part} with: {program} --help {part}=NAME)"
-        return f"{unknown[1]}=: there is no such setting{hint} {help_line}"
+        return f"{unknown[0]}=: there is no such setting{hint} {help_line}"
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         return _unknown_choice(error.missing_cfg_file, list(error.options), groups or {})
-    if wrong := wrong_type(error):
-        return f"{wrong} {help_line}"
+    if said := wrong_type(error) or _of_grammar(error):
+        return f"{said} {help_line}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     keys = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key")]
     shown = [
@@ -210,6 +241,38 @@ def _first_sentence(
     ]
     named = f"{keys[0]}=: " if keys and keys[0] else ""
     return f"{named}{' '.join(shown[:6])} {help_line}"
+
+
+_UNKNOWN_SETTING = re.compile(
+    r"Could not override '([^']+)'|Key '([^']+)' not in '|delete from config. '([^']+)' does not"
+)
+_GRAMMAR = (
+    (
+        r"Ambiguous value for argument '(.*?)'\s",
+        "{0}: several values are several runs: add --multirun, or write a list as [1,2].",
+    ),
+    (
+        r"Error merging override \W*(.*?)=",
+        "{0}=: what follows its ${{ cannot be read; refer to a setting as in ${{seed}}.",
+    ),
+    (r"Interpolation key '(.*?)' not found", "${{{0}}}: there is no such setting to refer to."),
+    (r"Environment variable '(.*?)' not found", "${{oc.env:{0}}}: {0} is not set."),
+    (r"Unsupported interpolation type (\S+)", "${{{0}:...}}: there is nothing called {0}."),
+)
+"""What Hydra and OmegaConf say of values and references that they cannot read, and what we say."""
+
+
+def _of_grammar(error: Exception) -> str | None:
+    """Return what is wrong with how a setting is written; None where that is not the matter."""
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override}: settings are written KEY=VALUE, with a number, a word, true, false "
+            "or a list such as [0.9,0.99] as the value."
+        )
+    found = ((re.search(pattern, str(error), re.DOTALL), said) for pattern, said in _GRAMMAR)
+    written = next((said.format(*match.groups()) for match, said in found if match), None)
+    key = re.search(r"full_key: (\S+)", str(error))
+    return f"{key[1]}=: {written}" if written and key else written
 
 
 def _unknown_choice(missing: str, known: Sequence[str], groups: Mapping[str, str]) -> str:
@@ -225,6 +288,10 @@ def _refuse_flags(arguments: Sequence[str], program: str) -> None:
     """Flags of the other verbs, given where settings are key=value."""
     for at, argument in enumerate(arguments):
         name = argument.partition("=")[0]
+        if argument in _VALUED and not arguments[at + 1 : at + 2]:
+            raise UserError(f"{argument}: give it a value (see: {program} --help).")
+        if re.fullmatch("-[^-].*", argument) and not argument.startswith(_SHORT_FLAGS):
+            raise UserError(f"{argument}: {program} has no such flag (see: {program} --help).")
         if argument.startswith("--") and name not in _HYDRA_FLAGS:
             value = argument.partition("=")[2] or next(iter(arguments[at + 1 :]), "...")
             setting = f"{name.lstrip('-').replace('-', '_')}={value}"

@@ -6,9 +6,38 @@ and torchrun then reports a failure of work that is done.
 """
 
 import atexit
+import io
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
+
+
+class _Patient(io.FileIO):
+    """A stream that drops what nobody reads any more, as after `| head`: the work goes on."""
+
+    def write(self, content: Any) -> int:
+        """See `io.RawIOBase.write`."""
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            return memoryview(content).nbytes
+
+
+def outlive_readers() -> None:
+    """Let a closed pipe at standard output or error be no error, until this process ends."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if not isinstance(stream, io.TextIOWrapper):
+            continue  # replaced by who runs us, or None under a daemon
+        stream.flush()
+        raw = _Patient(stream.fileno(), "wb", closefd=False)
+        patient = io.TextIOWrapper(
+            io.BufferedWriter(raw),
+            encoding=stream.encoding,
+            errors=stream.errors,
+            line_buffering=stream.line_buffering or name == "stderr",
+        )
+        setattr(sys, name, patient)
 
 
 def leave(status: int) -> NoReturn:

@@ -4,6 +4,7 @@ Each function gives a complaint for each number that makes no sense, with its na
 """
 
 import math
+import os
 
 from didi_core.errors import as_written
 
@@ -17,14 +18,56 @@ def no_seed(seed: int, name: str = "--seed") -> list[str]:
     return [] if 0 <= seed < 2**63 else [f"{as_written(name, seed)} must be from 0 to 2^63 - 1"]
 
 
+MOST_STEPS = 1_000_000
+"""Of a sampler: its grid is held in memory, and far past the positions to fill more steps change
+nothing that could be seen."""
+BYTES_A_RECORD = 500
+"""What a sequence to be made takes at least, from the plan to the file."""
+_BYTES = {"num": BYTES_A_RECORD, "pool_size": BYTES_A_RECORD, "tokens_per_batch": 100}
+"""What one of a count takes at least; of a token of a training step, ids and activations."""
+_STEPS = ("steps", "teacher_steps", "pool_steps")
+
+
 def too_small(options: object, **least: int) -> list[str]:
-    """Of flags, each with the least it may be; one that was not given is None."""
+    """Of flags, each with the least it may be; one that was not given is None.
+
+    Counts that would fill the memory are too large.
+    """
     found = [(name, getattr(options, name)) for name in least]
-    return [
+    small = [
         f"--{name.replace('_', '-')} {value} must be at least {least[name]}"
         for name, value in found
         if value is not None and value < least[name]
     ]
+    given = ((name, value) for name, value in found if value is not None)
+    large = (too_many(name, value, f"--{name.replace('_', '-')}") for name, value in given)
+    return [*small, *(each for each in large if each)]
+
+
+def too_many(name: str, value: int, called: str) -> str | None:
+    """Return what is wrong with a count that would fill the memory; None where it would not.
+
+    Args:
+        name: of the option or setting.
+        called: what messages call it: the flag, or the key of a setting.
+    """
+    if name in _STEPS and value > MOST_STEPS:
+        return f"{as_written(called, value)} must be at most {MOST_STEPS}"
+    room, each = physical_memory(), _BYTES.get(name, 0)
+    if room is not None and value * each > room:
+        return (
+            f"{as_written(called, value)} needs {value * each >> 30:,} GiB or more, and this "
+            f"machine has {room >> 30}: give at most {room // each}"
+        )
+    return None
+
+
+def physical_memory() -> int | None:
+    """Return the bytes of memory that this machine has; None where it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # no POSIX
+        return None
 
 
 def below_zero(settings: object, *names: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from didi_core.hydra_app import choices_of, config_folder
+from didi_core.settings_arguments import SWITCHES, VALUED_FLAGS, flags_as_settings
 
 _NOT_SET = ("defaults", "hydra", "name", "preset", "recipe")
 """Keys that users do not give a value to: Hydra's, and the name that a file has already."""
@@ -29,11 +30,13 @@ def settings_help(
         groups: see `didi_core.hydra_app.run_hydra`.
     """
     path = config_folder() / f"{config_name}.yaml"
-    chosen = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    given = flags_as_settings([each for each in arguments if each not in ("--help", "-h")])
+    chosen = dict(argument.split("=", 1) for argument in given if "=" in argument)
     parts = [
         f"Usage: {program} KEY=VALUE ...\n\n{summary}",
         "Settings with their defaults; what is ??? has to be given, null is none:\n"
         + _indented(_settings(path)),
+        _flags_help(path),
     ]
     for group, default in _groups(path):
         called = _called(group, groups or {})
@@ -44,6 +47,19 @@ def settings_help(
         "(seed=0,1,2) and does one run for each."
     )
     return "\n\n".join(parts)
+
+
+def _flags_help(path: Path) -> str:
+    """The settings that may be given as flags, and how names are read."""
+    groups = {group: None for group, _ in _groups(path)}
+    keys = yaml.safe_load(path.read_text(encoding="utf-8")) | groups
+    flags = [f"{flag} VALUE" for flag in VALUED_FLAGS if flag[2:] in keys]
+    flags += [flag for flag in SWITCHES if flag[2:] in keys]
+    return textwrap.fill(
+        f"The same as flags: {', '.join(flags)}. Names and paths are text, whatever they look like "
+        "(out=2024_11_30), save a leading ~/ and ${...}; an empty one (valid=) is none.",
+        width=100,
+    )
 
 
 def _called(group: str, groups: Mapping[str, str]) -> str:

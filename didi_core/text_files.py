@@ -1,12 +1,14 @@
 """Text files, plain or gzipped: written whole and always with the same bytes, damage explained."""
 
+import codecs
 import gzip
 import io
+import json
 import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from didi_core.errors import UserError
 from didi_core.files import atomic_path
@@ -42,3 +44,87 @@ def damage_explained(called: str | os.PathLike[str]) -> Iterator[None]:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{called} is cut short or damaged ({error}): copy it again.") from error
+
+
+UTF_8 = "utf-8-sig"
+"""How text of users is read: files saved on Windows may begin with a byte order mark."""
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@contextmanager
+def encoding_explained(called: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn the failure to read bytes as UTF-8 into a message that names what they seem to be.
+
+    Args:
+        called: the file, as messages call it.
+    """
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        refuse_other_text(bytes(error.object[:4096]), called)
+        byte = error.object[error.start : error.start + 1]
+        raise UserError(
+            f"{called} is no text in UTF-8: it seems to be Latin-1 or Windows-1252 text (the byte "
+            f"0x{byte.hex()} would be {byte.decode('latin-1')!r}). Save it as UTF-8, as with "
+            "iconv -f WINDOWS-1252 -t UTF-8."
+        ) from error
+
+
+def refuse_other_text(head: bytes, called: str | os.PathLike[str]) -> None:
+    """Refuse a file by its first bytes.
+
+    Raises:
+        UserError: it is UTF-16 text, no text, or a pointer of Git LFS.
+    """
+    refuse_pointer(head, called)
+    if head.startswith(_UTF_16_MARKS) or _every_other_is_zero(head):
+        raise UserError(
+            f"{called} is no text in UTF-8 but in UTF-16. Save it as UTF-8, as with iconv -f "
+            "UTF-16 -t UTF-8."
+        )
+    if b"\0" in head:
+        raise UserError(f"{called} is a binary file, not text.")
+
+
+def refuse_pointer(head: bytes, called: str | os.PathLike[str]) -> None:
+    """Refuse what Git leaves in place of a large file.
+
+    Raises:
+        UserError: `head`, the start of a file, is that of a pointer.
+    """
+    if head.startswith(_LFS_POINTER):
+        raise UserError(
+            f"{called} is a Git LFS pointer, not the file itself: run git lfs pull in its folder."
+        )
+
+
+def _every_other_is_zero(head: bytes) -> bool:
+    """Whether it looks like Latin letters in two bytes each, without a mark."""
+    even, odd = head[: len(head) // 2 * 2 : 2], head[1::2]
+    return len(head) > 3 and ({*even} == {0} != {*odd} or {*odd} == {0} != {*even})
+
+
+def json_line(line: str, called: str) -> Any:
+    """Return what a line of JSONL holds.
+
+    Args:
+        called: the file and the line, as messages call them.
+
+    Raises:
+        UserError: no JSON, or text that cannot be written: half of a surrogate pair.
+    """
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{called}: no JSON ({error}).") from error
+    try:
+        if "\\u" in line:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise UserError(
+            f"{called}: {half} is half of a surrogate pair, not a letter: take it out, or write "
+            "both halves."
+        ) from error
+    return value

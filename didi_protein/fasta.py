@@ -17,6 +17,7 @@ from typing import IO, Any
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from didi_core.errors import UserError
+from didi_core.files import shown
 from didi_core.text_files import damage_explained, text_writer
 from didi_protein.dplm_files import header_of_name
 from didi_protein.structures import STRUCTURE_SUFFIXES, escaped, name_of_file, read_structure
@@ -125,17 +126,20 @@ def _read_one(
 def expand_inputs(
     inputs: Iterable[str | os.PathLike[str]], name: str
 ) -> Iterator[str | os.PathLike[str]]:
-    """Replace each folder by the sequence files in it, sorted by name.
+    """Replace each folder by the sequence files in it, sorted by name, hidden ones left out.
 
     Raises:
-        UserError: a folder holds no sequence file.
+        UserError: a folder holds no sequence file, or standard input is given twice.
     """
+    inputs = list(inputs)
+    if sum(str(place) == "-" for place in inputs) > 1:
+        raise UserError(f"{name} -: standard input is given twice; it can be read once.")
     known = (*FASTA_SUFFIXES, *STRUCTURE_SUFFIXES)
     for place in inputs:
         if str(place) == "-" or not Path(place).is_dir():
             yield place
             continue
-        files = [path for path in sorted(Path(place).iterdir()) if _bare_suffix(path) in known]
+        files = [path for path in shown(Path(place).iterdir()) if _bare_suffix(path) in known]
         if not files:
             raise UserError(
                 f"{name} {place} holds no sequence file ({', '.join(known)}, or with .gz)."

@@ -10,7 +10,6 @@ results after files and chains, and would read meaning into some names.
 import math
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -22,7 +21,12 @@ from Bio.PDB.Chain import Chain
 from Bio.PDB.Residue import Residue
 
 from didi_core.errors import UserError
-from didi_protein.external_program import last_lines, run_program
+from didi_protein.external_program import (
+    last_lines,
+    run_program,
+    scratch_folder,
+    why_scratch_failed,
+)
 from didi_protein.mmseqs import available_threads
 from didi_protein.structure_parsing import letter_of
 
@@ -130,8 +134,7 @@ def _threads(threads: int | None) -> list[str]:
 @contextmanager
 def designs_in(chains: Sequence[Chain]) -> Iterator[Path]:
     """A temporary folder whose folder `designs` holds one file a chain."""
-    with tempfile.TemporaryDirectory(prefix="didi-foldseek-") as name:
-        folder = Path(name)
+    with scratch_folder("didi-foldseek-") as folder:
         (folder / "designs").mkdir()
         for place, chain in enumerate(chains):
             writer = PDBIO()
@@ -172,7 +175,6 @@ def _place(name: str) -> int:
 def _run(arguments: Sequence[str], cwd: Path | None = None) -> str:
     status, output = run_program(["foldseek", *arguments], cwd)
     if status != 0:
-        raise UserError(
-            f"Foldseek {arguments[0]} failed with status {status}: {last_lines(output)}"
-        )
+        reason = (cwd and why_scratch_failed(cwd)) or f"it said: {last_lines(output) or 'nothing'}"
+        raise UserError(f"Foldseek {arguments[0]} failed with status {status}: {reason}.")
     return output

@@ -7,14 +7,18 @@ under their place in the list, never under their names: MMseqs2 would read meani
 import math
 import os
 import signal
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from didi_core.errors import UserError, missing_extra
-from didi_protein.external_program import last_lines, run_program
+from didi_protein.external_program import (
+    last_lines,
+    run_program,
+    scratch_folder,
+    why_scratch_failed,
+)
 
 COMMON_FLAGS = ("--alignment-mode", "3", "--seq-id-mode", "0", "-e", "100")
 """Identity is identical residues over columns of the local alignment, gaps included, computed from
@@ -98,8 +102,8 @@ def significant_bits(query_length: int) -> float:
 
 @contextmanager
 def _workspace() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="didi-mmseqs-") as folder:
-        yield Path(folder)
+    with scratch_folder("didi-mmseqs-") as folder:
+        yield folder
 
 
 def _write(path: Path, sequences: Sequence[str]) -> None:
@@ -137,5 +141,8 @@ def _run(arguments: Sequence[str], cwd: Path | None = None) -> str:
             "MMseqs2 does not run on this processor: set MMSEQS2_PATH to a build that does (sse41)."
         )
     if status != 0:
-        raise UserError(f"MMseqs2 {arguments[0]} failed with status {status}: {last_lines(output)}")
+        reason = (cwd and why_scratch_failed(cwd)) or (
+            f"it said: {last_lines(output) or 'nothing'}; check MMSEQS2_PATH and the room in TMPDIR"
+        )
+        raise UserError(f"MMseqs2 {arguments[0]} failed with status {status}: {reason}.")
     return output

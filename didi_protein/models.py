@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from didi_core.errors import as_written
+from didi_core.files import at_home
 from didi_core.models.bundled import BundledModels
 from didi_core.models.folder import LoadedModel, load_denoiser
 from didi_core.models.named import find_denoiser, find_model, is_causal
@@ -31,7 +32,7 @@ def open_model(
         UserError: the model is autoregressive, or see `didi_core.models.folder.load_denoiser`.
     """
     name = str(name_or_path)
-    is_file = Path(name).expanduser().is_file()  # a training checkpoint
+    is_file = Path(at_home(name)).is_file()  # a training checkpoint
     loaded = load_denoiser(
         name if is_file else find_denoiser(BUNDLED_MODELS, name, offline=offline, flag=flag),
         device=device,
@@ -55,7 +56,7 @@ def open_writer(
     Raises:
         UserError: see `open_model` and `open_causal_model`.
     """
-    if not Path(name).expanduser().is_file():  # a training checkpoint is never autoregressive
+    if not Path(at_home(name)).is_file():  # a training checkpoint is never autoregressive
         folder = find_model(BUNDLED_MODELS, name, offline=offline, flag=flag)
         if is_causal(folder):
             from didi_protein.causal import open_causal_model  # transformers is slow to import

@@ -15,7 +15,9 @@ from typing import Any
 import pandas as pd
 
 from didi_core.errors import UserError, missing_extra
+from didi_core.text_files import UTF_8
 from didi_protein.scores_table import SUFFIXES, TEXT_COLUMNS, UNREADABLE, summary_path
+from didi_protein.text_input import read_csv
 
 SELECTED_SUFFIX = ".selected.csv"
 """What `filter` kept: rows of a table that is there already, so a search of folders skips it."""
@@ -89,11 +91,13 @@ def _tables_at(place: Path) -> list[tuple[Path, str]]:
 
 
 def find_files(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
-    """Visible files below a folder, sorted."""
+    """Return the files below a folder, sorted, without hidden ones and those of hidden folders."""
     return [
         path
         for path in sorted(folder.rglob("*"))
-        if wanted(path) and path.is_file() and not path.name.startswith(".")
+        if wanted(path)
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
 
 
@@ -117,10 +121,10 @@ def _is_table(path: Path) -> bool:
 
 def _columns(path: Path) -> list[str]:
     if path.suffix == ".csv":
-        return list(pd.read_csv(path, nrows=0).columns)
+        return list(pd.read_csv(path, nrows=0, encoding=UTF_8).columns)
     if path.suffix == ".parquet":
         return list(_parquet_module().read_schema(path).names)
-    with open(path, encoding="utf-8") as stream:
+    with open(path, encoding=UTF_8) as stream:
         first = json.loads(next(stream, "null"))
     return list(first) if isinstance(first, dict) else []
 
@@ -170,7 +174,7 @@ def _read_rows(path: Path) -> pd.DataFrame:
     """Only an empty field is missing: a sequence or a model may well be called NA."""
     as_text = dict.fromkeys(TEXT_COLUMNS, str)
     if path.suffix == ".csv":
-        return pd.read_csv(path, dtype=as_text, keep_default_na=False, na_values=[""])
+        return read_csv(path, f"INPUT {path}", dtype=as_text, keep_default_na=False, na_values=[""])
     if path.suffix == ".parquet":
         _parquet_module()
         return pd.read_parquet(path)

@@ -4,14 +4,15 @@ import json
 import math
 from pathlib import Path
 
-import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from didi_core.errors import UserError
+from didi_core.text_files import UTF_8, encoding_explained, refuse_other_text
 from didi_core.vocabulary import Vocabulary
 from didi_protein.alphabet import CANONICAL_RESIDUES
+from didi_protein.text_input import read_csv
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
@@ -83,7 +84,11 @@ def _as_nats(value: object, letter: str, path: Path) -> float:
 def _json_pairs(path: Path) -> list[tuple[str, object]]:
     try:
         # Pairs, not a dictionary: a residue that stands there twice must be seen.
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)
+        with encoding_explained(f"--bias {path}"):
+            refuse_other_text((raw := path.read_bytes())[:4096], f"--bias {path}")
+            content = json.loads(raw.decode(UTF_8), object_pairs_hook=list)
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"--bias {path}: cannot be read ({error.strerror}).") from error
     except ValueError as error:
@@ -97,12 +102,7 @@ def _table_pairs(path: Path) -> list[tuple[str, object]]:
     separator = _SEPARATORS.get(path.suffix)
     if separator is None:
         raise UserError(f"--bias {path}: must be a .csv, .tsv or .json file.")
-    try:
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
-    except OSError as error:
-        raise UserError(f"--bias {path}: cannot be read ({error.strerror}).") from error
-    except (ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"--bias {path}: is no table ({error}).") from error
+    table = read_csv(path, f"--bias {path}", sep=separator, dtype=str, keep_default_na=False)
     if not {"residue", "nats"} <= set(table.columns):
         raise UserError(f"--bias {path}: the table needs the columns residue and nats.")
     return list(zip(table["residue"], table["nats"], strict=True))

@@ -12,7 +12,7 @@ from didi_core.number_checks import no_seed, too_small
 from didi_core.progress import progress_bar
 from didi_core.sampling.partial_file import partial_path, partials_of, process_path
 from didi_core.shards import Shard, parse_shard
-from didi_core.training.devices import check_precision, resolve_device
+from didi_core.training.devices import check_precision, resolve_device, settle_precision
 from didi_protein.fasta import read_records
 from didi_protein.judges import Judge, open_judge, open_masked_scorer
 from didi_protein.score import ScoreOptions, ScoreResult
@@ -31,6 +31,7 @@ from didi_protein.structures import point_from, say_without_plddt
 def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult | None:
     """See `didi_protein.score.score`."""
     shard = _check_options(options)
+    options = settle_precision(options)
     processes = join_processes()
     journal = Journal(process_path(partial_path(options.out), processes.rank))
     if processes.is_first:

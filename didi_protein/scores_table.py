@@ -15,6 +15,8 @@ import pandas as pd
 
 from didi_core.errors import UserError, missing_extra
 from didi_core.files import atomic_open, atomic_path
+from didi_core.text_files import UTF_8, encoding_explained, json_line
+from didi_protein.text_input import read_csv
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 HEADER_COLUMNS = ("model", "sampler", "steps", "nfe", "seed")
@@ -125,7 +127,10 @@ def read_scores(path: str | os.PathLike[str], name: str = "INPUT") -> pd.DataFra
     if not source.is_file():
         raise UserError(f"{name} {source}: there is no such file; give a table that score wrote.")
     try:
-        table = _read(source)
+        with encoding_explained(f"{name} {source}"):
+            table = _read(source)
+    except UserError:
+        raise
     except UNREADABLE as error:
         raise UserError(f"{name} {source} cannot be read as a table of scores: {error}") from error
     missing = [name for name in ("id", "status", "sequence") if name not in table]
@@ -138,10 +143,11 @@ def _read(path: Path) -> pd.DataFrame:
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
     if path.suffix == ".jsonl":
-        with open(path, encoding="utf-8") as stream:
-            return build_table([_object(line) for line in stream])
+        with open(path, encoding=UTF_8) as stream:
+            lines = enumerate(stream, 1)
+            return build_table([_object(line, f"{path}, line {number}") for number, line in lines])
     as_text = dict.fromkeys(TEXT_COLUMNS, str)
-    table = pd.read_csv(path, dtype=as_text, keep_default_na=False, na_values=[""])
+    table = read_csv(path, f"INPUT {path}", dtype=as_text, keep_default_na=False, na_values=[""])
     for name in set(INTEGER_COLUMNS) & set(table.columns):
         if pd.api.types.is_numeric_dtype(table[name]):
             table[name] = table[name].astype("Int64")
@@ -151,10 +157,10 @@ def _read(path: Path) -> pd.DataFrame:
     return table
 
 
-def _object(line: str) -> dict[str, Any]:
-    row = json.loads(line)
+def _object(line: str, called: str) -> dict[str, Any]:
+    row = json_line(line, called)
     if not isinstance(row, dict):
-        raise ValueError(f"a line holds {line.strip()[:40]!r}, no JSON object")
+        raise UserError(f"{called} holds {line.strip()[:40]!r}, no JSON object.")
     return row
 
 

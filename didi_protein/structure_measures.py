@@ -13,6 +13,7 @@ from typing import Any
 from Bio.PDB.Chain import Chain
 
 from didi_core.errors import UserError
+from didi_core.files import shown
 from didi_core.progress import progress_bar
 from didi_protein import foldseek, tm_diversity, tm_scores
 from didi_protein.score_rows import Row
@@ -79,7 +80,7 @@ def measure_structures(rows: Sequence[Row], request: StructureRequest) -> Struct
 
 def holds_structures(path: Path | None) -> bool:
     """Whether a reference is a folder of structure files."""
-    return path is not None and path.is_dir() and any(map(_is_structure, path.iterdir()))
+    return path is not None and path.is_dir() and any(map(_is_structure, shown(path.iterdir())))
 
 
 def _is_structure(path: Path) -> bool:

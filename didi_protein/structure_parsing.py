@@ -250,7 +250,8 @@ def _cif_atoms(items: dict[str, list[str]]) -> Iterator[_AtomSite]:
         if model == models[0]:
             is_hetero = group.upper() == "HETATM"
             values[4] = values[4].upper()
-            yield _AtomSite(*values, is_hetero, is_polymer=bool(place) or not is_hetero)
+            is_polymer = bool(place) or not is_hetero
+            yield _AtomSite(*values, is_hetero, is_polymer)
 
 
 def _model(atoms: Iterable[_AtomSite]) -> Model:

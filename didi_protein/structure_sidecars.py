@@ -42,7 +42,7 @@ def _candidates(structure: Path) -> Iterator[Path]:
 
 def _read(path: Path, num_residues: int) -> dict[str, float]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
         return {}
     if isinstance(content, list) and content:

@@ -14,8 +14,10 @@ import pandas as pd
 
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.errors import UserError
+from didi_core.files import at_home
 from didi_protein.alphabet import CANONICAL_RESIDUES
 from didi_protein.fasta import FASTA_SUFFIXES, read_records, unique_ids
+from didi_protein.text_input import read_csv
 
 FREE = "_"
 """Stands for a residue to be designed."""
@@ -70,7 +72,7 @@ def read_templates(value: str, limit: int | None) -> list[Template]:
         UserError: a file that cannot be read, a letter that is no residue, a range upside down,
             nothing to fill, or a template past the limit.
     """
-    texts = _texts_of_file(Path(value).expanduser()) if _is_file(value) else [(value, value)]
+    texts = _texts_of_file(Path(at_home(value))) if _is_file(value) else [(value, value)]
     templates = [parse_template(text, name) for name, text in texts]
     for template in templates:
         if limit is not None and template.longest > limit:
@@ -136,12 +138,8 @@ def _texts_of_file(path: Path) -> list[tuple[str, str]]:
 
 
 def _read_table(path: Path, separator: str) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
-    except OSError as error:
-        raise UserError(f"--template {path}: cannot be read ({error.strerror}).") from error
-    except (ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"--template {path}: is no table ({error}).") from error
+    called = f"--template {path}"
+    table = read_csv(path, called, sep=separator, dtype=str, keep_default_na=False)
     missing = [column for column in ("id", "template") if column not in table]
     if missing:
         raise UserError(

@@ -3,14 +3,24 @@
 import gzip
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any, cast
 
-from didi_core.errors import UserError
-from didi_core.text_files import damage_explained
+import pandas as pd
 
+from didi_core.errors import UserError
+from didi_core.text_files import UTF_8, damage_explained, encoding_explained, refuse_other_text
+
+_PARSER_WORDS = (
+    (r"Expected (\d+) fields in line (\d+), saw (\d+)", "line {1} has {2} fields, the header {0}"),
+    (r"EOF inside string starting at row (\d+)", "a quote that opens in data row {0} never closes"),
+    (r"No columns to parse", "as it is empty"),
+)
+"""What pandas says of a CSV file that it cannot read, and what we say."""
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -22,20 +32,25 @@ def open_text(path: str | os.PathLike[str], name: str = "INPUT") -> Iterator[IO[
         name: how messages call the file: the flag or argument it came from.
 
     Raises:
-        UserError: the file is missing, unreadable, a folder, or binary.
+        UserError: the file is missing, unreadable, a folder, binary, or text in another encoding
+            than UTF-8, from the body too; or standard input was read already.
     """
     with _open_binary(path, name) as raw:
         packed = io.BufferedReader(cast(Any, raw))
         is_gzip = packed.peek(2)[:2] == _GZIP_MAGIC
         plain = io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=packed))) if is_gzip else packed
-        _refuse_binary(plain, path, name)
-        # utf-8-sig: files saved on Windows may begin with a byte order mark.
-        yield io.TextIOWrapper(plain, encoding="utf-8-sig", errors="replace")
+        called = f"{name} {path}"
+        with damage_explained(called):
+            refuse_other_text(plain.peek(4096), called)
+        with encoding_explained(called):
+            yield io.TextIOWrapper(plain, encoding=UTF_8)
 
 
 @contextmanager
 def _open_binary(path: str | os.PathLike[str], name: str) -> Iterator[IO[bytes]]:
     if str(path) == "-":
+        if sys.stdin.buffer.closed:
+            raise UserError(f"{name} -: standard input was read already; give - once.")
         yield sys.stdin.buffer
         return
     try:
@@ -47,8 +62,35 @@ def _open_binary(path: str | os.PathLike[str], name: str) -> Iterator[IO[bytes]]
         yield stream
 
 
-def _refuse_binary(stream: io.BufferedReader, path: str | os.PathLike[str], name: str) -> None:
-    with damage_explained(f"{name} {path}"):
-        head = stream.peek(4096)
-    if b"\x00" in head:
-        raise UserError(f"{name} {path} is a binary file, not text.")
+def read_csv(path: Path, called: str, **options: Any) -> pd.DataFrame:
+    """Read a table of text with a header: see `pandas.read_csv` for the options.
+
+    Args:
+        called: the file, as messages call it.
+
+    Raises:
+        UserError: it is missing, in another encoding than UTF-8, empty, or rows have more fields
+            than the header.
+    """
+    try:
+        with damage_explained(called), encoding_explained(called):
+            with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as raw:
+                refuse_other_text(raw.read(4096), called)
+            table = pd.read_csv(path, encoding=UTF_8, **options)
+    except OSError as error:
+        raise UserError(f"{called}: cannot be read ({error.strerror}).") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"{called} cannot be read: it is no table, {_of_parser(error)}.") from error
+    # Of rows that are all too long pandas would make an index of what stands first.
+    if not isinstance(table.index, pd.RangeIndex):
+        raise UserError(
+            f"{called} cannot be read: it is no table, its rows have more fields than its header."
+        )
+    return table
+
+
+def _of_parser(error: Exception) -> str:
+    for pattern, said in _PARSER_WORDS:
+        if match := re.search(pattern, str(error)):
+            return said.format(*match.groups())
+    return "as it is damaged"

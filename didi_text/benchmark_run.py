@@ -13,7 +13,7 @@ from didi_core.commands.study import check_study_folder, empty_for_overwrite, la
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import warnings_of_few
 from didi_core.files import atomic_path, write_json
-from didi_core.training.devices import describe_device
+from didi_core.training.devices import describe_device, settle_precision
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_text.benchmark import BenchmarkOptions, BenchmarkResult
 from didi_text.benchmark_cells import CellRunner
@@ -43,6 +43,7 @@ MARKER = "benchmark.json"
 def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
     """See `didi_text.benchmark.benchmark`."""
     study = parse_study(options)
+    options = settle_precision(options)
     check_study_folder(
         options.out, MARKER, "benchmark", resume=options.resume, overwrite=options.overwrite
     )

@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from didi_core.corpus import Corpus
 from didi_core.errors import UserError
+from didi_core.files import at_home
 from didi_core.models.named import nearest_name
 from didi_core.progress import progress_bar
 from didi_text.corpora_cache import build_cache, cache_root, is_finished, open_cache
@@ -145,7 +146,7 @@ def open_source(
         return _hub_source(name, split or "train", stream, offline)
     if stream:
         raise UserError(f"stream: {source} is a file here, and is never copied; leave it out.")
-    path = Path(source).expanduser()
+    path = Path(at_home(source))
     if not path.exists() and (near := nearest_name(name, HUB_CORPORA)):
         raise UserError(f"There is no file {source}: did you mean {near}?")
     document_kind(path)

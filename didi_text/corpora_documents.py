@@ -5,14 +5,19 @@ a line is one document. Nothing is read into memory but the document at hand.
 """
 
 import gzip
-import json
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from didi_core.errors import UserError
-from didi_core.text_files import damage_explained
+from didi_core.text_files import (
+    UTF_8,
+    damage_explained,
+    encoding_explained,
+    json_line,
+    refuse_other_text,
+)
 from didi_text.tokenizer import END_OF_TEXT
 
 SUFFIXES = (".jsonl", ".txt")
@@ -51,10 +56,7 @@ def read_json_records(path: Path, *, needs: str = "text") -> Iterator[dict[str, 
         for number, line in enumerate(stream, 1):
             if not line.strip():
                 continue
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"{path}, line {number}: no JSON ({error}).") from error
+            record = json_line(line, f"{path}, line {number}")
             if not isinstance(record, dict) or not isinstance(record.get(needs), str):
                 raise UserError(f"{path}, line {number}: no object with a string under {needs!r}.")
             yield record
@@ -82,14 +84,11 @@ def open_text(path: Path) -> Iterator[IO[str]]:
         UserError: from the body too, of a file that is damaged or no text.
     """
     opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with (
-            damage_explained(path),
-            opened(path, "rt", encoding="utf-8", newline="\n") as stream,
-        ):
+    with damage_explained(path), encoding_explained(path):
+        with opened(path, "rb") as raw:
+            refuse_other_text(raw.peek(4096), path)
+        with opened(path, "rt", encoding=UTF_8, newline="\n") as stream:
             yield stream
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text in UTF-8 ({error}): save it so.") from error
 
 
 def parse_licenses(text: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from didi_core.diffusion.process import IN_WORDS
 from didi_core.errors import UserError, as_written
+from didi_core.files import at_home
 from didi_core.models.bundled import BundledModels
 from didi_core.models.causal import AUTOREGRESSIVE, CausalNetwork, position_limit
 from didi_core.models.causal_folder import load_causal_model
@@ -79,7 +80,7 @@ def open_language_model(
     Raises:
         UserError: there is none, it is neither, or its tokenizer does not fit it.
     """
-    checkpoint = Path(name).expanduser()
+    checkpoint = Path(at_home(name))
     is_file = checkpoint.is_file()  # a training checkpoint: `load_denoiser` knows which it reads
     folder = (
         checkpoint.parent

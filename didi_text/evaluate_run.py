@@ -9,7 +9,7 @@ import torch
 from didi_core.cli import check_output
 from didi_core.errors import UserError
 from didi_core.files import write_json
-from didi_core.training.devices import resolve_device
+from didi_core.training.devices import resolve_device, settle_precision
 from didi_core.training.run_folder import package_versions
 from didi_text.evaluate import EvaluateOptions, EvaluateResult
 from didi_text.evaluate_checks import check_options
@@ -39,6 +39,7 @@ def run_evaluate(
 ) -> EvaluateResult:
     """See `didi_text.evaluate.evaluate`."""
     check_options(options)
+    options = settle_precision(options)
     journal = PartsJournal(journal_file(options.out))
     for path in (options.out, journal.path, sample_file(options.out)):
         check_output(path, resume=options.resume, overwrite=options.overwrite)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from didi_core.files import at_home
 from didi_core.models.dit import DitDenoiser
 from didi_core.models.folder import LoadedModel, save_model_folder
 from didi_core.models.named import find_denoiser
@@ -29,7 +30,7 @@ def open_model(
     Raises:
         UserError: the model is autoregressive, or see `open_language_model`.
     """
-    if not Path(name).expanduser().is_file():  # a training checkpoint is never autoregressive
+    if not Path(at_home(name)).is_file():  # a training checkpoint is never autoregressive
         find_denoiser(BUNDLED_MODELS, str(name), offline=offline, flag=flag)
     return open_writer(str(name), device, offline=offline, dtype=dtype, flag=flag)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from didi_core.errors import UserError
-from didi_core.files import write_json, write_text
+from didi_core.files import at_home, write_json, write_text
 from didi_core.models.hub import fetch_part, may_be_hub_id
 from didi_core.vocabulary import Vocabulary
 from didi_text.tokenizer_layouts import BYTE_PAIRS, END_OF_TEXT, MASK, Layout, layout_of
@@ -123,7 +123,7 @@ def open_tokenizer(name: str | Path, *, offline: bool = False, flag: str = "") -
         UserError: there is none, or it is neither a byte-level BPE with `<|endoftext|>` nor a
             WordPiece with BERT's special tokens.
     """
-    path = Path(name).expanduser()
+    path = Path(at_home(name))
     if path.is_file():
         return _checked(_read_json(path), path)
     if not path.is_dir():

@@ -40,7 +40,7 @@ from didi_core.files import atomic_path
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.folder_defaults import plain_sampler
 from didi_core.sampling.registry import find_sampler, samplers_of
-from didi_core.training.devices import TORCH_TYPES, resolve_device
+from didi_core.training.devices import TORCH_TYPES, resolve_device, settle_precision
 
 TABLE = "comparison.csv"
 
@@ -56,7 +56,7 @@ class Comparison(ABC, Generic[Options]):
     """What `open_judge` opened; it has a `name`."""
 
     def __init__(self, options: Options) -> None:
-        self.options = options
+        self.options = settle_precision(options)
         self.study = self.parse()
         self.device = resolve_device(options.device)
         self._warm: set[tuple[str, str]] = set()

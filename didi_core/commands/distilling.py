@@ -40,8 +40,9 @@ from didi_core.errors import UserError
 from didi_core.hydra_app import as_plain
 from didi_core.models.folder import LoadedModel
 from didi_core.models.recompute import checkpoint_activations
-from didi_core.number_checks import below_one, below_zero, no_seed
+from didi_core.number_checks import below_one, below_zero, no_seed, too_many
 from didi_core.sampling.request import SampleSettings
+from didi_core.training.devices import settle_precision
 from didi_core.training.loop import train
 
 Settings = TypeVar("Settings", bound=DistillSettings)
@@ -70,7 +71,7 @@ class DistillRun(ABC, Generic[Settings]):
         self.shared = SharedSettings.of(self.chosen)
         # From Python it may be given in part; what is recorded and compared is the whole of it.
         method = {"name": self.name, **as_plain(self.chosen)}
-        self.settings = replace(settings, method=method)
+        self.settings = settle_precision(replace(settings, method=method), "")
         if wrong := self.problems():
             raise UserError("; ".join(wrong) + ".")
 
@@ -95,6 +96,9 @@ class DistillRun(ABC, Generic[Settings]):
         wrong += below_one(
             settings, "steps", "tokens_per_batch", "pool_size", "max_length", "devices"
         )
+        counts = ("pool_size", "pool_steps", "tokens_per_batch")
+        large = (too_many(name, getattr(settings, name) or 1, f"{name}=") for name in counts)
+        wrong += [each for each in large if each]
         wrong += below_zero(settings, "max_seconds") + no_seed(settings.seed, "seed=")
         if settings.pool_steps is not None and settings.pool_steps < 1:
             wrong.append(

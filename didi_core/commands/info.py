@@ -15,7 +15,8 @@ class InfoOptions:
 
     device: Device = "auto"
     precision: Annotated[
-        str, Option(help="Precision that the attention backend is shown for: float32 or bf16.")
+        str,
+        Option(help="Precision that the attention backend is shown for: float32, bf16 or auto."),
     ] = "float32"
     json_output: JsonOutput = False
 

@@ -11,7 +11,7 @@ from huggingface_hub.errors import CacheNotFound
 from didi_core.commands.info import Info, InfoOptions
 from didi_core.models.attention import attention_backend
 from didi_core.models.bundled import BundledModels
-from didi_core.training.devices import check_precision, describe_device, resolve_device
+from didi_core.training.devices import describe_device, resolve_device, settle_precision
 from didi_core.training.run_folder import package_versions
 
 
@@ -29,7 +29,7 @@ def collect_info(
         UserError: an unknown device or precision, or CUDA where there is none.
     """
     device = resolve_device(options.device)
-    bf16 = check_precision(options.precision) == "bf16"
+    bf16 = settle_precision(options).precision == "bf16"
     cache = Path(constants.HF_HUB_CACHE)
     return Info(
         versions=package_versions(),

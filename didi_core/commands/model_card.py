@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from didi_core.hydra_app import as_plain, compose_plain
+from didi_core.settings_arguments import NAMES
 
 
 def command_line(
@@ -34,11 +35,15 @@ def _overrides(settings: object, config_name: str, chosen: Mapping[str, str | No
     names = {group: name for group, name in chosen.items() if name is not None}
     usual = _defaults(config_name, tuple(f"{group}={name}" for group, name in names.items()))
     changed = [
-        f"{name}={'null' if value is None else value}"
+        f"{name}={_none_of(name) if value is None else value}"
         for name, value in _flat(as_plain(settings))
         if usual.get(name) != value and name not in ("resume", "overwrite")
     ]
     return [f"{group.partition('@')[2] or group}={name}" for group, name in names.items()] + changed
+
+
+def _none_of(name: str) -> str:
+    return "" if name in NAMES else "null"
 
 
 @lru_cache

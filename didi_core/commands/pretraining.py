@@ -31,6 +31,7 @@ from didi_core.errors import UserError
 from didi_core.evaluation.ngrams import ngram_baselines
 from didi_core.hydra_app import choices_of
 from didi_core.models.denoiser import Denoiser
+from didi_core.training.devices import settle_precision
 from didi_core.training.loop import Validate, train
 from didi_core.vocabulary import Vocabulary
 
@@ -59,7 +60,7 @@ class PretrainRun(ABC, Generic[Settings]):
     """Its group of network shapes, as Hydra calls it."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.settings = settle_precision(settings, "")
         if wrong := self.problems():
             raise UserError("; ".join(wrong) + ".")
 

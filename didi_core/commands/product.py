@@ -16,7 +16,7 @@ from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.number_checks import no_seed, too_small
 from didi_core.sampling.redraw import Rule, accept_all
-from didi_core.training.devices import check_precision
+from didi_core.training.devices import settle_precision
 from didi_core.vocabulary import Vocabulary
 
 Options = TypeVar("Options", bound=SamplingOptions)
@@ -63,7 +63,7 @@ class Product(ABC, Generic[Options]):
         self.options = options
         if wrong := [*problems_of(options), *self.problems()]:
             raise UserError("; ".join(wrong) + ".")
-        check_precision(options.precision)
+        self.options = settle_precision(options)
 
     def problems(self) -> list[str]:
         """What is wrong with single values of the program's own flags."""

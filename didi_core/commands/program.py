@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 from didi_core import __version__
 from didi_core.cli import run_program
 from didi_core.errors import UserError
-from didi_core.leaving import leave
+from didi_core.leaving import leave, outlive_readers
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -90,7 +90,7 @@ def add_settings_verb(
         from didi_core.hydra_app import overrides_of_job
 
         if needs_processes(found.devices) and not found.plan:
-            run_in_processes(program, overrides_of_job(), found.devices)
+            run_in_processes(program, overrides_of_job(found), found.devices)
         else:
             _imported(task)(found)
 
@@ -116,4 +116,5 @@ def _imported(place: str) -> Any:
 
 def run(app: typer.Typer) -> None:
     """Run the program and leave with its exit status."""
+    outlive_readers()
     leave(run_program(lambda: app(standalone_mode=False)))

@@ -13,7 +13,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from didi_core.commands.push_options import PushOptions, PushResult
 from didi_core.errors import UserError
-from didi_core.files import write_text
+from didi_core.files import shown, write_text
 from didi_core.models.hub import HTTP_ERROR
 from didi_core.models.named import unfinished_run
 
@@ -44,7 +44,7 @@ def push_folder(
     open_model(folder)
     card = licensed_card(folder / "README.md", options.license_name)
     token = None if options.dry_run else _token()
-    files = sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)})
+    files = shown({path for pattern in MODEL_FILES for path in folder.glob(pattern)})
     if card is not None and not options.dry_run:
         write_text(folder / "README.md", card)
     result = PushResult(

@@ -8,6 +8,7 @@ from pathlib import Path
 from didi_core.cli import check_output
 from didi_core.errors import UserError
 from didi_core.models.hub_names import last_name
+from didi_core.number_checks import MOST_STEPS
 
 
 def split_words(text: str) -> tuple[str, ...]:
@@ -26,10 +27,14 @@ def step_counts(flag: str, text: str, wrong: list[str], others: str = "") -> tup
         others: what else may stand there, for the message.
     """
     words = split_words(text)
-    if bad := [word for word in words if not word.isdecimal() or int(word) < 1]:
+    if bad := [word for word in words if not _is_count(word)]:
         wrong.append(f"{flag} {text}: {', '.join(bad)} is no number of steps; give 8,16{others}")
         return ()
     return tuple(dict.fromkeys(int(word) for word in words))
+
+
+def _is_count(word: str) -> bool:
+    return word.isdecimal() and len(word) < 20 and 1 <= int(word) <= MOST_STEPS
 
 
 def temperatures_of(text: str, wrong: list[str]) -> tuple[float, ...]:

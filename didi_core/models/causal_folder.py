@@ -10,7 +10,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from didi_core.errors import UserError
-from didi_core.files import atomic_path, write_json, write_text
+from didi_core.files import atomic_path, shown, write_json, write_text
+from didi_core.models.safe_reader import refuse_unreadable
+from didi_core.models.weight_files import refuse_adapter, refuse_lone_shards
 
 REFERENCE_ROWS = "reference_rows.json"
 """What a judge finds of real sequences, in its folder: the scale for generated ones."""
@@ -47,10 +49,15 @@ def load_causal_model(folder: Path, described: str) -> PreTrainedModel:
         described: what messages call it: the flag and its value.
 
     Raises:
-        UserError: no causal language model, or weights that do not fit it or are not finite.
+        UserError: no causal language model, or weights that are quantised, do not fit it or are not
+            finite.
     """
-    if not any(folder.glob("*.safetensors")):
+    refuse_adapter(folder)
+    if not (files := shown(folder.glob("*.safetensors"))):
         raise UserError(f"{described}: {folder} has no weights (model.safetensors).")
+    refuse_lone_shards(folder, files)
+    for path in files:
+        refuse_unreadable(path)
     transformers_logging.disable_progress_bar()
     try:
         model, report = AutoModelForCausalLM.from_pretrained(

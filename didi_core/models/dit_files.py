@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from didi_core.errors import UserError
+from didi_core.files import at_home
 from didi_core.models.dit import DitSettings
 from didi_core.models.dit_config import is_dit_config, settings_from_config
 from didi_core.models.dit_names import EMBEDDING, is_dit, without_prefix
@@ -36,7 +37,7 @@ class DitFiles:
 
 def checkpoint_file(name: str) -> Path | None:
     """The path `name` where it is a training checkpoint rather than a folder or a hub id."""
-    path = Path(name).expanduser()
+    path = Path(at_home(name))
     return path if path.suffix == CHECKPOINT_SUFFIX and path.is_file() else None
 
 

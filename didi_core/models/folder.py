@@ -40,7 +40,8 @@ from didi_core.models.folder_vocabulary import (
     write_vocabulary,
 )
 from didi_core.models.hub import find_folder
-from didi_core.models.weight_files import extra_files, read_folder_weights
+from didi_core.models.weight_files import extra_files, read_folder_weights, refuse_adapter
+from didi_core.text_files import UTF_8
 from didi_core.vocabulary import Vocabulary
 
 
@@ -146,6 +147,7 @@ def load_denoiser(
         loaded = _load_dit(read, {}, checkpoint, default_vocabulary)
         return _ready(loaded, read.config, name, folder, read.extras, device, dtype)
     folder = find_folder(name, offline=offline, program=program)
+    refuse_adapter(folder)
     config = _read_config(folder)
     if holds_dit(folder, config):
         read = read_dit_folder(folder, config)
@@ -211,7 +213,7 @@ def _read_config(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding=UTF_8))
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}.") from error
     if not isinstance(config, dict):

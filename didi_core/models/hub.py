@@ -19,6 +19,7 @@ from huggingface_hub.errors import (
 )
 
 from didi_core.errors import UserError, as_written
+from didi_core.files import at_home
 from didi_core.models.hub_names import may_be_hub_id, require_revision, split_revision
 
 _DESCRIPTION = [
@@ -50,7 +51,7 @@ def find_folder(name: str, *, offline: bool, program: str, flag: str = "") -> Pa
     Raises:
         UserError: neither a folder nor a hub id, or a hub id that cannot be had.
     """
-    path = Path(name).expanduser()
+    path = Path(at_home(name))
     if path.is_dir():
         return path
     if path.exists():

@@ -11,22 +11,29 @@ import pickle
 import struct
 import tarfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from didi_core.errors import UserError
 from didi_core.models.inert_unpickler import InertPickle, StandIn
+from didi_core.text_files import refuse_pointer
 
 INERT_TYPES: list[Any] = [argparse.Namespace]
 """Allowed beside what `weights_only` allows itself: tensors, containers, numbers and text."""
 
 _NESTED_KEYS = ("state_dict", "model")
 """Where training checkpoints keep a network's tensors."""
+_SHORT_TYPES = {
+    **{"I8": torch.int8, "U8": torch.uint8, "I16": torch.int16, "I32": torch.int32},
+    **{"I64": torch.int64, "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2},
+}
+"""What headers of safetensors call types that are not those of plain weights."""
 _LIGHTNING_KEYS = ("pytorch-lightning_version", "state_dict")
 
 
@@ -40,13 +47,58 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         UserError: the file is broken, needs code to be read, or holds something else.
     """
     if Path(path).suffix == ".safetensors":
-        return _read_safetensors(path)
+        weights = _read_safetensors(path)
+    else:
+        weights = _read_pickled(path)
+    require_plain_numbers({name: value.dtype for name, value in weights.items()}, path)
+    return weights
+
+
+def _read_pickled(path: Path) -> dict[str, Tensor]:
     content = read_checkpoint(path)
     if isinstance(content, Mapping):
         content = next((content[key] for key in _NESTED_KEYS if key in content), content)
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds a {_type_name(content)}, not tensors by name.")
     return require_tensors(content, path)
+
+
+def require_plain_numbers(types: Mapping[str, torch.dtype], source: object) -> None:
+    """Refuse weights in a number format that means nothing without its scales.
+
+    Args:
+        types: of the tensors, by name; buffers, such as masks and positions, may hold integers.
+
+    Raises:
+        UserError: 8-bit floats, or a weight of integers.
+    """
+    wrong = {name: kind for name, kind in types.items() if _is_quantised(name, kind)}
+    if wrong:
+        kinds = ", ".join(sorted({str(kind).removeprefix("torch.") for kind in wrong.values()}))
+        raise UserError(
+            f"{source} holds quantised weights ({kinds}, as in {min(wrong)}), which are not read: "
+            "give the model in float32, float16 or bfloat16."
+        )
+
+
+def _is_quantised(name: str, kind: torch.dtype) -> bool:
+    # Eight bits or less of a float: scales stand elsewhere, if at all.
+    return kind.itemsize < 2 if kind.is_floating_point else name.endswith("weight")
+
+
+def refuse_unreadable(path: Path) -> None:
+    """Refuse a safetensors file by its header, for readers that are not ours.
+
+    Raises:
+        UserError: a pointer of Git LFS, a damaged file, or quantised weights.
+    """
+    try:
+        with safe_open(path, framework="pt") as opened:
+            kinds = {name: opened.get_slice(name).get_dtype() for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise _broken(path, error) from error
+    types = {name: _SHORT_TYPES[kind] for name, kind in kinds.items() if kind in _SHORT_TYPES}
+    require_plain_numbers(types, path)
 
 
 def require_tensors(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
@@ -118,6 +170,8 @@ def _needs_code(path: Path, unlisted: list[str]) -> UserError:
 
 
 def _broken(path: Path, error: Exception) -> UserError:
+    with suppress(OSError), open(path, "rb") as stream:
+        refuse_pointer(stream.read(256), path)
     reason = (str(error) or type(error).__name__).splitlines()[0]
     return UserError(f"{path} is no file of weights, or is damaged: {reason}")
 

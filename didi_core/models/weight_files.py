@@ -1,11 +1,14 @@
 """Which file of a model folder holds the weights, and reading it, in one piece or in shards."""
 
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import Tensor
 
 from didi_core.errors import UserError
+from didi_core.files import shown
 from didi_core.models.safe_reader import read_weights
 
 EXTRA_FILES = ("noise.safetensors", "discriminator.safetensors")
@@ -13,6 +16,39 @@ EXTRA_FILES = ("noise.safetensors", "discriminator.safetensors")
 
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _INDEX = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+
+
+_SHARD = re.compile(r"-\d+-of-(?!0*1\.)\d+\.")
+_ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+
+
+def refuse_adapter(folder: Path) -> None:
+    """Refuse a folder that holds a change to a model and no model.
+
+    Raises:
+        UserError: it holds an adapter (LoRA) and no weights of a whole model.
+    """
+    whole = any((folder / name).is_file() for name in (*_WHOLE, *_INDEX))
+    if not whole and any((folder / name).is_file() for name in _ADAPTER):
+        raise UserError(
+            f"{folder} holds an adapter (LoRA), which changes another model's weights: merge it "
+            "into that model (merge_and_unload of peft, then save_pretrained) and give the result."
+        )
+
+
+def refuse_lone_shards(folder: Path, paths: Iterable[Path]) -> None:
+    """Refuse shards of weights without the index that lists them.
+
+    Raises:
+        UserError: one of the paths is a shard of several.
+    """
+    listed = any((folder / name).is_file() for name in (*_WHOLE, *_INDEX))
+    found = [path.name for path in paths if _SHARD.search(path.name)]
+    if found and not listed:
+        raise UserError(
+            f"{folder} has shards of weights ({', '.join(found)}) without the index that lists "
+            f"them: fetch {' or '.join(_INDEX)} too."
+        )
 
 
 def extra_files(folder: Path) -> dict[str, Path]:
@@ -25,7 +61,7 @@ def lone_checkpoint(folder: Path) -> Path | None:
     """The training checkpoint (`.ckpt`) that holds the folder's weights; None where none does."""
     if any((folder / name).is_file() for name in (*_WHOLE, *_INDEX)):
         return None
-    if not any(folder.glob("*.ckpt")):
+    if not shown(folder.glob("*.ckpt")):
         return None
     path = _only_checkpoint(folder)
     return path if path.suffix == ".ckpt" else None
@@ -46,19 +82,17 @@ def read_folder_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _only_checkpoint(folder: Path) -> Path:
-    found = sorted(
-        path
-        for suffix in ("*.ckpt", "*.pt", "*.bin", "*.safetensors")
-        for path in folder.glob(suffix)
-        if path.name not in EXTRA_FILES
-    )
-    if len(found) == 1:
-        return found[0]
+    suffixes = ("*.ckpt", "*.pt", "*.bin", "*.safetensors")
+    paths = shown(path for suffix in suffixes for path in folder.glob(suffix))
+    found = [path for path in paths if path.name not in EXTRA_FILES]
     if not found:
         raise UserError(
             f"{folder} has no weights: model.safetensors, pytorch_model.bin or one .ckpt or .pt "
             "file is needed beside config.json."
         )
+    refuse_lone_shards(folder, found)
+    if len(found) == 1:
+        return found[0]
     names = ", ".join(path.name for path in found)
     raise UserError(f"{folder} has several files of weights ({names}): leave one of them.")
 

@@ -12,6 +12,7 @@ from didi_core.models.causal import CausalNetwork
 from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import NoisyDenoiser
 from didi_core.models.noise_file import load_noise
+from didi_core.number_checks import too_many
 from didi_core.sampling.kind import SamplerKind
 from didi_core.sampling.predictor import AnyPredictor, NextTokenPredictor, Predictor
 from didi_core.sampling.request import SampleSettings
@@ -86,6 +87,8 @@ def check_settings(kind: SamplerKind, settings: SampleSettings) -> None:
         )
     if settings.steps is not None and settings.steps < 1:
         raise UserError(f"--steps {settings.steps} must be at least 1.")
+    if settings.steps is not None and (wrong := too_many("steps", settings.steps, "--steps")):
+        raise UserError(f"{wrong}.")
     if settings.grid == "published" and not kind.has_published_grid:
         raise UserError(f"--grid published: --sampler {kind.name} has no such grid; leave it out.")
     if settings.reveal_exponent != 1.0 and not kind.reveals_on_grid:

@@ -162,11 +162,8 @@ class GuidedSampler:
         alphas = self.alphas(settings)
         for number in range(len(alphas) - 1):
             state = Prior(prior.batch.with_tokens(tokens), prior.records)
-            step = GuidedStep(
-                number,
-                *alphas[number : number + 2],
-                self._due(state, plan, alphas, number, first_rerank, settings),
-            )
+            due = self._due(state, plan, alphas, number, first_rerank, settings)
+            step = GuidedStep(number, alphas[number], alphas[number + 1], due)
             rows = step.asked.any(-1).nonzero()[:, 0]
             if not len(rows):
                 continue
@@ -208,6 +205,7 @@ class GuidedSampler:
 
         By the plan, or by draws of its own; a network that may predict the mask reveals less.
         """
+        assert settings.steps is not None
         ranked = first_rerank <= number < settings.steps
         count = self.guidance.num_candidates if ranked else 1
         masked = self._masked(state, state.batch.tokens)[:, None]
@@ -380,7 +378,7 @@ def _build(predictor: Predictor, model: LoadedModel, guidance: RgasSettings) -> 
                 "the released sampler does not know: leave compat out."
             )
         predictor = without_subs(predictor)
-        discriminator.trunk = told_the_time(cast(Denoiser, discriminator.trunk))
+        discriminator.trunk = told_the_time(discriminator.trunk)
     return GuidedSampler(predictor, discriminator, guidance)
 
 

@@ -2,9 +2,14 @@
 
 import atexit
 import os
+import platform
 import re
+import sys
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 
@@ -15,12 +20,16 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.distributed.device_mesh import DeviceMesh
 
+Asked = TypeVar("Asked")
+"""Options or settings, a dataclass with the fields `precision` and `device`."""
+
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {
     "float32": "32-true",
     "bf16": "bf16-mixed",
 }
 TORCH_TYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 """Type of a network that only generates or scores."""
+_BF16_FLAGS = frozenset(("avx512_bf16", "amx_bf16"))
 STRATEGIES = ("auto", "ddp", "fsdp")
 """How processes share a training; auto is ddp."""
 _DEVICE = re.compile("cpu|cuda(?::(0|[1-9][0-9]*))?")
@@ -59,10 +68,71 @@ def describe_device(device: torch.device) -> str:
 
 
 def check_precision(precision: str, name: str = "--precision") -> str:
-    """`precision` itself, if it is one of float32 and bf16."""
-    if precision not in PRECISIONS:
-        raise UserError(f"{as_written(name, precision)} is unknown: use {' or '.join(PRECISIONS)}.")
+    """`precision` itself, if it is float32, bf16 or auto."""
+    if precision not in (*PRECISIONS, "auto"):
+        known = ", ".join(PRECISIONS)
+        raise UserError(f"{as_written(name, precision)} is unknown: use {known} or auto.")
     return precision
+
+
+def resolve_precision(precision: str, device: torch.device, name: str = "--precision") -> str:
+    """Return float32 or bf16 for a value of --precision; `auto` is bf16 where that is native.
+
+    Says in a line on standard error that bf16, asked for by name, is emulated here.
+
+    Raises:
+        UserError: the value is unknown.
+    """
+    check_precision(precision, name)
+    if precision == "auto":
+        return "bf16" if computes_bf16(device) else "float32"
+    if precision == "bf16" and not computes_bf16(device):
+        _say_emulated(as_written(name, precision), device)
+    return precision
+
+
+@cache
+def _say_emulated(asked: str, device: torch.device) -> None:
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        print(
+            f"{asked}: {describe_device(device)} does not compute in bf16 but emulates it, which "
+            "is slower than float32: auto would take float32 here.",
+            file=sys.stderr,
+        )
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Return whether a device multiplies bf16 matrices in hardware."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    # On x86 that operator counts processors of plain AVX-512 in, on which oneDNN emulates.
+    return not _BF16_FLAGS.isdisjoint(_processor_flags())
+
+
+def _processor_flags() -> set[str]:
+    """Return what the processor can do, by the names of Linux; nothing where it does not say."""
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as stream:
+        return next(({*line.split()} for line in stream if line.startswith("flags")), set())
+    return set()
+
+
+def settle_precision(options: Asked, flag: str = "--") -> Asked:
+    """Return options of a verb with `precision=auto` replaced by what it comes to on their device.
+
+    Args:
+        flag: "--", or "" of settings that are key=value.
+
+    Raises:
+        UserError: an unknown precision, or an unknown or absent device for one other than float32.
+    """
+    names = ("--precision", "--device") if flag else ("precision=", "device=")
+    if check_precision(options.precision, names[0]) == "float32":
+        return options
+    device = resolve_device(options.device, names[1])
+    return replace(options, precision=resolve_precision(options.precision, device, names[0]))
 
 
 def build_fabric(device: str, precision: str, devices: int = 1, strategy: str = "auto") -> "Fabric":
@@ -78,11 +148,11 @@ def build_fabric(device: str, precision: str, devices: int = 1, strategy: str = 
     # Imported here: it takes twice as long as torch, and the verbs that do not train need none.
     from lightning.fabric import Fabric
 
-    check_precision(precision, "precision=")
+    chosen = resolve_device(device, "device=")
+    precision = resolve_precision(precision, chosen, "precision=")
     # Subnormal numbers (vanishing gradients, old moments) slow a CPU down many times over.
     torch.set_flush_denormal(True)
     processes, nodes = launched_processes() or (devices, 1)
-    chosen = resolve_device(device, "device=")
     fabric = Fabric(
         accelerator=chosen.type,
         # Left to itself Fabric takes one process a node for a run of its own.

@@ -23,6 +23,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from didi_core.errors import UserError
 from didi_core.models import folder as folder_module
+from didi_core.models.causal_folder import load_causal_model
 from didi_core.models.folder import load_denoiser, save_model_folder
 from didi_core.vocabulary import Vocabulary
 
@@ -336,3 +337,73 @@ def test_not_a_model_folder(tmp_path: Path) -> None:
         load_denoiser(tmp_path / "config.json")
     with pytest.raises(UserError, match=r"nowhere: there is no such model folder"):
         load_denoiser(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "kind", [torch.int8, torch.uint8, torch.int32, torch.float8_e4m3fn, torch.float8_e5m2]
+)
+@pytest.mark.parametrize("pickled", [False, True])
+def test_quantised_weights_are_refused(tmp_path: Path, kind: torch.dtype, pickled: bool) -> None:
+    write(tmp_path)
+    name = "esm.encoder.layer.0.attention.self.query.weight"
+    edit_weights(tmp_path, lambda weights: weights.update({name: weights[name].to(kind)}))
+    if pickled:
+        torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
+        (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=rf"{str(kind)[6:]}, as in {name}"):
+        load_denoiser(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, name: str) -> None:
+    write(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d7a' * 16}\nsize 593\n"
+    (tmp_path / name).write_text(pointer)
+    with pytest.raises(UserError, match=rf"{name} is a Git LFS pointer.*git lfs pull"):
+        load_denoiser(tmp_path)
+
+
+def test_an_adapter_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    save_file({"base.lora_A.weight": torch.ones(2, 2)}, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(UserError, match=r"holds an adapter \(LoRA\)"):
+        load_denoiser(tmp_path)
+    with pytest.raises(UserError, match=r"holds an adapter \(LoRA\)"):
+        load_causal_model(tmp_path, "--judge x")
+
+
+@pytest.mark.parametrize("shards", [2, 1])
+def test_shards_without_their_index_are_named(tmp_path: Path, shards: int) -> None:
+    write(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    for number in range(shards):
+        part = dict(list(weights.items())[number::2])
+        save_file(part, tmp_path / f"model-{number + 1:05d}-of-00002.safetensors")
+    with pytest.raises(UserError, match=r"of-00002.*without the index.*index\.json"):
+        load_denoiser(tmp_path)
+
+
+def test_one_shard_of_one_and_hidden_files_are_no_matter(tmp_path: Path) -> None:
+    write(tmp_path)
+    whole = tmp_path / "model.safetensors"
+    whole.rename(tmp_path / "model-00001-of-00001.safetensors")
+    (tmp_path / "._model-00001-of-00001.safetensors").write_bytes(b"\0\5\26\7")
+    (tmp_path / ".old.ckpt").write_bytes(b"")
+    assert load_denoiser(tmp_path).vocabulary == ODD
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "Git LFS pointer"),
+        ({"lm_head.weight": torch.ones(4, 4, dtype=torch.int8)}, "int8"),
+        ({"lm_head.weight": torch.ones(4, 4).to(torch.float8_e4m3fn)}, "float8_e4m3fn"),
+    ],
+)
+def test_of_a_judge_too(tmp_path: Path, content: bytes | dict, named: str) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content) if isinstance(content, bytes) else save_file(content, path)
+    with pytest.raises(UserError, match=named):
+        load_causal_model(tmp_path, "--judge x")

@@ -4,8 +4,9 @@ import pytest
 
 from didi_core.commands.pretrain_settings import PretrainSettings
 from didi_core.errors import UserError
-from didi_core.hydra_app import choices_of, run_hydra
+from didi_core.hydra_app import choices_of, compose_settings, overrides_of_job, run_hydra
 from didi_protein import pretrain_settings as protein
+from didi_protein.distill_settings import DistillSettings
 
 
 def test_a_key_given_twice_is_refused():
@@ -62,3 +63,58 @@ def test_a_mistake_in_settings_stands_alone(capsys):
         with pytest.raises(UserError):
             run_hydra("pretrain", protein.PretrainSettings, print, arguments, "p")
     assert "Error executing" not in capsys.readouterr().err
+
+
+def test_a_sweep_over_names_gives_each_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    jobs = []
+
+    def job(settings: protein.PretrainSettings) -> None:
+        jobs.append((settings.out, settings.seed, overrides_of_job(settings)))
+
+    arguments = ["--multirun", "--data", "1e5", "out=1.10,r-${seed}", "--seed", "3,4"]
+    run_hydra("pretrain", protein.PretrainSettings, job, arguments, "p")
+    assert jobs == [
+        (out, seed, ["data=1e5", f"out={out}", f"seed={seed}"])
+        for out, seed in [("1.10", 3), ("1.10", 4), ("r-3", 3), ("r-4", 4)]
+    ]
+
+
+def test_common_settings_of_distill_are_flags_too():
+    seen = []
+    flags = ["--teacher", "1e5", "--method", "dcd", "--out=007", "--overwrite", "--steps", "3"]
+    run_hydra("distill", DistillSettings, seen.append, [*flags, "device=cpu"], "p")
+    plain = ["teacher=1e5", "method=dcd", "out=007", "overwrite=true", "steps=3", "device=cpu"]
+    assert seen == [compose_settings("distill", DistillSettings, plain)]
+    assert seen[0].method["name"] == "dcd"
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["steps=1,2"], "steps=1,2"),
+        (["optimizer.betas=[0.9,"], "optimizer.betas=[0.9,"),
+        (["a b=3"], "a b=3"),
+        (["word"], "word"),
+        (["out=a${"], "out="),
+        (["out=${seedx}"], "${seedx}"),
+        (["steps=${oc.env:DIDI_NOT_SET}"], "DIDI_NOT_SET"),
+        (["out=${nothing:1}"], "${nothing:"),
+        (["+foo=1"], "foo="),
+        (["~foo"], "foo="),
+        (["-z"], "-z"),
+        (["--cfg"], "--cfg"),
+        (["--multirun", "data=a,"], "data=a,"),
+        (["out="], "out="),
+        (["data"], "data"),
+        (["--out", "--resume"], "--out"),
+    ],
+)
+def test_what_hydra_cannot_read_is_told_in_our_words(given: list[str], named: str, capsys):
+    needed = [each for each in ("data=d", "out=o") if not any(each[:4] in one for one in given)]
+    with pytest.raises(UserError) as told:
+        run_hydra("pretrain", protein.PretrainSettings, print, [*needed, *given], "p")
+    assert named in str(told.value)
+    for word in ("hydra", "interpolation", "viable", "Ambiguous", "Error"):
+        assert word.lower() not in str(told.value).lower()
+    assert "usage:" not in capsys.readouterr().err

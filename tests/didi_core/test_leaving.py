@@ -4,8 +4,12 @@ import os
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
+import pytest
 from test_two_processes import free_port
+
+from didi_core.cli import run_program
 
 ALONE = """
 import atexit
@@ -62,3 +66,69 @@ def test_one_of_several_is_not_aborted_by_its_threads() -> None:
         said = [process.communicate(timeout=120) for process in processes]
     assert processes[1].returncode == 3, said[1]
     assert said[1][0] == "done"
+
+
+UNREAD = """
+import sys
+from didi_core.leaving import leave, outlive_readers
+outlive_readers()
+for _ in range(20_000):
+    print("a line that nobody reads")
+    print("and one of progress", file=sys.stderr)
+open(sys.argv[1], "w").write("whole")
+leave(0)
+"""
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_closed_pipe_is_no_error_and_the_work_goes_on(tmp_path: Path, both: bool) -> None:
+    done = tmp_path / "done"
+    command = [sys.executable, "-c", UNREAD, str(done)]
+    error = subprocess.STDOUT if both else subprocess.PIPE
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=error, text=True) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        said = "" if both else process.stderr.read()
+        assert process.wait(60) == 0
+    assert done.read_text() == "whole"
+    assert "Error" not in said and "Exception" not in said
+
+
+@pytest.mark.parametrize("program", ["didi_protein", "didi_text"])
+def test_a_program_s_output_may_be_cut_short(program: str) -> None:
+    command = f"{sys.executable} -m {program} pretrain data=a out=b --cfg job | head -c 1"
+    ended = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True
+    )
+    assert (ended.returncode, len(ended.stdout), ended.stderr) == (0, 1, "")
+
+
+@pytest.mark.parametrize("verb", ["info", "generate", "score", "merge", "distill", "report"])
+def test_a_pipe_that_broke_within_a_verb_is_no_error(verb: str, monkeypatch, capsys) -> None:
+    def broken() -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    def broken_in_click() -> None:
+        try:
+            broken()
+        except OSError:
+            sys.exit(1)
+
+    monkeypatch.setattr("sys.argv", ["p", verb])
+    assert run_program(broken) == run_program(broken_in_click) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(24, "Too many open files", "a.pdb"),
+        RuntimeError("unable to open shared memory: Too many open files (24)"),
+    ],
+)
+def test_too_few_open_files_name_the_limit(error: Exception, capsys) -> None:
+    def fails() -> None:
+        raise error
+
+    assert run_program(fails) == 2
+    assert "ulimit -n" in capsys.readouterr().err

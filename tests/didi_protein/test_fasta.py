@@ -3,6 +3,7 @@
 import gzip
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -197,3 +198,22 @@ def test_cleaning_mends_only_what_is_safe():
     assert clean_sequence("M*T") == "M*T"
     assert clean_sequence("mkx") == "MKX"
     assert not is_canonical("")
+
+
+def test_hidden_files_of_a_folder_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.fasta").write_text(">a\nMKT\n")
+    for name in (".b.fasta", "._a.fasta", ".DS_Store.pdb", "._c.pdb"):
+        (tmp_path / name).write_bytes(b"\0\5\26\7")
+    assert [record.id for record in read_records([tmp_path])] == ["a"]
+    (tmp_path / "a.fasta").unlink()
+    with pytest.raises(UserError, match="holds no sequence file"):
+        read_records([tmp_path])
+
+
+def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b">a\nMKT\n")))
+    with pytest.raises(UserError, match=r"INPUT -: .*twice"):
+        read_records(["-", "-"])
+    assert [record.id for record in read_records(["-"])] == ["a"]
+    with pytest.raises(UserError, match=r"--reference -: .*once"):
+        read_records(["-"], "--reference")

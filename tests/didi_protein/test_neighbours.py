@@ -1,11 +1,18 @@
 """Nearest neighbours and clusters: against brute-force alignment, and by construction."""
 
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from Bio.Align import PairwiseAligner, substitution_matrices
 
 from didi_core.errors import UserError
 from didi_protein import mmseqs
+from didi_protein.external_program import run_program
 from didi_protein.neighbours import (
     Neighbour,
     _set_cover,
@@ -180,6 +187,45 @@ def test_a_failing_search_says_what_failed(monkeypatch):
     monkeypatch.setattr(mmseqs, "NEIGHBOUR_FLAGS", ("--no-such-flag",))
     with pytest.raises(UserError, match="MMseqs2 easy-search failed with status 1"):
         nearest_neighbours(["MKTAYIAK"], REFERENCES)
+
+
+@pytest.mark.parametrize(
+    ("problem", "named"),
+    [("noexec", r"noexec.*set TMPDIR"), ("size=64k", r"is full: set TMPDIR")],
+)
+def test_a_scratch_folder_without_room_or_programs_is_named(
+    tmp_path: Path, problem: str, named: str
+) -> None:
+    code = (
+        "import sys; from didi_protein.neighbours import nearest_neighbours\n"
+        f"try: nearest_neighbours(['MKTAYIAK'], {REFERENCES!r})\n"
+        "except ValueError as error: print(error)"
+    )
+    mounted = f"mount -t tmpfs -o {problem} tmpfs {tmp_path} && TMPDIR={tmp_path} exec "
+    command = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        f'{mounted} "$@"',
+        "sh",
+        sys.executable,
+        "-c",
+        code,
+    ]
+    if shutil.which("unshare") is None:
+        pytest.skip("needs unshare, to mount a folder of its own")
+    ended = subprocess.run(command, capture_output=True, text=True)
+    if "unshare" in ended.stderr or "mount" in ended.stderr:
+        pytest.skip("a folder may not be mounted here")
+    assert re.search(named, ended.stdout), ended
+
+
+def test_a_program_that_does_not_start_is_named(tmp_path: Path) -> None:
+    program = tmp_path / "mmseqs"
+    program.write_text("no program")
+    with pytest.raises(UserError, match=r"mmseqs does not start"):
+        run_program([str(program)])
 
 
 def test_version_is_recorded():

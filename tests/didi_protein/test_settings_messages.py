@@ -23,7 +23,9 @@ from didi_protein.pretrain_settings import PretrainSettings
             "model=tny",
             r"^model=tny: did you mean tiny\? There are 150m, 3b, 650m, judge, tiny\.$",
         ),
-        ("--steps=5", r"^--steps: p pretrain takes settings as key=value: steps=5$"),
+        ("--ema=5", r"^--ema: p pretrain takes settings as key=value: ema=5$"),
+        ("--steps", r"^--steps: give it a value"),
+        ("--teacher=tiny", r"^teacher=: there is no such setting"),
         ("--tokens-per-batch", r"key=value: tokens_per_batch=\.\.\.$"),
     ],
 )
