@@ -95,9 +95,11 @@ def sweep_of(
     which less than half was judged is left out.
 
     Args:
-        diversity: where they are compared; that of natural data where None.
+        diversity: where they are compared; that of natural data where None. A number is of sets of
+            all sequences that were judged.
         natural: without them, that of `baseline` at temperature 1.
     """
+    natural = natural if diversity is None else None
     if baseline is None:
         return Sweep(None, ("Nothing compares at equal entropy: the teacher has no row.",))
     most = max(len(each.ids) for each in sets)
@@ -132,11 +134,10 @@ def _level(
     baseline: MeasuredSet, ids: Sequence[str], diversity: float | None, natural: Natural | None
 ) -> Level:
     """Where curves are compared: as asked for, at natural data, else at the baseline itself."""
-    measured = None if natural is None else natural.level(ids)
     if diversity is not None:
-        return Level(diversity, "--diversity", measured and measured.ngrams)
-    if measured is not None:
-        return measured
+        return Level(diversity, "--diversity")
+    if natural is not None:
+        return natural.level(ids)
     own = baseline.point(ids)
     ngrams = own.ngrams and own.ngrams.value
     return Level(own.diversity.value, MODELS_OWN.format(baseline.cell.name), ngrams)

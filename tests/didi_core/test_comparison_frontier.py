@@ -112,6 +112,8 @@ def test_curves_rest_on_the_sequences_that_have_a_natural_one() -> None:
     found = sweep_of(curves(), LIMIT, None, natural([1.5], ids=("a", "c")), seed=0)
     assert {curve["n"] for curve in found.record["frontiers"].values()} == {2}
     assert any("2 sequences: as many have a natural one" in note for note in found.notes)
+    asked = sweep_of(curves(), LIMIT, 1.5, natural([1.5], ids=("a", "c")), seed=0).record
+    assert {curve["n"] for curve in asked["frontiers"].values()} == {3}, "a number is of all"
     none = sweep_of(curves(), LIMIT, None, natural([1.5], ids=("z",)), seed=0)
     assert none.record is None and "no natural sequence is as long" in none.notes[-1]
 
