@@ -139,13 +139,15 @@ def test_flat_stretches_and_levels_that_no_straight_end_meets():
 @given(st.data())
 def test_where_a_curve_is_read_its_diversity_is_the_level(data):
     """Any curve, turning or not, and any level between its ends: no nearer crossing exists."""
-    numbers = st.floats(0, 10).map(lambda x: round(x, 2))
+    # Whole numbers over 100: floats are not drawn where a library flushes the smallest to zero.
+    numbers = st.integers(0, 1_000).map(lambda x: x / 100)
+    steps = st.integers(10, 100).map(lambda x: x / 100)
     diversities = np.array([data.draw(st.lists(numbers, min_size=2, max_size=6))])
     count = diversities.shape[1]
-    temperatures = np.cumsum(data.draw(st.lists(st.floats(0.1, 1), min_size=count, max_size=count)))
-    share = data.draw(st.floats(0, 1))
+    temperatures = np.cumsum(data.draw(st.lists(steps, min_size=count, max_size=count)))
+    share = data.draw(st.integers(0, 100)) / 100
     level = diversities.min() + share * np.ptp(diversities)
-    anchor = data.draw(st.floats(0, 5))
+    anchor = data.draw(st.integers(0, 500)) / 100
     found = find_crossings(temperatures, diversities, np.array([level]), anchor)
     assert found.read(diversities)[0] == pytest.approx(level, abs=1e-6)
     grid = np.linspace(temperatures[0], temperatures[-1], 500)
