@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from didi_core.commands.model_card import command_line
+from didi_core.hydra_app import choices_of
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -159,16 +162,51 @@ def card(name: str, record: Mapping[str, Any], words: Words) -> str:
         record: its `run.json`, without the paths of the machine it was trained on.
     """
     title, purpose = words.titles[name]
-    settings = {k: v for k, v in record["settings"].items() if v is not None}
+    settings = settings_today(record["settings"])
     lines = [
         "---\nlibrary_name: didi-protein\nlicense: cc-by-4.0\n---\n",
         f"# {title}\n\n{purpose}\n",
         f"Trained by `{words.program} {record['verb']}`, {record['updates']:,} updates, seed "
-        f"{record['seed']}. The last stage's full settings:\n",
-        f"```json\n{json.dumps(settings, indent=1)}\n```\n",
+        f"{record['seed']}. The last stage as a command of today ({_not_as_run(record)}):\n",
+        f"```bash\n{training_command(words, record['verb'], settings)}\n```\n",
         words.sources,
     ]
     return "\n".join([*lines, _scores(name, words)])
+
+
+def settings_today(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run as the verbs take them now, for the same training.
+
+    What the run learnt from ships under a name: teacher and tokenizer are `tiny`. A gentle start
+    as long as the run, or longer, is refused today: it leaves its last update to the bound.
+    """
+    known = {name: value for name, value in settings.items() if value is not None}
+    known |= {name: "tiny" for name in ("teacher", "tokenizer") if name in known}
+    start, steps = known.get("curriculum"), known.get("steps")
+    if start is not None and start["steps"] >= steps:
+        known["curriculum"] = {**start, "steps": steps - 1}
+    return known
+
+
+def _not_as_run(record: Mapping[str, Any]) -> str:
+    """In what the command differs from the run, whose own settings `run.json` keeps."""
+    settings = record["settings"]
+    start, steps = settings.get("curriculum"), settings.get("steps")
+    if start is not None and start["steps"] >= steps:
+        return "the run spent its last update in the gentle start too; `run.json` has its settings"
+    return "`run.json` has the run's own settings"
+
+
+def training_command(words: Words, verb: str, settings: Mapping[str, Any]) -> str:
+    """The shortest command that trains with these settings."""
+    config = verb if words.program == "didi-protein" else f"text_{verb}"
+    shapes = "model" if words.program == "didi-protein" else "text_model"
+    group = "model" if shapes == "model" else "text_model@model"
+    groups = {
+        "pretrain": {group: choices_of(shapes)},
+        "distill": {"method": choices_of("method")},
+    }
+    return command_line(words.program, verb, settings, config, groups[verb])
 
 
 def _scores(name: str, words: Words) -> str:

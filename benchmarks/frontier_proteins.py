@@ -6,10 +6,11 @@
 
 The first cell is the baseline. Lengths are drawn as in the held-out set, the same for every cell
 and temperature. Curves are compared at the pooled 3-mer entropy of the held-out set (cut to as many
-sequences), or at --diversity. Every set has its precision, recall and copies; at temperature 1 each
-cell also gets the k-mer distance and the judge's gradient moment, from one half of the held-out
-set, beside the distance of the other half. Sets are kept beside --out: the same command goes on,
-and other settings for the same --out are refused.
+sequences), which is resampled with them, and at its 4-mer entropy; or at --diversity. Every set has
+its precision, recall and copies; at temperature 1 each cell also gets the k-mer distance and the
+judge's gradient moment, from one half of the held-out set, beside the distance of the other half.
+Sets are kept beside --out: the same command goes on, and other settings for the same --out are
+refused.
 """
 
 import sys
@@ -28,9 +29,10 @@ from benchmarks.frontier_request import (
 )
 from benchmarks.frontier_table import print_frontiers
 from didi_core.cli import run_program
+from didi_core.commands.comparison_frontier import reading_of
 from didi_core.errors import UserError
 from didi_core.evaluation.distances import kmer_distance
-from didi_core.evaluation.frontier import Frontier, trace_frontier
+from didi_core.evaluation.frontier import Frontier, Level, trace_frontier
 from didi_core.evaluation.frontier_plot import plot_frontiers
 from didi_core.evaluation.frontier_record import frontier_record, write_frontiers
 from didi_core.evaluation.gradient_moment import NUM_GROUPS, causal_token_loss, gradient_moment
@@ -44,6 +46,7 @@ from didi_protein.training_sequences import read_training_sequences
 GUARDS = ("precision", "recall", "copies")
 """What a temperature may cost, or buy, beside diversity; kept of every set."""
 DIVERSITY = PooledKmerEntropy(KMER, len(CANONICAL_RESIDUES))
+NGRAMS = PooledKmerEntropy(KMER + 1, len(CANONICAL_RESIDUES))
 _RANKS = {residue: rank for rank, residue in enumerate(CANONICAL_RESIDUES)}
 
 
@@ -85,20 +88,24 @@ def main(
     frontiers = [_trace(cell, sweep, request) for cell in named]
     order = np.random.default_rng(seed).permutation(len(natural))
     data = [natural[i] for i in order]
-    own = DIVERSITY(_ids(data[:num])).value
-    record = frontier_record(frontiers, own if diversity is None else diversity, frontiers[0].name)
+    own, beside = (measure(_ids(data[:num])) for measure in (DIVERSITY, NGRAMS))
+    level = Level(own, "that of held-out sequences", beside)
+    if diversity is not None:
+        level = Level(diversity, "--diversity")
+    record = frontier_record(frontiers, level, frontiers[0].name)
     _add_guards(record, request, natural, trained_on)
     nll = float(request.judge.nll(data[:num]).mean())
-    record["data"] = {"n": len(data[:num]), "diversity": own, "judge_nll": nll}
+    record["data"] = {"n": len(data[:num]), "diversity": own.value, "judge_nll": nll}
     record["beside"] = {
         cell: _beside(request.draw(cell, 1.0), data, trained_on, request.judge) for cell in named
     }
     record |= {"judge": judge, "versions": package_versions(), "git_revision": git_revision()}
     write_frontiers(out, record)
     # Fewer sequences are less varied: data then has no place beside the sets.
-    marks = {"natural, held out": (own, nll)} if len(data) >= num else {}
+    marks = {"natural, held out": (own.value, nll)} if len(data) >= num else {}
     plot_frontiers(record, out.with_suffix(".png"), DIVERSITY.label, marks)
     print_frontiers(record, "3-mer entropy")
+    print("\n".join(reading_of(record, "--held-out")), file=sys.stderr)
     print(f"Wrote {out} and {out.with_suffix('.png')}.", file=sys.stderr)
 
 
@@ -117,7 +124,10 @@ def _trace(cell: str, temperatures: Sequence[float], request: Request) -> Fronti
         print(f"{sets} {cell} at temperature {temperature:g}", file=sys.stderr, flush=True)
         return request.draw(cell, temperature)
 
-    return trace_frontier(cell, draw, temperatures, judge, diversity, settings)
+    def ngrams(sequences: Sequence[str]) -> Ratio:
+        return NGRAMS(_ids(sequences))
+
+    return trace_frontier(cell, draw, temperatures, judge, diversity, settings, ngrams)
 
 
 def _add_guards(

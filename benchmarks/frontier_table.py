@@ -12,12 +12,16 @@ def print_frontiers(record: Mapping[str, Any], diversity_name: str) -> None:
     """Two tables of a record of `didi_core.evaluation.frontier_record`."""
     sets = Table("model", "temperature", "judge NLL", diversity_name, title="every set")
     at = f"judge NLL at {record['equal_diversity']:.3f}"
-    level = Table("model", at, f"less {record['baseline']}", title=f"at equal {diversity_name}")
+    less = f"less {record['baseline']}"
+    level = Table("model", at, less, f"{less}, equal n-grams", title=f"at equal {diversity_name}")
     for name, curve in record["frontiers"].items():
         for point in curve["points"]:
             figures = _told(point["nll"]), _told(point["diversity"])
             sets.add_row(name, f"{point['temperature']:g}", *figures)
-        level.add_row(name, _told(curve["nll_at_equal_diversity"]), _told(curve["minus_baseline"]))
+        compared = curve["nll_at_equal_diversity"], curve["minus_baseline"]
+        beside = curve["at_equal_ngrams"]
+        ngrams = "" if beside is None else _told(beside["minus_baseline"])
+        level.add_row(name, *map(_told, compared), ngrams)
     for table in (sets, level):
         console().print(table)
 

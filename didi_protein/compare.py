@@ -37,7 +37,11 @@ class CompareOptions(shared.CompareOptions):
         "tiny-judge"
     )
     reference: Annotated[
-        Path | None, Option(help="FASTA of held-out natural sequences: precision and recall.")
+        Path | None,
+        Option(
+            help="FASTA of held-out natural sequences: precision and recall, and --temperatures "
+            "compare at their diversity."
+        ),
     ] = None
     training: Annotated[
         Path | None, Option(help="FASTA of the teacher's training sequences: copies.")

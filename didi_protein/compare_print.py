@@ -20,6 +20,7 @@ COLUMNS = {
     "Less limit": ("nll_minus_limit", "{:+.3f}"),
     "Less teacher": ("nll_minus_teacher", "{:+.3f}"),
     "Equal entropy": ("difference_at_equal_diversity", "{:+.3f}"),
+    "Equal n-grams": ("difference_at_equal_ngram_entropy", "{:+.3f}"),
     "Entropy": ("pooled_3mer_entropy", "{:.2f}"),
     "Precision": ("precision", "{:.2f}"),
     "Recall": ("recall", "{:.2f}"),

@@ -8,7 +8,7 @@ import torch
 
 from didi_core.commands.comparing import Comparison
 from didi_core.commands.comparison_cells import Cell, ScoredCell
-from didi_core.commands.comparison_frontier import MeasuredSet, Sweep
+from didi_core.commands.comparison_frontier import MeasuredSet, Natural, Sweep
 from didi_core.commands.comparison_study import Study, method_settings, study_of
 from didi_core.commands.distill_settings import DistillSettings as SharedSettings
 from didi_core.commands.product import length_limit
@@ -20,6 +20,7 @@ from didi_protein.comparison_cells import (
     CellRequest,
     design_cell,
     measure,
+    natural_designs,
     score_cell,
     without_extras,
 )
@@ -87,6 +88,12 @@ class ProteinComparison(Comparison[CompareOptions]):
 
     def measure(self, scored: ScoredCell) -> MeasuredSet:
         return measure(scored, self.request)
+
+    def natural(self, baseline: Cell | None) -> Natural | None:
+        reference = self.options.reference
+        if reference is None or baseline is None:
+            return None
+        return natural_designs(reference, self.request.path(baseline, ".fasta"), self.options.seed)
 
     @property
     def request(self) -> CellRequest:

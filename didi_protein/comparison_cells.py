@@ -1,6 +1,6 @@
 """Designs and scores of one cell of a comparison: a model, a sampler and a number of steps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ import pandas as pd
 
 from didi_core.commands import comparison_cells as shared
 from didi_core.commands.comparison_cells import Cell, ScoredCell, none_made, row_of, unjudged
-from didi_core.commands.comparison_frontier import MeasuredSet
+from didi_core.commands.comparison_frontier import MeasuredSet, Natural
 from didi_core.commands.processes import of_first
 from didi_core.commands.sampling_options import GenerationResult
-from didi_core.evaluation.frontier import FrontierPoint
+from didi_core.evaluation.bootstrap import ENOUGH_RECORDS
+from didi_core.evaluation.frontier import FrontierPoint, Level
 from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_core.models.folder import LoadedModel
 from didi_protein.alphabet import CANONICAL_RESIDUES
@@ -25,6 +26,8 @@ from didi_protein.training_sequences import read_training_sequences
 
 NOUN = "design"
 DIVERSITY = PooledKmerEntropy(KMER, len(CANONICAL_RESIDUES))
+NGRAMS = PooledKmerEntropy(KMER + 1, len(CANONICAL_RESIDUES))
+"""Beside it: longer stretches, which a model that repeats what it has read has fewer of."""
 FOLD_COLUMNS = ("mean_plddt", "ptm", "mean_pae")
 
 
@@ -78,17 +81,60 @@ def score_cell(
 
 
 def measure(scored: ScoredCell, request: CellRequest) -> MeasuredSet:
-    """Judge NLL, every design alike, and pooled 3-mer entropy."""
+    """Judge NLL, every design alike, and pooled entropy of 3-mers and 4-mers."""
     nll = scored.judge_nll.dropna()
 
     def point(ids: Sequence[str]) -> FrontierPoint:
         designs = dict(read_training_sequences(request.path(scored.cell, ".fasta")))
-        ranks = [[CANONICAL_RESIDUES.index(residue) for residue in designs[each]] for each in ids]
-        return FrontierPoint(
-            scored.cell.temperature, Ratio.mean_of(nll[list(ids)].to_numpy()), DIVERSITY(ranks)
-        )
+        ranks = ranks_of([designs[each] for each in ids])
+        judged = Ratio.mean_of(nll[list(ids)].to_numpy())
+        temperature = scored.cell.temperature
+        return FrontierPoint(temperature, judged, DIVERSITY(ranks), NGRAMS.where_known(ranks))
 
     return MeasuredSet(scored.cell, frozenset(nll.index), point)
+
+
+def natural_designs(reference: Path, designs: Path, seed: int) -> Natural | None:
+    """Natural sequences as designs: as many, cut to their lengths, for pooled entropies grow.
+
+    A design for which no natural sequence is left that is as long has none and does not count;
+    None where fewer than half of the designs, and fewer than 30, have one.
+    """
+    lengths = {name: len(each) for name, each in read_training_sequences(designs)}
+    sequences = [each for _, each in read_training_sequences(reference, name="--reference")]
+    partners = cut_to_lengths(sequences, lengths, seed)
+    if len(partners) < min(ENOUGH_RECORDS, len(lengths) / 2):
+        return None
+
+    def level(ids: Sequence[str]) -> Level:
+        ranks = ranks_of([partners[each] for each in ids])
+        source = "that of as many natural sequences, cut to the lengths of the designs"
+        return Level(DIVERSITY(ranks), source, NGRAMS.where_known(ranks))
+
+    return Natural(level, frozenset(partners))
+
+
+def cut_to_lengths(
+    sequences: Sequence[str], lengths: Mapping[str, int], seed: int
+) -> dict[str, str]:
+    """Give each length, by name, the shortest sequence left that is as long, cut to it.
+
+    Sequences of one length are taken in random order. As many names as can be are in the result.
+    """
+    order = np.random.default_rng(seed).permutation(len(sequences))
+    left = iter(sorted((sequences[i] for i in order), key=len))
+    found = {}
+    for name, length in sorted(lengths.items(), key=lambda each: each[1]):
+        partner = next((each for each in left if len(each) >= length), None)
+        if partner is None:
+            break
+        found[name] = partner[:length]
+    return found
+
+
+def ranks_of(sequences: Sequence[str]) -> list[list[int]]:
+    """Each residue as its place in the canonical order."""
+    return [[CANONICAL_RESIDUES.index(residue) for residue in each] for each in sequences]
 
 
 def without_extras(request: CellRequest) -> CellRequest:

@@ -77,8 +77,9 @@ COLUMNS = (
         "NLL at equal entropy",
         "lower",
         "Judge NLL, nats a residue, where the row's curve over the temperatures passes the 3-mer "
-        "entropy that all rows are compared at (the dotted line of the plot). A dash: the curve "
-        "does not pass it. No temperature changes this figure.",
+        "entropy that all rows are compared at, that of natural sequences where they were given "
+        "(the dotted line of the plot). A dash: the curve does not reach it. No temperature "
+        "changes this figure; copying the training set would, so read copies too.",
         _decimals(3),
     ),
     Column(
@@ -88,6 +89,15 @@ COLUMNS = (
         "The same less that of the teacher's limit (of a teacher without one: of its plain row of "
         "most steps), over pairs of designs. Below zero reads more naturally at equal variety; an "
         "interval that includes zero shows nothing.",
+        lambda value: f"{value:+.3f}",
+        to=" to ",
+    ),
+    Column(
+        "difference_at_equal_ngram_entropy",
+        "Less teacher, equal 4-mers",
+        "lower",
+        "The same where the curves pass one entropy of 4-mers, that of the same natural sequences. "
+        "Where it disagrees in sign with the column to its left, neither settles which is better.",
         lambda value: f"{value:+.3f}",
         to=" to ",
     ),

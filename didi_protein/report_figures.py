@@ -67,6 +67,8 @@ def figures_of_curve(curve: Mapping[str, Any]) -> dict[str, Estimate]:
         "difference_at_equal_diversity": "minus_baseline",
     }
     found = {name: _estimate(curve.get(theirs)) for name, theirs in names.items()}
+    beside = curve.get("at_equal_ngrams") or {}
+    found["difference_at_equal_ngram_entropy"] = _estimate(beside.get("minus_baseline"))
     return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 

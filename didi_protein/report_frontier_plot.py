@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from didi_core.evaluation.frontier_plot import error_bars
+from didi_core.evaluation.frontier_record import COPIES
 from didi_protein.report_data import Cell
 from didi_protein.report_plots import Plot
 from didi_protein.report_quality_plots import NLL_LABEL
@@ -41,8 +42,9 @@ def quality_along_temperatures(
         legend=styles.legend(shown),
         caption="One curve a row of the table, drawn at several temperatures: cold on the left, "
         "hot on the right. The large points are temperature 1, and the numbers their steps. Lower "
-        f"is better at one entropy: where the curves pass the dotted line, at {equal:.2f} nats, "
-        "they are compared in the table. Bars are 95% intervals, at temperature 1.",
+        f"is better at one entropy: where the curves pass the dotted line, at {equal:.2f} nats "
+        f"({frontiers['level']['source']}), they are compared in the table. Bars are 95% "
+        f"intervals, at temperature 1. {COPIES}",
     )
 
 

@@ -251,7 +251,7 @@ def _cif_atoms(items: dict[str, list[str]]) -> Iterator[_AtomSite]:
             is_hetero = group.upper() == "HETATM"
             values[4] = values[4].upper()
             is_polymer = bool(place) or not is_hetero
-            yield _AtomSite(*values, is_hetero, is_polymer)
+            yield _AtomSite(*values, is_hetero=is_hetero, is_polymer=is_polymer)
 
 
 def _model(atoms: Iterable[_AtomSite]) -> Model:

@@ -67,6 +67,13 @@ class BenchmarkOptions:
             "tokenizer, else gpt2-large."
         ),
     ] = None
+    reference: Annotated[
+        Path | None,
+        Option(
+            help="Held-out text, .jsonl or .txt: --temperatures compare at its entropy. Default: "
+            "that of the text bundled with tiny-judge, else of the first model at temperature 1."
+        ),
+    ] = None
     num: Annotated[int, Option(help="Samples of each cell that are judged.")] = 512
     length: Annotated[
         int | None,

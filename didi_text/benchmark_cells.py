@@ -70,6 +70,11 @@ class CellRunner:
         require_same_settings(settings, self.settings(cell), path)
         return record
 
+    def tokens(self, cell: Cell) -> list[list[int]] | None:
+        """Token ids of a cell's samples; None where they are no longer there."""
+        path = self._path(cell, "samples", ".jsonl")
+        return read_samples(path).ids if path.is_file() else None
+
     def settings(self, cell: Cell) -> Record:
         """Everything that a cell's figures depend on."""
         options, model = self.options, self._model(cell)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from didi_core.commands.comparison_frontier import Natural
 from didi_core.commands.study import label_of
 from didi_core.errors import UserError
 from didi_core.training.devices import TORCH_TYPES, resolve_device
@@ -18,6 +19,8 @@ from didi_text.evaluate_models import (
     open_language_model,
 )
 from didi_text.judges import DEFAULT_JUDGE, bundled_judge, open_judge
+from didi_text.reference_text import natural_text, reference_samples, stored_natural
+from didi_text.tokenizer import TextTokenizer
 
 DEFAULT_BASELINE = "gpt2"
 DEFAULT_LENGTH = 1_024
@@ -33,6 +36,8 @@ class Opened:
     """As it was named."""
     length: int
     device: torch.device
+    natural: Natural | None = None
+    """Natural text, to compare temperatures at its entropy."""
 
 
 def open_study(study: Study, options: BenchmarkOptions) -> Opened:
@@ -61,7 +66,19 @@ def open_study(study: Study, options: BenchmarkOptions) -> Opened:
         )
     for model in models.values():
         model.network.to(dtype)
-    return Opened(models, judge, baseline, _length(options.length, models), device)
+    length, first = _length(options.length, models), next(iter(denoisers.values())).tokenizer
+    natural = _natural(options, judge, first, length) if len(study.temperatures) > 1 else None
+    return Opened(models, judge, baseline, length, device, natural)
+
+
+def _natural(
+    options: BenchmarkOptions, judge: CausalLanguageModel, tokenizer: TextTokenizer, length: int
+) -> Natural | None:
+    if options.reference is None:
+        return stored_natural(judge, tokenizer, str(length))
+    told = {"num": options.num, "length": str(length), "limit": length, "seed": options.seed}
+    samples = reference_samples(options.reference, tokenizer, **told, offline=options.offline)
+    return natural_text(samples.ids or [])
 
 
 def _open_denoiser(

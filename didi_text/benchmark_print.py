@@ -22,8 +22,12 @@ HEADINGS: dict[str, Callable[[Row], str]] = {
     "calls": lambda row: _number(row["calls"], ".1f"),
     "perplexity": lambda row: _with_interval(row, "perplexity", ".2f"),
     "entropy": lambda row: _with_interval(row, "entropy", ".3f"),
-    "NLL at equal entropy": lambda row: _with_interval(row, "nll_at_equal_entropy", ".3f"),
-    "difference": lambda row: _with_interval(row, "difference_at_equal_entropy", "+.3f"),
+    "NLL at equal entropy": lambda row: _compared(row, "nll_at_equal_entropy", ".3f"),
+    "difference": lambda row: _compared(row, "difference_at_equal_entropy", "+.3f"),
+    "2-grams there": lambda row: _number(row["bigram_entropy_at_equal_entropy"], ".3f"),
+    "difference at equal 2-grams": lambda row: _compared(
+        row, "difference_at_equal_bigram_entropy", "+.3f", "equal_bigram_entropy"
+    ),
     "repetition": lambda row: _number(row["repetition"], ".3f"),
     "seconds": lambda row: _number(row["latency_seconds"], ".3g"),
     "tokens/s": lambda row: _throughput(row),
@@ -73,6 +77,13 @@ def _with_interval(row: Row, name: str, form: str) -> str:
         return _number(row[name], "g")  # with the digits that were published
     low, high = (_number(row[f"{name}_{end}"], form) for end in ("low", "high"))
     return f"{_number(row[name], form)} ({low} to {high})"
+
+
+def _compared(row: Row, name: str, form: str, at: str = "equal_entropy") -> str:
+    """A figure where curves are compared, and whether the row's does not get there."""
+    if row[name] is None:
+        return "" if row[at] is None else "not reached"
+    return _with_interval(row, name, form)
 
 
 def _throughput(row: Row) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from didi_core.commands.comparison_cells import LIMIT_SAMPLER
 from didi_core.commands.study import (
@@ -137,7 +138,7 @@ def parse_study(options: BenchmarkOptions) -> Study:
         for name, sampler in study.models
         if sampler is not None and not find_sampler(sampler).takes_steps
     ]
-    wrong += _wrong_numbers(options)
+    wrong += _wrong_numbers(options) + _wrong_reference(options.reference, study)
     if options.draws not in ("float64", "float32"):
         wrong.append(f"--draws {options.draws} must be float64 or float32")
     if wrong:
@@ -150,6 +151,16 @@ def _with_sampler(word: str) -> tuple[str, str | None]:
     """`student:rgas` or `student`; a colon before anything but a sampler belongs to the path."""
     name, _, sampler = word.rpartition(":")
     return (name, sampler) if name and sampler in SAMPLERS else (word, None)
+
+
+def _wrong_reference(reference: Path | None, study: Study) -> list[str]:
+    if reference is None:
+        return []
+    if len(study.temperatures) == 1:
+        return [f"--reference {reference} needs --temperatures beside 1, as in 0.8,0.9,1"]
+    if reference.suffix and not reference.exists():  # without one it is the name of a corpus
+        return [f"--reference {reference}: there is no such file"]
+    return []
 
 
 def _wrong_numbers(options: BenchmarkOptions) -> list[str]:

@@ -14,8 +14,11 @@ COLUMNS = (
     "tokens_per_second", "best_batch", "batch_search_ended_by", "equal_entropy",
     "nll_at_equal_entropy", "nll_at_equal_entropy_low", "nll_at_equal_entropy_high",
     "difference_at_equal_entropy", "difference_at_equal_entropy_low",
-    "difference_at_equal_entropy_high", "n", "length", "judge", "draws",
-    "precision", "comparable", "differences", "reference",
+    "difference_at_equal_entropy_high", "bigram_entropy_at_equal_entropy", "equal_bigram_entropy",
+    "nll_at_equal_bigram_entropy", "nll_at_equal_bigram_entropy_low",
+    "nll_at_equal_bigram_entropy_high", "difference_at_equal_bigram_entropy",
+    "difference_at_equal_bigram_entropy_low", "difference_at_equal_bigram_entropy_high", "n",
+    "length", "judge", "draws", "precision", "comparable", "differences", "reference",
 )  # fmt: skip
 """Of `benchmark.csv`, in order; docs/text-benchmark.md says what each means."""
 MEASURED, PUBLISHED = "measured", "published"

@@ -55,7 +55,11 @@ class CompareOptions(shared.CompareOptions):
         ),
     ] = None
     reference: Annotated[
-        Path | None, Option(help="Held-out text, .jsonl or .txt: a row for scale.")
+        Path | None,
+        Option(
+            help="Held-out text, .jsonl or .txt: a row for scale, and --temperatures compare at "
+            "its entropy (default: that of the text bundled with tiny-judge)."
+        ),
     ] = None
 
 

@@ -20,6 +20,7 @@ COLUMNS = {
     "Less limit": ("nll_minus_limit", "{:+.3f}"),
     "Less teacher": ("nll_minus_teacher", "{:+.3f}"),
     "Equal entropy": ("difference_at_equal_diversity", "{:+.3f}"),
+    "Equal n-grams": ("difference_at_equal_ngram_entropy", "{:+.3f}"),
     "Entropy": ("entropy", "{:.3f}"),
     "Repetition": ("repetition", "{:.3f}"),
     "Seconds": ("seconds_per_sample", "{:.3f}"),

@@ -9,7 +9,7 @@ import torch
 
 from didi_core.commands.comparing import Comparison
 from didi_core.commands.comparison_cells import Cell, CellRequest, ScoredCell
-from didi_core.commands.comparison_frontier import MeasuredSet, Sweep
+from didi_core.commands.comparison_frontier import MeasuredSet, Natural, Sweep
 from didi_core.commands.comparison_study import Study, method_settings, study_of
 from didi_core.commands.comparison_table import table_of
 from didi_core.commands.distill_settings import DistillSettings as SharedSettings
@@ -24,7 +24,7 @@ from didi_text.distill import TextDistillRun
 from didi_text.distill_settings import DistillSettings
 from didi_text.judges import DEFAULT_JUDGE, JUDGE_TOKENS, bundled_judge, open_judge
 from didi_text.models import open_model, open_writer, tokenizer_of
-from didi_text.reference_text import reference_samples
+from didi_text.reference_text import natural_text, reference_samples, stored_natural
 from didi_text.sample_measures import measure_samples
 from didi_text.tokenizer import TextTokenizer
 
@@ -59,10 +59,12 @@ class TextComparison(Comparison[CompareOptions]):
         tokenizer = tokenizer_of(teacher, offline=options.offline)
         name = options.judge or bundled_judge([tokenizer]) or DEFAULT_JUDGE
         self.judge = open_judge(name, self.device, offline=options.offline)
-        self.reference = None if options.reference is None else self._reference(tokenizer, limit)
+        self.reference, self.known = None, stored_natural(self.judge, tokenizer, self.length)
+        if options.reference is not None:
+            self.reference = self._reference(tokenizer, limit)
 
     def _reference(self, tokenizer: TextTokenizer, limit: int) -> dict[str, Any]:
-        """The row of real text."""
+        """The row of real text, at whose entropy curves are compared."""
         options = self.options
         samples = reference_samples(
             str(options.reference),
@@ -73,6 +75,7 @@ class TextComparison(Comparison[CompareOptions]):
             seed=options.seed,
             offline=options.offline,
         )
+        self.known = natural_text(samples.ids or [])
         figures = measure_samples(
             samples, self.judge, batch_tokens=options.batch_tokens, seed=options.seed
         )
@@ -86,6 +89,10 @@ class TextComparison(Comparison[CompareOptions]):
 
     def measure(self, scored: ScoredCell) -> MeasuredSet:
         return measure(scored, self.request)
+
+    def natural(self, baseline: Cell | None) -> Natural | None:
+        del baseline  # text is cut to the lengths of samples
+        return self.known
 
     @property
     def request(self) -> CellRequest:

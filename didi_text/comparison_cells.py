@@ -60,14 +60,16 @@ def score_cell(
 
 
 def measure(scored: ScoredCell, request: CellRequest) -> MeasuredSet:
-    """Judge NLL, every token alike, and mean unigram entropy of a sample."""
+    """Judge NLL, every token alike, mean unigram entropy of a sample, and pooled 2-gram entropy."""
     path = request.path(scored.cell, ".figures.json")
     place = {name: number for number, name in enumerate(scored.judge_nll.index)}
 
     def point(ids: Sequence[str]) -> FrontierPoint:
         figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
         chosen = {name: [figures[name][place[each]] for each in ids] for name in PER_SAMPLE}
-        return point_of(scored.cell.temperature, chosen)
+        tokens = read_samples(request.path(scored.cell, ".jsonl")).ids
+        known = tokens and [tokens[place[each]] for each in ids]
+        return point_of(scored.cell.temperature, chosen, known)
 
     return MeasuredSet(scored.cell, frozenset(scored.judge_nll.dropna().index), point)
 

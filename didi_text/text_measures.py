@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
 from didi_core.evaluation.entropy import Ids, unigram_entropy
+from didi_core.evaluation.ratio import PooledKmerEntropy
 
 REPETITION_N = 4
+BIGRAMS = PooledKmerEntropy(2, 2**20)
+"""Diversity of a set beside its unigram entropy; no tokenizer has as many tokens."""
 
 
 @dataclass(frozen=True)

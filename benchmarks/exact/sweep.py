@@ -9,7 +9,7 @@ from benchmarks.exact.measures import DATA_SEEDS, KMER, Truth, measure_samples, 
 from benchmarks.exact.process import ExactProcess
 from benchmarks.exact.sampling import SampleSet
 from benchmarks.exact.study import SWEEPS, Job
-from didi_core.evaluation.frontier import Frontier, trace_frontier
+from didi_core.evaluation.frontier import Frontier, Level, trace_frontier
 from didi_core.evaluation.frontier_record import frontier_record
 from didi_core.evaluation.ratio import PooledKmerEntropy
 
@@ -33,14 +33,15 @@ def sweep(job: Job, process: ExactProcess, truth: Truth, draw: Draw) -> dict[str
     frontiers = [frontier for frontier, _ in traced]
     data = process.sample(NUM_SAMPLES, DATA_SEEDS[0]).sequences
     entropy = PooledKmerEntropy(KMER, process.num_tokens)
-    own = entropy(data).value
-    record = frontier_record(frontiers, own, baseline=frontiers[0].name)
+    own = entropy(data)
+    level = Level(own, "that of the process's own draws")
+    record = frontier_record(frontiers, level, baseline=frontiers[0].name)
     for frontier, guards in traced:
         for point in record["frontiers"][frontier.name]["points"]:
             point |= guards[point["temperature"]]
     return {
         "diversity": entropy.label,
-        "truth": [own, nll_of(process, data).value],
+        "truth": [own.value, nll_of(process, data).value],
         "frontier": record,
     }
 

@@ -10,6 +10,7 @@ from benchmarks.side_by_side.tables import (
     Record,
     bound_lines,
     equal_lines,
+    natural_equal_lines,
     natural_lines,
     sweep_lines,
 )
@@ -32,7 +33,10 @@ def write_figures(results: Path = RESULTS) -> None:
     for corpus in UNITS:
         records = [json.loads(p.read_text()) for p in sorted((results / corpus).glob("*.json"))]
         if records:
-            parts = (bound_lines, equal_lines, sweep_lines, natural_lines)
+            parts = (
+                *(bound_lines, equal_lines, natural_equal_lines),
+                *(sweep_lines, natural_lines),
+            )
             sections += [f"## {corpus}", ""]
             sections += [line for part in parts for line in (*part(corpus, records), "")]
             draw_curves(corpus, records, results / f"{corpus}.png")

@@ -22,7 +22,7 @@ from benchmarks.side_by_side.plan import (
 )
 from benchmarks.side_by_side.proteins import PROTEINS
 from benchmarks.side_by_side.texts import TEXTS
-from didi_core.evaluation.frontier import Frontier, FrontierPoint
+from didi_core.evaluation.frontier import Frontier, FrontierPoint, Level
 from didi_core.evaluation.frontier_record import frontier_record, point_record
 from didi_core.files import write_json
 from didi_core.sampling.registry import find_sampler
@@ -93,7 +93,8 @@ def sweep(job: Job, data: Path, num: int) -> dict[str, Any]:
     frontiers = [baseline]
     if job.name != BASELINE:
         frontiers.append(trace(job, job.name, data, num, through=diversity))
-    record = frontier_record(frontiers, diversity, BASELINE, job.seed)
+    level = Level(diversity, f"that of {BASELINE} in as many steps at temperature 1")
+    record = frontier_record(frontiers, level, BASELINE, job.seed)
     own = record["frontiers"][job.name]
     return {"equal_diversity": record["equal_diversity"], "baseline": BASELINE, **own}
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.side_by_side.plan import CELLS, SEEDS, STEPS
+from benchmarks.side_by_side.plan import CELLS, NUM_SAMPLES, SEEDS, STEPS
 from didi_core.evaluation.bootstrap import Interval, bootstrap_ratio
+from didi_core.evaluation.frontier import find_crossings
 
 Record = dict[str, Any]
 UNITS = {"protein": ("residue", "pooled 3-mer entropy"), "text": ("token", "unigram entropy")}
@@ -101,6 +102,56 @@ def equal_lines(corpus: str, records: list[Record]) -> list[str]:
         if name != "mdlm" and any(each != "-, -, -" for each in cells):
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
+
+
+def natural_equal_lines(corpus: str, records: list[Record]) -> list[str]:
+    """Each cell's NLL less MDLM's where both have the diversity of natural sequences.
+
+    Estimates, read off the curves that are there; those are of held-out sequences where there are
+    as many as of a cell, else of those that were trained on.
+    """
+    del corpus
+    natural = [r["sequences"] for r in records if r["kind"] == "natural"]
+    names = [k for k in ("held out", "trained on") if natural and natural[0][k]["n"] == NUM_SAMPLES]
+    if not names:
+        return []
+    level = natural[0][names[0]]["diversity"]["mean"]
+    at = f"{level:.3f} nats, natural, {names[0]}"
+    found = {(r["name"], r["steps"], r["seed"]): r for r in records if r["kind"] == "sweep"}
+    base = [r for (name, _, _), r in found.items() if name == "mdlm"]
+    if all(_nll_at(each["points"], level) is None for each in base):
+        return [f"At {at}, nothing compares: mdlm does not reach it at these temperatures."]
+    lines = [
+        f"| less mdlm at {at} | " + " | ".join(f"{k} steps" for k in STEPS) + " |",
+        "|---" * (1 + len(STEPS)) + "|",
+    ]
+    for name in CELLS:
+        cells = [
+            ", ".join(
+                _less(found.get((name, k, s)), found.get(("mdlm", k, s)), level) for s in SEEDS
+            )
+            for k in STEPS
+        ]
+        if name != "mdlm" and any(each != "-, -, -" for each in cells):
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _less(record: Record | None, base: Record | None, level: float) -> str:
+    """A dash where one was not run."""
+    if record is None or base is None:
+        return "-"
+    nlls = [_nll_at(each["points"], level) for each in (record, base)]
+    return "not reached" if None in nlls else f"{nlls[0] - nlls[1]:.2f}"
+
+
+def _nll_at(points: list[dict[str, Any]], level: float) -> float | None:
+    temperatures = np.array([each["temperature"] for each in points])
+    curve = {k: np.array([[each[k]["mean"] for each in points]]) for k in ("diversity", "nll")}
+    if not curve["diversity"].min() <= level <= curve["diversity"].max():
+        return None
+    where = find_crossings(temperatures, curve["diversity"], np.array([level]))
+    return float(where.read(curve["nll"])[0])
 
 
 def _of_seed(record: Record | None) -> str:

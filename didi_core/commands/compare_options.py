@@ -66,8 +66,9 @@ class CompareOptions:
     diversity: Annotated[
         float | None,
         Option(
-            help="Entropy in nats at which --temperatures compare. Default: that of the teacher's "
-            "limit at temperature 1, or of its ancestral row of most steps where it has none."
+            help="Entropy in nats at which --temperatures compare. Default: that of natural data "
+            "(--reference), else of the teacher's limit at temperature 1, or of its ancestral row "
+            "of most steps where it has none."
         ),
     ] = None
     top_p: Annotated[
@@ -88,7 +89,9 @@ class CompareOptions:
     num: Annotated[int, Option(help="Sequences of each model, sampler and number of steps.")] = 128
     length: Annotated[str | None, Option(help="Their lengths, as in generate.")] = None
     judge: Annotated[str | None, Option(help="Autoregressive judge: a folder, a hub id.")] = None
-    reference: Annotated[Path | None, Option(help="Held-out data, for scale.")] = None
+    reference: Annotated[
+        Path | None, Option(help="Held-out data, for scale, and to compare at their diversity.")
+    ] = None
     seed: Seed = 0
     device: Device = "auto"
     precision: Precision = "float32"

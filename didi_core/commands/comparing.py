@@ -23,6 +23,7 @@ from didi_core.commands.comparison_cells import (
 )
 from didi_core.commands.comparison_frontier import (
     MeasuredSet,
+    Natural,
     Sweep,
     add_columns,
     baseline_of,
@@ -110,6 +111,14 @@ class Comparison(ABC, Generic[Options]):
         """What a scored cell puts on its curve over temperatures."""
 
     @abstractmethod
+    def natural(self, baseline: Cell | None) -> Natural | None:
+        """Natural data, at whose diversity curves are compared; None where none are known.
+
+        Args:
+            baseline: a cell that was made; all cells have the same ids and lengths.
+        """
+
+    @abstractmethod
     def finish(self, table: pd.DataFrame, sweep: Sweep) -> tuple[pd.DataFrame, Path | None]:
         """The table with the program's own rows, and its page or figure, which is written here.
 
@@ -179,7 +188,8 @@ class Comparison(ABC, Generic[Options]):
             baseline = baseline_of(scored, label_of(options.teacher))
             more = self._make_and_score([e.cell.at(t) for e in scored for t in heated], opened)
             sets = [self.measure(each) for each in (*scored, *more)]
-            sweep = sweep_of(sets, baseline, options.diversity, options.seed)
+            natural = self.natural(baseline)
+            sweep = sweep_of(sets, baseline, options.diversity, natural, options.seed)
         return sweep.written(options.out, self.diversity_label)
 
     def _check_teacher(self, teacher: LoadedModel) -> None:

@@ -17,6 +17,12 @@ Columns = Mapping[str, tuple[str, str]]
 
 _LESS_LIMIT, _LESS_TEACHER = "nll_minus_limit", "nll_minus_teacher"
 
+_COMPARED_AT = {
+    "difference_at_equal_diversity": "equal_diversity",
+    "difference_at_equal_ngram_entropy": "equal_ngram_entropy",
+}
+"""Columns of differences, and those that say where they were taken."""
+
 
 def as_json(result: CompareResult) -> str:
     """Table and places as one JSON object."""
@@ -54,10 +60,7 @@ def printed_table(frame: pd.DataFrame, columns: Columns) -> Table:
     for heading in shown:
         table.add_column(heading, justify="right", overflow="fold")
     for row in frame.to_dict("records"):
-        figures = [
-            "" if pd.isna(row[column]) else form.format(row[column]) + _interval(row, column)
-            for column, form in shown.values()
-        ]
+        figures = [_figure(row, column, form) for column, form in shown.values()]
         sampler = "" if pd.isna(row["sampler"]) else row["sampler"]
         table.add_row(row["model"], sampler, steps_in_words(row), *figures)
     return table
@@ -70,8 +73,16 @@ def steps_in_words(row: Mapping[str, object]) -> str:
     return str(row["steps"])
 
 
+def _figure(row: Mapping[str, float], column: str, form: str) -> str:
+    """A number; nothing where none is known, or that a curve does not pass where rows compare."""
+    if pd.isna(row[column]):
+        at = _COMPARED_AT.get(column)
+        return "" if at is None or pd.isna(row.get(at, None)) else "not reached"
+    return form.format(row[column]) + _interval(row, column)
+
+
 def _interval(row: Mapping[str, float], column: str) -> str:
     """Ends of the interval of a difference; other columns have theirs in the table's file."""
-    if column not in (_LESS_LIMIT, _LESS_TEACHER, "difference_at_equal_diversity"):
+    if column not in (_LESS_LIMIT, _LESS_TEACHER, *_COMPARED_AT):
         return ""
     return f" ({row[f'{column}_low']:+.3f}, {row[f'{column}_high']:+.3f})"

@@ -1,21 +1,24 @@
 """The frontier: judge NLL against diversity over a sweep of sampling temperatures.
 
 A single perplexity says nothing: a lower temperature lowers it for any model. What compares is the
-NLL at *equal diversity*, read off the curve that the temperatures trace. Nothing here knows what
-the tokens mean: the caller gives a function that draws a set at a temperature, a judge and a
-measure of diversity.
+NLL at *equal diversity*, as a rule that of natural data, read off the curve that the temperatures
+trace. Along a curve both figures are straight in temperature between neighbouring sets: the curve
+is read at the temperature where its diversity is the one asked for. Nothing here knows what the
+tokens mean: the caller gives a function that draws a set at a temperature, a judge and a measure
+of diversity.
 
     frontier = trace_frontier("student, 8 steps", draw, [0.6, 0.8, 1.0], judge, diversity)
-    nll_at(frontier, diversity=6.9)              # with its 95% interval
-    difference_at(frontier, teacher, diversity=6.9)
+    natural = diversity(held_out)                # resampled like all else
+    nll_at(frontier, natural)                    # with its 95% interval
+    difference_at(frontier, teacher, natural)
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import nn
 
 from didi_core.evaluation.bootstrap import Interval, percentile_interval
@@ -27,6 +30,8 @@ Draw = Callable[[float], Sequences]
 """A set of sequences at a temperature. Record i is to be the same request, with the same random
 numbers, at every temperature: then comparisons are paired."""
 Measure = Callable[[Sequences], Ratio]
+_NATURAL_STREAM = 1
+"""Of the random numbers by which natural data are resampled."""
 
 
 def causal_judge(model: nn.Module, bos_id: int, batch_tokens: int = BATCH_TOKENS) -> Measure:
@@ -36,11 +41,25 @@ def causal_judge(model: nn.Module, bos_id: int, batch_tokens: int = BATCH_TOKENS
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """One set: its temperature and its two figures."""
+    """One set: its temperature and its figures."""
 
     temperature: float
     nll: Ratio
     diversity: Ratio
+    ngrams: Ratio | None = None
+    """Entropy of longer n-grams than `diversity` counts: a second diversity to compare at."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """Where curves are compared."""
+
+    diversity: Ratio | float
+    """Of natural data, one entry a record, which are resampled too; or a number, taken as exact."""
+    source: str = "a number that was given"
+    """What has this diversity, in words."""
+    ngrams: Ratio | float | None = None
+    """Its entropy of longer n-grams; None where the curves are not compared at it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +72,8 @@ class Frontier:
     """What made it: model, sampler, steps, precision of network and draws, seed."""
 
     def __post_init__(self) -> None:
-        sizes = {len(ratio) for p in self.points for ratio in (p.nll, p.diversity)}
+        figures = [each for p in self.points for each in (p.nll, p.diversity, p.ngrams)]
+        sizes = {len(ratio) for ratio in figures if ratio is not None}
         if len(sizes) != 1:
             raise ValueError(f"{self.name}: every set needs the same records, got sizes {sizes}")
 
@@ -67,6 +87,14 @@ class Frontier:
         reached = [point.diversity.value for point in self.points]
         return min(reached), max(reached)
 
+    @property
+    def over_ngrams(self) -> "Frontier | None":
+        """The same curve over the entropy of longer n-grams; None where a set has none."""
+        points = [replace(p, diversity=p.ngrams) for p in self.points if p.ngrams is not None]
+        if len(points) < len(self.points):
+            return None
+        return Frontier(self.name, tuple(points), self.settings)
+
 
 def trace_frontier(
     name: str,
@@ -75,8 +103,12 @@ def trace_frontier(
     judge: Measure,
     diversity: Measure,
     settings: Mapping[str, Any] | None = None,
+    ngrams: Measure | None = None,
 ) -> Frontier:
     """Draw a set at each temperature and measure it.
+
+    Args:
+        ngrams: entropy of longer n-grams, where curves are to compare at it too.
 
     Raises:
         ValueError: no temperature is given, or sets differ in size.
@@ -86,85 +118,214 @@ def trace_frontier(
     points = []
     for temperature in sorted(temperatures):
         sequences = draw(temperature)
-        points.append(FrontierPoint(temperature, judge(sequences), diversity(sequences)))
+        figures = judge(sequences), diversity(sequences), ngrams and ngrams(sequences)
+        points.append(FrontierPoint(temperature, *figures))
     return Frontier(name, tuple(points), dict(settings or {}))
 
 
 def nll_at(
-    frontier: Frontier, diversity: float, seed: int = 0, num_resamples: int = NUM_RESAMPLES
+    frontier: Frontier,
+    diversity: Ratio | float,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
 ) -> Interval | None:
-    """Judge NLL where the curve passes `diversity`; None where the sweep does not reach it."""
-    if not _reaches(frontier, diversity):
+    """Return the judge NLL where the curve passes `diversity`; None where it does not reach it."""
+    return _figure_at(frontier, diversity, _nll_of, seed, num_resamples)
+
+
+def ngrams_at(
+    frontier: Frontier,
+    diversity: Ratio | float,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+) -> Interval | None:
+    """Return the entropy of longer n-grams where the curve passes `diversity`.
+
+    None where it does not reach it, or where its sets have no such entropy.
+    """
+    if frontier.over_ngrams is None:
         return None
-    replicates = _replicates([frontier], diversity, seed, num_resamples)[0]
-    return percentile_interval(_estimate(frontier, diversity), replicates)
+    return _figure_at(frontier, diversity, _ngrams_of, seed, num_resamples)
+
+
+def temperature_at(frontier: Frontier, diversity: Ratio | float) -> float | None:
+    """Return the temperature at which the curve passes `diversity`, of several that nearest to 1.
+
+    None where the sweep does not reach it.
+    """
+    if not reaches(frontier, diversity):
+        return None
+    return float(_crossings_of(frontier, diversity).temperatures[0])
 
 
 def difference_at(
     first: Frontier,
     second: Frontier,
-    diversity: float,
+    diversity: Ratio | float,
     seed: int = 0,
     num_resamples: int = NUM_RESAMPLES,
 ) -> Interval | None:
-    """NLL of `first` less that of `second` at equal diversity; None where one does not reach it.
+    """Return the NLL of `first` less that of `second` at equal diversity.
 
     Sets of one size are resampled together, record by record: they are taken to be the same
-    requests. Sets of different sizes are resampled apart.
+    requests. Sets of different sizes are resampled apart. Natural data are resampled apart from
+    both, and each resample of them is one diversity for both curves. None where one does not
+    reach it.
     """
-    if not (_reaches(first, diversity) and _reaches(second, diversity)):
+    if not (reaches(first, diversity) and reaches(second, diversity)):
         return None
-    one, two = _replicates([first, second], diversity, seed, num_resamples)
+    one, two = _replicates([first, second], diversity, _nll_of, seed, num_resamples)
     return percentile_interval(
-        _estimate(first, diversity) - _estimate(second, diversity), one - two
+        _estimate(first, diversity, _nll_of) - _estimate(second, diversity, _nll_of), one - two
     )
 
 
-def _reaches(frontier: Frontier, diversity: float) -> bool:
+def reaches(frontier: Frontier, diversity: Ratio | float) -> bool:
+    """Return whether the sets of the sweep lie on both sides of `diversity`, or at it."""
     low, high = frontier.diversity_range
-    return low <= diversity <= high
+    return low <= value_of(diversity) <= high
 
 
-def _estimate(frontier: Frontier, diversity: float) -> float:
-    curve = [(point.diversity.value, point.nll.value) for point in frontier.points]
-    return float(interpolate(np.array([curve]), diversity)[0])
+def value_of(diversity: Ratio | float) -> float:
+    """Return a diversity as a number."""
+    return diversity.value if isinstance(diversity, Ratio) else float(diversity)
+
+
+@dataclass(frozen=True)
+class Crossings:
+    """Where curves pass a diversity: between which neighbours, and how far on the way."""
+
+    segments: Int[np.ndarray, "curve"]
+    """Number of the earlier of the two neighbours."""
+    shares: Float[np.ndarray, "curve"]
+    """0 at the earlier, 1 at the later; outside of it where the end of a curve goes on straight."""
+    temperatures: Float[np.ndarray, "curve"]
+
+    def read(self, figures: Float[np.ndarray, "curve point"]) -> Float[np.ndarray, "curve"]:
+        """Return a figure of each curve there, straight in temperature between neighbours."""
+        rows = np.arange(len(figures))
+        left = figures[rows, self.segments]
+        right = figures[rows, np.minimum(self.segments + 1, figures.shape[1] - 1)]
+        return left + self.shares * (right - left)
+
+
+def find_crossings(
+    temperatures: Float[np.ndarray, "point"],
+    diversities: Float[np.ndarray, "curve point"],
+    levels: Float[np.ndarray, "curve"],
+    anchor: float = 1.0,
+) -> Crossings:
+    """Find where curves, straight in temperature between neighbours, pass each its level.
+
+    Of several crossings the one whose temperature is nearest to `anchor` counts. A curve that
+    passes its level nowhere (a resample may, although the estimate does) goes on straight beyond
+    its ends: cutting it off there would make intervals too narrow. One that does not pass it even
+    so is read at the set whose diversity is nearest.
+
+    Args:
+        temperatures: rising; two or more.
+    """
+    left, rise, gaps = diversities[:, :-1], np.diff(diversities, axis=1), np.diff(temperatures)
+    level, is_flat = levels[:, None], rise == 0
+    # Solve left + share * rise = level. A flat stretch at the level has it everywhere.
+    nearest_on_flat = np.clip((anchor - temperatures[:-1]) / gaps, 0, 1)
+    shares = np.where(is_flat, nearest_on_flat, (level - left) / np.where(is_flat, 1.0, rise))
+    passes = np.where(is_flat, left == level, (shares >= 0) & (shares <= 1))
+    beyond = np.zeros_like(passes)
+    beyond[:, 0] |= (shares[:, 0] < 0) & ~is_flat[:, 0]
+    beyond[:, -1] |= (shares[:, -1] > 1) & ~is_flat[:, -1]
+    usable = np.where(passes.any(axis=1, keepdims=True), passes, beyond)
+    where = temperatures[:-1] + shares * gaps
+    segments = np.where(usable, np.abs(where - anchor), np.inf).argmin(axis=1)
+    rows, is_lost = np.arange(len(levels)), ~usable.any(axis=1)
+    nearest = np.abs(diversities - level).argmin(axis=1)
+    segments = np.where(is_lost, nearest.clip(max=len(gaps) - 1), segments)
+    found = np.where(is_lost, nearest - segments, shares[rows, segments])
+    return Crossings(segments, found, temperatures[segments] + found * gaps[segments])
+
+
+Figure = Callable[[FrontierPoint], Ratio | None]
+
+
+def _nll_of(point: FrontierPoint) -> Ratio:
+    return point.nll
+
+
+def _ngrams_of(point: FrontierPoint) -> Ratio | None:
+    return point.ngrams
+
+
+def _figure_at(
+    frontier: Frontier, diversity: Ratio | float, figure: Figure, seed: int, num_resamples: int
+) -> Interval | None:
+    if not reaches(frontier, diversity):
+        return None
+    replicates = _replicates([frontier], diversity, figure, seed, num_resamples)[0]
+    return percentile_interval(_estimate(frontier, diversity, figure), replicates)
+
+
+def _crossings_of(frontier: Frontier, diversity: Ratio | float) -> Crossings:
+    diversities = np.array([[point.diversity.value for point in frontier.points]])
+    return _crossings(frontier, diversities, np.array([value_of(diversity)]), anchor=1.0)
+
+
+def _crossings(
+    frontier: Frontier,
+    diversities: Float[np.ndarray, "curve point"],
+    levels: Float[np.ndarray, "curve"],
+    anchor: float,
+) -> Crossings:
+    """Find crossings; a curve of one set is read there, wherever it is."""
+    temperatures = np.array([point.temperature for point in frontier.points])
+    if len(temperatures) > 1:
+        return find_crossings(temperatures, diversities, levels, anchor)
+    none = np.zeros(len(levels))
+    return Crossings(none.astype(np.int64), none, none + temperatures[0])
+
+
+def _estimate(frontier: Frontier, diversity: Ratio | float, figure: Figure) -> float:
+    values = np.array([[figure(point).value for point in frontier.points]])
+    return float(_crossings_of(frontier, diversity).read(values)[0])
 
 
 def _replicates(
-    frontiers: Sequence[Frontier], diversity: float, seed: int, num_resamples: int
+    frontiers: Sequence[Frontier],
+    diversity: Ratio | float,
+    figure: Figure,
+    seed: int,
+    num_resamples: int,
 ) -> list[Float[np.ndarray, "resample"]]:
-    """NLL at `diversity` of each resample of each frontier."""
+    """Read the figure at `diversity` on each resample of each frontier.
+
+    Of several crossings a resample has the one nearest to that of the estimate.
+    """
+    levels = _resampled_levels(diversity, seed, num_resamples)
     paired = len({frontier.num_records for frontier in frontiers}) == 1
     streams = [seed] * len(frontiers) if paired else range(seed, seed + len(frontiers))
     result = []
     for frontier, stream in zip(frontiers, streams, strict=True):
-        chunks = []
+        anchor, chunks, start = float(_crossings_of(frontier, diversity).temperatures[0]), [], 0
         for counts in resample_counts(frontier.num_records, stream, num_resamples):
-            pairs = [
-                (p.diversity.resampled(counts), p.nll.resampled(counts)) for p in frontier.points
-            ]
-            chunks.append(interpolate(np.array(pairs).transpose(2, 0, 1), diversity))
+            diversities, values = (
+                np.stack([of(point).resampled(counts) for point in frontier.points], axis=1)
+                for of in (lambda point: point.diversity, figure)
+            )
+            level = levels[start : start + len(counts)]
+            chunks.append(_crossings(frontier, diversities, level, anchor).read(values))
+            start += len(counts)
         result.append(np.concatenate(chunks))
     return result
 
 
-def interpolate(
-    curves: Float[np.ndarray, "curve point 2"], diversity: float
-) -> Float[np.ndarray, "curve"]:
-    """NLL at `diversity` on each curve of (diversity, NLL) points, linear between neighbours.
-
-    Beyond the ends, where a resample may fall although the estimate does not, the last segment
-    goes on straight: cutting it off there would make intervals too narrow.
-    """
-    order = curves[:, :, 0].argsort(axis=1)
-    curves = np.take_along_axis(curves, order[:, :, None], axis=1)
-    if curves.shape[1] == 1:
-        return curves[:, 0, 1]
-    right = (curves[:, :, 0] < diversity).sum(axis=1).clip(1, curves.shape[1] - 1)
-    rows = np.arange(len(curves))
-    (x0, y0), (x1, y1) = curves[rows, right - 1].T, curves[rows, right].T
-    width = np.where(x1 > x0, x1 - x0, 1.0)
-    return y0 + (y1 - y0) * (diversity - x0) / width
+def _resampled_levels(
+    diversity: Ratio | float, seed: int, num_resamples: int
+) -> Float[np.ndarray, "resample"]:
+    """Draw the diversity of each resample of natural data; a number is the same in all."""
+    if not isinstance(diversity, Ratio):
+        return np.full(num_resamples, float(diversity))
+    stream = (seed, _NATURAL_STREAM)  # not that of the samples: they are other records
+    counts = resample_counts(len(diversity), stream, num_resamples)
+    return np.concatenate([diversity.resampled(each) for each in counts])
 
 
 def paired_difference_of(

@@ -8,39 +8,84 @@ from didi_core.evaluation.bootstrap import Interval
 from didi_core.evaluation.frontier import (
     Frontier,
     FrontierPoint,
+    Level,
     difference_at,
     interval_of,
+    ngrams_at,
     nll_at,
+    temperature_at,
+    value_of,
 )
+from didi_core.evaluation.ratio import Ratio
 from didi_core.files import write_json
+
+COPIES = (
+    "The training set itself would win every such comparison, being as varied as natural data and "
+    "likely, and so would a model that copies it: read how much is copied beside it."
+)
+"""What must stand wherever curves are compared."""
 
 
 def frontier_record(
-    frontiers: Sequence[Frontier], diversity: float, baseline: str | None = None, seed: int = 0
+    frontiers: Sequence[Frontier], level: Level, baseline: str | None = None, seed: int = 0
 ) -> dict[str, Any]:
     """Everything as plain values: each point, and each curve at equal diversity.
 
     Args:
-        diversity: where the curves are compared, as a rule that of the data.
+        level: where the curves are compared, as a rule that of natural data.
         baseline: name of the frontier that the others are subtracted from.
     """
     by_name = {frontier.name: frontier for frontier in frontiers}
+    base = None if baseline is None else by_name[baseline]
     return {
-        "equal_diversity": diversity,
+        "equal_diversity": value_of(level.diversity),
+        "equal_ngrams": None if level.ngrams is None else value_of(level.ngrams),
+        "level": _level_record(level, seed),
         "baseline": baseline,
         "frontiers": {
             name: {
                 "settings": dict(frontier.settings),
                 "n": frontier.num_records,
                 "points": [point_record(point, seed) for point in frontier.points],
-                "nll_at_equal_diversity": _plain(nll_at(frontier, diversity, seed)),
-                "minus_baseline": None
-                if baseline is None
-                else _plain(difference_at(frontier, by_name[baseline], diversity, seed)),
+                **_at(frontier, base, level.diversity, seed),
+                "temperature_at_equal_diversity": temperature_at(frontier, level.diversity),
+                "ngrams_at_equal_diversity": _plain(ngrams_at(frontier, level.diversity, seed)),
+                "at_equal_ngrams": _at_equal_ngrams(frontier, base, level, seed),
             }
             for name, frontier in by_name.items()
         },
     }
+
+
+def _level_record(level: Level, seed: int) -> dict[str, Any]:
+    """What the diversity compared at is of, with its own interval where it is measured."""
+    found: dict[str, Any] = {"source": level.source, "n": None}
+    for name, each in (("diversity", level.diversity), ("ngrams", level.ngrams)):
+        measured = isinstance(each, Ratio)
+        found[name] = interval_of(each, seed).as_dict() if measured else None
+        found["n"] = len(each) if measured else found["n"]
+    return found
+
+
+def _at(
+    frontier: Frontier, base: Frontier | None, diversity: Ratio | float, seed: int
+) -> dict[str, Any]:
+    less = None if base is None else difference_at(frontier, base, diversity, seed)
+    return {
+        "nll_at_equal_diversity": _plain(nll_at(frontier, diversity, seed)),
+        "minus_baseline": _plain(less),
+    }
+
+
+def _at_equal_ngrams(
+    frontier: Frontier, base: Frontier | None, level: Level, seed: int
+) -> dict[str, Any] | None:
+    """The curve at equal entropy of longer n-grams; None where curves have none."""
+    curve, other = frontier.over_ngrams, base and base.over_ngrams
+    if curve is None or level.ngrams is None:
+        return None
+    found = _at(curve, other, level.ngrams, seed)
+    return {"nll": found["nll_at_equal_diversity"], "minus_baseline": found["minus_baseline"]}
 
 
 def interval_columns(column: str, interval: Mapping[str, float] | None) -> dict[str, float | None]:
@@ -56,10 +101,10 @@ def write_frontiers(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def point_record(point: FrontierPoint, seed: int) -> dict[str, Any]:
+    figures = {"nll": point.nll, "diversity": point.diversity, "ngrams": point.ngrams}
     return {
         "temperature": point.temperature,
-        "nll": interval_of(point.nll, seed).as_dict(),
-        "diversity": interval_of(point.diversity, seed).as_dict(),
+        **{k: interval_of(v, seed).as_dict() for k, v in figures.items() if v is not None},
     }
 
 

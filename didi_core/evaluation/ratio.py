@@ -47,7 +47,7 @@ class Ratio:
 
 
 def resample_counts(
-    num_records: int, seed: int, num_resamples: int = NUM_RESAMPLES
+    num_records: int, seed: int | Sequence[int], num_resamples: int = NUM_RESAMPLES
 ) -> Iterator[Int[np.ndarray, "resample record"]]:
     """How often each resample holds each record, in chunks; the same for the same arguments."""
     generator = np.random.default_rng(seed)
@@ -74,6 +74,10 @@ class PooledKmerEntropy:
     def __call__(self, sequences: Sequence[Ids]) -> Ratio:
         surprise, counts = kmer_surprise(sequences, self.k, self.vocabulary_size)
         return Ratio(surprise, counts.astype(np.float64))
+
+    def where_known(self, sequences: Sequence[Sequence[int]]) -> Ratio | None:
+        """Measure a set; None where no sequence is as long as a k-mer."""
+        return self(sequences) if max(map(len, sequences), default=0) >= self.k else None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Bundling runs: 16-bit weights that open as the run's did, the card, the judge's rows."""
 
 import json
+import re
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass, replace
@@ -13,10 +15,25 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from benchmarks import bundle_models
-from benchmarks.bundle_cards import TEXT_WORDS, card
+from benchmarks.bundle_cards import (
+    PROTEIN_WORDS,
+    TEXT_WORDS,
+    card,
+    settings_today,
+    training_command,
+)
 from benchmarks.bundle_models import Domain, bundle_denoiser, bundle_judge, protein, text
+from didi_core.hydra_app import as_plain, compose_settings
 from didi_core.models.bundled import BundledModels
+from didi_protein import app as protein_app
+from didi_protein.distill_settings import DistillSettings
+from didi_protein.models import BUNDLED_MODELS as PROTEIN_MODELS
+from didi_protein.pretrain_settings import PretrainSettings
+from didi_text import app as text_app
+from didi_text.distill_settings import DistillSettings as TextDistillSettings
+from didi_text.evaluate_models import BUNDLED_MODELS as TEXT_MODELS
 from didi_text.models import open_model, tokenizer_of
+from didi_text.pretrain_settings import PretrainSettings as TextPretrainSettings
 
 sys.path.append(str(Path(__file__).parents[1] / "didi_text"))
 from text_fixtures import save_causal, tiny_tokenizer, write_jsonl
@@ -171,3 +188,61 @@ def tokenizer_of_judge(folder: Path) -> str:
     from didi_text.judges import open_judge
 
     return open_judge(str(folder)).tokenizer.digest
+
+
+VERBS = {
+    ("didi-protein", "pretrain"): (PROTEIN_WORDS, "pretrain", PretrainSettings),
+    ("didi-protein", "distill"): (PROTEIN_WORDS, "distill", DistillSettings),
+    ("didi-text", "pretrain"): (TEXT_WORDS, "text_pretrain", TextPretrainSettings),
+    ("didi-text", "distill"): (TEXT_WORDS, "text_distill", TextDistillSettings),
+}
+"""Words of the cards, configuration and settings of each verb that trains."""
+CARDS = sorted(
+    bundled.folder(name) / "README.md"
+    for bundled in (PROTEIN_MODELS, TEXT_MODELS)
+    for name in bundled.names
+)
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: "/".join(path.parts[-4:-1]))
+def test_the_command_of_a_bundled_card_is_one_that_its_verb_takes(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """With plan=true the settings are composed and checked, and nothing is trained."""
+    monkeypatch.chdir(tmp_path)
+    (line,) = re.findall(r"```bash\n(.*?)\n```", path.read_text(), re.DOTALL)
+    program, verb, *told = shlex.split(line)
+    app = {"didi-protein": protein_app, "didi-text": text_app}[program].app
+    app([verb, *told, "plan=true"], standalone_mode=False)
+    assert "weights" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", CARDS, ids=lambda path: "/".join(path.parts[-4:-1]))
+def test_the_command_of_a_bundled_card_has_the_settings_of_its_run(path: Path) -> None:
+    """All but names of files, and the one update that a gentle start must leave to the bound."""
+    record = json.loads((path.parent / "run.json").read_text())
+    (line,) = re.findall(r"```bash\n(.*?)\n```", path.read_text(), re.DOTALL)
+    program, verb, *told = shlex.split(line)
+    words, config, settings_class = VERBS[program, verb]
+    assert line == training_command(words, verb, settings_today(record["settings"]))
+    if config == "text_pretrain":  # as the program calls it
+        told = [re.sub("^model=", "text_model@model=", each) for each in told]
+    found = as_plain(compose_settings(config, settings_class, told))
+    found = json.loads(json.dumps(found))
+    expected = record["settings"] | {k: found[k] for k in ("resume",) if k in found}
+    for name in ("teacher", "tokenizer"):
+        if expected.get(name):
+            expected[name] = "tiny"
+    start = expected.get("curriculum")
+    if start is not None and start["steps"] >= expected["steps"]:
+        assert found["curriculum"]["steps"] == expected["steps"] - 1
+        start["steps"] = expected["steps"] - 1
+    assert holds(found, expected)
+
+
+def holds(found: dict, expected: dict) -> bool:
+    """Whether all that was told then is so now; what has come since has its default."""
+    return all(
+        holds(found[name], value) if isinstance(value, dict) else found[name] == value
+        for name, value in expected.items()
+    )

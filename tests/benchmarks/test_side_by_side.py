@@ -13,9 +13,15 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from benchmarks.side_by_side import jobs, plan
 from benchmarks.side_by_side.corpus import exact_samples
 from benchmarks.side_by_side.figures import write_figures
-from benchmarks.side_by_side.plan import CELLS, MODELS, Job, jobs_of
+from benchmarks.side_by_side.plan import CELLS, MODELS, NUM_SAMPLES, Job, jobs_of
 from benchmarks.side_by_side.proteins import PROTEINS
-from benchmarks.side_by_side.tables import Record, bound_difference, equal_lines, shown
+from benchmarks.side_by_side.tables import (
+    Record,
+    bound_difference,
+    equal_lines,
+    natural_equal_lines,
+    shown,
+)
 from benchmarks.side_by_side.texts import TEXTS
 from didi_core.evaluation.bootstrap import Interval
 from didi_core.evaluation.frontier import FrontierPoint
@@ -94,6 +100,25 @@ def test_bold_is_what_leaves_no_difference_out() -> None:
 
     rows = equal_lines("text", [record(0, -0.3, -0.1), record(1, -0.1, 0.3), record(2, 0.1, 0.2)])
     assert rows[2] == "| duo | **-0.20**, 0.10, **0.15** | -, -, - | -, -, - |"
+
+
+def test_at_natural_diversity_the_stored_curves_are_read_by_hand() -> None:
+    def sweep(name: str, seed: int, nlls: list[float], first: float = 1.0) -> Record:
+        points = [
+            {"temperature": t, "diversity": {"mean": first + k}, "nll": {"mean": nll}}
+            for k, (t, nll) in enumerate(zip((0.9, 1.0), nlls, strict=True))
+        ]
+        return {"kind": "sweep", "name": name, "steps": 8, "seed": seed, "points": points}
+
+    at = {"n": NUM_SAMPLES, "diversity": {"mean": 1.5}}
+    natural = {"kind": "natural", "sequences": {"held out": {**at, "n": 3}, "trained on": at}}
+    records = [natural, sweep("mdlm", 0, [2.0, 4.0]), sweep("mdlm", 1, [2.0, 3.0])]
+    records += [sweep("duo", 0, [1.0, 3.0]), sweep("duo", 1, [1.0, 3.0], first=2.0)]
+    lines = natural_equal_lines("text", records)
+    assert lines[0].startswith("| less mdlm at 1.500 nats, natural, trained on |")
+    assert lines[2:] == ["| duo | -1.00, not reached, - | -, -, - | -, -, - |"]
+    far = [natural, sweep("mdlm", 0, [2.0, 4.0], first=3.0), records[3]]
+    assert "mdlm does not reach it" in natural_equal_lines("text", far)[0]
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,22 @@ from didi_core.commands.sampling_options import FailedRecord
 from didi_core.errors import Terminated, UserError
 from didi_core.models.folder import LoadedModel
 from didi_protein import compare_run, comparison_cells
+from didi_protein.alphabet import CANONICAL_RESIDUES
 from didi_protein.compare import CompareOptions, CompareResult, compare
 from didi_protein.compare_print import COLUMNS, as_json, print_result
 from didi_protein.compare_run import distill_settings, parse_study
-from didi_protein.comparison_cells import CellRequest, design_cell
+from didi_protein.comparison_cells import (
+    CellRequest,
+    cut_to_lengths,
+    design_cell,
+    natural_designs,
+)
 from didi_protein.distill_settings import DistillSettings
 from didi_protein.fasta import write_fasta
 from didi_protein.generate import GenerateResult
+from didi_protein.lengths import design_lengths
 from didi_protein.score import ScoreOptions
+from didi_protein.training_sequences import read_training_sequences
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +273,35 @@ def test_more_temperatures_are_added_to_a_finished_comparison(
         compare(replace(options, resume=True, diversity=2.0))
     with pytest.raises(UserError, match=r"--temperatures 0,1: 0 is no temperature"):
         compare(replace(options, resume=True, temperatures="0,1"))
+
+
+def test_natural_sequences_are_cut_to_the_lengths_of_the_designs() -> None:
+    """The shortest that is as long goes to each; of 3 designs the longest has none."""
+    sequences = ["A" * 5, "C" * 9, "D" * 7, "E" * 2]
+    found = cut_to_lengths(sequences, {"x": 8, "y": 4, "z": 30}, seed=0)
+    assert found == {"y": "A" * 4, "x": "C" * 8}
+    assert cut_to_lengths(sequences, {"x": 7, "y": 7, "z": 7}, seed=1).keys() == {"x", "y"}
+
+
+def test_curves_are_compared_at_natural_sequences(
+    options: CompareOptions, finished: CompareResult, tmp_path: Path
+) -> None:
+    lengths = design_lengths(options.length, options.num, options.seed, 1022)
+    random = np.random.default_rng(0)
+    letters = [random.choice([*CANONICAL_RESIDUES], length + 3) for length in lengths]
+    reference = tmp_path / "natural.fasta"
+    reference.write_text("".join(f">{i}\n{''.join(e)}\n" for i, e in enumerate(letters)))
+    designs = finished.out / "designs" / "teacher_limit.fasta"
+    natural = natural_designs(reference, designs, seed=0)
+    ids = sorted(natural.ids)
+    level = natural.level(ids)
+    assert len(ids) == options.num == len(level.diversity) == len(level.ngrams)
+    made = dict(read_training_sequences(designs))
+    counts = [max(0, len(made[each]) - 2) for each in ids]
+    assert level.diversity.denominators.tolist() == counts, "as many 3-mers as the designs"
+    few = tmp_path / "few.fasta"
+    few.write_text(">one\nMKV\n")
+    assert natural_designs(few, designs, seed=0) is None
 
 
 def test_methods_get_their_own_settings(options: CompareOptions) -> None:

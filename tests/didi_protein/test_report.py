@@ -149,28 +149,33 @@ def curve(nll: float, *, passes: bool = True) -> dict[str, object]:
         {"temperature": t, "nll": estimate(nll + t, 0.1), "diversity": estimate(7 + t, 0.1)}
         for t in (0.8, 1.0)
     ]
-    less = estimate(-0.25, 0.05)
+    less = estimate(-0.25, 0.05) if passes else None
     return {"points": points, "nll_at_equal_diversity": estimate(nll, 0.1) if passes else None,
-            "minus_baseline": less if passes else None}  # fmt: skip
+            "minus_baseline": less,
+            "at_equal_ngrams": {"nll": None, "minus_baseline": less}}  # fmt: skip
 
 
 def test_rows_at_equal_diversity_are_drawn_and_stand_in_the_table(tmp_path: Path) -> None:
     for name, steps in (("a_8", 8), ("a_16", 16), ("b_8", 8)):
         write_table(tmp_path / "in", name, rows(name[0], "ancestral", steps, 2.7), None, None)
     frontiers = {"a_8": curve(2.5), "a_16": curve(2.25, passes=False)}
-    record = {"equal_diversity": 7.75, "baseline": "a_8", "frontiers": frontiers}
+    level = {"source": "that of natural sequences"}
+    record = {"equal_diversity": 7.75, "level": level, "baseline": "a_8", "frontiers": frontiers}
     page = page_of([tmp_path / "in"], tmp_path / "swept.html", frontiers=record)
     table = table_of(page)
     assert table["a", "ancestral", "8"]["NLL at equal entropy"] == "2.500 2.400–2.600"
     less = table["a", "ancestral", "8"]["Less teacher, equal entropy"]
     assert less == "-0.250 -0.300 to -0.200"
+    assert table["a", "ancestral", "8"]["Less teacher, equal 4-mers"] == less
     assert table["a", "ancestral", "16"]["NLL at equal entropy"] == "–"
     assert table["b", "ancestral", "8"]["Less teacher, equal entropy"] == "–"
     figure = r'<figure id="plot-quality-temperatures">.*?</figure>'
     (drawn,) = re.findall(figure, page.read_text(), re.DOTALL)
     assert "a ancestral, 8 steps, at 7.75 nats of entropy: 2.50" in drawn
     assert "a ancestral, 16 steps: does not pass 7.75 nats" in drawn and "b ancest" not in drawn
-    assert "at 7.75 nats, they are compared" in " ".join(drawn.split())
+    words = " ".join(drawn.split())
+    assert "at 7.75 nats (that of natural sequences), they are compared" in words
+    assert "training set itself would win" in words
     plain = page_of([tmp_path / "in"], tmp_path / "plain.html").read_text()
     assert "equal entropy" not in plain and "plot-quality-temperatures" not in plain
 

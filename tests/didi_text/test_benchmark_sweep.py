@@ -1,6 +1,7 @@
 """`didi-text benchmark --temperatures`: cells at equal entropy, by hand and on tiny models."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from text_fixtures import save_causal
+from text_fixtures import save_causal, tiny_tokenizer, write_jsonl
 from text_models import write_tiny_model
 
 from didi_core.errors import UserError
-from didi_core.evaluation.frontier import Frontier
+from didi_core.evaluation.frontier import Frontier, Level
+from didi_core.evaluation.ratio import Ratio
 from didi_text import benchmark_cells, benchmark_run
 from didi_text.benchmark import BenchmarkOptions, BenchmarkResult, benchmark
 from didi_text.benchmark_plot import sweeps_of
@@ -21,6 +23,10 @@ from didi_text.benchmark_print import printed
 from didi_text.benchmark_study import AUTOREGRESSIVE, Cell, parse_study
 from didi_text.benchmark_sweep import add_comparison, compare_frontiers, point_of
 from didi_text.benchmark_table import COLUMNS
+from didi_text.generative_perplexity import read_samples
+from didi_text.judges import open_judge
+from didi_text.reference_text import natural_text, stored_natural
+from didi_text.text_measures import BIGRAMS
 
 TEMPERATURES = (0.8, 0.9, 1.0)
 
@@ -69,6 +75,44 @@ def test_curves_by_hand_are_read_at_the_reference_s_entropy() -> None:
     assert [row["difference_at_equal_entropy"] for row in rows] == [0.0, 0.5, None, None, None]
     assert [rows[1][f"difference_at_equal_entropy{end}"] for end in same] == [0.5] * 3
     assert [row["equal_entropy"] for row in rows] == [4.0, 4.0, 4.0, None, None]
+
+
+def test_natural_text_says_where_curves_are_read() -> None:
+    """Entropies 3 and 3.5 of natural samples, both resampled; below 3.25 no curve ends."""
+    curves = [
+        frontier("teacher_limit", [3.0, 3.5, 4.0], [1.0, 1.5, 2.0]),
+        frontier("poor_8", [3.5, 3.75, 3.9], [1.0, 2.0, 3.0]),
+    ]
+    level = Level(Ratio.mean_of([3.0, 3.5]), "natural text")
+    record = compare_frontiers(curves, "teacher_limit", 0, level)
+    assert record["equal_diversity"] == 3.25 and record["level"]["n"] == 2
+    found = record["frontiers"]["teacher_limit"]["nll_at_equal_diversity"]
+    assert found == pytest.approx({"mean": 1.25, "low": 1.0, "high": 1.5})
+    rows: list[dict[str, Any]] = [dict.fromkeys(COLUMNS), dict.fromkeys(COLUMNS)]
+    cells = [Cell("teacher", "first-hitting", None), Cell("poor", "ancestral", 8)]
+    add_comparison(rows, cells, record)
+    assert rows[1]["nll_at_equal_entropy"] is None and rows[1]["equal_entropy"] == 3.25
+
+
+def test_natural_blocks_have_bigrams_of_as_many_as_there_are_samples() -> None:
+    blocks = [[0, 1, 0, 1], [0, 1, 2, 3], [2, 2, 2, 2]]
+    whole = natural_text(blocks).level(range(3))
+    assert whole.diversity.value == pytest.approx((math.log(2) + math.log(4)) / 3)
+    shares = np.array([3, 1, 1, 1, 3]) / 9  # 01, 10, 12, 23, 22
+    assert whole.ngrams.value == pytest.approx(-(shares * np.log(shares)).sum())
+    assert natural_text(blocks).level(range(4)).ngrams is None
+    first_and_last = natural_text(blocks).level(range(2)).ngrams
+    shares = np.array([2, 1, 3]) / 6
+    assert first_and_last.value == pytest.approx(-(shares * np.log(shares)).sum())
+
+
+def test_the_bundled_judge_knows_the_entropy_of_natural_text() -> None:
+    judge = open_judge("tiny-judge")
+    level = stored_natural(judge, judge.tokenizer, "128").level(range(512))
+    assert level.diversity.value == pytest.approx(4.2418, abs=1e-4)
+    assert len(level.diversity) == 512 and level.ngrams is None
+    assert stored_natural(judge, judge.tokenizer, "64") is None, "entropy is of one length"
+    assert stored_natural(judge, tiny_tokenizer(), "128") is None
 
 
 def test_a_point_weights_tokens_alike_and_leaves_out_what_holds_none() -> None:
@@ -193,7 +237,8 @@ def test_the_record_holds_curves_and_rows_their_values(done: BenchmarkResult) ->
 def test_it_is_printed_and_drawn(done: BenchmarkResult) -> None:
     text = printed(done)
     assert "| NLL at equal entropy | difference |" in text
-    assert "the entropy of teacher_3 at temperature 1" in text
+    assert "that of teacher_3 at temperature 1" in " ".join(text.split())
+    assert "training set itself would win" in " ".join(text.split())
     cells = (
         Cell("teacher", "ancestral", 3), Cell("student", "ancestral", 3),
         Cell("gpt", AUTOREGRESSIVE, None),
@@ -202,6 +247,27 @@ def test_it_is_printed_and_drawn(done: BenchmarkResult) -> None:
     assert sweeps is not None and set(sweeps.points) == {"teacher", "student", "gpt"}
     assert [point.label for point in sweeps.points["teacher"][0]] == ["T 0.5", ""]
     assert done.figure is None or done.figure.stat().st_size > 10_000
+
+
+@pytest.mark.usefixtures("no_figure")
+def test_a_finished_sweep_is_compared_at_natural_text(
+    given: BenchmarkOptions, done: BenchmarkResult, tmp_path: Path
+) -> None:
+    held_out = write_jsonl(tmp_path / "held_out.jsonl")
+    found = benchmark(replace(given, resume=True, reference=held_out)).record
+    level = found["frontiers"]["level"]
+    assert level["source"] == "that of held-out text" and level["n"] == 6
+    assert found["frontiers"]["equal_diversity"] == pytest.approx(level["diversity"]["mean"])
+    assert found["frontiers"]["equal_ngrams"] > 0
+    assert all(row["equal_entropy"] for row in found["rows"])
+    points = found["frontiers"]["frontiers"]["teacher_3"]["points"]
+    tokens = read_samples(done.out / "samples" / "teacher_3.jsonl").ids
+    assert points[1]["ngrams"]["mean"] == pytest.approx(BIGRAMS(tokens).value)
+    absent = tmp_path / "none.jsonl"
+    with pytest.raises(UserError, match=f"--reference {absent}: "):
+        benchmark(replace(given, resume=True, reference=absent))
+    with pytest.raises(UserError, match=f"--reference {held_out} needs --temperatures"):
+        benchmark(replace(given, resume=True, reference=held_out, temperatures="1"))
 
 
 @pytest.mark.usefixtures("no_figure")
