@@ -20,7 +20,7 @@ NUM_RESIDUES = GAP
 MIN_COVARIANCE = 0.01
 """Entries with less than this in nature are noise of its few thousand sequences."""
 ROWS_AT_ONCE = 2_048
-_STRIP_NUMBERS = 20_000_000  # 80 MB of a strip of the matrix of moments
+_STRIP_NUMBERS = 4_000_000  # 16 MB of a strip; narrow strips skip more of the pairs i > j
 _FLAGS_AT_ONCE = 8_000_000  # 32 MB of what one block of entries counts
 
 Rows = UInt8[ndarray, "sequences columns"]

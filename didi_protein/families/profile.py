@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -160,19 +160,44 @@ def _bare_name(path: str | os.PathLike[str]) -> str:
 
 def _read_hmm(text: str, called: str) -> "HMM":
     pyhmmer = _import_pyhmmer()
+    _check_hmm_header(text, called)
     try:
         with pyhmmer.plan7.HMMFile(io.BytesIO(text.encode())) as file:
-            models = list(file)
-    except (ValueError, EOFError, OSError, RuntimeError) as error:
+            model = file.read()
+        if model is None:
+            raise EOFError("no profile")
+        model.validate(tolerance=1e-3)  # probabilities add up to 1, or are NaN
+        if not all(np.isfinite(np.asarray(table)).all() for table in _probabilities(model)):
+            raise ValueError("a probability is no number")
+        _search(model, [CANONICAL_RESIDUES], threads=1)  # raises where it cannot be searched with
+    except pyhmmer.errors.InvalidHMM as error:
+        raise UserError(f"{called} is damaged: its probabilities do not add up to 1.") from error
+    except (ValueError, EOFError, OSError, RuntimeError, SystemError) as error:
         raise UserError(
             f"{called} cannot be read as a profile of HMMER 3 ({error}): write it again with "
             "hmmbuild or hmmconvert."
         ) from error
-    if len(models) != 1:
-        raise UserError(f"{called} holds {len(models)} profiles: give one (hmmfetch takes it out).")
-    if not models[0].alphabet.is_amino():
-        raise UserError(f"{called} is a profile of nucleotides: give one of proteins.")
-    return models[0]
+    return model
+
+
+def _probabilities(model: "HMM") -> tuple[Any, ...]:
+    return model.transition_probabilities, model.match_emissions, model.insert_emissions
+
+
+def _check_hmm_header(text: str, called: str) -> None:
+    """Refuse what HMMER's reader would not survive, or its search would find nothing with."""
+    starts = len(re.findall(r"^HMMER3/", text, re.MULTILINE))
+    if starts != 1:
+        raise UserError(f"{called} holds {starts} profiles: give one (hmmfetch takes it out).")
+    header = re.split(r"^HMM\s", text, maxsplit=1, flags=re.MULTILINE)[0]
+    alphabet = re.search(r"^ALPH\s+(\w+)", header, re.MULTILINE)
+    if alphabet is not None and alphabet[1].lower() != "amino":
+        raise UserError(f"{called} is a profile of {alphabet[1]}, not of proteins (ALPH amino).")
+    length = re.search(r"^LENG\s+[1-9][0-9]{0,5}\s*$", header, re.MULTILINE)
+    if alphabet is None or length is None or not re.search(r"^NAME\s+\S", header, re.MULTILINE):
+        raise UserError(f"{called} lacks a line NAME, LENG or ALPH, or holds none of use there.")
+    if len(re.findall(r"^STATS LOCAL ", header, re.MULTILINE)) != 3:
+        raise UserError(f"{called} is not calibrated (STATS lines): write it again with hmmbuild.")
 
 
 def _build_hmm(alignment: Alignment, family: str) -> "HMM":
