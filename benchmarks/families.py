@@ -171,7 +171,7 @@ def measured(drawn: dict[str, list[str]], families: Sequence[Family]) -> dict[st
 def print_statistics(name: str, statistics: FamilyStatistics) -> None:
     """Print a table with a row for each set, then the warnings."""
     print(
-        f"\n{name}: {statistics.num_columns} columns, {statistics.num_natural} natural sequences, "
+        f"\n{name}: {statistics.num_columns} columns, {statistics.num_natural} natural sequences"
     )
     if statistics.reason:
         print(f"no statistics: {statistics.reason}")
