@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.frontier_request import Request
+from benchmarks.frontier_request import parse_cells
 from didi_core.cli import run_program
 from didi_core.errors import UserError
 from didi_core.files import write_json, write_text
@@ -35,6 +35,7 @@ from didi_protein.families import (
     FamilyStatistics,
     SetStatistics,
 )
+from didi_protein.generate import GenerateOptions, generate
 from didi_protein.training_sequences import read_training_sequences
 
 ALIGNED = "_train.aligned.fasta.gz"
@@ -86,7 +87,8 @@ def main(
     for path in filter(None, designs.split(",")):
         sequences = [each for _, each in read_training_sequences(Path(path))]
         sets[path] = measured(split_designs(sequences, families), families)
-    for cell in [f"{m}:{k}" for m in filter(None, models.split(",")) for k in steps.split(",")]:
+    named = [f"{m}:{k}" for m in filter(None, models.split(",")) for k in steps.split(",")]
+    for cell in parse_cells(",".join(named)) if named else []:
         drawn = {f.name: draw(cell, f, scratch, num, temperature, seed) for f in families}
         sets[cell] = measured(drawn, families)
     record = {"temperature": temperature, "seed": seed, "sets": sets}
@@ -142,10 +144,23 @@ def draw(
     lengths = folder / "lengths.fasta"
     members = family.profile.members or ()
     write_text(lengths, "".join(f">{at}\n{each}\n" for at, each in enumerate(members)))
-    # A folder a model: a kept set is never taken for that of another.
-    kept = folder / "".join(c if c.isalnum() else "_" for c in f"{cell}_seed{seed}_{num}")
-    kept.mkdir(exist_ok=True)
-    return Request([cell], None, lengths, num, seed, "float32", kept).draw(cell, temperature)
+    model, _, steps = cell.rpartition(":")
+    # The whole cell and request in the name: a kept set is never taken for that of another.
+    name = "".join(c if c.isalnum() else "_" for c in f"{cell}_{temperature:g}_{num}_{seed}")
+    options = GenerateOptions(
+        model=model,
+        num=num,
+        out=folder / f"{name}.fasta",
+        length=f"from:{lengths}",
+        steps=None if steps == "limit" else int(steps),
+        sampler="first-hitting" if steps == "limit" else "ancestral",
+        seed=seed,
+        temperature=temperature,
+        resume=True,
+        quiet=True,
+    )
+    generate(options)
+    return [sequence for _, sequence in read_training_sequences(options.out)]
 
 
 def measured(drawn: dict[str, list[str]], families: Sequence[Family]) -> dict[str, Any]:
@@ -170,9 +185,7 @@ def measured(drawn: dict[str, list[str]], families: Sequence[Family]) -> dict[st
 
 def print_statistics(name: str, statistics: FamilyStatistics) -> None:
     """Print a table with a row for each set, then the warnings."""
-    print(
-        f"\n{name}: {statistics.num_columns} columns, {statistics.num_natural} natural sequences"
-    )
+    print(f"\n{name}: {statistics.num_columns} columns, {statistics.num_natural} natural sequences")
     if statistics.reason:
         print(f"no statistics: {statistics.reason}")
     print(f"{'':12}{'n':>6}{'distinct':>9}" + "".join(f"{each[:20]:>24}" for each in MEASURES))
