@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from didi_protein.families.covariances import NUM_RESIDUES, Rows, one_hot
 
-_AT_ONCE = 1_024  # rows of either side: 4 MB of identities, 80 kB of one-hot a column
+_AT_ONCE = 1_024  # rows of either side: 8 MB of identities, 80 kB of one-hot a column
 
 
 def nearest_identities(rows: Rows, references: Rows) -> Float[ndarray, "sequences"]:
@@ -39,7 +39,7 @@ def mean_identities(rows: Rows) -> Float[ndarray, "sequences"]:
             found = _identities(hot, filled, other, other_filled)
             if start == other_start:
                 np.fill_diagonal(found, 0)  # not with itself
-            totals[start : start + len(hot)] += found.sum(axis=1, dtype=np.float64)
+            totals[start : start + len(hot)] += found.sum(axis=1)
     return totals / (len(rows) - 1)
 
 
@@ -51,7 +51,7 @@ def _blocks(rows: Rows) -> Iterator[tuple[int, ndarray, ndarray]]:
 
 
 def _identities(hot: ndarray, filled: ndarray, other: ndarray, other_filled: ndarray) -> ndarray:
-    """Identities [block, other block], float32; counts are exact."""
+    """Identities [block, other block] in float64, in which 19 of 20 is 0.95; counts are exact."""
     both = filled @ other_filled.T
     either = filled.sum(axis=1)[:, None] + other_filled.sum(axis=1)[None] - both
-    return (hot @ other.T) / np.maximum(either, 1)
+    return (hot @ other.T).astype(np.float64) / np.maximum(either, 1)

@@ -339,6 +339,14 @@ def test_identities_by_hand() -> None:
         mean_identities(rows[:1])
 
 
+def test_nineteen_of_twenty_is_a_copy() -> None:
+    row = "ACDEFGHIKLMNPQRSTVWY"
+    found = measure_family(aligned([row[:-1] + "A"]), aligned([row] * 4))
+    assert found.designs.copies is not None
+    assert found.designs.nearest_identities.tolist() == [0.95]
+    assert found.designs.copies.mean == 1
+
+
 @CASES
 @given(seed=st.integers(0, 2**32 - 1))
 def test_identities_in_blocks_are_those_of_every_pair(seed: int) -> None:
