@@ -23,7 +23,7 @@ from didi_core.cli import run_program
 from didi_core.errors import UserError
 from didi_core.evaluation.bounds import bound_samples
 from didi_text.evaluate import EvaluateOptions, evaluate
-from didi_text.evaluate_choice import encode_pairs, join, read_questions
+from didi_text.evaluate_choice import encode_for, encode_pairs, join, read_questions
 from didi_text.evaluate_likelihood import BoundSettings, continuation_nats
 from didi_text.evaluate_mauve import features
 from didi_text.evaluate_models import DiffusionLanguageModel, is_causal, open_language_model
@@ -421,7 +421,7 @@ def test_choice_takes_the_likeliest(tmp_path: Path, kind: str) -> None:
     chosen = []
     for question in questions:
         pairs = [(question.context, join(question.context, each)) for each in question.choices]
-        rows, firsts = encode_pairs(model.tokenizer, pairs, 64)
+        rows, firsts = encode_for(model, pairs)
         if kind == "autoregressive":
             nats = continuation_nats(model, rows, firsts, settings)
             for row, first, value in zip(rows, firsts, nats, strict=True):
