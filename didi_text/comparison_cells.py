@@ -86,7 +86,7 @@ def _figures(samples: Path, request: CellRequest, judge: CausalLanguageModel) ->
     figures = measure_samples(
         read_samples(samples), judge, batch_tokens=request.batch_tokens, seed=request.seed
     )
-    figures["samples"] = {"file": samples.name}  # the folder may be moved
+    figures["samples"]["file"] = samples.name  # the folder may be moved
     write_json(path, {"decided": decided, "figures": figures})
     return figures
 

@@ -126,12 +126,37 @@ def test_table_figure_and_printed_forms(
     )
     assert finished.report.read_bytes().startswith(b"\x89PNG")
     made = finished.table.dropna(subset=["sampler"])
-    assert [point.label for point in curves_of(made)["teacher"]] == ["2", "4", "limit"]
+    assert [point.label for point in curves_of(made)["teacher, ancestral"]] == ["2", "4", "limit"]
     assert "didi-paper, rgas" in curves_of(made)
     print_result(finished)
     printed = capsys.readouterr().out
     assert "intervals from fewer than 30 are too narrow" in printed
     assert "Left out: dmmd with rgas" in printed and str(finished.report) in printed
+
+
+def test_models_are_drawn_alike_and_own_is_what_each_folder_names(
+    options: CompareOptions, tmp_path: Path
+) -> None:
+    student = write_tiny_model(tmp_path / "student", seed=1)
+    config = json.loads((student / "config.json").read_text())
+    config["didi"] = {**config.get("didi", {}), "sampler": "apart", "reveal_exponent": 2.0}
+    (student / "config.json").write_text(json.dumps(config))
+    given = replace(options, students=str(student), methods="", num=3, samplers="ancestral")
+
+    def drawn(result: CompareResult) -> set[tuple[str, str, float]]:
+        rows = result.table[result.table["steps"] == 2]
+        return set(rows[["model", "sampler", "reveal_exponent"]].itertuples(index=False, name=None))
+
+    alike = compare(replace(given, out=tmp_path / "alike"))
+    assert drawn(alike) == {("teacher", "ancestral", 1.0), ("student", "ancestral", 2.0)}
+    assert any("student" in note and "apart" in note for note in alike.notes)
+    own = compare(replace(given, out=tmp_path / "own", samplers="own"))
+    assert drawn(own) == {("teacher", "ancestral", 1.0), ("student", "apart", 2.0)}
+    assert not any("apart" in note for note in own.notes)
+    curves = curves_of(own.table.dropna(subset=["sampler"]))
+    assert {"teacher, ancestral", "student, apart"} == set(curves)
+    figures = json.loads((own.out / "samples" / "student_apart_2.figures.json").read_text())
+    assert figures["figures"]["drawn"] == "apart, 2 steps, reveal exponent 2"
 
 
 def test_samples_are_made_in_the_precision_that_their_record_names(
