@@ -63,7 +63,6 @@ def score_cell(cell: Cell, request: CellRequest, made: GenerateResult, judge: Ju
         batch_tokens=request.batch_tokens,
         offline=request.offline,
         resume=True,
-        quiet=True,
     )
     scored = score(options, judge)
     if scored.summary["set"]["judge_nll"] is None:

@@ -1,6 +1,7 @@
 """`didi-text compare` at a small scale: cells, pairs, figures, resuming, what it refuses."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import torch
 from text_fixtures import save_causal, tiny_tokenizer, write_jsonl
 from text_models import write_tiny_model
 
+from didi_core import progress
 from didi_core.commands.comparing import cells_of
 from didi_core.commands.comparison_cells import Cell, CellRequest
 from didi_core.commands.comparison_table import compare_cells
@@ -204,7 +206,9 @@ def test_an_interrupted_comparison_goes_on(
     again = compare(alone)
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     of_both = finished.table[finished.table["model"].isin(("teacher", "earlier", "held-out text"))]
-    expected = of_both.drop(columns=[*COSTS, "discriminator_calls"]).reset_index(drop=True)
+    expected = of_both.drop(columns=[*COSTS, "discriminator_calls", "reveal_exponent"]).reset_index(
+        drop=True
+    )
     found = again.table.drop(columns=COSTS).reset_index(drop=True)
     pd.testing.assert_frame_equal(found[expected.columns], expected)
     with pytest.raises(UserError, match="another num"):
@@ -342,3 +346,20 @@ def test_more_temperatures_are_added_to_a_finished_comparison(
         compare(replace(options, resume=True, diversity=2.0))
     with pytest.raises(UserError, match=r"--temperatures 0,1: 0 is no temperature"):
         compare(replace(options, resume=True, temperatures="0,1"))
+
+
+def test_every_long_phase_says_the_time_left_without_a_terminal(
+    options: CompareOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(progress, "FIRST_LINE", 0.0)  # every phase is long
+    monkeypatch.setattr(progress, "LONGEST_SILENCE", 0.0)
+    pool = {"data": None, "pool_size": 4, "pool_steps": 3, "methods": "dmmd", "students": ""}
+    compare(replace(options, out=tmp_path / "study", samplers="ancestral", **pool))
+    lines = capsys.readouterr().err.splitlines()
+    for phase in ("Sampling the teacher", "Generating", "Judging"):
+        of_phase = [line for line in lines if line.startswith(f"{phase}: ")]
+        assert any(re.search(r"\d%, about .* left", line) for line in of_phase), phase
+    assert any(re.match(r"About .* for 4 sequences in .* 3.0 calls each", line) for line in lines)
