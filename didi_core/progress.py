@@ -1,5 +1,7 @@
-"""A progress bar on standard error, which vanishes when that is no terminal."""
+"""Progress on standard error: a bar on a terminal, and lines with the time left anywhere else."""
 
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,12 +15,63 @@ from rich.progress import (
 )
 
 from didi_core.terminal import error_console
+from didi_core.wording import readable_time
+
+FIRST_LINE = 10.0
+"""Seconds after which a phase that goes on is first spoken of."""
+LONGEST_SILENCE = 600.0
+"""Seconds between two lines, at most; the first ones come sooner."""
+
+
+class ProgressLines:
+    """Lines of a log: how much of a phase is done, and the time left; none of a short phase.
+
+    Args:
+        total: of `done`; None where it is not known, and no time left with it.
+        already: of `total` before this run.
+    """
+
+    def __init__(self, description: str, total: float | None, already: float = 0.0) -> None:
+        self._description, self._total, self._already = description, total, already
+        self._started = time.monotonic()
+        self._due = self._started + FIRST_LINE
+
+    def __call__(self, done: float, more: str = "") -> None:
+        """Write a line where one is due."""
+        now = time.monotonic()
+        if now < self._due:
+            return
+        elapsed = now - self._started
+        self._due = now + min(LONGEST_SILENCE, max(FIRST_LINE, 0.2 * elapsed))
+        line = f"{self._description}: {self._share(done)}, {self.time_left(done)}{more}"
+        print(line, file=sys.stderr, flush=True)
+
+    def time_left(self, done: float) -> str:
+        """Return the time left at the pace so far, in words."""
+        elapsed, own = time.monotonic() - self._started, done - self._already
+        if not self._total or own <= 0:
+            return f"{readable_time(elapsed)} so far"
+        left = elapsed * max(0.0, self._total - done) / own
+        return f"about {readable_time(left)} left"
+
+    def follow(self, total: float) -> None:
+        """Take another total: what is planned may change with the pace."""
+        self._total = total
+
+    def _share(self, done: float) -> str:
+        return f"{done:,.0f} done" if not self._total else f"{min(1.0, done / self._total):.0%}"
 
 
 @contextmanager
 def progress_bar(description: str, total: float | None) -> Iterator[Callable[[float], None]]:
-    """Yield a function that sets how much of `total` is done; None: unknown."""
+    """Yield a function that sets how much of `total` is done.
+
+    Where standard error is no terminal, a phase that takes long writes a line now and then.
+    """
     console = error_console()
+    if not console.is_terminal:
+        yield ProgressLines(description, total)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -26,8 +79,6 @@ def progress_bar(description: str, total: float | None) -> Iterator[Callable[[fl
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(description, total=total)
         yield lambda done: progress.update(task, completed=done)

@@ -70,7 +70,6 @@ def score_cell(
         batch_tokens=request.batch_tokens,
         offline=request.offline,
         resume=True,
-        quiet=True,
     )
     scored = of_first(score(options, judge))
     if scored.summary["set"]["judge_nll"] is None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from didi_core.commands.unfinished import Runs, model_of_run
 from didi_core.errors import as_written
 from didi_core.files import at_home
 from didi_core.models.bundled import BundledModels
@@ -56,6 +57,8 @@ def open_writer(
     Raises:
         UserError: see `open_model` and `open_causal_model`.
     """
+    if (of_run := model_of_run(name, _runs)) is not None:
+        return replace(open_writer(str(of_run), device, offline=offline, dtype=dtype), name=name)
     if not Path(at_home(name)).is_file():  # a training checkpoint is never autoregressive
         folder = find_model(BUNDLED_MODELS, name, offline=offline, flag=flag)
         if is_causal(folder):
@@ -64,3 +67,15 @@ def open_writer(
             opened = open_causal_model(folder, as_written(flag, name), device, dtype)
             return replace(opened, name=name)
     return open_model(name, device, offline=offline, dtype=dtype, flag=flag)
+
+
+def _runs() -> Runs:
+    from didi_protein.distill import ProteinDistillRun  # both open models by this module
+    from didi_protein.distill_settings import DistillSettings
+    from didi_protein.pretrain import ProteinPretrainRun
+    from didi_protein.pretrain_settings import PretrainSettings
+
+    return {
+        "pretrain": (PretrainSettings, ProteinPretrainRun),
+        "distill": (DistillSettings, ProteinDistillRun),
+    }

@@ -10,7 +10,7 @@ from didi_core.evaluation.bootstrap import Interval
 from didi_core.evaluation.frontier_plot import PlottedPoint
 from didi_core.evaluation.tradeoff_plot import MeasuredPoint, Sweeps, plot_tradeoffs
 from didi_core.sampling.folder_defaults import PLAIN_SAMPLER
-from didi_text.benchmark_study import AUTOREGRESSIVE, Cell
+from didi_text.benchmark_study import Cell
 from didi_text.benchmark_table import Row
 
 
@@ -55,9 +55,9 @@ def sweeps_of(record: Mapping[str, Any], cells: Sequence[Cell]) -> Sweeps | None
 
 
 def _curve_name(row: Row) -> str:
-    """The limit ends the curve of its model's ancestral steps."""
-    plain = row["sampler"] in (PLAIN_SAMPLER, LIMIT_SAMPLER, AUTOREGRESSIVE)
-    return row["model"] if plain else f"{row['model']}, {row['sampler']}"
+    """Name model and sampler; the limit ends the curve of its model's ancestral steps."""
+    sampler = PLAIN_SAMPLER if row["sampler"] == LIMIT_SAMPLER else row["sampler"]
+    return f"{row['model']}, {sampler}"
 
 
 def _point(row: Row) -> MeasuredPoint:

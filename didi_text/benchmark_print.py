@@ -19,6 +19,7 @@ HEADINGS: dict[str, Callable[[Row], str]] = {
     "model": lambda row: row["model"],
     "sampler": lambda row: row["sampler"] or "",
     "steps": lambda row: "" if row["steps"] is None else str(row["steps"]),
+    "reveal exponent": lambda row: _exponent(row["reveal_exponent"]),
     "calls": lambda row: _number(row["calls"], ".1f"),
     "perplexity": lambda row: _with_interval(row, "perplexity", ".2f"),
     "entropy": lambda row: _with_interval(row, "entropy", ".3f"),
@@ -96,6 +97,11 @@ def _source(row: Row) -> str:
     if row["source"] == PUBLISHED:
         return f"{PUBLISHED}, {row['reference']}, draws {row['draws']}"
     return row["source"] if row["status"] == "ok" else row["status"]
+
+
+def _exponent(value: float | None) -> str:
+    """Return the exponent of a grid that is not the even one."""
+    return "" if value in (None, 1) else f"{value:g}"
 
 
 def _number(value: Any, form: str) -> str:

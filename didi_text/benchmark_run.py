@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from didi_core.commands.chosen_samplers import other_than_own
 from didi_core.commands.study import check_study_folder, empty_for_overwrite, label_of
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import warnings_of_few
@@ -57,6 +58,8 @@ def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
     kept = {each for each in sets if runner.stored(each) is not None}
     published = _published(opened, options, study.steps)
     record = _record(options, opened, runner, published) | {"num_sets": len(sets)}
+    drawn = [(cell.model, cell.sampler) for cell in cells if cell.steps]
+    record["notes"] += other_than_own(drawn, {k: v.loaded for k, v in opened.models.items()})
     write_json(options.out / MARKER, record)
 
     def announce(cell: Cell) -> None:

@@ -15,7 +15,7 @@ from didi_core.commands.study import (
 from didi_core.errors import UserError
 from didi_core.models.causal import AUTOREGRESSIVE
 from didi_core.number_checks import no_seed, too_small
-from didi_core.sampling.folder_defaults import PLAIN_SAMPLER, plain_sampler
+from didi_core.sampling.folder_defaults import OWN, PLAIN_SAMPLER, own_sampler, plain_sampler
 from didi_core.sampling.registry import SAMPLERS, find_sampler
 from didi_core.training.devices import check_precision
 from didi_text.benchmark import BenchmarkOptions
@@ -65,14 +65,19 @@ class Study:
     def with_samplers(self, models: Mapping[str, LanguageModel]) -> "Study":
         """The same with the plain sampler of its process for a model that was named without one.
 
+        `own` is the sampler that the model's folder names for `generate`.
+
         Args:
             models: those that are open, by label.
         """
-        chosen = [
-            (name, sampler or plain_sampler(models[label_of(name)].loaded.process).name)
-            for name, sampler in self.models
-        ]
-        return replace(self, models=tuple(chosen))
+
+        def chosen(name: str, sampler: str | None) -> str:
+            loaded = models[label_of(name)].loaded
+            if sampler == OWN:
+                return own_sampler(loaded).name
+            return sampler or plain_sampler(loaded.process).name
+
+        return replace(self, models=tuple((name, chosen(name, how)) for name, how in self.models))
 
     def cells(self, models: Mapping[str, LanguageModel]) -> tuple[Cell, ...]:
         """In the order of the table, the baseline last; each once.
@@ -136,7 +141,7 @@ def parse_study(options: BenchmarkOptions) -> Study:
     wrong += [
         f"--models {name}:{sampler}: {sampler} takes no steps; the limit is --steps {LIMIT}"
         for name, sampler in study.models
-        if sampler is not None and not find_sampler(sampler).takes_steps
+        if sampler not in (None, OWN) and not find_sampler(sampler).takes_steps
     ]
     wrong += _wrong_numbers(options) + _wrong_reference(options.reference, study)
     if options.draws not in ("float64", "float32"):
@@ -150,7 +155,7 @@ def parse_study(options: BenchmarkOptions) -> Study:
 def _with_sampler(word: str) -> tuple[str, str | None]:
     """`student:rgas` or `student`; a colon before anything but a sampler belongs to the path."""
     name, _, sampler = word.rpartition(":")
-    return (name, sampler) if name and sampler in SAMPLERS else (word, None)
+    return (name, sampler) if name and sampler in (OWN, *SAMPLERS) else (word, None)
 
 
 def _wrong_reference(reference: Path | None, study: Study) -> list[str]:

@@ -19,6 +19,7 @@ COLUMNS = (
     "nll_at_equal_bigram_entropy_high", "difference_at_equal_bigram_entropy",
     "difference_at_equal_bigram_entropy_low", "difference_at_equal_bigram_entropy_high", "n",
     "length", "judge", "draws", "precision", "comparable", "differences", "reference",
+    "reveal_exponent",
 )  # fmt: skip
 """Of `benchmark.csv`, in order; docs/text-benchmark.md says what each means."""
 MEASURED, PUBLISHED = "measured", "published"
@@ -55,6 +56,7 @@ def measured_row(cell: Cell, record: Mapping[str, Any], judge: str) -> Row:
         judge=judge,
         draws=settings["draws"],
         precision=settings["precision"],
+        reveal_exponent=settings["reveal_exponent"],
     )
 
 

@@ -36,7 +36,8 @@ class CompareOptions(shared.CompareOptions):
         str,
         Option(
             help="Samplers of the models, as in generate, with options of --sampler-option in "
-            'brackets: "ancestral,apart,remdm(schedule=loop,eta=0.02)".'
+            'brackets: "ancestral,apart,remdm(schedule=loop,eta=0.02)". '
+            "own: each model's, as its folder names it."
         ),
     ] = "ancestral"
     num: Annotated[int, Option(help="Samples of each model, sampler and number of steps.")] = 128

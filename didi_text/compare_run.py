@@ -17,6 +17,7 @@ from didi_core.commands.product import length_limit
 from didi_core.evaluation.ratio import MeanUnigramEntropy
 from didi_core.files import write_json
 from didi_core.models.folder import LoadedModel
+from didi_core.progress import progress_bar
 from didi_text.compare import CompareOptions, CompareResult
 from didi_text.comparison_cells import columns_of, measure, score_cell, write_cell
 from didi_text.comparison_plot import plot_comparison
@@ -76,9 +77,14 @@ class TextComparison(Comparison[CompareOptions]):
             offline=options.offline,
         )
         self.known = natural_text(samples.ids or [])
-        figures = measure_samples(
-            samples, self.judge, batch_tokens=options.batch_tokens, seed=options.seed
-        )
+        with progress_bar("Judging held-out text", len(samples.texts)) as show:
+            figures = measure_samples(
+                samples,
+                self.judge,
+                batch_tokens=options.batch_tokens,
+                seed=options.seed,
+                show=show,
+            )
         return {"model": REFERENCE_LABEL, "n": figures["num_samples"], **columns_of(figures)}
 
     def distill_run(self, settings: SharedSettings) -> TextDistillRun:

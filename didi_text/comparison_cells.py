@@ -23,6 +23,7 @@ from didi_core.errors import UserError
 from didi_core.evaluation.frontier import FrontierPoint
 from didi_core.files import write_json
 from didi_core.models.folder import LoadedModel
+from didi_core.progress import progress_bar
 from didi_text.benchmark_sweep import point_of
 from didi_text.evaluate_models import CausalLanguageModel, describe_model
 from didi_text.generate import GenerateOptions, generate
@@ -86,10 +87,12 @@ def _figures(samples: Path, request: CellRequest, judge: CausalLanguageModel) ->
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["decided"] == decided:
             return stored["figures"]
-    figures = measure_samples(
-        read_samples(samples), judge, batch_tokens=request.batch_tokens, seed=request.seed
-    )
-    figures["samples"] = {"file": samples.name}  # the folder may be moved
+    made = read_samples(samples)
+    with progress_bar("Judging", len(made.texts)) as show:
+        figures = measure_samples(
+            made, judge, batch_tokens=request.batch_tokens, seed=request.seed, show=show
+        )
+    figures["samples"]["file"] = samples.name  # the folder may be moved
     write_json(path, {"decided": decided, "figures": figures})
     return figures
 

@@ -36,8 +36,8 @@ def curves_of(made: pd.DataFrame) -> dict[str, list[MeasuredPoint]]:
     """Points by step count of each model and sampler; a model's limit ends its ancestral curve."""
     curves: dict[str, list[MeasuredPoint]] = {}
     for row in made.sort_values("steps", kind="stable", na_position="last").to_dict("records"):
-        plain = row["sampler"] in (PLAIN_SAMPLER, LIMIT_SAMPLER)
-        name = row["model"] if plain else f"{row['model']}, {row['sampler']}"
+        sampler = PLAIN_SAMPLER if row["sampler"] == LIMIT_SAMPLER else row["sampler"]
+        name = f"{row['model']}, {sampler}"
         nll = Interval(row["judge_nll"], row["judge_nll_low"], row["judge_nll_high"])
         entropy = Interval(row["entropy"], row["entropy_low"], row["entropy_high"])
         seconds = row["seconds_per_sample"]

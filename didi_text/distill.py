@@ -4,6 +4,7 @@ didi-text distill teacher=runs/teacher method=dmmd reference=pool out=runs/stude
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ import torch
 from didi_core.commands.distilling import DistillRun
 from didi_core.commands.lengths import read_lengths
 from didi_core.corpus import Corpus
+from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_text.corpora import load_corpus
 from didi_text.corpora_documents import parse_licenses
@@ -33,6 +35,23 @@ def distill(settings: DistillSettings) -> Path:
     return TextDistillRun(settings).run()
 
 
+def in_one_name(settings: DistillSettings) -> DistillSettings:
+    """Return the settings with `block_length`, as `pretrain` has it, in `max_length`.
+
+    Raises:
+        UserError: both are given, and differ.
+    """
+    block, longest = settings.block_length, settings.max_length
+    if block is None:
+        return settings
+    if longest not in (block, DistillSettings.max_length):
+        raise UserError(
+            f"block_length={block} and max_length={longest} are one setting: give block_length "
+            "alone."
+        )
+    return replace(settings, max_length=block, block_length=None)
+
+
 class TextDistillRun(DistillRun[DistillSettings]):
     """Distillation of a diffusion language model."""
 
@@ -47,6 +66,9 @@ class TextDistillRun(DistillRun[DistillSettings]):
         "uniform": "A few-step student of a uniform-state diffusion language model. Sample it with "
         "`didi-text generate --model FOLDER --steps 8`.",
     }
+
+    def __init__(self, settings: DistillSettings) -> None:
+        super().__init__(in_one_name(settings))
 
     def open_teacher(self, device: torch.device) -> LoadedModel:
         offline = self.settings.offline

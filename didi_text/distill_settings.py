@@ -14,4 +14,5 @@ class DistillSettings(shared.DistillSettings):
     data_tokens: Optional[int] = None  # noqa: UP045 - OmegaConf reads this form
     stream: bool = False
     pool_length: Optional[str] = None  # noqa: UP045
+    block_length: Optional[int] = None  # noqa: UP045
     max_length: int = 1024

@@ -64,7 +64,7 @@ def choose(
         UserError: a choice is longer than the model reads.
     """
     pairs = [(q.context, join(q.context, choice)) for q in questions for choice in q.choices]
-    rows, scored_from = encode_pairs(model.tokenizer, pairs, model.max_tokens)
+    rows, scored_from = encode_for(model, pairs)
     total = len(rows) * settings.draws
     nats = continuation_nats(model, rows, scored_from, settings, lambda done: show(done / total))
     characters = np.array([len(choice) for q in questions for choice in q.choices])
@@ -97,29 +97,77 @@ def join(context: str, choice: str) -> str:
     return choice if parted else " " + choice
 
 
-def encode_pairs(
-    tokenizer: TextTokenizer, pairs: Sequence[tuple[str, str]], max_tokens: int | None
+def encode_for(
+    model: LanguageModel, pairs: Sequence[tuple[str, str]]
 ) -> tuple[list[list[int]], list[int]]:
-    """Rows of ids (end of text, context, continuation) and where each continuation begins.
+    """Encode pairs as `model` reads them: see `encode_pairs`.
 
-    Context and continuation are encoded as one text; the continuation is what comes after as many
-    tokens as the context alone has. Contexts lose their beginning where a row is too long.
+    A masked model's row begins with the end of text, as the blocks it was trained on. An
+    autoregressive one's begins as in lm-evaluation-harness: with the context itself, and with an
+    end of text where there is none; its last token is never an input and takes no position.
+    """
+    causal = isinstance(model, CausalLanguageModel)
+    limit = model.max_tokens
+    limit = limit + 1 if causal and limit is not None else limit
+    return encode_pairs(model.tokenizer, pairs, limit, framed=not causal)
+
+
+def encode_pairs(
+    tokenizer: TextTokenizer,
+    pairs: Sequence[tuple[str, str]],
+    max_tokens: int | None,
+    *,
+    framed: bool = True,
+) -> tuple[list[list[int]], list[int]]:
+    """Return rows of ids (end of text, context, continuation) and where each continuation begins.
+
+    Context and continuation are encoded as one text. White space that ends a context belongs to the
+    continuation: a byte-level token begins with it. A continuation begins with the first token
+    that is not the context's own, for all continuations of one context at the same place: where
+    one of them shares a token with the context, all are scored from that token on. Contexts lose
+    their beginning where a row is too long.
+
+    Args:
+        max_tokens: of a row; None for no limit.
+        framed: begin every row with an end of text; without it only rows that have no context.
 
     Raises:
         UserError: a continuation leaves no room for a context token, or has no token.
     """
+    parted = [part_at_word(context, continuation) for context, continuation in pairs]
+    whole = tokenizer.encode_many([context + continuation for context, continuation in parted])
+    alone = tokenizer.encode_many([context for context, _ in parted])
+    shared: dict[str, int] = {}
+    for ids, context, (text, _) in zip(whole, alone, parted, strict=True):
+        shared[text] = min(shared.get(text, len(context)), _common(ids, context))
     rows, firsts = [], []
-    whole = tokenizer.encode_many([context + continuation for context, continuation in pairs])
-    alone = tokenizer.encode_many([context for context, _ in pairs])
-    for ids, context, (_, continuation) in zip(whole, alone, pairs, strict=True):
-        row, first = [tokenizer.end_id, *ids], 1 + len(context)
+    for ids, (context, continuation) in zip(whole, parted, strict=True):
+        first = shared[context]
+        given = [tokenizer.end_id] if framed or not first else []
+        row, first = [*given, *ids], len(given) + first
         size = len(row) - first
         if size < 1 or (max_tokens is not None and size >= max_tokens):
             raise UserError(
-                f"--data: the choice {continuation[:60]!r} has {size} tokens of its own; the model "
-                f"reads {max_tokens} at most."
+                f"--data: the choice {continuation[:60]!r} has {size} tokens of its own; beside a "
+                f"token of context the model has room for {(max_tokens or 0) - 1}."
             )
         cut = max(0, len(row) - max_tokens) if max_tokens is not None else 0
         rows.append(row[cut:])
         firsts.append(first - cut)
     return rows, firsts
+
+
+def part_at_word(context: str, continuation: str) -> tuple[str, str]:
+    """Move the white space that ends a context to its continuation.
+
+    >>> part_at_word("The sky is ", "blue"), part_at_word("x", " y"), part_at_word("\\n", "y")
+    (('The sky is', ' blue'), ('x', ' y'), ('', '\\ny'))
+    """
+    bare = context.rstrip()
+    return bare, context[len(bare) :] + continuation
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return how many ids two texts begin with alike."""
+    pairs = zip(one, other, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from didi_core.errors import UserError, missing_extra
-from didi_text.evaluate_choice import encode_pairs
+from didi_text.evaluate_choice import encode_for
 from didi_text.evaluate_likelihood import BoundSettings, continuation_nats
 from didi_text.evaluate_models import LanguageModel
 
@@ -61,7 +61,7 @@ def harness_model(model: LanguageModel, settings: BoundSettings) -> Any:
 
         def loglikelihood(self, requests: Sequence[Any], **_: Any) -> list[tuple[float, bool]]:
             pairs = [request.args for request in requests]
-            rows, firsts = encode_pairs(model.tokenizer, pairs, model.max_tokens)
+            rows, firsts = encode_for(model, pairs)
             nats = continuation_nats(model, rows, firsts, settings)
             return [(-float(value), False) for value in nats]
 

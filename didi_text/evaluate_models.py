@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from didi_core.commands.unfinished import Runs, model_of_run
 from didi_core.diffusion.process import IN_WORDS
 from didi_core.errors import UserError, as_written
 from didi_core.files import at_home
@@ -16,7 +17,7 @@ from didi_core.models.causal_folder import load_causal_model
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, load_denoiser
 from didi_core.models.named import find_model, is_causal
-from didi_text.tokenizer import TextTokenizer, open_model_tokenizer
+from didi_text.tokenizer import TextTokenizer, open_model_tokenizer, open_tokenizer
 
 BUNDLED_MODELS = BundledModels("didi_text")
 
@@ -70,16 +71,28 @@ LanguageModel = DiffusionLanguageModel | CausalLanguageModel
 
 
 def open_language_model(
-    name: str, device: torch.device | str = "cpu", *, offline: bool = False, flag: str = "--model"
+    name: str,
+    device: torch.device | str = "cpu",
+    *,
+    offline: bool = False,
+    flag: str = "--model",
+    tokenizer: str | None = None,
 ) -> LanguageModel:
-    """A denoiser or causal LM by folder, hub id or bundled name.
+    """A denoiser or causal LM by folder, hub id or bundled name, or a checkpoint of a run.
 
     Args:
         flag: what messages call the name: the flag or key it came from.
+        tokenizer: bundled name, folder or hub id of another tokenizer than the model's folder has.
 
     Raises:
         UserError: there is none, it is neither, or its tokenizer does not fit it.
     """
+    if (of_run := model_of_run(name, _runs)) is not None:
+        opened = open_language_model(str(of_run), device, offline=offline, tokenizer=tokenizer)
+        if isinstance(opened, CausalLanguageModel):
+            return replace(opened, name=name)
+        return replace(opened, name=name, loaded=replace(opened.loaded, name=name))
+    other = None if tokenizer is None else open_named_tokenizer(tokenizer, offline=offline)
     checkpoint = Path(at_home(name))
     is_file = checkpoint.is_file()  # a training checkpoint: `load_denoiser` knows which it reads
     folder = (
@@ -88,9 +101,9 @@ def open_language_model(
         else find_model(BUNDLED_MODELS, name, offline=offline, flag=flag)
     )
     if not is_file and is_causal(folder):
-        return open_causal(name, device, offline=offline, flag=flag)
-    tokenizer = open_model_tokenizer(folder, offline=offline)
-    wanted = tokenizer.vocabulary
+        return open_causal(name, device, offline=offline, flag=flag, tokenizer=other)
+    spelling = other or open_model_tokenizer(folder, offline=offline)
+    wanted = spelling.vocabulary
     loaded = load_denoiser(
         checkpoint if is_file else folder,
         device=device,
@@ -105,19 +118,48 @@ def open_language_model(
             f"tokenizer has {wanted.size:,} and {wanted.mask_id:,}: put the right tokenizer into "
             "the folder."
         )
-    return DiffusionLanguageModel(name, replace(loaded, name=name), tokenizer)
+    return DiffusionLanguageModel(name, replace(loaded, name=name), spelling)
+
+
+def open_named_tokenizer(name: str, *, offline: bool = False) -> TextTokenizer:
+    """Open what `--tokenizer` names: a bundled model's, a folder's or a hub id's.
+
+    Raises:
+        UserError: there is none.
+    """
+    return open_tokenizer(BUNDLED_MODELS.path_of(name), offline=offline, flag="--tokenizer ")
+
+
+def _runs() -> Runs:
+    from didi_text.distill import TextDistillRun  # both open models by this module
+    from didi_text.distill_settings import DistillSettings
+    from didi_text.pretrain import TextPretrainRun
+    from didi_text.pretrain_settings import PretrainSettings
+
+    return {
+        "pretrain": (PretrainSettings, TextPretrainRun),
+        "distill": (DistillSettings, TextDistillRun),
+    }
 
 
 def open_causal(
-    name: str, device: torch.device | str = "cpu", *, offline: bool = False, flag: str = "--judge"
+    name: str,
+    device: torch.device | str = "cpu",
+    *,
+    offline: bool = False,
+    flag: str = "--judge",
+    tokenizer: TextTokenizer | None = None,
 ) -> CausalLanguageModel:
     """A causal LM and its tokenizer.
+
+    Args:
+        tokenizer: another than its folder has.
 
     Raises:
         UserError: there is none, or its tokenizer has ids that it has not.
     """
     folder = find_model(BUNDLED_MODELS, name, offline=offline, flag=flag)
-    tokenizer = open_model_tokenizer(folder, offline=offline)
+    tokenizer = tokenizer or open_model_tokenizer(folder, offline=offline)
     network = load_causal_model(folder, f"{flag} {name}").to(device)
     size = network.get_input_embeddings().weight.shape[0]
     if tokenizer.size > size:

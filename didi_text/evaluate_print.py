@@ -18,7 +18,8 @@ def lines_of(result: dict[str, Any]) -> list[str]:
     if result["task"] == "genppl":
         figures = result["figures"]
         lines = [one_line(figures), *warnings_of_few(figures["num_samples"], "samples")]
-        lines.append(f"judge {result['judge']['name']}")
+        written = figures["samples"].get("model") or (result["model"] or {}).get("name")
+        lines.append(f"model {written or 'unknown'}, judge {result['judge']['name']}")
         if "mauve" in figures:
             lines.append(f"MAUVE {figures['mauve']['mauve']:.3f}")
         return lines

@@ -52,6 +52,13 @@ class GenerateOptions(SamplingOptions):
             "leaves room for, ___{5} five tokens; or a .jsonl or .txt file of many."
         ),
     ] = None
+    tokenizer: Annotated[
+        str | None,
+        Option(
+            help="Tokenizer of a model whose folder has none, or not its own: a bundled name, a "
+            "folder or a hub id. Default: that of the folder, else gpt2."
+        ),
+    ] = None
 
 
 def generate(

@@ -4,18 +4,31 @@ Samples come from a file, or are made here at temperature 1, by the model's samp
 autoregressive baseline is token by token.
 """
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from didi_core.commands.output_files import generate_json_path
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import bootstrap_ratio
-from didi_core.sampling.sampler_options import SamplerOptions
+from didi_core.sampling.sampler_options import SamplerOptions, options_in_words, sampler_label
 from didi_text.corpora_documents import document_kind, read_documents, read_json_records
 from didi_text.judges import Judged
 from didi_text.text_measures import variety
+
+DRAWN = ("model", "sampler", "sampler_options", "steps", "seed")
+"""What records of `generate` say of how they were drawn."""
+PLAIN = {
+    "reveal_exponent": 1.0,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "draws": "float64",
+    "grid": "exact",
+}
+"""Settings of sampling that are named where they are others."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +48,7 @@ def read_samples(path: Path) -> Samples:
     Raises:
         UserError: no such file, or nothing in it.
     """
+    made = {"file": str(path), **_of_run(path)}
     if document_kind(path) == ".txt":
         texts = list(read_documents(path))
         ids = None
@@ -43,9 +57,53 @@ def read_samples(path: Path) -> Samples:
         texts = [record["text"] for record in records]
         known = all(isinstance(record.get("ids"), list) for record in records)
         ids = [record["ids"] for record in records] if known else None
+        made |= _of_records(records)
     if not texts:
         raise UserError(f"--data {path}: there is no sample in it.")
-    return Samples(texts, ids, {"file": str(path)})
+    return Samples(texts, ids, made)
+
+
+def _of_records(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the records of `generate` say of how they were drawn, different values apart."""
+    found = {}
+    for name in DRAWN:
+        values = list(dict.fromkeys(str(each[name]) for each in records if name in each))
+        if values:
+            number = len(values) == 1 and values[0].isdecimal() and name in ("steps", "seed")
+            found[name] = int(values[0]) if number else " and ".join(values)
+    return found
+
+
+def _of_run(path: Path) -> dict[str, Any]:
+    """Return how a file was drawn by `NAME.generate.json` beside it, which knows all settings."""
+    try:
+        settings = json.loads(generate_json_path(path).read_text(encoding="utf-8"))["settings"]
+        return {name: settings[name] for name in (*DRAWN, *PLAIN) if name in settings}
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is another's
+        return {}
+
+
+def drawn_in_words(made: Mapping[str, Any]) -> str:
+    """Say how samples were drawn: sampler, steps, and each setting that is not the plain one.
+
+    >>> drawn_in_words({"sampler": "apart", "steps": 8, "reveal_exponent": 2.0, "top_p": 1.0})
+    'apart, 8 steps, reveal exponent 2'
+    >>> drawn_in_words({"file": "samples.txt"})
+    'sampler and steps unknown (samples.txt does not say)'
+    """
+    if made.get("sampler") is None:
+        return f"sampler and steps unknown ({made.get('file')} does not say)"
+    options = made.get("sampler_options") or ""
+    words = options if isinstance(options, str) else options_in_words(options)
+    parts = [sampler_label(str(made["sampler"]), words)]
+    if made.get("steps") is not None:
+        parts.append(f"{made['steps']} step{'' if made['steps'] == 1 else 's'}")
+    for name, plain in PLAIN.items():
+        value = made.get(name)
+        if value not in (None, plain):
+            shown = f"{value:g}" if isinstance(value, int | float) else str(value)
+            parts.append(f"{name.replace('_', ' ')} {shown}")
+    return ", ".join(parts)
 
 
 def summarise(samples: Samples, judged: Judged, seed: int = 0) -> dict[str, Any]:
@@ -76,6 +134,7 @@ def summarise(samples: Samples, judged: Judged, seed: int = 0) -> dict[str, Any]
         "num_unscored": int((judged.counts == 0).sum()),
         "num_tokens": int(judged.counts.sum()),
         "samples": samples.made,
+        "drawn": drawn_in_words(samples.made),
         "per_sample_nats": [
             round(nats / count, 6) if count else None
             for nats, count in zip(judged.nats.tolist(), judged.counts.tolist(), strict=True)
@@ -88,12 +147,13 @@ def summarise(samples: Samples, judged: Judged, seed: int = 0) -> dict[str, Any]
 
 
 def one_line(figures: dict[str, Any]) -> str:
-    """Perplexity and entropy in a line, with intervals."""
+    """Return perplexity and entropy in a line, with intervals and how the samples were drawn."""
     ppl, entropy = figures["perplexity"], figures["entropy"]
     return (
         f"generative perplexity {ppl['mean']:.2f} ({ppl['low']:.2f} to {ppl['high']:.2f}), "
         f"entropy {entropy['mean']:.3f} ({entropy['low']:.3f} to {entropy['high']:.3f}), "
-        f"repetition {figures['repetition']['mean']:.3f}, {figures['num_samples']:,} samples"
+        f"repetition {figures['repetition']['mean']:.3f}, {figures['num_samples']:,} samples: "
+        f"{drawn_in_words(figures['samples'])}"
     )
 
 

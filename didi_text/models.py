@@ -42,13 +42,14 @@ def open_writer(
     offline: bool = False,
     dtype: torch.dtype = torch.float32,
     flag: str = "--model",
+    tokenizer: str | None = None,
 ) -> LoadedModel:
     """Open any model that `generate` samples: a denoiser, or an autoregressive one.
 
     Raises:
         UserError: see `open_language_model`.
     """
-    opened = open_language_model(name, device, offline=offline, flag=flag)
+    opened = open_language_model(name, device, offline=offline, flag=flag, tokenizer=tokenizer)
     opened.network.to(dtype)
     return opened.loaded
 

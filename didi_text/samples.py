@@ -9,6 +9,7 @@ from didi_core.commands.product import GenerationRecord, MadeRecord, Product, le
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.training.devices import TORCH_TYPES, resolve_device
+from didi_text.evaluate_models import open_named_tokenizer
 from didi_text.generate import GenerateOptions
 from didi_text.models import open_writer, tokenizer_of
 from didi_text.prompts import Prompt, read_prompts, rows_of
@@ -49,7 +50,14 @@ class TextSamples(Product[GenerateOptions]):
             resolve_device(options.device),
             offline=options.offline,
             dtype=TORCH_TYPES[options.precision],
+            tokenizer=options.tokenizer,
         )
+
+    def _tokenizer(self, model: LoadedModel) -> TextTokenizer:
+        options = self.options
+        if options.tokenizer is not None:
+            return open_named_tokenizer(options.tokenizer, offline=options.offline)
+        return tokenizer_of(model, offline=options.offline)
 
     def records(self, model: LoadedModel) -> list[GenerationRecord]:
         """Numbered from 1; of several prompts, `num` each, in order.
@@ -58,7 +66,7 @@ class TextSamples(Product[GenerateOptions]):
             UserError: see `read_lengths` and `read_prompts`, or a prompt that does not fit.
         """
         options, limit = self.options, length_limit(model)
-        tokenizer = tokenizer_of(model, offline=options.offline)
+        tokenizer = self._tokenizer(model)
         prompts = self._prompts(tokenizer)
         if not prompts:
             mask = model.vocabulary.mask_id
@@ -118,10 +126,12 @@ class TextSamples(Product[GenerateOptions]):
         return found
 
     def settings(self) -> dict[str, Any]:
-        return {"prefix": self.options.prefix, "infill": self.options.infill}
+        options = self.options
+        given = {} if options.tokenizer is None else {"tokenizer": options.tokenizer}
+        return {"prefix": options.prefix, "infill": options.infill, **given}
 
     def write(self, path: Path, made: Sequence[MadeRecord], model: LoadedModel) -> None:
-        tokenizer = tokenizer_of(model, offline=self.options.offline)
+        tokenizer = self._tokenizer(model)
         write_samples(path, (_as_json(each, tokenizer) for each in made))
 
 

@@ -1,13 +1,17 @@
 """The samplers that `compare --samplers` names, each with the options it is given.
 
 A word is a name of `generate --sampler`, with settings of `generate --sampler-option` in brackets
-where wanted: `ancestral,psi(schedule=loop,eta=0.02)`.
+where wanted: `ancestral,psi(schedule=loop,eta=0.02)`. `own` is, for each model, the sampler that
+its folder names for `generate`, so that rows may differ in it.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from didi_core.errors import UserError
+from didi_core.models.folder import LoadedModel
+from didi_core.sampling.folder_defaults import OWN, own_sampler
 from didi_core.sampling.registry import find_sampler
 from didi_core.sampling.sampler_options import parse_options
 
@@ -26,6 +30,10 @@ class ChosenSampler:
     options: tuple[tuple[str, object], ...] = ()
     """Names and values of the options given, in the order of the sampler's settings."""
 
+    def of(self, model: LoadedModel) -> "ChosenSampler":
+        """Return the sampler of one model: `own` is what its folder names."""
+        return ChosenSampler(own_sampler(model).name) if self.name == OWN else self
+
 
 def chosen_samplers(text: str, wrong: list[str]) -> tuple[ChosenSampler, ...]:
     """The samplers of a list, each once; what makes no sense is told to `wrong`.
@@ -42,7 +50,29 @@ def chosen_samplers(text: str, wrong: list[str]) -> tuple[ChosenSampler, ...]:
     return tuple(dict.fromkeys(chosen))
 
 
+def other_than_own(rows: Sequence[tuple[str, str]], opened: Mapping[str, LoadedModel]) -> list[str]:
+    """Return a sentence on each model that `generate` would draw by a sampler of none of its rows.
+
+    Args:
+        rows: labels of models with the samplers that draw them.
+        opened: the models by label.
+    """
+    notes = []
+    for label, loaded in opened.items():
+        drawn = list(dict.fromkeys(sampler for model, sampler in rows if model == label))
+        named = loaded.config.get("didi", {}).get("sampler")
+        if drawn and named not in (None, *drawn):
+            notes.append(
+                f"The folder of {label} names the sampler {named}, which generate takes; here it "
+                f"is drawn by {' and '.join(drawn)}, as asked for ({OWN} in the place of a "
+                "sampler is what a model's folder names)."
+            )
+    return notes
+
+
 def _chosen(word: str) -> ChosenSampler:
+    if word.strip() == OWN:
+        return ChosenSampler(OWN)
     found = _WORD.fullmatch(word)
     if found is None:
         raise UserError(

@@ -51,7 +51,8 @@ class CompareOptions:
         str,
         Option(
             help="Samplers of the models, as in generate, with options of --sampler-option in "
-            'brackets: "ancestral,remdm(schedule=loop,eta=0.02)".'
+            'brackets: "ancestral,remdm(schedule=loop,eta=0.02)". '
+            "own: each model's, as its folder names it."
         ),
     ] = "ancestral"
     steps: Annotated[str, Option(help="Denoising steps of the models.")] = "8,16"

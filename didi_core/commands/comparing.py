@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import pandas as pd
 import torch
 
-from didi_core.commands.chosen_samplers import ChosenSampler
+from didi_core.commands.chosen_samplers import ChosenSampler, other_than_own
 from didi_core.commands.compare_options import CompareOptions, CompareResult
 from didi_core.commands.comparison_cells import (
     LIMIT_SAMPLER,
@@ -39,7 +39,7 @@ from didi_core.commands.teacher_checks import check_process
 from didi_core.distill.pool import check_pool_steps
 from didi_core.files import atomic_path
 from didi_core.models.folder import LoadedModel
-from didi_core.sampling.folder_defaults import plain_sampler
+from didi_core.sampling.folder_defaults import plain_sampler, stored_reveal_exponent
 from didi_core.sampling.registry import find_sampler, samplers_of
 from didi_core.training.devices import TORCH_TYPES, resolve_device, settle_precision
 
@@ -145,11 +145,15 @@ class Comparison(ABC, Generic[Options]):
         rows = compare_cells(scored, label_of(options.teacher), options.seed)
         if options.top_p != 1:
             rows.insert(rows.columns.get_loc("n"), "top_p", options.top_p)
+        exponents = [_exponent(cell, opened[cell.model]) for cell in cells]
+        if any(each != 1 for each in exponents):
+            rows.insert(rows.columns.get_loc("n"), "reveal_exponent", exponents)
         table, report = self._finish(rows, Sweep())
         sweep = self._sweep(scored, opened)
         if sweep.record is not None:
             table, report = self._finish(add_columns(rows, scored, sweep.record), sweep)
-        path, notes = options.out / TABLE, (*self._notes(), *sweep.notes)
+        drawn = other_than_own([(c.model, c.sampler) for c in cells if c.steps], opened)
+        path, notes = options.out / TABLE, (*self._notes(), *drawn, *sweep.notes)
         return CompareResult(options.out, path, table, report, left_out, sweep.path, notes)
 
     def _notes(self) -> list[str]:
@@ -221,6 +225,10 @@ class Comparison(ABC, Generic[Options]):
         return f"{budget} after {options.pool_size} samples of the teacher in {calls} each"
 
 
+def _exponent(cell: Cell, model: LoadedModel) -> float:
+    return stored_reveal_exponent("exact", find_sampler(cell.sampler), model)
+
+
 def copy_pool(source: Path, target: Path) -> None:
     """Add the parts of a pool that `target` lacks; each appears whole."""
     for part in source.glob("*/part_*.json"):
@@ -247,7 +255,8 @@ def cells_of(
             cells += [Cell(model, None, kind.name) for kind in kinds]
             continue
         more = study.teacher_steps if model == teacher else ()
-        against = {s: find_sampler(s.name).reason_against(loaded) for s in study.samplers}
+        asked = dict.fromkeys(each.of(loaded) for each in study.samplers)
+        against = {s: find_sampler(s.name).reason_against(loaded) for s in asked}
         left_out += [f"{model} with {s.name}: {why}" for s, why in against.items() if why]
         fitting = [sampler for sampler, why in against.items() if not why]
         if not fitting or (model == teacher and Cell.limit(teacher) not in cells):

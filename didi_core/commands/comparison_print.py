@@ -55,6 +55,7 @@ def printed_table(frame: pd.DataFrame, columns: Columns) -> Table:
     table.add_column("Model", no_wrap=True)
     table.add_column("Sampler", no_wrap=True)
     table.add_column("Steps", justify="right")
+    columns = {"Exponent": ("reveal_exponent", "{:g}"), **columns}
     hidden = {_LESS_TEACHER} if _LESS_LIMIT in frame else set()  # one difference is enough
     shown = {name: each for name, each in columns.items() if each[0] in {*frame} - hidden}
     for heading in shown:

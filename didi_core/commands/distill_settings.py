@@ -37,4 +37,5 @@ class DistillSettings:
     max_length: int = MISSING
     log_every: int = 10
     checkpoint_every: int = 200
+    checkpoints_kept: int = 2
     max_seconds: float = 0.0

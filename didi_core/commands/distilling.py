@@ -99,6 +99,7 @@ class DistillRun(ABC, Generic[Settings]):
         counts = ("pool_size", "pool_steps", "tokens_per_batch")
         large = (too_many(name, getattr(settings, name) or 1, f"{name}=") for name in counts)
         wrong += [each for each in large if each]
+        wrong += below_one(settings, "checkpoints_kept")
         wrong += below_zero(settings, "max_seconds") + no_seed(settings.seed, "seed=")
         if settings.pool_steps is not None and settings.pool_steps < 1:
             wrong.append(
@@ -179,10 +180,23 @@ class DistillRun(ABC, Generic[Settings]):
         teacher = self.open_teacher(torch.device("cpu"))
         check_process(self.name, teacher)
         teacher.denoiser.to("meta")
-        corpus = Corpus.from_ids([[teacher.vocabulary.generable_ids[0]]])  # its size has no part
-        method = self.build_method(teacher, corpus)
+        method = self._without_data(teacher)
         print_memory_plan(method.networks(), method.graphs, self.settings)
         return folder
+
+    def _without_data(self, teacher: LoadedModel) -> Distillation:
+        """Build the method with nothing to train on: the corpus has no part in its size."""
+        return self.build_method(teacher, Corpus.from_ids([[teacher.vocabulary.generable_ids[0]]]))
+
+    def method_without_data(self) -> Distillation:
+        """Build what trains, with nothing to train on: to hold what a checkpoint has."""
+        self._teacher = self.open_teacher(torch.device("cpu"))
+        return self._without_data(self._teacher)
+
+    def save_method(self, folder: Path, method: Distillation, steps: int) -> None:
+        """Write the model folder of a method as it is after `steps` updates."""
+        extras, text = method.extra_weights(), self.card(steps, 0)
+        self.save(folder, method.result(), extras, self._teacher, text)
 
     def longest(self, teacher: LoadedModel) -> int:
         """Most tokens of a sequence, framing left out."""

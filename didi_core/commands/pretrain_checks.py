@@ -9,6 +9,7 @@ from didi_core.number_checks import below_one, below_zero, no_decay, no_seed
 def pretrain_problems(settings: PretrainSettings) -> list[str]:
     """Every complaint, each with the setting's name; a program adds its own."""
     wrong = below_one(settings, "steps", "tokens_per_batch", "devices", "log_every")
+    wrong += below_one(settings, "checkpoints_kept")
     wrong += below_zero(settings, "max_seconds") + no_seed(settings.seed, "seed=")
     wrong += _kind_problems(settings) + _curriculum_problems(settings)
     wrong += no_decay(settings, "ema", "input_noise")

@@ -62,4 +62,5 @@ class PretrainSettings:
     log_every: int = 10
     validate_every: int = 500
     checkpoint_every: int = 500
+    checkpoints_kept: int = 2
     max_seconds: float = 0.0

@@ -147,6 +147,15 @@ class PretrainRun(ABC, Generic[Settings]):
             print(f"The model is in {folder}.", file=sys.stderr)
         return folder
 
+    def method_without_data(self) -> Method:
+        """Build what trains, with nothing to train on: to hold what a checkpoint has."""
+        nothing = Corpus.from_ids([[self.vocabulary.generable_ids[0]]])
+        return self.build_method(nothing, None)[0]
+
+    def save_method(self, folder: Path, method: Method, steps: int) -> None:
+        """Write the model folder of a method as it is after `steps` updates."""
+        self.save(folder, method.result(), self.card(steps, 0, {}))
+
     def plan(self) -> None:
         """Print how much memory the run would take; nothing is read or allocated."""
         autoregressive = self.settings.model.kind == "autoregressive"

@@ -27,7 +27,15 @@ FREE_TO_CHANGE = frozenset(
     (
         *("out", "steps", "max_seconds", "tokens_per_batch", "precision"),
         *("device", "devices", "strategy", "checkpoint_activations", "offline"),
-        *("log_every", "validate_every", "checkpoint_every", "resume", "overwrite", "plan"),
+        *(
+            "log_every",
+            "validate_every",
+            "checkpoint_every",
+            "checkpoints_kept",
+            "resume",
+            "overwrite",
+            "plan",
+        ),
         *("valid", "valid_blocks"),
     )
 )
@@ -172,5 +180,6 @@ def loop_settings(settings: TrainingSettings, validate_every: int = 0) -> LoopSe
         log_every=settings.log_every,
         validate_every=validate_every,
         checkpoint_every=settings.checkpoint_every,
+        checkpoints_kept=settings.checkpoints_kept,
         max_seconds=settings.max_seconds,
     )

@@ -23,6 +23,7 @@ from didi_core.distill.didi_loss import student_loss
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.didi_times import Times
 from didi_core.distill.method import MethodEntry
+from didi_core.distill.optimizers import phase_length
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import ReverseStep, all_masked, reverse_step
 from didi_core.distill.student import DistilledStudent
@@ -71,7 +72,7 @@ class DidiInstruct(DistilledStudent):
         fake = self.mask_at(batch.with_tokens(reverse[-1].after), time, rows, step, side=0)
         real = self.mask_at(batch, time, rows, step, side=1)
         figures = self._update_discriminator(batch, real, fake, step, steps)
-        if step >= self.settings.discriminator_warmup:
+        if step >= phase_length(self.settings.discriminator_warmup, steps):
             judged = self.judge(batch, fake)
             loss, parts = self.student_loss(batch, reverse, judged.advantage, time)
             share = share_of_mean(fabric, len(batch))

@@ -1,4 +1,8 @@
-"""Optimisers and the learning-rate schedule: warm-up, constant, linear decay to zero."""
+"""Optimisers and the learning-rate schedule: warm-up, constant, linear decay to zero.
+
+Where time ends a run, what begins it in a fixed number of updates (warm-up, curricula) takes at
+most a share of the updates that the clock leaves: no run ends inside its own beginning.
+"""
 
 from dataclasses import dataclass
 
@@ -6,6 +10,34 @@ import torch
 from torch import nn
 
 from didi_core.number_checks import below_zero, no_share, not_above_zero
+
+WARMUP_SHARE = 0.1
+"""Of a run that time ends: the most that warm-up takes."""
+PHASE_SHARE = 0.5
+"""The same of every other phase at the beginning, such as a curriculum."""
+LEAST_UPDATES = 5
+"""The first estimates of a pace are rough: a phase is cut to no fewer updates."""
+
+
+class TimedSteps(int):
+    """Updates that a run will come to which time ends, as far as its pace tells so far."""
+
+
+def phase_length(length: int, steps: int, share: float = PHASE_SHARE) -> int:
+    """Return the updates of a phase at the beginning of a run.
+
+    >>> phase_length(200, 1_000, 0.1), phase_length(200, TimedSteps(1_000), 0.1)
+    (200, 100)
+    >>> phase_length(200, TimedSteps(10), 0.1), phase_length(2, TimedSteps(10), 0.1)
+    (5, 2)
+
+    Args:
+        length: as it was set.
+        steps: of the whole run; where time ends it, the phase takes no more than `share` of them.
+    """
+    if not isinstance(steps, TimedSteps):
+        return length
+    return min(length, max(LEAST_UPDATES, int(share * steps)))
 
 
 @dataclass
@@ -73,7 +105,8 @@ def set_learning_rate(
     optimizers: list[torch.optim.Optimizer], settings: OptimizerSettings, step: int, steps: int
 ) -> None:
     """Set the rates for update number `step` (from 0) of `steps`."""
-    factor = rate_factor(step, steps, settings.warmup_steps, settings.decay_fraction)
+    warmup_steps = phase_length(settings.warmup_steps, steps, WARMUP_SHARE)
+    factor = rate_factor(step, steps, warmup_steps, settings.decay_fraction)
     for optimizer in optimizers:
         peak = settings.muon_lr if type(optimizer).__name__ == "Muon" else settings.lr
         for group in optimizer.param_groups:

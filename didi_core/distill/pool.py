@@ -5,10 +5,10 @@ Written in parts, one file a batch, so that an interrupted pool is continued, no
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from rich.progress import track
 
 from didi_core.batches import pad_batch
 from didi_core.corpus import Corpus
@@ -16,12 +16,14 @@ from didi_core.diffusion.process import DEFAULT_PROCESS, article_of
 from didi_core.errors import UserError
 from didi_core.files import write_json
 from didi_core.models.folder import LoadedModel
+from didi_core.progress import progress_bar
 from didi_core.sampling.ancestral import first_hitting
 from didi_core.sampling.batching import plan_batches
 from didi_core.sampling.folder_defaults import plain_sampler
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, SampleSettings
-from didi_core.terminal import error_console
+from didi_core.sampling.run_request import Engine, build_engine, planned_calls
+from didi_core.sampling.time_estimate import print_estimate
 
 POOL_RECORDS = 1 << 48
 """Record keys of a pool start here, past those of designs and of their further tries, so that its
@@ -69,30 +71,47 @@ def teacher_pool(
     framing = vocabulary.num_special_per_sequence
     batches = plan_batches([length + framing for length in lengths], batch_tokens)
     kind = plain_sampler(teacher.process)
-    make = first_hitting(predictor) if steps is None else kind.build(predictor, teacher, {})
-    settings = SampleSettings(steps=steps, seed=seed)
-    console = error_console()
-    rank, processes = share
-    own = list(enumerate(batches))[rank::processes]
-    described = track(
-        own,
-        description="teacher samples",
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
+    engine = build_engine(
+        predictor,
+        lambda used: first_hitting(used) if steps is None else kind.build(used, teacher, {}),
     )
-    for number, records in described:
-        path = _part(folder, number)
-        if not path.exists():
-            masked = [vocabulary.frame([vocabulary.mask_id] * lengths[r]) for r in records]
-            batch = pad_batch(masked, vocabulary).to(predictor.device)
-            keys = torch.tensor(records, device=predictor.device) + POOL_RECORDS
-            sampled = make.sample(Prior(batch, keys), settings)
-            rows = zip(sampled.tokens.tolist(), batch.maskable.tolist(), strict=True)
-            write_json(path, [[t for t, keep in zip(*row, strict=True) if keep] for row in rows])
+    settings = SampleSettings(steps=steps, seed=seed)
+    rank, processes = share
+    missing = {
+        _part(folder, number): records
+        for number, records in list(enumerate(batches))[rank::processes]
+        if not _part(folder, number).exists()
+    }
+    blank = [vocabulary.frame([vocabulary.mask_id] * length) for length in lengths]
+    rows = [[blank[record] for record in records] for records in missing.values()]
+    work = [planned_calls(engine, each, settings) for each in rows]
+    watched = rank == 0 and bool(missing)
+    if watched:
+        print_estimate(engine.predictor, rows, work)
+    done = 0
+    with progress_bar("Sampling the teacher", sum(work)) if watched else nullcontext(float) as show:
+        engine.meter.show = show
+        for (path, records), masked, calls in zip(missing.items(), rows, work, strict=True):
+            engine.meter.rows = done
+            write_json(path, _sampled(engine, masked, records, settings))
+            done += calls
     wait()
     parts = [_part(folder, number) for number in range(len(batches))]
     return Corpus.from_ids([row for part in parts for row in json.loads(part.read_text("utf-8"))])
+
+
+def _sampled(
+    engine: Engine,
+    masked: Sequence[Sequence[int]],
+    records: Sequence[int],
+    settings: SampleSettings,
+) -> list[list[int]]:
+    """Return the ids of the samples of one part, framing left out."""
+    batch = pad_batch(masked, engine.vocabulary).to(engine.device)
+    keys = torch.tensor(records, device=engine.device) + POOL_RECORDS
+    sampled = engine.sampler.sample(Prior(batch, keys), settings)
+    rows = zip(sampled.tokens.tolist(), batch.maskable.tolist(), strict=True)
+    return [[t for t, keep in zip(*row, strict=True) if keep] for row in rows]
 
 
 def _part(folder: Path, number: int) -> Path:

@@ -6,6 +6,8 @@ from didi_core.sampling.registry import SAMPLERS, SamplerKind, find_sampler, sam
 
 PLAIN_SAMPLER = "ancestral"
 """Models of most processes have it, and what others bring is measured against it."""
+OWN = "own"
+"""In lists of samplers: for each model the one that its folder names, as `generate` takes."""
 
 
 def plain_sampler(process: str) -> SamplerKind:
@@ -36,6 +38,11 @@ def choose_sampler(asked: str | None, grid: str, model: LoadedModel) -> SamplerK
         )
     kind = SAMPLERS[name]
     return plain if grid == "published" and not kind.has_published_grid else kind
+
+
+def own_sampler(model: LoadedModel) -> SamplerKind:
+    """Return the sampler that `generate` takes for a model where none is asked for."""
+    return choose_sampler(None, "exact", model)
 
 
 def stored_reveal_exponent(grid: str, kind: SamplerKind, model: LoadedModel) -> float:

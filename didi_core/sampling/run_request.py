@@ -104,9 +104,9 @@ def run_request(
     batches = [batch for batch in wanted if batch[0] not in held]
     if not batches:
         return
-    work = [_row_calls(request, engine, batch) for batch in batches]
+    rows = [[request.rows[record] for record in batch] for batch in batches]
+    work = [planned_calls(engine, each, request.settings) for each in rows]
     if not quiet:
-        rows = [[request.rows[record] for record in batch] for batch in batches]
         print_estimate(engine.predictor, rows, work)
     acceptance = Acceptance(request.rule, request.unique)
     acceptance.remember(partial.rows)
@@ -142,8 +142,8 @@ def settle(request: Request, engine: Engine, finished: Sequence[Finished]) -> li
     return [settled[record] for record in sorted(settled)]
 
 
-def _row_calls(request: Request, engine: Engine, batch: Sequence[int]) -> int:
-    """Calls that the rows of a batch need at most, without redraws."""
+def planned_calls(engine: Engine, rows: Sequence[Sequence[int]], settings: SampleSettings) -> int:
+    """Return the calls that rows need together at most, without redraws."""
     mask = engine.vocabulary.mask_id
-    free = [list(request.rows[record]).count(mask) for record in batch]
-    return sum(engine.sampler.num_steps(count, request.settings) for count in free)
+    free = [list(row).count(mask) for row in rows]
+    return sum(engine.sampler.num_steps(count, settings) for count in free)

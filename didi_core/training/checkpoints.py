@@ -1,4 +1,4 @@
-"""Checkpoints of a run: `checkpoints/step_00001000.safetensors`, the last two kept.
+"""Checkpoints of a run: `checkpoints/step_00001000.safetensors`, the last ones kept.
 
 A file that cannot be read is passed over for the one before it, and the user is told.
 """
@@ -12,13 +12,18 @@ from didi_core.files import Unwritable
 from didi_core.training.state_files import load_state, save_state, tensors_of
 
 KEPT = 2
+"""Where nothing else is asked for."""
 
 
 class Checkpoints:
-    """Reads and writes the checkpoints of one run folder."""
+    """Reads and writes the checkpoints of one run folder.
 
-    def __init__(self, run_folder: Path) -> None:
-        self.folder = run_folder / "checkpoints"
+    Args:
+        kept: how many stay, the newest.
+    """
+
+    def __init__(self, run_folder: Path, kept: int = KEPT) -> None:
+        self.folder, self._kept = run_folder / "checkpoints", kept
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Write the state after `step` updates, and let the oldest one go.
@@ -44,7 +49,7 @@ class Checkpoints:
         paths = self._paths()
         now = paths.index(path)
         # A later one could not be read, or the run would be past it: it counts for nothing.
-        for other in (*paths[: max(0, now + 1 - KEPT)], *paths[now + 1 :]):
+        for other in (*paths[: max(0, now + 1 - self._kept)], *paths[now + 1 :]):
             other.unlink()
         return path
 
@@ -62,7 +67,7 @@ class Checkpoints:
         paths = self._paths()
         for path in reversed(paths):
             try:
-                return _whole(load_state(path), path)
+                return read_checkpoint(path)
             except UserError as error:
                 print(error, file=sys.stderr)
             if path != paths[0]:
@@ -76,6 +81,15 @@ class Checkpoints:
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("step_*.safetensors"))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the state that one file holds.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    return _whole(load_state(path), path)
 
 
 def _whole(state: Any, path: Path) -> dict[str, Any]:

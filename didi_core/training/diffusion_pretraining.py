@@ -14,7 +14,7 @@ from didi_core.corpus import CorpusBatches
 from didi_core.diffusion.absorbing import low_discrepancy_times
 from didi_core.diffusion.draws import Stream, keyed_generator, keyed_uniform
 from didi_core.diffusion.process import Process
-from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.distill.optimizers import OptimizerSettings, phase_length
 from didi_core.models.denoiser import time_input
 from didi_core.models.soft_tokens import SoftTokens
 from didi_core.number_checks import below_zero, no_range
@@ -73,7 +73,7 @@ class DiffusionPretraining(Pretraining):
         rank_of_id = self.data.vocabulary.rank_of_id.to(device)
         clean = rank_of_id[batch.tokens[at]]
         drawn = log_probs, clean, rank_of_id[noised[at]], t[at.nonzero()[:, 0]]
-        if share.step < self.curriculum.steps:
+        if share.step < phase_length(self.curriculum.steps, share.steps):
             return process.denoising_terms(*drawn).sum(), at.sum()
         return process.bound_terms(*drawn).sum(), batch.maskable.sum()
 
@@ -82,10 +82,9 @@ class DiffusionPretraining(Pretraining):
     ) -> tuple[Process, Int[Tensor, "batch width"], SoftTokens | None]:
         """The process of this step, z_t, and what the network sees in its place, if not z_t."""
         batch = share.batch
-        if self.gaussian is not None and share.step < self.gaussian.settings.steps:
-            return self.gaussian.process, *self.gaussian.corrupt(
-                batch, t, share.records, share.step
-            )
+        gaussian = self.gaussian
+        if gaussian and share.step < phase_length(gaussian.settings.steps, share.steps):
+            return gaussian.process, *gaussian.corrupt(batch, t, share.records, share.step)
         position = torch.arange(batch.tokens.shape[1])
         record = torch.as_tensor(share.records)[:, None]
         uniform = keyed_uniform(self.seed, Stream.CORRUPT, record, position, share.step)
@@ -97,7 +96,7 @@ class DiffusionPretraining(Pretraining):
 
         A batch lists its rows by width, and what a row's length is must not tell its time.
         """
-        gentle = share.step < self.curriculum.steps
+        gentle = share.step < phase_length(self.curriculum.steps, share.steps)
         low, high = self.curriculum.mask_range if gentle else (0.0, 1.0)
         shift = float(keyed_uniform(self.seed, Stream.TIME, share.step))
         times = low_discrepancy_times(share.num_records, shift, low, high)

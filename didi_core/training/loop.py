@@ -21,7 +21,7 @@ from lightning.fabric import Fabric
 
 from didi_core.distill.method import Method
 from didi_core.errors import Terminated, UserError
-from didi_core.training.checkpoints import Checkpoints
+from didi_core.training.checkpoints import KEPT, Checkpoints
 from didi_core.training.pace import planned_steps
 from didi_core.training.progress import training_progress
 from didi_core.training.run_folder import MetricsLog
@@ -41,6 +41,8 @@ class LoopSettings:
     """Steps between validations; 0 for only at the end."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
+    checkpoints_kept: int = KEPT
+    """The newest ones that stay, so that a damaged one can be passed over."""
     max_seconds: float = 0.0
     """Stop, finished, after this much time of training; 0 for no limit. Resumptions count from the
     first that had a limit."""
@@ -88,7 +90,7 @@ class _Run:
         self, method: Method, settings: LoopSettings, folder: Path, fabric: Fabric
     ) -> None:
         self.method, self.settings, self.fabric = method, settings, fabric
-        self.checkpoints = Checkpoints(folder)
+        self.checkpoints = Checkpoints(folder, settings.checkpoints_kept)
         fabric.barrier()  # the first process may still be clearing what is overwritten
         state = self.checkpoints.load_latest()
         method.setup(fabric)

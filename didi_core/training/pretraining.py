@@ -34,6 +34,8 @@ class BatchShare:
     """Place of each row in the whole batch."""
     num_records: int
     """Rows of the whole batch, over all processes."""
+    steps: int = 0
+    """Updates that the run will have, where a phase of it depends on them."""
 
 
 class Pretraining(ABC):
@@ -78,7 +80,7 @@ class Pretraining(ABC):
         places, weight = share_of_batch(len(records), fabric.global_rank, fabric.world_size)
         mine = records[places]
         batch = self.data.batch(mine, step).to(fabric.device)
-        total, count = self.total_loss(BatchShare(step, batch, mine, places, len(records)))
+        total, count = self.total_loss(BatchShare(step, batch, mine, places, len(records), steps))
         # Normalised over all processes: the loss must not depend on their number.
         count = reduced(fabric, weight * count, "sum").clamp_min(1)
         loss = weight * total / count * fabric.world_size

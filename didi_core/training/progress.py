@@ -13,6 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from didi_core.progress import ProgressLines
 from didi_core.terminal import error_console
 
 
@@ -22,6 +23,7 @@ class TrainingProgress:
     def __init__(self, bar: Progress, task: TaskID, done: int, steps: int, speaks: bool) -> None:
         self._bar, self._task, self._steps = bar, task, steps
         self._tenths, self._speaks = 10 * done // max(1, steps), speaks
+        self._lines = ProgressLines("training", steps, done)
 
     def show(self, done: int, planned: int, figures: Mapping[str, float]) -> None:
         """`done` of `planned` updates, and the first figures of the last one."""
@@ -30,7 +32,9 @@ class TrainingProgress:
         tenths = 10 * done // planned
         if self._speaks and tenths > self._tenths:
             of = f"{planned:,}" if planned == self._steps else f"about {planned:,}"
-            print(f"training: update {done:,} of {of}  {shown}", file=sys.stderr, flush=True)
+            self._lines.follow(planned)
+            left = f"  {self._lines.time_left(done)}" if done < planned else ""
+            print(f"training: update {done:,} of {of}  {shown}{left}", file=sys.stderr, flush=True)
         # What an early pace promised may be taken back; a change by one is the pace's noise.
         self._tenths = tenths if tenths < self._tenths - 1 else max(self._tenths, tenths)
 

@@ -65,8 +65,11 @@ def git_revision() -> str | None:
     return done.stdout.strip() or None
 
 
-def read_run_record(folder: Path) -> tuple[str, dict[str, Any]] | None:
+def read_run_record(folder: Path, flag: str = "resume=true: ") -> tuple[str, dict[str, Any]] | None:
     """Verb and settings of the run in `folder`; None where it has no `run.json`.
+
+    Args:
+        flag: what messages begin with: what it is read for.
 
     Raises:
         UserError: `run.json` cannot be read.
@@ -79,7 +82,7 @@ def read_run_record(folder: Path) -> tuple[str, dict[str, Any]] | None:
         verb, settings = record["verb"], dict(record["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"resume=true: {path}, which holds the settings that the run began with, cannot be "
+            f"{flag}{path}, which holds the settings that the run began with, cannot be "
             f"read ({error}). Put it back, or start again with overwrite=true."
         ) from error
     return verb, settings

@@ -28,6 +28,7 @@ from didi_core.training.checkpoints import Checkpoints
 from didi_core.training.diffusion_pretraining import CurriculumSettings, DiffusionPretraining
 from didi_core.training.loop import LoopSettings, train
 from didi_core.training.pace import planned_steps
+from didi_core.training.pretraining import BatchShare
 
 RATE = OptimizerSettings(lr=1e-2, warmup_steps=2, decay_fraction=0.5)
 STEPS = 7
@@ -229,6 +230,42 @@ def test_rounds_and_rates_follow_the_time_that_is_spent(
     assert told[-1] == "max_seconds=11.5 ended the training after 12 updates."
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["round"] for line in lines] == [0] * 4 + [1] * 4 + [2] * 4
+
+
+class Rates(DiffusionPretraining):
+    """A pre-training whose learning rates and times are noted."""
+
+    def step(self, step: int, steps: int) -> dict[str, float]:
+        figures = super().step(step, steps)
+        self.rates.append(self.network.optimizers[0].param_groups[0]["lr"])
+        return figures
+
+    def times(self, share: BatchShare) -> torch.Tensor:
+        times = super().times(share)
+        self.gentle.append(times.min() >= 0.1 and times.max() <= 0.5)
+        return times
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_run_that_time_ends_is_through_its_warm_up_and_its_gentle_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, timed: bool
+) -> None:
+    rate = OptimizerSettings(lr=1e-2, warmup_steps=4_000, decay_fraction=0.25)
+    rates = pretraining(rate)
+    rates.__class__, rates.rates, rates.gentle = Rates, [], []
+    rates.curriculum = CurriculumSettings(steps=4_000)
+    method = OneSecondEach(rates, monkeypatch)
+    limit = {"steps": 10_000, "max_seconds": 79.5} if timed else {"steps": 80}
+    assert run(method, tmp_path, **limit) == 80
+    if timed:  # warm-up: a tenth of the time; gentle start: half; decay: the last quarter
+        assert rates.rates[:8] == pytest.approx(
+            [1e-2 / 1_000, *(1e-2 * n / 8 for n in range(2, 9))]
+        )
+        assert rates.rates[8:60] == pytest.approx([1e-2] * 52)
+        assert rates.rates[-1] == pytest.approx(1e-2 / 20)
+        assert rates.gentle == [True] * 40 + [False] * 40
+    else:  # what was asked for is what is done
+        assert max(rates.rates) <= 1e-2 * 80 / 4_000 and all(rates.gentle)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`didi-protein compare` at a small scale: cells, pairs, resuming, what it refuses."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from scoring_fixtures import random_sequences, write_judge, write_masked, write_uniform
 
+from didi_core import progress
 from didi_core.commands.comparison_cells import Cell
 from didi_core.commands.comparison_print import printed_table
 from didi_core.commands.comparison_study import check_folder, claim_folder, method_settings
@@ -151,7 +153,8 @@ def test_an_interrupted_comparison_goes_on(
     again = compare(alone)
     costs = ["seconds_per_design", "peak_memory_mb"]
     of_both = finished.table[finished.table["model"].isin(("teacher", "earlier"))]
-    expected = of_both.drop(columns=[*costs, "discriminator_calls"]).reset_index(drop=True)
+    of_others = ["discriminator_calls", "reveal_exponent"]
+    expected = of_both.drop(columns=[*costs, *of_others]).reset_index(drop=True)
     found = again.table.drop(columns=costs).reset_index(drop=True)
     pd.testing.assert_frame_equal(found[expected.columns], expected)
     with pytest.raises(UserError, match="another num: give --num 4, as then"):
@@ -411,3 +414,20 @@ def test_offline_and_flags_reach_what_opens_models(
         wanted = replace(given, out=tmp_path / name, **{name: f"nobody/{name}"})
         with pytest.raises(UserError, match=f"^{flag} nobody/{name} is not a folder.*may not be"):
             compare(wanted)
+
+
+def test_every_long_phase_says_the_time_left_without_a_terminal(
+    options: CompareOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(progress, "FIRST_LINE", 0.0)  # every phase is long
+    monkeypatch.setattr(progress, "LONGEST_SILENCE", 0.0)
+    pool = {"data": None, "pool_size": 4, "pool_steps": 3, "methods": "dmmd", "students": ""}
+    compare(replace(options, out=tmp_path / "study", samplers="ancestral", **pool))
+    lines = capsys.readouterr().err.splitlines()
+    for phase in ("Sampling the teacher", "Generating", "scoring"):
+        of_phase = [line for line in lines if line.startswith(f"{phase}: ")]
+        assert any(re.search(r"\d%, about .* left", line) for line in of_phase), phase
+    assert any(re.match(r"About .* for 4 sequences in .* 3.0 calls each", line) for line in lines)

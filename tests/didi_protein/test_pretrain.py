@@ -246,3 +246,34 @@ def test_a_curriculum_of_masks_is_refused_where_nothing_is_masked(tmp_path: Path
     settings.curriculum.steps = 5
     with pytest.raises(UserError, match=r"curriculum\.steps=5 is for model\.kind=masked"):
         pretrain(settings)
+
+
+def test_runs_that_have_not_ended_write_with_their_checkpoints(fasta: Path, tmp_path: Path) -> None:
+    def designs(model: Path) -> str:
+        out = tmp_path / "d.fasta"
+        asked = {"num": 3, "length": "20", "steps": 3, "out": out, "overwrite": True}
+        generate(GenerateOptions(model=str(model), device="cpu", **asked))
+        return "".join(line for line in out.read_text().splitlines() if line[0] != ">")
+
+    few = {"checkpoint_every": 1, "checkpoints_kept": 3}
+    teacher = pretrain(settings_for(fasta, tmp_path / "teacher", **few))
+    student = distill(
+        DistillSettings(
+            teacher=str(teacher),
+            out=str(tmp_path / "student"),
+            method={"name": "dmmd", "noise": {"kind": "position", "size": 4, "scale": 0.5}},
+            data=str(fasta),
+            steps=2,
+            tokens_per_batch=256,
+            max_length=40,
+            device="cpu",
+            **few,
+        )
+    )
+    for run in (student, teacher):
+        finished = designs(run)
+        assert designs(run / "checkpoints" / "step_00000002.safetensors") == finished
+        config = (run / "config.json").read_text()
+        (run / "config.json").unlink()
+        assert designs(run) == finished
+        (run / "config.json").write_text(config)

@@ -127,6 +127,26 @@ def test_the_baseline_writes_by_its_own_law_and_the_seed(
 
 
 @pytest.mark.usefixtures("no_figure")
+def test_rows_are_drawn_alike_unless_a_folder_is_asked(models: Path, tmp_path: Path) -> None:
+    named = tmp_path / "named"
+    shutil.copytree(models / "student", named)
+    config = json.loads((named / "config.json").read_text())
+    config["didi"] = {**config.get("didi", {}), "sampler": "apart", "reveal_exponent": 2.0}
+    (named / "config.json").write_text(json.dumps(config))
+    given = options(models, tmp_path / "s", baseline="none", steps="3", num=2, repeats=1)
+    found = {}
+    for word in (str(named), f"{named}:own"):
+        both = f"{models / 'teacher'}:own,{word}"
+        result = benchmark(replace(given, models=both, out=tmp_path / word[-3:]))
+        rows = result.record["rows"]
+        found[word[-3:]] = [(row["sampler"], row["reveal_exponent"]) for row in rows]
+        assert "reveal exponent" in printed(result)
+        assert any("apart" in note for note in result.record["notes"]) == (word == str(named))
+    assert found["med"] == [("ancestral", 1.0), ("ancestral", 2.0)]
+    assert found["own"] == [("ancestral", 1.0), ("apart", 2.0)]
+
+
+@pytest.mark.usefixtures("no_figure")
 def test_what_is_timed_writes_the_samples_that_are_judged(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -244,8 +244,10 @@ def test_it_is_printed_and_drawn(done: BenchmarkResult) -> None:
         Cell("gpt", AUTOREGRESSIVE, None),
     )  # fmt: skip
     sweeps = sweeps_of(done.record, cells)
-    assert sweeps is not None and set(sweeps.points) == {"teacher", "student", "gpt"}
-    assert [point.label for point in sweeps.points["teacher"][0]] == ["T 0.5", ""]
+    assert sweeps is not None and set(sweeps.points) == {
+        "teacher, ancestral", "student, ancestral", "gpt, autoregressive",
+    }  # fmt: skip
+    assert [point.label for point in sweeps.points["teacher, ancestral"][0]] == ["T 0.5", ""]
     assert done.figure is None or done.figure.stat().st_size > 10_000
 
 

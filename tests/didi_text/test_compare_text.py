@@ -1,6 +1,7 @@
 """`didi-text compare` at a small scale: cells, pairs, figures, resuming, what it refuses."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from text_fixtures import save_causal, tiny_tokenizer, write_jsonl
 from text_models import write_tiny_model
 
+from didi_core import progress
 from didi_core.commands.comparing import cells_of
 from didi_core.commands.comparison_cells import Cell, CellRequest
 from didi_core.commands.comparison_table import compare_cells
@@ -125,12 +127,37 @@ def test_table_figure_and_printed_forms(
     )
     assert finished.report.read_bytes().startswith(b"\x89PNG")
     made = finished.table.dropna(subset=["sampler"])
-    assert [point.label for point in curves_of(made)["teacher"]] == ["2", "4", "limit"]
+    assert [point.label for point in curves_of(made)["teacher, ancestral"]] == ["2", "4", "limit"]
     assert "didi-paper, rgas" in curves_of(made)
     print_result(finished)
     printed = capsys.readouterr().out
     assert "intervals from fewer than 30 are too narrow" in printed
     assert "Left out: dmmd with rgas" in printed and str(finished.report) in printed
+
+
+def test_models_are_drawn_alike_and_own_is_what_each_folder_names(
+    options: CompareOptions, tmp_path: Path
+) -> None:
+    student = write_tiny_model(tmp_path / "student", seed=1)
+    config = json.loads((student / "config.json").read_text())
+    config["didi"] = {**config.get("didi", {}), "sampler": "apart", "reveal_exponent": 2.0}
+    (student / "config.json").write_text(json.dumps(config))
+    given = replace(options, students=str(student), methods="", num=3, samplers="ancestral")
+
+    def drawn(result: CompareResult) -> set[tuple[str, str, float]]:
+        rows = result.table[result.table["steps"] == 2]
+        return set(rows[["model", "sampler", "reveal_exponent"]].itertuples(index=False, name=None))
+
+    alike = compare(replace(given, out=tmp_path / "alike"))
+    assert drawn(alike) == {("teacher", "ancestral", 1.0), ("student", "ancestral", 2.0)}
+    assert any("student" in note and "apart" in note for note in alike.notes)
+    own = compare(replace(given, out=tmp_path / "own", samplers="own"))
+    assert drawn(own) == {("teacher", "ancestral", 1.0), ("student", "apart", 2.0)}
+    assert not any("apart" in note for note in own.notes)
+    curves = curves_of(own.table.dropna(subset=["sampler"]))
+    assert {"teacher, ancestral", "student, apart"} == set(curves)
+    figures = json.loads((own.out / "samples" / "student_apart_2.figures.json").read_text())
+    assert figures["figures"]["drawn"] == "apart, 2 steps, reveal exponent 2"
 
 
 def test_samples_are_made_in_the_precision_that_their_record_names(
@@ -178,7 +205,9 @@ def test_an_interrupted_comparison_goes_on(
     again = compare(alone)
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     of_both = finished.table[finished.table["model"].isin(("teacher", "earlier", "held-out text"))]
-    expected = of_both.drop(columns=[*COSTS, "discriminator_calls"]).reset_index(drop=True)
+    expected = of_both.drop(columns=[*COSTS, "discriminator_calls", "reveal_exponent"]).reset_index(
+        drop=True
+    )
     found = again.table.drop(columns=COSTS).reset_index(drop=True)
     pd.testing.assert_frame_equal(found[expected.columns], expected)
     with pytest.raises(UserError, match="another num"):
@@ -316,3 +345,20 @@ def test_more_temperatures_are_added_to_a_finished_comparison(
         compare(replace(options, resume=True, diversity=2.0))
     with pytest.raises(UserError, match=r"--temperatures 0,1: 0 is no temperature"):
         compare(replace(options, resume=True, temperatures="0,1"))
+
+
+def test_every_long_phase_says_the_time_left_without_a_terminal(
+    options: CompareOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(progress, "FIRST_LINE", 0.0)  # every phase is long
+    monkeypatch.setattr(progress, "LONGEST_SILENCE", 0.0)
+    pool = {"data": None, "pool_size": 4, "pool_steps": 3, "methods": "dmmd", "students": ""}
+    compare(replace(options, out=tmp_path / "study", samplers="ancestral", **pool))
+    lines = capsys.readouterr().err.splitlines()
+    for phase in ("Sampling the teacher", "Generating", "Judging"):
+        of_phase = [line for line in lines if line.startswith(f"{phase}: ")]
+        assert any(re.search(r"\d%, about .* left", line) for line in of_phase), phase
+    assert any(re.match(r"About .* for 4 sequences in .* 3.0 calls each", line) for line in lines)

@@ -1,6 +1,7 @@
 """`didi-text distill`: from a teacher to a student that writes, by data and by pool."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,38 @@ def test_yaml_and_dataclass_agree() -> None:
     assert set(stored) | {"method", "preset"} == set(defaults)
     for name, value in OmegaConf.to_container(stored).items():
         assert value == defaults[name], name
+
+
+def test_block_length_is_the_name_of_pretrain_for_max_length(teacher: Path, tmp_path: Path) -> None:
+    asked = settings_for(teacher, tmp_path, pool_length=None, block_length=30)
+    older = settings_for(teacher, tmp_path, pool_length=None, max_length=30)
+    one, other = TextDistillRun(asked), TextDistillRun(older)
+    assert one.settings == other.settings and one.pool_lengths(one.longest(open_model(teacher)))
+    assert one.longest(open_model(teacher)) == 30
+    with pytest.raises(UserError, match="block_length=30 and max_length=20"):
+        TextDistillRun(settings_for(teacher, tmp_path, block_length=30, max_length=20))
+    with pytest.raises(UserError, match="=0 must be"):
+        TextDistillRun(settings_for(teacher, tmp_path, block_length=0))
+
+
+@pytest.mark.parametrize("method", ["dmmd", "didi"])
+def test_a_distillation_that_has_not_ended_writes(
+    teacher: Path, tmp_path: Path, method: str
+) -> None:
+    run = distill(settings_for(teacher, tmp_path / "run", method={"name": method}))
+    sampler = {"sampler": "rgas"} if method == "didi" else {}
+    finished = texts(sample(run, tmp_path / "a.jsonl", **sampler))
+    (run / "config.json").unlink()
+    assert texts(sample(run, tmp_path / "b.jsonl", **sampler)) == finished
+
+
+def test_generate_takes_a_tokenizer_for_a_folder_without_one(teacher: Path, tmp_path: Path) -> None:
+    spelling, bare = tmp_path / "spelling", tmp_path / "bare"
+    tiny_tokenizer().save(spelling)
+    shutil.copytree(teacher, bare)
+    (bare / "tokenizer.json").unlink()
+    prompt = {"prefix": "The cat", "tokenizer": str(spelling)}
+    with_own = sample(teacher, tmp_path / "a.jsonl", prefix="The cat")
+    assert texts(sample(bare, tmp_path / "b.jsonl", **prompt)) == texts(with_own)
+    with pytest.raises(UserError, match=r"--tokenizer .*nowhere"):
+        sample(bare, tmp_path / "c.jsonl", tokenizer=str(tmp_path / "nowhere"))

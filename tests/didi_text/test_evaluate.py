@@ -23,7 +23,7 @@ from didi_core.cli import run_program
 from didi_core.errors import UserError
 from didi_core.evaluation.bounds import bound_samples
 from didi_text.evaluate import EvaluateOptions, evaluate
-from didi_text.evaluate_choice import encode_pairs, join, read_questions
+from didi_text.evaluate_choice import encode_for, encode_pairs, join, read_questions
 from didi_text.evaluate_likelihood import BoundSettings, continuation_nats
 from didi_text.evaluate_mauve import features
 from didi_text.evaluate_models import DiffusionLanguageModel, is_causal, open_language_model
@@ -185,6 +185,29 @@ def test_genppl_follows_the_grid_that_a_student_was_distilled_for(tmp_path: Path
     judged = evaluate(of_file, None, judge).figures["figures"]
     own = open_language_model(str(tmp_path / "student"))
     assert made(own)[1]["mean"] == pytest.approx(judged["perplexity"]["mean"])
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".txt"])
+def test_every_figure_says_how_its_samples_were_drawn(tmp_path: Path, suffix: str) -> None:
+    judge, folder = tiny_causal_model(), write_tiny_model(tmp_path / "student")
+    config = json.loads((folder / "config.json").read_text())
+    config["didi"] = {**config.get("didi", {}), "sampler": "apart", "reveal_exponent": 3.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    drawn = "apart, 4 steps, reveal exponent 3, top p 0.9"
+    given = options(tmp_path, "genppl", num=4, length=16, steps=4, top_p=0.9, overwrite=True)
+    made = evaluate(replace(given, model=str(folder)), None, judge).figures
+    assert made["figures"]["drawn"] == drawn
+    printed = lines_of(made)
+    assert printed[0].endswith(f"4 samples: {drawn}") and f"model {folder}," in printed[-1]
+    # The same of a file: its records and the summary beside it say so, and without them nothing.
+    file = tmp_path / f"s{suffix}"
+    sample(folder, file, num=4, length="16", steps=4, top_p=0.9)
+    read = options(tmp_path, "genppl", model=None, data=str(file), overwrite=True)
+    assert evaluate(read, None, judge).figures["figures"]["drawn"] == drawn
+    file.with_suffix(".generate.json").unlink()
+    left = {".jsonl": "apart, 4 steps", ".txt": "sampler and steps unknown"}[suffix]
+    again = evaluate(read, None, judge).figures
+    assert again["figures"]["drawn"].startswith(left) and left in lines_of(again)[0]
 
 
 def test_genppl_continues_interrupted_sampling(tmp_path: Path, monkeypatch) -> None:
@@ -422,7 +445,7 @@ def test_choice_takes_the_likeliest(tmp_path: Path, kind: str) -> None:
     chosen = []
     for question in questions:
         pairs = [(question.context, join(question.context, each)) for each in question.choices]
-        rows, firsts = encode_pairs(model.tokenizer, pairs, 64)
+        rows, firsts = encode_for(model, pairs)
         if kind == "autoregressive":
             nats = continuation_nats(model, rows, firsts, settings)
             for row, first, value in zip(rows, firsts, nats, strict=True):

@@ -264,3 +264,40 @@ def test_users_call_the_group_model() -> None:
         run_hydra(
             "text_pretrain", PretrainSettings, seen.append, ["model=150m"], "d", groups=groups
         )
+
+
+@pytest.mark.parametrize("kind", ["masked", "autoregressive"])
+def test_a_run_that_has_not_ended_writes_with_any_of_its_checkpoints(
+    data: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    optimizer = OptimizerSettings(lr=0.05, warmup_steps=1)
+    few = {"steps": 4, "checkpoint_every": 1, "checkpoints_kept": 3, "kind": kind}
+    run = pretrain(settings_for(data, tmp_path / "run", optimizer=optimizer, **few))
+    kept = sorted((run / "checkpoints").glob("*"))
+    assert [int(path.stem.removeprefix("step_")) for path in kept] == [2, 3, 4]
+
+    def text_of(model: Path) -> list[list[int]]:
+        out, steps = tmp_path / "s.jsonl", {} if kind == "autoregressive" else {"steps": 3}
+        asked = {"num": 3, "length": "12", "out": out, "overwrite": True, "device": "cpu"}
+        generate(GenerateOptions(model=str(model), **asked, **steps))
+        return [json.loads(line)["ids"] for line in out.read_text().splitlines()]
+
+    finished = text_of(run)
+    (run / "config.json").unlink()  # as it is before the run ends
+    capsys.readouterr()
+    assert text_of(run) == text_of(kept[2]) == finished
+    assert text_of(kept[0]) != finished
+    said = capsys.readouterr().err
+    assert f"{run}: the model after 4 updates of at most 4." in said
+    assert f"{kept[0]}: the model after 2 updates" in said
+    for path in kept:
+        path.unlink()
+    with pytest.raises(UserError, match="is a run that is not finished"):
+        text_of(run)
+
+
+def test_how_many_checkpoints_stay_is_checked(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="checkpoints_kept=0"):
+        pretrain(settings_for(data, tmp_path / "run", checkpoints_kept=0))
+    run = pretrain(settings_for(data, tmp_path / "one", checkpoint_every=1, checkpoints_kept=1))
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step_00000002.safetensors"]
