@@ -16,6 +16,7 @@ import pandas as pd
 from didi_core.errors import UserError
 from didi_protein.filter_funnel import REJECTED_COLUMNS, FunnelStep
 from didi_protein.report_tables import ScoreTable, find_files
+from didi_protein.text_tables import read_csv
 
 REJECTED_SUFFIX = ".rejected.csv"
 MOST_SHOWN = 500
@@ -147,10 +148,7 @@ def _linked(outcome: FilterOutcome, known: dict[Path, Path], was_asked: bool) ->
 
 
 def _read(path: Path) -> FilterOutcome:
-    try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"INPUT {path} cannot be read: {error}") from error
+    rows = pd.DataFrame(read_csv(path, "INPUT", REJECTED_COLUMNS), dtype=object)
     if missing := [name for name in REJECTED_COLUMNS if name not in rows]:
         raise UserError(
             f"INPUT {path} is no list of rejected designs: it has no {', '.join(missing)}. Write "

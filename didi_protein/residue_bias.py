@@ -4,7 +4,6 @@ import json
 import math
 from pathlib import Path
 
-import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -97,12 +96,7 @@ def _table_pairs(path: Path) -> list[tuple[str, object]]:
     separator = _SEPARATORS.get(path.suffix)
     if separator is None:
         raise UserError(f"--bias {path}: must be a .csv, .tsv or .json file.")
-    try:
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
-    except OSError as error:
-        raise UserError(f"--bias {path}: cannot be read ({error.strerror}).") from error
-    except (ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"--bias {path}: is no table ({error}).") from error
-    if not {"residue", "nats"} <= set(table.columns):
+    table = read_csv(path, "--bias", ("residue", "nats"), separator)
+    if not {"residue", "nats"} <= set(table):
         raise UserError(f"--bias {path}: the table needs the columns residue and nats.")
     return list(zip(table["residue"], table["nats"], strict=True))

@@ -22,6 +22,7 @@ from Bio.PDB.Structure import Structure
 from Bio.SeqIO.PdbIO import AtomIterator
 
 from didi_core.errors import UserError
+from didi_core.files import path_from
 from didi_protein.plddt import chain_plddt, decide
 from didi_protein.structure_parsing import STRUCTURE_SUFFIXES, parse_structure, protein_residues
 from didi_protein.structure_seqres import fill_gaps, stated_sequences
@@ -95,7 +96,7 @@ def point_from(columns: Iterable[dict[str, Any]], folder: Path) -> None:
     """Make each `pdb_file` a path from `folder`, the table's, so that both can move together."""
     for each in columns:
         if "pdb_file" in each:
-            each["pdb_file"] = Path(os.path.relpath(each["pdb_file"], folder)).as_posix()
+            each["pdb_file"] = path_from(folder, Path(each["pdb_file"]))
 
 
 def say_without_plddt(columns: Iterable[Mapping[str, Any]]) -> None:
