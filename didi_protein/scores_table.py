@@ -257,6 +257,8 @@ def read_scores(path: str | os.PathLike[str], name: str = "INPUT") -> pd.DataFra
     if not source.is_file():
         raise UserError(f"{name} {source}: there is no such file; give a table that score wrote.")
     cells = read_cells(source, name, ("id", "status", "sequence"))
+    if source.suffix == ".jsonl" and not cells:  # a table without rows has no line to name columns
+        cells = {column: [] for column in COLUMNS}
     missing = [column for column in ("id", "status", "sequence") if column not in cells]
     if missing:
         raise UserError(f"{name} {source} is no table of scores: it has no {', '.join(missing)}.")
