@@ -76,10 +76,10 @@ def _check_options(options: ScoreOptions) -> Shard:
 
 
 def _check_outputs(options: ScoreOptions) -> None:
-    for path in (options.out, summary_path(options.out), *partials_of(options.out)):
-        check_output(path, resume=options.resume, overwrite=options.overwrite)
     for path in (options.out, summary_path(options.out), partial_path(options.out)):
         check_writable(path)
+    for path in (options.out, summary_path(options.out), *partials_of(options.out)):
+        check_output(path, resume=options.resume, overwrite=options.overwrite)
 
 
 def open_scorers(
