@@ -85,6 +85,40 @@ def _explained(path: Path) -> Iterator[None]:
         raise told from error
 
 
+def check_writable(path: str | os.PathLike[str], flag: str = "--out") -> None:
+    """Try whether a file can be put at `path`, before hours of work are spent on it.
+
+    The folder is made; nothing else is left.
+
+    Raises:
+        Unwritable: it cannot.
+    """
+    target = Path(path)
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, place = _new_place(target)
+        try:
+            (place / target.name).touch()
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+            if handle is not None:
+                os.close(handle)
+    except OSError as error:
+        mend = _MENDS.get(error.errno or 0, "choose another place")
+        raise Unwritable(f"{flag} {path}: cannot be written ({error.strerror}): {mend}.") from error
+
+
+def path_from(folder: Path, path: Path) -> str:
+    """A path as seen from a folder, with slashes; where links lead is looked up before.
+
+    Without that `..` would leave the folder behind a link, and not the link.
+    """
+    real = path.parent.resolve() / path.name
+    return Path(os.path.relpath(real, folder.resolve())).as_posix()
+
+
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on error it goes.

@@ -121,8 +121,8 @@ def overrides_of_job(settings: object) -> list[str]:
     Args:
         settings: what they came to.
     """
-    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    return as_given([str(each) for each in overrides], settings)
+    task = HydraConfig.get().overrides.task
+    return as_given([str(each) for each in task], settings)
 
 
 def _require_launcher(arguments: Sequence[str]) -> None:
@@ -144,7 +144,9 @@ def _refuse_repeats(arguments: Sequence[str]) -> None:
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with Hydra's flags before all overrides, which it takes in one row."""
-    flags, overrides, left = [], [], list(arguments)
+    flags: list[str] = []
+    overrides: list[str] = []
+    left = list(arguments)
     while left:
         argument = left.pop(0)
         (flags if argument.startswith("-") else overrides).append(argument)
@@ -194,9 +196,9 @@ def settings_from(config: DictConfig, settings_class: type[Settings]) -> Setting
     Raises:
         UserError: required keys that were left out, all at once.
     """
-    merged = OmegaConf.merge(OmegaConf.structured(settings_class), config)
+    merged: Any = OmegaConf.merge(OmegaConf.structured(settings_class), config)
     unnamed = [each for each in NAMES if each in merged and merged._get_node(each)._value() == ""]
-    needed = {each.name for each in fields(settings_class) if each.default == MISSING}
+    needed = {each.name for each in fields(cast(Any, settings_class)) if each.default == MISSING}
     missing = sorted({*OmegaConf.missing_keys(merged), *(needed & {*unnamed})})
     if missing:
         raise UserError("Required: " + ", ".join(f"{key}=..." for key in missing))
@@ -223,8 +225,8 @@ def _first_sentence(
     help_line = f"(see every setting with: {program} --help)"
     if unknown := _UNKNOWN_SETTING.search(str(error)):
         known = [field.name for field in fields(settings_class)]
-        unknown = [each for each in unknown.groups() if each]
-        part = unknown[0].rpartition(".")[0]  # of a group's own settings none is known here
+        names = [each for each in unknown.groups() if each]
+        part = names[0].rpartition(".")[0]  # of a group's own settings none is known here
         near = [] if part else get_close_matches(unknown[0], known, 1)
         hint = f"; did you mean {near[0]}=?" if near else "."
         if part and choices_of(part):

@@ -42,10 +42,10 @@ def flags_as_settings(arguments: Sequence[str]) -> list[str]:
         if flag in SWITCHES:
             found.append(f"{key}={value if equals else 'true'}")
         elif flag in VALUED_FLAGS:
-            value = value if equals else next(left, None)
-            if value is None or (not equals and value.startswith("--")):
+            given = value if equals else next(left, None)
+            if given is None or (not equals and given.startswith("--")):
                 raise UserError(f"{flag}: give it a value, as in {flag} VALUE or {key}=VALUE.")
-            found.append(f"{key}={value}")
+            found.append(f"{key}={given}")
         else:
             found.append(argument)
     return found

@@ -1,11 +1,13 @@
 """FASTA in and out: plain, gzipped, standard input, a folder; and sequences of structure files.
 
 The first word of a header is the id; `key=value` words after it say where a design comes from:
-`>design_000017 length=143 model=tiny-student sampler=ancestral steps=8 nfe=8 seed=3`.
+`>design_000017 length=143 model=tiny-student sampler=ancestral steps=8 nfe=8 seed=3`. What is no
+single word is written as RFC 8187 does it, `key*=round%202`, and read back as it was.
 """
 
 import itertools
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote, unquote
 
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
@@ -24,6 +27,9 @@ from didi_protein.structures import STRUCTURE_SUFFIXES, escaped, name_of_file, r
 from didi_protein.text_input import open_text
 
 FASTA_SUFFIXES = (".fasta", ".fa", ".faa", ".fas", ".fsa")
+NAME_KEY = "name"
+"""Of the pair that keeps an id which is no single word."""
+_ENDS_A_WORD = re.compile(r"[\s\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -42,19 +48,55 @@ class ProteinRecord:
     """Why there is no sequence: the structure file that it would come from cannot be read."""
 
     def as_fasta(self) -> str:
-        pairs = "".join(f" {key}={value}" for key, value in self.header.items())
-        return f">{self.id}{pairs}\n{self.sequence}\n"
+        return f"{self.title}\n{self.sequence}\n"
+
+    @property
+    def title(self) -> str:
+        """The header line, `>` included."""
+        assert is_one_word(self.id), self.id
+        pairs = ("=".join(_written(key, value)) for key, value in self.header.items())
+        return " ".join([f">{self.id}", *pairs])
 
 
 def parse_header(title: str) -> tuple[str, dict[str, str]]:
-    """Id and `key=value` pairs of a header line without its `>`.
+    """Id and `key=value` pairs of a header line without its `>`; a key that comes again is `key#2`.
 
-    >>> parse_header("design_1 length=143 steps=8")
-    ('design_1', {'length': '143', 'steps': '8'})
+    >>> parse_header("design_1 length=143 steps=8 note*=round%202")
+    ('design_1', {'length': '143', 'steps': '8', 'note': 'round 2'})
     """
     first, *words = title.split() or [""]
-    pairs = (word.partition("=") for word in words)
-    return first, {key: value for key, equals, value in pairs if key and equals}
+    split = (word.partition("=") for word in words)
+    pairs = [_decoded(key, value) or (key, value) for key, equals, value in split if key and equals]
+    keys = numbered([key for key, _ in pairs], [True] * len(pairs))
+    return first, dict(zip(keys, (value for _, value in pairs), strict=True))
+
+
+def is_one_word(text: str) -> bool:
+    """Whether a text can be an id: not empty, without blanks, line breaks or broken letters."""
+    return bool(text) and not _ENDS_A_WORD.search(text)
+
+
+def _written(key: str, value: str) -> tuple[str, str]:
+    """A pair as two words of a header: encoded only where it would not be read back as it is."""
+    return (key, value) if _is_plain(key, value) else (_encoded(key) + "*", _encoded(value))
+
+
+def _is_plain(key: str, value: str) -> bool:
+    whole = key and "=" not in key and not _ENDS_A_WORD.search(key + value)
+    return bool(whole) and _decoded(key, value) is None
+
+
+def _encoded(text: str) -> str:
+    signs = re.sub(r"[%=]|\s|\x00", lambda found: quote(found[0], safe=""), text)
+    return signs.encode("utf-8", "backslashreplace").decode()
+
+
+def _decoded(key: str, value: str) -> tuple[str, str] | None:
+    """The pair that `_written` wrote so; None where the words stand for themselves."""
+    if not key.endswith("*"):
+        return None
+    pair = unquote(key[:-1]), unquote(value)
+    return pair if _written(*pair) == (key, value) else None
 
 
 def iterate_fasta(path: str | os.PathLike[str], name: str = "INPUT") -> Iterator[tuple[str, str]]:
@@ -87,7 +129,8 @@ def read_records(
     """All records of FASTA, PDB and mmCIF files and of folders of them, in order, ids made unique.
 
     A record whose id was already taken, by an earlier record or in another file, becomes `id#2`,
-    `id#3`; one without an id is called `unnamed`.
+    `id#3`; one without an id is called `unnamed`. An id that is no single word, of a file whose
+    name has blanks, becomes one, and stands in the header under `name`.
 
     Args:
         keep_unreadable: a structure file that is there and cannot be read becomes a record with a
@@ -102,7 +145,13 @@ def read_records(
         for item in _read_one(path, name, keep_unreadable)
     ]
     ids = unique_ids([record.id for record in parsed])
-    return [replace(record, id=unique) for unique, record in zip(ids, parsed, strict=True)]
+    return [_under_id(unique, record) for unique, record in zip(ids, parsed, strict=True)]
+
+
+def _under_id(unique: str, record: ProteinRecord) -> ProteinRecord:
+    if not record.id.strip() or is_one_word(record.id):
+        return replace(record, id=unique)
+    return replace(record, id=unique, header={**record.header, NAME_KEY: record.id})
 
 
 def _read_one(
@@ -158,19 +207,26 @@ def _bare_suffix(path: str | os.PathLike[str]) -> str:
 
 
 def unique_ids(ids: Sequence[str]) -> list[str]:
-    """The same ids with repeats numbered from `#2`; never a name that the input uses itself.
+    """One word for each id, repeats numbered from `#2`; never a name that the input uses itself.
 
-    >>> unique_ids(["a", "a", "", "a#2", "a"])
-    ['a', 'a#3', 'unnamed', 'a#2', 'a#4']
+    >>> unique_ids(["a b", "a", "a", "", "a#2", "a", "a_b"])
+    ['a_b#2', 'a', 'a#3', 'unnamed', 'a#2', 'a#4', 'a_b']
     """
-    names = [name or "unnamed" for name in ids]
-    taken, seen, number = set(names), set(), Counter[str]()
+    words = ["_".join(_ENDS_A_WORD.sub(" ", each).split()) or "unnamed" for each in ids]
+    return numbered(words, [word == each for word, each in zip(words, ids, strict=True)])
+
+
+def numbered(names: Sequence[str], are_own: Sequence[bool]) -> list[str]:
+    """The names with repeats numbered; a made one leaves way to an own one that comes later."""
+    taken, number = set(names), Counter[str]()
+    own = {name for name, is_own in zip(names, are_own, strict=True) if is_own}
+    seen: set[str] = set()
     result = []
-    for name in names:
+    for name, is_own in zip(names, are_own, strict=True):
         unique = name
-        if name in seen:
+        if name in seen or (name in own and not is_own):
             unique = _next_free(name, taken, number)
-        seen.add(name)
+        seen.add(unique)
         taken.add(unique)
         result.append(unique)
     return result

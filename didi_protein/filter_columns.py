@@ -8,7 +8,7 @@ import pandas as pd
 
 from didi_core.errors import UserError
 from didi_protein.developability import DEVELOPABILITY_COLUMNS
-from didi_protein.scores_table import COLUMNS
+from didi_protein.scores_table import COLUMNS, numbers_of
 
 _SCORE_FLAGS = {
     **dict.fromkeys(
@@ -50,14 +50,11 @@ def numbers(table: pd.DataFrame, column: str, flag: str) -> pd.Series:
     """A column as floats, empty ones NaN; yes counts 1 and no 0.
 
     Raises:
-        UserError: the table has no such column, or it holds texts.
+        UserError: the table has no such column, or a cell of it is no number.
     """
     if column not in table:
         raise UserError(f"{flag}: the table has no column {column}{_like(column, table)}.")
-    try:
-        return pd.to_numeric(table[column]).astype("Float64").astype(float)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{flag}: column {column} holds texts, not numbers.") from error
+    return numbers_of(table, column, flag)
 
 
 def _like(column: str, table: pd.DataFrame) -> str:

@@ -1,7 +1,6 @@
 """The work of `filter`: read, rank, filter, write."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import pandas as pd
 from didi_core import __version__
 from didi_core.cli import check_output
 from didi_core.errors import UserError
-from didi_core.files import write_json
+from didi_core.files import check_writable, path_from, write_json
 from didi_protein import mmseqs
 from didi_protein.fasta import FASTA_SUFFIXES, ProteinRecord, write_fasta
 from didi_protein.filter import FilterOptions, FilterResult
@@ -20,7 +19,7 @@ from didi_protein.filter_bounds import bounds_of
 from didi_protein.filter_columns import compared_columns
 from didi_protein.filter_funnel import Funnel, rejected_table, run_funnel
 from didi_protein.filter_setup import add_counts, build_filters, in_order, sort_keys
-from didi_protein.provenance import header_of_row
+from didi_protein.provenance import check_ids, header_of_row, with_words_as_ids
 from didi_protein.ranking import SortKey, too_short
 from didi_protein.scores_table import read_scores, summary_path, write_scores
 
@@ -67,13 +66,21 @@ class FilterFiles:
                 raise UserError(f"--out {self.fasta}: {path} is a folder; choose another name.")
             check_output(path, overwrite=overwrite)
 
+    def check_writable(self) -> None:
+        """Raise UserError where one of them cannot be written: before designs are compared."""
+        for path in (self.fasta, self.selected, self.rejected, self.summary):
+            check_writable(path)
+
 
 def run_filter(options: FilterOptions) -> FilterResult:
     """See `didi_protein.filter.filter_designs`."""
     files = FilterFiles(options.out)
     files.check(options.table, options.overwrite)
     bounds = bounds_of(options)
-    table = add_counts(read_scores(options.table, "F.csv"), options, bounds)
+    table = read_scores(options.table, "F.csv")
+    check_ids(table, f"F.csv {options.table}")
+    table = add_counts(with_words_as_ids(table), options, bounds)
+    files.check_writable()
     scored = table[table["status"] == "ok"]
     compared = _compared(options.table)
     keys = sort_keys(options.sort_by, scored)
@@ -112,7 +119,7 @@ def _from_folder(file: str | None, old: Path, new: Path) -> str | None:
     """A path that was relative to the folder `old`, relative to `new`."""
     if file is None or pd.isna(file) or Path(file).is_absolute():
         return file
-    return Path(os.path.relpath(old / file, new)).as_posix()
+    return path_from(new, old / file)
 
 
 def _summary(
@@ -128,7 +135,7 @@ def _summary(
     return {
         "format": FORMAT,
         # From the folder of this file, so that they can move together.
-        "table": Path(os.path.relpath(options.table, files.fasta.parent)).as_posix(),
+        "table": path_from(files.fasta.parent, options.table),
         "num_records": len(table),
         "num_selected": len(funnel.kept),
         "num_too_short": int(too_short(funnel.kept).sum()),
@@ -152,5 +159,5 @@ def _write(
     rows = selected.to_dict("records")
     write_fasta(
         files.fasta,
-        (ProteinRecord(str(row["id"]), row["sequence"], header_of_row(row)) for row in rows),
+        (ProteinRecord(row["id"], row["sequence"], header_of_row(row)) for row in rows),
     )

@@ -5,18 +5,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from didi_core.commands.merge_options import MergeResult
 from didi_core.commands.merging import RecordFormat, ShardFile, merge_generated, open_shards
 from didi_core.commands.output_files import generate_json_path
 from didi_core.errors import UserError
-from didi_core.files import write_json
+from didi_core.files import check_writable, write_json
 from didi_core.shards import SHARD_KEY
 from didi_protein import mmseqs
 from didi_protein.fasta import FASTA_SUFFIXES, ProteinRecord, read_records, write_fasta
 from didi_protein.neighbours import cluster_numbers
-from didi_protein.scores_table import SUFFIXES, read_scores, summary_path, write_scores
+from didi_protein.scores_table import (
+    SUFFIXES,
+    build_table,
+    plain_rows,
+    read_scores,
+    summary_path,
+    write_scores,
+)
 
 _OF_ONE_SHARD = ("num_records", "num_ok", "by_status", "set", "warnings")
 """What a score summary says of its own rows."""
@@ -27,6 +32,7 @@ def run_merge(paths: Sequence[Path], out: Path) -> MergeResult:
     is_fasta = _is_fasta(out)
     if any(_is_fasta(path) != is_fasta for path in paths):
         raise UserError(f"--out {out}: shards and output must be all FASTA or all score tables.")
+    check_writable(out)
     if is_fasta:
         return merge_generated(open_shards(paths, generate_json_path), out, DESIGNS)
     return _merge_tables(open_shards(paths, summary_path), out)
@@ -40,7 +46,8 @@ def _is_fasta(path: Path) -> bool:
 
 
 def _describe(record: ProteinRecord) -> tuple[str, str, int]:
-    return record.id, record.sequence, int(record.header.get("tries", "1"))
+    tries = record.header.get("tries", "1")
+    return record.id, record.sequence, int(tries) if tries.isdecimal() else 1
 
 
 DESIGNS = RecordFormat(
@@ -58,10 +65,11 @@ def _merge_tables(shards: Sequence[ShardFile], out: Path) -> MergeResult:
         for shard, table in zip(shards, tables, strict=True)
         for place in shard.places(len(table))
     ]
-    merged = pd.concat(tables, ignore_index=True)
-    order = pd.Series(places, dtype="int64").argsort(kind="stable")
-    merged = merged.iloc[order].reset_index(drop=True)
-    _add_clusters(merged)
+    rows = [row for table in tables for row in plain_rows(table)]
+    order = sorted(range(len(rows)), key=places.__getitem__)
+    ordered = [rows[number] for number in order]
+    _add_clusters(ordered)
+    merged = build_table(ordered)
     # The summary last, as `score` does: it vouches for the settings that made the table.
     summary_path(out).unlink(missing_ok=True)
     write_scores(out, merged)
@@ -74,13 +82,14 @@ def _merge_tables(shards: Sequence[ShardFile], out: Path) -> MergeResult:
     return MergeResult(out, len(shards), len(merged), 0, summary_path(out))
 
 
-def _add_clusters(table: pd.DataFrame) -> None:
+def _add_clusters(rows: Sequence[dict[str, Any]]) -> None:
     """Number the clusters of the whole set: a shard cannot know them."""
     if not mmseqs.is_available():
         return
-    scored = table.index[table["status"] == "ok"]
-    numbers = cluster_numbers(table.loc[scored, "sequence"].tolist())
-    table["cluster"] = pd.Series(numbers, index=scored, dtype="Int64").reindex(table.index)
+    scored = [row for row in rows if row["status"] == "ok"]
+    numbers = cluster_numbers([row["sequence"] for row in scored])
+    for row, number in zip(scored, numbers, strict=True):
+        row["cluster"] = number
 
 
 def _merged_table_summary(shards: Sequence[ShardFile]) -> dict[str, Any]:

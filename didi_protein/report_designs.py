@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from didi_protein.fasta import NAME_KEY, ProteinRecord, unique_ids
 from didi_protein.neighbours import COPY_IDENTITY
-from didi_protein.provenance import one_word
+from didi_protein.provenance import HEADER_PREFIX
 from didi_protein.ranking import default_sort, ranked
 from didi_protein.report_data import Cell
 from didi_protein.report_filters import FilterOutcome, rejected_everywhere
@@ -67,9 +68,10 @@ class Design:
     @property
     def fasta(self) -> str:
         pairs = [("length", str(len(self.sequence))), *self.origin]
-        header = " ".join([self.identifier, *(f"{key}={value}" for key, value in pairs if value)])
+        header = {key: value for key, value in pairs if value}
         lines = [self.sequence[start : start + 60] for start in range(0, len(self.sequence), 60)]
-        return "\n".join([f">{header}", *lines]) + "\n"
+        title = ProteinRecord(self.identifier, self.sequence, header).title
+        return "\n".join([title, *lines]) + "\n"
 
 
 def best_designs(
@@ -117,13 +119,12 @@ def _unique_identifiers(pairs: Sequence[tuple[str, str]]) -> list[str]:
     Every `generate` run counts from design_000000, so this is the usual case.
     """
     plain = Counter(identifier for identifier, _ in pairs)
-    seen: Counter[str] = Counter()
-    unique = []
-    for identifier, source in pairs:
-        name = one_word(identifier if plain[identifier] == 1 else f"{identifier}@{source}")
-        seen[name] += 1
-        unique.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
-    return unique
+    return unique_ids(
+        [
+            identifier if plain[identifier] == 1 else f"{identifier}@{source}"
+            for identifier, source in pairs
+        ]
+    )
 
 
 def _ranked(designs: pd.DataFrame) -> pd.DataFrame:
@@ -159,7 +160,13 @@ def _origin(row: dict, cell: Cell) -> list[tuple[str, str]]:
     pairs: list[tuple[str, object]] = [("model", row.get("model")), ("sampler", cell.sampler)]
     pairs.append(("steps", cell.steps))
     pairs += [(key, row.get(key)) for key in ("nfe", "seed")]
-    return [(key, one_word(value)) for key, value in pairs if pd.notna(value) and value != ""]
+    pairs.append((NAME_KEY, row.get(f"{HEADER_PREFIX}{NAME_KEY}")))
+    return [(key, _as_text(value)) for key, value in pairs if pd.notna(value) and value != ""]
+
+
+def _as_text(value: object) -> str:
+    """Whole numbers without a point: the columns of numbers are floats here."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def fasta_link(designs: Sequence[Design]) -> str:

@@ -16,7 +16,7 @@ import pandas as pd
 from didi_core.errors import UserError
 from didi_protein.filter_funnel import REJECTED_COLUMNS, FunnelStep
 from didi_protein.report_tables import ScoreTable, find_files
-from didi_protein.text_input import read_csv
+from didi_protein.text_tables import read_csv
 
 REJECTED_SUFFIX = ".rejected.csv"
 MOST_SHOWN = 500
@@ -148,7 +148,7 @@ def _linked(outcome: FilterOutcome, known: dict[Path, Path], was_asked: bool) ->
 
 
 def _read(path: Path) -> FilterOutcome:
-    rows = read_csv(path, f"INPUT {path}", dtype=str, keep_default_na=False)
+    rows = pd.DataFrame(read_csv(path, "INPUT", REJECTED_COLUMNS), dtype=object)
     if missing := [name for name in REJECTED_COLUMNS if name not in rows]:
         raise UserError(
             f"INPUT {path} is no list of rejected designs: it has no {', '.join(missing)}. Write "

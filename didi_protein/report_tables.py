@@ -16,9 +16,19 @@ import pandas as pd
 
 from didi_core.errors import UserError, missing_extra
 from didi_core.text_files import UTF_8
-from didi_protein.scores_table import SUFFIXES, TEXT_COLUMNS, UNREADABLE, summary_path
-from didi_protein.text_input import read_csv
+from didi_protein.provenance import with_words_as_ids
+from didi_protein.scores_table import (
+    SUFFIXES,
+    TEXT_COLUMNS,
+    UNREADABLE,
+    numbers_of,
+    read_cells,
+    summary_path,
+    typed,
+)
+from didi_protein.text_tables import check_separator, csv_header
 
+NEEDED = ("id", "sequence")
 SELECTED_SUFFIX = ".selected.csv"
 """What `filter` kept: rows of a table that is there already, so a search of folders skips it."""
 NUMBER_COLUMNS = (
@@ -82,6 +92,8 @@ def _tables_at(place: Path) -> list[tuple[Path, str]]:
         return [(path, str(path.relative_to(place).with_suffix(""))) for path in tables]
     if not place.is_file():
         raise UserError(f"INPUT {place}: no such file or folder.")
+    if place.suffix == ".csv":
+        check_separator(csv_header(place, "INPUT"), place, "INPUT", NEEDED)
     if place.suffix not in SUFFIXES or not _is_table(place):
         raise UserError(
             f"INPUT {place} is no score table: a .csv, .parquet or .jsonl file with the columns id "
@@ -111,17 +123,17 @@ def _without_second_copies(paths: Sequence[Path]) -> list[Path]:
 
 def _is_table(path: Path) -> bool:
     """Whether the file opens with a header, or a first record, that has `id` and `sequence`."""
+    if path.suffix == ".parquet":
+        _parquet_module()
     try:
-        return {"id", "sequence"} <= set(_columns(path))
-    except UserError:
-        raise
+        return set(NEEDED) <= set(_columns(path))
     except UNREADABLE:
         return False  # not of that format at all, so not a table of ours
 
 
 def _columns(path: Path) -> list[str]:
     if path.suffix == ".csv":
-        return list(pd.read_csv(path, nrows=0, encoding=UTF_8).columns)
+        return csv_header(path, "INPUT")
     if path.suffix == ".parquet":
         return list(_parquet_module().read_schema(path).names)
     with open(path, encoding=UTF_8) as stream:
@@ -138,18 +150,13 @@ def _parquet_module() -> Any:
 
 
 def _read_table(path: Path, label: str) -> ScoreTable:
-    try:
-        rows = _read_rows(path)
-    except UserError:
-        raise
-    except UNREADABLE as error:
-        raise UserError(f"INPUT {path} cannot be read as a table: {error}") from error
+    rows = _read_rows(path)
     for column in TEXT_COLUMNS:
         if column in rows:
             rows[column] = rows[column].astype(object).where(rows[column].notna(), "").astype(str)
     for column in NUMBER_COLUMNS:
         if column in rows:
-            rows[column] = _as_numbers(rows[column], path)
+            rows[column] = numbers_of(rows, column, f"INPUT {path}")
     return ScoreTable(
         path=path,
         label=label,
@@ -159,26 +166,11 @@ def _read_table(path: Path, label: str) -> ScoreTable:
     )
 
 
-def _as_numbers(values: pd.Series, path: Path) -> pd.Series:
-    """As floats, missing ones NaN; a yes or no counts 1 or 0."""
-    try:
-        return pd.to_numeric(values).astype(float)
-    except (ValueError, TypeError) as error:
-        raise UserError(
-            f"INPUT {path}: column {values.name} must hold numbers ({error}). "
-            "Write the table again with score."
-        ) from error
-
-
 def _read_rows(path: Path) -> pd.DataFrame:
     """Only an empty field is missing: a sequence or a model may well be called NA."""
-    as_text = dict.fromkeys(TEXT_COLUMNS, str)
-    if path.suffix == ".csv":
-        return read_csv(path, f"INPUT {path}", dtype=as_text, keep_default_na=False, na_values=[""])
     if path.suffix == ".parquet":
         _parquet_module()
-        return pd.read_parquet(path)
-    return pd.read_json(path, lines=True, dtype=as_text)
+    return with_words_as_ids(typed(read_cells(path, "INPUT", NEEDED)))
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from didi_core.errors import UserError
 from didi_core.text_files import UTF_8, encoding_explained, refuse_other_text
 from didi_core.vocabulary import Vocabulary
 from didi_protein.alphabet import CANONICAL_RESIDUES
-from didi_protein.text_input import read_csv
+from didi_protein.text_tables import read_csv
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
@@ -102,7 +102,7 @@ def _table_pairs(path: Path) -> list[tuple[str, object]]:
     separator = _SEPARATORS.get(path.suffix)
     if separator is None:
         raise UserError(f"--bias {path}: must be a .csv, .tsv or .json file.")
-    table = read_csv(path, f"--bias {path}", sep=separator, dtype=str, keep_default_na=False)
-    if not {"residue", "nats"} <= set(table.columns):
+    table = read_csv(path, "--bias", ("residue", "nats"), separator)
+    if not {"residue", "nats"} <= set(table):
         raise UserError(f"--bias {path}: the table needs the columns residue and nats.")
     return list(zip(table["residue"], table["nats"], strict=True))

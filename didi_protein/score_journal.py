@@ -14,6 +14,7 @@ from didi_core.errors import UserError
 from didi_core.files import append_durably
 from didi_protein.fasta import ProteinRecord
 from didi_protein.scorers import Scorer
+from didi_protein.scores_table import TEXT_COLUMNS
 
 
 class Journal:
@@ -79,7 +80,12 @@ class Journal:
         """Take over this scorer's columns of the finished rows of a table made by it."""
         for row in rows:
             values = {name: row.get(name) for name in scorer.columns}
-            if row["status"] == "ok" and any(value is not None for value in values.values()):
+            # A column that somebody edited holds texts: what it says is computed again.
+            whole = all(
+                name in TEXT_COLUMNS or not isinstance(value, str) for name, value in values.items()
+            )
+            known = any(value is not None for value in values.values())
+            if row["status"] == "ok" and known and whole:
                 key = _scorer_key(scorer.name, scorer.settings)
                 self._known[key, _record_key(ProteinRecord(row["id"], row["sequence"]))] = values
 

@@ -1,7 +1,6 @@
 """A record on its way to the table of scores: its checks, its status, and the row it becomes."""
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from didi_protein.cleaning import clean_sequence, find_problem
 from didi_protein.fasta import ProteinRecord
 from didi_protein.scorers import Scorer
-from didi_protein.scores_table import HEADER_COLUMNS, TEXT_COLUMNS, rounded
+from didi_protein.scores_table import HEADER_COLUMNS, TEXT_COLUMNS, rounded, whole_number
 
 
 @dataclass
@@ -42,10 +41,17 @@ class Row:
         }
 
     def _stated_values(self) -> dict[str, Any]:
-        """What the structure file read says of itself, unless the sequence was folded anew."""
+        """What the structure file read says of itself, unless the sequence was folded anew.
+
+        Infinity and NaN say nothing: their columns stay empty.
+        """
         if "mean_plddt" in self.values:
             return {}
-        return {key: rounded(value) for key, value in self.record.columns.items()}
+        return {
+            key: rounded(value)
+            for key, value in self.record.columns.items()
+            if not isinstance(value, float) or math.isfinite(value)
+        }
 
 
 def _header_values(record: ProteinRecord) -> dict[str, Any]:
@@ -53,24 +59,21 @@ def _header_values(record: ProteinRecord) -> dict[str, Any]:
     pairs = dict(record.header)
     if pairs.get("length") == str(len(record.sequence)):
         del pairs["length"]
-    known = {
-        key: pairs[key] if key in TEXT_COLUMNS else _number(pairs[key])
-        for key in HEADER_COLUMNS
-        if key in pairs
+    return {
+        key if key in HEADER_COLUMNS and _fits(key, value) else f"header_{key}": value
+        for key, value in pairs.items()
     }
-    # A column of numbers takes no text: it goes where other pairs go, under its own name.
-    known = {k: v for k, v in known.items() if k in TEXT_COLUMNS or not isinstance(v, str)}
-    pairs = {key: value for key, value in pairs.items() if key not in known}
-    return known | {f"header_{key}": _number(value) for key, value in pairs.items()}
 
 
-def _number(text: str) -> int | float | str | None:
-    """A number where the text is plainly one; `007`, `nan` and `1_000` stay texts."""
-    if re.fullmatch(r"-?(0|[1-9]\d*)", text):
-        return int(text)
-    if re.fullmatch(r"-?\d+\.\d*(e[+-]?\d+)?|-?\d+e[+-]?\d+", text, re.IGNORECASE):
-        return float(text)
-    return text or None
+def _fits(column: str, value: str) -> bool:
+    """Whether a column of ours takes this value: one of whole numbers takes no `007` or `1e9`.
+
+    What it does not take goes where other pairs go, under its own name: nothing is lost.
+    """
+    try:
+        return column in TEXT_COLUMNS or whole_number(value) >= 0
+    except ValueError:
+        return False
 
 
 def check_records(
@@ -79,6 +82,14 @@ def check_records(
     """One row a record, with its status: ok, invalid, too_long or (its file) failed."""
     limit, reason = _length_limit(scorers, max_length)
     return [_check(record, clean, limit, reason) for record in records]
+
+
+def _cleaned(record: ProteinRecord) -> ProteinRecord:
+    """The record with its sequence mended; a length that was right before goes."""
+    header = dict(record.header)
+    if header.get("length") == str(len(record.sequence)):
+        del header["length"]
+    return replace(record, sequence=clean_sequence(record.sequence), header=header)
 
 
 def _length_limit(scorers: Sequence[Scorer], max_length: int | None) -> tuple[float, str]:
@@ -93,7 +104,7 @@ def _length_limit(scorers: Sequence[Scorer], max_length: int | None) -> tuple[fl
 
 def _check(record: ProteinRecord, clean: bool, limit: float, reason: str) -> Row:
     if clean:
-        record = replace(record, sequence=clean_sequence(record.sequence))
+        record = _cleaned(record)
     row, length = Row(record), len(record.sequence)
     problem = find_problem(record.sequence)
     if record.problem is not None:

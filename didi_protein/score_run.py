@@ -8,6 +8,7 @@ import torch
 from didi_core.cli import check_output
 from didi_core.commands.processes import join_processes
 from didi_core.errors import UserError
+from didi_core.files import check_writable
 from didi_core.number_checks import no_seed, too_small
 from didi_core.progress import progress_bar
 from didi_core.sampling.partial_file import partial_path, partials_of, process_path
@@ -24,7 +25,7 @@ from didi_protein.score_row import Row, check_records
 from didi_protein.score_rows import score_rows
 from didi_protein.score_summary import read_stored_scorers
 from didi_protein.scorers import JudgeScorer, PropertyScorer, PseudoScorer, Scorer
-from didi_protein.scores_table import check_suffix, read_scores, summary_path
+from didi_protein.scores_table import check_suffix, plain_rows, read_scores, summary_path
 from didi_protein.structures import point_from, say_without_plddt
 
 
@@ -76,9 +77,10 @@ def _check_options(options: ScoreOptions) -> Shard:
 
 
 def _check_outputs(options: ScoreOptions) -> None:
+    for path in (options.out, summary_path(options.out), partial_path(options.out)):
+        check_writable(path)
     for path in (options.out, summary_path(options.out), *partials_of(options.out)):
         check_output(path, resume=options.resume, overwrite=options.overwrite)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
 
 
 def open_scorers(
@@ -121,14 +123,10 @@ def _recall(options: ScoreOptions, journal: Journal, scorers: Sequence[Scorer]) 
             journal.load_from(other)
     if options.out.is_file():
         stored = read_stored_scorers(summary_path(options.out))
-        rows = (
-            read_scores(options.out, "--out")
-            .astype(object)
-            .where(lambda table: table.notna(), None)
-        )
+        rows = list(plain_rows(read_scores(options.out, "--out")))
         for scorer in scorers:
             if stored.get(scorer.name) == scorer.settings:
-                journal.take_table(scorer, rows.to_dict("records"))
+                journal.take_table(scorer, rows)
 
 
 def _score(

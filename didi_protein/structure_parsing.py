@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from Bio.Data.IUPACData import atom_weights
@@ -246,12 +246,13 @@ def _cif_atoms(items: dict[str, list[str]]) -> Iterator[_AtomSite]:
         column("group_pdb", default="ATOM"),
         strict=True,
     )
+    values: list[Any]
     for model, place, (*values, group) in zip(models, places, rows, strict=True):
         if model == models[0]:
             is_hetero = group.upper() == "HETATM"
             values[4] = values[4].upper()
             is_polymer = bool(place) or not is_hetero
-            yield _AtomSite(*values, is_hetero=is_hetero, is_polymer=is_polymer)
+            yield _AtomSite(*[*values, is_hetero, is_polymer])
 
 
 def _model(atoms: Iterable[_AtomSite]) -> Model:

@@ -19,6 +19,7 @@ from typing import Any
 from Bio.PDB.Chain import Chain
 from Bio.PDB.Residue import Residue
 
+from didi_core.files import path_from
 from didi_protein.plddt import PlddtDecision, chain_plddt, decide
 from didi_protein.structure_parsing import (
     STRUCTURE_SUFFIXES,
@@ -144,7 +145,7 @@ def point_from(columns: Iterable[dict[str, Any]], folder: Path) -> None:
     """Make each `pdb_file` a path from `folder`, the table's, so that both can move together."""
     for each in columns:
         if "pdb_file" in each:
-            each["pdb_file"] = escaped(Path(os.path.relpath(each["pdb_file"], folder)).as_posix())
+            each["pdb_file"] = escaped(path_from(folder, Path(each["pdb_file"])))
 
 
 def say_without_plddt(columns: Iterable[Mapping[str, Any]]) -> None:

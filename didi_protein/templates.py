@@ -7,17 +7,16 @@ underscores). A FASTA file, or a table with the columns id and template, holds m
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import pandas as pd
 
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.errors import UserError
 from didi_core.files import at_home
 from didi_protein.alphabet import CANONICAL_RESIDUES
-from didi_protein.fasta import FASTA_SUFFIXES, read_records, unique_ids
-from didi_protein.text_input import read_csv
+from didi_protein.fasta import FASTA_SUFFIXES, numbered, read_records
+from didi_protein.text_tables import read_csv
 
 FREE = "_"
 """Stands for a residue to be designed."""
@@ -72,7 +71,9 @@ def read_templates(value: str, limit: int | None) -> list[Template]:
         UserError: a file that cannot be read, a letter that is no residue, a range upside down,
             nothing to fill, or a template past the limit.
     """
-    texts = _texts_of_file(Path(at_home(value))) if _is_file(value) else [(value, value)]
+    texts = [(value.strip(), value)]
+    if _is_file(value):
+        texts = _texts_of_file(Path(at_home(value)))
     templates = [parse_template(text, name) for name, text in texts]
     for template in templates:
         if limit is not None and template.longest > limit:
@@ -96,7 +97,7 @@ def parse_template(text: str, name: str) -> Template:
             f"--template {name}: nothing to fill; write {FREE} for each residue to be designed, or "
             "ranges, as in 10-20:MKT:5-15."
         )
-    return Template("_".join(name.split()), tuple(parts))
+    return Template(name, tuple(parts))
 
 
 def _parse_part(piece: str, start: int, name: str) -> Part:
@@ -133,19 +134,22 @@ def _texts_of_file(path: Path) -> list[tuple[str, str]]:
     if separator is None:
         return [(each.id, each.sequence) for each in read_records([path], "--template")]
     table = _read_table(path, separator)
-    names = [cell.strip() for cell in table["id"]]
-    return list(zip(unique_ids(names), table["template"], strict=True))
+    return list(zip(_names(table["id"]), table["template"], strict=True))
 
 
-def _read_table(path: Path, separator: str) -> pd.DataFrame:
-    called = f"--template {path}"
-    table = read_csv(path, called, sep=separator, dtype=str, keep_default_na=False)
+def _names(ids: Sequence[str]) -> list[str]:
+    """The ids as they are, repeats numbered; one that is empty is `unnamed`."""
+    return numbered([each or "unnamed" for each in ids], [bool(each) for each in ids])
+
+
+def _read_table(path: Path, separator: str) -> dict[str, list[str]]:
+    table = read_csv(path, "--template", ("id", "template"), separator)
     missing = [column for column in ("id", "template") if column not in table]
     if missing:
         raise UserError(
             f"--template {path}: the table needs the columns id and template; "
             f"missing: {', '.join(missing)}."
         )
-    if table.empty:
+    if not table["id"]:
         raise UserError(f"--template {path}: the table has no rows.")
     return table

@@ -76,8 +76,15 @@ def _natural(
 ) -> Natural | None:
     if options.reference is None:
         return stored_natural(judge, tokenizer, str(length))
-    told = {"num": options.num, "length": str(length), "limit": length, "seed": options.seed}
-    samples = reference_samples(options.reference, tokenizer, **told, offline=options.offline)
+    samples = reference_samples(
+        options.reference,
+        tokenizer,
+        num=options.num,
+        length=str(length),
+        limit=length,
+        seed=options.seed,
+        offline=options.offline,
+    )
     return natural_text(samples.ids or [])
 
 

@@ -64,7 +64,8 @@ def sweep_cells(
     if reference not in cells:
         why = f"Nothing is compared at equal entropy: {reference.name} has no figures."
         return Sweeps(None, failed, (*missing, why))
-    natural = runner.opened.natural and runner.opened.natural.level(range(runner.options.num))
+    known = runner.opened.natural
+    natural = known.level([str(i) for i in range(runner.options.num)]) if known else None
     record = compare_frontiers(frontiers, reference.name, runner.options.seed, natural)
     return Sweeps(record, failed, (*missing, *reading_of(record)))
 
@@ -88,7 +89,7 @@ def point_of(
         temperature,
         nll=Ratio(np.nan_to_num(nats) * tokens, tokens),
         diversity=Ratio(np.nan_to_num(entropy), (~np.isnan(entropy)).astype(np.float64)),
-        ngrams=ids and BIGRAMS.where_known(ids),
+        ngrams=BIGRAMS.where_known(ids) if ids else None,
     )
 
 

@@ -138,8 +138,8 @@ def encode_pairs(
     whole = tokenizer.encode_many([context + continuation for context, continuation in parted])
     alone = tokenizer.encode_many([context for context, _ in parted])
     shared: dict[str, int] = {}
-    for ids, context, (text, _) in zip(whole, alone, parted, strict=True):
-        shared[text] = min(shared.get(text, len(context)), _common(ids, context))
+    for ids, before, (text, _) in zip(whole, alone, parted, strict=True):
+        shared[text] = min(shared.get(text, len(before)), _common(ids, before))
     rows, firsts = [], []
     for ids, (context, continuation) in zip(whole, parted, strict=True):
         first = shared[context]

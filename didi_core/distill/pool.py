@@ -73,7 +73,9 @@ def teacher_pool(
     kind = plain_sampler(teacher.process)
     engine = build_engine(
         predictor,
-        lambda used: first_hitting(used) if steps is None else kind.build(used, teacher, {}),
+        lambda used: (
+            first_hitting(cast(Predictor, used)) if steps is None else kind.build(used, teacher, {})
+        ),
     )
     settings = SampleSettings(steps=steps, seed=seed)
     rank, processes = share

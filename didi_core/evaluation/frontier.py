@@ -244,14 +244,15 @@ def find_crossings(
     return Crossings(segments, found, temperatures[segments] + found * gaps[segments])
 
 
-Figure = Callable[[FrontierPoint], Ratio | None]
+Figure = Callable[[FrontierPoint], Ratio]
 
 
 def _nll_of(point: FrontierPoint) -> Ratio:
     return point.nll
 
 
-def _ngrams_of(point: FrontierPoint) -> Ratio | None:
+def _ngrams_of(point: FrontierPoint) -> Ratio:
+    assert point.ngrams is not None
     return point.ngrams
 
 

@@ -61,9 +61,8 @@ def _level_record(level: Level, seed: int) -> dict[str, Any]:
     """What the diversity compared at is of, with its own interval where it is measured."""
     found: dict[str, Any] = {"source": level.source, "n": None}
     for name, each in (("diversity", level.diversity), ("ngrams", level.ngrams)):
-        measured = isinstance(each, Ratio)
-        found[name] = interval_of(each, seed).as_dict() if measured else None
-        found["n"] = len(each) if measured else found["n"]
+        found[name] = interval_of(each, seed).as_dict() if isinstance(each, Ratio) else None
+        found["n"] = len(each) if isinstance(each, Ratio) else found["n"]
     return found
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.distributed.device_mesh import DeviceMesh
 
-Asked = TypeVar("Asked")
+Asked = TypeVar("Asked", bound=Any)
 """Options or settings, a dataclass with the fields `precision` and `device`."""
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {

@@ -146,7 +146,7 @@ def encode_rows(rows: Sequence[str]) -> UInt8[ndarray, "sequences columns"]:
     return _CODES[np.stack(letters)]
 
 
-def _import_pyhmmer():
+def _import_pyhmmer() -> Any:
     try:
         import pyhmmer
     except ImportError as error:
@@ -180,7 +180,7 @@ def _read_hmm(text: str, called: str) -> "HMM":
     return model
 
 
-def _probabilities(model: "HMM") -> tuple[Any, ...]:
+def _probabilities(model: Any) -> tuple[Any, ...]:
     return model.transition_probabilities, model.match_emissions, model.insert_emissions
 
 
@@ -230,7 +230,7 @@ def _widened(alignment: Alignment) -> tuple[list[str], list[bool]]:
     return rows, is_match
 
 
-def _digital(sequences: Sequence[str], places: Sequence[int]):
+def _digital(sequences: Sequence[str], places: Sequence[int]) -> Any:
     easel = _import_pyhmmer().easel
     alphabet = easel.Alphabet.amino()
     letters = [re.sub(f"[^{CANONICAL_RESIDUES}]", "X", sequences[place]) for place in places]

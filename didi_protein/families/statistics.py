@@ -188,7 +188,7 @@ class FamilyReference:
     ) -> FamilyStatistics:
         """Count a set of designs, with its controls at the same n beside it."""
         found = designs.take(designs.aligned)
-        shared = {
+        shared: dict[str, Any] = {
             "num_natural": len(self.nature),
             "num_columns": self.nature.num_columns,
             "num_entries": len(self.entries),

@@ -1,6 +1,5 @@
 """Files of a prediction: the structure as PDB, and the confidence of each residue as CSV."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from transformers.models.esm.openfold_utils import OFProtein, to_pdb
 
-from didi_core.files import write_text
+from didi_core.files import path_from, write_text
 from didi_protein.folding.confidence import Fold
 
 PER_RESIDUE_COLUMNS = ("position", "residue", "plddt", "plddt_all_atom", "pae")
@@ -42,7 +41,7 @@ class FoldFiles:
     def pdb_file(self, record_id: str) -> str | None:
         """What the column `pdb_file` says: the path from the table's folder, with slashes."""
         path = self.pdb_path(record_id)
-        return None if path is None else Path(os.path.relpath(path, self.table_folder)).as_posix()
+        return None if path is None else path_from(self.table_folder, path)
 
     def write(self, record_id: str, sequence: str, fold: Fold, model: str) -> None:
         """Write what is asked for; each file appears whole."""

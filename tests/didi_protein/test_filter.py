@@ -111,7 +111,7 @@ def test_files_hold_what_was_kept_and_what_was_not(tmp_path: Path) -> None:
     assert (record.id, record.sequence) == ("a", OTHER)
     assert list(record.header.items()) == [
         ("length", str(len(OTHER))), ("model", "tiny"), ("sampler", "ancestral"), ("steps", "8"),
-        ("nfe", "8"), ("seed", "3"), ("design", "round_2"),
+        ("nfe", "8"), ("seed", "3"), ("design", "round 2"),
     ]  # fmt: skip
     selected = read_scores(tmp_path / "best.selected.csv")
     assert selected[["id", "rank", "mean_plddt"]].values.tolist() == [["a", 1, 90.0]]
@@ -305,7 +305,7 @@ def test_never_computed_columns_name_the_flag_of_score(tmp_path: Path) -> None:
         "--min pseudo_perplexity: pseudo_perplexity was not computed in this table; run score with "
         "--pseudo",
         "--max gravity: the table has no column gravity (did you mean gravy?)",
-        "--max nearest_reference: column nearest_reference holds texts",
+        "--max nearest_reference: column nearest_reference of row 1, id a, holds 'x'",
         "--one-per cluster: it was not computed in this table; score the whole set",
     ):
         assert part in message

@@ -132,7 +132,7 @@ def test_files_that_are_no_lists_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.rejected\.csv is no list of rejected designs"):
         page_of([table, wrong], tmp_path)
     wrong.write_text("")
-    with pytest.raises(UserError, match=r"a\.rejected\.csv cannot be read"):
+    with pytest.raises(UserError, match=r"a\.rejected\.csv: is no table"):
         page_of([table, wrong], tmp_path)
     with pytest.raises(UserError, match="cannot be read"):
         page_of([table, tmp_path / "missing.rejected.csv"], tmp_path)

@@ -61,7 +61,7 @@ def test_a_table_holds_many(tmp_path: Path, suffix: str, separator: str) -> None
     path = tmp_path / f"t{suffix}"
     path.write_text("".join(separator.join(row) + "\n" for row in rows))
     templates = read_templates(str(path), LIMIT)
-    assert [each.name for each in templates] == ["my_motif", "NA"]
+    assert [each.name for each in templates] == ["my motif", "NA"]
     assert templates[1].parts == (FreeRange(1, 2), "W")
 
 
@@ -82,7 +82,7 @@ def test_a_table_holds_many(tmp_path: Path, suffix: str, separator: str) -> None
         ("100-198:MKT", r"up to 201 residues, past the model's limit of 200"),
         ("_" * 201, r"up to 201 residues"),
         ("no_such.fasta", r"--template no_such.fasta: cannot be read \(does not exist\)"),
-        ("no_such.csv", r"--template no_such.csv: cannot be read \(No such file"),
+        ("no_such.csv", r"--template no_such.csv: cannot be read \(does not exist"),
     ],
 )
 def test_templates_without_sense_are_refused(text: str, message: str) -> None:
