@@ -72,9 +72,8 @@ def _csv_rows(path: Path, name: str, separator: str) -> Iterator[list[str]]:
     """Rows of a CSV file, blank lines left out."""
     csv.field_size_limit(2**31 - 1)  # the longest sequences pass the limit of 131,072 letters
     with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
-        cast(io.TextIOWrapper, stream).reconfigure(
-            newline=""
-        )  # a line break within a cell stays what it is
+        # A line break within a cell stays what it is.
+        cast(io.TextIOWrapper, stream).reconfigure(newline="")
         try:
             yield from (row for row in csv.reader(stream, delimiter=separator, strict=True) if row)
         except csv.Error as error:
