@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from didi_core.commands.model_card import command_line
-from didi_core.hydra_app import choices_of
+from didi_core.cli.hydra_app import choices_of
+from didi_core.commands.training.model_card import command_line
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -24,7 +24,7 @@ import torch
 import typer
 
 from benchmarks.bundle_cards import PROTEIN_WORDS, TEXT_WORDS, Words, card
-from didi_core.files import write_json
+from didi_core.io.files import write_json
 from didi_core.models.bundled import BundledModels
 from didi_core.models.causal_folder import REFERENCE_ROWS, write_causal_folder
 from didi_core.models.folder import LoadedModel, save_model_folder
@@ -51,12 +51,12 @@ class Domain:
 
 
 def protein() -> Domain:
-    from didi_protein.alphabet import PROTEIN
-    from didi_protein.causal import save_causal_folder
-    from didi_protein.judges import open_judge
-    from didi_protein.models import BUNDLED_MODELS, open_model
-    from didi_protein.set_measures import measure_reference_rows
-    from didi_protein.training_sequences import read_training_sequences
+    from didi_protein.models.causal import save_causal_folder
+    from didi_protein.models.judges import open_judge
+    from didi_protein.models.load import BUNDLED_MODELS, open_model
+    from didi_protein.scoring.set_measures import measure_reference_rows
+    from didi_protein.sequences.alphabet import PROTEIN
+    from didi_protein.sequences.training_data import read_training_sequences
 
     def write_judge(run: Path, folder: Path, text: str, dtype: torch.dtype) -> None:
         save_causal_folder(folder, open_judge(str(run)).model, PROTEIN, text, dtype=dtype)
@@ -80,10 +80,9 @@ def protein() -> Domain:
 
 
 def text() -> Domain:
-    from didi_text.evaluate_models import BUNDLED_MODELS
-    from didi_text.judges import open_judge
-    from didi_text.models import open_model, tokenizer_of
-    from didi_text.reference_text import measure_reference_rows
+    from didi_text.models.judges import open_judge
+    from didi_text.models.load import BUNDLED_MODELS, open_model, tokenizer_of
+    from didi_text.samples.reference import measure_reference_rows
 
     def write_judge(run: Path, folder: Path, text: str, dtype: torch.dtype) -> None:
         judge = open_judge(str(run))

@@ -19,20 +19,21 @@ from typing import Any
 
 import torch
 
-from didi_core.commands.product import length_limit
+from didi_core.commands.generating.product import length_limit
 from didi_core.diffusion.draws import Stream, keyed_uniform
-from didi_core.files import write_json
+from didi_core.io.files import write_json
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.registry import build_predictor
 from didi_core.sampling.request import SampleSettings
 from didi_core.sampling.reveal import NEVER, ancestral_plan
 from didi_core.training.run_folder import git_revision
-from didi_protein.alphabet import CANONICAL_RESIDUES
-from didi_protein.fasta import ProteinRecord, read_records
-from didi_protein.generate import GenerateOptions, GenerateResult, generate
-from didi_protein.lengths import design_lengths
-from didi_protein.models import open_model
+from didi_protein.generate import generate
+from didi_protein.generating.options import GenerateOptions, GenerateResult
+from didi_protein.models.load import open_model
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.fasta import ProteinRecord, read_records
+from didi_protein.sequences.lengths import design_lengths
 
 LEAST_IDENTICAL = 0.999
 BOUNDARY = 1e-5

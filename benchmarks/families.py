@@ -23,9 +23,9 @@ import numpy as np
 import typer
 
 from benchmarks.frontier_request import parse_cells
-from didi_core.cli import run_program
+from didi_core.cli.run import run_program
 from didi_core.errors import UserError
-from didi_core.files import write_json, write_text
+from didi_core.io.files import write_json, write_text
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_protein.families import (
     ContactMap,
@@ -35,8 +35,9 @@ from didi_protein.families import (
     FamilyStatistics,
     SetStatistics,
 )
-from didi_protein.generate import GenerateOptions, generate
-from didi_protein.training_sequences import read_training_sequences
+from didi_protein.generate import generate
+from didi_protein.generating.options import GenerateOptions
+from didi_protein.sequences.training_data import read_training_sequences
 
 ALIGNED = "_train.aligned.fasta.gz"
 MEASURES = (

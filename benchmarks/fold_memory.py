@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from benchmarks.fold_random import random_record, single_confidence
-from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
-from didi_core.peak_memory import PeakMemory
+from didi_core.peak_memory import PeakMemory, is_out_of_memory, release_cached_memory
 from didi_protein.folding.network import FoldingModel
 from didi_protein.folding.scorer import FoldScorer
 from didi_protein.folding.structure_files import FoldFiles

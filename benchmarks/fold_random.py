@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from transformers import EsmConfig, EsmForProteinFolding
 
-from didi_protein.alphabet import CANONICAL_RESIDUES, ESM_TOKENS
-from didi_protein.fasta import ProteinRecord
 from didi_protein.folding.network import PRECISIONS, FoldingModel
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, ESM_TOKENS
+from didi_protein.sequences.fasta import ProteinRecord
 
 MODERATE = {
     "language_model": {

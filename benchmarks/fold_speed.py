@@ -33,10 +33,10 @@ from benchmarks.fold_random import (
     random_record,
     single_confidence,
 )
-from didi_core.files import write_json
+from didi_core.io.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions
-from didi_protein.folding.batching import PAIR_BUDGETS, padding_waste, plan_pair_batches
 from didi_protein.folding.confidence import Fold
+from didi_protein.folding.memory import PAIR_BUDGETS, padding_waste, plan_pair_batches
 from didi_protein.folding.network import FoldingModel
 from didi_protein.folding.scorer import FoldScorer
 from didi_protein.folding.structure_files import FoldFiles

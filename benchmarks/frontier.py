@@ -21,7 +21,7 @@ from benchmarks.exact.figures import write_figures
 from benchmarks.exact.jobs import run_job
 from benchmarks.exact.runner import Runner, missing_jobs, start_job
 from benchmarks.exact.study import duality, full, parse_key, quick
-from didi_core.cli import run_program
+from didi_core.cli.run import run_program
 from didi_core.errors import RecordsFailed, UserError
 
 PLANS = {"quick": quick, "full": full, "duality": duality, "ablation": ablation}

@@ -28,8 +28,8 @@ from benchmarks.frontier_request import (
     parse_temperatures,
 )
 from benchmarks.frontier_table import print_frontiers
-from didi_core.cli import run_program
-from didi_core.commands.comparison_frontier import reading_of
+from didi_core.cli.run import run_program
+from didi_core.commands.comparing.sweep import reading_of
 from didi_core.errors import UserError
 from didi_core.evaluation.distances import kmer_distance
 from didi_core.evaluation.frontier import Frontier, Level, trace_frontier
@@ -38,10 +38,10 @@ from didi_core.evaluation.frontier_record import frontier_record, write_frontier
 from didi_core.evaluation.gradient_moment import NUM_GROUPS, causal_token_loss, gradient_moment
 from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_core.training.run_folder import git_revision, package_versions
-from didi_protein.alphabet import CANONICAL_RESIDUES
-from didi_protein.judges import Judge, open_judge
-from didi_protein.set_measures import KMER, measure_set
-from didi_protein.training_sequences import read_training_sequences
+from didi_protein.models.judges import Judge, open_judge
+from didi_protein.scoring.set_measures import KMER, measure_set
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.training_data import read_training_sequences
 
 GUARDS = ("precision", "recall", "copies")
 """What a temperature may cost, or buy, beside diversity; kept of every set."""

@@ -4,12 +4,13 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from didi_core.commands.study import temperatures_of
+from didi_core.commands.comparing.study import temperatures_of
 from didi_core.errors import UserError
-from didi_protein.alphabet import CANONICAL_RESIDUES
-from didi_protein.generate import GenerateOptions, generate
-from didi_protein.judges import Judge
-from didi_protein.training_sequences import read_training_sequences
+from didi_protein.generate import generate
+from didi_protein.generating.options import GenerateOptions
+from didi_protein.models.judges import Judge
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.training_data import read_training_sequences
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from didi_core.cli import console
+from didi_core.cli.run import console
 
 
 def print_frontiers(record: Mapping[str, Any], diversity_name: str) -> None:

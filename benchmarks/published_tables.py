@@ -19,10 +19,10 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from didi_core.cli import run_program
-from didi_core.commands.study import label_of
+from didi_core.cli.run import run_program
+from didi_core.commands.comparing.study import label_of
 from didi_core.errors import UserError
-from didi_core.files import write_text
+from didi_core.io.files import write_text
 from didi_core.models.bundled import BundledModels
 from didi_core.models.named import find_model
 
@@ -62,8 +62,9 @@ def text(
     length: Annotated[int | None, typer.Option(help="Tokens of a sample.")] = None,
 ) -> None:
     """Generative perplexity and entropy of the public text models, beside the published rows."""
-    from didi_text.benchmark import BenchmarkOptions, benchmark
-    from didi_text.benchmark_print import printed
+    from didi_text.benchmark import benchmark
+    from didi_text.benchmarking.options import BenchmarkOptions
+    from didi_text.benchmarking.table import printed
 
     asked = {name: ("ancestral",) for name in models.split(",")} if models else TEXT_MODELS
     here = at_hand(list(asked), "didi-text")
@@ -95,7 +96,7 @@ def dplm(
     fold: Annotated[str, typer.Option(help="ESMFold: folder or hub id.")] = ESMFOLD,
 ) -> None:
     """Mean all-atom pLDDT of DPLM by length, beside DPLM's published row."""
-    from didi_protein.published import DPLM_PLDDT, PUBLISHED_LENGTHS
+    from didi_protein.comparing.compare import DPLM_PLDDT, PUBLISHED_LENGTHS
 
     asked = models.split(",") if models else list(DPLM_PLDDT)
     wanted = [int(each) for each in lengths.split(",")] if lengths else list(PUBLISHED_LENGTHS)
@@ -119,8 +120,10 @@ def fold_set(
     model: str, length: int, out: Path, *, num: int, steps: int, fold: str, device: str
 ) -> dict[str, float]:
     """Designs of one length, folded: mean pLDDT over all atoms and C-alpha, how many folded."""
-    from didi_protein.generate import GenerateOptions, generate
-    from didi_protein.score import ScoreOptions, score
+    from didi_protein.generate import generate
+    from didi_protein.generating.options import GenerateOptions
+    from didi_protein.score import score
+    from didi_protein.scoring.options import ScoreOptions
 
     out.mkdir(parents=True, exist_ok=True)
     fasta = out / f"{label_of(model)}_{length}.fasta"
@@ -150,7 +153,7 @@ def fold_set(
 
 def published_plddt(model: str, length: int) -> float | None:
     """DPLM's figure of that model and length; None where there is none."""
-    from didi_protein.published import DPLM_PLDDT, PUBLISHED_LENGTHS
+    from didi_protein.comparing.compare import DPLM_PLDDT, PUBLISHED_LENGTHS
 
     if model not in DPLM_PLDDT or length not in PUBLISHED_LENGTHS:
         return None

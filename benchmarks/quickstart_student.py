@@ -18,13 +18,14 @@ import torch
 import typer
 
 from didi_core.evaluation.bootstrap import bootstrap_mean
-from didi_core.files import write_json
+from didi_core.io.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions
-from didi_protein.generate import GenerateOptions, generate
-from didi_protein.judges import Judge, open_judge
-from didi_protein.quickstart import Plan
-from didi_protein.set_measures import measure_set
-from didi_protein.training_sequences import read_training_sequences
+from didi_protein.comparing.options import Plan
+from didi_protein.generate import generate
+from didi_protein.generating.options import GenerateOptions
+from didi_protein.models.judges import Judge, open_judge
+from didi_protein.scoring.set_measures import measure_set
+from didi_protein.sequences.training_data import read_training_sequences
 
 RESULT = Path(__file__).parent / "results" / "quickstart_student.json"
 

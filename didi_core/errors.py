@@ -1,7 +1,7 @@
 """Errors that are the user's to mend, and how a command ends with them.
 
 Raise `UserError` with one sentence that names the flag, the value and the mend. The command-line
-wrapper (`didi_core.cli`) prints it without a traceback and exits with status 2.
+wrapper (`didi_core.cli.run`) prints it without a traceback and exits with status 2.
 """
 
 

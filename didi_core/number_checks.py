@@ -9,7 +9,7 @@ import os
 from didi_core.errors import as_written
 
 
-def no_seed(seed: int, name: str = "--seed") -> list[str]:
+def seed_errors(seed: int, name: str = "--seed") -> list[str]:
     """Random numbers are keyed by the seed as a signed integer of 64 bits.
 
     Args:
@@ -28,7 +28,7 @@ _BYTES = {"num": BYTES_A_RECORD, "pool_size": BYTES_A_RECORD, "tokens_per_batch"
 _STEPS = ("steps", "teacher_steps", "pool_steps")
 
 
-def too_small(options: object, **least: int) -> list[str]:
+def minimum_errors(options: object, **least: int) -> list[str]:
     """Of flags, each with the least it may be; one that was not given is None.
 
     Counts that would fill the memory are too large.
@@ -70,13 +70,13 @@ def physical_memory() -> int | None:
         return None
 
 
-def below_zero(settings: object, *names: str) -> list[str]:
+def negative_errors(settings: object, *names: str) -> list[str]:
     """Of settings that may be 0 or more."""
     found = [(name, getattr(settings, name)) for name in names]
     return [f"{name}={value:g} must be 0 or more" for name, value in found if not value >= 0]
 
 
-def not_above_zero(settings: object, *names: str) -> list[str]:
+def positive_errors(settings: object, *names: str) -> list[str]:
     """Of settings that may be any number above 0."""
     found = [(name, getattr(settings, name)) for name in names]
     return [
@@ -86,25 +86,25 @@ def not_above_zero(settings: object, *names: str) -> list[str]:
     ]
 
 
-def below_one(settings: object, *names: str) -> list[str]:
+def positive_int_errors(settings: object, *names: str) -> list[str]:
     """Of settings that count something and must be at least 1."""
     found = [(name, getattr(settings, name)) for name in names]
     return [f"{name}={value} must be at least 1" for name, value in found if value < 1]
 
 
-def no_share(settings: object, *names: str) -> list[str]:
+def fraction_errors(settings: object, *names: str) -> list[str]:
     """Of settings that are parts of a whole, none of it and all of it among them."""
     found = [(name, getattr(settings, name)) for name in names]
     return [f"{name}={value:g} must be from 0 to 1" for name, value in found if not 0 <= value <= 1]
 
 
-def no_decay(settings: object, *names: str) -> list[str]:
+def decay_errors(settings: object, *names: str) -> list[str]:
     """Of settings that are parts of a whole and leave some of it."""
     found = [(name, getattr(settings, name)) for name in names]
     return [f"{name}={value:g} must be in [0, 1)" for name, value in found if not 0 <= value < 1]
 
 
-def no_range(settings: object, name: str, low: float, high: float) -> list[str]:
+def range_errors(settings: object, name: str, low: float, high: float) -> list[str]:
     """Of a setting that is two numbers from `low` to `high`, the smaller one first."""
     value = getattr(settings, name)  # OmegaConf lets any number of numbers pass for two
     if len(value) == 2 and low <= value[0] <= value[1] <= high:

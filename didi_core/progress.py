@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -14,11 +15,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from didi_core.terminal import error_console
-from didi_core.wording import readable_time
-
 FIRST_LINE = 10.0
 """Seconds after which a phase that goes on is first spoken of."""
+
+
 LONGEST_SILENCE = 600.0
 """Seconds between two lines, at most; the first ones come sooner."""
 
@@ -82,3 +82,34 @@ def progress_bar(description: str, total: float | None) -> Iterator[Callable[[fl
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(description, total=total)
         yield lambda done: progress.update(task, completed=done)
+
+
+# The terminal people watch: progress and notes go to standard error.
+
+
+def error_console() -> Console:
+    """Standard error. Progress bars ask `is_terminal` and vanish when it is none."""
+    return Console(stderr=True)
+
+
+# Counts and durations in words.
+
+
+def counted(count: int, noun: str, ending: str = "s") -> str:
+    """
+    >>> counted(1, "design"), counted(1200, "design"), counted(2, "batch", "es")
+    ('1 design', '1,200 designs', '2 batches')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else ending}"
+
+
+def readable_time(seconds: float) -> str:
+    """
+    >>> readable_time(0.2), readable_time(100), readable_time(3 * 3600)
+    ('1 second', '100 seconds', '3.0 hours')
+    """
+    if seconds < 1.5:
+        return "1 second"
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

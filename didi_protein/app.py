@@ -23,14 +23,14 @@ add_settings_verb(
     app,
     "pretrain",
     "Train a teacher from sequences: pretrain data=F.fasta out=DIR (key=value settings).",
-    "didi_protein.pretrain_settings:PretrainSettings",
+    "didi_protein.settings:PretrainSettings",
     "didi_protein.pretrain:pretrain",
 )
 add_settings_verb(
     app,
     "distill",
     "Distil a teacher into a student: distill teacher=tiny out=DIR (key=value settings).",
-    "didi_protein.distill_settings:DistillSettings",
+    "didi_protein.settings:DistillSettings",
     "didi_protein.distill:distill",
 )
 app.command("generate")(generate_command)

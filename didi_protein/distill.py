@@ -9,13 +9,13 @@ from typing import ClassVar
 
 import torch
 
-from didi_core.commands.distilling import DistillRun
-from didi_core.corpus import Corpus
+from didi_core.commands.training.distill import DistillRun
+from didi_core.data.corpus import Corpus
 from didi_core.models.folder import LoadedModel
-from didi_protein.distill_settings import DistillSettings
-from didi_protein.lengths import design_lengths
-from didi_protein.models import open_model
-from didi_protein.training_data import load_corpus
+from didi_protein.models.load import open_model
+from didi_protein.sequences.lengths import design_lengths
+from didi_protein.sequences.training_data import load_corpus
+from didi_protein.settings import DistillSettings
 
 
 def distill(settings: DistillSettings) -> Path:

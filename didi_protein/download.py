@@ -15,8 +15,8 @@ from typing import Annotated
 
 from typer import Argument
 
-from didi_core.command_options import JsonOutput, command_of
-from didi_core.commands.downloading import fetch_all
+from didi_core.cli.command_options import JsonOutput, command_of
+from didi_core.commands.hub import fetch_all
 from didi_core.errors import UserError
 
 UNIREF50 = "uniref50"
@@ -56,8 +56,8 @@ def download(names: Sequence[str]) -> dict[str, Path]:
     """
     if not names:
         raise UserError("download: name at least one model, or uniref50.")
-    from didi_protein.esm2 import PUBLISHED
-    from didi_protein.models import BUNDLED_MODELS
+    from didi_protein.models.esm2 import PUBLISHED
+    from didi_protein.models.load import BUNDLED_MODELS
 
     known = (*BUNDLED_MODELS.names, UNIREF50, ESMFOLD, ESMFOLD_HUB_ID, *DPLM, *PUBLISHED)
     return fetch_all(names, download_one, known)
@@ -69,11 +69,11 @@ def download_one(name: str) -> Path:
     Raises:
         UserError: an unknown name, or it cannot be fetched.
     """
+    from didi_core.io.download import RemoteFile, fetch_file
     from didi_core.models.hub import DOWNLOAD, fetch_snapshot, may_be_hub_id
-    from didi_core.transfer import RemoteFile, fetch_file
-    from didi_protein.esm2 import is_esm2_name, weights_path
-    from didi_protein.models import BUNDLED_MODELS
-    from didi_protein.uniref50 import download_uniref50
+    from didi_protein.models.esm2 import is_esm2_name, weights_path
+    from didi_protein.models.load import BUNDLED_MODELS
+    from didi_protein.sequences.uniref50 import download_uniref50
 
     if name == UNIREF50:
         return download_uniref50()

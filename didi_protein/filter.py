@@ -4,99 +4,14 @@
 
 Writes `best.fasta` (best first), `best.selected.csv` (their rows), `best.rejected.csv` (every
 rejected id with every reason) and `best.filter.json` (which filter rejected how many). This file
-imports nothing slow, so that `--help` is fast; the work is in `didi_protein.filter_run`.
+imports nothing slow, so that `--help` is fast; the work is in `didi_protein.filtering.run`.
 """
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Option
-
-from didi_core.command_options import JsonOutput, Overwrite, command_of
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from didi_protein.filter_funnel import FunnelStep
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilterOptions:
-    """What `filter` can be asked for; the help of each flag says what it does."""
-
-    table: Annotated[
-        Path, Argument(metavar="F.csv", help="Table that score wrote: .csv, .parquet or .jsonl.")
-    ]
-    out: Annotated[Path, Option(help="FASTA to write, best design first (.fasta, .fasta.gz).")]
-    min_plddt: Annotated[float | None, Option(help="Least mean_plddt, 0 to 100.")] = None
-    min_ptm: Annotated[float | None, Option(help="Least ptm, 0 to 1.")] = None
-    max_pae: Annotated[float | None, Option(help="Largest mean_pae, ångström.")] = None
-    foldable: Annotated[
-        bool, Option("--foldable", help="Only designs that pass the folding rule of score.")
-    ] = False
-    max_judge_perplexity: Annotated[
-        float | None, Option(help="Largest judge_perplexity, 1 and up.")
-    ] = None
-    max_repeat: Annotated[float | None, Option(help="Largest repeat_fraction, 0 to 1.")] = None
-    max_identity: Annotated[
-        float | None,
-        Option(help="Largest identity to a natural sequence of score --reference, 0 to 1."),
-    ] = None
-    minimum: Annotated[
-        list[str] | None,
-        Option("--min", metavar="COLUMN=X", help="Least value of any column; may be repeated."),
-    ] = None
-    maximum: Annotated[
-        list[str] | None,
-        Option("--max", metavar="COLUMN=X", help="Largest value of any column; may be repeated."),
-    ] = None
-    developability: Annotated[
-        bool,
-        Option(
-            "--developability",
-            help="Count cysteines, glycosylation sites and other motifs, as columns of "
-            ".selected.csv; --min, --max and --sort-by know them without this flag.",
-        ),
-    ] = False
-    one_per: Annotated[
-        str | None,
-        Option(
-            metavar="COLUMN",
-            help="Only the best design of each value of a column: cluster (by sequence) or "
-            "structure_cluster.",
-        ),
-    ] = None
-    max_similarity: Annotated[
-        float | None,
-        Option(help="Largest identity to a better design that is kept, 0 to 1 (MMseqs2)."),
-    ] = None
-    top: Annotated[int | None, Option(help="Keep at most this many designs, the best.")] = None
-    sort_by: Annotated[
-        str | None,
-        Option(
-            metavar="COLUMN",
-            help="What is best: columns joined by commas, each with :highest or :lowest where "
-            "that is not plain. Default: mean_plddt, else judge_perplexity.",
-        ),
-    ] = None
-    overwrite: Overwrite = False
-    json_output: JsonOutput = False
-
-
-@dataclass(frozen=True)
-class FilterResult:
-    """What was kept and what was not."""
-
-    selected: "pd.DataFrame"
-    """Rows of the designs kept, best first, with the column `rank` and any that were counted."""
-    rejected: "pd.DataFrame"
-    """One row a reason: id, filter, column, value, threshold, reason."""
-    funnel: "list[FunnelStep]"
-    summary: dict[str, Any]
-    """Contents of `F.filter.json`."""
-    out: Path
+from didi_core.cli.command_options import command_of
+from didi_protein.filtering.options import FilterOptions as FilterOptions
+from didi_protein.filtering.options import FilterResult as FilterResult
 
 
 def filter_designs(options: FilterOptions) -> FilterResult:
@@ -106,7 +21,7 @@ def filter_designs(options: FilterOptions) -> FilterResult:
         UserError: a table that cannot be read, a threshold that cannot be meant or whose column
             was never computed, an output that exists.
     """
-    from didi_protein.filter_run import run_filter
+    from didi_protein.filtering.run import run_filter
 
     return run_filter(options)
 
@@ -116,7 +31,7 @@ def _run_command(options: FilterOptions) -> None:
     if options.json_output:
         print(json.dumps(result.summary, indent=2))
     else:
-        from didi_protein.filter_funnel import print_funnel
+        from didi_protein.filtering.funnel import print_funnel
 
         print_funnel(result)
 

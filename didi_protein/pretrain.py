@@ -9,15 +9,15 @@ from typing import ClassVar
 from torch import nn
 from transformers import PreTrainedModel
 
-from didi_core.commands.pretraining import PretrainRun
-from didi_core.corpus import Corpus
+from didi_core.commands.training.pretrain import PretrainRun
+from didi_core.data.corpus import Corpus
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.folder import save_model_folder
-from didi_core.number_checks import below_one
-from didi_protein.alphabet import PROTEIN
-from didi_protein.causal import build_causal_model, save_causal_folder
-from didi_protein.pretrain_settings import PretrainSettings
-from didi_protein.training_data import load_corpus
+from didi_core.number_checks import positive_int_errors
+from didi_protein.models.causal import build_causal_model, save_causal_folder
+from didi_protein.sequences.alphabet import PROTEIN
+from didi_protein.sequences.training_data import load_corpus
+from didi_protein.settings import PretrainSettings
 
 
 def pretrain(settings: PretrainSettings) -> Path:
@@ -50,7 +50,7 @@ class ProteinPretrainRun(PretrainRun[PretrainSettings]):
 
     def problems(self) -> list[str]:
         settings = self.settings
-        wrong = [*super().problems(), *below_one(settings, "max_length")]
+        wrong = [*super().problems(), *positive_int_errors(settings, "max_length")]
         if settings.too_long not in ("crop", "drop"):
             wrong.append(f"too_long={settings.too_long} must be crop or drop")
         if settings.max_length > settings.model.max_residues:

@@ -8,8 +8,8 @@ so that `--help` is fast.
 
 from pathlib import Path
 
-from didi_core.command_options import command_of
-from didi_core.commands.push_options import PushOptions, PushResult, report_push
+from didi_core.cli.command_options import command_of
+from didi_core.commands.hub import PushOptions, PushResult, report_push
 
 __all__ = ["PushOptions", "PushResult", "push", "push_command"]
 
@@ -18,12 +18,12 @@ def push(options: PushOptions) -> PushResult:
     """Check a model folder and upload it.
 
     Raises:
-        UserError: see `didi_core.commands.pushing.push_folder`.
+        UserError: see `didi_core.commands.hub.push_folder`.
     """
-    from didi_core.commands.pushing import push_folder
+    from didi_core.commands.hub import push_folder
     from didi_core.models.named import is_causal
-    from didi_protein.judges import open_judge
-    from didi_protein.models import open_model
+    from didi_protein.models.judges import open_judge
+    from didi_protein.models.load import open_model
 
     def open_whole(folder: Path) -> object:
         return open_judge(str(folder)) if is_causal(folder) else open_model(folder)

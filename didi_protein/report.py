@@ -16,10 +16,10 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from didi_core.cli import check_output
-from didi_core.command_options import JsonOutput, Overwrite, command_of
+from didi_core.cli.command_options import JsonOutput, Overwrite, command_of
+from didi_core.cli.run import check_output
 from didi_core.errors import UserError, missing_extra
-from didi_core.files import write_text
+from didi_core.io.files import write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +87,10 @@ def write_report(
             is missing.
     """
     require_packages()
-    from didi_protein.report_data import at_equal_diversity, cells_of
-    from didi_protein.report_filters import is_rejections, read_outcomes, tables_filtered
-    from didi_protein.report_page import PageSettings, render_page
-    from didi_protein.report_tables import read_tables
+    from didi_protein.reporting.cells import at_equal_diversity, cells_of
+    from didi_protein.reporting.filters import is_rejections, read_outcomes, tables_filtered
+    from didi_protein.reporting.page import PageSettings, render_page
+    from didi_protein.reporting.tables import read_tables
 
     path, inputs = Path(out), list(inputs)
     _check_options(path, top, max_repeat, overwrite)

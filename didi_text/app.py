@@ -19,7 +19,7 @@ add_settings_verb(
     app,
     "pretrain",
     "Train a teacher from text: pretrain data=F.jsonl out=DIR (key=value settings).",
-    "didi_text.pretrain_settings:PretrainSettings",
+    "didi_text.settings:PretrainSettings",
     "didi_text.pretrain:pretrain",
     config_name="text_pretrain",
     groups={"model": "text_model@model"},
@@ -28,7 +28,7 @@ add_settings_verb(
     app,
     "distill",
     "Distil a teacher into a student: distill teacher=DIR out=DIR (key=value settings).",
-    "didi_text.distill_settings:DistillSettings",
+    "didi_text.settings:DistillSettings",
     "didi_text.distill:distill",
     config_name="text_distill",
 )

@@ -10,17 +10,17 @@ from typing import ClassVar
 
 import torch
 
-from didi_core.commands.distilling import DistillRun
-from didi_core.commands.lengths import read_lengths
-from didi_core.corpus import Corpus
+from didi_core.commands.generating.product import read_lengths
+from didi_core.commands.training.distill import DistillRun
+from didi_core.data.corpus import Corpus
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
-from didi_text.corpora import load_corpus
-from didi_text.corpora_documents import parse_licenses
-from didi_text.distill_settings import DistillSettings
-from didi_text.models import open_model, tokenizer_of
-from didi_text.packing import Packing
-from didi_text.samples import WORDS
+from didi_text.corpora.documents import parse_licenses
+from didi_text.corpora.load import load_corpus
+from didi_text.corpora.packing import Packing
+from didi_text.models.load import open_model, tokenizer_of
+from didi_text.samples.prompts import WORDS
+from didi_text.settings import DistillSettings
 
 
 def distill(settings: DistillSettings) -> Path:

@@ -15,8 +15,8 @@ from typing import Annotated
 
 from typer import Argument
 
-from didi_core.command_options import JsonOutput, command_of
-from didi_core.commands.downloading import fetch_all
+from didi_core.cli.command_options import JsonOutput, command_of
+from didi_core.commands.hub import fetch_all
 from didi_core.errors import UserError
 
 ZERO_SHOT_SETS = "zero-shot"
@@ -53,9 +53,9 @@ def download(names: Sequence[str]) -> dict[str, Path]:
     Raises:
         UserError: nothing to fetch, or some could not be; the message has one reason for each.
     """
-    from didi_text.corpora_hub import HUB_CORPORA
-    from didi_text.evaluate_models import BUNDLED_MODELS
-    from didi_text.zero_shot_sets import PUBLISHED, ZERO_SHOT
+    from didi_text.corpora.hub import HUB_CORPORA
+    from didi_text.evaluating.zero_shot import PUBLISHED, ZERO_SHOT
+    from didi_text.models.load import BUNDLED_MODELS
 
     if not names:
         raise UserError("download: name at least one model or data set.")
@@ -73,9 +73,9 @@ def download_one(name: str) -> Path:
         UserError: an unknown name, or it cannot be fetched.
     """
     from didi_core.models.hub import DOWNLOAD, fetch_snapshot, may_be_hub_id
-    from didi_text.corpora_hub import HUB_CORPORA, fetch_corpus
-    from didi_text.evaluate_models import BUNDLED_MODELS
-    from didi_text.zero_shot_sets import ZERO_SHOT
+    from didi_text.corpora.hub import HUB_CORPORA, fetch_corpus
+    from didi_text.evaluating.zero_shot import ZERO_SHOT
+    from didi_text.models.load import BUNDLED_MODELS
 
     if name in HUB_CORPORA:
         return fetch_corpus(name)
@@ -92,8 +92,7 @@ def download_one(name: str) -> Path:
 
 
 def _fetch_zero_shot(name: str) -> Path:
-    from didi_text.zero_shot import fetch_set
-    from didi_text.zero_shot_sets import ZERO_SHOT
+    from didi_text.evaluating.zero_shot import ZERO_SHOT, fetch_set
 
     return fetch_set(ZERO_SHOT[name])
 

@@ -1,6 +1,6 @@
 """`didi-text info`: versions, device, attention, weights found, extras installed."""
 
-from didi_core.command_options import command_of
+from didi_core.cli.command_options import command_of
 from didi_core.commands.info import Info, InfoOptions, show_info
 
 EXTRAS = ("flash_attn", "datasets", "matplotlib", "mauve", "lm_eval")
@@ -12,8 +12,8 @@ def info(options: InfoOptions | None = None) -> Info:
     Raises:
         UserError: an unknown device or precision, or CUDA where there is none.
     """
-    from didi_core.commands.info_run import collect_info
-    from didi_text.evaluate_models import BUNDLED_MODELS
+    from didi_core.commands.info import collect_info
+    from didi_text.models.load import BUNDLED_MODELS
 
     return collect_info(options or InfoOptions(), BUNDLED_MODELS, EXTRAS)
 

@@ -9,9 +9,9 @@ says which records it holds. With `--out samples.txt` the texts alone are writte
 from pathlib import Path
 from typing import Any
 
-from didi_core.cli import check_output
-from didi_core.command_options import command_of
-from didi_core.commands.merge_options import MergeOptions, MergeResult, report_merge
+from didi_core.cli.command_options import command_of
+from didi_core.cli.run import check_output
+from didi_core.commands.merge import MergeOptions, MergeResult, report_merge
 from didi_core.errors import UserError
 
 
@@ -23,9 +23,9 @@ def merge(options: MergeOptions) -> MergeResult:
         UserError: an input that was not written with `--shard`, shards of different requests, or
             an output that exists.
     """
-    from didi_core.commands.merging import RecordFormat, merge_generated, open_shards
-    from didi_core.commands.output_files import generate_json_path
-    from didi_text.sample_files import SUFFIXES, read_samples, write_samples
+    from didi_core.commands.generating.files import generate_json_path
+    from didi_core.commands.merge import RecordFormat, merge_generated, open_shards
+    from didi_text.samples.files import SUFFIXES, read_samples, write_samples
 
     out = options.out
     if Path(out.name.removesuffix(".gz")).suffix not in SUFFIXES:

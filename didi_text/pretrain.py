@@ -11,19 +11,18 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedModel
 
-from didi_core.commands.pretraining import PretrainRun
-from didi_core.corpus import Corpus
+from didi_core.commands.training.pretrain import PretrainRun
+from didi_core.data.corpus import Corpus
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.models.dit import DitDenoiser, DitSettings
-from didi_core.number_checks import below_one
-from didi_core.vocabulary import Vocabulary
-from didi_text.causal import build_causal_model, save_causal_folder
-from didi_text.corpora import load_corpus
-from didi_text.corpora_documents import parse_licenses
-from didi_text.evaluate_models import BUNDLED_MODELS
-from didi_text.models import save_text_model
-from didi_text.packing import Packing, Remainder
-from didi_text.pretrain_settings import PretrainSettings
-from didi_text.tokenizer import TextTokenizer, open_tokenizer
+from didi_core.number_checks import positive_int_errors
+from didi_text.corpora.documents import parse_licenses
+from didi_text.corpora.load import load_corpus
+from didi_text.corpora.packing import Packing, Remainder
+from didi_text.models.causal import build_causal_model, save_causal_folder
+from didi_text.models.load import BUNDLED_MODELS, save_text_model
+from didi_text.settings import PretrainSettings
+from didi_text.tokenizers.tokenizer import TextTokenizer, open_tokenizer
 
 SHORTEST_BLOCK = 3
 """A token of text between two ends of text."""
@@ -70,7 +69,7 @@ class TextPretrainRun(PretrainRun[PretrainSettings]):
         if settings.valid_blocks < 0:
             wrong.append(f"valid_blocks={settings.valid_blocks} must be 0 or more")
         if settings.data_tokens is not None:
-            wrong += below_one(settings, "data_tokens")
+            wrong += positive_int_errors(settings, "data_tokens")
         return wrong
 
     def command_groups(self) -> dict[str, list[str]]:

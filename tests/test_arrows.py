@@ -2,29 +2,36 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 BASE = "base"
-"""Single modules of didi_core: vocabulary, batches, errors, files and the like."""
+"""Single modules of didi_core: errors, progress and the like."""
 MAY_IMPORT = {
-    BASE: {"diffusion"},
-    "diffusion": {"models"},
-    "models": {"diffusion"},
-    "sampling": {"diffusion", "models"},
-    "distill": {"diffusion", "models", "sampling"},
-    "training": {"diffusion", "models", "sampling", "distill"},
-    "evaluation": {"diffusion", "models", "sampling"},
-    "commands": {"diffusion", "models", "sampling", "distill", "training", "evaluation"},
+    BASE: set(),
+    "io": set(),
+    "data": {"diffusion", "io"},
+    "diffusion": {"data"},
+    "models": {"data", "diffusion", "io"},
+    "sampling": {"data", "diffusion", "io", "models"},
+    "distill": {"data", "diffusion", "io", "models", "sampling"},
+    "training": {"cli", "data", "diffusion", "io", "models", "sampling", "distill"},
+    "evaluation": {"data", "diffusion", "io", "models", "sampling"},
+    "cli": {"io"},
+    "commands": {
+        *("cli", "data", "diffusion", "io", "models", "sampling", "distill"),
+        *("training", "evaluation"),
+    },
 }
 """Parts of the core that each part may import beside itself and the single modules."""
 FRONT_ENDS = ("didi_protein", "didi_text")
 
 
 def part_of(module: str) -> str:
-    """`didi_core.sampling.rgas` is in sampling; `didi_core.files` is a single module."""
+    """`didi_core.sampling.rgas` is in sampling; `didi_core.io.files` is a single module."""
     names = module.split(".")
     is_part = len(names) > 1 and (ROOT / "didi_core" / names[1]).is_dir()
     return names[1] if is_part else BASE
@@ -88,8 +95,8 @@ def test_every_part_of_the_core_has_its_rule() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("didi_core.files", "import didi_protein.alphabet"),
-        ("didi_core.rows", "from didi_core.sampling.request import Prior"),
+        ("didi_core.io.files", "import didi_protein.sequences.alphabet"),
+        ("didi_core.data.batches", "from didi_core.sampling.request import Prior"),
         ("didi_core.diffusion.draws", "from didi_core import training"),
         ("didi_core.models.esm", "def f():\n    from ..sampling import ancestral"),
         ("didi_core.sampling.rgas", "from didi_core.distill.terms import kl"),
@@ -102,3 +109,33 @@ def test_every_part_of_the_core_has_its_rule() -> None:
 def test_a_wrong_arrow_is_seen(module: str, source: str) -> None:
     inside = module.rpartition(".")[0]
     assert any(forbidden(module, each) for each in imported_modules(source, inside))
+
+
+def import_graph(sources: dict[str, str]) -> dict[str, set[str]]:
+    """Which modules each imports, functions included, by the sources of all of them."""
+    graph = {}
+    for module, source in sources.items():
+        found = imported_modules(source, module.rpartition(".")[0])
+        known = {name for each in found for name in (each, each.rpartition(".")[0])}
+        # A package's own file says what it is, and imports nothing.
+        graph[module] = {name for name in known & sources.keys() if name != module}
+    return graph
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    sources = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text(encoding="utf-8")
+        for package in ("didi_core", *FRONT_ENDS)
+        for path in files_of(package)
+    }
+    TopologicalSorter(import_graph(sources)).prepare()
+
+
+def test_a_circle_is_seen_inside_functions_too() -> None:
+    sources = {
+        "p.a": "from p import b",
+        "p.b": "def f():\n    from p.c import g",
+        "p.c": "import p.a",
+    }
+    with pytest.raises(CycleError):
+        TopologicalSorter(import_graph(sources)).prepare()

@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.chaos.jobs import JOBS, Job, write_inputs
 from benchmarks.chaos.kills import Run, killed_run, unbroken_run
 from benchmarks.chaos.warm import WarmStart
-from didi_core.files import write_json
+from didi_core.io.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions
 
 KILLS_A_RUN = 3

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from didi_core.sampling.partial_file import partial_path
+from didi_core.sampling.journal import partial_path
 from didi_core.training.state_files import load_state
-from didi_protein.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 
 SEQUENCES, TEACHER = "natural.fasta", "teacher"
 _SHAPE = (
@@ -80,7 +80,7 @@ def _is_whole(checkpoint: Path) -> bool:
 def write_inputs(folder: Path) -> None:
     """The sequences and the teacher that the jobs read."""
     from didi_protein.pretrain import pretrain
-    from didi_protein.pretrain_settings import ModelSettings, PretrainSettings
+    from didi_protein.settings import ModelSettings, PretrainSettings
 
     generator = np.random.default_rng(0)
     lengths = generator.integers(20, 60, size=60)

@@ -21,9 +21,19 @@ from typing import Any
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 _IMPORTS = (
-    *("didi_protein.app", "didi_protein.pretrain", "didi_protein.distill", "didi_core.hydra_app"),
-    *("didi_protein.designs", "didi_protein.score_run", "lightning.fabric", "didi_text.app"),
-    *("didi_text.samples", "transformers.models.llama.modeling_llama"),
+    *(
+        "didi_protein.app",
+        "didi_protein.pretrain",
+        "didi_protein.distill",
+        "didi_core.cli.hydra_app",
+    ),
+    *(
+        "didi_protein.generating.designs",
+        "didi_protein.scoring.run",
+        "lightning.fabric",
+        "didi_text.app",
+    ),
+    *("didi_text.samples.samples", "transformers.models.llama.modeling_llama"),
 )
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from benchmarks.exact.process import UNKNOWN, ExactProcess
-from didi_core.vocabulary import Vocabulary
+from didi_core.data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

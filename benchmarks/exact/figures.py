@@ -11,7 +11,7 @@ from benchmarks.exact.panels import call_axis, new_figure
 from benchmarks.exact.study import PROCESSES, RESULTS
 from benchmarks.exact.table import Record, table
 from didi_core.evaluation.frontier_plot import plot_frontiers
-from didi_core.files import atomic_path, write_text
+from didi_core.io.files import atomic_path, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,7 +17,7 @@ from benchmarks.exact.sampling import SampleSet, lengths_of, sample_exact, sampl
 from benchmarks.exact.study import NUM_SAMPLES, PROCESSES, RUNS, SWEEPS, Job, describe
 from benchmarks.exact.training import train_student, train_teacher
 from benchmarks.metering import metered
-from didi_core.files import write_json
+from didi_core.io.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions
 
 BOUND_STEPS = (1, 2, 4, 8, 16, 32)

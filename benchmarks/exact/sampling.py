@@ -17,8 +17,8 @@ from didi_core.sampling.filling import Filler
 from didi_core.sampling.folder_defaults import stored_reveal_exponent
 from didi_core.sampling.registry import build_predictor, check_settings, find_sampler
 from didi_core.sampling.request import DrawSettings, Sampler, SampleSettings
-from didi_protein.alphabet import PROTEIN
-from didi_protein.models import open_model
+from didi_protein.models.load import open_model
+from didi_protein.sequences.alphabet import PROTEIN
 
 BATCH_TOKENS = 8_192
 LENGTH_SEED = 5_000_011

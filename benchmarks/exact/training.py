@@ -13,18 +13,17 @@ import numpy as np
 from benchmarks.exact.models import METHODS, TEACHERS, UPDATES
 from benchmarks.exact.process import Ranks
 from benchmarks.exact.study import PROCESSES, Job
+from didi_core.cli.hydra_app import config_folder, settings_from
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.evaluation.bounds import bound_samples
-from didi_core.files import write_text
-from didi_core.hydra_app import config_folder, settings_from
+from didi_core.io.files import write_text
 from didi_core.training.diffusion_pretraining import CurriculumSettings
 from didi_core.training.gaussian_curriculum import GaussianSettings
-from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
 from didi_protein.distill import distill
-from didi_protein.distill_settings import DistillSettings
-from didi_protein.models import open_model
+from didi_protein.models.load import open_model
 from didi_protein.pretrain import pretrain
-from didi_protein.pretrain_settings import ModelSettings, PretrainSettings
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.settings import DistillSettings, ModelSettings, PretrainSettings
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.side_by_side.plan import CELLS, STEPS, jobs_of
-from didi_core.cli import run_program
+from didi_core.cli.run import run_program
 from didi_core.errors import UserError
 
 app = typer.Typer(help=__doc__, pretty_exceptions_enable=False)

@@ -8,10 +8,10 @@ from typing import Any
 import hydra
 import numpy as np
 
+from didi_core.cli.hydra_app import config_folder, settings_from
 from didi_core.evaluation.bounds import BoundSamples, bound_samples
 from didi_core.evaluation.frontier import FrontierPoint
 from didi_core.evaluation.judge import causal_nll
-from didi_core.hydra_app import config_folder, settings_from
 from didi_core.models.causal import CausalNetwork
 from didi_core.models.folder import LoadedModel
 

@@ -15,7 +15,7 @@ from benchmarks.side_by_side.tables import (
     sweep_lines,
 )
 from didi_core.errors import missing_extra
-from didi_core.files import atomic_path, write_text
+from didi_core.io.files import atomic_path, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

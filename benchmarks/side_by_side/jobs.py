@@ -24,7 +24,7 @@ from benchmarks.side_by_side.proteins import PROTEINS
 from benchmarks.side_by_side.texts import TEXTS
 from didi_core.evaluation.frontier import Frontier, FrontierPoint, Level
 from didi_core.evaluation.frontier_record import frontier_record, point_record
-from didi_core.files import write_json
+from didi_core.io.files import write_json
 from didi_core.sampling.registry import find_sampler
 from didi_core.training.devices import describe_device
 from didi_core.training.run_folder import git_revision, package_versions

@@ -9,15 +9,15 @@ import numpy as np
 from benchmarks.side_by_side.corpus import DISTILL, PRETRAIN, Corpus, Verb, bound_of
 from didi_core.evaluation.frontier import FrontierPoint
 from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
-from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
 from didi_protein.distill import distill
-from didi_protein.distill_settings import DistillSettings
-from didi_protein.generate import GenerateOptions, generate
-from didi_protein.judges import Judge, open_judge
-from didi_protein.models import open_writer
+from didi_protein.generate import generate
+from didi_protein.generating.options import GenerateOptions
+from didi_protein.models.judges import Judge, open_judge
+from didi_protein.models.writers import open_writer
 from didi_protein.pretrain import pretrain
-from didi_protein.pretrain_settings import PretrainSettings
-from didi_protein.training_sequences import read_training_sequences
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.sequences.training_data import read_training_sequences
+from didi_protein.settings import DistillSettings, PretrainSettings
 
 SHORTEST, LONGEST = 30, 100
 """Forty families: few enough to be learnt in TEACHER_UPDATES by either process."""

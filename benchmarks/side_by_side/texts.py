@@ -14,21 +14,20 @@ from benchmarks.side_by_side.corpus import (
     bound_of,
 )
 from didi_core.evaluation.frontier import FrontierPoint
-from didi_text.benchmark_sweep import point_of
-from didi_text.corpora import load_corpus
+from didi_text.benchmarking.comparisons import point_of
+from didi_text.corpora.load import load_corpus
+from didi_text.corpora.packing import Packing
 from didi_text.distill import distill
-from didi_text.distill_settings import DistillSettings
-from didi_text.evaluate_models import CausalLanguageModel
-from didi_text.generate import GenerateOptions, generate
-from didi_text.generative_perplexity import Samples, read_samples
-from didi_text.judges import open_judge
-from didi_text.models import open_writer, tokenizer_of
-from didi_text.packing import Packing
+from didi_text.generate import generate
+from didi_text.models.judges import open_judge
+from didi_text.models.load import CausalLanguageModel, tokenizer_of
+from didi_text.models.writers import open_writer
 from didi_text.pretrain import pretrain
-from didi_text.pretrain_settings import PretrainSettings
-from didi_text.reference_text import shuffled as shuffle_tokens
-from didi_text.sample_measures import measure_samples
-from didi_text.tokenizer import TextTokenizer
+from didi_text.samples.measures import Samples, measure_samples, read_samples
+from didi_text.samples.options import GenerateOptions
+from didi_text.samples.reference import shuffled as shuffle_tokens
+from didi_text.settings import DistillSettings, PretrainSettings
+from didi_text.tokenizers.tokenizer import TextTokenizer
 
 BLOCK = 128
 

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from didi_core.cli import run_program
+from didi_core.cli.run import run_program
 from didi_core.errors import RecordsFailed, UserError
 
 RESULTS = Path(__file__).parents[1] / "results" / "speed"
@@ -67,7 +67,7 @@ def processes(
 ) -> None:
     """Time two processes of one thread in generate against one process of one and two threads."""
     from benchmarks.speed.process_cells import process_cell
-    from didi_core.files import write_json
+    from didi_core.io.files import write_json
 
     record = process_cell(num, length, steps, repeats)
     write_json(out, record)

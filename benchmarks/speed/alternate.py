@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
-from didi_core.peak_memory import PeakMemory
+from didi_core.peak_memory import PeakMemory, is_out_of_memory, release_cached_memory
 
 Contestants = Mapping[str, Callable[[], object]]
 

@@ -10,15 +10,15 @@ from benchmarks.speed.alternate import alternate
 from benchmarks.speed.layouts import LAYOUTS
 from benchmarks.speed.plain_steps import plain_didi_step, plain_dmmd_step
 from benchmarks.speed.plan import Cell
-from didi_core.batches import bucket_width
-from didi_core.corpus import Corpus
+from didi_core.data.batches import bucket_width
+from didi_core.data.corpus import Corpus
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.distill.didi import DidiInstruct
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.dmmd import MomentMatching
 from didi_core.distill.dmmd_settings import DmmdSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.training.devices import build_fabric
-from didi_core.vocabulary import Vocabulary
 
 STEPS = 1_000
 """Of the run that the timed steps pretend to belong to."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.speed.plan import CENTRE, curve
 from benchmarks.speed.runner import read_records
 from didi_core.errors import missing_extra
-from didi_core.files import atomic_path, write_text
+from didi_core.io.files import atomic_path, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

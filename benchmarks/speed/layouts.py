@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.esm import EsmDenoiser, EsmSettings
-from didi_core.vocabulary import Vocabulary
-from didi_protein.alphabet import PROTEIN
+from didi_protein.sequences.alphabet import PROTEIN
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from didi_core.vocabulary import Vocabulary
+from didi_core.data.vocabulary import Vocabulary
 
 Network = Callable[[Tensor, Tensor], Tensor]
 """Tokens [batch, width] and lengths [batch] to logits [batch, width, vocabulary]."""

@@ -11,7 +11,7 @@ from benchmarks.speed.plain_distill import (
     full_log_probs,
     plain_reverse,
 )
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
 from didi_core.distill.didi import DidiInstruct
 from didi_core.distill.dmmd import MomentMatching
 from didi_core.distill.rollout import all_masked

@@ -13,9 +13,9 @@ import torch
 from benchmarks.speed.distill_cells import distill_cell
 from benchmarks.speed.plan import Cell
 from benchmarks.speed.sampling_cells import sampling_cell
-from didi_core.files import write_json
+from didi_core.io.files import write_json
 from didi_core.models.attention import attention_backend
-from didi_core.out_of_memory import release_cached_memory
+from didi_core.peak_memory import release_cached_memory
 from didi_core.training.devices import TORCH_TYPES, describe_device
 from didi_core.training.run_folder import git_revision, package_versions
 

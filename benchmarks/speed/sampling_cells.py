@@ -14,6 +14,7 @@ from benchmarks.speed.alternate import Contestants, alternate
 from benchmarks.speed.layouts import LAYOUTS
 from benchmarks.speed.plain_samplers import Network, plain_ancestral, plain_dplm
 from benchmarks.speed.plan import Cell
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.models.compiled import compiled_blocks
 from didi_core.models.denoiser import Denoiser
 from didi_core.sampling.ancestral import ancestral
@@ -23,7 +24,6 @@ from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, Sampler, SampleSettings
 from didi_core.training.devices import TORCH_TYPES
-from didi_core.vocabulary import Vocabulary
 
 BATCH_TOKENS = 16_384
 SAMPLERS: dict[str, Callable[[Predictor], Sampler]] = {"ancestral": ancestral, "dplm": DplmSampler}

@@ -8,9 +8,8 @@ import typer
 from typer.core import TyperCommand
 
 from didi_core import __version__
-from didi_core.cli import run_program
+from didi_core.cli.run import leave, outlive_readers, run_program
 from didi_core.errors import UserError
-from didi_core.leaving import leave, outlive_readers
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -80,14 +79,14 @@ def add_settings_verb(
         settings: `module:Class`, imported when the verb is called, because help must be fast.
         task: `module:function` that takes them, imported when it is run: `--cfg job` needs none.
         config_name: of the file in configs/; the verb's own name where None.
-        groups: see `didi_core.hydra_app.run_hydra`.
+        groups: see `didi_core.cli.hydra_app.run_hydra`.
     """
 
     program = f"{app.info.name} {verb}"
 
     def run_job(found: Any) -> None:
-        from didi_core.commands.launching import needs_processes, run_in_processes
-        from didi_core.hydra_app import overrides_of_job
+        from didi_core.cli.hydra_app import overrides_of_job
+        from didi_core.commands.training.launch import needs_processes, run_in_processes
 
         if needs_processes(found.devices) and not found.plan:
             run_in_processes(program, overrides_of_job(found), found.devices)
@@ -95,11 +94,11 @@ def add_settings_verb(
             _imported(task)(found)
 
     def command(context: typer.Context) -> None:
-        from didi_core.hydra_app import run_hydra
+        from didi_core.cli.hydra_app import run_hydra
 
         name, given = config_name or verb, context.args
         if {"--help", "-h"} & set(given):
-            from didi_core.settings_help import settings_help
+            from didi_core.cli.settings_help import settings_help
 
             typer.echo(settings_help(program, help_text, name, given, groups))
         else:

@@ -9,11 +9,11 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.schedules import LogLinearSchedule, Schedule
 from didi_core.diffusion.score_entropy import ScoreEntropyProcess
 from didi_core.diffusion.uniform import UniformProcess
-from didi_core.vocabulary import Vocabulary
 
 PROCESSES = ("absorbing", "uniform", "sedd")
 IN_WORDS = {"absorbing": "masked", "uniform": "uniform-state", "sedd": "score-entropy"}

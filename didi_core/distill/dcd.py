@@ -12,19 +12,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from didi_core.data.batches import mean_or_zero
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.diffusion.duality import DCD_ENDS, GaussianSchedule
 from didi_core.diffusion.gaussian import GaussianNoise, noise_of, num_uniforms
 from didi_core.distill import terms
+from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean
 from didi_core.distill.method import MethodEntry
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference, ReferenceBatch
 from didi_core.distill.rounds import StudentInRounds, round_problems
-from didi_core.distill.whole_batch import share_of_mean, whole_figures
 from didi_core.models.noise import NoiseSettings
-from didi_core.rows import mean_or_zero
 from didi_core.sampling.predictor import Predictor
-from didi_core.vocabulary import Vocabulary
 
 
 @dataclass
@@ -95,7 +95,7 @@ class ConsistencyDistillation(StudentInRounds):
         loss = share_of_mean(fabric, len(each)) * mean_or_zero(each)
         figures = {"divergence": float(loss.detach())}
         figures["gradient_norm"] = self.update_student(loss, step, steps)
-        return whole_figures(fabric, {**figures, "round": float(self.round)})
+        return all_reduce_metrics(fabric, {**figures, "round": float(self.round)})
 
     def draw_times(self, step: int, rows: Tensor) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
         """t in (delta, 1), and s = t - delta."""

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch, mean_or_zero
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.distill import terms
@@ -22,16 +23,14 @@ from didi_core.distill.didi_credit import Judgement, MaskedState, judge
 from didi_core.distill.didi_loss import student_loss
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.didi_times import Times
+from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean
 from didi_core.distill.method import MethodEntry
 from didi_core.distill.optimizers import phase_length
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import ReverseStep, all_masked, reverse_step
 from didi_core.distill.student import DistilledStudent
-from didi_core.distill.whole_batch import share_of_mean, whole_figures
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.discriminator import Discriminator, save_discriminator
-from didi_core.rows import mean_or_zero
-from didi_core.vocabulary import Vocabulary
 
 
 class DidiInstruct(DistilledStudent):
@@ -79,7 +78,7 @@ class DidiInstruct(DistilledStudent):
             parts["reward"] = float(judged.reward.mean())
             figures |= {name: share * each for name, each in parts.items()}
             figures["gradient_norm"] = self.update_student(share * loss, step, steps)
-        return whole_figures(fabric, figures)
+        return all_reduce_metrics(fabric, figures)
 
     def roll_out(
         self, batch: TokenBatch, rows: Int[Tensor, "batch"], tau: Float[Tensor, "batch"], step: int

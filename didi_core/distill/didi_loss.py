@@ -6,11 +6,10 @@ from typing import cast
 from jaxtyping import Float
 from torch import Tensor
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch, segment_mean, segment_sum
 from didi_core.distill import terms
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.rollout import ReverseStep
-from didi_core.rows import row_mean, row_sum
 
 TeacherLogProbs = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(tokens, lengths, at) to the teacher's log-probabilities where `at` is True."""
@@ -32,7 +31,7 @@ def student_loss(
         weight: omega / pi of each row.
     """
     num_rows = len(batch)
-    scored = advantage * sum(row_sum(s.drawn_log_prob(), s.row, num_rows) for s in reverse)
+    scored = advantage * sum(segment_sum(s.drawn_log_prob(), s.row, num_rows) for s in reverse)
     if settings.reduce_log_prob == "mean":
         scored = scored / batch.maskable.sum(-1)
     policy = -(weight * scored).mean()
@@ -61,4 +60,4 @@ def _divergence(
 
 def _mean_of_rows(step: ReverseStep, entries: Float[Tensor, "entries"]) -> Float[Tensor, ""]:
     """Mean over rows of the mean over masked positions."""
-    return row_mean(step.at_masked(entries), step.row, len(step.before)).mean()
+    return segment_mean(step.at_masked(entries), step.row, len(step.before)).mean()

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.models.noise import NoiseSettings
 from didi_core.number_checks import (
-    below_one,
-    below_zero,
-    no_decay,
-    no_range,
-    no_share,
-    not_above_zero,
+    decay_errors,
+    fraction_errors,
+    negative_errors,
+    positive_errors,
+    positive_int_errors,
+    range_errors,
 )
 
 
@@ -86,14 +86,16 @@ class DidiSettings:
             wrong.append(f"reduce_log_prob={self.reduce_log_prob} must be mean or sum")
         if self.group_deviation not in ("population", "sample"):
             wrong.append(f"group_deviation={self.group_deviation} must be population or sample")
-        return wrong + below_one(self, "group_size") + self._range_problems()
+        return wrong + positive_int_errors(self, "group_size") + self._range_problems()
 
     def _range_problems(self) -> list[str]:
-        wrong = not_above_zero(self, "reward_clip", "advantage_clip")
-        wrong += below_zero(self, "discriminator_blocks", "discriminator_warmup")
-        wrong += below_zero(self, "kl_start", "kl_middle")
-        wrong += no_share(self, "kl_beta") + no_decay(self, "end_time")
-        wrong += no_range(self, "tau_range", 0, 1) + no_range(self, "omega_range", 0, math.inf)
+        wrong = positive_errors(self, "reward_clip", "advantage_clip")
+        wrong += negative_errors(self, "discriminator_blocks", "discriminator_warmup")
+        wrong += negative_errors(self, "kl_start", "kl_middle")
+        wrong += fraction_errors(self, "kl_beta") + decay_errors(self, "end_time")
+        wrong += range_errors(self, "tau_range", 0, 1) + range_errors(
+            self, "omega_range", 0, math.inf
+        )
         if any(each in (0, 1) for each in self.tau_range):
             wrong.append(f"tau_range={list(self.tau_range)} must leave out 0 and 1 themselves")
         if len(self.tau_beta) != 2 or not all(0 < each < math.inf for each in self.tau_beta):

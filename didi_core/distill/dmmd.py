@@ -12,19 +12,18 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch, segment_mean
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.draws import Stream
 from didi_core.distill import terms
+from didi_core.distill.deduplicate import deduplicate
+from didi_core.distill.distributed_mean import share_of_mean
 from didi_core.distill.dmmd_settings import DmmdSettings
-from didi_core.distill.equal_rows import equal_rows
-from didi_core.distill.matching import MatchingStudent, Meeting
+from didi_core.distill.matching import MatchedState, MatchingStudent
 from didi_core.distill.method import MethodEntry
-from didi_core.distill.own_states import own_tokens
+from didi_core.distill.on_policy import on_policy_tokens
 from didi_core.distill.rollout import ReverseStep, reverse_step
-from didi_core.distill.whole_batch import share_of_mean
 from didi_core.models.sharding import is_sharded
-from didi_core.rows import row_mean
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def still_masked(reverse: ReverseStep) -> StillMasked:
 
 
 @dataclass(frozen=True)
-class MaskedMeeting(Meeting):
+class MatchedMaskedState(MatchedState):
     """With the step that led to it, which the anchor is made of."""
 
     reverse: ReverseStep | None = None
@@ -60,28 +59,30 @@ class MomentMatching(MatchingStudent):
     def process(self) -> AbsorbingProcess:
         return AbsorbingProcess(self.vocabulary.mask_id, self.schedule)
 
-    def meet(
+    def student_transition(
         self,
         batch: TokenBatch,
         rows: Int[Tensor, "batch"],
         t: Float[Tensor, "batch"],
         s: Float[Tensor, "batch"],
         key: int,
-    ) -> MaskedMeeting:
+    ) -> MatchedMaskedState:
         reverse = self.student_step(batch, rows, t, s, key)
         still = still_masked(reverse)
         student = reverse.log_probs[still.among]
         drawn = None if self.settings.soft_target else reverse.drawn[still.among]
         state = batch.with_tokens(reverse.after)
-        return MaskedMeeting(state, still.at, student.detach(), student.exp, drawn, reverse=reverse)
+        return MatchedMaskedState(
+            state, still.at, student.detach(), student.exp, drawn, reverse=reverse
+        )
 
     def anchor_loss(
-        self, batch: TokenBatch, t: Float[Tensor, "batch"], meeting: Meeting
+        self, batch: TokenBatch, t: Float[Tensor, "batch"], matched: MatchedState
     ) -> Tensor | float:
         if not self.settings.start_anchor:
             return 0.0
-        assert isinstance(meeting, MaskedMeeting) and meeting.reverse is not None
-        anchor = self.start_divergence(batch, t, meeting.reverse)
+        assert isinstance(matched, MatchedMaskedState) and matched.reverse is not None
+        anchor = self.start_divergence(batch, t, matched.reverse)
         return share_of_mean(self.fabric, len(batch)) * self.settings.start_anchor * anchor
 
     def start_divergence(
@@ -97,11 +98,11 @@ class MomentMatching(MatchingStudent):
         masked = reverse.masked & start[:, None]
         inputs = (reverse.before[rows], batch.lengths[rows], masked[rows])
         # All mask: rows of one length are one input to the teacher.
-        equal = equal_rows(*inputs)
+        equal = deduplicate(*inputs)
         teacher = self.teacher_log_probs(*(each[equal.called] for each in inputs))[equal.entry]
         row = reverse.row
         each = terms.kl(teacher, reverse.log_probs[start[row]])
-        return row_mean(each, row[start[row]], len(batch)).mean()
+        return segment_mean(each, row[start[row]], len(batch)).mean()
 
     def student_step(
         self, batch: TokenBatch, rows: Tensor, t: Tensor, s: Tensor, key: int
@@ -133,7 +134,7 @@ class MomentMatching(MatchingStudent):
         progress = uniform[own] ** (1.0 / self.settings.reveal_exponent)
         keys = (self.seed, rows[own], key)
         with self.fabric.autocast():
-            tokens = own_tokens(
+            tokens = on_policy_tokens(
                 student, state.rows(own), progress, self.settings.student_steps, keys, sharded
             )
         kept = chosen[own, None]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from didi_core.distill.matching_settings import MatchingSettings
-from didi_core.number_checks import below_zero, no_share
+from didi_core.number_checks import fraction_errors, negative_errors
 
 
 @dataclass
@@ -29,4 +29,4 @@ class DmmdSettings(MatchingSettings):
         wrong = super().problems()
         if self.sampler not in (None, "ancestral", "apart"):
             wrong.append(f"sampler={self.sampler} must be ancestral or apart")
-        return wrong + no_share(self, "own_share") + below_zero(self, "start_anchor")
+        return wrong + fraction_errors(self, "own_share") + negative_errors(self, "start_anchor")

@@ -19,10 +19,10 @@ from functools import cached_property
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
 from didi_core.diffusion.draws import Stream, draw_categorical
 from didi_core.diffusion.uniform import UniformProcess
-from didi_core.distill.matching import MatchingStudent, Meeting
+from didi_core.distill.matching import MatchedState, MatchingStudent
 from didi_core.distill.matching_settings import MatchingSettings
 from didi_core.distill.method import MethodEntry
 from didi_core.sampling.mixture import Key, Move, draw_mixture
@@ -49,14 +49,14 @@ class UniformMomentMatching(MatchingStudent):
     def process(self) -> UniformProcess:
         return UniformProcess(self.vocabulary.generable_ids, self.schedule)
 
-    def meet(
+    def student_transition(
         self,
         batch: TokenBatch,
         rows: Int[Tensor, "batch"],
         t: Float[Tensor, "batch"],
         s: Float[Tensor, "batch"],
         key: int,
-    ) -> Meeting:
+    ) -> MatchedState:
         at, process = batch.maskable, self.process
         before = process.corrupt(batch.tokens, at, t, self.corruption(batch, rows, key))
         alpha_t, alpha_s = self.schedule.alpha(t), self.schedule.alpha(s)
@@ -70,17 +70,20 @@ class UniformMomentMatching(MatchingStudent):
         after = before.masked_scatter(at, self.vocabulary.generable.to(at.device)[next_noised])
         law = process.denoised(fixed, next_noised, s[row])
 
-        def moved() -> Float[Tensor, "at generable"]:
+        def gradient_carrier() -> Float[Tensor, "at generable"]:
             return law.exp() * process.denoised(student, noised, t[row])
 
         drawn = None if self.settings.soft_target else self._draw(law, keys)
-        return Meeting(batch.with_tokens(after), at, law, moved, drawn, alpha_s)
+        return MatchedState(batch.with_tokens(after), at, law, gradient_carrier, drawn, alpha_s)
 
     def clean_law(
-        self, log_probs: Float[Tensor, "at generable"], meeting: Meeting, s: Float[Tensor, "batch"]
+        self,
+        log_probs: Float[Tensor, "at generable"],
+        matched: MatchedState,
+        s: Float[Tensor, "batch"],
     ) -> Float[Tensor, "at generable"]:
-        noised = self._ranks(meeting.state.tokens[meeting.at])
-        return self.process.denoised(log_probs, noised, s[meeting.at.nonzero()[:, 0]])
+        noised = self._ranks(matched.state.tokens[matched.at])
+        return self.process.denoised(log_probs, noised, s[matched.at.nonzero()[:, 0]])
 
     def _ranks(self, ids: Int[Tensor, "at"]) -> Int[Tensor, "at"]:
         return self.vocabulary.rank_of_id.to(ids.device)[ids]

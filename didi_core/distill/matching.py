@@ -14,20 +14,20 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.diffusion.schedules import LogLinearSchedule
+from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean, whole_count
 from didi_core.distill.matching_settings import MatchingSettings
 from didi_core.distill.matching_terms import auxiliary_loss, matching_loss
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.student import DistilledStudent
-from didi_core.distill.whole_batch import share_of_mean, whole_count, whole_figures
 from didi_core.sampling.predictor import Predictor
-from didi_core.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
-class Meeting:
+class MatchedState:
     """A state that the student made, and what it thinks there of the clean tokens."""
 
     state: TokenBatch
@@ -36,7 +36,7 @@ class Meeting:
     """Positions at which the three networks are compared."""
     law: Float[Tensor, "at generable"]
     """The student's log p(x | z_t, z_s), without gradient: what the auxiliary learns."""
-    moved: Callable[[], Float[Tensor, "at generable"]]
+    gradient_carrier: Callable[[], Float[Tensor, "at generable"]]
     """Makes what carries the gradient: its product with the difference of the others is the
     student's loss. Asked for last, because it is as large as the law."""
     drawn: Int[Tensor, "at"] | None = None
@@ -65,28 +65,31 @@ class MatchingStudent(DistilledStudent):
         self.auxiliary = self.train_beside("auxiliary", auxiliary, settings.auxiliary)
 
     @abstractmethod
-    def meet(
+    def student_transition(
         self,
         batch: TokenBatch,
         rows: Int[Tensor, "batch"],
         t: Float[Tensor, "batch"],
         s: Float[Tensor, "batch"],
         key: int,
-    ) -> Meeting:
+    ) -> MatchedState:
         """The student's step from references noised at t to s; `key` of its random numbers."""
 
     def clean_law(
-        self, log_probs: Float[Tensor, "at generable"], meeting: Meeting, s: Float[Tensor, "batch"]
+        self,
+        log_probs: Float[Tensor, "at generable"],
+        matched: MatchedState,
+        s: Float[Tensor, "batch"],
     ) -> Float[Tensor, "at generable"]:
         """log p(x | z_s) of a network's prediction at z_s; the prediction itself for masks."""
-        del meeting, s
+        del matched, s
         return log_probs
 
     def anchor_loss(
-        self, batch: TokenBatch, t: Float[Tensor, "batch"], meeting: Meeting
+        self, batch: TokenBatch, t: Float[Tensor, "batch"], matched: MatchedState
     ) -> Tensor | float:
         """What is added to the student's loss."""
-        del batch, t, meeting
+        del batch, t, matched
         return 0.0
 
     def step(self, step: int, steps: int) -> dict[str, float]:
@@ -94,7 +97,7 @@ class MatchingStudent(DistilledStudent):
         for extra in range(self.settings.auxiliary_updates - 1):
             figures = self._update(step, steps, draw=extra + 1, student_too=False)
         figures |= self._update(step, steps, draw=0, student_too=True)
-        return whole_figures(self.fabric, figures)
+        return all_reduce_metrics(self.fabric, figures)
 
     def _update(self, step: int, steps: int, draw: int, student_too: bool) -> dict[str, float]:
         """One pass: a student's reverse step, the auxiliary's update, then the student's."""
@@ -104,28 +107,28 @@ class MatchingStudent(DistilledStudent):
         batch, rows = reference.batch.to(fabric.device), reference.rows.to(fabric.device)
         t, s = self.draw_times(key, rows)
         with torch.set_grad_enabled(student_too):
-            meeting = self.meet(batch, rows, t, s, key)
-        row = meeting.at.nonzero()[:, 0]
+            matched = self.student_transition(batch, rows, t, s, key)
+        row = matched.at.nonzero()[:, 0]
         part = share_of_mean(fabric, len(row))
         if not whole_count(fabric, len(row)):
             return {}  # on every process alike: none may wait for another
-        state, at = meeting.state, meeting.at
+        state, at = matched.state, matched.at
         asked = (state.tokens, state.lengths, at)
-        teacher = self.teacher_log_probs(*asked, alpha=meeting.alpha)
+        teacher = self.teacher_log_probs(*asked, alpha=matched.alpha)
         predictor = Predictor(self.auxiliary, self.vocabulary)
-        auxiliary = predictor.log_probs(*asked, alpha=meeting.alpha)
-        teacher, auxiliary = (self.clean_law(each, meeting, s) for each in (teacher, auxiliary))
+        auxiliary = predictor.log_probs(*asked, alpha=matched.alpha)
+        teacher, auxiliary = (self.clean_law(each, matched, s) for each in (teacher, auxiliary))
         loss = part * auxiliary_loss(
-            auxiliary, meeting.law, teacher, meeting.drawn, settings.teacher_weight
+            auxiliary, matched.law, teacher, matched.drawn, settings.teacher_weight
         )
         self.auxiliary.update(loss, step, steps)
         figures = {"auxiliary_loss": float(loss.detach())}
         if student_too:
             weight, difference = self.weight(s)[row], auxiliary.detach() - teacher
-            found = part * matching_loss(meeting.law.exp(), difference, weight)
+            found = part * matching_loss(matched.law.exp(), difference, weight)
             figures |= {"matching_loss": float(found)}
-            loss = part * matching_loss(meeting.moved(), difference, weight)
-            loss = loss + self.anchor_loss(batch, t, meeting)
+            loss = part * matching_loss(matched.gradient_carrier(), difference, weight)
+            loss = loss + self.anchor_loss(batch, t, matched)
             figures["gradient_norm"] = self.update_student(loss, step, steps)
         return figures
 

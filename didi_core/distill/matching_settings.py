@@ -5,7 +5,13 @@ from dataclasses import dataclass, field
 
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.models.noise import NoiseSettings
-from didi_core.number_checks import below_one, below_zero, no_range, no_share, not_above_zero
+from didi_core.number_checks import (
+    fraction_errors,
+    negative_errors,
+    positive_errors,
+    positive_int_errors,
+    range_errors,
+)
 
 
 @dataclass
@@ -44,9 +50,9 @@ class MatchingSettings:
         """What is wrong with the values, each with the setting's name."""
         return [
             *self.noise.problems(),
-            *below_one(self, "student_steps", "auxiliary_updates"),
-            *not_above_zero(self, "reveal_exponent"),
-            *no_share(self, "start_share"),
-            *no_range(self, "weight_range", 0.0, math.inf),
-            *below_zero(self, "teacher_weight"),
+            *positive_int_errors(self, "student_steps", "auxiliary_updates"),
+            *positive_errors(self, "reveal_exponent"),
+            *fraction_errors(self, "start_share"),
+            *range_errors(self, "weight_range", 0.0, math.inf),
+            *negative_errors(self, "teacher_weight"),
         ]

@@ -7,11 +7,13 @@ clean token at the positions compared.
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from didi_core.rows import mean_or_zero
+from didi_core.data.batches import mean_or_zero
 
 
 def matching_loss(
-    moved: Float[Tensor, "at k"], difference: Float[Tensor, "at k"], weight: Float[Tensor, "at"]
+    gradient_carrier: Float[Tensor, "at k"],
+    difference: Float[Tensor, "at k"],
+    weight: Float[Tensor, "at"],
 ) -> Float[Tensor, ""]:
     """Weighted mean over positions of sum_c moved(c) (log auxiliary(c) - log teacher(c)).
 
@@ -21,7 +23,7 @@ def matching_loss(
         moved: what carries the gradient, the student's probabilities or a product with them.
         difference: of the log-probabilities of auxiliary and teacher, without gradient.
     """
-    return mean_or_zero(weight * (moved * difference).sum(-1))
+    return mean_or_zero(weight * (gradient_carrier * difference).sum(-1))
 
 
 def auxiliary_loss(

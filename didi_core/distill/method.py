@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from lightning.fabric import Fabric
 from torch import nn
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.process import DEFAULT_PROCESS
 from didi_core.discovery import Named
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
-from didi_core.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

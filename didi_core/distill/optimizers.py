@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from didi_core.number_checks import below_zero, no_share, not_above_zero
+from didi_core.number_checks import fraction_errors, negative_errors, positive_errors
 
 WARMUP_SHARE = 0.1
 """Of a run that time ends: the most that warm-up takes."""
@@ -69,9 +69,9 @@ class OptimizerSettings:
             wrong.append(f"name=muon needs torch 2.9 or newer, not {torch.__version__}")
         if len(self.betas) != 2 or not all(0 <= each < 1 for each in self.betas):
             wrong.append(f"betas={list(self.betas)} must be two numbers in [0, 1)")
-        wrong += not_above_zero(self, "lr", "muon_lr", "clip_norm")
-        wrong += below_zero(self, "weight_decay", "warmup_steps")
-        return wrong + no_share(self, "decay_fraction")
+        wrong += positive_errors(self, "lr", "muon_lr", "clip_norm")
+        wrong += negative_errors(self, "weight_decay", "warmup_steps")
+        return wrong + fraction_errors(self, "decay_fraction")
 
 
 def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:

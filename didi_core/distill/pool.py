@@ -11,11 +11,11 @@ from typing import cast
 
 import torch
 
-from didi_core.batches import pad_batch
-from didi_core.corpus import Corpus
+from didi_core.data.batches import pad_batch
+from didi_core.data.corpus import Corpus
 from didi_core.diffusion.process import DEFAULT_PROCESS, article_of
 from didi_core.errors import UserError
-from didi_core.files import write_json
+from didi_core.io.files import write_json
 from didi_core.models.folder import LoadedModel
 from didi_core.progress import progress_bar
 from didi_core.sampling.ancestral import first_hitting

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from didi_core.batches import TokenBatch, bucket_width, pad_batch
-from didi_core.corpus import Corpus, all_longer
+from didi_core.data.batches import TokenBatch, bucket_width, pad_batch
+from didi_core.data.corpus import Corpus, all_longer
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.draws import Stream, keyed_generator
-from didi_core.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

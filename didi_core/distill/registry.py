@@ -10,12 +10,12 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from didi_core.cli.hydra_app import wrong_type
 from didi_core.discovery import entries_of
 from didi_core.distill.method import MethodEntry
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.errors import UserError
-from didi_core.number_checks import no_decay
-from didi_core.wrong_types import wrong_type
+from didi_core.number_checks import decay_errors
 
 METHODS = entries_of("didi_core.distill", MethodEntry, apart=("registry",))
 
@@ -41,7 +41,7 @@ def method_settings(config: Mapping[str, Any]) -> tuple[str, Any]:
     except OmegaConfBaseException as error:
         told = wrong_type(error, "method.") or f"method={name}: {str(error).splitlines()[0]}"
         raise UserError(f"{told}.") from error
-    wrong = [*settings.problems(), *no_decay(settings, "ema"), *_optimizer_problems(settings)]
+    wrong = [*settings.problems(), *decay_errors(settings, "ema"), *_optimizer_problems(settings)]
     if wrong:
         raise UserError("; ".join(f"method.{each}" for each in wrong) + ".")
     return name, settings

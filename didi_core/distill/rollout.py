@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
 from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
-from didi_core.distill.equal_rows import EqualRows, equal_rows
+from didi_core.distill.deduplicate import UniqueRows, deduplicate
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.predictor import Predictor
 
@@ -31,7 +31,7 @@ class ReverseStep:
     """Which of the masked positions the step reveals."""
     drawn: Int[Tensor, "masked"]
     """Rank drawn at each masked position; 0 where it was not asked for."""
-    equal: EqualRows | None = None
+    equal: UniqueRows | None = None
     """How rows share `log_probs`; None where each has its own."""
 
     @property
@@ -78,7 +78,7 @@ def reverse_step(
     noise = NoiseKeys(seed, rows, index, update=step)
     equal = None
     if share and student.noise is None:
-        equal = equal_rows(tokens, batch.lengths, masked)
+        equal = deduplicate(tokens, batch.lengths, masked)
         called = equal.called
         log_probs = student.log_probs(tokens[called], batch.lengths[called], masked[called])
     else:

@@ -9,13 +9,13 @@ from typing import Any, Protocol, runtime_checkable
 from lightning.fabric import Fabric
 from torch import nn
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.distill.method import Network
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.student import DistilledStudent, StudentSettings
 from didi_core.distill.updates import place_frozen
 from didi_core.models.sharding import gathered, spread_state
-from didi_core.number_checks import below_one
-from didi_core.vocabulary import Vocabulary
+from didi_core.number_checks import positive_int_errors
 
 TEACHER_UPDATES = ("student", "average")
 DIVERGENCES = ("forward", "backward", "jeffreys")
@@ -32,7 +32,7 @@ class RoundSettings(StudentSettings, Protocol):
 
 def round_problems(settings: RoundSettings) -> list[str]:
     """What is wrong with the settings that these methods share, each with its name."""
-    wrong = below_one(settings, "rounds")
+    wrong = positive_int_errors(settings, "rounds")
     for name, allowed in (("teacher_update", TEACHER_UPDATES), ("kl_kind", DIVERGENCES)):
         if (value := getattr(settings, name)) not in allowed:
             wrong.append(f"{name}={value} must be {', '.join(allowed[:-1])} or {allowed[-1]}")

@@ -12,21 +12,20 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch, mean_or_zero
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.distill import terms
+from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean, whole_count
 from didi_core.distill.method import MethodEntry
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import reverse_step
 from didi_core.distill.rounds import StudentInRounds, round_problems
-from didi_core.distill.whole_batch import share_of_mean, whole_count, whole_figures
 from didi_core.models.noise import NoiseKeys, NoiseSettings, without_noise
-from didi_core.number_checks import below_one, not_above_zero
-from didi_core.rows import mean_or_zero
+from didi_core.number_checks import positive_errors, positive_int_errors
 from didi_core.sampling.predictor import Predictor
-from didi_core.vocabulary import Vocabulary
 
 
 @dataclass
@@ -52,8 +51,8 @@ class SdttSettings:
     def problems(self) -> list[str]:
         """What is wrong with the values, each with the setting's name."""
         wrong = self.noise.problems() + round_problems(self)
-        wrong += below_one(self, "student_steps")
-        return wrong + not_above_zero(self, "reveal_exponent")
+        wrong += positive_int_errors(self, "student_steps")
+        return wrong + positive_errors(self, "reveal_exponent")
 
 
 class SelfDistillation(StudentInRounds):
@@ -90,7 +89,7 @@ class SelfDistillation(StudentInRounds):
         loss = part * mean_or_zero(each)
         figures = {"divergence": float(loss.detach())}
         figures["gradient_norm"] = self.update_student(loss, step, steps)
-        return whole_figures(fabric, {**figures, "round": float(self.round)})
+        return all_reduce_metrics(fabric, {**figures, "round": float(self.round)})
 
     def draw_times(self, step: int, rows: Tensor) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
         """t, and the time after the first of the teacher's two steps from there.

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.distill.method import Network
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
@@ -21,7 +22,6 @@ from didi_core.distill.updates import Trained, mesh_of, place_frozen
 from didi_core.models.ema import ExponentialMovingAverage
 from didi_core.models.noise import NoiseSettings, with_noise, without_noise
 from didi_core.sampling.predictor import Predictor
-from didi_core.vocabulary import Vocabulary
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from didi_core.rows import row_mean
+from didi_core.data.batches import segment_mean
 
 
 def discriminator_loss(
@@ -39,7 +39,7 @@ def row_reward(
     logits: Float[Tensor, "n"], row: Int[Tensor, "n"], num_rows: int, clip: float
 ) -> Float[Tensor, "rows"]:
     """Log-odds clipped to +-clip, averaged over each row's masked positions (step 5)."""
-    return row_mean(logits.clamp(-clip, clip), row, num_rows)
+    return segment_mean(logits.clamp(-clip, clip), row, num_rows)
 
 
 def grouped_advantage(

@@ -28,7 +28,8 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from didi_core.batches import TokenBatch, pad_batch
+from didi_core.data.batches import TokenBatch, pad_batch
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.absorbing import low_discrepancy_times
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.diffusion.process import DEFAULT_PROCESS, Process, build_process
@@ -36,7 +37,6 @@ from didi_core.errors import UserError
 from didi_core.evaluation.masked_nll import row_bound, row_nll
 from didi_core.models.denoiser import is_time_conditioned
 from didi_core.sampling.batching import plan_batches
-from didi_core.vocabulary import Vocabulary
 
 Form = Literal["time", "order"]
 Spread = Literal["sequences", "draws"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from didi_core.batches import bucket_width
+from didi_core.data.batches import bucket_width
 from didi_core.models.causal import position_limit
 from didi_core.sampling.batching import plan_batches
 

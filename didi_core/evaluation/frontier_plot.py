@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from didi_core.errors import missing_extra
-from didi_core.files import atomic_path
+from didi_core.io.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,7 +17,7 @@ from didi_core.evaluation.frontier import (
     value_of,
 )
 from didi_core.evaluation.ratio import Ratio
-from didi_core.files import write_json
+from didi_core.io.files import write_json
 
 COPIES = (
     "The training set itself would win every such comparison, being as varied as natural data and "

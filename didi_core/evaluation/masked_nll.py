@@ -7,11 +7,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch, segment_sum
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.process import Process
 from didi_core.models.denoiser import time_input
-from didi_core.rows import row_sum
-from didi_core.vocabulary import Vocabulary
 
 POSITIONS_AT_ONCE = 4_096
 """Positions whose log-probabilities stand in memory, beside the logits of the whole batch."""
@@ -94,4 +93,4 @@ def _row_sums(
         score(vocabulary.generable_logits(some), *rest).double()
         for some, *rest in zip(*(each.split(POSITIONS_AT_ONCE) for each in columns), strict=True)
     ]
-    return row_sum(torch.cat(values), row, len(batch)).cpu()
+    return segment_sum(torch.cat(values), row, len(batch)).cpu()

@@ -17,10 +17,10 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from didi_core.batches import pad_batch
+from didi_core.data.batches import pad_batch
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.evaluation.judge import BATCH_TOKENS
 from didi_core.sampling.batching import plan_batches
-from didi_core.vocabulary import Vocabulary
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
+from didi_core.peak_memory import is_out_of_memory, release_cached_memory
 
 Write = Callable[[Sequence[int]], object]
 """Writes the sequences of these records to the end, in one batch."""

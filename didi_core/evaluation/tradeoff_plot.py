@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from didi_core.errors import missing_extra
 from didi_core.evaluation.frontier_plot import PlottedPoint, draw_curve
-from didi_core.files import atomic_path
+from didi_core.io.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

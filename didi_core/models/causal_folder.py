@@ -10,7 +10,12 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from didi_core.errors import UserError
-from didi_core.files import atomic_path, shown, write_json, write_text
+from didi_core.io.files import (
+    atomic_path,
+    shown,
+    write_json,
+    write_text,
+)
 from didi_core.models.safe_reader import refuse_unreadable
 from didi_core.models.weight_files import refuse_adapter, refuse_lone_shards
 

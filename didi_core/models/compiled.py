@@ -13,7 +13,7 @@ from torch import nn
 
 from didi_core.errors import UserError
 from didi_core.models.denoiser import Denoiser, time_input
-from didi_core.out_of_memory import is_out_of_memory
+from didi_core.peak_memory import is_out_of_memory
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from didi_core.errors import UserError
-from didi_core.files import atomic_path
+from didi_core.io.files import atomic_path
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.dit import DitDenoiser
 from didi_core.models.dit_files import CHECKPOINT_SUFFIX

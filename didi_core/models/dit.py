@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from didi_core.batches import padding_mask
+from didi_core.data.batches import padding_mask
 from didi_core.models.adaln import (
     ScaleNorm,
     SigmaEmbedding,

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.errors import UserError
 from didi_core.models.dit import DitSettings
 from didi_core.models.dit_kinds import OTHER_TYPES, Kind, require_read
 from didi_core.models.dit_names import EMBEDDING
-from didi_core.vocabulary import Vocabulary
 
 MODEL_TYPE = "didi_dit"
 ARCHITECTURE = "DidiDitForMaskedDiffusion"

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from didi_core.errors import UserError
-from didi_core.files import at_home
+from didi_core.io.files import at_home
 from didi_core.models.dit import DitSettings
 from didi_core.models.dit_config import is_dit_config, settings_from_config
 from didi_core.models.dit_names import EMBEDDING, is_dit, without_prefix

@@ -18,8 +18,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from didi_core.batches import padding_mask
-from didi_core.models.adaln import SigmaEmbedding, modulate, require_alpha, sigma_of_alpha
+from didi_core.data.batches import padding_mask
+from didi_core.models.adaln import (
+    SigmaEmbedding,
+    modulate,
+    require_alpha,
+    sigma_of_alpha,
+)
 from didi_core.models.attention import self_attention
 from didi_core.models.attention_watch import AttentionWatch
 from didi_core.models.positions import HeadAtPositions

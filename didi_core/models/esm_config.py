@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.errors import UserError
 from didi_core.models.esm import EsmSettings
-from didi_core.vocabulary import Vocabulary
 
 ARCHITECTURES = ("EsmForMaskedLM", "EsmForDPLM")
 TIMED_MODEL_TYPE = "didi_esm"

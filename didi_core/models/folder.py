@@ -16,10 +16,17 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.process import DEFAULT_PROCESS, PROCESSES
 from didi_core.errors import UserError
-from didi_core.files import atomic_path, write_json, write_text
-from didi_core.models import dit_config, dit_names, esm_config, esm_names
+from didi_core.io.files import atomic_path, write_json, write_text
+from didi_core.io.text_files import UTF_8
+from didi_core.models import (
+    dit_config,
+    dit_names,
+    esm_config,
+    esm_names,
+)
 from didi_core.models.causal import AUTOREGRESSIVE, CausalNetwork
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.dit import DitDenoiser, DitSettings
@@ -41,8 +48,6 @@ from didi_core.models.folder_vocabulary import (
 )
 from didi_core.models.hub import find_folder
 from didi_core.models.weight_files import extra_files, read_folder_weights, refuse_adapter
-from didi_core.text_files import UTF_8
-from didi_core.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.errors import UserError
-from didi_core.files import write_json, write_text
-from didi_core.vocabulary import Vocabulary
+from didi_core.io.files import write_json, write_text
 
 
 def vocabulary_config(vocabulary: Vocabulary) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 )
 
 from didi_core.errors import UserError, as_written
-from didi_core.files import at_home
+from didi_core.io.files import at_home
 from didi_core.models.hub_names import may_be_hub_id, require_revision, split_revision
 
 _DESCRIPTION = [

@@ -12,7 +12,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from didi_core.errors import UserError
-from didi_core.files import atomic_path
+from didi_core.io.files import atomic_path
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.noise import KINDS, MaskNoise
 from didi_core.models.safe_reader import read_weights

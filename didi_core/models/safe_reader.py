@@ -21,8 +21,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from didi_core.errors import UserError
+from didi_core.io.text_files import refuse_pointer
 from didi_core.models.inert_unpickler import InertPickle, StandIn
-from didi_core.text_files import refuse_pointer
 
 INERT_TYPES: list[Any] = [argparse.Namespace]
 """Allowed beside what `weights_only` allows itself: tensors, containers, numbers and text."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from didi_core.errors import UserError
-from didi_core.files import shown
+from didi_core.io.files import shown
 from didi_core.models.safe_reader import read_weights
 
 EXTRA_FILES = ("noise.safetensors", "discriminator.safetensors")

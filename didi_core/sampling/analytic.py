@@ -25,10 +25,10 @@ from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.diffusion.score_entropy import ScoreEntropyProcess
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import draw_tokens
-from didi_core.sampling.kind import SamplerKind, plainly
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
 from didi_core.sampling.reveal import alpha_grid
+from didi_core.sampling.sampler_spec import SamplerSpec, without_settings
 
 POSITIONS_AT_ONCE = 4_096
 """Positions whose float64 predictions stand in memory, beside those of the whole batch."""
@@ -103,6 +103,6 @@ def reveal_chance(log_mu: Float[Tensor, "n generable"], rho: float) -> Float[Ten
     return (rho * log_mu.exp().sum(-1)).clamp_max(1.0)
 
 
-ENTRY = SamplerKind(
-    "analytic", plainly(AnalyticSampler), has_published_grid=False, processes=("sedd",)
+ENTRY = SamplerSpec(
+    "analytic", without_settings(AnalyticSampler), has_published_grid=False, processes=("sedd",)
 )

@@ -15,10 +15,20 @@ from torch import Tensor
 from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import adjust, draw_tokens
-from didi_core.sampling.kind import Builder, SamplerKind, plainly
 from didi_core.sampling.predictor import Predictor
-from didi_core.sampling.request import Prior, Sampled, Sampler, SampleSettings
-from didi_core.sampling.reveal import NEVER, alpha_grid, ancestral_plan, first_hitting_plan
+from didi_core.sampling.request import (
+    Prior,
+    Sampled,
+    Sampler,
+    SampleSettings,
+)
+from didi_core.sampling.reveal import (
+    NEVER,
+    alpha_grid,
+    ancestral_plan,
+    first_hitting_plan,
+)
+from didi_core.sampling.sampler_spec import Builder, SamplerSpec, without_settings
 from didi_core.sampling.uniform import UniformSampler
 
 Plan = Callable[[Prior, SampleSettings], Int[Tensor, "batch width"]]
@@ -117,17 +127,17 @@ def _by_process(
 
 
 ENTRIES = (
-    SamplerKind(
+    SamplerSpec(
         "ancestral", _by_process(ancestral, UniformSampler), processes=("absorbing", "uniform")
     ),
-    SamplerKind(
+    SamplerSpec(
         "greedy-tail",
         _by_process(greedy_tail, partial(UniformSampler, greedy_tail=True)),
         processes=("absorbing", "uniform"),
     ),
-    SamplerKind(
+    SamplerSpec(
         "first-hitting",
-        plainly(first_hitting),
+        without_settings(first_hitting),
         takes_steps=False,
         has_published_grid=False,
         reveals_on_grid=False,

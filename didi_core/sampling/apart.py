@@ -38,10 +38,15 @@ from torch import Tensor
 from didi_core.models.attention_watch import watched_attention
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import draw_tokens
-from didi_core.sampling.kind import SamplerKind, with_settings
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
-from didi_core.sampling.reveal import NEVER, alpha_grid, ancestral_plan, reveal_uniform
+from didi_core.sampling.reveal import (
+    NEVER,
+    alpha_grid,
+    ancestral_plan,
+    reveal_uniform,
+)
+from didi_core.sampling.sampler_spec import SamplerSpec, with_settings
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,6 @@ def first_independent(
     return taken
 
 
-ENTRY = SamplerKind(
+ENTRY = SamplerSpec(
     "apart", with_settings(ApartSampler), has_published_grid=False, settings=ApartSettings
 )

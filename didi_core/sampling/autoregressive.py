@@ -16,9 +16,9 @@ from torch import Tensor
 
 from didi_core.models.causal import AUTOREGRESSIVE
 from didi_core.sampling.drawing import draw_tokens
-from didi_core.sampling.kind import SamplerKind, plainly
 from didi_core.sampling.predictor import NextTokenPredictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
+from didi_core.sampling.sampler_spec import SamplerSpec, without_settings
 
 STEP = 0
 """Of the keys of the random numbers: a position is drawn once, whatever comes before it."""
@@ -87,9 +87,9 @@ def _span(free: Bool[Tensor, "batch width"]) -> Int[Tensor, "batch"]:
     return (last - first + 1).clamp_min(0)
 
 
-ENTRY = SamplerKind(
+ENTRY = SamplerSpec(
     AUTOREGRESSIVE,
-    plainly(AutoregressiveSampler),
+    without_settings(AutoregressiveSampler),
     takes_steps=False,
     has_published_grid=False,
     reveals_on_grid=False,

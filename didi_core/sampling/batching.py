@@ -6,7 +6,7 @@ its output is the same bit for bit.
 
 from collections.abc import Sequence
 
-from didi_core.batches import bucket_width
+from didi_core.data.batches import bucket_width
 
 
 def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:

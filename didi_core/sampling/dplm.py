@@ -24,9 +24,14 @@ from torch import Tensor
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import adjust
-from didi_core.sampling.kind import SamplerKind, with_settings
 from didi_core.sampling.predictor import Predictor
-from didi_core.sampling.request import DrawSettings, Prior, Sampled, SampleSettings
+from didi_core.sampling.request import (
+    DrawSettings,
+    Prior,
+    Sampled,
+    SampleSettings,
+)
+from didi_core.sampling.sampler_spec import SamplerSpec, with_settings
 
 DEFAULT_STEPS = 500
 """As released; used where `--steps` is not given."""
@@ -185,7 +190,7 @@ def below_cutoff(
     return score < cutoff
 
 
-ENTRY = SamplerKind(
+ENTRY = SamplerSpec(
     "dplm",
     with_settings(DplmSampler),
     has_published_grid=False,

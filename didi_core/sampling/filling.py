@@ -8,10 +8,15 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from didi_core.batches import pad_batch
-from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
-from didi_core.sampling.request import Prior, Sampled, Sampler, SampleSettings
-from didi_core.vocabulary import Vocabulary
+from didi_core.data.batches import pad_batch
+from didi_core.data.vocabulary import Vocabulary
+from didi_core.peak_memory import is_out_of_memory, release_cached_memory
+from didi_core.sampling.request import (
+    Prior,
+    Sampled,
+    Sampler,
+    SampleSettings,
+)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,12 @@
 
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
-from didi_core.sampling.registry import SAMPLERS, SamplerKind, find_sampler, samplers_of
+from didi_core.sampling.registry import (
+    SAMPLERS,
+    SamplerSpec,
+    find_sampler,
+    samplers_of,
+)
 
 PLAIN_SAMPLER = "ancestral"
 """Models of most processes have it, and what others bring is measured against it."""
@@ -10,13 +15,13 @@ OWN = "own"
 """In lists of samplers: for each model the one that its folder names, as `generate` takes."""
 
 
-def plain_sampler(process: str) -> SamplerKind:
+def plain_sampler(process: str) -> SamplerSpec:
     """Ancestral, or of a process that it does not sample the first of those that do."""
     fitting = {kind.name: kind for kind in samplers_of(process)}
     return fitting.get(PLAIN_SAMPLER) or next(iter(fitting.values()))
 
 
-def choose_sampler(asked: str | None, grid: str, model: LoadedModel) -> SamplerKind:
+def choose_sampler(asked: str | None, grid: str, model: LoadedModel) -> SamplerSpec:
     """The sampler as asked, else as the model's folder names it, else the process's plain one.
 
     A folder names a sampler of steps. The published grid is the papers' own: a folder's sampler
@@ -40,12 +45,12 @@ def choose_sampler(asked: str | None, grid: str, model: LoadedModel) -> SamplerK
     return plain if grid == "published" and not kind.has_published_grid else kind
 
 
-def own_sampler(model: LoadedModel) -> SamplerKind:
+def own_sampler(model: LoadedModel) -> SamplerSpec:
     """Return the sampler that `generate` takes for a model where none is asked for."""
     return choose_sampler(None, "exact", model)
 
 
-def stored_reveal_exponent(grid: str, kind: SamplerKind, model: LoadedModel) -> float:
+def stored_reveal_exponent(grid: str, kind: SamplerSpec, model: LoadedModel) -> float:
     """The exponent that the model was distilled for; 1 where it has none, or the grid is fixed."""
     if grid == "published" or not kind.reveals_on_grid:
         return 1.0

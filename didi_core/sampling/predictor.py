@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.models.causal import CausalNetwork
 from didi_core.models.denoiser import time_input
 from didi_core.models.noise import MaskNoise, NoiseKeys, draw_latents
 from didi_core.models.positions import Places
-from didi_core.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from transformers import Cache

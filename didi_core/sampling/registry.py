@@ -5,7 +5,7 @@ To add one, write its file: docs/adding-a-method.md has a worked example.
 
 from difflib import get_close_matches
 
-from didi_core.diffusion.process import IN_WORDS
+from didi_core.diffusion.process import IN_WORDS, article_of
 from didi_core.discovery import entries_of
 from didi_core.errors import UserError
 from didi_core.models.causal import CausalNetwork
@@ -13,19 +13,20 @@ from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import NoisyDenoiser
 from didi_core.models.noise_file import load_noise
 from didi_core.number_checks import too_many
-from didi_core.sampling.kind import SamplerKind
 from didi_core.sampling.predictor import AnyPredictor, NextTokenPredictor, Predictor
-from didi_core.sampling.request import SampleSettings
+from didi_core.sampling.request import Sampler, SampleSettings
+from didi_core.sampling.sampler_options import SamplerOptions
+from didi_core.sampling.sampler_spec import SamplerSpec
 
-SAMPLERS = entries_of("didi_core.sampling", SamplerKind, apart=("registry", "folder_defaults"))
+SAMPLERS = entries_of("didi_core.sampling", SamplerSpec, apart=("registry", "folder_defaults"))
 
 
-def samplers_of(process: str) -> list[SamplerKind]:
+def samplers_of(process: str) -> list[SamplerSpec]:
     """Those that sample models of a process."""
     return [kind for kind in SAMPLERS.values() if process in kind.processes]
 
 
-def find_sampler(name: str, flag: str = "--sampler") -> SamplerKind:
+def find_sampler(name: str, flag: str = "--sampler") -> SamplerSpec:
     """The sampler of that name.
 
     Args:
@@ -43,6 +44,24 @@ def find_sampler(name: str, flag: str = "--sampler") -> SamplerKind:
     near = get_close_matches(name, list(SAMPLERS), 1)
     meant = f"did you mean {near[0]}? There are" if near else "choose one of"
     raise UserError(f"{flag} {name} does not exist: {meant} {', '.join(sorted(SAMPLERS))}.")
+
+
+def build_sampler(
+    spec: SamplerSpec, predictor: AnyPredictor, model: LoadedModel, options: SamplerOptions
+) -> Sampler:
+    """Return the sampler of `model`.
+
+    Raises:
+        UserError: the model is of another process, or see `SamplerSpec.build`.
+    """
+    if model.process not in spec.processes:
+        others = samplers_of(model.process)
+        fitting = [each.name for each in others if each.reason_against(model) is None]
+        raise UserError(
+            f"--sampler {spec.name}: --model {model.name} is {article_of(model.process)} "
+            f"model, which this sampler does not sample; use {', '.join(fitting)}."
+        )
+    return spec.build(predictor, model, options)
 
 
 def build_predictor(model: LoadedModel, *, with_noise: bool = True) -> AnyPredictor:
@@ -68,7 +87,7 @@ def build_predictor(model: LoadedModel, *, with_noise: bool = True) -> AnyPredic
     return Predictor(NoisyDenoiser(network, noise), model.vocabulary, noise)
 
 
-def check_settings(kind: SamplerKind, settings: SampleSettings) -> None:
+def check_settings(kind: SamplerSpec, settings: SampleSettings) -> None:
     """Refuse settings that the sampler would have to ignore, or that it lacks.
 
     Raises:

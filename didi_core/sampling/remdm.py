@@ -26,9 +26,9 @@ from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import adjust, draw_tokens
-from didi_core.sampling.kind import SamplerKind, with_settings
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
+from didi_core.sampling.sampler_spec import SamplerSpec, with_settings
 
 _ROUNDING = 1e-9
 """A time this near to `t_on` or `t_off` counts as equal to it."""
@@ -200,6 +200,6 @@ def uncertainty_share(
     return weight / weight.sum(-1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
 
 
-ENTRY = SamplerKind(
+ENTRY = SamplerSpec(
     "remdm", with_settings(RemaskingSampler), has_published_grid=False, settings=RemdmSettings
 )

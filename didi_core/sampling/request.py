@@ -6,7 +6,7 @@ from typing import Literal, Protocol, runtime_checkable
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
 
 Draws = Literal["float64", "float32"]
 Grid = Literal["exact", "published"]

@@ -30,18 +30,18 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from didi_core.data.batches import segment_mean
 from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
 from didi_core.errors import UserError
 from didi_core.models.denoiser import Denoiser, told_the_time
 from didi_core.models.discriminator import Discriminator, load_discriminator, soft_tokens
 from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import NoiseKeys
-from didi_core.rows import row_mean
 from didi_core.sampling.drawing import draw_tokens
-from didi_core.sampling.kind import SamplerKind
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
 from didi_core.sampling.reveal import alpha_grid, ancestral_plan
+from didi_core.sampling.sampler_spec import SamplerSpec
 
 RELEASED_EPS = 1e-3
 """Of the released schedule, alpha = 1 - (1 - eps) t."""
@@ -310,7 +310,7 @@ class GuidedSampler:
             at = self._masked(part, candidates).flatten(0, 1)
         told = torch.full((batch * count,), alpha, device=lengths.device)
         logits = self.discriminator.logits_at(candidates.flatten(0, 1), lengths, at, alpha=told)
-        mean = row_mean(logits, at.nonzero()[:, 0], batch * count)
+        mean = segment_mean(logits, at.nonzero()[:, 0], batch * count)
         if self.guidance.scores_all:
             return (mean * at.sum(-1)).view(batch, count)
         before = self._masked(part, part.batch.tokens).sum(-1)
@@ -390,7 +390,7 @@ def without_subs(predictor: Predictor) -> Predictor:
     return Predictor(told, replace(vocabulary, generable_ids=ids))
 
 
-ENTRY = SamplerKind(
+ENTRY = SamplerSpec(
     "rgas",
     _build,
     has_published_grid=False,

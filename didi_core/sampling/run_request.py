@@ -10,16 +10,22 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from didi_core.data.vocabulary import Vocabulary
+from didi_core.io.shards import Shard
 from didi_core.progress import progress_bar
 from didi_core.sampling.batching import plan_batches, shard_of
 from didi_core.sampling.filling import Filler
-from didi_core.sampling.partial_file import PartialFile
+from didi_core.sampling.journal import PartialFile
 from didi_core.sampling.predictor import AnyPredictor
-from didi_core.sampling.redraw import Acceptance, Finished, Rule, accept_all, draw_batch
+from didi_core.sampling.rejection import (
+    Acceptance,
+    Rule,
+    SampledRecord,
+    accept_all,
+    draw_batch,
+)
 from didi_core.sampling.request import Sampler, SampleSettings
 from didi_core.sampling.time_estimate import print_estimate
-from didi_core.shards import Shard
-from didi_core.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,9 @@ def run_request(
             done += planned
 
 
-def settle(request: Request, engine: Engine, finished: Sequence[Finished]) -> list[Finished]:
+def resolve_duplicates(
+    request: Request, engine: Engine, finished: Sequence[SampledRecord]
+) -> list[SampledRecord]:
     """Records that did not see each other, as they are where each must be `unique`.
 
     A batch in which a sequence equals that of a lower record is drawn again as one process would

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import draw_tokens
-from didi_core.sampling.kind import SamplerKind, with_settings
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
+from didi_core.sampling.sampler_spec import SamplerSpec, with_settings
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def highest(
     return place < count[:, None]
 
 
-ENTRY = SamplerKind(
+ENTRY = SamplerSpec(
     "saber",
     with_settings(SaberSampler),
     has_published_grid=False,

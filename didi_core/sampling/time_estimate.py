@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
-from didi_core.batches import bucket_width
-from didi_core.out_of_memory import is_out_of_memory
+from didi_core.data.batches import bucket_width
+from didi_core.peak_memory import is_out_of_memory
+from didi_core.progress import counted, readable_time
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import AnyPredictor
-from didi_core.wording import counted, readable_time
 
 Rows = Sequence[Sequence[int]]
 """Framed ids of each record of a batch."""

@@ -28,12 +28,17 @@ from torch import Tensor
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.diffusion.uniform import UniformProcess
 from didi_core.sampling.drawing import adjust
-from didi_core.sampling.kind import SamplerKind, with_settings
-from didi_core.sampling.mixture import Key, Move, draw_as_published, draw_mixture
+from didi_core.sampling.mixture import (
+    Key,
+    Move,
+    draw_as_published,
+    draw_mixture,
+)
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.remdm import RemdmSettings
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
 from didi_core.sampling.reveal import alpha_grid
+from didi_core.sampling.sampler_spec import SamplerSpec, with_settings
 
 POSITIONS_AT_ONCE = 4_096
 """Positions whose float64 probabilities stand in memory, beside those of the whole batch."""
@@ -159,7 +164,7 @@ def _psi(predictor: Predictor, settings: PsiSettings) -> UniformSampler:
     return UniformSampler(predictor, settings.plan)
 
 
-ENTRY = SamplerKind(
+ENTRY = SamplerSpec(
     "psi",
     with_settings(_psi),
     has_published_grid=False,

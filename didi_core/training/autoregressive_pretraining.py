@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from didi_core.batches import TokenBatch
-from didi_core.corpus import CorpusBatches
+from didi_core.data.batches import TokenBatch
+from didi_core.data.corpus import CorpusBatches
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.training.pretraining import BatchShare, Pretraining

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from didi_core.errors import UserError
-from didi_core.files import Unwritable
+from didi_core.io.files import Unwritable
 from didi_core.training.state_files import load_state, save_state, tensors_of
 
 KEPT = 2

@@ -181,7 +181,7 @@ def _places(chosen: torch.device, device: str, processes: int, nodes: int) -> in
 def leave_group_at_exit() -> None:
     """Close this process's connections before Python ends, where it has any.
 
-    See `didi_core.leaving`, which programs end by; this serves those of others.
+    See `didi_core.cli.run`, which programs end by; this serves those of others.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         atexit.register(_leave_group)

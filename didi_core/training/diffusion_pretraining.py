@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from didi_core.corpus import CorpusBatches
+from didi_core.data.corpus import CorpusBatches
 from didi_core.diffusion.absorbing import low_discrepancy_times
 from didi_core.diffusion.draws import Stream, keyed_generator, keyed_uniform
 from didi_core.diffusion.process import Process
 from didi_core.distill.optimizers import OptimizerSettings, phase_length
 from didi_core.models.denoiser import time_input
 from didi_core.models.soft_tokens import SoftTokens
-from didi_core.number_checks import below_zero, no_range
+from didi_core.number_checks import negative_errors, range_errors
 from didi_core.training.gaussian_curriculum import GaussianCurriculum, GaussianSettings
 from didi_core.training.pretraining import BatchShare, Pretraining
 
@@ -37,7 +37,7 @@ class CurriculumSettings:
 
     def problems(self) -> list[str]:
         """What is wrong with the values, each with the setting's name."""
-        return below_zero(self, "steps") + no_range(self, "mask_range", 0.0, 1.0)
+        return negative_errors(self, "steps") + range_errors(self, "mask_range", 0.0, 1.0)
 
 
 class DiffusionPretraining(Pretraining):

@@ -13,14 +13,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.diffusion.duality import CURRICULUM_ENDS, GaussianSchedule
 from didi_core.diffusion.gaussian import noise_of, num_uniforms
 from didi_core.diffusion.uniform import UniformProcess
 from didi_core.models.soft_tokens import SoftTokens
-from didi_core.number_checks import below_zero
-from didi_core.vocabulary import Vocabulary
+from didi_core.number_checks import negative_errors
 
 
 @dataclass
@@ -36,7 +36,7 @@ class GaussianSettings:
 
     def problems(self) -> list[str]:
         """What is wrong with the values, each with the setting's name."""
-        return below_zero(self, "steps", "temperature", "top_k")
+        return negative_errors(self, "steps", "temperature", "top_k")
 
 
 class GaussianCurriculum:

@@ -25,7 +25,7 @@ LOGIT_COPIES = 4
 
 
 @dataclass(frozen=True)
-class Sharing:
+class ParallelConfig:
     """How a training is spread, and how it remembers."""
 
     processes: int = 1
@@ -52,7 +52,7 @@ class NetworkBytes:
 class MemoryPlan:
     """Bytes on one process."""
 
-    sharing: Sharing
+    sharing: ParallelConfig
     networks: list[NetworkBytes]
     gathered: int
     """Whole tensors of the blocks at work, where networks are in shards."""
@@ -72,7 +72,7 @@ class MemoryPlan:
 
 
 def plan_memory(
-    networks: Iterable[Network], tokens_per_batch: int, graphs: int, sharing: Sharing
+    networks: Iterable[Network], tokens_per_batch: int, graphs: int, sharing: ParallelConfig
 ) -> MemoryPlan:
     """The plan of a method.
 
@@ -95,7 +95,7 @@ def plan_memory(
     )
 
 
-def network_bytes(network: Network, sharing: Sharing) -> NetworkBytes:
+def network_bytes(network: Network, sharing: ParallelConfig) -> NetworkBytes:
     """Weights (buffers included), gradients, and the moments of the optimisers."""
     module, share = network.module, sharing.processes if sharing.sharded else 1
     weights = _bytes(module.parameters())
@@ -113,7 +113,7 @@ def network_bytes(network: Network, sharing: Sharing) -> NetworkBytes:
     return NetworkBytes(network.name, parts[0] + buffers, *parts[1:])
 
 
-def activation_bytes(network: nn.Module, tokens: int, sharing: Sharing) -> int:
+def activation_bytes(network: nn.Module, tokens: int, sharing: ParallelConfig) -> int:
     """What one forward pass over `tokens` positions remembers, at most half of them predicted."""
     trunk = trunk_of(network)
     if trunk is None:
@@ -157,7 +157,7 @@ def alternatives(
 ) -> list[MemoryPlan]:
     """Plans of the same training on 1, 2, 4 and 8 processes, shared in every way."""
     networks = list(networks)
-    ways = [Sharing(n, s, precision) for n in (1, 2, 4, 8) for s in ("ddp", "fsdp")]
+    ways = [ParallelConfig(n, s, precision) for n in (1, 2, 4, 8) for s in ("ddp", "fsdp")]
     ways = [way for way in ways if way.processes > 1 or way.strategy == "ddp"]
     both = [replace(way, checkpoint_activations=again) for way in ways for again in (False, True)]
     return [plan_memory(networks, tokens_per_batch, graphs, way) for way in both]

@@ -3,8 +3,8 @@
 import torch
 from lightning.fabric import Fabric
 
+from didi_core.distill.distributed_mean import reduced
 from didi_core.distill.optimizers import TimedSteps
-from didi_core.distill.whole_batch import reduced
 
 
 def planned_steps(done: int, steps: int, elapsed: float, max_seconds: float, fabric: Fabric) -> int:

@@ -12,12 +12,12 @@ from jaxtyping import Float, Int
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from didi_core.batches import TokenBatch
-from didi_core.corpus import CorpusBatches, share_of_batch
+from didi_core.data.batches import TokenBatch
+from didi_core.data.corpus import CorpusBatches, share_of_batch
+from didi_core.distill.distributed_mean import reduced
 from didi_core.distill.method import Network
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.updates import Trained, mesh_of
-from didi_core.distill.whole_batch import reduced
 from didi_core.models.ema import ExponentialMovingAverage
 
 

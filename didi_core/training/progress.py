@@ -13,8 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from didi_core.progress import ProgressLines
-from didi_core.terminal import error_console
+from didi_core.progress import ProgressLines, error_console
 
 
 class TrainingProgress:

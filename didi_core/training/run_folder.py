@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from didi_core.errors import UserError
-from didi_core.files import write_json, write_text
+from didi_core.io.files import write_json, write_text
 
 RECORDED_PACKAGES = ("didi-protein", "torch", "transformers", "lightning", "numpy", "safetensors")
 

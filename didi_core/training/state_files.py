@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from didi_core.errors import UserError
-from didi_core.files import atomic_path
+from didi_core.io.files import atomic_path
 
 _DIGEST = "digest"
 _TENSOR = "__tensor__"

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from Bio import AlignIO
 
 from didi_core.errors import UserError
-from didi_core.text_files import damage_explained
-from didi_protein.fasta import iterate_fasta
-from didi_protein.text_input import open_text
+from didi_core.io.text_files import damage_explained, open_text
+from didi_protein.sequences.fasta import iterate_fasta
 
 _GAPS = str.maketrans("~_", "--")
 _MATCH = frozenset(string.ascii_uppercase + "-")

@@ -19,14 +19,13 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from didi_core.errors import UserError
-from didi_core.text_files import damage_explained
+from didi_core.io.text_files import damage_explained, open_text
 from didi_protein.families.covariances import (
     NUM_RESIDUES,
     Rows,
     moment_strips,
     resampled_frequencies,
 )
-from didi_protein.text_input import open_text
 
 CONTACT_DISTANCE = 8.0
 """Angstrom; closer columns are in contact."""

@@ -17,10 +17,9 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
 from didi_core.errors import UserError, missing_extra
-from didi_core.text_files import damage_explained
-from didi_protein.alphabet import CANONICAL_RESIDUES
+from didi_core.io.text_files import damage_explained, open_text
 from didi_protein.families.alignments import Alignment, read_alignment
-from didi_protein.text_input import open_text
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 
 if TYPE_CHECKING:
     from pyhmmer.plan7 import HMM

@@ -33,7 +33,7 @@ from didi_protein.families.covariances import (
 from didi_protein.families.identities import mean_identities, nearest_identities
 from didi_protein.families.intervals import bootstrap_weights, mean_interval, normal_interval
 from didi_protein.families.profile import FamilyAlignment
-from didi_protein.neighbours import COPY_IDENTITY
+from didi_protein.similarity.neighbours import COPY_IDENTITY
 
 NUM_RESAMPLES = 100
 NUM_CONTACT_RESAMPLES = 10

@@ -4,21 +4,27 @@ A GPU that runs out says so. A processor does not: Linux ends the process instea
 it. So on a CPU the need is compared with what is free before anything is computed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from transformers import EsmConfig
 
-from didi_core.out_of_memory import is_out_of_memory, release_cached_memory
+from didi_core.peak_memory import is_out_of_memory, release_cached_memory
 
 Result = TypeVar("Result")
 
 SMALLEST_CHUNK = 8
+
+
 FIRST_CHUNK = 64
 """Tried first where no chunk size was set."""
+
+
 _MEMINFO = Path("/proc/meminfo")
+
+
 _CGROUP = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
     (
@@ -103,3 +109,43 @@ def with_smaller_chunks(
             message = f"{type(error).__name__}: {error}"
         release_cached_memory()
     raise MemoryError(f"even alone and in chunks of {size}: {message}" if size else message)
+
+
+# Which sequences are folded together: by length, under a budget of pairs and a limit of padding.
+#
+# Time and memory of folding go with the padded length squared: the pair entries of a batch.
+
+PAIR_BUDGETS = {"cuda": 1 << 19, "cpu": 1 << 16}
+"""Pair entries of a batch by kind of device: about 1.5 GB of ESMFold's; a processor gains nothing
+from more than its caches hold."""
+
+
+MAX_PADDING = 0.15
+"""Of the pair entries of a batch, the share that may be padding."""
+
+
+def plan_pair_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Record numbers of each batch, shortest first; a function of the whole request alone.
+
+    Args:
+        lengths: residues of each record.
+        budget: most sequences times padded length squared; a longer record is alone.
+    """
+    batches: list[list[int]] = []
+    entries = 0
+    for record in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        square = lengths[record] ** 2
+        padded = (len(batches[-1]) + 1) * square if batches else 0
+        too_much = padded > budget or entries + square < (1 - MAX_PADDING) * padded
+        if not batches or too_much:
+            batches.append([])
+            entries = 0
+        batches[-1].append(record)
+        entries += square
+    return batches
+
+
+def padding_waste(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
+    """Share of all pair entries computed that are padding."""
+    padded = sum(len(batch) * max(lengths[i] for i in batch) ** 2 for batch in batches)
+    return 1 - sum(lengths[i] ** 2 for batch in batches for i in batch) / padded if padded else 0.0

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from didi_protein.fasta import ProteinRecord
 from didi_protein.folding.confidence import Fold, read_folds
 from didi_protein.folding.memory import require_memory, with_smaller_chunks
 from didi_protein.folding.network import FoldingModel
 from didi_protein.folding.structure_files import FoldFiles
 from didi_protein.folding.trunk import run_network
+from didi_protein.sequences.fasta import ProteinRecord
 
 FOLD_VERSION = 1
 """Raised when a definition of the columns changes: old rows are then folded again."""

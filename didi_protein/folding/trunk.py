@@ -25,7 +25,7 @@ from transformers.models.esm.modeling_esmfold import (
     EsmFoldTriangularSelfAttentionBlock,
 )
 
-from didi_core.batches import padding_mask
+from didi_core.data.batches import padding_mask
 from didi_protein.folding.triangles import add_triangle_attention, add_triangle_update, row_slices
 
 _DISTOGRAM = (3.375, 21.375)

@@ -23,17 +23,16 @@ from benchmarks.bundle_cards import (
     training_command,
 )
 from benchmarks.bundle_models import Domain, bundle_denoiser, bundle_judge, protein, text
-from didi_core.hydra_app import as_plain, compose_settings
+from didi_core.cli.hydra_app import as_plain, compose_settings
 from didi_core.models.bundled import BundledModels
 from didi_protein import app as protein_app
-from didi_protein.distill_settings import DistillSettings
-from didi_protein.models import BUNDLED_MODELS as PROTEIN_MODELS
-from didi_protein.pretrain_settings import PretrainSettings
+from didi_protein.models.load import BUNDLED_MODELS as PROTEIN_MODELS
+from didi_protein.settings import DistillSettings, PretrainSettings
 from didi_text import app as text_app
-from didi_text.distill_settings import DistillSettings as TextDistillSettings
-from didi_text.evaluate_models import BUNDLED_MODELS as TEXT_MODELS
-from didi_text.models import open_model, tokenizer_of
-from didi_text.pretrain_settings import PretrainSettings as TextPretrainSettings
+from didi_text.models.load import BUNDLED_MODELS as TEXT_MODELS
+from didi_text.models.load import open_model, tokenizer_of
+from didi_text.settings import DistillSettings as TextDistillSettings
+from didi_text.settings import PretrainSettings as TextPretrainSettings
 
 sys.path.append(str(Path(__file__).parents[1] / "didi_text"))
 from text_fixtures import save_causal, tiny_tokenizer, write_jsonl
@@ -185,7 +184,7 @@ def test_a_text_card_shows_the_rows_of_its_model_in_a_benchmark(tmp_path: Path) 
 
 
 def tokenizer_of_judge(folder: Path) -> str:
-    from didi_text.judges import open_judge
+    from didi_text.models.judges import open_judge
 
     return open_judge(str(folder)).tokenizer.digest
 

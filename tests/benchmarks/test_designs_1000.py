@@ -5,9 +5,10 @@ from pathlib import Path
 
 from benchmarks import designs_1000
 from didi_core.sampling.request import SampleSettings
-from didi_protein.fasta import read_records
-from didi_protein.generate import GenerateOptions, generate
-from didi_protein.models import open_model
+from didi_protein.generate import generate
+from didi_protein.generating.options import GenerateOptions
+from didi_protein.models.load import open_model
+from didi_protein.sequences.fasta import read_records
 
 
 def test_a_few_designs_pass_and_the_result_says_how(tmp_path: Path, monkeypatch) -> None:

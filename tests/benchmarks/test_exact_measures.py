@@ -13,11 +13,11 @@ from benchmarks.exact.factorisation import step_cross_entropy, step_loss
 from benchmarks.exact.measures import absolute, kl, measure_samples, total_variation, truth_of
 from benchmarks.exact.paired_families import PairedFamilies
 from benchmarks.exact.process import UNKNOWN, ExactProcess, by_length
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.evaluation.bootstrap import Interval
 from didi_core.sampling.ancestral import ancestral, first_hitting
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.request import SampleSettings
-from didi_core.vocabulary import Vocabulary
 
 
 def small_pairs() -> PairedFamilies:

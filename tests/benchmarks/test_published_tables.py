@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from benchmarks.published_tables import TEXT_MODELS, at_hand, dplm, published_plddt, text
-from didi_core.commands.study import label_of
+from didi_core.commands.comparing.study import label_of
 from didi_core.errors import UserError
 from didi_core.models.bundled import BundledModels
 from didi_core.models.hub_names import split_revision
-from didi_protein.published import DPLM_PLDDT
-from didi_text.tokenizer import open_tokenizer
+from didi_protein.comparing.compare import DPLM_PLDDT
+from didi_text.tokenizers.tokenizer import open_tokenizer
 
 
 def test_what_is_not_at_hand_is_named(capsys: pytest.CaptureFixture[str]) -> None:

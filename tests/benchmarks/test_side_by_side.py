@@ -27,7 +27,7 @@ from didi_core.evaluation.bootstrap import Interval
 from didi_core.evaluation.frontier import FrontierPoint
 from didi_core.evaluation.ratio import Ratio
 from didi_core.models.causal import CausalNetwork
-from didi_text.evaluate_models import BUNDLED_MODELS
+from didi_text.models.load import BUNDLED_MODELS
 
 NAMES = ("tiny-judge", "tiny")
 """Bundled models of text."""

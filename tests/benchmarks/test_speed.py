@@ -27,7 +27,7 @@ from benchmarks.speed.plan import CENTRE, Cell, curve, full, quick
 from benchmarks.speed.process_cells import CONTESTANTS, ratios_of
 from benchmarks.speed.runner import is_done, run_cells
 from benchmarks.speed.sampling_cells import build_priors
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
 from didi_core.distill import terms
 from didi_core.distill.didi import DidiInstruct
 from didi_core.distill.didi_settings import DidiSettings

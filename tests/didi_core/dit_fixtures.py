@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.dit_names import from_published
-from didi_core.vocabulary import Vocabulary
 
 LAYERS, HIDDEN, HEADS, CONDITION, VOCABULARY = 3, 16, 2, 12, 15
 MASK = VOCABULARY - 1

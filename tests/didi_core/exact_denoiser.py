@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, Sampler, SampleSettings
-from didi_core.vocabulary import Vocabulary
 
 Sequence = tuple[int, ...]
 Law = dict[Sequence, float]

@@ -17,7 +17,8 @@ import torch
 from lightning.fabric import Fabric
 from tiny_models import FRAMED, randomise, timed_esm, tiny_corpus, tiny_denoiser
 
-from didi_core.corpus import CorpusBatches
+from didi_core.cli.run import leave
+from didi_core.data.corpus import CorpusBatches
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.distill.dcd import ConsistencyDistillation, DcdSettings
 from didi_core.distill.didi import DidiInstruct
@@ -30,7 +31,6 @@ from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.sdtt import SdttSettings, SelfDistillation
 from didi_core.errors import Terminated
-from didi_core.leaving import leave
 from didi_core.models.noise import NoiseSettings
 from didi_core.models.sharding import is_sharded
 from didi_core.training.devices import build_fabric

@@ -9,7 +9,7 @@ import torch
 from exact_denoiser import ExactDenoiser, Law, conditional, random_law, toy_vocabulary
 from torch import Tensor
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
 from didi_core.diffusion.absorbing import AbsorbingProcess, low_discrepancy_times
 from didi_core.diffusion.schedules import LogLinearSchedule
 from didi_core.evaluation.bounds import bound_samples

@@ -16,7 +16,7 @@ from exact_denoiser import (
 from tiny_models import FRAMED, MASK, timed_esm, tiny_denoiser
 from torch import Tensor
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
 from didi_core.errors import UserError
 from didi_core.models.attention_watch import AttentionWatch, watched_attention
 from didi_core.models.esm import EsmDenoiser

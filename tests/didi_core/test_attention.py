@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from didi_core.batches import padding_mask
+from didi_core.data.batches import padding_mask
 from didi_core.models.attention import (
     _attend_plain,
     attend,

@@ -13,6 +13,7 @@ from exact_denoiser import Law, chi_square_p_value, draw_sequences
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
 from didi_core.errors import UserError
 from didi_core.models.causal import UNLIMITED, CausalNetwork
@@ -24,7 +25,6 @@ from didi_core.sampling.predictor import NextTokenPredictor
 from didi_core.sampling.registry import build_predictor, check_settings, find_sampler
 from didi_core.sampling.request import DrawSettings, SampleSettings
 from didi_core.sampling.time_estimate import estimate_seconds
-from didi_core.vocabulary import Vocabulary
 
 NUM, MASK, END, START = 3, 3, 4, 5
 """Tokens a, b and c are 0, 1 and 2. The network has outputs for the special ones too."""

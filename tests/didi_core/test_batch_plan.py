@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tiny_models import FRAMED, tiny_corpus
 
-from didi_core.batch_plan import BatchPlan
-from didi_core.batches import bucket_width
-from didi_core.corpus import Corpus, CorpusBatches, share_of_batch
+from didi_core.data.batch_plan import BatchPlan
+from didi_core.data.batches import bucket_width
+from didi_core.data.corpus import Corpus, CorpusBatches, share_of_batch
 
 LENGTHS = [int(n) for n in np.random.default_rng(0).integers(3, 300, 500)]
 

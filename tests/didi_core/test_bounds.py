@@ -11,7 +11,7 @@ from exact_uniform import ExactUniformDenoiser, WrongUniformDenoiser
 from tiny_models import FRAMED, timed_esm, tiny_denoiser
 from torch import nn
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.errors import UserError
 from didi_core.evaluation.bounds import (

@@ -10,18 +10,23 @@ import pandas as pd
 import pytest
 from tiny_models import FRAMED, tiny_denoiser
 
-from didi_core.commands.chosen_samplers import ChosenSampler, chosen_samplers
-from didi_core.commands.compare_options import CompareOptions
-from didi_core.commands.comparing import cells_of
-from didi_core.commands.comparison_cells import Cell, CellRequest, ScoredCell
-from didi_core.commands.comparison_study import Study, check_folder, claim_folder
-from didi_core.commands.comparison_table import compare_cells
-from didi_core.commands.sampling_options import SamplingOptions
+from didi_core.commands.comparing.cells import Cell, CellRequest, ScoredCell
+from didi_core.commands.comparing.compare import cells_of
+from didi_core.commands.comparing.options import CompareOptions
+from didi_core.commands.comparing.study import (
+    ChosenSampler,
+    Study,
+    check_folder,
+    chosen_samplers,
+    claim_folder,
+)
+from didi_core.commands.comparing.table import compare_cells
+from didi_core.commands.generating.options import SamplingOptions
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.registry import SAMPLERS
-from didi_protein.generate import GenerateOptions as ProteinOptions
-from didi_text.generate import GenerateOptions as TextOptions
+from didi_protein.generating.options import GenerateOptions as ProteinOptions
+from didi_text.samples.options import GenerateOptions as TextOptions
 
 LOOP = ChosenSampler("psi", (("schedule", "loop"), ("eta", 0.02)))
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from didi_core.commands.comparison_cells import Cell, ScoredCell
-from didi_core.commands.comparison_frontier import (
+from didi_core.commands.comparing.cells import Cell, ScoredCell
+from didi_core.commands.comparing.sweep import (
     MeasuredSet,
     Natural,
     Sweep,
@@ -18,7 +18,7 @@ from didi_core.commands.comparison_frontier import (
     baseline_of,
     sweep_of,
 )
-from didi_core.commands.comparison_print import printed_table
+from didi_core.commands.comparing.table import printed_table
 from didi_core.evaluation.frontier import FrontierPoint, Level
 from didi_core.evaluation.frontier_record import COPIES
 from didi_core.evaluation.ratio import Ratio

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from didi_core.cli import run_program
+from didi_core.cli.run import run_program
 from didi_core.number_checks import (
     BYTES_A_RECORD,
     MOST_STEPS,
+    minimum_errors,
     physical_memory,
     too_many,
-    too_small,
 )
 from didi_protein.app import app as protein
 from didi_text.app import app as text
@@ -66,8 +66,8 @@ def test_of_text_too(tmp_path, monkeypatch, capsys) -> None:
 
 
 def test_what_fits_passes() -> None:
-    assert too_small(Counts(10**6, MOST_STEPS, 10**6), num=1, steps=1, pool_size=1) == []
-    assert too_small(Counts(None, None), num=1, steps=1) == []
+    assert minimum_errors(Counts(10**6, MOST_STEPS, 10**6), num=1, steps=1, pool_size=1) == []
+    assert minimum_errors(Counts(None, None), num=1, steps=1) == []
     room = physical_memory()
     assert room is None or too_many("num", room // BYTES_A_RECORD, "--num") is None
     assert room is None or "--num" in str(too_many("num", room // BYTES_A_RECORD + 1, "--num"))

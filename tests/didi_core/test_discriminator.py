@@ -18,11 +18,11 @@ from didi_core.models.folder import LoadedModel
 from didi_core.models.soft_tokens import SoftTokens
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.dplm import DplmSampler
-from didi_core.sampling.kind import SamplerKind, plainly
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.registry import check_settings, find_sampler
 from didi_core.sampling.request import SampleSettings
 from didi_core.sampling.rgas import GuidedSampler
+from didi_core.sampling.sampler_spec import SamplerSpec, without_settings
 
 
 def trained_discriminator() -> Discriminator:
@@ -129,7 +129,7 @@ def test_rgas_opens_the_discriminator_of_the_folder(tmp_path: Path) -> None:
     predictor = Predictor(model.denoiser, FRAMED)
     with pytest.raises(UserError, match=r"--sampler rgas needs .*method=didi.* my-student"):
         kind.build(predictor, model, {})
-    other = SamplerKind("mine", plainly(ancestral), needs=("discriminator", "noise"))
+    other = SamplerSpec("mine", without_settings(ancestral), needs=("discriminator", "noise"))
     told = r"mine needs .* has no discriminator\.safetensors and no noise\.safetensors\. Give"
     with pytest.raises(UserError, match=told):
         other.build(predictor, model, {})

@@ -13,7 +13,7 @@ from dit_fixtures import (
 )
 from tiny_models import cpu_fabric
 
-from didi_core.corpus import Corpus
+from didi_core.data.corpus import Corpus
 from didi_core.distill.didi import DidiInstruct
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.dmmd import MomentMatching

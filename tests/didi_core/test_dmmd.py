@@ -10,8 +10,8 @@ from torch import Tensor
 from didi_core.distill.dmmd import MomentMatching, still_masked
 from didi_core.distill.dmmd_settings import DmmdSettings
 from didi_core.distill.matching_terms import auxiliary_loss
+from didi_core.distill.on_policy import on_policy_tokens
 from didi_core.distill.optimizers import OptimizerSettings
-from didi_core.distill.own_states import own_tokens
 from didi_core.distill.reference import GroupedReference
 from didi_core.models.noise import NoiseSettings, without_noise
 from didi_core.sampling.predictor import Predictor
@@ -228,7 +228,7 @@ def test_own_tokens_are_drawn_step_by_step_on_the_student_s_grid() -> None:
     wide = torch.zeros(2, state.tokens.shape[1])
     wide[:, :8] = progress
     keys = (5, torch.tensor([11, 12]), 3)
-    found = own_tokens(student, state, wide, 4, keys)
+    found = on_policy_tokens(student, state, wide, 4, keys)
     assert torch.equal(found == MASK, state.tokens == MASK)
     assert found[0, 1] == found[0, 2] == found[0, 3], "each step sees the one before"
     asked = [(at.nonzero().tolist(), noise.records.tolist()) for _, at, noise in student.calls]

@@ -100,11 +100,14 @@ def test_the_gradient_of_a_position_is_unbiased_over_the_draw_of_its_state(
         (expected,) = torch.autograd.grad(
             (now.exp()[:, None] * step * difference).sum(), logits, retain_graph=True
         )
-        moved, times = torch.zeros(()), torch.tensor([s], dtype=torch.float64)
+        gradient_carrier, times = torch.zeros(()), torch.tensor([s], dtype=torch.float64)
         for z_s in range(size):
             law = process.denoised(log_probs.detach(), torch.tensor([z_s]), times)[0]
-            moved = moved + joint[:, z_s].sum() * (law.exp() * now * difference[:, z_s]).sum()
-        (found,) = torch.autograd.grad(moved, logits)
+            gradient_carrier = (
+                gradient_carrier
+                + joint[:, z_s].sum() * (law.exp() * now * difference[:, z_s]).sum()
+            )
+        (found,) = torch.autograd.grad(gradient_carrier, logits)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
@@ -113,11 +116,11 @@ def test_where_student_auxiliary_and_teacher_meet() -> None:
     reference = method.reference.batch(0)
     batch, rows = reference.batch, reference.rows
     t, s = torch.full((len(rows),), 0.8), torch.full((len(rows),), 0.3)
-    meeting = method.meet(batch, rows, t, s, key=0)
-    at, state = batch.maskable, meeting.state.tokens
-    assert torch.equal(meeting.at, at), "every position counts"
+    matched = method.student_transition(batch, rows, t, s, key=0)
+    at, state = batch.maskable, matched.state.tokens
+    assert torch.equal(matched.at, at), "every position counts"
     assert torch.equal(state[~at], batch.tokens[~at])
-    assert meeting.alpha is not None and torch.allclose(meeting.alpha, 1 - s)
+    assert matched.alpha is not None and torch.allclose(matched.alpha, 1 - s)
     # The step's law: a chance of alpha_s - alpha_t and more to be the student's own token.
     noised = method.process.corrupt(batch.tokens, at, t, method.corruption(batch, rows, 0))
     student = Predictor(method.student.module, FRAMED).log_probs(
@@ -131,11 +134,11 @@ def test_where_student_auxiliary_and_teacher_meet() -> None:
     assert float(off.abs().max()) < 4.0
     row = at.nonzero()[:, 0]
     expected = method.process.denoised(student.detach(), rank[state[at]], s[row])
-    torch.testing.assert_close(meeting.law, expected)
-    assert not meeting.law.requires_grad
+    torch.testing.assert_close(matched.law, expected)
+    assert not matched.law.requires_grad
     # Another network's prediction at z_s becomes a law of the clean token in the same way.
     other = torch.randn_like(expected).log_softmax(-1)
-    found = method.clean_law(other, meeting, s)
+    found = method.clean_law(other, matched, s)
     torch.testing.assert_close(found, method.process.denoised(other, rank[state[at]], s[row]))
 
 
@@ -144,19 +147,19 @@ def test_what_moves_the_student_is_its_law_before_the_step_weighted_by_that_afte
     reference = method.reference.batch(0)
     batch, rows = reference.batch, reference.rows
     t, s = torch.full((len(rows),), 0.8), torch.full((len(rows),), 0.3)
-    meeting, at = method.meet(batch, rows, t, s, key=0), batch.maskable
+    matched, at = method.student_transition(batch, rows, t, s, key=0), batch.maskable
     noised = method.process.corrupt(batch.tokens, at, t, method.corruption(batch, rows, 0))
     student = Predictor(method.student.module, FRAMED).log_probs(
         noised, batch.lengths, at, alpha=1 - t
     )
     row = at.nonzero()[:, 0]
     now = method.process.denoised(student, FRAMED.rank_of_id[noised[at]], t[row])
-    expected, weighting = meeting.law.exp() * now, torch.randn_like(meeting.law)
-    torch.testing.assert_close(meeting.moved(), expected)
+    expected, weighting = matched.law.exp() * now, torch.randn_like(matched.law)
+    torch.testing.assert_close(matched.gradient_carrier(), expected)
     parameters = list(method.student.module.parameters())
     gradients = [
         torch.autograd.grad((each * weighting).sum(), parameters, allow_unused=True)
-        for each in (meeting.moved(), expected)
+        for each in (matched.gradient_carrier(), expected)
     ]
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -167,16 +170,16 @@ def test_hard_targets_are_drawn_from_the_law_after_the_step() -> None:
     reference = method.reference.batch(0)
     rows = reference.rows
     t, s = torch.full((len(rows),), 0.9), torch.full((len(rows),), 0.6)
-    meeting = method.meet(reference.batch, rows, t, s, key=0)
-    assert meeting.drawn is not None
-    law = meeting.law.exp()
-    drawn = torch.zeros_like(law).scatter(-1, meeting.drawn[:, None], 1.0)
+    matched = method.student_transition(reference.batch, rows, t, s, key=0)
+    assert matched.drawn is not None
+    law = matched.law.exp()
+    drawn = torch.zeros_like(law).scatter(-1, matched.drawn[:, None], 1.0)
     off = (drawn - law).sum(0) / (law * (1 - law)).sum(0).sqrt()
     assert float(off.abs().max()) < 4.0
     # Most are what the position holds at s, and that is in the law.
-    state = FRAMED.rank_of_id[meeting.state.tokens[meeting.at]]
+    state = FRAMED.rank_of_id[matched.state.tokens[matched.at]]
     agree = law.gather(-1, state[:, None])[:, 0]
-    off = ((meeting.drawn == state).float() - agree).sum() / (agree * (1 - agree)).sum().sqrt()
+    off = ((matched.drawn == state).float() - agree).sum() / (agree * (1 - agree)).sum().sqrt()
     assert abs(float(off)) < 4.0
 
 

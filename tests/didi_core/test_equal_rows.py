@@ -6,10 +6,10 @@ import pytest
 import torch
 from tiny_models import FRAMED, MASK, cpu_fabric, framed_batch, tiny_corpus, tiny_denoiser
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
+from didi_core.distill.deduplicate import deduplicate
 from didi_core.distill.didi import DidiInstruct
 from didi_core.distill.didi_settings import DidiSettings
-from didi_core.distill.equal_rows import equal_rows
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import ReverseStep, all_masked, reverse_step
 from didi_core.models.noise import NoiseSettings, with_noise, without_noise
@@ -22,7 +22,7 @@ def test_rows_are_equal_in_tokens_length_and_chosen_positions() -> None:
     tokens = torch.tensor([[6, 6, 0], [6, 6, 0], [6, 6, 6], [6, 6, 0], [6, 6, 0]])
     lengths = torch.tensor([2, 2, 3, 3, 2])
     at = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 1, 1], [1, 1, 0], [0, 1, 0]], dtype=torch.bool)
-    equal = equal_rows(tokens, lengths, at)
+    equal = deduplicate(tokens, lengths, at)
     assert sorted(equal.called.tolist()) == [0, 2, 3, 4], "the second row is the first again"
     # Whatever the order of the calls: an entry leads to the row and position it stands for.
     row, position = at[equal.called].nonzero(as_tuple=True)

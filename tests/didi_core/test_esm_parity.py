@@ -18,11 +18,11 @@ from esm_fixtures import (
     write_dplm_folder,
 )
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.models import attention
 from didi_core.models.esm import EsmDenoiser
 from didi_core.models.folder import load_denoiser
 from didi_core.models.soft_tokens import SoftTokens
-from didi_core.vocabulary import Vocabulary
 
 TOLERANCE = 1e-5
 DROPOUT = pytest.mark.parametrize("token_dropout", [False, True], ids=["plain", "token_dropout"])

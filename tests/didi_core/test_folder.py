@@ -21,11 +21,11 @@ from safetensors.torch import load_file, save_file
 from test_esm_parity import TOKENS
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.errors import UserError
 from didi_core.models import folder as folder_module
 from didi_core.models.causal_folder import load_causal_model
 from didi_core.models.folder import load_denoiser, save_model_folder
-from didi_core.vocabulary import Vocabulary
 
 EMBEDDING = "esm.embeddings.word_embeddings.weight"
 ODD = Vocabulary(

@@ -9,7 +9,12 @@ from exact_denoiser import chi_square_p_value
 from torch import Tensor
 
 from didi_core.diffusion.duality import transformation
-from didi_core.diffusion.gaussian import GaussianNoise, distinct, noise_of, num_uniforms
+from didi_core.diffusion.gaussian import (
+    GaussianNoise,
+    distinct,
+    noise_of,
+    num_uniforms,
+)
 from didi_core.diffusion.uniform import UniformProcess
 
 NUM_TOKENS, COUNT = 5, 100_000

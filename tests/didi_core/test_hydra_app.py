@@ -2,11 +2,16 @@
 
 import pytest
 
-from didi_core.commands.pretrain_settings import PretrainSettings
+from didi_core.cli.hydra_app import (
+    choices_of,
+    compose_settings,
+    overrides_of_job,
+    run_hydra,
+)
+from didi_core.commands.training.settings import PretrainSettings
 from didi_core.errors import UserError
-from didi_core.hydra_app import choices_of, compose_settings, overrides_of_job, run_hydra
-from didi_protein import pretrain_settings as protein
-from didi_protein.distill_settings import DistillSettings
+from didi_protein import settings as protein
+from didi_protein.settings import DistillSettings
 
 
 def test_a_key_given_twice_is_refused():

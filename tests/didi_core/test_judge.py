@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.evaluation.judge import causal_nll
 from didi_core.evaluation.pseudo import exact_pseudo_nll, one_pass_pseudo_nll
 from didi_core.models.esm import EsmDenoiser, EsmSettings
-from didi_core.vocabulary import Vocabulary
 
 TOY = Vocabulary(
     tokens=("<s>", "<p>", "</s>", "a", "b", "c", "<m>"),

@@ -12,8 +12,8 @@ import lightning.fabric
 import pytest
 import torch
 
-from didi_core.commands import launching
-from didi_core.commands.launching import needs_processes, run_in_processes
+from didi_core.commands.training import launch as launching
+from didi_core.commands.training.launch import needs_processes, run_in_processes
 from didi_core.errors import Terminated, UserError
 from didi_core.training.devices import build_fabric
 

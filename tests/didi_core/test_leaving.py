@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from test_two_processes import free_port
 
-from didi_core.cli import run_program
+from didi_core.cli.run import run_program
 
 ALONE = """
 import atexit
-from didi_core.leaving import leave
+from didi_core.cli.run import leave
 atexit.register(print, "at exit")
 print("done")
 leave(3)
@@ -24,7 +24,7 @@ leave(3)
 TOGETHER = """
 import atexit, sys, time, torch
 from torch import distributed
-from didi_core.leaving import leave
+from didi_core.cli.run import leave
 
 distributed.init_process_group("gloo")
 kept = distributed.group.WORLD
@@ -70,7 +70,7 @@ def test_one_of_several_is_not_aborted_by_its_threads() -> None:
 
 UNREAD = """
 import sys
-from didi_core.leaving import leave, outlive_readers
+from didi_core.cli.run import leave, outlive_readers
 outlive_readers()
 for _ in range(20_000):
     print("a line that nobody reads")

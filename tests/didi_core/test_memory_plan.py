@@ -10,25 +10,24 @@ from test_recompute import remembered_and_gradients
 from tiny_models import MASK, cpu_fabric, randomise, timed_esm, tiny_denoiser
 from torch import Tensor, nn
 
-from didi_core.commands.memory_print import memory_line
+from didi_core.cli.hydra_app import compose_settings
+from didi_core.commands.training.memory import memory_line
 from didi_core.distill.method import Network
 from didi_core.distill.optimizers import OptimizerSettings
-from didi_core.hydra_app import compose_settings
 from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.recompute import checkpoint_activations
 from didi_core.training.memory_plan import (
     GIB,
-    Sharing,
+    ParallelConfig,
     activation_bytes,
     alternatives,
     block_bytes_per_token,
     plan_memory,
 )
 from didi_protein.distill import distill
-from didi_protein.distill_settings import DistillSettings
 from didi_protein.pretrain import pretrain
-from didi_protein.pretrain_settings import PretrainSettings
+from didi_protein.settings import DistillSettings, PretrainSettings
 
 
 def deep_dit() -> DitDenoiser:
@@ -42,7 +41,7 @@ def held(tensors: list[Tensor]) -> int:
 @pytest.mark.parametrize("name", METHODS)
 def test_states_are_those_allocated_by_a_step(name: str) -> None:
     method = METHODS[name]()
-    plan = plan_memory(method.networks(), 64, method.graphs, Sharing())
+    plan = plan_memory(method.networks(), 64, method.graphs, ParallelConfig())
     method.setup(cpu_fabric())
     for step in range(3):
         method.step(step, 3)
@@ -87,7 +86,7 @@ def test_activations_are_near_what_is_remembered(
     if again:
         checkpoint_activations(network)
     real, _ = remembered_and_gradients(network, tokens)
-    sharing = Sharing(checkpoint_activations=again)
+    sharing = ParallelConfig(checkpoint_activations=again)
     planned = activation_bytes(network, tokens.numel(), sharing)
     # The block that is computed again is remembered in the backward pass alone.
     later = tokens.numel() * block_bytes_per_token(network, "float32") if again else 0
@@ -111,12 +110,12 @@ def test_three_billion_parameters_need_two_gpus_in_shards() -> None:
     ]
     size = sum(p.numel() for p in network.parameters())
     assert size == pytest.approx(2.84e9, rel=0.01)
-    one = plan_memory(networks, 4096, 2, Sharing())
+    one = plan_memory(networks, 4096, 2, ParallelConfig())
     # Four copies, two gradients, two pairs of moments, in float32.
     assert one.states == 4 * size * (4 + 2 + 2 * 2) > 80 * GIB
-    two = plan_memory(networks, 4096, 2, Sharing(2, "fsdp", "bf16", True))
+    two = plan_memory(networks, 4096, 2, ParallelConfig(2, "fsdp", "bf16", True))
     assert two.states == pytest.approx(one.states / 2, rel=1e-6) and two.total < 79 * GIB
-    assert plan_memory(networks, 4096, 2, Sharing(2, "ddp")).states == one.states
+    assert plan_memory(networks, 4096, 2, ParallelConfig(2, "ddp")).states == one.states
     totals = [each.total for each in alternatives(networks, 4096, 2, "bf16")]
     assert len(totals) == 14 and min(totals) == totals[-1]
     assert "too much" in memory_line(one, 80 * GIB)

@@ -6,10 +6,10 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
+from didi_core.cli.hydra_app import config_folder
 from didi_core.distill.method import SharedSettings
 from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
-from didi_core.hydra_app import config_folder
 
 BEST = "best"
 """Whatever won: no method of its own."""

@@ -5,17 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from didi_core.cli import run_program
-from didi_core.commands.distilling import DistillRun
-from didi_core.commands.model_card import command_line
+from didi_core.cli.hydra_app import choices_of, compose_settings
+from didi_core.cli.run import run_program
+from didi_core.commands.training.distill import DistillRun
+from didi_core.commands.training.model_card import command_line
 from didi_core.distill.registry import METHODS
-from didi_core.hydra_app import choices_of, compose_settings
 from didi_protein.app import app
 from didi_protein.distill import ProteinDistillRun
-from didi_protein.distill_settings import DistillSettings
+from didi_protein.settings import DistillSettings
 from didi_text.distill import TextDistillRun
-from didi_text.distill_settings import DistillSettings as TextDistillSettings
-from didi_text.pretrain_settings import PretrainSettings
+from didi_text.settings import DistillSettings as TextDistillSettings
+from didi_text.settings import PretrainSettings
 
 DISTILL = ("distill", DistillSettings)
 PRETRAIN = ("text_pretrain", PretrainSettings)

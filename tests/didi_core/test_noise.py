@@ -20,7 +20,7 @@ from tiny_models import (
 )
 from torch import Tensor
 
-from didi_core.batches import pad_batch
+from didi_core.data.batches import pad_batch
 from didi_core.distill.didi import DidiInstruct
 from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.dmmd import MomentMatching

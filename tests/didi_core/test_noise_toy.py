@@ -13,14 +13,14 @@ import pytest
 import torch
 from tiny_models import FRAMED, MASK, cpu_fabric, framed_batch, tiny_denoiser
 
-from didi_core.corpus import Corpus
+from didi_core.data.batches import mean_or_zero
+from didi_core.data.corpus import Corpus
 from didi_core.distill.dmmd import MomentMatching
 from didi_core.distill.dmmd_settings import DmmdSettings
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.models.esm import EsmDenoiser
 from didi_core.models.noise import NoiseKeys, NoiseSettings
-from didi_core.rows import mean_or_zero
 from didi_core.sampling.predictor import Predictor
 
 LAW = {(0, 0): 0.5, (1, 1): 0.5}

@@ -5,7 +5,7 @@ import platform
 import pytest
 import torch
 
-from didi_core.command_options import CommonOptions
+from didi_core.cli.command_options import CommonOptions
 from didi_core.commands.info import InfoOptions
 from didi_core.errors import UserError
 from didi_core.training import devices

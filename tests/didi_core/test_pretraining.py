@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from didi_core.corpus import CorpusBatches
+from didi_core.data.corpus import CorpusBatches
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.diffusion.process import build_process

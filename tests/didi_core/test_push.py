@@ -12,14 +12,13 @@ from huggingface_hub.utils import filter_repo_objects
 
 import didi_protein.push as protein
 import didi_text.push as text
-from didi_core.cli import run_program
-from didi_core.commands.push_options import PushOptions
-from didi_core.commands.pushing import licensed_card
+from didi_core.cli.run import run_program
+from didi_core.commands.hub import PushOptions, licensed_card
 from didi_core.errors import UserError
 from didi_core.training.run_folder import write_run_record
 from didi_protein.app import app
-from didi_protein.models import BUNDLED_MODELS
-from didi_text.evaluate_models import BUNDLED_MODELS as TEXT_MODELS
+from didi_protein.models.load import BUNDLED_MODELS
+from didi_text.models.load import BUNDLED_MODELS as TEXT_MODELS
 
 NOWHERE = "http://127.0.0.1:9"
 WEIGHTS = "model.safetensors"
@@ -86,7 +85,7 @@ def test_text_models_and_judges_are_whole_too(hub: Hub, name: str) -> None:
 
 
 def test_a_dry_run_needs_no_token_and_changes_nothing(folder: Path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr("didi_core.commands.pushing.get_token", lambda: None)
+    monkeypatch.setattr("didi_core.commands.hub.get_token", lambda: None)
     before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     command = ["push", str(folder), "--repo", "me/student", "--dry-run"]
     assert run_program(lambda: app(command, standalone_mode=False)) == 0

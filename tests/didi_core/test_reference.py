@@ -9,15 +9,15 @@ import torch
 from exact_denoiser import ExactDenoiser, chi_square_p_value, random_law, toy_vocabulary
 from tiny_models import FRAMED, MASK, as_teacher, timed_esm, tiny_corpus, tiny_denoiser
 
-from didi_core.batches import pad_batch
-from didi_core.corpus import Corpus
+from didi_core.data.batches import pad_batch
+from didi_core.data.corpus import Corpus
 from didi_core.diffusion.process import PROCESSES
 from didi_core.distill.pool import POOL_RECORDS, teacher_pool
 from didi_core.distill.reference import GroupedReference
 from didi_core.errors import UserError
 from didi_core.sampling.folder_defaults import plain_sampler
 from didi_core.sampling.predictor import Predictor
-from didi_core.sampling.redraw import MAX_TRIES, TRY_STRIDE
+from didi_core.sampling.rejection import MAX_TRIES, TRY_STRIDE
 from didi_core.sampling.request import Prior, SampleSettings
 
 CORPUS = tiny_corpus(300, seed=4, low=3, high=40)

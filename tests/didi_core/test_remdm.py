@@ -19,7 +19,7 @@ from exact_denoiser import (
 )
 from tiny_models import FRAMED, MASK, tiny_denoiser
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
 from didi_core.errors import UserError
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.filling import build_prior

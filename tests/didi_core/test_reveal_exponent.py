@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.distill.dmmd import MomentMatching
 from didi_core.distill.dmmd_settings import DmmdSettings

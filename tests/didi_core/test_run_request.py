@@ -10,16 +10,16 @@ import torch
 from exact_denoiser import ExactDenoiser, random_law, toy_vocabulary
 from torch import Tensor
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.errors import UserError
+from didi_core.io.shards import Shard, parse_shard
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.sampling.ancestral import ancestral, first_hitting
-from didi_core.sampling.partial_file import PartialFile, continue_partial, start_partial
+from didi_core.sampling.journal import PartialFile, continue_partial, start_partial
 from didi_core.sampling.predictor import Predictor
-from didi_core.sampling.redraw import MAX_TRIES, Finished
+from didi_core.sampling.rejection import MAX_TRIES, SampledRecord
 from didi_core.sampling.request import SampleSettings
 from didi_core.sampling.run_request import Request, build_engine, run_request
-from didi_core.shards import Shard, parse_shard
-from didi_core.vocabulary import Vocabulary
 
 LENGTHS = [5, 30, 17, 9, 12, 25, 3, 15, 14, 28] * 2
 
@@ -42,14 +42,14 @@ def request_of(vocabulary: Vocabulary, lengths: list[int] = LENGTHS, **changes: 
 
 def run(
     request: Request, predictor: Predictor, path: Path, partial: PartialFile | None = None
-) -> list[Finished]:
+) -> list[SampledRecord]:
     partial = partial or start_partial(path, {})
     build = ancestral if request.settings.steps else first_hitting
     run_request(request, build_engine(predictor, build), partial, quiet=True)
     return sorted(partial.rows, key=lambda row: row.record)
 
 
-def sequences(rows: list[Finished]) -> list[list[int]]:
+def sequences(rows: list[SampledRecord]) -> list[list[int]]:
     return [row.ids for row in rows]
 
 

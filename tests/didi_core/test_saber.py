@@ -20,14 +20,19 @@ from exact_denoiser import (
 from tiny_models import FRAMED, MASK, tiny_denoiser
 from torch import Tensor
 
-from didi_core.batches import TokenBatch
+from didi_core.data.batches import TokenBatch
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.errors import UserError
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.registry import check_settings, find_sampler
 from didi_core.sampling.request import DrawSettings, Prior, SampleSettings
-from didi_core.sampling.saber import SaberSampler, SaberSettings, Standing, highest
+from didi_core.sampling.saber import (
+    SaberSampler,
+    SaberSettings,
+    Standing,
+    highest,
+)
 from didi_core.sampling.sampler_options import from_options
 
 NUM_SAMPLES = 50_000

@@ -8,12 +8,12 @@ import torch
 from tiny_models import FRAMED, MASK, cpu_fabric, tiny_corpus, tiny_denoiser
 from torch import Tensor
 
+from didi_core.data.batches import mean_or_zero
 from didi_core.distill import terms
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.sdtt import SdttSettings, SelfDistillation
 from didi_core.models.noise import NoiseKeys, NoiseSettings, without_noise
-from didi_core.rows import mean_or_zero
 from didi_core.sampling.predictor import Predictor
 
 FAST = SdttSettings(student=OptimizerSettings(lr=1e-2, warmup_steps=1), student_steps=2, ema=0.5)

@@ -5,14 +5,14 @@ import yaml
 from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
+from didi_core.cli.hydra_app import compose_plain, config_folder
+from didi_core.cli.settings_help import settings_help
 from didi_core.distill.registry import METHODS
-from didi_core.hydra_app import compose_plain, config_folder
-from didi_core.settings_help import settings_help
-from didi_protein import distill_settings as protein_distill
-from didi_protein import pretrain_settings as protein_pretrain
+from didi_protein import settings as protein_distill
+from didi_protein import settings as protein_pretrain
 from didi_protein.app import app as protein
-from didi_text import distill_settings as text_distill
-from didi_text import pretrain_settings as text_pretrain
+from didi_text import settings as text_distill
+from didi_text import settings as text_pretrain
 from didi_text.app import app as text
 
 

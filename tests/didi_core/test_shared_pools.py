@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from didi_core.commands.comparing import copy_pool
+from didi_core.commands.comparing.compare import copy_pool
 from didi_core.errors import Terminated
 
 

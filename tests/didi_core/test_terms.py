@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from didi_core.data.batches import mean_or_zero, segment_mean, segment_sum
 from didi_core.distill import terms
 from didi_core.distill.matching_terms import matching_loss
-from didi_core.rows import mean_or_zero, row_mean, row_sum
 
 P = [0.2, 0.3, 0.5]
 Q = [0.6, 0.3, 0.1]
@@ -194,6 +194,6 @@ def test_moment_matching_by_hand() -> None:
 
 def test_sums_and_means_of_rows() -> None:
     values, row = doubles(1.0, 2.0, 6.0), torch.tensor([2, 0, 2])
-    assert row_sum(values, row, 4).tolist() == [2.0, 0.0, 7.0, 0.0]
-    assert row_mean(values, row, 4).tolist() == [2.0, 0.0, 3.5, 0.0]
+    assert segment_sum(values, row, 4).tolist() == [2.0, 0.0, 7.0, 0.0]
+    assert segment_mean(values, row, 4).tolist() == [2.0, 0.0, 3.5, 0.0]
     assert float(mean_or_zero(values)) == 3.0 and float(mean_or_zero(doubles())) == 0.0

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_models import FRAMED, cpu_fabric, tiny_corpus, tiny_denoiser
 
-from didi_core.corpus import CorpusBatches
+from didi_core.data.corpus import CorpusBatches
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.schedules import LogLinearSchedule
 from didi_core.distill.didi import DidiInstruct

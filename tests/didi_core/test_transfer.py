@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from file_server import Behaviour, serve
 
-from didi_core import transfer
 from didi_core.errors import UserError
-from didi_core.transfer import RemoteFile, fetch_file
+from didi_core.io import download as transfer
+from didi_core.io.download import RemoteFile, fetch_file
 
 CONTENT = bytes(range(256)) * 4_000
 MD5 = hashlib.md5(CONTENT).hexdigest()

@@ -26,7 +26,12 @@ from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.registry import SAMPLERS, find_sampler
 from didi_core.sampling.request import DrawSettings, Sampler, SampleSettings
 from didi_core.sampling.sampler_options import from_options
-from didi_core.sampling.uniform import Move, PsiSettings, UniformSampler, kappa_of
+from didi_core.sampling.uniform import (
+    Move,
+    PsiSettings,
+    UniformSampler,
+    kappa_of,
+)
 
 NUM_SAMPLES = 100_000
 PLAUSIBLE, IMPLAUSIBLE = 1e-3, 1e-12

@@ -6,14 +6,14 @@ from pathlib import Path
 import torch
 from lightning.fabric import Fabric
 
-from didi_core.batches import TokenBatch, pad_batch
-from didi_core.corpus import Corpus
+from didi_core.data.batches import TokenBatch, pad_batch
+from didi_core.data.corpus import Corpus
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.discriminator import Discriminator
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.folder import LoadedModel
 from didi_core.training.devices import build_fabric
-from didi_core.vocabulary import Vocabulary
 
 FRAMED = Vocabulary(
     tokens=("<pad>", "<bos>", "<eos>", "A", "B", "C", "<mask>"),

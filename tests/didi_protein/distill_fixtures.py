@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from didi_protein.distill import distill
-from didi_protein.distill_settings import DistillSettings
+from didi_protein.settings import DistillSettings
 
 
 def student_of(teacher: Path, out: Path, method: dict[str, object], **changes: object) -> Path:

@@ -4,7 +4,7 @@ import torch
 from scoring_fixtures import random_sequences
 from transformers import EsmConfig, EsmForProteinFolding
 
-from didi_protein.alphabet import ESM_TOKENS
+from didi_protein.sequences.alphabet import ESM_TOKENS
 
 STRUCTURE = {
     "sequence_dim": 24,

@@ -11,7 +11,7 @@ from scoring_fixtures import random_sequences
 
 from didi_protein.app import main
 from didi_protein.folding import memory, scorer
-from didi_protein.score import ScoreOptions
+from didi_protein.scoring.options import ScoreOptions
 
 NUM_RECORDS = 200
 OOM_RESIDUES = 23

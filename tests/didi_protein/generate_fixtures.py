@@ -9,9 +9,10 @@ import torch
 
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.folder import save_model_folder
-from didi_protein.alphabet import PROTEIN
-from didi_protein.fasta import ProteinRecord, read_records
-from didi_protein.generate import GenerateOptions, GenerateResult, generate
+from didi_protein.generate import generate
+from didi_protein.generating.options import GenerateOptions, GenerateResult
+from didi_protein.sequences.alphabet import PROTEIN
+from didi_protein.sequences.fasta import ProteinRecord, read_records
 
 LIMIT = 300
 """Residues the tiny model takes."""

@@ -7,8 +7,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.folder import save_model_folder
-from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
-from didi_protein.causal import save_causal_folder
+from didi_protein.models.causal import save_causal_folder
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
 
 MAX_LENGTH = 64
 

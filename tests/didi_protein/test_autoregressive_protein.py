@@ -12,10 +12,12 @@ from scoring_fixtures import MAX_LENGTH, random_sequences, write_judge, write_ma
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from didi_core.errors import UserError
-from didi_protein.alphabet import CANONICAL_RESIDUES
-from didi_protein.compare import CompareOptions, CompareResult, compare
-from didi_protein.compare_print import print_result
-from didi_protein.models import open_model, open_writer
+from didi_protein.compare import CompareResult, compare
+from didi_protein.comparing.compare import print_result
+from didi_protein.comparing.options import CompareOptions
+from didi_protein.models.load import open_model
+from didi_protein.models.writers import open_writer
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 
 PLAIN = {"steps": None, "length": "10,25", "num": 6}
 

@@ -9,11 +9,11 @@ import pytest
 from doc_commands import ROOT, commands_of
 from folding_fixtures import write_folding_model
 
-from didi_core.cli import run_program
+from didi_core.cli.run import run_program
 from didi_protein.app import app
-from didi_protein.fasta import ProteinRecord, read_records, write_fasta
-from didi_protein.generate import GenerateOptions
-from didi_protein.score import ScoreOptions
+from didi_protein.generating.options import GenerateOptions
+from didi_protein.scoring.options import ScoreOptions
+from didi_protein.sequences.fasta import ProteinRecord, read_records, write_fasta
 
 
 def page(name: str) -> str:

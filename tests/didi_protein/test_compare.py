@@ -12,29 +12,36 @@ import torch
 from scoring_fixtures import random_sequences, write_judge, write_masked, write_uniform
 
 from didi_core import progress
-from didi_core.commands.comparison_cells import Cell
-from didi_core.commands.comparison_print import printed_table
-from didi_core.commands.comparison_study import check_folder, claim_folder, method_settings
-from didi_core.commands.sampling_options import FailedRecord
+from didi_core.commands.comparing.cells import Cell
+from didi_core.commands.comparing.study import check_folder, claim_folder, method_settings
+from didi_core.commands.comparing.table import printed_table
+from didi_core.commands.generating.options import FailedRecord
 from didi_core.errors import Terminated, UserError
 from didi_core.models.folder import LoadedModel
-from didi_protein import compare_run, comparison_cells
-from didi_protein.alphabet import CANONICAL_RESIDUES
-from didi_protein.compare import CompareOptions, CompareResult, compare
-from didi_protein.compare_print import COLUMNS, as_json, print_result
-from didi_protein.compare_run import distill_settings, parse_study
-from didi_protein.comparison_cells import (
+from didi_protein.compare import CompareResult, compare
+from didi_protein.comparing import cells as comparison_cells
+from didi_protein.comparing import compare as compare_run
+from didi_protein.comparing.cells import (
     CellRequest,
     cut_to_lengths,
     design_cell,
     natural_designs,
 )
-from didi_protein.distill_settings import DistillSettings
-from didi_protein.fasta import write_fasta
-from didi_protein.generate import GenerateResult
-from didi_protein.lengths import design_lengths
-from didi_protein.score import ScoreOptions
-from didi_protein.training_sequences import read_training_sequences
+from didi_protein.comparing.compare import (
+    COLUMNS,
+    as_json,
+    distill_settings,
+    parse_study,
+    print_result,
+)
+from didi_protein.comparing.options import CompareOptions
+from didi_protein.generating.options import GenerateResult
+from didi_protein.scoring.options import ScoreOptions
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.fasta import write_fasta
+from didi_protein.sequences.lengths import design_lengths
+from didi_protein.sequences.training_data import read_training_sequences
+from didi_protein.settings import DistillSettings
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from scoring_fixtures import random_sequences, write_judge, write_uniform
 
-from didi_core.commands import comparing
+from didi_core.commands.comparing import compare as comparing
 from didi_core.errors import UserError
-from didi_protein.compare import CompareOptions, CompareResult, compare
+from didi_protein.compare import CompareResult, compare
+from didi_protein.comparing.options import CompareOptions
 
 LOOP = "psi(schedule=loop,eta=0.02)"
 

@@ -9,17 +9,16 @@ import pytest
 from distill_fixtures import student_of
 from generate_fixtures import write_tiny_model
 
-from didi_core.commands.training_run import (
+from didi_core.cli.hydra_app import as_plain, compose_settings
+from didi_core.commands.training.run_folder import (
     REPLACING,
     check_run_folder,
     prepared_run,
     training_fabric,
 )
 from didi_core.errors import Terminated, UserError
-from didi_core.hydra_app import as_plain, compose_settings
 from didi_core.training.run_folder import write_run_record
-from didi_protein.distill_settings import DistillSettings
-from didi_protein.pretrain_settings import PretrainSettings
+from didi_protein.settings import DistillSettings, PretrainSettings
 
 
 def settings_of(verb: str, settings_class: type, *overrides: str) -> object:

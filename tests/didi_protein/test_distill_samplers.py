@@ -8,9 +8,9 @@ from generate_fixtures import design, designs, sequences, write_tiny_model
 
 from didi_core.models.folder import load_denoiser
 from didi_core.training.devices import build_fabric
-from didi_protein.alphabet import CANONICAL_RESIDUES
 from didi_protein.distill import ProteinDistillRun, distill
-from didi_protein.distill_settings import DistillSettings
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.settings import DistillSettings
 
 
 @pytest.fixture(scope="module")

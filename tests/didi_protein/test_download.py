@@ -19,16 +19,16 @@ from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.esm_names import to_published
 from didi_core.models.folder import save_model_folder
 from didi_protein import download as download_module
-from didi_protein.alphabet import PROTEIN
 from didi_protein.download import download
-from didi_protein.models import BUNDLED_MODELS, open_model
+from didi_protein.models.load import BUNDLED_MODELS, open_model
+from didi_protein.sequences.alphabet import PROTEIN
 
 SETTINGS = EsmSettings(33, 1, 16, 2, 24, PROTEIN.mask_id)
 RUN = """
 import json, sys
 from didi_core.errors import UserError
 from didi_protein.download import download
-from didi_protein.models import open_model
+from didi_protein.models.load import open_model
 for step in json.loads(sys.argv[1]):
     try:
         if step[0] == "download":

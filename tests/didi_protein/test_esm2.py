@@ -12,11 +12,16 @@ from scoring_fixtures import random_sequences, randomise
 
 from didi_core.errors import UserError
 from didi_core.evaluation.pseudo import exact_pseudo_nll, one_pass_pseudo_nll
-from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
-from didi_protein.esm2 import PUBLISHED, is_esm2_name, load_esm2, weights_path
-from didi_protein.fasta import ProteinRecord
-from didi_protein.judges import open_masked_scorer
-from didi_protein.scorers import PseudoScorer
+from didi_protein.models.esm2 import (
+    PUBLISHED,
+    is_esm2_name,
+    load_esm2,
+    weights_path,
+)
+from didi_protein.models.judges import open_masked_scorer
+from didi_protein.scoring.scorers import PseudoScorer
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.sequences.fasta import ProteinRecord
 
 NAME = "esm2_t6_8M_UR50D"
 SEQUENCES = random_sequences(5, shortest=4, longest=30, seed=3)

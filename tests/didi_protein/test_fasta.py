@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from didi_core.errors import UserError
-from didi_protein.cleaning import clean_sequence, find_problem, is_canonical
-from didi_protein.fasta import (
+from didi_protein.sequences.alphabet import clean_sequence, find_problem, is_canonical
+from didi_protein.sequences.fasta import (
     ProteinRecord,
     parse_header,
     read_records,
     unique_ids,
     write_fasta,
 )
-from didi_protein.training_sequences import read_training_sequences
+from didi_protein.sequences.training_data import read_training_sequences
 
 TWO = ">a steps=8 model=tiny free text\nMKT\nAYI\n\n>b\nGGG\n"
 

@@ -9,13 +9,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from didi_core.cli import run_program
+from didi_core.cli.run import run_program
 from didi_core.errors import UserError
 from didi_protein.app import app as program
-from didi_protein.fasta import read_records
-from didi_protein.filter import FilterOptions, FilterResult, filter_command, filter_designs
-from didi_protein.filter_funnel import print_funnel
-from didi_protein.scores_table import build_table, read_scores, write_scores
+from didi_protein.filter import filter_command, filter_designs
+from didi_protein.filtering.funnel import print_funnel
+from didi_protein.filtering.options import FilterOptions, FilterResult
+from didi_protein.scoring.table import build_table, read_scores, write_scores
+from didi_protein.sequences.fasta import read_records
 
 HELIX = (
     "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQFEVVHSLAKWKRQT"

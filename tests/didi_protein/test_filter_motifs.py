@@ -2,7 +2,7 @@
 
 import pytest
 
-from didi_protein.developability import DEVELOPABILITY_COLUMNS, developability
+from didi_protein.scoring.properties import DEVELOPABILITY_COLUMNS, developability
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.models.esm.openfold_utils import residue_constants
 
-from didi_core.out_of_memory import is_out_of_memory
+from didi_core.peak_memory import is_out_of_memory
 from didi_protein.folding import memory
-from didi_protein.folding.batching import MAX_PADDING, padding_waste, plan_pair_batches
 from didi_protein.folding.confidence import ALPHA_CARBON, read_folds
-from didi_protein.folding.file_names import MAX_LENGTH, safe_names
+from didi_protein.folding.memory import MAX_PADDING, padding_waste, plan_pair_batches
 from didi_protein.folding.structure_files import (
+    MAX_LENGTH,
     PER_RESIDUE_COLUMNS,
     FoldFiles,
     pdb_text,
     per_residue_text,
+    safe_names,
 )
 from didi_protein.folding.trunk import run_network
 

@@ -20,12 +20,12 @@ from typer.testing import CliRunner
 
 from didi_core.commands import processes
 from didi_core.errors import UserError
-from didi_protein.fasta import ProteinRecord, write_fasta
 from didi_protein.folding import scorer
 from didi_protein.folding.network import open_folding_model
 from didi_protein.folding.trunk import run_network
 from didi_protein.score import score, score_command
-from didi_protein.scores_table import read_scores
+from didi_protein.scoring.table import read_scores
+from didi_protein.sequences.fasta import ProteinRecord, write_fasta
 
 HERE = Path(__file__).parent
 CONFIDENCE = ["mean_plddt", "mean_plddt_all_atom", "ptm", "mean_pae"]
@@ -201,7 +201,7 @@ def test_the_command_ends_with_status_1_and_the_count(options, tmp_path):
     flags += ["--judge", "none", "--pseudo", "none", "--threads", "1"]
     said = CliRunner().invoke(app, flags)
     assert str(said.exception) == f"1 of 9 records failed; they are listed in {options.out}"
-    from didi_core.cli import run_program
+    from didi_core.cli.run import run_program
 
     def program():
         raise said.exception

@@ -11,10 +11,10 @@ import torch
 from generate_fixtures import LIMIT, design, designs, run_program, sequences, write_tiny_model
 
 from didi_core.errors import UserError
-from didi_protein.alphabet import CANONICAL_RESIDUES
-from didi_protein.fasta import read_records
-from didi_protein.generate import GenerateOptions
-from didi_protein.properties import repeat_fraction
+from didi_protein.generating.options import GenerateOptions
+from didi_protein.scoring.properties import repeat_fraction
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.fasta import read_records
 
 
 @pytest.fixture(scope="module")

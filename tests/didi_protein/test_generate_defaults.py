@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from generate_fixtures import design, sequences, write_tiny_model
 
-from didi_core.commands.batch_writer import batch_writer
+from didi_core.commands.generating.run import batch_writer
 from didi_core.errors import UserError
-from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN
-from didi_protein.generate import GenerateOptions
-from didi_protein.models import open_model
+from didi_protein.generating.options import GenerateOptions
+from didi_protein.models.load import open_model
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
 
 
 def named(folder: Path, sampler: str) -> Path:

@@ -12,8 +12,8 @@ import pytest
 from generate_fixtures import design, write_tiny_model
 
 from didi_core.errors import UserError
-from didi_core.sampling.partial_file import partial_path, partials_of, process_path
-from didi_protein.designs import Designs
+from didi_core.sampling.journal import partial_path, partials_of, process_path
+from didi_protein.generating.designs import Designs
 
 JOBS: dict[str, dict[str, Any]] = {
     "plain": {"num": 30},

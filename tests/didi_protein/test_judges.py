@@ -14,12 +14,12 @@ from scoring_fixtures import random_sequences, randomise, write_judge, write_mas
 
 from didi_core.errors import UserError
 from didi_core.evaluation.pseudo import exact_pseudo_nll
-from didi_protein.alphabet import PROTEIN, encode
-from didi_protein.esm2 import weights_path
-from didi_protein.fasta import ProteinRecord
-from didi_protein.judges import open_judge, open_masked_scorer
-from didi_protein.scorers import PseudoScorer
-from didi_protein.set_measures import measure_reference_rows, measure_set, shuffle_residues
+from didi_protein.models.esm2 import weights_path
+from didi_protein.models.judges import open_judge, open_masked_scorer
+from didi_protein.scoring.scorers import PseudoScorer
+from didi_protein.scoring.set_measures import measure_reference_rows, measure_set, shuffle_residues
+from didi_protein.sequences.alphabet import PROTEIN, encode
+from didi_protein.sequences.fasta import ProteinRecord
 
 
 @pytest.fixture(scope="module")

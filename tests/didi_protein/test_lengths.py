@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from didi_core.errors import UserError
-from didi_protein.lengths import design_lengths
+from didi_protein.sequences.lengths import design_lengths
 
 LIMIT = 500
 

@@ -9,13 +9,18 @@ import pandas as pd
 import pytest
 from generate_fixtures import design, designs, run_program, write_tiny_model
 
-from didi_core.commands.merging import open_shards
+from didi_core.commands.merge import open_shards
 from didi_core.errors import UserError
-from didi_core.shards import Shard, shard_record
-from didi_protein.generate import GenerateResult
+from didi_core.io.shards import Shard, shard_record
+from didi_protein.generating.options import GenerateResult
 from didi_protein.info import info
 from didi_protein.merge import MergeOptions, ShardsMissing, merge
-from didi_protein.scores_table import build_table, read_scores, summary_path, write_scores
+from didi_protein.scoring.table import (
+    build_table,
+    read_scores,
+    summary_path,
+    write_scores,
+)
 
 
 @pytest.fixture(scope="module")

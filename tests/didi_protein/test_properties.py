@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from didi_protein.properties import (
+from didi_protein.scoring.properties import (
     aa_entropy,
     low_complexity_fraction,
     repeat_fraction,

@@ -12,17 +12,18 @@ import pandas as pd
 import pytest
 from scoring_fixtures import random_sequences, write_judge, write_masked
 
-from didi_core.commands.comparison_cells import Cell
-from didi_core.commands.quickstart_print import findings, gain_in_words
+from didi_core.commands.comparing.cells import Cell
+from didi_core.commands.comparing.quickstart import findings, gain_in_words
 from didi_core.errors import Terminated, UserError
 from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
-from didi_core.files import write_json
-from didi_protein import quickstart_run
-from didi_protein.fasta import read_records
-from didi_protein.judges import REFERENCE_ROWS, open_judge
-from didi_protein.quickstart import Plan, QuickstartOptions, QuickstartResult, quickstart
-from didi_protein.quickstart_table import WORDS, as_json, print_result
-from didi_protein.set_measures import measure_reference_rows
+from didi_core.io.files import write_json
+from didi_protein.comparing import quickstart as quickstart_run
+from didi_protein.comparing.options import Plan, QuickstartOptions
+from didi_protein.comparing.quickstart import WORDS, as_json, print_result
+from didi_protein.models.judges import REFERENCE_ROWS, open_judge
+from didi_protein.quickstart import QuickstartResult, quickstart
+from didi_protein.scoring.set_measures import measure_reference_rows
+from didi_protein.sequences.fasta import read_records
 
 NAMES = {"teacher_16", "teacher_limit", "student_16", "earlier_16"}
 

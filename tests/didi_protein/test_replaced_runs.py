@@ -6,13 +6,14 @@ import pytest
 from distill_fixtures import student_of
 from generate_fixtures import design, write_tiny_model
 
-from didi_core.commands import distilling, student_folder
+from didi_core.commands.training import distill as distilling
+from didi_core.commands.training import distill as student_folder
 from didi_core.errors import Terminated, UserError
 from didi_core.models.folder import load_denoiser
 from didi_core.models.named import unfinished_run
 from didi_core.models.noise_file import load_noise
 from didi_protein.pretrain import pretrain
-from didi_protein.pretrain_settings import ModelSettings, PretrainSettings
+from didi_protein.settings import ModelSettings, PretrainSettings
 
 WEIGHTS = {"model.safetensors", "noise.safetensors", "discriminator.safetensors"}
 NOISY = {"kind": "position", "size": 4}

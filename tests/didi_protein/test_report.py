@@ -29,16 +29,22 @@ from report_fixtures import (
 from typer.testing import CliRunner
 
 from didi_core.errors import UserError
-from didi_protein.alphabet import PROTEIN
-from didi_protein.causal import build_causal_model, save_causal_folder
-from didi_protein.pretrain_settings import ModelSettings
-from didi_protein.report import ReportResult, counted_in_words, report_command, write_report
-from didi_protein.report_data import cells_of
-from didi_protein.report_designs import best_designs
-from didi_protein.report_figures import Estimate, figures_from_rows
-from didi_protein.report_tables import read_tables
-from didi_protein.report_text import cautions, highlights
-from didi_protein.score import ScoreOptions, score
+from didi_protein.models.causal import build_causal_model, save_causal_folder
+from didi_protein.report import (
+    ReportResult,
+    counted_in_words,
+    report_command,
+    write_report,
+)
+from didi_protein.reporting.cells import cells_of
+from didi_protein.reporting.designs import best_designs
+from didi_protein.reporting.figures import Estimate, figures_from_rows
+from didi_protein.reporting.tables import read_tables
+from didi_protein.reporting.text import cautions, highlights
+from didi_protein.score import score
+from didi_protein.scoring.options import ScoreOptions
+from didi_protein.sequences.alphabet import PROTEIN
+from didi_protein.settings import ModelSettings
 
 
 class TableReader(HTMLParser):

@@ -9,7 +9,8 @@ import pytest
 from report_fixtures import quickstart_like, rows, write_table
 from structure_fixtures import write_structures
 
-from didi_protein.filter import FilterOptions, filter_designs
+from didi_protein.filter import filter_designs
+from didi_protein.filtering.options import FilterOptions
 from didi_protein.report import write_report
 
 pytestmark = pytest.mark.browser

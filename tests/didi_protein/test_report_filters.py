@@ -9,12 +9,13 @@ import pytest
 from report_fixtures import rows, write_table
 
 from didi_core.errors import UserError
-from didi_protein.filter import FilterOptions, filter_designs
+from didi_protein.filter import filter_designs
+from didi_protein.filtering.options import FilterOptions
 from didi_protein.report import write_report
-from didi_protein.report_data import cells_of
-from didi_protein.report_designs import best_designs
-from didi_protein.report_filters import MOST_SHOWN, read_outcomes
-from didi_protein.report_tables import read_tables
+from didi_protein.reporting.cells import cells_of
+from didi_protein.reporting.designs import best_designs
+from didi_protein.reporting.filters import MOST_SHOWN, read_outcomes
+from didi_protein.reporting.tables import read_tables
 
 
 def scored(folder: Path, name: str = "scores", count: int = 20, seed: int = 0) -> Path:

@@ -10,18 +10,17 @@ import pytest
 from report_fixtures import rows, summary, write_table
 
 from didi_protein.report import write_report
-from didi_protein.report_data import Cell, cells_of
-from didi_protein.report_fold_plots import (
+from didi_protein.reporting.cells import Cell, cells_of, references_of
+from didi_protein.reporting.fold_plots import (
     MOST_POINTS,
+    FoldRule,
+    fold_rule,
     foldable_share,
     plddt_by_length,
     plddt_by_perplexity,
 )
-from didi_protein.report_fold_rule import FoldRule, fold_rule
-from didi_protein.report_references import references_of
-from didi_protein.report_styles import SeriesStyles
-from didi_protein.report_svg import REGION, VARIABLES
-from didi_protein.report_tables import ScoreTable, read_tables
+from didi_protein.reporting.styles import REGION, VARIABLES, SeriesStyles
+from didi_protein.reporting.tables import ScoreTable, read_tables
 
 RULE = FoldRule()
 

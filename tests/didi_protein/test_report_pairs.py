@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 from report_fixtures import rows, summary, write_table
 
-from didi_core.commands import comparison_cells
+from didi_core.commands.comparing import cells as comparison_cells
 from didi_core.sampling.folder_defaults import plain_sampler
 from didi_core.sampling.registry import find_sampler
-from didi_protein import report_data
-from didi_protein.report_data import Cell, cells_of
-from didi_protein.report_pairs import paired_difference, paired_lines
-from didi_protein.report_tables import read_tables
-from didi_protein.report_text import highlights
+from didi_protein.reporting import cells as report_data
+from didi_protein.reporting.cells import Cell, cells_of
+from didi_protein.reporting.tables import read_tables
+from didi_protein.reporting.text import highlights, paired_difference, paired_lines
 
 
 @pytest.fixture

@@ -10,8 +10,14 @@ from report_fixtures import random_sequences, rows, write_table
 from structure_fixtures import helix_bundle, pdb_text, write_structures
 
 from didi_protein.report import write_report
-from didi_protein.report_stills import described, pieces_of, still_svg
-from didi_protein.report_structures import Trace, laid_flat, read_trace
+from didi_protein.reporting.structures import (
+    Trace,
+    described,
+    laid_flat,
+    pieces_of,
+    read_trace,
+    still_svg,
+)
 
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ"
 

@@ -17,14 +17,15 @@ from scoring_fixtures import random_sequences, write_judge, write_masked
 from typer.testing import CliRunner
 
 from didi_core.errors import RecordsFailed, UserError
-from didi_core.sampling.partial_file import partial_path
-from didi_core.shards import read_shard_record
-from didi_protein.fasta import ProteinRecord, write_fasta
-from didi_protein.judges import open_judge
-from didi_protein.properties import sequence_properties
-from didi_protein.score import ScoreOptions, score, score_command
-from didi_protein.scorers import JudgeScorer, PropertyScorer, PseudoScorer
-from didi_protein.scores_table import COLUMNS, read_scores
+from didi_core.io.shards import read_shard_record
+from didi_core.sampling.journal import partial_path
+from didi_protein.models.judges import open_judge
+from didi_protein.score import score, score_command
+from didi_protein.scoring.options import ScoreOptions
+from didi_protein.scoring.properties import sequence_properties
+from didi_protein.scoring.scorers import JudgeScorer, PropertyScorer, PseudoScorer
+from didi_protein.scoring.table import COLUMNS, read_scores
+from didi_protein.sequences.fasta import ProteinRecord, write_fasta
 
 NATURAL = [ProteinRecord(f"natural_{i}", s) for i, s in enumerate(random_sequences(8, 45, 60, 7))]
 
@@ -374,7 +375,7 @@ def test_a_failing_record_is_marked_and_harms_no_other(options, monkeypatch):
     }
     judge = JudgeScorer(open_judge(options.judge), options.batch_tokens, "float32")
     scorers = [PropertyScorer(), judge, Exploding(failures)]
-    monkeypatch.setattr("didi_protein.score_run.open_scorers", lambda *_: scorers)
+    monkeypatch.setattr("didi_protein.scoring.run.open_scorers", lambda *_: scorers)
     result = score(replace(options, overwrite=True))
     rows = result.table.set_index("id")
     assert rows.loc[["d3", "d7", "d8"], "status"].tolist() == ["failed", "oom", "oom"]
@@ -435,7 +436,7 @@ RUN = """
 import sys, time
 from pathlib import Path
 from didi_protein.score import ScoreOptions, score
-from didi_protein.scorers import JudgeScorer
+from didi_protein.scoring.scorers import JudgeScorer
 fast = JudgeScorer.score
 def slowly(self, records):
     time.sleep(0.2)

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from didi_core.cli import _CONTINUES, check_output, run_program
+from didi_core.cli.hydra_app import run_hydra
+from didi_core.cli.run import _CONTINUES, check_output, run_program
 from didi_core.errors import Terminated, UserError
-from didi_core.hydra_app import run_hydra
-from didi_protein.distill_settings import DistillSettings
-from didi_protein.pretrain_settings import PretrainSettings
+from didi_protein.settings import DistillSettings, PretrainSettings
 
 
 @pytest.mark.parametrize(

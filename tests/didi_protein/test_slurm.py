@@ -7,10 +7,10 @@ from generate_fixtures import run_program
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
-from didi_core import hydra_app
+from didi_core.cli import hydra_app
+from didi_core.cli.hydra_app import config_folder, run_hydra
 from didi_core.errors import UserError
-from didi_core.hydra_app import config_folder, run_hydra
-from didi_protein.distill_settings import DistillSettings
+from didi_protein.settings import DistillSettings
 
 TINY = (
     *("teacher=tiny", "method=sdtt", "reference=pool", "pool_size=2", "pool_length=10"),

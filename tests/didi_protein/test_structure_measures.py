@@ -21,11 +21,12 @@ from model_file_fixtures import (
 )
 
 from didi_core.errors import UserError
-from didi_protein import foldseek
-from didi_protein.score import ScoreOptions, score
-from didi_protein.score_print import print_summary
-from didi_protein.scores_table import read_scores
-from didi_protein.structure_parsing import alpha_trace, parse_structure
+from didi_protein.score import score
+from didi_protein.scoring.options import ScoreOptions
+from didi_protein.scoring.summary import print_summary
+from didi_protein.scoring.table import read_scores
+from didi_protein.similarity import foldseek
+from didi_protein.structures.parse import alpha_trace, parse_structure
 
 pytest.importorskip("tmtools")
 N = len(SEQUENCE)
@@ -140,8 +141,8 @@ def test_dplm_folders_are_scored_with_their_steps(options, tmp_path):
 STAND_IN = """#!{python}
 import sys, pathlib
 from Bio.PDB import PDBParser
-from didi_protein.structure_parsing import alpha_trace
-from didi_protein.tm_scores import Trace
+from didi_protein.structures.parse import alpha_trace
+from didi_protein.similarity.tm_score import Trace
 import tmtools
 
 def traces(folder):
@@ -284,9 +285,9 @@ def test_a_file_name_that_is_not_utf8_takes_no_other_with_it(options, tmp_path):
 
 @pytest.mark.usefixtures("without_foldseek")
 def test_a_structure_that_is_gone_is_named(options):
-    from didi_protein.fasta import ProteinRecord
-    from didi_protein.score_rows import Row
-    from didi_protein.structure_measures import StructureRequest, measure_structures
+    from didi_protein.scoring.rows import Row
+    from didi_protein.scoring.structure_measures import StructureRequest, measure_structures
+    from didi_protein.sequences.fasta import ProteinRecord
 
     request = StructureRequest(options.out, None, 10, 0, 1, True, True)
     row = Row(ProteinRecord("x", "MKT"), values={"mean_plddt": 80.0, "pdb_file": "gone.pdb"})

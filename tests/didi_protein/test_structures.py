@@ -23,17 +23,17 @@ from model_file_fixtures import (
     write,
 )
 
-from didi_protein.fasta import read_records
-from didi_protein.report_structures import read_trace
-from didi_protein.structure_seqres import fill_gaps
-from didi_protein.structures import (
+from didi_protein.reporting.structures import read_trace
+from didi_protein.sequences.fasta import read_records
+from didi_protein.sequences.training_data import read_training_sequences
+from didi_protein.structures.read import (
     file_of_cell,
+    fill_gaps,
     name_of_file,
     point_from,
     read_structure,
     say_without_plddt,
 )
-from didi_protein.training_sequences import read_training_sequences
 
 N = len(SEQUENCE)
 CONSTANT, VARIED = constant_plddt(N), varied_plddt(N)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from didi_core.errors import UserError
-from didi_protein.templates import FreeRange, parse_template, read_templates
+from didi_protein.generating.templates import FreeRange, parse_template, read_templates
 
 LIMIT = 200
 

@@ -10,12 +10,13 @@ from model_file_fixtures import walk
 
 tmtools = pytest.importorskip("tmtools")
 
-from didi_protein.tm_diversity import (  # noqa: E402
+from didi_protein.similarity.tm_score import (  # noqa: E402
+    Trace,
     definition,
     mean_pairwise_tm,
     plan_pairs,
+    tm_score,
 )
-from didi_protein.tm_scores import Trace, tm_score  # noqa: E402
 
 
 def trace(length, seed=0, coordinates=None):

@@ -14,12 +14,17 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "didi_core"))
 from file_server import Behaviour, serve
 
-from didi_core.corpus import Corpus, CorpusBatches
+from didi_core.data.corpus import Corpus, CorpusBatches
 from didi_core.errors import UserError
-from didi_core.transfer import RemoteFile
-from didi_protein import uniref50_build
-from didi_protein.alphabet import CANONICAL_RESIDUES, PROTEIN, decode
-from didi_protein.uniref50 import SOURCE, cache_folder, download_uniref50, open_cache
+from didi_core.io.download import RemoteFile
+from didi_protein.sequences import uniref50 as uniref50_build
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN, decode
+from didi_protein.sequences.uniref50 import (
+    SOURCE,
+    cache_folder,
+    download_uniref50,
+    open_cache,
+)
 
 SPLITS = {"train": [7, 0, 3, 4, 9, 1], "valid": [2, 5], "rtest": [6, 8]}
 
@@ -124,7 +129,7 @@ def test_interrupted_building_starts_from_the_archive(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("didi_protein.uniref50.write_split", die)
+        patch.setattr("didi_protein.sequences.uniref50.write_split", die)
         with pytest.raises(KeyboardInterrupt):
             build(tmp_path, whole_archive())
     with pytest.raises(UserError, match="no cache"):

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from didi_core.errors import UserError
-from didi_core.files import check_writable
-from didi_protein.fasta import ProteinRecord, read_records
-from didi_protein.filter import FilterOptions, filter_designs
+from didi_core.io.files import check_writable
+from didi_protein.filter import filter_designs
+from didi_protein.filtering.options import FilterOptions
+from didi_protein.generating.templates import read_templates
 from didi_protein.report import write_report
-from didi_protein.score import ScoreOptions, ScoreResult, score
-from didi_protein.scores_table import build_table, read_scores, write_scores
-from didi_protein.templates import read_templates
+from didi_protein.score import score
+from didi_protein.scoring.options import ScoreOptions, ScoreResult
+from didi_protein.scoring.table import build_table, read_scores, write_scores
+from didi_protein.sequences.fasta import ProteinRecord, read_records
 
 ONE, TWO = "MKTAYIAKQRQISFVKSHF", "GSHMLEDPVDAFQKLLAEY"
 ATOM = "ATOM  {:5d}  CA  ALA A{:4d}    {:8.3f}{:8.3f}{:8.3f}  1.00 90.00           C  \n"

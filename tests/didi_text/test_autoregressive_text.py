@@ -10,16 +10,16 @@ import pytest
 from text_fixtures import autoregressive_ids, save_causal, tiny_tokenizer
 from text_models import sample, write_tiny_model
 
-from didi_core.cli import run_program
-from didi_core.commands.teacher_checks import check_process
+from didi_core.cli.run import run_program
+from didi_core.commands.training.distill import check_process
 from didi_core.errors import UserError
 from didi_text.app import app
-from didi_text.compare import CompareOptions, CompareResult, compare
-from didi_text.compare_print import print_result
-from didi_text.comparison_plot import curves_of
-from didi_text.evaluate_models import open_causal
-from didi_text.models import open_model, open_writer
-from didi_text.sample_files import read_samples
+from didi_text.compare import CompareResult, compare
+from didi_text.comparing.compare import curves_of, print_result
+from didi_text.comparing.options import CompareOptions
+from didi_text.models.load import open_causal, open_model
+from didi_text.models.writers import open_writer
+from didi_text.samples.files import read_samples
 
 PLAIN = {"steps": None, "num": 6}
 

@@ -14,22 +14,32 @@ import torch
 from text_fixtures import DOCUMENTS, autoregressive_ids, save_causal, tiny_tokenizer
 from text_models import LIMIT, write_tiny_model
 
-from didi_core.cli import run_program
+from didi_core.cli.run import run_program
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import bootstrap_ratio
 from didi_core.models.bundled import BundledModels
-from didi_text import benchmark_cells, benchmark_run, evaluate_models, judges
-from didi_text.benchmark import BenchmarkOptions, BenchmarkResult, benchmark
-from didi_text.benchmark_models import open_study
-from didi_text.benchmark_print import markdown_table, printed
-from didi_text.benchmark_run import run_benchmark
-from didi_text.benchmark_study import Cell, parse_study
-from didi_text.benchmark_table import COLUMNS, common_differences, published_row
-from didi_text.evaluate_models import open_causal
-from didi_text.judges import judge_texts, open_judge
-from didi_text.published import PUBLISHED, StudySetting, published_beside
-from didi_text.sample_files import read_samples
-from didi_text.tokenizer_training import train_tokenizer
+from didi_text.benchmark import benchmark
+from didi_text.benchmarking import cells as benchmark_cells
+from didi_text.benchmarking import run as benchmark_run
+from didi_text.benchmarking.options import BenchmarkOptions, BenchmarkResult
+from didi_text.benchmarking.run import run_benchmark
+from didi_text.benchmarking.study import Cell, open_study, parse_study
+from didi_text.benchmarking.table import (
+    COLUMNS,
+    StudySetting,
+    common_differences,
+    markdown_table,
+    printed,
+    published_beside,
+    published_row,
+)
+from didi_text.benchmarking.table import PUBLISHED_PUBLISHED as PUBLISHED
+from didi_text.models import judges
+from didi_text.models import load as evaluate_models
+from didi_text.models.judges import judge_texts, open_judge
+from didi_text.models.load import open_causal
+from didi_text.samples.files import read_samples
+from didi_text.tokenizers.train import train_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 from didi_core.evaluation.bootstrap import bootstrap_mean
-from didi_text.benchmark import BenchmarkOptions
-from didi_text.benchmark_pairs import nll_differences, pairs_of
-from didi_text.benchmark_print import differences_in_words
-from didi_text.benchmark_study import AUTOREGRESSIVE, Cell, Study, parse_study
+from didi_text.benchmarking.comparisons import nll_differences, pairs_of
+from didi_text.benchmarking.options import BenchmarkOptions
+from didi_text.benchmarking.study import (
+    AUTOREGRESSIVE,
+    Cell,
+    Study,
+    parse_study,
+)
+from didi_text.benchmarking.table import differences_in_words
 
 T8, T_LIMIT = Cell("teacher", "ancestral", 8), Cell("teacher", "first-hitting", None)
 S8, S16 = Cell("student", "ancestral", 8), Cell("student", "ancestral", 16)

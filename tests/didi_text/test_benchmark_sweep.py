@@ -16,17 +16,17 @@ from text_models import write_tiny_model
 from didi_core.errors import UserError
 from didi_core.evaluation.frontier import Frontier, Level
 from didi_core.evaluation.ratio import Ratio
-from didi_text import benchmark_cells, benchmark_run
-from didi_text.benchmark import BenchmarkOptions, BenchmarkResult, benchmark
-from didi_text.benchmark_plot import sweeps_of
-from didi_text.benchmark_print import printed
-from didi_text.benchmark_study import AUTOREGRESSIVE, Cell, parse_study
-from didi_text.benchmark_sweep import add_comparison, compare_frontiers, point_of
-from didi_text.benchmark_table import COLUMNS
-from didi_text.generative_perplexity import read_samples
-from didi_text.judges import open_judge
-from didi_text.reference_text import natural_text, stored_natural
-from didi_text.text_measures import BIGRAMS
+from didi_text.benchmark import benchmark
+from didi_text.benchmarking import cells as benchmark_cells
+from didi_text.benchmarking import run as benchmark_run
+from didi_text.benchmarking.comparisons import add_comparison, compare_frontiers, point_of
+from didi_text.benchmarking.options import BenchmarkOptions, BenchmarkResult
+from didi_text.benchmarking.plot import sweeps_of
+from didi_text.benchmarking.study import AUTOREGRESSIVE, Cell, parse_study
+from didi_text.benchmarking.table import COLUMNS, printed
+from didi_text.models.judges import open_judge
+from didi_text.samples.measures import BIGRAMS, read_samples
+from didi_text.samples.reference import natural_text, stored_natural
 
 TEMPERATURES = (0.8, 0.9, 1.0)
 

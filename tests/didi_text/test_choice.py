@@ -16,9 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from text_fixtures import DOCUMENTS, tiny_causal_model, tiny_masked_model, tiny_tokenizer
 
-from didi_text.evaluate_choice import Question, choose, encode_for, encode_pairs
-from didi_text.evaluate_likelihood import BoundSettings, continuation_nats
-from didi_text.evaluate_models import BUNDLED_MODELS, describe_model, open_language_model
+from didi_text.evaluating.choice import (
+    Question,
+    choose,
+    encode_for,
+    encode_pairs,
+)
+from didi_text.evaluating.likelihood import BoundSettings, continuation_nats
+from didi_text.models.load import BUNDLED_MODELS, describe_model
+from didi_text.models.writers import open_language_model
 
 RECORDED = json.loads(Path(__file__).with_name("harness_numbers.json").read_text("utf-8"))
 PAIRS = [(each["context"], each["continuation"]) for each in RECORDED["rows"]]

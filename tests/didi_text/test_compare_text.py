@@ -13,24 +13,30 @@ from text_fixtures import save_causal, tiny_tokenizer, write_jsonl
 from text_models import write_tiny_model
 
 from didi_core import progress
-from didi_core.commands.comparing import cells_of
-from didi_core.commands.comparison_cells import Cell, CellRequest
-from didi_core.commands.comparison_table import compare_cells
-from didi_core.commands.sampling_options import FailedRecord, GenerationResult
+from didi_core.commands.comparing.cells import Cell, CellRequest
+from didi_core.commands.comparing.compare import cells_of
+from didi_core.commands.comparing.table import compare_cells
+from didi_core.commands.generating.options import FailedRecord, GenerationResult
 from didi_core.errors import Terminated, UserError
 from didi_core.evaluation.entropy import unigram_entropy
 from didi_core.models.folder import LoadedModel
-from didi_text import compare_run, samples
-from didi_text.compare import CompareOptions, CompareResult, compare
-from didi_text.compare_print import as_json, print_result
-from didi_text.compare_run import TextComparison
-from didi_text.comparison_cells import score_cell, write_cell
-from didi_text.comparison_plot import curves_of, plot_comparison
-from didi_text.generative_perplexity import read_samples
-from didi_text.judges import judge_texts, open_judge
-from didi_text.models import open_model
-from didi_text.sample_files import read_samples as read_records
-from didi_text.tokenizer import TextTokenizer
+from didi_text.compare import CompareResult, compare
+from didi_text.comparing import compare as compare_run
+from didi_text.comparing.cells import score_cell, write_cell
+from didi_text.comparing.compare import (
+    TextComparison,
+    as_json,
+    curves_of,
+    plot_comparison,
+    print_result,
+)
+from didi_text.comparing.options import CompareOptions
+from didi_text.models.judges import judge_texts, open_judge
+from didi_text.models.load import open_model
+from didi_text.samples import samples
+from didi_text.samples.files import read_samples as read_records
+from didi_text.samples.measures import read_samples
+from didi_text.tokenizers.tokenizer import TextTokenizer
 
 COSTS = ["seconds_per_sample", "peak_memory_mb"]
 

@@ -8,8 +8,9 @@ import pytest
 from text_fixtures import save_causal, write_jsonl
 from text_models import write_tiny_model
 
-from didi_core.commands import comparing
-from didi_text.compare import CompareOptions, CompareResult, compare
+from didi_core.commands.comparing import compare as comparing
+from didi_text.compare import CompareResult, compare
+from didi_text.comparing.options import CompareOptions
 
 PSI = "psi(eta=0.02)"
 

@@ -8,16 +8,28 @@ import numpy as np
 import pytest
 from text_fixtures import DOCUMENTS, tiny_tokenizer, write_jsonl
 
-from didi_core.corpus import CorpusBatches
+from didi_core.data.corpus import CorpusBatches
 from didi_core.errors import UserError
-from didi_text import corpora, corpora_hub
-from didi_text.corpora import encode_corpus, load_corpus, open_source
-from didi_text.corpora_cache import CacheWriter, build_cache, id_type, open_cache
-from didi_text.corpora_documents import parse_licenses, read_documents
-from didi_text.corpora_hub import HubCorpus, count_rows, read_parquet, split_range
-from didi_text.corpora_subset import count_licenses, write_subset
-from didi_text.packing import Packing, pack
-from didi_text.tokenizer_training import train_tokenizer
+from didi_text.corpora import hub as corpora_hub
+from didi_text.corpora import load as corpora
+from didi_text.corpora.cache import (
+    CacheWriter,
+    build_cache,
+    id_type,
+    open_cache,
+)
+from didi_text.corpora.documents import parse_licenses, read_documents
+from didi_text.corpora.hub import (
+    HubCorpus,
+    count_licenses,
+    count_rows,
+    read_parquet,
+    split_range,
+    write_subset,
+)
+from didi_text.corpora.load import encode_corpus, load_corpus, open_source
+from didi_text.corpora.packing import Packing, pack
+from didi_text.tokenizers.train import train_tokenizer
 
 
 def sequences(corpus) -> list[list[int]]:

@@ -3,7 +3,7 @@
 
 import pytest
 
-from didi_text.detokenisers import (
+from didi_text.corpora.detokenisers import (
     detokenise_lambada,
     detokenise_lm1b,
     detokenise_ptb,

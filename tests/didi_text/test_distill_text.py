@@ -10,11 +10,11 @@ from omegaconf import OmegaConf
 from text_fixtures import DOCUMENTS, tiny_tokenizer, write_jsonl
 from text_models import LIMIT, sample, texts, weights_differ, write_tiny_model
 
+from didi_core.cli.hydra_app import config_folder
 from didi_core.errors import UserError
-from didi_core.hydra_app import config_folder
 from didi_text.distill import TextDistillRun, distill
-from didi_text.distill_settings import DistillSettings
-from didi_text.models import open_model, tokenizer_of
+from didi_text.models.load import open_model, tokenizer_of
+from didi_text.settings import DistillSettings
 
 
 @pytest.fixture(scope="module")

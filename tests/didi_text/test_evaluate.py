@@ -19,18 +19,25 @@ from text_fixtures import (
 )
 from text_models import sample, write_tiny_model
 
-from didi_core.cli import run_program
+from didi_core.cli.run import run_program
 from didi_core.errors import UserError
 from didi_core.evaluation.bounds import bound_samples
-from didi_text.evaluate import EvaluateOptions, evaluate
-from didi_text.evaluate_choice import encode_for, encode_pairs, join, read_questions
-from didi_text.evaluate_likelihood import BoundSettings, continuation_nats
-from didi_text.evaluate_mauve import features
-from didi_text.evaluate_models import DiffusionLanguageModel, is_causal, open_language_model
-from didi_text.evaluate_print import lines_of
-from didi_text.judges import judge_texts, open_judge, scored_tokens
-from didi_text.packing import Packing, pack
-from didi_text.reference_text import reference_samples
+from didi_text.corpora.packing import Packing, pack
+from didi_text.evaluate import evaluate
+from didi_text.evaluating.choice import (
+    encode_for,
+    encode_pairs,
+    join,
+    read_questions,
+)
+from didi_text.evaluating.likelihood import BoundSettings, continuation_nats
+from didi_text.evaluating.mauve import features
+from didi_text.evaluating.options import EvaluateOptions
+from didi_text.evaluating.show import lines_of
+from didi_text.models.judges import judge_texts, open_judge, scored_tokens
+from didi_text.models.load import DiffusionLanguageModel, is_causal
+from didi_text.models.writers import open_language_model
+from didi_text.samples.reference import reference_samples
 
 QUIET = {"device": "cpu", "quiet": True}
 
@@ -211,7 +218,8 @@ def test_every_figure_says_how_its_samples_were_drawn(tmp_path: Path, suffix: st
 
 
 def test_genppl_continues_interrupted_sampling(tmp_path: Path, monkeypatch) -> None:
-    from didi_text import evaluate_samples, evaluate_tasks
+    from didi_text.evaluating import run as evaluate_samples
+    from didi_text.evaluating import run as evaluate_tasks
 
     model, judge = tiny_masked_model(), tiny_causal_model()
     given = options(tmp_path, "genppl", num=6, length=16, steps=2, judge_tokens=64, batch_tokens=32)
@@ -370,7 +378,7 @@ def test_zero_shot_joins_without_ends_and_marks_other_splits(tmp_path: Path) -> 
 
 
 def test_zero_shot_resumes_after_the_sets_that_are_done(tmp_path: Path, monkeypatch) -> None:
-    from didi_text import evaluate_tasks
+    from didi_text.evaluating import run as evaluate_tasks
 
     model = tiny_masked_model()
     files = {name: tmp_path / f"{name}.txt" for name in ("ptb", "lm1b")}
@@ -401,7 +409,7 @@ def test_zero_shot_resumes_after_the_sets_that_are_done(tmp_path: Path, monkeypa
 def test_a_finished_run_is_kept_and_another_is_no_continuation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from didi_text import evaluate_run
+    from didi_text.evaluating import run as evaluate_run
 
     model, data = tiny_causal_model(), write_jsonl(tmp_path / "valid.jsonl")
     given = options(tmp_path, "bound", data=str(data), resume=True)
@@ -520,7 +528,7 @@ def test_results_say_what_a_model_of_its_process_is_called(
 
 
 def test_a_tokenizer_too_large_for_the_model_is_refused(tmp_path: Path) -> None:
-    from didi_text.tokenizer_training import train_tokenizer
+    from didi_text.tokenizers.train import train_tokenizer
 
     folder = save_causal(tmp_path / "gpt2")
     train_tokenizer(DOCUMENTS * 3, 320).save(folder)
@@ -667,8 +675,7 @@ metric_list:
 
 def test_harness_finds_what_we_find(tmp_path: Path) -> None:
     tasks = pytest.importorskip("lm_eval.tasks", reason="needs the extra harness")
-    from didi_text.evaluate_choice import choose
-    from didi_text.evaluate_harness import run_harness
+    from didi_text.evaluating.choice import choose, run_harness
 
     data, folder = write_questions(tmp_path / "q.jsonl"), tmp_path / "tasks"
     data.write_text(data.read_text().replace('" mat"', '"mat"'))  # the harness adds the space

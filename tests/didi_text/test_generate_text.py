@@ -11,13 +11,13 @@ from text_fixtures import DOCUMENTS, tiny_tokenizer, write_jsonl
 from text_models import LIMIT, sample, texts, write_tiny_model
 from typer.testing import CliRunner
 
-from didi_core.commands.merge_options import MergeOptions, ShardsMissing
+from didi_core.commands.merge import MergeOptions, ShardsMissing
 from didi_core.errors import UserError
-from didi_core.sampling.partial_file import partial_path
+from didi_core.sampling.journal import partial_path
 from didi_text.app import app
-from didi_text.corpora_documents import read_documents
+from didi_text.corpora.documents import read_documents
 from didi_text.merge import merge
-from didi_text.sample_files import read_samples
+from didi_text.samples.files import read_samples
 
 
 @pytest.fixture(scope="module")

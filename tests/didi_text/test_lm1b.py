@@ -9,22 +9,26 @@ import pytest
 from text_fixtures import tiny_tokenizer, tiny_word_pieces
 from typer.testing import CliRunner
 
+from didi_core.cli.hydra_app import compose_settings
 from didi_core.errors import UserError
-from didi_core.hydra_app import compose_settings
 from didi_core.models import hub
-from didi_text import corpora, corpora_hub, zero_shot
 from didi_text import download as download_verb
 from didi_text.app import app
-from didi_text.corpora import load_corpus, open_source
-from didi_text.corpora_hub import LM1B, OPENWEBTEXT
-from didi_text.detokenisers import detokenise_lm1b, keep
-from didi_text.evaluate import EvaluateOptions, evaluate
-from didi_text.generate import GenerateOptions, generate
-from didi_text.models import open_model, tokenizer_of
-from didi_text.packing import Packing
-from didi_text.pretrain_settings import PretrainSettings
-from didi_text.tokenizer import TextTokenizer
-from didi_text.zero_shot_sets import ZERO_SHOT
+from didi_text.corpora import hub as corpora_hub
+from didi_text.corpora import load as corpora
+from didi_text.corpora.detokenisers import detokenise_lm1b, keep
+from didi_text.corpora.hub import LM1B, OPENWEBTEXT
+from didi_text.corpora.load import load_corpus, open_source
+from didi_text.corpora.packing import Packing
+from didi_text.evaluate import evaluate
+from didi_text.evaluating import zero_shot
+from didi_text.evaluating.options import EvaluateOptions
+from didi_text.evaluating.zero_shot import ZERO_SHOT
+from didi_text.generate import generate
+from didi_text.models.load import open_model, tokenizer_of
+from didi_text.samples.options import GenerateOptions
+from didi_text.settings import PretrainSettings
+from didi_text.tokenizers.tokenizer import TextTokenizer
 
 RAW = [
     "The cat sat on the mat , and the dog was glad .",

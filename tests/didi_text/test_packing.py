@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from didi_core.errors import UserError
-from didi_text.packing import Packing, pack
+from didi_text.corpora.packing import Packing, pack
 
 END = 99
 

@@ -14,15 +14,16 @@ from text_fixtures import DOCUMENTS, tiny_tokenizer, write_jsonl
 from text_models import weights_differ
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from didi_core.cli.hydra_app import config_folder, run_hydra
 from didi_core.distill.optimizers import OptimizerSettings, build_optimizer
 from didi_core.errors import UserError
-from didi_core.hydra_app import config_folder, run_hydra
 from didi_core.models.bundled import BundledModels
 from didi_core.models.dit import DitDenoiser
-from didi_text.generate import GenerateOptions, generate
-from didi_text.models import open_model, tokenizer_of
+from didi_text.generate import generate
+from didi_text.models.load import open_model, tokenizer_of
 from didi_text.pretrain import TextPretrainRun, pretrain
-from didi_text.pretrain_settings import ModelSettings, PretrainSettings
+from didi_text.samples.options import GenerateOptions
+from didi_text.settings import ModelSettings, PretrainSettings
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +248,7 @@ def _tokenizer_of_size(size: int) -> Any:
     """The tiny tokenizer with unused tokens up to `size`."""
     from tokenizers import Tokenizer
 
-    from didi_text.tokenizer import TextTokenizer
+    from didi_text.tokenizers.tokenizer import TextTokenizer
 
     backend = Tokenizer.from_str(tiny_tokenizer().backend.to_str())
     backend.add_tokens([f"<unused{number}>" for number in range(size - tiny_tokenizer().size)])

@@ -14,17 +14,23 @@ from text_models import write_tiny_model
 from typer.testing import CliRunner
 
 from didi_core.errors import Terminated, UserError
-from didi_core.files import write_json
+from didi_core.io.files import write_json
 from didi_core.models.bundled import BundledModels
 from didi_core.models.causal_folder import REFERENCE_ROWS
-from didi_text import quickstart_run
 from didi_text.app import app
-from didi_text.evaluate_models import BUNDLED_MODELS
-from didi_text.judges import open_judge
-from didi_text.quickstart import Plan, QuickstartOptions, QuickstartResult, quickstart
-from didi_text.quickstart_table import EXCERPT, as_json, excerpt, print_result
-from didi_text.reference_text import measure_reference_rows
-from didi_text.sample_files import read_samples
+from didi_text.comparing import quickstart as quickstart_run
+from didi_text.comparing.options import Plan, QuickstartOptions
+from didi_text.comparing.quickstart import (
+    EXCERPT,
+    as_json,
+    excerpt,
+    print_result,
+)
+from didi_text.models.judges import open_judge
+from didi_text.models.load import BUNDLED_MODELS
+from didi_text.quickstart import QuickstartResult, quickstart
+from didi_text.samples.files import read_samples
+from didi_text.samples.reference import measure_reference_rows
 
 SETS = {"teacher_4", "teacher_16", "teacher_limit", "student_apart_16", "earlier_16"}
 COSTS = ["seconds_per_sample", "peak_memory_mb"]

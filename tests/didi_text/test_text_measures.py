@@ -5,7 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from didi_text.text_measures import distinct, ngrams, repetition, variety
+from didi_text.samples.measures import (
+    distinct,
+    ngrams,
+    repetition,
+    variety,
+)
 
 
 def test_entropy_is_the_mean_over_samples() -> None:

@@ -9,8 +9,13 @@ from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, GPT2TokenizerFast
 
 from didi_core.errors import UserError
-from didi_text.tokenizer import END_OF_TEXT, has_tokenizer, open_model_tokenizer, open_tokenizer
-from didi_text.tokenizer_training import train_tokenizer
+from didi_text.tokenizers.tokenizer import (
+    END_OF_TEXT,
+    has_tokenizer,
+    open_model_tokenizer,
+    open_tokenizer,
+)
+from didi_text.tokenizers.train import train_tokenizer
 
 STRANGE = [
     *DOCUMENTS,

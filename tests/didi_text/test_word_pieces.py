@@ -9,8 +9,8 @@ from tokenizers import pre_tokenizers
 from transformers import AutoTokenizer, BertTokenizer
 
 from didi_core.errors import UserError
-from didi_text.packing import Packing, pack
-from didi_text.tokenizer import END_OF_TEXT, open_model_tokenizer, open_tokenizer
+from didi_text.corpora.packing import Packing, pack
+from didi_text.tokenizers.tokenizer import END_OF_TEXT, open_model_tokenizer, open_tokenizer
 
 PAD, UNUSED, UNK, CLS, SEP, MASK = range(6)
 

@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 
 from didi_core.errors import UserError
-from didi_core.transfer import RemoteFile
-from didi_text import zero_shot
-from didi_text.corpora_hub import HubCorpus
-from didi_text.zero_shot import ChosenSet, choose_sets, fetch_set, texts_of
-from didi_text.zero_shot_sets import PUBLISHED, ZERO_SHOT
+from didi_core.io.download import RemoteFile
+from didi_text.corpora.hub import HubCorpus
+from didi_text.evaluating import zero_shot
+from didi_text.evaluating.zero_shot import (
+    PUBLISHED,
+    ZERO_SHOT,
+    ChosenSet,
+    choose_sets,
+    fetch_set,
+    texts_of,
+)
 
 FILES = {
     "ptb": ("ptb_valid.txt", " but N <unk> say 's \n\n no it 's N N \n"),

@@ -15,10 +15,9 @@ from didi_core.sampling.autoregressive import AutoregressiveSampler
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.registry import build_predictor
 from didi_core.sampling.request import SampleSettings
-from didi_text.evaluate_models import CausalLanguageModel, DiffusionLanguageModel
-from didi_text.tokenizer import TextTokenizer
-from didi_text.tokenizer_layouts import WORD_PIECES
-from didi_text.tokenizer_training import train_tokenizer
+from didi_text.models.load import CausalLanguageModel, DiffusionLanguageModel
+from didi_text.tokenizers.tokenizer import WORD_PIECES, TextTokenizer
+from didi_text.tokenizers.train import train_tokenizer
 
 DOCUMENTS = [
     "The cat sat on the mat, and the cat was glad.",

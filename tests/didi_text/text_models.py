@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from text_fixtures import randomised, tiny_tokenizer
 
-from didi_core.commands.sampling_options import GenerationResult
+from didi_core.commands.generating.options import GenerationResult
 from didi_core.models.dit import DitDenoiser, DitSettings
-from didi_text.generate import GenerateOptions, generate
-from didi_text.models import save_text_model
-from didi_text.sample_files import read_samples
+from didi_text.generate import generate
+from didi_text.models.load import save_text_model
+from didi_text.samples.files import read_samples
+from didi_text.samples.options import GenerateOptions
 
 LIMIT = 64
 """Tokens the tiny model takes."""

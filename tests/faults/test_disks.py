@@ -11,14 +11,20 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from didi_core import files
-from didi_core.cli import run_program
+from didi_core.cli.run import run_program
 from didi_core.errors import UserError
-from didi_core.files import Unwritable, append_durably, atomic_path, write_json, write_text
+from didi_core.io import files
+from didi_core.io.files import (
+    Unwritable,
+    append_durably,
+    atomic_path,
+    write_json,
+    write_text,
+)
 from didi_core.training.checkpoints import Checkpoints
 from didi_protein.app import app
-from didi_protein.fasta import ProteinRecord, write_fasta
-from didi_protein.scores_table import build_table, write_scores
+from didi_protein.scoring.table import build_table, write_scores
+from didi_protein.sequences.fasta import ProteinRecord, write_fasta
 
 
 @pytest.fixture
@@ -145,7 +151,9 @@ def test_what_a_kill_left_is_swept_and_what_is_in_use_is_not(
     assert names == [".d.fasta", "d.fasta", "other.fasta"]
 
 
-WRITES_BESIDE = "import sys; from didi_core.files import write_text; write_text(sys.argv[1], 'x')"
+WRITES_BESIDE = (
+    "import sys; from didi_core.io.files import write_text; write_text(sys.argv[1], 'x')"
+)
 
 
 def test_another_process_leaves_alone_what_a_writer_has_put_in_place_of_the_file(
@@ -164,7 +172,7 @@ def test_another_process_leaves_alone_what_a_writer_has_put_in_place_of_the_file
 DIES_HALFWAY = """
 import os, signal, sys
 from pathlib import Path
-from didi_core.files import atomic_path
+from didi_core.io.files import atomic_path
 with atomic_path(Path(sys.argv[1])) as temporary:
     temporary.with_name(".tmpAbCdEf").write_text("half")  # as safetensors calls it
     os.kill(os.getpid(), signal.SIGKILL)

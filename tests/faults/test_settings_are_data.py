@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from didi_core.cli import run_program
+from didi_core.cli.hydra_safety import refuse_code
+from didi_core.cli.run import run_program
 from didi_core.errors import UserError
-from didi_core.hydra_safety import refuse_code
 from didi_protein.app import app
 
 HARMLESS = (

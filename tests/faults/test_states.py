@@ -8,15 +8,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from didi_core.batches import TokenBatch
-from didi_core.cli import run_program
+from didi_core.cli.run import run_program
+from didi_core.data.batches import TokenBatch
 from didi_core.errors import UserError
 from didi_core.sampling import filling
 from didi_core.training.checkpoints import Checkpoints
 from didi_protein.app import app
-from didi_protein.generate import GenerateOptions, generate
+from didi_protein.generate import generate
+from didi_protein.generating.options import GenerateOptions
 from didi_protein.pretrain import pretrain
-from didi_protein.pretrain_settings import ModelSettings, PretrainSettings
+from didi_protein.settings import ModelSettings, PretrainSettings
 
 DAMAGES = {
     "cut short": lambda content: content[: len(content) // 2],
@@ -159,7 +160,7 @@ def test_too_little_memory_elsewhere_is_told_in_one_line(
 
 def test_no_word_of_a_stranger_becomes_a_path(tmp_path: Path) -> None:
     """Headers name files of predictions; `test_folding_files` fuzzes the names themselves."""
-    from didi_protein.folding.file_names import safe_names
+    from didi_protein.folding.structure_files import safe_names
 
     names = safe_names(["../../etc/passwd", "/abs", "..", "a/b", "con", "x\0y"])
     assert all((tmp_path / name).parent == tmp_path and name not in ("", ".", "..") for name in

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from didi_core.hydra_app import compose_settings
+from didi_core.cli.hydra_app import compose_settings
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.models.discriminator import load_discriminator
 from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.esm import EsmDenoiser, EsmSettings
@@ -21,14 +22,12 @@ from didi_core.models.folder import load_denoiser, save_model_folder
 from didi_core.models.named import is_causal
 from didi_core.models.noise_file import load_noise
 from didi_core.models.safe_reader import read_weights
-from didi_core.vocabulary import Vocabulary
-from didi_protein.alphabet import PROTEIN
-from didi_protein.distill_settings import DistillSettings
-from didi_protein.judges import open_judge
-from didi_protein.models import open_model
-from didi_protein.pretrain_settings import PretrainSettings
-from didi_text.tokenizer import open_tokenizer
-from didi_text.tokenizer_training import train_tokenizer
+from didi_protein.models.judges import open_judge
+from didi_protein.models.load import open_model
+from didi_protein.sequences.alphabet import PROTEIN
+from didi_protein.settings import DistillSettings, PretrainSettings
+from didi_text.tokenizers.tokenizer import open_tokenizer
+from didi_text.tokenizers.train import train_tokenizer
 
 TEXT = Vocabulary(tokens=("a", "b", "[M]", "[P]"), mask_id=2, pad_id=3, generable_ids=(0, 1))
 WEIGHTS = {"a.weight": torch.arange(6.0).view(2, 3), "b": torch.ones(2, dtype=torch.float16)}

@@ -9,15 +9,15 @@ from fuzzing import CASES, altered, damaged, only_user_errors, write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from didi_core.commands.lengths import LengthWords, read_lengths
+from didi_core.commands.generating.product import LengthWords, read_lengths
+from didi_core.io.shards import parse_shard
 from didi_core.sampling.sampler_options import parse_options
-from didi_core.shards import parse_shard
-from didi_protein.fasta import read_records
-from didi_protein.lengths import design_lengths
-from didi_protein.residue_bias import check_exclude, read_bias
-from didi_protein.structures import read_structure
-from didi_protein.templates import read_templates
-from didi_protein.training_sequences import read_training_sequences
+from didi_protein.generating.residue_bias import check_exclude, read_bias
+from didi_protein.generating.templates import read_templates
+from didi_protein.sequences.fasta import read_records
+from didi_protein.sequences.lengths import design_lengths
+from didi_protein.sequences.training_data import read_training_sequences
+from didi_protein.structures.read import read_structure
 
 FASTA = b">design_1 length=6 model=tiny steps=8\nMKTAYI\n>b\nACDEFGHIK\nLMNP\n>b x=<b>&\nMK*\n"
 PDB = b"".join(

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from didi_core.commands.model_card import command_line
-from didi_core.hydra_app import compose_settings, run_hydra, settings_from
-from didi_core.settings_arguments import as_given, flags_as_settings, quoted
-from didi_protein.pretrain_settings import PretrainSettings
+from didi_core.cli.hydra_app import compose_settings, run_hydra, settings_from
+from didi_core.cli.settings_arguments import as_given, flags_as_settings, quoted
+from didi_core.commands.training.model_card import command_line
+from didi_protein.settings import PretrainSettings
 
 PLAIN = compose_settings("pretrain", PretrainSettings, ["data=d", "out=o"])
 PARSER = OverridesParser.create()

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from didi_core.errors import UserError
-from didi_protein.structures import read_structure
+from didi_protein.structures.read import read_structure
 
 LETTERS = {
     "ALA": "A", "ARG": "R", "ASN": "N", "ASP": "D", "CYS": "C", "GLN": "Q", "GLU": "E",

@@ -11,20 +11,24 @@ from fuzzing import CASES, JSON, altered, damaged, only_user_errors, write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from didi_core.commands.merge_options import ShardsMissing
-from didi_core.commands.merging import open_shards
-from didi_core.sampling.partial_file import continue_partial
+from didi_core.commands.merge import ShardsMissing, open_shards
+from didi_core.sampling.journal import continue_partial
 from didi_core.training.state_files import load_state, save_state
-from didi_protein.report_tables import read_tables
-from didi_protein.score_journal import Journal
-from didi_protein.scores_table import build_table, read_scores, summary_path
-from didi_text.corpora_documents import read_documents
-from didi_text.evaluate_journal import PartsJournal, finished_result
-from didi_text.prompts import read_prompts
-from didi_text.sample_files import read_samples
-from didi_text.tokenizer import TextTokenizer
-from didi_text.tokenizer_training import train_tokenizer
-from didi_text.zero_shot_files import read_csv, read_jsonl, read_lines, read_stripped_lines
+from didi_protein.reporting.tables import read_tables
+from didi_protein.scoring.journal import Journal
+from didi_protein.scoring.table import build_table, read_scores, summary_path
+from didi_text.corpora.documents import read_documents
+from didi_text.evaluating.run import PartsJournal, finished_result
+from didi_text.evaluating.zero_shot import (
+    read_csv,
+    read_jsonl,
+    read_lines,
+    read_stripped_lines,
+)
+from didi_text.samples.files import read_samples
+from didi_text.samples.prompts import read_prompts
+from didi_text.tokenizers.tokenizer import TextTokenizer
+from didi_text.tokenizers.train import train_tokenizer
 
 ROWS = [
     {"id": "a", "length": 3, "status": "ok", "sequence": "MKT", "gravy": 0.5, "steps": 8},

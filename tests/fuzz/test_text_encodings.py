@@ -15,19 +15,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from didi_core.errors import UserError
-from didi_protein.fasta import read_records
-from didi_protein.residue_bias import read_bias
-from didi_protein.scores_table import read_scores
-from didi_protein.templates import read_templates
-from didi_protein.text_input import read_csv
-from didi_text.corpora_documents import read_documents
+from didi_core.io.tables import read_csv
+from didi_protein.generating.residue_bias import read_bias
+from didi_protein.generating.templates import read_templates
+from didi_protein.scoring.table import read_scores
+from didi_protein.sequences.fasta import read_records
+from didi_text.corpora.documents import read_documents
 
 WORDS = st.text(st.characters(categories=("L", "N"), max_codepoint=0xFF), min_size=1, max_size=8)
 BOM = "\ufeff"
 READERS: dict[str, Callable[[Path], object]] = {
     "a.fasta": lambda path: [(each.id, each.sequence) for each in read_records([path])],
     "a.csv": lambda path: [(each.name, each.parts) for each in read_templates(str(path), None)],
-    "a.tsv": lambda path: read_csv(path, f"INPUT {path}", sep="\t", dtype=str).to_dict("records"),
+    "a.tsv": lambda path: read_csv(path, "INPUT", separator="\t"),
     "a.json": read_bias,
     "b.csv": read_bias,
     "a.txt": lambda path: list(read_documents(path)),

@@ -15,13 +15,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from didi_protein import mmseqs
-from didi_protein.alphabet import CANONICAL_RESIDUES
-from didi_protein.fasta import ProteinRecord, is_one_word, parse_header, unique_ids
-from didi_protein.filter import FilterOptions, filter_designs
+from didi_protein.filter import filter_designs
+from didi_protein.filtering.options import FilterOptions
 from didi_protein.merge import MergeOptions, merge
-from didi_protein.score import ScoreOptions, score
-from didi_protein.scores_table import build_table, plain_rows, read_scores, write_scores
+from didi_protein.score import score
+from didi_protein.scoring.options import ScoreOptions
+from didi_protein.scoring.table import (
+    build_table,
+    plain_rows,
+    read_scores,
+    write_scores,
+)
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.fasta import (
+    ProteinRecord,
+    is_one_word,
+    parse_header,
+    unique_ids,
+)
+from didi_protein.similarity import mmseqs
 
 NUM_RECORDS = 100_000 if os.environ.get("DIDI_FUZZ_CASES") else 1_000
 AT_ONCE = 2_500

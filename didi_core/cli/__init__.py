@@ -1,0 +1,1 @@
+"""The command line: flags from dataclasses, Hydra settings, help, how a process ends."""

@@ -1,0 +1,373 @@
+"""What `quickstart` does in both programs: distil, sample, score, compare; finished parts are kept.
+
+A program's subclass of `Quickstart` says how models are opened, sequences made, scored and shown.
+"""
+
+import json
+import sys
+import textwrap
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from didi_core.commands.comparing.cells import LIMIT_SAMPLER, Cell, CellRequest, ScoredCell
+from didi_core.commands.comparing.options import (
+    PAIRED_STEPS,
+    STUDENT,
+    Plan,
+    QuickstartOptions,
+    QuickstartResult,
+)
+from didi_core.commands.comparing.table import (
+    compare_cells,
+    judged_pairs,
+    paired_difference,
+    steps_in_words,
+    warnings_of,
+    write_table,
+)
+from didi_core.commands.generating.options import GenerationResult
+from didi_core.errors import UserError
+from didi_core.evaluation.bootstrap import ENOUGH_RECORDS, Interval
+from didi_core.io.files import write_json
+from didi_core.models.folder import LoadedModel
+from didi_core.number_checks import seed_errors
+from didi_core.sampling.folder_defaults import PLAIN_SAMPLER, choose_sampler
+from didi_core.training.devices import resolve_device
+
+MARKER = "quickstart.json"
+"""The file that says that a folder is a quickstart's, and which."""
+
+Options = TypeVar("Options", bound=QuickstartOptions)
+
+
+Request = TypeVar("Request", bound=CellRequest)
+
+
+class Quickstart(ABC, Generic[Options, Request]):
+    """One quickstart of one program.
+
+    Raises:
+        UserError: a seed that is none.
+    """
+
+    noun: ClassVar[str]
+    """What one sequence is called."""
+    request_class: ClassVar[type[Any]]
+
+    def __init__(self, options: Options) -> None:
+        if wrong := seed_errors(options.seed):
+            raise UserError(f"{wrong[0]}.")
+        self.options = options
+
+    @abstractmethod
+    def open_model(self, name: str | Path, device: torch.device) -> LoadedModel: ...
+
+    @abstractmethod
+    def open_judge(self, name: str, device: torch.device) -> dict[str, Any] | None:
+        """Open the judge, kept by the subclass, and give the reference rows that it knows."""
+
+    @abstractmethod
+    def distill(self, settings: dict[str, Any]) -> None:
+        """Distil with these settings of the program's `distill`."""
+
+    @abstractmethod
+    def make_cell(self, cell: Cell, request: Request, model: LoadedModel) -> GenerationResult:
+        """Sequences of a cell, or those that are there already."""
+
+    @abstractmethod
+    def score_cell(self, cell: Cell, request: Request, made: GenerationResult) -> ScoredCell:
+        """Their scores, or those that are there already."""
+
+    @abstractmethod
+    def write_report(self, table: pd.DataFrame) -> Path | None:
+        """Write the page or figure."""
+
+    def check_packages(self) -> None:
+        """Refuse to start where a package that is needed at the end is missing."""
+
+    def run(self) -> QuickstartResult:
+        """See the program's `quickstart`."""
+        options, plan, out = self.options, self.options.plan, self.options.out
+        check_folder(options)
+        self.check_packages()
+        device = resolve_device(options.device)
+        # What is missing shows now rather than after minutes of work.
+        opened = {
+            _label(name): self.open_model(name, device) for name in (plan.teacher, plan.student)
+        }
+        references = self.open_judge(plan.judge, device)
+        write_json(out / MARKER, _marker_of(options))
+        # As in training: subnormal numbers are slow, and a resumed run must round like an unbroken
+        # one.
+        torch.set_flush_denormal(True)
+        self._distil()
+        opened[STUDENT] = self.open_model(out / STUDENT, device)
+        scored = self._score(self._make(opened))
+        _say(4, "Comparing them.")
+        table = compare_cells(scored, _label(plan.teacher), options.seed)
+        write_table(table, out / "comparison.csv")
+        report = self.write_report(table)
+        student, teacher = self._pair(scored)
+        gain, pairs = (
+            paired_difference(student, teacher, options.seed),
+            judged_pairs(student, teacher),
+        )
+        return QuickstartResult(
+            out, report, out / "comparison.csv", table, gain, len(pairs), references
+        )
+
+    @property
+    def request(self) -> Request:
+        """What all cells share."""
+        options = self.options
+        return self.request_class(
+            folder=options.out / f"{self.noun}s",
+            num=options.plan.num,
+            length=options.plan.length,
+            seed=options.seed,
+            device=options.device,
+            offline=True,
+        )
+
+    def _distil(self) -> None:
+        """The fresh student; `config.json` is the last file of a finished one."""
+        options, plan = self.options, self.options.plan
+        folder = options.out / STUDENT
+        if (folder / "config.json").is_file():
+            _say(1, f"The student is in {folder} already.")
+            return
+        method = plan.method["name"]
+        _say(1, f"Distilling {plan.teacher}: {plan.distill_steps} updates with method {method}.")
+        self.distill(
+            {
+                "teacher": plan.teacher,
+                "out": str(folder),
+                "method": dict(plan.method),
+                "reference": "pool",
+                "pool_size": plan.pool_size,
+                "pool_length": plan.length,
+                "pool_steps": plan.pool_steps,
+                "steps": plan.distill_steps,
+                "tokens_per_batch": plan.tokens_per_batch,
+                "seed": options.seed,
+                "device": options.device,
+                "resume": True,
+                "offline": True,
+            }
+        )
+
+    def _make(self, opened: dict[str, LoadedModel]) -> dict[Cell, GenerationResult]:
+        """Sequences of every cell."""
+        plan, cells = self.options.plan, cells_of(self.options.plan, opened)
+        _say(2, f"Writing {len(cells)} sets of {plan.num} {self.noun}s each.")
+        made = {}
+        for cell in cells:
+            cost = made[cell] = self.make_cell(cell, self.request, opened[cell.model])
+            calls = f"{cost.mean_nfe:.1f} calls a {self.noun}"
+            print(f"      {cell.name}: {calls}, {cost.seconds:.1f} s", file=sys.stderr)
+        return made
+
+    def _score(self, made: dict[Cell, GenerationResult]) -> list[ScoredCell]:
+        _say(3, f"Scoring them with {self.options.plan.judge}.")
+        return [self.score_cell(cell, self.request, cost) for cell, cost in made.items()]
+
+    def _pair(self, scored: Sequence[ScoredCell]) -> tuple[ScoredCell, ScoredCell]:
+        """The fresh student and its teacher, at equal steps."""
+        by_cell = {(each.cell.model, each.cell.steps): each for each in scored}
+        teacher = _label(self.options.plan.teacher)
+        return by_cell[STUDENT, PAIRED_STEPS], by_cell[teacher, PAIRED_STEPS]
+
+
+def cells_of(plan: Plan, opened: Mapping[str, LoadedModel]) -> list[Cell]:
+    """What is compared, in the order of the table; each drawn as its folder says."""
+    models = (
+        (_label(plan.teacher), plan.teacher_steps),
+        (STUDENT, plan.student_steps),
+        (_label(plan.student), plan.student_steps),
+    )
+    return [
+        Cell.limit(model)
+        if steps is None
+        else Cell(model, steps, choose_sampler(None, "exact", opened[model]).name)
+        for model, all_steps in models
+        for steps in all_steps
+    ]
+
+
+def check_folder(options: QuickstartOptions) -> None:
+    """Refuse a folder that is not ours to continue, by `quickstart.json` in it.
+
+    Raises:
+        UserError: it holds something else, or a quickstart with another seed or plan.
+    """
+    out = options.out
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file: choose another name.")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    try:
+        stored = json.loads((out / MARKER).read_text(encoding="utf-8"))
+        seed = stored["seed"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"--out {out} holds other work: choose another folder for the quickstart."
+        ) from error
+    if seed != options.seed:
+        raise UserError(
+            f"--seed {options.seed}: {out} holds a quickstart with seed {seed}; continue it with "
+            "that seed, or choose another --out."
+        )
+    if stored != _marker_of(options):
+        raise UserError(
+            f"--out {out} holds a quickstart of another version: choose another folder."
+        )
+
+
+def _marker_of(options: QuickstartOptions) -> dict[str, Any]:
+    """What decides the result, as it reads back from JSON."""
+    return json.loads(json.dumps({"seed": options.seed, "plan": asdict(options.plan)}))
+
+
+def _label(model: str) -> str:
+    """A bundled name as it is; of a folder, its last part."""
+    return Path(model).name
+
+
+def _say(part: int, text: str) -> None:
+    print(f"[{part}/4] {text}", file=sys.stderr, flush=True)
+
+
+# What a quickstart prints: its table, and what it shows.
+
+
+@dataclass(frozen=True)
+class QuickstartWords:
+    """How one program speaks of its sequences, and where its table has the figures printed."""
+
+    noun: str
+    """One sequence: design."""
+    unit: str
+    """One token of it: residue."""
+    entropy: str
+    """Columns of the table."""
+    repeats: str
+    reference_entropy: str | None
+    """Key of the reference rows; None where sets of their size do not compare."""
+
+
+def as_json(result: QuickstartResult) -> str:
+    """Table, gain and places as one JSON object."""
+    record = {
+        "out": str(result.out),
+        "report": result.report and str(result.report),
+        "comparison": str(result.comparison),
+        f"nll_minus_teacher_at_{PAIRED_STEPS}_steps": (
+            None if np.isnan(result.gain.mean) else result.gain.as_dict()
+        ),
+        "num_pairs": result.num_pairs,
+        "warnings": warnings_of(result.table),
+        "table": json.loads(result.table.to_json(orient="records")),
+    }
+    return json.dumps(record, indent=2)
+
+
+def findings(result: QuickstartResult, words: QuickstartWords) -> str:
+    """What the table shows, and what to mind."""
+    gain = gain_in_words(result.gain, result.num_pairs, words, drawn_by(result.table))
+    return "\n".join([*(textwrap.fill(each, 80) for each in warnings_of(result.table)), gain])
+
+
+def drawn_by(table: pd.DataFrame) -> str:
+    """Whose difference it is: with their samplers where those are two."""
+    paired = table[table["steps"] == PAIRED_STEPS].set_index("model")["sampler"]
+    student, teacher = paired[STUDENT], paired.iloc[0]
+    if student == teacher:
+        return "student less teacher"
+    return f"student ({student}) less teacher ({teacher})"
+
+
+def gain_in_words(
+    gain: Interval, num_pairs: int, words: QuickstartWords, of: str = "student less teacher"
+) -> str:
+    """What the paired difference shows, which may be nothing."""
+    if np.isnan(gain.mean):
+        return f"Judge NLL at {PAIRED_STEPS} steps: no pair of {words.noun}s could be judged."
+    if num_pairs < ENOUGH_RECORDS:
+        pairs = "1 pair" if num_pairs == 1 else f"{num_pairs} pairs"
+        return (
+            f"Judge NLL at {PAIRED_STEPS} steps, {of}:\n{gain.mean:+.3f} nats a "
+            f"{words.unit}, of {pairs} of {words.noun}s: fewer than {ENOUGH_RECORDS} show nothing."
+        )
+    if gain.high < 0:
+        finding = f"to the judge the student's {words.noun}s read more naturally than its teacher's"
+    elif gain.low > 0:
+        finding = f"to the judge the student's {words.noun}s read less naturally than its teacher's"
+    else:
+        finding = "the interval includes zero: no difference is shown"
+    return (
+        f"Judge NLL at {PAIRED_STEPS} steps, {of}:\n{gain.mean:+.3f} nats a "
+        f"{words.unit} (95% interval {gain.low:+.3f} to {gain.high:+.3f}):\n{finding}."
+    )
+
+
+def printed_table(result: QuickstartResult, words: QuickstartWords) -> Table:
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True)
+    table.add_column("Model")
+    for heading in ("Steps", "Calls", "Perplexity", "Entropy", "Repeats", "Seconds"):
+        table.add_column(heading, justify="right")
+    previous = None
+    for row in result.table.to_dict("records"):
+        if row["model"] != previous and previous is not None:
+            table.add_section()
+        previous = row["model"]
+        usual = row["sampler"] in (PLAIN_SAMPLER, LIMIT_SAMPLER)
+        model = row["model"] if usual else f"{row['model']} ({row['sampler']})"
+        table.add_row(model, *_printed_figures(row, words))
+    _add_references(table, result.reference_rows, words)
+    return table
+
+
+def _printed_figures(row: Mapping[str, Any], words: QuickstartWords) -> list[str]:
+    ends = [float(np.exp(row[f"judge_nll_{end}"])) for end in ("low", "high")]
+    entropy = row[words.entropy]
+    return [
+        steps_in_words(row),
+        f"{row['calls']:.1f}",
+        _with_interval(row["judge_perplexity"], *ends),
+        "" if pd.isna(entropy) else f"{entropy:.2f}",
+        "" if pd.isna(row[words.repeats]) else f"{row[words.repeats]:.3f}",
+        f"{row[f'seconds_per_{words.noun}']:.3f}",
+    ]
+
+
+def _with_interval(mean: float, low: float, high: float) -> str:
+    if np.isnan(mean):
+        return ""
+    return f"{mean:.2f} ({low:.1f}-{high:.1f})"
+
+
+def _add_references(table: Table, rows: dict[str, Any] | None, words: QuickstartWords) -> None:
+    """Real and shuffled sequences, where the judge's folder knows them; not of equal number."""
+    for number, (name, figures) in enumerate((rows or {}).items()):
+        if number == 0:
+            table.add_section()
+        key = words.reference_entropy
+        table.add_row(
+            name.replace("_", " "),
+            "",
+            "",
+            _with_interval(**figures["judge_perplexity"]),
+            "" if key is None else f"{figures[key]:.2f}",
+            f"{figures[words.repeats]:.3f}",
+            "",
+            style="dim",
+        )

@@ -1,0 +1,152 @@
+"""What every `generate` can be asked for, and what it returns. Imports no torch: help is fast."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from didi_core.cli.command_options import CommonOptions
+from didi_core.errors import RecordsFailed
+from didi_core.progress import counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions(CommonOptions):
+    """The flags of both programs; each adds its own, and its own words where they differ."""
+
+    model: Annotated[str, Option(help="A bundled name, a folder or a hub id.")]
+    num: Annotated[int, Option(help="Sequences to make; with a template, of each.")]
+    out: Annotated[Path, Option(help="File to write.")]
+    length: Annotated[str | None, Option(help="Tokens: 100, or 50,100 in turn, or 80-120.")] = None
+    steps: Annotated[
+        int | None,
+        Option(
+            help="Denoising steps, one network call each at most. Not for first-hitting and "
+            "autoregressive. dplm "
+            "makes 500 where none are given, and a call more where it redraws repeats."
+        ),
+    ] = None
+    sampler: Annotated[
+        str | None,
+        Option(
+            help="ancestral; apart (the same calls, but avoids revealing together what seems to "
+            "depend on each other); first-hitting (one call a token: the model's limit); rgas "
+            "(guided by the discriminator of a method=didi student); dplm (DPLM's own); remdm "
+            "(masks some tokens again); saber (reveals as many as it is sure of, takes back what "
+            "it doubts); greedy-tail (the last step takes the likeliest); psi (uniform-state "
+            "models); "
+            "analytic (score models, which have no other); autoregressive (from left to right, "
+            "one call a token: autoregressive models, which have no other). Settings of one "
+            "sampler alone may stand in brackets, as in 'rgas(num_candidates=8)'. Default: what "
+            "the model's folder names, else ancestral, or the one its kind has."
+        ),
+    ] = None
+    temperature: Annotated[
+        float, Option(help="Divides the log-probabilities; 1 is the model's own law.")
+    ] = 1.0
+    top_p: Annotated[
+        float, Option(help="Draw from the fewest tokens with this much probability; 1 is all.")
+    ] = 1.0
+    unique: Annotated[
+        bool,
+        Option("--unique", help="Redraw what equals another; at most 5 tries."),
+    ] = False
+    draws: Annotated[str, Option(help="float64 is exact; float32 only to reproduce papers.")] = (
+        "float64"
+    )
+    grid: Annotated[
+        str, Option(help="exact: at most STEPS calls; published: the papers' STEPS + 1.")
+    ] = "exact"
+    reveal_exponent: Annotated[
+        float | None,
+        Option(
+            help="alpha = (k / K) ** X after step k of K: above 1, early steps reveal few "
+            "positions; 1 is the even grid. Default: what the model was distilled for, else 1."
+        ),
+    ] = None
+    without_noise: Annotated[
+        bool,
+        Option(
+            "--without-noise",
+            help="Leave out the noise input of a student that has one, to see what it brings.",
+        ),
+    ] = False
+    compile: Annotated[
+        bool,
+        Option(
+            "--compile",
+            help="Compile the network first (torch.compile), which takes up to a minute: for GPUs "
+            "and large sets. Results differ by rounding.",
+        ),
+    ] = False
+    sampler_option: Annotated[
+        list[str] | None,
+        Option(
+            metavar="NAME=VALUE",
+            help="A setting of one sampler alone, as in num_candidates=8 for rgas; may be "
+            "repeated.",
+        ),
+    ] = None
+    sampler_options: Mapping[str, object] = field(default_factory=dict)
+    """Settings of one sampler alone (Python only)."""
+    quiet: bool = False
+    """No estimate and no progress bar (Python only)."""
+
+
+@dataclass(frozen=True)
+class FailedRecord:
+    """A record that could not be made as asked."""
+
+    id: str
+    reason: str
+    tries: int
+
+
+@dataclass(frozen=True)
+class GenerationResult:
+    """What was made, and what it cost."""
+
+    out: Path
+    summary: Path
+    """`NAME.generate.json`, with these figures, the settings and the versions."""
+    num_made: int
+    """Sequences in the output file."""
+    failed: tuple[FailedRecord, ...]
+    """Records that are not in it."""
+    seconds: float
+    """Wall-clock time of sampling, without opening the model; of all parts of a continued run."""
+    peak_memory: int | None
+    """Most bytes held while sampling, by the last part of a continued run; None where unknown."""
+    calls_made: int
+    """Network calls, summed over records, redraws included."""
+    discriminator_calls: int
+    mean_nfe: float | None
+    """Network calls a record; None where none was made."""
+    redraws: int
+
+
+def report_generation(result: GenerationResult, noun: str, *, as_json: bool) -> None:
+    """Print what was made.
+
+    Args:
+        noun: what a record is called.
+
+    Raises:
+        RecordsFailed: some could not be made (exit status 1).
+    """
+    if as_json:
+        print(result.summary.read_text(encoding="utf-8"), end="")
+    else:
+        print(_in_words(result, noun))
+    if result.failed:
+        total = result.num_made + len(result.failed)
+        raise RecordsFailed(len(result.failed), total, str(result.summary))
+
+
+def _in_words(result: GenerationResult, noun: str) -> str:
+    calls = "" if result.mean_nfe is None else f", {result.mean_nfe:.1f} network calls each"
+    redraws = f", {counted(result.redraws, 'redraw')}" if result.redraws else ""
+    made = counted(result.num_made, noun)
+    return f"{made} in {result.out}{calls}{redraws}, {result.seconds:.1f} seconds"

@@ -1,0 +1,190 @@
+"""What `generate` makes in one program: records to fill, and how finished ones are written."""
+
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from didi_core.commands.generating.files import OutputFiles
+from didi_core.commands.generating.options import SamplingOptions
+from didi_core.data.vocabulary import Vocabulary
+from didi_core.diffusion.draws import Stream, keyed_uniform
+from didi_core.errors import UserError
+from didi_core.models.folder import LoadedModel
+from didi_core.number_checks import minimum_errors, seed_errors
+from didi_core.sampling.rejection import Rule, accept_all
+from didi_core.training.devices import settle_precision
+
+Options = TypeVar("Options", bound=SamplingOptions)
+
+
+@dataclass(frozen=True)
+class GenerationRecord:
+    """One sequence to make."""
+
+    id: str
+    row: list[int]
+    """Framed ids, the vocabulary's mask where something is to be generated."""
+    length: int
+    """Tokens, framing left out."""
+    template: str | None = None
+    """Name of what is kept in it."""
+
+
+@dataclass(frozen=True)
+class MadeRecord:
+    """One sequence made."""
+
+    id: str
+    ids: list[int]
+    """Framed."""
+    provenance: Mapping[str, object]
+    """length, model, sampler, steps, nfe and seed, and where they apply template and tries."""
+
+
+class GenerationTask(ABC, Generic[Options]):
+    """One request of one program. Its constructor refuses flags without sense."""
+
+    program: ClassVar[str]
+    noun: ClassVar[str]
+    """What one record is called."""
+    suffixes: ClassVar[tuple[str, ...]]
+    """Ends of names that the output may have; .gz may follow."""
+    example: ClassVar[str]
+    """A name for the output, for messages."""
+    template_flag: ClassVar[str] = "--template"
+    """What says which tokens are kept, for messages."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        if wrong := [*problems_of(options), *self.problems()]:
+            raise UserError("; ".join(wrong) + ".")
+        self.options = settle_precision(options)
+
+    def problems(self) -> list[str]:
+        """What is wrong with single values of the program's own flags."""
+        return []
+
+    @property
+    def files(self) -> OutputFiles:
+        return OutputFiles(self.options.out, self.suffixes, self.example)
+
+    def check_request(self) -> None:
+        """Refuse what is asked for, as far as that needs no model: before one is opened."""
+
+    @abstractmethod
+    def open_model(self) -> LoadedModel:
+        """The model that `--model` names."""
+
+    @abstractmethod
+    def records(self, model: LoadedModel) -> list[GenerationRecord]:
+        """All records of the request, those of other shards included."""
+
+    @abstractmethod
+    def write(self, path: Path, made: Sequence[MadeRecord], model: LoadedModel) -> None:
+        """Write the output file, whole or not at all."""
+
+    def settings(self) -> dict[str, Any]:
+        """Values of the program's own flags that decide the result."""
+        return {}
+
+    def log_bias(self, vocabulary: Vocabulary) -> Float[Tensor, "generable"] | None:
+        """Added to the log-probabilities; None for none."""
+        del vocabulary  # only some programs have a bias
+        return None
+
+    def rule(self, vocabulary: Vocabulary) -> Rule:
+        """What a finished sequence must fulfil."""
+        del vocabulary
+        return accept_all
+
+
+def length_limit(model: LoadedModel) -> int:
+    """Most tokens of a sequence that the model takes, framing left out."""
+    return model.denoiser.settings.max_tokens - model.vocabulary.num_special_per_sequence
+
+
+def problems_of(options: SamplingOptions) -> list[str]:
+    """What is wrong with single values of the flags that all programs have."""
+    wrong = minimum_errors(options, num=1, batch_tokens=1) + seed_errors(options.seed)
+    if not (math.isfinite(options.temperature) and options.temperature > 0):
+        wrong.append(f"--temperature {options.temperature:g} must be above 0")
+    if not 0 < options.top_p <= 1:
+        wrong.append(f"--top-p {options.top_p:g} must be above 0 and at most 1")
+    exponent = options.reveal_exponent
+    if exponent is not None and not (math.isfinite(exponent) and exponent > 0):
+        wrong.append(f"--reveal-exponent {exponent:g} must be above 0")
+    if exponent not in (None, 1.0) and options.grid == "published":
+        wrong.append("--reveal-exponent and --grid published exclude each other")
+    if options.draws not in ("float64", "float32"):
+        wrong.append(f"--draws {options.draws} must be float64 or float32")
+    if options.grid not in ("exact", "published"):
+        wrong.append(f"--grid {options.grid} must be exact or published")
+    return wrong
+
+
+# `--length`: how long each sequence is.
+#
+# `100`, `50,100,200` (in turn), or `80-120` (uniform, both ends included). Drawn lengths are keyed
+# by (seed, record).
+
+
+@dataclass(frozen=True)
+class LengthWords:
+    """How messages speak of lengths."""
+
+    unit: str
+    """What is counted, in the singular: residue, token."""
+    thing: str
+    """What has the length: a design, a sample."""
+    forms: str = "100, 50,100,200 or 80-120"
+
+
+def read_lengths(
+    spec: str, num: int, seed: int, limit: int | None, words: LengthWords
+) -> list[int]:
+    """Length of each of `num` sequences.
+
+    Args:
+        spec: the value of `--length`.
+        limit: most tokens the model takes; None where that is not known yet.
+
+    Raises:
+        UserError: no such form, a range upside down, zero, or past the limit.
+    """
+    text = spec.strip()
+    if match := re.fullmatch(r"(\d+)\s*-\s*(\d+)", text):
+        low, high = int(match[1]), int(match[2])
+        if low > high:
+            raise UserError(
+                f"--length {spec}: the range is upside down; write {high}-{low} (shortest first)."
+            )
+        ends = [_checked(spec, end, limit, words) for end in (low, high)]
+        return draw_lengths(range(ends[0], ends[1] + 1), num, seed)
+    if re.fullmatch(r"\d+(\s*,\s*\d+)*", text):
+        choices = [_checked(spec, int(number), limit, words) for number in text.split(",")]
+        return [choices[record % len(choices)] for record in range(num)]
+    raise UserError(f"--length {spec}: give {words.unit}s as {words.forms}.")
+
+
+def draw_lengths(choices: Sequence[int], num: int, seed: int) -> list[int]:
+    """One of `choices` for each record, each as likely."""
+    uniform = keyed_uniform(seed, Stream.LENGTH, torch.arange(num))
+    return [choices[int(place)] for place in (uniform * len(choices)).long()]
+
+
+def _checked(spec: str, length: int, limit: int | None, words: LengthWords) -> int:
+    if length < 1:
+        raise UserError(f"--length {spec}: a {words.thing} has at least 1 {words.unit}.")
+    if limit is not None and length > limit:
+        raise UserError(
+            f"--length {spec}: {length} {words.unit}s are past the model's limit of {limit}."
+        )
+    return length

@@ -1,0 +1,149 @@
+"""What `NAME.generate.json` and each record's provenance say."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from didi_core.commands.generating.options import FailedRecord, GenerationResult, SamplingOptions
+from didi_core.commands.generating.product import GenerationRecord, GenerationTask
+from didi_core.io.shards import (
+    SHARD_KEY,
+    Shard,
+    parse_shard,
+    shard_record,
+)
+from didi_core.models.fingerprint import weights_digest
+from didi_core.models.folder import LoadedModel
+from didi_core.models.noise_file import noise_digest
+from didi_core.sampling.rejection import SampledRecord
+from didi_core.sampling.sampler_options import options_in_words
+from didi_core.training.devices import describe_device
+from didi_core.training.run_folder import package_versions
+
+
+def deciding_settings(
+    product: GenerationTask,
+    options: SamplingOptions,
+    records: Sequence[GenerationRecord],
+    model: LoadedModel,
+) -> dict[str, Any]:
+    """Every setting that decides what comes out; a run is continued only with the same.
+
+    Args:
+        options: the product's, with defaults that depend on model and sampler filled in.
+    """
+    rows = repr([record.row for record in records])
+    return {
+        "model": model_label(options.model),
+        "weights": weights_digest(model.denoiser),
+        "noise": None if options.without_noise else noise_digest(model.extras.get("noise")),
+        "num": options.num,
+        "length": options.length,
+        **product.settings(),
+        "patterns": hashlib.sha256(rows.encode()).hexdigest()[:16],
+        "sampler": options.sampler,
+        "sampler_options": dict(options.sampler_options),
+        "steps": options.steps,
+        "temperature": options.temperature,
+        "top_p": options.top_p,
+        "unique": options.unique,
+        "draws": options.draws,
+        "grid": options.grid,
+        "reveal_exponent": options.reveal_exponent,
+        "seed": options.seed,
+        "batch_tokens": options.batch_tokens,
+        "precision": options.precision,
+        **({"compiled": True} if options.compile else {}),
+        "device": next(model.denoiser.parameters()).device.type,
+        "shard": str(parse_shard(options.shard)),
+    }
+
+
+def model_label(name: str) -> str:
+    """The model's name as one word of a header."""
+    return "_".join(str(name).split())
+
+
+def provenance_of(
+    options: SamplingOptions, record: GenerationRecord, row: SampledRecord
+) -> dict[str, object]:
+    """How a record was made, in the order in which it is written."""
+    words: dict[str, object] = {
+        "length": record.length,
+        "model": model_label(options.model),
+        "sampler": options.sampler,
+        "sampler_options": options_in_words(options.sampler_options) or None,
+        "steps": options.steps,
+        "nfe": row.denoiser_calls,
+        "seed": options.seed,
+        "template": record.template,
+        "tries": row.tries if row.tries > 1 else None,
+    }
+    return {key: value for key, value in words.items() if value is not None}
+
+
+def summary_of(
+    product: GenerationTask,
+    records: Sequence[GenerationRecord],
+    finished: Sequence[SampledRecord],
+    cost: Mapping[str, float | None],
+    decided: Mapping[str, Any],
+    shard: Shard,
+    model: LoadedModel,
+) -> dict[str, Any]:
+    """The contents of `NAME.generate.json`.
+
+    Args:
+        finished: this run's records, in record order.
+        cost: `seconds` of sampling, and the `peak_memory` of this process in bytes.
+        decided: see `deciding_settings`.
+    """
+    made = [row for row in finished if row.failure is None]
+    calls = [row.denoiser_calls for row in made]
+    summary: dict[str, Any] = {
+        "format": f"{product.program} generate summary 1",
+        **cost,
+        count_key(product.noun): len(made),
+        "num_records": len(records),
+        "calls_made": sum(row.denoiser_calls for row in finished),
+        "discriminator_calls": sum(row.discriminator_calls for row in finished),
+        "mean_nfe": sum(calls) / len(calls) if calls else None,
+        "redraws": sum(row.tries - 1 for row in finished),
+        "failed": [
+            {"id": records[row.record].id, "reason": row.failure, "tries": row.tries}
+            for row in finished
+            if row.failure is not None
+        ],
+        "device": describe_device(next(model.denoiser.parameters()).device),
+        "settings": dict(decided),
+        "versions": package_versions(),
+    }
+    if shard.count > 1:
+        places = [row.record for row in made]
+        summary[SHARD_KEY] = shard_record(shard, len(records), places).as_json()
+    return summary
+
+
+def count_key(noun: str) -> str:
+    """The summary's name for how many records were made.
+
+    >>> count_key("design")
+    'num_designs'
+    """
+    return f"num_{noun}s"
+
+
+def result_of(product: GenerationTask, summary: Mapping[str, Any]) -> GenerationResult:
+    """The typed result from the contents of `NAME.generate.json`."""
+    figures = (
+        "seconds", "peak_memory", "calls_made", "discriminator_calls", "mean_nfe", "redraws",
+    )  # fmt: skip
+    known: dict[str, Any] = {name: summary.get(name) for name in figures}
+    files = product.files
+    return GenerationResult(
+        out=files.out,
+        summary=files.summary,
+        num_made=summary[count_key(product.noun)],
+        failed=tuple(FailedRecord(**each) for each in summary["failed"]),
+        **known,
+    )

@@ -1,0 +1,82 @@
+"""`plan=true` of `pretrain` and `distill`: what a run would take, as two tables."""
+
+import sys
+
+import torch
+from lightning.fabric import Fabric
+from rich.table import Table
+
+from didi_core.cli.run import console
+from didi_core.commands.training.settings import DistillSettings, PretrainSettings
+from didi_core.distill.method import Method, Network
+from didi_core.training.devices import started_processes
+from didi_core.training.memory_plan import (
+    GIB,
+    MemoryPlan,
+    ParallelConfig,
+    alternatives,
+    plan_memory,
+)
+
+TrainingSettings = PretrainSettings | DistillSettings
+
+
+def print_memory_plan(networks: list[Network], graphs: int, settings: TrainingSettings) -> None:
+    """Print the plan of the settings, network by network, and those of other ways to share it."""
+    asked = (networks, settings.tokens_per_batch, graphs)
+    out = console()
+    out.print(_networks(plan_memory(*asked, _sharing(settings))))
+    out.print(_ways(alternatives(*asked, settings.precision)))
+    out.print("Activations are estimated; weights, gradients and optimiser states are exact.")
+
+
+def say_memory(method: Method, settings: TrainingSettings, fabric: Fabric) -> None:
+    """One line on standard error about each GPU, before the run fills it."""
+    if fabric.is_global_zero and fabric.device.type == "cuda":
+        plan = plan_memory(
+            method.networks(), settings.tokens_per_batch, method.graphs, _sharing(settings)
+        )
+        held = torch.cuda.get_device_properties(fabric.device).total_memory
+        print(memory_line(plan, held), file=sys.stderr)
+
+
+def memory_line(plan: MemoryPlan, held: int) -> str:
+    """What a plan takes of the `held` bytes of a GPU, and the mends where that is too little."""
+    line = f"About {_gib(plan.total)} GiB on each GPU of {_gib(held)} (plan=true says of what)."
+    if plan.total < held:
+        return line
+    return (
+        f"{line} That is too much: try strategy=fsdp with more GPUs, precision=bf16, "
+        "checkpoint_activations=true or a smaller tokens_per_batch."
+    )
+
+
+def _sharing(settings: TrainingSettings) -> ParallelConfig:
+    processes = max(started_processes(), settings.devices)
+    again = settings.checkpoint_activations
+    return ParallelConfig(processes, settings.strategy, settings.precision, again)
+
+
+def _networks(plan: MemoryPlan) -> Table:
+    way = plan.sharing
+    title = f"GiB on each of {way.processes} processes, {way.precision}, strategy={way.strategy}"
+    table = Table("", "weights", "gradients", "optimiser", title=title)
+    for each in plan.networks:
+        parts = (each.weights, each.gradients, each.optimizer)
+        table.add_row(each.name, *(_gib(part) for part in parts))
+    table.add_section()
+    for name in ("gathered", "casts", "activations", "total"):
+        table.add_row(name, _gib(getattr(plan, name)))
+    return table
+
+
+def _ways(plans: list[MemoryPlan]) -> Table:
+    table = Table("processes", "strategy", "plain", "checkpointed", title="total, shared otherwise")
+    for plain, again in zip(plans[::2], plans[1::2], strict=True):
+        way = plain.sharing
+        table.add_row(str(way.processes), way.strategy, _gib(plain.total), _gib(again.total))
+    return table
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.2f}"

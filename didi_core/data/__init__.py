@@ -1,0 +1,1 @@
+"""What networks are given: vocabulary, padded batches and their plan, corpora."""

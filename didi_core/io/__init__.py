@@ -1,0 +1,1 @@
+"""Files: written whole, read with their faults named; tables, shards, downloads."""

@@ -1,0 +1,148 @@
+"""Tables as their authors wrote them: every cell a text, of CSV, JSON lines or parquet.
+
+Nothing is guessed: `007`, `1E5`, `NaN` and a barcode of twenty digits stay what they are. What
+becomes a number is decided by those who know the column (`didi_protein.scoring.table`).
+"""
+
+import csv
+import io
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from didi_core.errors import UserError
+from didi_core.io.text_files import damage_explained, open_text
+
+Columns = dict[str, list[Any]]
+"""Cells by column, in the order of the file; None (of CSV: the empty text) where empty."""
+
+_OTHER_SEPARATORS = {";": ";", "\t": "tabs", "|": "|"}
+
+
+def read_csv(
+    path: Path, name: str, needs: Collection[str] = (), separator: str = ","
+) -> dict[str, list[str]]:
+    """Return the cells of a CSV file by column.
+
+    Args:
+        name: how messages call the file: the flag or argument it came from.
+        needs: columns it should have; where they stand apart by another separator, that is said.
+
+    Raises:
+        UserError: the file cannot be read, is empty, names a column twice, is separated otherwise,
+            or a row has more cells than the header.
+    """
+    rows = _csv_rows(path, name, separator)
+    header = next(rows, None)
+    if header is None:
+        raise UserError(f"{name} {path}: is no table (it is empty).")
+    check_separator(header, path, name, needs)
+    _refuse_twins(header, path, name)
+    body = [
+        _filled(row, len(header), f"{name} {path}: row {number}")
+        for number, row in enumerate(rows, start=1)
+    ]
+    cells = zip(*body, strict=True) if body else ([] for _ in header)
+    return {column: list(values) for column, values in zip(header, cells, strict=True)}
+
+
+def csv_header(path: Path, name: str) -> list[str]:
+    """Return the names of the columns of a CSV file; none where it is empty."""
+    return next(_csv_rows(path, name, ","), [])
+
+
+def check_separator(header: Sequence[str], path: Path, name: str, needs: Collection[str]) -> None:
+    """Raise UserError where a header lacks columns that it has when it is cut at other signs."""
+    if set(needs) <= set(header):
+        return
+    for sign, called in _OTHER_SEPARATORS.items():
+        cut = {each.strip('"') for cell in header for each in cell.split(sign)}
+        if len(cut) > len(header) and set(needs) & cut:
+            raise UserError(
+                f"{name} {path} is separated by {called}, as spreadsheets of many languages write "
+                "CSV: save it again separated by commas, with decimal points."
+            )
+
+
+def _csv_rows(path: Path, name: str, separator: str) -> Iterator[list[str]]:
+    """Rows of a CSV file, blank lines left out."""
+    csv.field_size_limit(2**31 - 1)  # the longest sequences pass the limit of 131,072 letters
+    with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
+        # A line break within a cell stays what it is.
+        cast(io.TextIOWrapper, stream).reconfigure(newline="")
+        try:
+            yield from (row for row in csv.reader(stream, delimiter=separator, strict=True) if row)
+        except csv.Error as error:
+            raise UserError(f"{name} {path}: is no table ({error}).") from error
+
+
+def _refuse_twins(header: Sequence[str], path: Path, name: str) -> None:
+    twins = sorted({each for each in header if header.count(each) > 1})
+    if twins:
+        raise UserError(
+            f"{name} {path} has the column {twins[0]!r} twice: rename or remove one of them."
+        )
+
+
+def _filled(row: list[str], width: int, place: str) -> list[str]:
+    """A row of the width of the header; cells left out at its end are empty."""
+    if any(row[width:]):
+        raise UserError(f"{place} has {len(row)} cells, the header {width}: mend that row.")
+    return row[:width] + [""] * (width - len(row))
+
+
+def read_json_lines(path: Path, name: str) -> Columns:
+    """Return the values of a file of JSON objects, one a line; numbers as they are written.
+
+    Raises:
+        UserError: the file cannot be read, or a line holds something else.
+    """
+    with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
+        rows = [
+            _json_object(line, f"{name} {path}: line {number}")
+            for number, line in enumerate(stream, start=1)
+            if line.strip()
+        ]
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return {column: [row.get(column) for row in rows] for column in columns}
+
+
+def _json_object(line: str, place: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
+        if not isinstance(row, dict):
+            raise ValueError(f"{line.strip()[:40]!r} is no JSON object")
+        if any(isinstance(value, list | dict) for value in row.values()):
+            row |= _nested(json.loads(line))
+        json.dumps(row, ensure_ascii=False).encode()  # half a character cannot be written again
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{place} cannot be read ({error}).") from error
+    return row
+
+
+def _nested(row: Mapping[str, Any]) -> dict[str, str]:
+    """Lists and objects as the text of their JSON."""
+    return {
+        name: json.dumps(value, ensure_ascii=False)
+        for name, value in row.items()
+        if isinstance(value, list | dict)
+    }
+
+
+def read_parquet(path: Path) -> Columns:
+    """Return the values of a parquet file; None where empty."""
+    table = pd.read_parquet(path)
+    return {
+        str(name): [None if is_missing(value) else value for value in table[name].tolist()]
+        for name in table.columns
+    }
+
+
+def is_missing(value: object) -> bool:
+    """Whether a cell is empty; a text never is, not even one of no letters."""
+    if isinstance(value, float):
+        return value != value
+    return value is None or value is pd.NA or value is pd.NaT

@@ -1,0 +1,61 @@
+"""What `compare` and `quickstart` can be asked for; imports no torch."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from didi_core.commands.comparing import options as shared
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(shared.CompareOptions):
+    """What `compare` can be asked for; the help of each flag says what it does."""
+
+    out: Annotated[Path, Option(help="Folder for students, designs, scores, table and report.")]
+    data: Annotated[
+        str | None,
+        Option(help="FASTA to distil with. Default: the teacher's own samples, no data needed."),
+    ] = None
+    num: Annotated[int, Option(help="Designs of each model, sampler and number of steps.")] = 128
+    length: Annotated[
+        str, Option(help="Residues: 100, or 50,100,200 in turn, or 80-120, or from:REF.fasta.")
+    ] = "50-150"
+    judge: Annotated[str, Option(help="Autoregressive judge: tiny-judge, a folder, a hub id.")] = (
+        "tiny-judge"
+    )
+    reference: Annotated[
+        Path | None,
+        Option(
+            help="FASTA of held-out natural sequences: precision and recall, and --temperatures "
+            "compare at their diversity."
+        ),
+    ] = None
+    training: Annotated[
+        Path | None, Option(help="FASTA of the teacher's training sequences: copies.")
+    ] = None
+    fold: Annotated[str, Option(help="Folding model, as in score; none for no folding.")] = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(shared.Plan):
+    """What a quickstart does. The work is fixed, not the time, so that every run gives the same."""
+
+    length: str = (
+        "55,61,67,70,71,73,76,81,89,93,97,98,98,99,102,107,108,110,113,115,115,"
+        "117,122,125,131,134,138,141,146,147,148,148"
+    )
+    """Residues of the designs, in turn: 32 quantiles, from 50 to 150, of the lengths of the
+    families that the teacher was trained on, for families have lengths."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuickstartOptions(shared.QuickstartOptions):
+    """What `quickstart` can be asked for."""
+
+    out: Annotated[
+        Path, Option(help="Folder for everything; an unfinished quickstart there is continued.")
+    ] = Path("didi-quickstart")
+    plan: Plan = field(default_factory=Plan)
+    """Other models, or less work (Python only)."""

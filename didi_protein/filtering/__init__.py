@@ -1,0 +1,1 @@
+"""`filter`: thresholds, ranking, and why each design was rejected."""

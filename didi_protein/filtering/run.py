@@ -1,0 +1,320 @@
+"""The work of `filter`: read, rank, filter, write."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from didi_core import __version__
+from didi_core.cli.run import check_output
+from didi_core.errors import UserError
+from didi_core.io.files import check_writable, path_from, write_json
+from didi_protein.filtering.criteria import (
+    Duplicate,
+    Filter,
+    Neighbours,
+    OnePer,
+    Similar,
+    Threshold,
+    Top,
+)
+from didi_protein.filtering.funnel import Funnel, rejected_table, run_funnel
+from didi_protein.filtering.options import FilterOptions, FilterResult
+from didi_protein.filtering.ranking import (
+    HIGHER_IS_BETTER,
+    SortKey,
+    default_sort,
+    ranked,
+    too_short,
+)
+from didi_protein.filtering.thresholds import (
+    Bound,
+    bounds_of,
+    compared_columns,
+    how_to_compute,
+    known_numbers,
+    raise_all,
+)
+from didi_protein.scoring.properties import DEVELOPABILITY_COLUMNS, developability
+from didi_protein.scoring.table import (
+    check_ids,
+    header_of_row,
+    read_scores,
+    summary_path,
+    with_words_as_ids,
+    write_scores,
+)
+from didi_protein.sequences.fasta import FASTA_SUFFIXES, ProteinRecord, write_fasta
+from didi_protein.similarity import mmseqs
+
+FORMAT = "didi-protein filter 1"
+
+
+@dataclass(frozen=True)
+class FilterFiles:
+    """Where one run writes: F.fasta and, beside it, F.selected.csv and so on."""
+
+    fasta: Path
+
+    @property
+    def selected(self) -> Path:
+        return self._beside(".selected.csv")
+
+    @property
+    def rejected(self) -> Path:
+        return self._beside(".rejected.csv")
+
+    @property
+    def summary(self) -> Path:
+        return self._beside(".filter.json")
+
+    def _beside(self, suffix: str) -> Path:
+        bare = self.fasta.with_name(self.fasta.name.removesuffix(".gz"))
+        return bare.with_suffix(suffix)
+
+    def check(self, table: Path, overwrite: bool) -> None:
+        """Refuse a name that is no FASTA file's, and whatever would be lost.
+
+        Raises:
+            UserError: see above.
+        """
+        if Path(self.fasta.name.removesuffix(".gz")).suffix not in FASTA_SUFFIXES:
+            raise UserError(
+                f"--out {self.fasta}: the name must end in {', '.join(FASTA_SUFFIXES)}, or that "
+                "and .gz."
+            )
+        for path in (self.fasta, self.selected, self.rejected, self.summary):
+            if path.resolve() == table.resolve():
+                raise UserError(f"--out {self.fasta} would replace the table {table}: rename it.")
+            if path.is_dir():
+                raise UserError(f"--out {self.fasta}: {path} is a folder; choose another name.")
+            check_output(path, overwrite=overwrite)
+
+    def check_writable(self) -> None:
+        """Raise UserError where one of them cannot be written: before designs are compared."""
+        for path in (self.fasta, self.selected, self.rejected, self.summary):
+            check_writable(path)
+
+
+def run_filter(options: FilterOptions) -> FilterResult:
+    """See `didi_protein.filter.filter_designs`."""
+    files = FilterFiles(options.out)
+    files.check(options.table, options.overwrite)
+    bounds = bounds_of(options)
+    table = read_scores(options.table, "F.csv")
+    check_ids(table, f"F.csv {options.table}")
+    table = add_counts(with_words_as_ids(table), options, bounds)
+    files.check_writable()
+    scored = table[table["status"] == "ok"]
+    compared = _compared(options.table)
+    keys = sort_keys(options.sort_by, scored)
+    filters = build_filters(options, scored, bounds, keys, compared)
+    funnel = run_funnel(table, in_order(scored, keys, compared), filters)
+    rejected, selected = rejected_table(table, funnel), _selected(funnel.kept, options)
+    summary = _summary(options, files, table, funnel, keys)
+    _write(files, selected, rejected, summary)
+    return FilterResult(selected, rejected, funnel.steps, summary, options.out)
+
+
+def _compared(table: Path) -> frozenset[str]:
+    """Columns that were computed, says the summary beside the table, even if all are empty."""
+    path = summary_path(table)
+    if not path.is_file():
+        return frozenset()
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON ({error}): write it again with score.") from error
+    return compared_columns(summary)
+
+
+def _selected(kept: pd.DataFrame, options: FilterOptions) -> pd.DataFrame:
+    """The rows kept, every column of the table among them, with their ranks."""
+    # A table that was filtered before has ranks of its own, which no longer hold.
+    kept = kept.drop(columns="rank", errors="ignore").reset_index(drop=True)
+    kept.insert(1, "rank", pd.Series(range(1, len(kept) + 1), dtype="Int64"))
+    kept["pdb_file"] = [
+        _from_folder(each, options.table.parent, options.out.parent) for each in kept["pdb_file"]
+    ]
+    return kept
+
+
+def _from_folder(file: str | None, old: Path, new: Path) -> str | None:
+    """A path that was relative to the folder `old`, relative to `new`."""
+    if file is None or pd.isna(file) or Path(file).is_absolute():
+        return file
+    return path_from(new, old / file)
+
+
+def _summary(
+    options: FilterOptions,
+    files: FilterFiles,
+    table: pd.DataFrame,
+    funnel: Funnel,
+    keys: Sequence[SortKey],
+) -> dict[str, Any]:
+    versions = {"didi-protein": __version__}
+    if options.max_similarity is not None:
+        versions["mmseqs2"] = mmseqs.version()
+    return {
+        "format": FORMAT,
+        # From the folder of this file, so that they can move together.
+        "table": path_from(files.fasta.parent, options.table),
+        "num_records": len(table),
+        "num_selected": len(funnel.kept),
+        "num_too_short": int(too_short(funnel.kept).sum()),
+        "order": ", ".join(key.in_words() for key in keys) or "order in the table",
+        "filters": [step.as_json() for step in funnel.steps],
+        "files": {
+            "fasta": str(files.fasta),
+            "selected": str(files.selected),
+            "rejected": str(files.rejected),
+        },
+        "versions": versions,
+    }
+
+
+def _write(
+    files: FilterFiles, selected: pd.DataFrame, rejected: pd.DataFrame, summary: dict[str, Any]
+) -> None:
+    write_scores(files.rejected, rejected)
+    write_scores(files.selected, selected)
+    write_json(files.summary, summary)
+    rows = selected.to_dict("records")
+    write_fasta(
+        files.fasta,
+        (ProteinRecord(row["id"], row["sequence"], header_of_row(row)) for row in rows),
+    )
+
+
+# From the flags of `filter` and the table to the order of the designs and the filters.
+
+SIMILARITY_FLAGS = ("-c", "0.7", "--cov-mode", "0")
+"""At least 70% of both sequences aligns, as for clusters."""
+
+
+_DIRECTIONS = {"highest": True, "lowest": False}
+
+
+def add_counts(
+    table: pd.DataFrame, options: FilterOptions, bounds: Sequence[Bound]
+) -> pd.DataFrame:
+    """Return the table with the counts of `scoring.properties`, where anything asks for them."""
+    named = {each.column for each in bounds}
+    named |= {column for column, _ in _sort_parts(options.sort_by)}
+    if not options.developability and not named & set(DEVELOPABILITY_COLUMNS):
+        return table
+    scored = table["status"] == "ok"
+    counts = [developability(each) for each in table.loc[scored, "sequence"]]
+    columns = pd.DataFrame(counts, index=table.index[scored], columns=list(DEVELOPABILITY_COLUMNS))
+    table = table.drop(columns=[name for name in columns if name in table])
+    return table.join(columns.astype("Int64"))
+
+
+def _sort_parts(sort_by: str | None) -> list[tuple[str, str]]:
+    parts = [each.strip().partition(":") for each in (sort_by or "").split(",") if each.strip()]
+    return [(column, direction) for column, _, direction in parts]
+
+
+def sort_keys(sort_by: str | None, table: pd.DataFrame) -> list[SortKey]:
+    """The order asked for, else the usual one.
+
+    Raises:
+        UserError: a column whose better end is neither known nor said; all of them.
+    """
+    parts = _sort_parts(sort_by)
+    unclear = [
+        f"--sort-by {column}: say which end is better, {column}:highest or {column}:lowest."
+        for column, direction in parts
+        if direction not in ("", *_DIRECTIONS) or not (direction or column in HIGHER_IS_BETTER)
+    ]
+    raise_all(unclear)
+    return [
+        SortKey(column, _DIRECTIONS.get(direction, HIGHER_IS_BETTER.get(column, True)))
+        for column, direction in parts
+    ] or default_sort(table)
+
+
+def in_order(
+    table: pd.DataFrame, keys: Sequence[SortKey], compared: frozenset[str]
+) -> pd.DataFrame:
+    """The rows, best first.
+
+    Raises:
+        UserError: a column that does not exist or was never computed.
+    """
+    columns = {
+        key.column: known_numbers(
+            table, key.column, f"--sort-by {key.column}", key.column in compared
+        )
+        for key in keys
+    }
+    return table.loc[ranked(table.assign(**columns), keys).index]
+
+
+def build_filters(
+    options: FilterOptions,
+    table: pd.DataFrame,
+    bounds: Sequence[Bound],
+    keys: Sequence[SortKey],
+    compared: frozenset[str],
+) -> list[Filter]:
+    """The filters in the order of the funnel, after the status.
+
+    Args:
+        table: the rows that were scored.
+        compared: columns that were computed even where all rows are empty.
+
+    Raises:
+        UserError: a column was never computed; all of them are named.
+    """
+    problems: list[str] = []
+    filters: list[Filter] = []
+    for each in bounds:
+        try:
+            values = known_numbers(table, each.column, each.flag, each.column in compared)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        filters.append(Threshold(each.flag, each.column, each.bound, each.is_minimum, values))
+    problems += _problems_of_one_per(options.one_per, table)
+    raise_all(problems)
+    return [*filters, *_comparing_filters(options, table, keys)]
+
+
+def _problems_of_one_per(column: str | None, table: pd.DataFrame) -> Iterator[str]:
+    if column is None:
+        return
+    if column not in table:
+        yield f"--one-per {column}: the table has no such column; {how_to_compute(column)}."
+    elif len(table) and table[column].isna().all():
+        yield f"--one-per {column}: it was not computed in this table; {how_to_compute(column)}."
+
+
+def _comparing_filters(
+    options: FilterOptions, table: pd.DataFrame, keys: Sequence[SortKey]
+) -> Iterator[Filter]:
+    yield Duplicate()
+    if options.one_per is not None:
+        yield OnePer(options.one_per)
+    if options.max_similarity is not None:
+        yield Similar(options.max_similarity, _neighbours(table["sequence"]))
+    if options.top is not None:
+        yield Top(options.top, ", ".join(key.in_words() for key in keys) or "order in the table")
+
+
+def _neighbours(sequences: "pd.Series[str]") -> Neighbours:
+    """Identity of each pair of different sequences that MMseqs2 aligns, both ways."""
+    distinct = list(dict.fromkeys(sequences))
+    found: dict[str, dict[str, float]] = {each: {} for each in distinct}
+    if len(distinct) < 2:
+        return found
+    flags = (*SIMILARITY_FLAGS, "--max-seqs", str(max(1_000, len(distinct))))
+    for first, second, identity, *_ in mmseqs.search(distinct, distinct, flags):
+        if first != second:
+            one, two = distinct[first], distinct[second]
+            found[one][two] = found[two][one] = max(identity, found[one].get(two, 0.0))
+    return found

@@ -1,0 +1,1 @@
+"""`generate` with proteins: lengths, templates, residue biases, designs."""

@@ -1,0 +1,1 @@
+"""Protein models by name: denoisers, autoregressive ones, judges, ESM-2."""

@@ -1,0 +1,117 @@
+"""Models that score sequences: autoregressive judges, and masked models for pseudo-perplexity.
+
+A judge is any Hugging Face causal LM whose vocabulary (`vocab.txt`, a token a line) has the 20
+residues as single tokens. It is opened from safetensors alone, and never runs code of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from didi_core.data.vocabulary import Vocabulary
+from didi_core.evaluation.judge import BATCH_TOKENS, causal_nll
+from didi_core.models.causal import position_limit
+from didi_core.models.causal_folder import REFERENCE_ROWS, read_reference_rows
+from didi_core.models.fingerprint import weights_digest
+from didi_core.models.named import find_judge
+from didi_protein.models.causal import load_causal_folder
+from didi_protein.models.esm2 import MAX_RESIDUES, is_esm2_name, load_esm2
+from didi_protein.models.load import BUNDLED_MODELS, open_model
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
+
+__all__ = ["REFERENCE_ROWS", "Judge", "MaskedScorer", "open_judge", "open_masked_scorer"]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """An autoregressive model over residues."""
+
+    name: str
+    """What the user called it."""
+    model: nn.Module
+    id_of_residue: dict[str, int]
+    bos_id: int
+    max_length: int | None
+    """Longest sequence it has positions for; None where nothing says so."""
+    fingerprint: str
+    """Of its weights: scores of different weights never mix."""
+    reference_rows: dict[str, dict[str, Any]] | None
+    """What it finds of natural and shuffled sequences, as its folder says."""
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def nll(
+        self,
+        sequences: Sequence[str],
+        batch_tokens: int = BATCH_TOKENS,
+        autocast: torch.dtype | None = None,
+    ) -> NDArray[np.float64]:
+        """Nats per residue [len(sequences)]; perplexity is its exponential."""
+        ids = [[self.id_of_residue[residue] for residue in sequence] for sequence in sequences]
+        return causal_nll(self.model, ids, self.bos_id, batch_tokens, autocast)
+
+
+@dataclass(frozen=True)
+class MaskedScorer:
+    """A masked model that gives pseudo-perplexity."""
+
+    name: str
+    denoiser: nn.Module
+    vocabulary: Vocabulary
+    max_length: int | None
+    fingerprint: str
+    predicts_visible: bool
+    """Whether it was also trained to predict residues it can see, as BERT and ESM-2 are: without
+    that, one pass over the whole sequence says nothing. DPLM and our own models are not."""
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.denoiser.parameters())
+
+
+def open_judge(name: str, device: torch.device | str = "cpu", *, offline: bool = False) -> Judge:
+    """Open a judge: `tiny-judge`, a folder, or a hub id.
+
+    Raises:
+        UserError: there is none of that name, or it cannot judge proteins.
+    """
+    folder = find_judge(BUNDLED_MODELS, name, offline=offline)
+    model, vocabulary = load_causal_folder(folder, f"--judge {name}")
+    model = model.to(device)
+    return Judge(
+        name=name,
+        model=model,
+        id_of_residue={each: vocabulary.id_of_token[each] for each in CANONICAL_RESIDUES},
+        bos_id=cast(int, vocabulary.bos_id),
+        max_length=position_limit(model),
+        fingerprint=weights_digest(model),
+        reference_rows=read_reference_rows(folder),
+    )
+
+
+def open_masked_scorer(
+    name: str, device: torch.device | str = "cpu", *, offline: bool = False
+) -> MaskedScorer:
+    """Open a masked model: `tiny`, an ESM-2 name of fair-esm, a model folder, or a hub id.
+
+    Raises:
+        UserError: there is none of that name on this machine.
+    """
+    if is_esm2_name(name):
+        denoiser: nn.Module = load_esm2(name, device)
+        vocabulary, limit, predicts_visible = PROTEIN, MAX_RESIDUES, True
+    else:
+        loaded = open_model(name, device, offline=offline, flag="--pseudo")
+        denoiser, vocabulary = loaded.denoiser, loaded.vocabulary
+        limit = loaded.denoiser.settings.max_tokens - vocabulary.num_special_per_sequence
+        predicts_visible = not {"didi", "dplm_type"} & set(loaded.config)
+    return MaskedScorer(
+        name, denoiser, vocabulary, limit, weights_digest(denoiser), predicts_visible
+    )

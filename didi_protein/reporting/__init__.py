@@ -1,0 +1,1 @@
+"""`report`: the page, its tables, plots, designs and structures."""

@@ -1,0 +1,174 @@
+"""The designs a report puts forward, with their structures, and their FASTA."""
+
+import base64
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pandas as pd
+
+from didi_protein.filtering.ranking import default_sort, ranked
+from didi_protein.reporting.cells import Cell
+from didi_protein.reporting.filters import FilterOutcome, rejected_everywhere
+from didi_protein.reporting.structures import Trace, described, read_trace, still_svg
+from didi_protein.scoring.table import HEADER_PREFIX
+from didi_protein.sequences.fasta import NAME_KEY, ProteinRecord, unique_ids
+from didi_protein.similarity.neighbours import COPY_IDENTITY
+
+# Column of the table -> heading of the figure on a design's card, format.
+SHOWN_FIGURES = {
+    "judge_perplexity": ("judge perplexity", "{:.2f}"),
+    "mean_plddt": ("pLDDT", "{:.1f}"),
+    "ptm": ("pTM", "{:.2f}"),
+    "mean_pae": ("PAE", "{:.1f} Å"),
+    "repeat_fraction": ("repeats", "{:.0%}"),
+    "nearest_reference_identity": ("identity to nearest natural", "{:.0%}"),
+    "instability_index": ("instability", "{:.0f}"),
+    "isoelectric_point": ("pI", "{:.1f}"),
+}
+
+
+RANKED_BY = {"mean_plddt": "highest pLDDT", "judge_perplexity": "lowest judge perplexity"}
+
+
+@dataclass(frozen=True)
+class Design:
+    """One design on the page.
+
+    Attributes:
+        identifier: its id, made unique within this list.
+        sequence: one-letter residues.
+        origin: (key, value) pairs for the header: model, sampler, steps, nfe, seed.
+        figures: (heading, text) pairs of the scores it has.
+        is_copy: whether it is nearly a sequence of the reference.
+        is_foldable: by the rule of the table; None where it was not folded.
+        trace: its structure, where the table names a file that can be drawn.
+        still: the same as markup of ours.
+        note: why there is no structure although the table names a file.
+    """
+
+    identifier: str
+    sequence: str
+    origin: list[tuple[str, str]]
+    figures: list[tuple[str, str]]
+    is_copy: bool
+    is_foldable: bool | None = None
+    trace: Trace | None = None
+    still: str = ""
+    note: str = ""
+
+    @property
+    def blocks(self) -> list[str]:
+        """The sequence in blocks of ten, as protein databases print it."""
+        return [self.sequence[start : start + 10] for start in range(0, len(self.sequence), 10)]
+
+    @property
+    def fasta(self) -> str:
+        pairs = [("length", str(len(self.sequence))), *self.origin]
+        header = {key: value for key, value in pairs if value}
+        lines = [self.sequence[start : start + 60] for start in range(0, len(self.sequence), 60)]
+        title = ProteinRecord(self.identifier, self.sequence, header).title
+        return "\n".join([title, *lines]) + "\n"
+
+
+def best_designs(
+    cells: Sequence[Cell],
+    top: int,
+    max_repeat: float,
+    outcomes: Sequence[FilterOutcome] = (),
+) -> list[Design]:
+    """The `top` distinct sequences of highest pLDDT whose repeats pass `max_repeat`.
+
+    Where nothing was folded the lowest judge perplexity decides; without either there is nothing
+    to rank by, and the list is empty. What `filter` rejected is left out, and so is what the judge
+    itself wrote where it would be the one to rank it.
+    """
+    by_judge = ranked_by(cells) == RANKED_BY["judge_perplexity"]
+    cells = [cell for cell in cells if not (by_judge and cell.judges_itself)]
+    frames = [_candidates(cell, number, outcomes) for number, cell in enumerate(cells)]
+    designs = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    if "repeat_fraction" in designs:
+        designs = designs[~(designs["repeat_fraction"] > max_repeat)]
+    ordered = _ranked(designs).drop_duplicates("sequence") if len(designs) else designs
+    rows = list(islice(ordered.to_dict("records"), top))
+    identifiers = _unique_identifiers([(row["id"], cells[row["_cell"]].source) for row in rows])
+    return [
+        _design(row, cells[row["_cell"]], identifier, f"structure-{number}")
+        for number, (row, identifier) in enumerate(zip(rows, identifiers, strict=True))
+    ]
+
+
+def _candidates(cell: Cell, number: int, outcomes: Sequence[FilterOutcome]) -> pd.DataFrame:
+    rejected = rejected_everywhere(outcomes, cell.table)
+    designs = cell.designs[~cell.designs["id"].isin(rejected)] if rejected else cell.designs
+    return designs.assign(_cell=number)
+
+
+def ranked_by(cells: Sequence[Cell]) -> str:
+    """What decides which designs are best, in words; "" where nothing does."""
+    keys = default_sort(pd.concat([cell.designs for cell in cells])) if cells else []
+    return RANKED_BY[keys[0].column] if keys else ""
+
+
+def _unique_identifiers(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Ids of one word each; those that several tables use are followed by their table.
+
+    Every `generate` run counts from design_000000, so this is the usual case.
+    """
+    plain = Counter(identifier for identifier, _ in pairs)
+    return unique_ids(
+        [
+            identifier if plain[identifier] == 1 else f"{identifier}@{source}"
+            for identifier, source in pairs
+        ]
+    )
+
+
+def _ranked(designs: pd.DataFrame) -> pd.DataFrame:
+    """Best first, without those that have no value to rank by."""
+    keys = default_sort(designs)
+    return ranked(designs[designs[keys[0].column].notna()], keys) if keys else designs.iloc[:0]
+
+
+def _design(row: dict[str, Any], cell: Cell, identifier: str, name: str) -> Design:
+    identity: Any = row.get("nearest_reference_identity")
+    foldable = row.get("foldable")
+    structure = read_trace(row, cell.table.parent)
+    trace = structure if isinstance(structure, Trace) else None
+    still = still_svg(trace, name, described(identifier, trace)) if trace else ""
+    return Design(
+        identifier=identifier,
+        sequence=row["sequence"],
+        origin=_origin(row, cell),
+        figures=[
+            (heading, style.format(row[column]))
+            for column, (heading, style) in SHOWN_FIGURES.items()
+            if pd.notna(row.get(column))
+        ],
+        is_copy=bool(pd.notna(identity) and identity >= COPY_IDENTITY),
+        is_foldable=None if pd.isna(foldable) else bool(foldable),
+        trace=trace,
+        still=still,
+        note=structure if isinstance(structure, str) else "",
+    )
+
+
+def _origin(row: dict, cell: Cell) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, object]] = [("model", row.get("model")), ("sampler", cell.sampler)]
+    pairs.append(("steps", cell.steps))
+    pairs += [(key, row.get(key)) for key in ("nfe", "seed")]
+    pairs.append((NAME_KEY, row.get(f"{HEADER_PREFIX}{NAME_KEY}")))
+    return [(key, _as_text(value)) for key, value in pairs if pd.notna(value) and value != ""]
+
+
+def _as_text(value: object) -> str:
+    """Whole numbers without a point: the columns of numbers are floats here."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def fasta_link(designs: Sequence[Design]) -> str:
+    """A data: address that holds the designs as FASTA."""
+    text = "".join(design.fasta for design in designs)
+    return "data:text/plain;base64," + base64.b64encode(text.encode()).decode("ascii")

@@ -1,0 +1,170 @@
+"""Render the report: tables in, one HTML text out."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from didi_core import __version__
+from didi_protein.reporting.cells import Cell, ReferenceRow, natural_row, references_of
+from didi_protein.reporting.designs import best_designs, fasta_link, ranked_by
+from didi_protein.reporting.figures import columns_for
+from didi_protein.reporting.filters import MOST_SHOWN, FilterOutcome
+from didi_protein.reporting.fold_plots import (
+    fold_rule,
+    foldable_share,
+    plddt_by_length,
+    plddt_by_perplexity,
+)
+from didi_protein.reporting.plots import (
+    Plot,
+    composition_plot,
+    length_histogram,
+    quality_against_calls,
+    quality_against_seconds,
+    quality_along_temperatures,
+)
+from didi_protein.reporting.structures import BANDS
+from didi_protein.reporting.styles import SeriesStyles
+from didi_protein.reporting.tables import ScoreTable
+from didi_protein.reporting.text import cautions, highlights
+
+
+@dataclass(frozen=True)
+class PageSettings:
+    """What the reader asked for."""
+
+    title: str
+    top: int
+    """Designs to show."""
+    max_repeat: float
+    """Largest repeat fraction among them."""
+    frontiers: Mapping[str, Any] | None = None
+    """What temperatures gave, of `didi_core.evaluation.frontier_record`, by labels of tables."""
+
+
+def render_page(
+    tables: Sequence[ScoreTable],
+    cells: Sequence[Cell],
+    outcomes: Sequence[FilterOutcome],
+    settings: PageSettings,
+) -> str:
+    """The whole page. Every text from the tables is escaped by the template."""
+    references = references_of(tables)
+    designs = best_designs(cells, settings.top, settings.max_repeat, outcomes)
+    figures = [*(each.figures for each in cells), *(each.figures for each in references)]
+    present = {name for each in figures for name in each}
+    has_structures = any(design.trace is not None for design in designs)
+    scripts = ["report.js", *(["structures.js"] if has_structures else [])]
+    script = "\n".join(_template_text(name) for name in scripts)
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=settings.title,
+            version=__version__,
+            style=Markup(_template_text("report.css")),
+            script=Markup(script),
+            script_hash=_content_hash(script),
+            cells=cells,
+            num_designs=sum(len(cell.designs) for cell in cells),
+            columns=columns_for(present),
+            references=references,
+            highlights=highlights(tables, cells),
+            cautions=cautions(tables, cells, references),
+            plots=_plots(tables, cells, references, settings.frontiers),
+            outcomes=outcomes,
+            most_shown=MOST_SHOWN,
+            designs=designs,
+            has_structures=has_structures,
+            has_plddt=any(design.trace and design.trace.shares for design in designs),
+            bands=BANDS,
+            ranked_by=ranked_by(cells),
+            max_repeat=settings.max_repeat,
+            fasta=Markup(fasta_link(designs)),
+            provenance=_provenance(tables),
+            definitions=_definitions(tables),
+            devices=_devices(tables),
+        )
+    )
+
+
+def _plots(
+    tables: Sequence[ScoreTable],
+    cells: Sequence[Cell],
+    references: Sequence[ReferenceRow],
+    frontiers: Mapping[str, Any] | None,
+) -> list[Plot]:
+    styles, rule = SeriesStyles(cells), fold_rule(tables)
+    drawn = [
+        quality_against_calls(cells, references, styles),
+        quality_against_seconds(cells, references, styles),
+        quality_along_temperatures(cells, frontiers, styles),
+        foldable_share(cells, styles, rule),
+        plddt_by_perplexity(cells, references, styles, rule),
+        plddt_by_length(cells, styles, rule),
+        length_histogram(cells, styles),
+        composition_plot(cells, natural_row(references), styles),
+    ]
+    return [plot for plot in drawn if plot is not None]
+
+
+def _definitions(tables: Sequence[ScoreTable]) -> dict[str, list[str]]:
+    """Figure -> its definitions: one, unless the tables were scored with different settings."""
+    merged: dict[str, list[str]] = {}
+    for table in tables:
+        for name, text in ((table.summary or {}).get("definitions") or {}).items():
+            if text not in merged.setdefault(name, []):
+                merged[name].append(text)
+    return merged
+
+
+def _provenance(tables: Sequence[ScoreTable]) -> list[dict[str, Any]]:
+    """What the tables were scored with; tables scored alike stand together."""
+    parts = ("judge", "pseudo", "fold", "reference", "training", "versions")
+    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for table in tables:
+        summary = table.summary or {}
+        scored_with = tuple((part, _in_words(summary[part])) for part in parts if summary.get(part))
+        alike.setdefault(scored_with, []).append(f"{table.label} ({len(table.rows):,} records)")
+    return [{"tables": labels, "scored_with": scored_with} for scored_with, labels in alike.items()]
+
+
+def _devices(tables: Sequence[ScoreTable]) -> dict[str, list[str]]:
+    """Machine -> labels of the tables whose designs were made on it."""
+    devices: dict[str, list[str]] = {}
+    for table in tables:
+        if device := (table.timing or {}).get("device"):
+            devices.setdefault(device, []).append(table.label)
+    return devices
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        pairs = ((key.replace("_", " "), each) for key, each in value.items() if each is not None)
+        return ", ".join(f"{key} {each}" for key, each in pairs)
+    return str(value)
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("didi_protein", "_templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _template_text(name: str) -> str:
+    return (files("didi_protein") / "_templates" / name).read_text(encoding="utf-8")
+
+
+def _content_hash(script: str) -> str:
+    """For the page's content security policy: this script may run, and no other."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")

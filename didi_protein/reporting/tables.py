@@ -1,0 +1,185 @@
+"""Find and read the score tables a report is made of.
+
+A table is a `.csv`, `.parquet` or `.jsonl` file with the columns `id` and `sequence`. Beside
+`NAME.csv` may stand `NAME.summary.json` (written by `score`) and `NAME.generate.json` (written by
+`generate`: how long the designs took).
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from didi_core.errors import UserError, missing_extra
+from didi_core.io.tables import check_separator, csv_header
+from didi_core.io.text_files import UTF_8
+from didi_protein.scoring.table import (
+    SUFFIXES,
+    TEXT_COLUMNS,
+    UNREADABLE,
+    numbers_of,
+    read_cells,
+    summary_path,
+    typed,
+    with_words_as_ids,
+)
+
+NEEDED = ("id", "sequence")
+SELECTED_SUFFIX = ".selected.csv"
+"""What `filter` kept: rows of a table that is there already, so a search of folders skips it."""
+NUMBER_COLUMNS = (
+    "steps",
+    "nfe",
+    "judge_perplexity",
+    "repeat_fraction",
+    "nearest_reference_identity",
+    "instability_index",
+    "isoelectric_point",
+    "mean_plddt",
+    "ptm",
+    "mean_pae",
+    "foldable",
+)
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """One table of scored records.
+
+    Attributes:
+        path: the file read.
+        label: its name in the report: the path below the folder given, without the suffix.
+        rows: one row a record, columns as in the file; texts are strings, never missing.
+        summary: contents of `NAME.summary.json`, or None where there is none.
+        timing: contents of `NAME.generate.json`, or None where there is none.
+    """
+
+    path: Path
+    label: str
+    rows: pd.DataFrame
+    summary: dict[str, Any] | None
+    timing: dict[str, Any] | None
+
+
+def read_tables(inputs: Iterable[str | os.PathLike[str]]) -> list[ScoreTable]:
+    """Read every table named, and every table below the folders named, in sorted order.
+
+    Raises:
+        UserError: an input does not exist or is no table, or no table was found at all.
+    """
+    places = [Path(each) for each in inputs]
+    named = [pair for place in places for pair in _tables_at(place)]
+    tables = {path.resolve(): _read_table(path, label) for path, label in named}
+    if not tables:
+        where = ", ".join(str(place) for place in places) or "(nothing given)"
+        raise UserError(
+            f"INPUT {where}: no score table found (a .csv, .parquet or .jsonl file with the "
+            "columns id and sequence). Write one with: didi-protein score DESIGNS.fasta --out F.csv"
+        )
+    return list(tables.values())
+
+
+def _tables_at(place: Path) -> list[tuple[Path, str]]:
+    """The tables at `place`, each with its label."""
+    if place.is_dir():
+        found = find_files(place, lambda path: path.suffix in SUFFIXES)
+        fresh = [path for path in found if not path.name.endswith(SELECTED_SUFFIX)]
+        tables = _without_second_copies([path for path in fresh if _is_table(path)])
+        return [(path, str(path.relative_to(place).with_suffix(""))) for path in tables]
+    if not place.is_file():
+        raise UserError(f"INPUT {place}: no such file or folder.")
+    if place.suffix == ".csv":
+        check_separator(csv_header(place, "INPUT"), place, "INPUT", NEEDED)
+    if place.suffix not in SUFFIXES or not _is_table(place):
+        raise UserError(
+            f"INPUT {place} is no score table: a .csv, .parquet or .jsonl file with the columns id "
+            "and sequence is needed. Write one with: didi-protein score DESIGNS.fasta --out F.csv"
+        )
+    return [(place, place.stem)]
+
+
+def find_files(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
+    """Return the files below a folder, sorted, without hidden ones and those of hidden folders."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if wanted(path)
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
+def _without_second_copies(paths: Sequence[Path]) -> list[Path]:
+    """Keep the first of `scores.csv`, `scores.parquet` and `scores.jsonl` in the same folder."""
+    best: dict[Path, Path] = {}
+    for path in sorted(paths, key=lambda each: SUFFIXES.index(each.suffix)):
+        best.setdefault(path.with_suffix(""), path)
+    return sorted(best.values())
+
+
+def _is_table(path: Path) -> bool:
+    """Whether the file opens with a header, or a first record, that has `id` and `sequence`."""
+    if path.suffix == ".parquet":
+        _parquet_module()
+    try:
+        return set(NEEDED) <= set(_columns(path))
+    except UNREADABLE:
+        return False  # not of that format at all, so not a table of ours
+
+
+def _columns(path: Path) -> list[str]:
+    if path.suffix == ".csv":
+        return csv_header(path, "INPUT")
+    if path.suffix == ".parquet":
+        return list(_parquet_module().read_schema(path).names)
+    with open(path, encoding=UTF_8) as stream:
+        first = json.loads(next(stream, "null"))
+    return list(first) if isinstance(first, dict) else []
+
+
+def _parquet_module() -> Any:
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise missing_extra("pyarrow", "parquet") from error
+    return parquet
+
+
+def _read_table(path: Path, label: str) -> ScoreTable:
+    rows = _read_rows(path)
+    for column in TEXT_COLUMNS:
+        if column in rows:
+            rows[column] = rows[column].astype(object).where(rows[column].notna(), "").astype(str)
+    for column in NUMBER_COLUMNS:
+        if column in rows:
+            rows[column] = numbers_of(rows, column, f"INPUT {path}")
+    return ScoreTable(
+        path=path,
+        label=label,
+        rows=rows,
+        summary=_read_json(summary_path(path)),
+        timing=_read_json(path.with_suffix(".generate.json")),
+    )
+
+
+def _read_rows(path: Path) -> pd.DataFrame:
+    """Only an empty field is missing: a sequence or a model may well be called NA."""
+    if path.suffix == ".parquet":
+        _parquet_module()
+    return with_words_as_ids(typed(read_cells(path, "INPUT", NEEDED)))
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON ({error}): write it again with score.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds no JSON object: write it again with score.")
+    return value

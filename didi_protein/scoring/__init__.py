@@ -1,0 +1,1 @@
+"""`score`: rows, scorers, the table and its summary."""

@@ -1,0 +1,404 @@
+"""What `score` does: check, score in batches, compare with natural sequences, write."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from didi_core.cli.run import check_output
+from didi_core.commands.processes import join_processes
+from didi_core.errors import UserError
+from didi_core.io.files import check_writable
+from didi_core.io.shards import Shard, parse_shard
+from didi_core.number_checks import minimum_errors, seed_errors
+from didi_core.progress import progress_bar
+from didi_core.sampling.journal import partial_path, partials_of, process_path
+from didi_core.training.devices import check_precision, resolve_device, settle_precision
+from didi_protein.models.judges import Judge, open_judge, open_masked_scorer
+from didi_protein.scoring.journal import Journal
+from didi_protein.scoring.options import ScoreOptions, ScoreResult
+from didi_protein.scoring.rows import Row, check_records, score_rows, select_shard
+from didi_protein.scoring.scorers import (
+    JudgeScorer,
+    PropertyScorer,
+    PseudoScorer,
+    Scorer,
+)
+from didi_protein.scoring.summary import read_stored_scorers
+from didi_protein.scoring.table import (
+    check_suffix,
+    plain_rows,
+    read_scores,
+    summary_path,
+)
+from didi_protein.sequences.fasta import ProteinRecord, read_records
+from didi_protein.structures.read import point_from, say_without_plddt
+
+if TYPE_CHECKING:
+    from didi_protein.folding.scorer import FoldScorer
+
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from didi_core.commands.processes import Processes
+from didi_core.io.files import write_json
+from didi_protein.scoring.structure_measures import (
+    StructureMeasures,
+    StructureRequest,
+    measure_structures,
+)
+from didi_protein.scoring.summary import SummaryParts, build_summary
+from didi_protein.scoring.table import build_table, write_scores
+from didi_protein.sequences.training_data import read_training_sequences
+from didi_protein.similarity import mmseqs
+from didi_protein.similarity.neighbours import Neighbour, cluster_numbers, nearest_neighbours
+
+
+def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult | None:
+    """See `didi_protein.score.score`."""
+    shard = _check_options(options)
+    options = settle_precision(options)
+    processes = join_processes()
+    journal = Journal(process_path(partial_path(options.out), processes.rank))
+    if processes.is_first:
+        _check_outputs(options)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    natural = read_natural(options)
+    records = read_records(options.inputs, keep_unreadable=True)
+    check_thresholds(options, records)
+    point_from([record.columns for record in records], options.out.parent)
+    if processes.is_first:
+        say_without_plddt(record.columns for record in records)
+    scorers = open_scorers(
+        options, judge, processes.device(options.device), [record.id for record in records]
+    )
+    rows = check_records(records, scorers, options.clean, options.max_length)
+    places, batches = plan_rows(options, rows, shard)
+    if processes.is_first:
+        check_files(options, scorers, [rows[place].record.id for place in places])
+    processes.wait()
+    _recall(options, journal, scorers)
+    processes.wait()
+    own = processes.share(batches)
+    _score(options, rows, own, scorers, journal, quiet=not processes.is_first)
+    if not gather_rows(processes, rows, [place for batch in own for place in batch]):
+        return None
+    return finish(options, natural, shard, rows, places, scorers, journal)
+
+
+def _check_options(options: ScoreOptions) -> Shard:
+    """Refuse what cannot be meant, before anything is opened."""
+    check_suffix(options.out)
+    check_precision(options.precision)
+    resolve_device(options.device)
+    check_folding(options)
+    if options.tm_pairs < 0:
+        raise UserError(f"--tm-pairs {options.tm_pairs}: give a number of pairs, or 0 for none.")
+    wrong = minimum_errors(options, max_length=1, threads=1, batch_tokens=1) + seed_errors(
+        options.seed
+    )
+    if wrong:
+        raise UserError("; ".join(wrong) + ".")
+    return parse_shard(options.shard)
+
+
+def _check_outputs(options: ScoreOptions) -> None:
+    for path in (options.out, summary_path(options.out), partial_path(options.out)):
+        check_writable(path)
+    for path in (options.out, summary_path(options.out), *partials_of(options.out)):
+        check_output(path, resume=options.resume, overwrite=options.overwrite)
+
+
+def open_scorers(
+    options: ScoreOptions,
+    judge: Judge | None = None,
+    device: torch.device | None = None,
+    record_ids: Sequence[str] = (),
+) -> list[Scorer]:
+    """The scorers asked for, in the order in which each batch goes through them.
+
+    Args:
+        judge: the judge, where it is open already.
+        device: to compute on; that of the options when None.
+        record_ids: of all records: folding names its files by them.
+    """
+    device = device or resolve_device(options.device)
+    scorers: list[Scorer] = [PropertyScorer()]
+    if options.judge != "none":
+        judge = judge or open_judge(options.judge, device, offline=options.offline)
+        scorers.append(JudgeScorer(judge, options.batch_tokens, options.precision))
+    if options.pseudo != "none":
+        masked = open_masked_scorer(options.pseudo, device, offline=options.offline)
+        scorers.append(PseudoScorer(masked, options.batch_tokens, options.precision))
+    if options.fold != "none":
+        # Imported here: ESMFold's modules take as long to load as all of the above.
+        from didi_protein.scoring.folding import open_fold_scorer
+
+        scorers.append(open_fold_scorer(options, record_ids, device))
+    return scorers
+
+
+def _recall(options: ScoreOptions, journal: Journal, scorers: Sequence[Scorer]) -> None:
+    """Take over what an earlier run with the same settings found, or forget it."""
+    if not options.resume:
+        journal.clear()
+        return
+    journal.load()
+    for other in partials_of(options.out):
+        if other != journal.path:
+            journal.load_from(other)
+    if options.out.is_file():
+        stored = read_stored_scorers(summary_path(options.out))
+        rows = list(plain_rows(read_scores(options.out, "--out")))
+        for scorer in scorers:
+            if stored.get(scorer.name) == scorer.settings:
+                journal.take_table(scorer, rows)
+
+
+def _score(
+    options: ScoreOptions,
+    rows: Sequence[Row],
+    batches: Sequence[Sequence[int]],
+    scorers: Sequence[Scorer],
+    journal: Journal,
+    *,
+    quiet: bool,
+) -> None:
+    total = sum(len(rows[place].record.sequence) for batch in batches for place in batch)
+    shown = nullcontext(_ignore) if quiet or options.quiet else progress_bar("scoring", total)
+    with shown as on_progress:
+        score_rows(rows, batches, scorers, journal, on_progress)
+
+
+def _ignore(done: float) -> None:
+    """Progress that nobody watches."""
+
+
+# What `--fold` changes in `score`: which batches are made, which files, and who is foldable.
+#
+# ESMFold's own modules take long to load: they are imported only where something is folded.
+
+_THRESHOLDS = (("foldable_plddt", 100), ("foldable_ptm", 1), ("foldable_pae", 31))
+
+
+_RULED = ("mean_plddt", "ptm", "mean_pae")
+
+
+def check_folding(options: ScoreOptions) -> None:
+    """Raise UserError for values of the folding flags that cannot be meant."""
+    wrong = [
+        f"{_flag(name)} {getattr(options, name):g} must be from 0 to {most}"
+        for name, most in _THRESHOLDS
+        if not 0 <= getattr(options, name) <= most
+    ]
+    if wrong:
+        raise UserError("; ".join(wrong) + ".")
+    if options.fold != "none":
+        from didi_protein.scoring.folding import check_fold_options
+
+        check_fold_options(options)
+        return
+    for flag, value in (
+        ("--pdb-dir", options.pdb_dir),
+        ("--per-residue", options.per_residue),
+        ("--fold-recycles", options.fold_recycles),
+        ("--fold-chunk-size", options.fold_chunk_size),
+        ("--fold-pairs", options.fold_pairs),
+        ("--fold-precision", None if options.fold_precision == "auto" else options.fold_precision),
+    ):
+        if value is not None:
+            raise UserError(f"{flag} {value}: nothing is folded without --fold, as in esmfold.")
+
+
+def check_thresholds(options: ScoreOptions, records: Sequence[ProteinRecord]) -> None:
+    """Refuse thresholds of `foldable` where nothing is folded and no structure states all three.
+
+    Raises:
+        UserError: naming each flag that would not act.
+    """
+    if options.fold != "none" or any(set(_RULED) <= set(each.columns) for each in records):
+        return
+    idle = [
+        f"{_flag(name)} {value:g}"
+        for name, _ in _THRESHOLDS
+        if (value := getattr(options, name)) != getattr(ScoreOptions, name)
+    ]
+    if idle:
+        raise UserError(
+            f"{', '.join(idle)}: no pLDDT, pTM and PAE to compare with; give --fold, as in --fold "
+            "esmfold, or predicted structures that state them."
+        )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def plan_rows(
+    options: ScoreOptions, rows: Sequence[Row], shard: Shard
+) -> tuple[list[int], list[list[int]]]:
+    """The places and the batches of this shard; folding, where asked for, decides the batches."""
+    if options.fold == "none":
+        return select_shard(rows, options.batch_tokens, shard)
+    from didi_protein.folding.memory import PAIR_BUDGETS, plan_pair_batches
+
+    kind = resolve_device(options.device).type
+    budget = options.fold_pairs or PAIR_BUDGETS.get(kind, PAIR_BUDGETS["cuda"])
+    return select_shard(rows, budget, shard, plan_pair_batches)
+
+
+def check_files(
+    options: ScoreOptions, scorers: Sequence[Scorer], record_ids: Sequence[str]
+) -> None:
+    """Refuse to replace structures that exist, unless told to."""
+    for scorer in scorers:
+        if scorer.name == "fold":
+            from didi_protein.scoring.folding import check_fold_files
+
+            check_fold_files(options, cast("FoldScorer", scorer).files, record_ids)
+
+
+def add_foldable(options: ScoreOptions, rows: Sequence[Row]) -> None:
+    """Apply the thresholds: with others, nothing needs to be folded again."""
+    for row in rows:
+        known = row.as_dict()  # what a structure file states counts too
+        plddt, ptm, pae = (known.get(name) for name in _RULED)
+        if plddt is not None and ptm is not None and pae is not None:
+            row.values["foldable"] = bool(
+                plddt > options.foldable_plddt
+                and ptm > options.foldable_ptm
+                and pae < options.foldable_pae
+            )
+
+
+# How rows that several processes scored come back into one table.
+#
+# See `didi_core.commands.processes`:
+#
+# torchrun --nproc-per-node 4 --no-python didi-protein score designs.fasta --fold esmfold ...
+
+
+def gather_rows(processes: Processes, rows: Sequence[Row], places: Sequence[int]) -> bool:
+    """Bring what each process found at its `places` into the first one's `rows`.
+
+    Returns:
+        Whether this is the first process.
+    """
+    found = [(place, rows[place].status, rows[place].error, rows[place].values) for place in places]
+    parts = processes.collect(found)
+    for place, status, error, values in (each for part in parts or () for each in part):
+        rows[place].status, rows[place].error, rows[place].values = status, error, values
+    return processes.is_first
+
+
+# The end of `score`: what only the whole set can say, the table, and the summary beside it.
+
+
+@dataclass(frozen=True)
+class Natural:
+    """The sequences that a set is compared with: names and residues; None where not given."""
+
+    reference: list[tuple[str, str]] | None
+    training: list[tuple[str, str]] | None
+
+
+def read_natural(options: ScoreOptions) -> Natural:
+    """Read `--reference` and `--training`: before hours of scoring, so that a bad file costs none.
+
+    Raises:
+        UserError: a file that is missing or holds no sequence.
+    """
+    return Natural(_read(options.reference, "--reference"), _read(options.training, "--training"))
+
+
+def finish(
+    options: ScoreOptions,
+    natural: Natural,
+    shard: Shard,
+    rows: Sequence[Row],
+    places: Sequence[int],
+    scorers: Sequence[Scorer],
+    journal: Journal,
+) -> ScoreResult:
+    """Compare with natural sequences, write table and summary, and let go of the journal."""
+    own = [rows[place] for place in places]
+    scored = [row for row in own if row.status == "ok"]
+    sequences = [row.record.sequence for row in scored]
+    reference, training = natural.reference, natural.training
+    neighbours = _add_neighbours(scored, sequences, reference, options.threads)
+    # A cluster is a matter of the whole set: `merge` finds those of shards.
+    clusters = _add_clusters(scored, sequences, options.threads) if shard.count == 1 else None
+    add_foldable(options, own)
+    structures = _measure_structures(options, shard, scored)
+    table = build_table([row.as_dict() for row in own])
+    parts = SummaryParts(
+        table=table,
+        scorers=scorers,
+        reference=None if reference is None else [sequence for _, sequence in reference],
+        training=None if training is None else [sequence for _, sequence in training],
+        neighbours=neighbours,
+        clusters=clusters,
+        structures=structures,
+        shard=shard,
+        places=places,
+        num_records=len(rows),
+    )
+    summary = build_summary(options, parts)
+    # The summary last: it vouches for the settings that made the table.
+    summary_file = summary_path(options.out)
+    summary_file.unlink(missing_ok=True)
+    write_scores(options.out, table)
+    write_json(summary_file, summary)
+    journal.clear()
+    for other in partials_of(options.out):
+        other.unlink()
+    return ScoreResult(table, summary, options.out, summary_file, len(own) - len(scored))
+
+
+def _measure_structures(
+    options: ScoreOptions, shard: Shard, rows: Sequence[Row]
+) -> StructureMeasures:
+    request = StructureRequest(
+        table=options.out,
+        reference=options.reference,
+        max_pairs=options.tm_pairs,
+        seed=options.seed,
+        threads=options.threads,
+        whole_set=shard.count == 1,
+        quiet=options.quiet,
+    )
+    return measure_structures(rows, request)
+
+
+def _read(path: Path | None, flag: str) -> list[tuple[str, str]] | None:
+    return None if path is None else read_training_sequences(path, name=flag)
+
+
+def _add_neighbours(
+    rows: Sequence[Row],
+    sequences: Sequence[str],
+    reference: Sequence[tuple[str, str]] | None,
+    threads: int | None,
+) -> list[Neighbour | None] | None:
+    if reference is None:
+        return None
+    found = nearest_neighbours(sequences, [sequence for _, sequence in reference], threads)
+    for row, neighbour in zip(rows, found, strict=True):
+        if neighbour is not None:
+            row.values["nearest_reference"] = reference[neighbour.index][0]
+            row.values["nearest_reference_identity"] = neighbour.identity
+    return found
+
+
+def _add_clusters(
+    rows: Sequence[Row], sequences: Sequence[str], threads: int | None
+) -> list[int] | None:
+    if not mmseqs.is_available():
+        return None
+    numbers = cluster_numbers(sequences, threads)
+    for row, number in zip(rows, numbers, strict=True):
+        row.values["cluster"] = number
+    return numbers

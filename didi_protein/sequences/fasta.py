@@ -1,0 +1,280 @@
+"""FASTA in and out: plain, gzipped, standard input, a folder; and sequences of structure files.
+
+The first word of a header is the id; `key=value` words after it say where a design comes from:
+`>design_000017 length=143 model=tiny-student sampler=ancestral steps=8 nfe=8 seed=3`. What is no
+single word is written as RFC 8187 does it, `key*=round%202`, and read back as it was.
+"""
+
+import itertools
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote, unquote
+
+from Bio.SeqIO.FastaIO import SimpleFastaParser
+
+from didi_core.errors import UserError
+from didi_core.io.files import shown
+from didi_core.io.text_files import damage_explained, open_text, text_writer
+from didi_protein.structures.read import (
+    STRUCTURE_SUFFIXES,
+    escaped,
+    name_of_file,
+    read_structure,
+)
+
+FASTA_SUFFIXES = (".fasta", ".fa", ".faa", ".fas", ".fsa")
+
+
+NAME_KEY = "name"
+"""Of the pair that keeps an id which is no single word."""
+
+
+_ENDS_A_WORD = re.compile(r"[\s\x00\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class ProteinRecord:
+    """One sequence and what its header says."""
+
+    id: str
+    """Unique among the records read together."""
+    sequence: str
+    """As written in the file: not yet checked or cleaned."""
+    header: dict[str, str] = field(default_factory=dict)
+    """The `key=value` words of the header, in order."""
+    columns: dict[str, Any] = field(default_factory=dict)
+    """Values of the table of scores that a structure file states itself, such as its pLDDT."""
+    problem: str | None = None
+    """Why there is no sequence: the structure file that it would come from cannot be read."""
+
+    def as_fasta(self) -> str:
+        return f"{self.title}\n{self.sequence}\n"
+
+    @property
+    def title(self) -> str:
+        """The header line, `>` included."""
+        assert is_one_word(self.id), self.id
+        pairs = ("=".join(_written(key, value)) for key, value in self.header.items())
+        return " ".join([f">{self.id}", *pairs])
+
+
+def parse_header(title: str) -> tuple[str, dict[str, str]]:
+    """Id and `key=value` pairs of a header line without its `>`; a key that comes again is `key#2`.
+
+    >>> parse_header("design_1 length=143 steps=8 note*=round%202")
+    ('design_1', {'length': '143', 'steps': '8', 'note': 'round 2'})
+    """
+    first, *words = title.split() or [""]
+    split = (word.partition("=") for word in words)
+    pairs = [_decoded(key, value) or (key, value) for key, equals, value in split if key and equals]
+    keys = numbered([key for key, _ in pairs], [True] * len(pairs))
+    return first, dict(zip(keys, (value for _, value in pairs), strict=True))
+
+
+def is_one_word(text: str) -> bool:
+    """Whether a text can be an id: not empty, without blanks, line breaks or broken letters."""
+    return bool(text) and not _ENDS_A_WORD.search(text)
+
+
+def _written(key: str, value: str) -> tuple[str, str]:
+    """A pair as two words of a header: encoded only where it would not be read back as it is."""
+    return (key, value) if _is_plain(key, value) else (_encoded(key) + "*", _encoded(value))
+
+
+def _is_plain(key: str, value: str) -> bool:
+    whole = key and "=" not in key and not _ENDS_A_WORD.search(key + value)
+    return bool(whole) and _decoded(key, value) is None
+
+
+def _encoded(text: str) -> str:
+    signs = re.sub(r"[%=]|\s|\x00", lambda found: quote(found[0], safe=""), text)
+    return signs.encode("utf-8", "backslashreplace").decode()
+
+
+def _decoded(key: str, value: str) -> tuple[str, str] | None:
+    """The pair that `_written` wrote so; None where the words stand for themselves."""
+    if not key.endswith("*"):
+        return None
+    pair = unquote(key[:-1]), unquote(value)
+    return pair if _written(*pair) == (key, value) else None
+
+
+def iterate_fasta(path: str | os.PathLike[str], name: str = "INPUT") -> Iterator[tuple[str, str]]:
+    """Title and sequence of each record, streamed. `-` is standard input; `.gz` is seen by itself.
+
+    Args:
+        name: how messages call the file: the flag or argument it came from.
+
+    Raises:
+        UserError: the file is missing, unreadable, empty, binary, damaged or no FASTA.
+    """
+    with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
+        first = next((line for line in stream if line.strip()), "")
+        if not first:
+            raise UserError(
+                f"{name} {path} is empty: a FASTA file with a record or more is needed."
+            )
+        if not first.startswith(">"):
+            start = first.strip()[:40]
+            raise UserError(f"{name} {path} is no FASTA file: it begins with {start!r}, not '>'.")
+        yield from SimpleFastaParser(itertools.chain([first], stream))
+
+
+def read_records(
+    inputs: Iterable[str | os.PathLike[str]],
+    name: str = "INPUT",
+    *,
+    keep_unreadable: bool = False,
+) -> list[ProteinRecord]:
+    """All records of FASTA, PDB and mmCIF files and of folders of them, in order, ids made unique.
+
+    A record whose id was already taken, by an earlier record or in another file, becomes `id#2`,
+    `id#3`; one without an id is called `unnamed`. An id that is no single word, of a file whose
+    name has blanks, becomes one, and stands in the header under `name`.
+
+    Args:
+        keep_unreadable: a structure file that is there and cannot be read becomes a record with a
+            `problem`, so that it does not take the others with it.
+
+    Raises:
+        UserError: an input cannot be read, or a folder holds no sequence file.
+    """
+    parsed = [
+        item
+        for path in expand_inputs(inputs, name)
+        for item in _read_one(path, name, keep_unreadable)
+    ]
+    ids = unique_ids([record.id for record in parsed])
+    return [_under_id(unique, record) for unique, record in zip(ids, parsed, strict=True)]
+
+
+def _under_id(unique: str, record: ProteinRecord) -> ProteinRecord:
+    if not record.id.strip() or is_one_word(record.id):
+        return replace(record, id=unique)
+    return replace(record, id=unique, header={**record.header, NAME_KEY: record.id})
+
+
+def _read_one(
+    path: str | os.PathLike[str], name: str, keep_unreadable: bool
+) -> Iterator[ProteinRecord]:
+    if is_structure_file(path):
+        try:
+            for chain in read_structure(path, name):
+                yield ProteinRecord(chain.name, chain.sequence, columns=chain.columns)
+        except UserError as error:
+            if not keep_unreadable or not os.path.lexists(path):
+                raise
+            yield ProteinRecord(name_of_file(path), "", problem=escaped(str(error)))
+        return
+    said_by_name = header_of_name(path)
+    for title, sequence in iterate_fasta(path, name):
+        record_id, header = parse_header(title)
+        yield ProteinRecord(record_id, sequence, said_by_name | header)
+
+
+def expand_inputs(
+    inputs: Iterable[str | os.PathLike[str]], name: str
+) -> Iterator[str | os.PathLike[str]]:
+    """Replace each folder by the sequence files in it, sorted by name, hidden ones left out.
+
+    Raises:
+        UserError: a folder holds no sequence file, or standard input is given twice.
+    """
+    inputs = list(inputs)
+    if sum(str(place) == "-" for place in inputs) > 1:
+        raise UserError(f"{name} -: standard input is given twice; it can be read once.")
+    known = (*FASTA_SUFFIXES, *STRUCTURE_SUFFIXES)
+    for place in inputs:
+        if str(place) == "-" or not Path(place).is_dir():
+            yield place
+            continue
+        files = [path for path in shown(Path(place).iterdir()) if _bare_suffix(path) in known]
+        if not files:
+            raise UserError(
+                f"{name} {place} holds no sequence file ({', '.join(known)}, or with .gz)."
+            )
+        yield from files
+
+
+def is_structure_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is called like a PDB or mmCIF file, packed or not."""
+    return _bare_suffix(path) in STRUCTURE_SUFFIXES
+
+
+def _bare_suffix(path: str | os.PathLike[str]) -> str:
+    name = Path(path).name.lower().removesuffix(".gz")
+    return Path(name).suffix
+
+
+def unique_ids(ids: Sequence[str]) -> list[str]:
+    """One word for each id, repeats numbered from `#2`; never a name that the input uses itself.
+
+    >>> unique_ids(["a b", "a", "a", "", "a#2", "a", "a_b"])
+    ['a_b#2', 'a', 'a#3', 'unnamed', 'a#2', 'a#4', 'a_b']
+    """
+    words = ["_".join(_ENDS_A_WORD.sub(" ", each).split()) or "unnamed" for each in ids]
+    return numbered(words, [word == each for word, each in zip(words, ids, strict=True)])
+
+
+def numbered(names: Sequence[str], are_own: Sequence[bool]) -> list[str]:
+    """The names with repeats numbered; a made one leaves way to an own one that comes later."""
+    taken, number = set(names), Counter[str]()
+    own = {name for name, is_own in zip(names, are_own, strict=True) if is_own}
+    seen: set[str] = set()
+    result = []
+    for name, is_own in zip(names, are_own, strict=True):
+        unique = name
+        if name in seen or (name in own and not is_own):
+            unique = _next_free(name, taken, number)
+        seen.add(unique)
+        taken.add(unique)
+        result.append(unique)
+    return result
+
+
+def _next_free(name: str, taken: set[str], number: Counter[str]) -> str:
+    number[name] = max(number[name], 1) + 1
+    while (candidate := f"{name}#{number[name]}") in taken:
+        number[name] += 1
+    return candidate
+
+
+@contextmanager
+def fasta_writer(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
+    """A text stream for FASTA: `-` is standard output, `.gz` is compressed, files appear whole."""
+    if str(path) == "-":
+        yield sys.stdout
+        return
+    with text_writer(path) as stream:
+        yield stream
+
+
+def write_fasta(path: str | os.PathLike[str], records: Iterable[ProteinRecord]) -> None:
+    """Write records, each sequence on one line."""
+    with fasta_writer(path) as stream:
+        stream.writelines(record.as_fasta() for record in records)
+
+
+# DPLM's output: FASTA files named `iter_500_L_100.fasta`, 500 being steps and 100 residues.
+
+_NAME = re.compile(r"iter_(\d+)_L_(\d+)")
+
+
+def header_of_name(path: str | os.PathLike[str]) -> dict[str, str]:
+    """What the name of a file says of its records, as pairs of a FASTA header; {} for other names.
+
+    The length is not among them: that of each record is counted.
+
+    >>> header_of_name("run/iter_500_L_100.fasta.gz")
+    {'steps': '500'}
+    """
+    name = Path(path).name.removesuffix(".gz")
+    found = _NAME.fullmatch(Path(name).stem)
+    return {"steps": found[1]} if found else {}

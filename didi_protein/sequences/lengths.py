@@ -1,0 +1,66 @@
+"""`--length`: how long each design is.
+
+The forms of `didi_core.commands.generating.product`, or `from:FILE`: drawn from the lengths of a
+FASTA file.
+"""
+
+import sys
+from pathlib import Path
+
+from didi_core.commands.generating.product import LengthWords, draw_lengths, read_lengths
+from didi_core.errors import UserError
+from didi_protein.sequences.alphabet import clean_sequence
+from didi_protein.sequences.fasta import read_records
+
+WORDS = LengthWords("residue", "design", "100, 50,100,200, 80-120 or from:FILE.fasta")
+
+
+def check_lengths(spec: str) -> None:
+    """Raise UserError for what no model could make: no such form, a file that cannot be read."""
+    text = spec.strip()
+    if text.startswith("from:"):
+        _lengths_of_file(text.removeprefix("from:"))
+    else:
+        read_lengths(spec, 1, 0, None, WORDS)
+
+
+def design_lengths(spec: str, num: int, seed: int, limit: int) -> list[int]:
+    """Length, in residues, of each of `num` designs.
+
+    Args:
+        spec: the value of `--length`.
+        limit: most residues the model takes.
+
+    Raises:
+        UserError: no such form, a range upside down, zero, or past the limit.
+    """
+    text = spec.strip()
+    if text.startswith("from:"):
+        return draw_lengths(_reference_lengths(text.removeprefix("from:"), limit), num, seed)
+    return read_lengths(spec, num, seed, limit, WORDS)
+
+
+def _lengths_of_file(name: str) -> list[int]:
+    if not name:
+        raise UserError("--length from: needs a file, as in --length from:reference.fasta")
+    records = read_records([Path(name).expanduser()], "--length from:")
+    return [len(clean_sequence(record.sequence)) for record in records]
+
+
+def _reference_lengths(name: str, limit: int) -> list[int]:
+    """Lengths of the records of a FASTA file that the model can make; what is left out is said."""
+    lengths = _lengths_of_file(name)
+    usable = [length for length in lengths if 1 <= length <= limit]
+    if not usable:
+        raise UserError(
+            f"--length from:{name}: none of its {len(lengths)} sequences has 1 to {limit} residues "
+            "(the model's limit)."
+        )
+    if len(usable) < len(lengths):
+        left_out = len(lengths) - len(usable)
+        print(
+            f"--length from:{name}: {left_out:,} of {len(lengths):,} sequences left out "
+            f"(empty, or past the model's limit of {limit} residues).",
+            file=sys.stderr,
+        )
+    return usable

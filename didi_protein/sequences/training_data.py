@@ -1,0 +1,98 @@
+"""The sequences of files that a model learns from or is compared with: the usable ones, mended."""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+from didi_core.data.corpus import Corpus
+from didi_core.errors import UserError
+from didi_protein.sequences.alphabet import PROTEIN, clean_sequence, is_canonical
+from didi_protein.sequences.fasta import (
+    expand_inputs,
+    is_structure_file,
+    iterate_fasta,
+    parse_header,
+)
+from didi_protein.structures.read import read_structure
+
+
+def read_training_sequences(
+    path: str | os.PathLike[str],
+    min_length: int = 1,
+    max_length: int | None = None,
+    name: str = "data=",
+) -> list[tuple[str, str]]:
+    """Id and canonical sequence of every usable record; what was dropped, and why, on stderr.
+
+    Lower case, gaps and a stop sign at the end are mended. Sequences with other letters than the
+    20 canonical residues, and those outside the lengths given, are dropped.
+
+    Raises:
+        UserError: the file cannot be read, or no record is usable.
+    """
+    kept, dropped = [], Counter[str]()
+    for place in expand_inputs([path], name):
+        for record_id, sequence in _ids_and_sequences(place, name):
+            cleaned = sequence if is_canonical(sequence) else clean_sequence(sequence)
+            reason = _why_dropped(cleaned, min_length, max_length)
+            if reason:
+                dropped[reason] += 1
+            else:
+                kept.append((record_id, cleaned))
+    _report_dropped(path, len(kept), dropped)
+    return kept
+
+
+def _ids_and_sequences(path: str | os.PathLike[str], name: str) -> Iterator[tuple[str, str]]:
+    if is_structure_file(path):
+        yield from ((chain.name, chain.sequence) for chain in read_structure(path, name))
+    else:
+        yield from (
+            (parse_header(title)[0], sequence) for title, sequence in iterate_fasta(path, name)
+        )
+
+
+def _why_dropped(sequence: str, min_length: int, max_length: int | None) -> str | None:
+    if not sequence:
+        return "empty"
+    if not is_canonical(sequence):
+        return "with non-standard residues"
+    if len(sequence) < min_length:
+        return f"shorter than {min_length}"
+    if max_length is not None and len(sequence) > max_length:
+        return f"longer than {max_length}"
+    return None
+
+
+def _report_dropped(path: object, num_kept: int, dropped: Counter[str]) -> None:
+    why = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+    if not num_kept:
+        raise UserError(f"{path} holds no usable sequence: {why}.")
+    if dropped:
+        total = num_kept + dropped.total()
+        print(
+            f"{path}: {dropped.total():,} of {total:,} sequences dropped ({why})", file=sys.stderr
+        )
+
+
+# Sequences to train on: FASTA files, or the memory-mapped UniRef50 cache.
+
+
+def load_corpus(source: str, name: str = "data=") -> Corpus:
+    """The corpus of a FASTA path (plain or .gz), or of `uniref50` after its download.
+
+    Args:
+        name: what messages call the source: the setting that it came from.
+
+    Raises:
+        UserError: the source cannot be read or holds no usable sequence.
+    """
+    if source == "uniref50":
+        from didi_protein.sequences.uniref50 import open_cache
+
+        return open_cache()
+    sequences = read_training_sequences(source, name=name)
+    ids = PROTEIN.id_of_token
+    print(f"{source}: {len(sequences):,} sequences", file=sys.stderr)
+    return Corpus.from_ids([[ids[letter] for letter in sequence] for _, sequence in sequences])

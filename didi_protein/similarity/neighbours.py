@@ -1,0 +1,123 @@
+"""Nearest natural neighbours of designs, clusters of a set, and the shares that follow.
+
+A *neighbour* of a sequence aligns with at least 70% of the sequence's own length, and its score is
+significant whatever the size of the set it was found in (`similarity.mmseqs`); its identity is
+that of the aligned part, gaps counting as differences. Scores are corrected for composition, so
+that simple repeats have no neighbour merely for being repeats.
+"""
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from didi_protein.similarity import mmseqs
+
+NEIGHBOUR_IDENTITY = 0.40
+"""Least identity of a natural neighbour: about where homology stops being a matter of opinion."""
+COPY_IDENTITY = 0.95
+"""Least identity to a training sequence of a design that counts as copied."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """The reference most like a sequence."""
+
+    index: int
+    """Its place among the references."""
+    identity: float
+    """0 to 1, in steps of 0.001."""
+    coverage: float
+    """Share of the sequence's own length that is aligned, 0.7 to 1."""
+    bits: float
+
+
+def nearest_neighbours(
+    sequences: Sequence[str], references: Sequence[str], threads: int | None = None
+) -> list[Neighbour | None]:
+    """The neighbour of highest identity of each sequence; None where there is none.
+
+    Among equals the one of higher bit score is taken, then the first in the file. A reference that
+    is the sequence itself is always found, however short or repetitive it is.
+
+    Args:
+        sequences: canonical residues, each at least one long.
+        references: the same.
+        threads: of MMseqs2; all available when None. The result does not depend on it.
+
+    Raises:
+        UserError: MMseqs2 is missing or failed.
+    """
+    if not sequences or not references:
+        return [None] * len(sequences)
+    place_of: dict[str, int] = {}
+    for place, reference in enumerate(references):
+        place_of.setdefault(reference, place)
+    best = _best_hits(mmseqs.search(sequences, references, mmseqs.NEIGHBOUR_FLAGS, threads))
+    return [
+        Neighbour(place_of[sequence], 1.0, 1.0, best[index].bits if index in best else 0.0)
+        if sequence in place_of
+        else best.get(index)
+        for index, sequence in enumerate(sequences)
+    ]
+
+
+def _best_hits(hits: Iterable[tuple[int, int, float, float, float]]) -> dict[int, Neighbour]:
+    best: dict[int, Neighbour] = {}
+    for query, reference, identity, coverage, bits in hits:
+        hit = Neighbour(reference, identity, coverage, bits)
+        if query not in best or _rank(hit) > _rank(best[query]):
+            best[query] = hit
+    return best
+
+
+def _rank(hit: Neighbour) -> tuple[float, float, int]:
+    return hit.identity, hit.bits, -hit.index
+
+
+def has_neighbour(
+    neighbours: Sequence[Neighbour | None], identity: float = NEIGHBOUR_IDENTITY
+) -> list[bool]:
+    """Which sequences have a neighbour of at least this identity."""
+    return [each is not None and each.identity >= identity for each in neighbours]
+
+
+def cluster_numbers(sequences: Sequence[str], threads: int | None = None) -> list[int]:
+    """Cluster of each sequence, numbered from 1 in order of first appearance.
+
+    Greedy set cover, as MMseqs2's: the sequence with most neighbours not yet in a cluster founds
+    the next one with all of them. Neighbours here have at least 40% identity over at least 70% of
+    both lengths. Equal sequences always share a cluster.
+    """
+    distinct = list(dict.fromkeys(sequences))
+    founder_of = dict(zip(distinct, _set_cover(_neighbourhoods(distinct, threads)), strict=True))
+    number_of: dict[int, int] = {}
+    return [number_of.setdefault(founder_of[each], len(number_of) + 1) for each in sequences]
+
+
+def _neighbourhoods(sequences: Sequence[str], threads: int | None) -> list[set[int]]:
+    """Indices of the neighbours of each sequence, itself among them; made symmetric."""
+    neighbourhoods = [{index} for index in range(len(sequences))]
+    if len(sequences) > 1:
+        flags = (*mmseqs.CLUSTER_FLAGS, "--max-seqs", str(max(1_000, len(sequences))))
+        for first, second, *_ in mmseqs.search(sequences, sequences, flags, threads):
+            neighbourhoods[first].add(second)
+            neighbourhoods[second].add(first)
+    return neighbourhoods
+
+
+def _set_cover(neighbourhoods: Sequence[set[int]]) -> list[int]:
+    """The founder of each sequence's cluster; ties go to the sequence that comes first."""
+    founder = [-1] * len(neighbourhoods)
+    queue = [(-len(members), index) for index, members in enumerate(neighbourhoods)]
+    heapq.heapify(queue)
+    while queue:
+        negative_size, index = heapq.heappop(queue)
+        if founder[index] >= 0:
+            continue
+        free = [member for member in neighbourhoods[index] if founder[member] < 0]
+        if len(free) < -negative_size:  # some were taken since: look again in its new place
+            heapq.heappush(queue, (-len(free), index))
+            continue
+        for member in free:
+            founder[member] = index
+    return founder

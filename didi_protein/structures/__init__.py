@@ -1,0 +1,1 @@
+"""Structure files: chains, residues, and what their pLDDT may be taken from."""

@@ -1,0 +1,229 @@
+"""Structure files as input: sequences, and the confidence that predicted models carry.
+
+    for chain in read_structure("model.pdb"):
+        print(chain.name, chain.sequence, chain.columns["mean_plddt"])
+
+PDB and mmCIF, plain or gzipped, of ESMFold, AlphaFold DB, ColabFold and others; what experiment
+put into the B-factor column is never taken for pLDDT (`didi_protein.structures.plddt`).
+"""
+
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from Bio.PDB.Chain import Chain
+from Bio.PDB.Residue import Residue
+
+from didi_core.io.files import path_from
+from didi_core.io.text_files import damage_explained, open_text
+from didi_protein.structures.cif import cif_items
+from didi_protein.structures.parse import (
+    CIF_SUFFIXES,
+    STRUCTURE_SUFFIXES,
+    alpha_residues,
+    letter_of,
+    letter_of_name,
+    parse_structure,
+)
+from didi_protein.structures.plddt import PlddtDecision, chain_plddt, decide, read_sidecar
+
+__all__ = ["STRUCTURE_SUFFIXES", "StructureChain", "name_of_file", "read_structure"]
+
+
+CHAIN_COLUMN = "pdb_chain"
+
+
+SOURCE_COLUMN = "plddt_source"
+
+
+NO_PLDDT = "none: "
+"""How `plddt_source` begins where there is no pLDDT."""
+
+
+BONDED = (2.0, 4.5)
+"""Ångström between the C-alpha atoms of two residues that follow one another: 2.9 (cis) or 3.8."""
+
+
+MOST_MISSING = 9_999
+"""A jump in the numbers beyond this is none that residues were left out of."""
+
+
+@dataclass(frozen=True)
+class StructureChain:
+    """One protein chain of a file."""
+
+    name: str
+    """That of the file, with `_CHAIN` where there are several."""
+    sequence: str
+    """Of the residues that have a C-alpha, in the order of the file. One that is missing is taken
+    from the sequence the file states (SEQRES); it is X where that does not fit."""
+    columns: dict[str, Any] = field(default_factory=dict)
+    """Values of the table of scores: pdb_file, pdb_chain, mean_plddt, mean_plddt_all_atom,
+    plddt_source, and ptm and mean_pae where a ColabFold or AlphaFold JSON stands beside it."""
+
+
+def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[StructureChain]:
+    """Every protein chain of the first model of a file.
+
+    Args:
+        name: how messages call the file: the flag or argument it came from.
+
+    Raises:
+        UserError: the file cannot be read, is no structure, or holds no protein chain.
+    """
+    model, evidence = parse_structure(path, name)
+    decision = decide(evidence, model)
+    sequences = {chain.id: chain_sequence(chain) for chain in model}
+    if any("X" in sequence for sequence in sequences.values()):
+        stated = stated_sequences(path, name)
+        sequences = {
+            chain: fill_gaps(sequence, stated.get(chain.partition("#")[0]))
+            for chain, sequence in sequences.items()
+        }
+    stem = name_of_file(path)
+    alone = len(sequences) == 1
+    return [
+        StructureChain(
+            stem if alone or not chain.strip() else f"{stem}_{chain}",
+            sequence,
+            {
+                "pdb_file": str(path),
+                CHAIN_COLUMN: chain,
+                **_confidence(model[chain], sequence, decision),
+                # pTM and PAE of a complex are no chain's.
+                **(read_sidecar(Path(path), len(sequence)) if alone else {}),
+            },
+        )
+        for chain, sequence in sequences.items()
+    ]
+
+
+def chain_sequence(chain: Chain) -> str:
+    """Return one letter a residue, and X for each that is missing or has no C-alpha.
+
+    Residues stand in the order of the file. Numbers count missing ones only between two residues
+    that are not bonded; where they fall, one X says that some may be missing.
+    """
+    letters: list[str] = []
+    previous: Residue | None = None
+    for residue in chain:
+        if previous is not None:
+            letters.append("X" * _missing_between(previous, residue))
+        letters.append(letter_of(residue) if "CA" in residue else "X")
+        previous = residue
+    return "".join(letters)
+
+
+def _missing_between(first: Residue, second: Residue) -> int:
+    step = second.id[1] - first.id[1]
+    if step in (0, 1):
+        return 0
+    if "CA" in first and "CA" in second:
+        low, high = BONDED
+        if low <= first["CA"] - second["CA"] <= high:
+            return 0
+    return step - 1 if 1 < step <= MOST_MISSING else 1
+
+
+def name_of_file(path: str | os.PathLike[str]) -> str:
+    """Return what the chain of a file is called: the file's name without its suffixes."""
+    name = re.sub(r"\.gz$", "", Path(path).name, flags=re.IGNORECASE)
+    return escaped(Path(name).stem)
+
+
+def escaped(text: str | os.PathLike[str]) -> str:
+    """Return a path as text that can be written, bytes that are not UTF-8 as `\\xe8`."""
+    return os.fspath(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def file_of_cell(folder: Path, cell: str) -> Path:
+    """Return the path that a `pdb_file` of the table in `folder` names; `escaped` is undone."""
+    path = folder / cell
+    if path.exists() or "\\x" not in cell:
+        return path
+    unescaped = re.sub(
+        rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), cell.encode()
+    )
+    return folder / os.fsdecode(unescaped)
+
+
+def point_from(columns: Iterable[dict[str, Any]], folder: Path) -> None:
+    """Make each `pdb_file` a path from `folder`, the table's, so that both can move together."""
+    for each in columns:
+        if "pdb_file" in each:
+            each["pdb_file"] = escaped(path_from(folder, Path(each["pdb_file"])))
+
+
+def say_without_plddt(columns: Iterable[Mapping[str, Any]]) -> None:
+    """One line on standard error for every reason for which chains read have no pLDDT."""
+    sources = [each[SOURCE_COLUMN] for each in columns if SOURCE_COLUMN in each]
+    refused = Counter(each.removeprefix(NO_PLDDT) for each in sources if each.startswith(NO_PLDDT))
+    for reason, count in refused.items():
+        print(f"{count:,} of {len(sources):,} chains have no pLDDT: {reason}", file=sys.stderr)
+
+
+def _confidence(chain: Chain, sequence: str, decision: PlddtDecision) -> dict[str, Any]:
+    if decision.factor is None:
+        return {SOURCE_COLUMN: f"{NO_PLDDT}{decision.reason}"}
+    if len(alpha_residues(chain)) != len(sequence):
+        return {SOURCE_COLUMN: f"{NO_PLDDT}residues of the chain are missing or have no C-alpha"}
+    return {**chain_plddt(chain, decision.factor), SOURCE_COLUMN: f"B-factors ({decision.reason})"}
+
+
+# Residues that an experiment did not resolve, from the sequence that the file states (SEQRES).
+
+
+def stated_sequences(path: str | os.PathLike[str], name: str = "INPUT") -> dict[str, str]:
+    """Sequence by chain of SEQRES, or of `_pdbx_poly_seq_scheme` in mmCIF; {} where none is stated.
+
+    Raises:
+        UserError: the file cannot be read.
+        ValueError: it is no CIF.
+    """
+    with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
+        text = stream.read()
+    is_cif = Path(path).name.lower().removesuffix(".gz").endswith(CIF_SUFFIXES)
+    return _cif_sequences(cif_items(text)) if is_cif else _pdb_sequences(text)
+
+
+def _pdb_sequences(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in text.split("\n"):
+        if line.startswith("SEQRES"):
+            letters = "".join(map(letter_of_name, line[19:70].split()))
+            found[line[11:12]] = found.get(line[11:12], "") + letters
+    return found
+
+
+def _cif_sequences(items: dict[str, list[str]]) -> dict[str, str]:
+    keys = [f"_pdbx_poly_seq_scheme.{key}" for key in ("pdb_strand_id", "seq_id", "mon_id")]
+    if not all(key in items for key in keys):
+        return {}
+    # A site of several residues is listed once for each: the first one stands for it.
+    first: dict[tuple[str, str], str] = {}
+    for chain, place, residue in zip(*(items[key] for key in keys), strict=True):
+        first.setdefault((chain, place), residue)
+    found: dict[str, str] = {}
+    for (chain, _), residue in first.items():
+        found[chain] = found.get(chain, "") + letter_of_name(residue)
+    return found
+
+
+def fill_gaps(sequence: str, stated: str | None) -> str:
+    """`sequence` with each X replaced, if it fits into `stated` at exactly one place.
+
+    >>> fill_gaps("MKXXQR", "GSMKTAQRHHH")
+    'MKTAQR'
+    >>> fill_gaps("MKXXQR", "MKTQR")
+    'MKXXQR'
+    """
+    if stated is None or "X" not in sequence:
+        return sequence
+    pattern = re.compile(f"(?=({sequence.replace('X', '.')}))")
+    found = {match.group(1) for match in pattern.finditer(stated)}
+    return found.pop() if len(found) == 1 else sequence

@@ -1,0 +1,1 @@
+"""`benchmark`: quality and speed of many models in one table."""

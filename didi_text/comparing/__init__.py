@@ -1,0 +1,1 @@
+"""`compare` and `quickstart` with text."""

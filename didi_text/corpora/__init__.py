@@ -1,0 +1,1 @@
+"""Text to train and evaluate on: documents, blocks, caches, public corpora."""

@@ -1,0 +1,1 @@
+"""`evaluate`: perplexity of samples, likelihood bounds, zero-shot sets, multiple choice."""

@@ -1,0 +1,1 @@
+"""Text models by name, with their tokenizers."""

@@ -1,0 +1,1 @@
+"""`generate` with text: prompts, samples, their files and figures."""

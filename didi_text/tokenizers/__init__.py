@@ -1,0 +1,1 @@
+"""Tokenizers: bundled, GPT-2 and WordPiece, trained here."""
