@@ -10,12 +10,12 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from didi_core.cli.hydra_app import wrong_type
 from didi_core.discovery import entries_of
 from didi_core.distill.method import MethodEntry
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.errors import UserError
 from didi_core.number_checks import decay_errors
+from didi_core.wrong_types import wrong_type
 
 METHODS = entries_of("didi_core.distill", MethodEntry, apart=("registry",))
 
