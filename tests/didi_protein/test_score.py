@@ -21,10 +21,11 @@ from didi_core.io.shards import read_shard_record
 from didi_core.sampling.journal import partial_path
 from didi_protein.models.judges import open_judge
 from didi_protein.score import score, score_command
+from didi_protein.scoring.columns import COLUMNS
 from didi_protein.scoring.options import ScoreOptions
 from didi_protein.scoring.properties import sequence_properties
 from didi_protein.scoring.scorers import JudgeScorer, PropertyScorer, PseudoScorer
-from didi_protein.scoring.table import COLUMNS, read_scores
+from didi_protein.scoring.table import read_scores
 from didi_protein.sequences.fasta import ProteinRecord, write_fasta
 
 NATURAL = [ProteinRecord(f"natural_{i}", s) for i, s in enumerate(random_sequences(8, 45, 60, 7))]
