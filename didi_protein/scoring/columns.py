@@ -115,6 +115,7 @@ _NATURAL = "Does it read like a protein?"
 _JUNK = "Is it junk?"
 _WORK = "Will it be easy to work with?"
 _NEW = "Is it new?"
+_FAMILY = "Does it belong to the family?"
 _FOLD = "Does it fold?"
 _MOTIFS = "Motifs that make trouble in the laboratory"
 
@@ -521,6 +522,41 @@ _ENTRIES = (
         computed_by="clusters",
         low=1,
         otherwise=_METRICS,
+    ),
+    ScoreColumn(
+        name="family_bits",
+        type="number",
+        topic=_FAMILY,
+        meaning="Score of the whole sequence under the family's profile (HMMER). Sequences whose "
+        "columns are drawn independently of each other score nearly as well: high bits are "
+        "membership, not quality. Empty: it does not align.",
+        computed_by="family",
+        unit="bits",
+        better="highest",
+        score_flag="--family ALIGNMENT",
+    ),
+    ScoreColumn(
+        name="family_evalue",
+        type="number",
+        topic=_FAMILY,
+        meaning="Unrelated sequences expected to score as high among 10,000, however many were "
+        "scored.",
+        computed_by="family",
+        low=0,
+        high=10,
+        better="lowest",
+        score_flag="--family ALIGNMENT",
+    ),
+    ScoreColumn(
+        name="family_coverage",
+        type="number",
+        topic=_FAMILY,
+        meaning="Share of the profile's match columns that hold a residue of it.",
+        computed_by="family",
+        low=0,
+        high=1,
+        better="highest",
+        score_flag="--family ALIGNMENT",
     ),
     # What follows stands in a table only where it has a value.
     ScoreColumn(

@@ -16,6 +16,7 @@ from didi_core.progress import progress_bar
 from didi_core.sampling.journal import partial_path, partials_of, process_path
 from didi_core.training.devices import check_precision, resolve_device, settle_precision
 from didi_protein.models.judges import Judge, open_judge, open_masked_scorer
+from didi_protein.scoring.family import FamilyScorer, family_record, open_family_scorer
 from didi_protein.scoring.journal import Journal
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.rows import Row, check_records, score_rows, select_shard
@@ -95,6 +96,10 @@ def _check_options(options: ScoreOptions) -> Shard:
     check_precision(options.precision)
     resolve_device(options.device)
     check_folding(options)
+    if options.contacts is not None and options.family is None:
+        raise UserError(
+            f"--contacts {options.contacts}: nothing is compared with contacts without --family."
+        )
     if options.tm_pairs < 0:
         raise UserError(f"--tm-pairs {options.tm_pairs}: give a number of pairs, or 0 for none.")
     wrong = minimum_errors(options, max_length=1, threads=1, batch_tokens=1) + seed_errors(
@@ -133,6 +138,8 @@ def open_scorers(
     if options.pseudo != "none":
         masked = open_masked_scorer(options.pseudo, device, offline=options.offline)
         scorers.append(PseudoScorer(masked, options.batch_tokens, options.precision))
+    if options.family is not None:
+        scorers.append(open_family_scorer(options, options.family))
     if options.fold != "none":
         # Imported here: ESMFold's modules take as long to load as all of the above.
         from didi_protein.scoring.folding import open_fold_scorer
@@ -334,6 +341,8 @@ def finish(
     add_foldable(options, own)
     structures = _measure_structures(options, shard, scored)
     table = build_table([row.as_dict() for row in own])
+    family = next((each for each in scorers if isinstance(each, FamilyScorer)), None)
+    counted = family.measure(sequences, options.seed) if family and shard.count == 1 else None
     parts = SummaryParts(
         table=table,
         scorers=scorers,
@@ -342,6 +351,7 @@ def finish(
         neighbours=neighbours,
         clusters=clusters,
         structures=structures,
+        family=None if family is None else family_record(options, family, counted),
         shard=shard,
         places=places,
         num_records=len(rows),

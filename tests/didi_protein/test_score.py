@@ -74,7 +74,8 @@ def test_columns_rows_and_order_are_those_of_the_contract(options, models):
         "mean_plddt_all_atom,ptm,mean_pae,foldable,pdb_file,judge_perplexity,pseudo_perplexity,"
         "pseudo_perplexity_one_pass,repeat_fraction,low_complexity_fraction,aa_entropy,"
         "instability_index,gravy,isoelectric_point,molecular_weight,nearest_reference,"
-        "nearest_reference_identity,max_reference_tm,cluster"
+        "nearest_reference_identity,max_reference_tm,cluster,family_bits,family_evalue,"
+        "family_coverage"
     )
     table = read_scores(options.out)
     assert table["id"].tolist() == [f"d{i}" for i in range(12)] + ["natural_0", "natural_1"]
@@ -541,7 +542,7 @@ def test_help_names_every_flag_of_the_contract():
         *("--shard", "--resume", "--overwrite", "--offline", "--json", "--version"),
     ):
         assert flag in said.stdout
-    assert len(COLUMNS) == 30
+    assert len(COLUMNS) == 33
 
 
 def test_a_missing_reference_is_found_before_anything_is_written(options, tmp_path):
