@@ -661,14 +661,14 @@ def _table(topic: str) -> str:
     listed = [each for each in _ENTRIES if each.topic == topic]
     if not listed:
         raise ValueError(f"no column has the topic {topic}")
-    cells = {
+    cells: dict[str, list[str]] = {
         "column": [f"`{each.name}`" for each in listed],
         "range": ["; ".join(filter(None, (each.range_and_unit, each.typical))) for each in listed],
         "best": [each.better for each in listed],
         "meaning": [each.meaning for each in listed],
     }
     cells = {title: values for title, values in cells.items() if any(values)}
-    rows = [cells.keys(), ["---"] * len(cells), *zip(*cells.values(), strict=True)]
+    rows = [list(cells), ["---"] * len(cells), *map(list, zip(*cells.values(), strict=True))]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
