@@ -14,7 +14,7 @@ from typing import Any, cast
 import pandas as pd
 
 from didi_core.errors import UserError
-from didi_core.io.text_files import damage_explained, open_text
+from didi_core.io.text_files import damage_explained, open_text, json_line
 
 Columns = dict[str, list[Any]]
 """Cells by column, in the order of the file; None (of CSV: the empty text) where empty."""
@@ -69,7 +69,7 @@ def check_separator(header: Sequence[str], path: Path, name: str, needs: Collect
 
 def _csv_rows(path: Path, name: str, separator: str) -> Iterator[list[str]]:
     """Rows of a CSV file, blank lines left out."""
-    csv.field_size_limit(2**31 - 1)  # the longest sequences pass the limit of 131,072 letters
+    before = csv.field_size_limit(2**31 - 1)  # the longest sequences pass its 131,072 letters
     with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
         # A line break within a cell stays what it is.
         cast(io.TextIOWrapper, stream).reconfigure(newline="")
@@ -77,6 +77,8 @@ def _csv_rows(path: Path, name: str, separator: str) -> Iterator[list[str]]:
             yield from (row for row in csv.reader(stream, delimiter=separator, strict=True) if row)
         except csv.Error as error:
             raise UserError(f"{name} {path}: is no table ({error}).") from error
+        finally:
+            csv.field_size_limit(before)  # it is one for all that this process reads
 
 
 def _refuse_twins(header: Sequence[str], path: Path, name: str) -> None:
@@ -102,7 +104,7 @@ def read_json_lines(path: Path, name: str) -> Columns:
     """
     with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
         rows = [
-            _json_object(line, f"{name} {path}: line {number}")
+            _json_object(line, f"{name} {path}, line {number}")
             for number, line in enumerate(stream, start=1)
             if line.strip()
         ]
@@ -115,9 +117,9 @@ def _json_object(line: str, place: str) -> dict[str, Any]:
         row = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
         if not isinstance(row, dict):
             raise ValueError(f"{line.strip()[:40]!r} is no JSON object")
+        whole = json_line(line, place)  # refuses half a character, which cannot be written again
         if any(isinstance(value, list | dict) for value in row.values()):
-            row |= _nested(json.loads(line))
-        json.dumps(row, ensure_ascii=False).encode()  # half a character cannot be written again
+            row |= _nested(whole)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{place} cannot be read ({error}).") from error
     return row
