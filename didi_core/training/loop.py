@@ -100,6 +100,8 @@ class _Run:
         self.spent = 0.0 if state is None else float(state.get("seconds", 0.0))
         self.started = time.monotonic() - self.spent
         self.out_of_time = 0 < settings.max_seconds <= self.spent
+        self.since: tuple[int, float] | None = None
+        """Updates and seconds after the first update of this process."""
 
     @property
     def is_over(self) -> bool:
@@ -115,13 +117,20 @@ class _Run:
 
     def planned_steps(self) -> int:
         """Updates that the run will have, as far as the clock tells."""
-        limit = self.settings.max_seconds
-        return planned_steps(self.done, self.settings.steps, self.elapsed(), limit, self.fabric)
+        return planned_steps(
+            self.done,
+            self.settings.steps,
+            self.elapsed(),
+            self.settings.max_seconds,
+            self.fabric,
+            self.since or (0, 0.0),
+        )
 
     def step(self, planned: int) -> dict[str, float]:
         """Do the next update of `planned`; its figures."""
         figures = self.method.step(self.done, planned)
         self.done += 1
+        self.since = self.since or (self.done, self.elapsed())
         return self.checked(figures)
 
     def checked(self, figures: dict[str, float]) -> dict[str, float]:

@@ -37,14 +37,16 @@ def reference_samples(
         limit: most tokens that the model takes.
 
     Returns:
-        As many as `num`, or as there are.
+        As many as `num`, or as there are. What is left at the end of the text and fills no block
+        is none, unless it is all there is: its entropy is that of a shorter text.
 
     Raises:
         UserError: no such file, no text in it, or a length without sense.
     """
     lengths = read_lengths(length, num, seed, limit, WORDS)
     corpus = load_corpus(path, tokenizer, Packing(max(lengths)), offline=offline)
-    places = np.linspace(0, len(corpus) - 1, min(num, len(corpus))).astype(int).tolist()
+    whole = max(1, int((corpus.lengths == max(lengths)).sum()))  # all but the last, as a rule
+    places = np.linspace(0, whole - 1, min(num, whole)).astype(int).tolist()
     ids = [corpus.ids(place, each) for place, each in zip(places, lengths, strict=False)]
     return Samples([tokenizer.decode(each) for each in ids], ids, {"file": str(path)})
 

@@ -199,14 +199,18 @@ def test_the_limit_of_time_counts_over_resumptions(tmp_path: Path) -> None:
 
 
 class OneSecondEach:
-    """A method whose updates take a second of the clock that `train` reads."""
+    """A method whose updates take a second of the clock that `train` reads, the first perhaps more.
 
-    def __init__(self, inner: Method, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.inner, self.seconds, self.told = inner, 0.0, []
+    Args:
+        first: seconds of the first update.
+    """
+
+    def __init__(self, inner: Method, monkeypatch: pytest.MonkeyPatch, first: float = 1.0) -> None:
+        self.inner, self.first, self.seconds, self.told = inner, first, 0.0, []
         monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: self.seconds))
 
     def step(self, step: int, steps: int) -> dict[str, float]:
-        self.seconds += 1.0
+        self.seconds += self.first if not self.told else 1.0
         self.told.append(steps)
         return self.inner.step(step, steps)
 
@@ -224,7 +228,7 @@ def test_rounds_and_rates_follow_the_time_that_is_spent(
         SelfDistillation(tiny_denoiser(1), FRAMED, reference, settings, seed=3), monkeypatch
     )
     assert run(method, tmp_path, steps=10**6, max_seconds=11.5) == 12
-    assert method.told == [10**6] + [12] * 11
+    assert method.told == [10**6] * 2 + [12] * 10
     told = capsys.readouterr().err.splitlines()
     assert told[-2].startswith("training: update 12 of about 12  ")
     assert told[-1] == "max_seconds=11.5 ended the training after 12 updates."
@@ -259,7 +263,7 @@ def test_a_run_that_time_ends_is_through_its_warm_up_and_its_gentle_start(
     assert run(method, tmp_path, **limit) == 80
     if timed:  # warm-up: a tenth of the time; gentle start: half; decay: the last quarter
         assert rates.rates[:8] == pytest.approx(
-            [1e-2 / 1_000, *(1e-2 * n / 8 for n in range(2, 9))]
+            [1e-2 / 1_000, 2e-2 / 1_000, *(1e-2 * n / 8 for n in range(3, 9))]
         )
         assert rates.rates[8:60] == pytest.approx([1e-2] * 52)
         assert rates.rates[-1] == pytest.approx(1e-2 / 20)
@@ -283,6 +287,32 @@ def test_updates_expected_of_a_limit_of_time(
     done: int, elapsed: float, limit: float, expected: int
 ) -> None:
     assert planned_steps(done, 100, elapsed, limit, cpu_fabric()) == expected
+
+
+def test_a_slow_first_update_does_not_count_as_the_pace() -> None:
+    """It compiles, say: 60 of 600 seconds; the others take half a second each."""
+    planned = [
+        planned_steps(done, 10**6, 59.5 + done / 2, 600.0, cpu_fabric(), (min(done, 1), 60.0))
+        for done in (1, 2, 20, 1_081)
+    ]
+    assert planned == [10**6, 1_081, 1_081, 1_082]
+    # Resumed after 1,000 updates in 500 seconds: until this process has a pace, that of all.
+    assert planned_steps(1_000, 10**6, 500.0, 600.0, cpu_fabric()) == 1_200
+    assert planned_steps(1_001, 10**6, 550.0, 600.0, cpu_fabric(), (1_001, 550.0)) == 1_092
+    assert planned_steps(1_002, 10**6, 550.5, 600.0, cpu_fabric(), (1_001, 550.0)) == 1_101
+
+
+def test_a_slow_first_update_does_not_shorten_the_warm_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = pretraining(OptimizerSettings(lr=1e-2, warmup_steps=4_000, decay_fraction=0.25))
+    rates.__class__, rates.rates, rates.gentle = Rates, [], []
+    rates.curriculum = CurriculumSettings(steps=4_000)
+    method = OneSecondEach(rates, monkeypatch, first=40.0)
+    assert run(method, tmp_path, steps=10_000, max_seconds=118.5) == 80
+    assert max(rates.rates[:2]) <= 2e-2 / 1_000
+    assert rates.rates[2:8] == pytest.approx([1e-2 * n / 8 for n in range(3, 9)])
+    assert rates.gentle == [True] * 40 + [False] * 40
 
 
 def test_validation_and_logs_come_when_they_are_due(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from text_fixtures import save_causal, tiny_tokenizer, write_jsonl
+from text_fixtures import DOCUMENTS, save_causal, tiny_tokenizer, write_jsonl
 from text_models import write_tiny_model
 
 from didi_core.errors import UserError
@@ -26,7 +26,7 @@ from didi_text.benchmarking.study import AUTOREGRESSIVE, Cell, parse_study
 from didi_text.benchmarking.table import COLUMNS, printed
 from didi_text.models.judges import open_judge
 from didi_text.samples.measures import BIGRAMS, read_samples
-from didi_text.samples.reference import natural_text, stored_natural
+from didi_text.samples.reference import natural_text, reference_samples, stored_natural
 
 TEMPERATURES = (0.8, 0.9, 1.0)
 
@@ -104,6 +104,21 @@ def test_natural_blocks_have_bigrams_of_as_many_as_there_are_samples() -> None:
     first_and_last = natural_text(blocks).level(range(2)).ngrams
     shares = np.array([2, 1, 3]) / 6
     assert first_and_last.value == pytest.approx(-(shares * np.log(shares)).sum())
+
+
+@pytest.mark.parametrize("num", [3, 10_000])
+def test_what_fills_no_block_is_not_natural_text_of_that_length(tmp_path: Path, num: int) -> None:
+    """The end of a text is shorter than the blocks, and of lower entropy."""
+    tokenizer, ends = tiny_tokenizer(), set()
+    for more in range(8):  # whatever is left over at the end
+        text = write_jsonl(tmp_path / f"{more}.jsonl", [*DOCUMENTS * 4, "a " * more + "b"])
+        ids = reference_samples(str(text), tokenizer, num=num, length="12", limit=12).ids or []
+        ends.add(len(ids))
+        assert ids and {len(each) for each in ids} == {12}
+    assert num > 3 or ends == {3}
+    short = write_jsonl(tmp_path / "short.jsonl", ["a b"])
+    ids = reference_samples(str(short), tokenizer, num=num, length="12", limit=12).ids or []
+    assert len(ids) == 1 and len(ids[0]) < 12, "all there is"
 
 
 def test_the_bundled_judge_knows_the_entropy_of_natural_text() -> None:
