@@ -7,14 +7,15 @@ becomes a number is decided by those who know the column (`didi_protein.scoring.
 import csv
 import io
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
 
 from didi_core.errors import UserError
-from didi_core.io.text_files import damage_explained, open_text, json_line
+from didi_core.io.text_files import damage_explained, json_line, open_text
 
 Columns = dict[str, list[Any]]
 """Cells by column, in the order of the file; None (of CSV: the empty text) where empty."""
@@ -35,23 +36,24 @@ def read_csv(
         UserError: the file cannot be read, is empty, names a column twice, is separated otherwise,
             or a row has more cells than the header.
     """
-    rows = _csv_rows(path, name, separator)
-    header = next(rows, None)
-    if header is None:
-        raise UserError(f"{name} {path}: is no table (it is empty).")
-    check_separator(header, path, name, needs)
-    _refuse_twins(header, path, name)
-    body = [
-        _filled(row, len(header), f"{name} {path}: row {number}")
-        for number, row in enumerate(rows, start=1)
-    ]
+    with closing(_csv_rows(path, name, separator)) as rows:
+        header = next(rows, None)
+        if header is None:
+            raise UserError(f"{name} {path}: is no table (it is empty).")
+        check_separator(header, path, name, needs)
+        _refuse_twins(header, path, name)
+        body = [
+            _filled(row, len(header), f"{name} {path}: row {number}")
+            for number, row in enumerate(rows, start=1)
+        ]
     cells = zip(*body, strict=True) if body else ([] for _ in header)
     return {column: list(values) for column, values in zip(header, cells, strict=True)}
 
 
 def csv_header(path: Path, name: str) -> list[str]:
     """Return the names of the columns of a CSV file; none where it is empty."""
-    return next(_csv_rows(path, name, ","), [])
+    with closing(_csv_rows(path, name, ",")) as rows:
+        return next(rows, [])
 
 
 def check_separator(header: Sequence[str], path: Path, name: str, needs: Collection[str]) -> None:
@@ -67,7 +69,7 @@ def check_separator(header: Sequence[str], path: Path, name: str, needs: Collect
             )
 
 
-def _csv_rows(path: Path, name: str, separator: str) -> Iterator[list[str]]:
+def _csv_rows(path: Path, name: str, separator: str) -> Generator[list[str], None, None]:
     """Rows of a CSV file, blank lines left out."""
     before = csv.field_size_limit(2**31 - 1)  # the longest sequences pass its 131,072 letters
     with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
