@@ -71,10 +71,10 @@ def check_separator(header: Sequence[str], path: Path, name: str, needs: Collect
 
 def _csv_rows(path: Path, name: str, separator: str) -> Generator[list[str], None, None]:
     """Rows of a CSV file, blank lines left out."""
-    before = csv.field_size_limit(2**31 - 1)  # the longest sequences pass its 131,072 letters
     with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
         # A line break within a cell stays what it is.
         cast(io.TextIOWrapper, stream).reconfigure(newline="")
+        before = csv.field_size_limit(2**31 - 1)  # the longest sequences pass its 131,072 letters
         try:
             yield from (row for row in csv.reader(stream, delimiter=separator, strict=True) if row)
         except csv.Error as error:
