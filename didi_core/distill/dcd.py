@@ -133,4 +133,10 @@ class ConsistencyDistillation(StudentInRounds):
         return batch.tokens.masked_scatter(batch.maskable, ids)
 
 
-ENTRY = MethodEntry("dcd", DcdSettings, ConsistencyDistillation, process="uniform")
+ENTRY = MethodEntry(
+    "dcd",
+    DcdSettings,
+    ConsistencyDistillation,
+    summary="uniform-state teachers: consistency along one path of noise, in doubling steps",
+    process="uniform",
+)

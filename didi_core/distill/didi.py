@@ -479,4 +479,9 @@ def _mean_of_rows(step: ReverseStep, entries: Float[Tensor, "entries"]) -> Float
     return segment_mean(step.at_masked(entries), step.row, len(step.before)).mean()
 
 
-ENTRY = MethodEntry("didi", DidiSettings, DidiInstruct)
+ENTRY = MethodEntry(
+    "didi",
+    DidiSettings,
+    DidiInstruct,
+    summary="DiDi-Instruct: rewarded for what a discriminator takes for a reference",
+)

@@ -228,4 +228,9 @@ def on_policy_tokens(
     return tokens
 
 
-ENTRY = MethodEntry("dmmd", DmmdSettings, MomentMatching)
+ENTRY = MethodEntry(
+    "dmmd",
+    DmmdSettings,
+    MomentMatching,
+    summary="moment matching: each position moves by where teacher and student's law differ",
+)

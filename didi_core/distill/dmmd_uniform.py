@@ -99,4 +99,10 @@ class UniformMomentMatching(MatchingStudent):
         return draw_categorical(law, self._uniform(Stream.CANDIDATE, *keys[1:]))
 
 
-ENTRY = MethodEntry("dmmd-uniform", DmmdUniformSettings, UniformMomentMatching, process="uniform")
+ENTRY = MethodEntry(
+    "dmmd-uniform",
+    DmmdUniformSettings,
+    UniformMomentMatching,
+    summary="uniform-state teachers: moment matching where every token may be noise",
+    process="uniform",
+)

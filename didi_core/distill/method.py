@@ -111,7 +111,10 @@ Builder = Callable[[Any, Vocabulary, GroupedReference, Any, int], Distillation]
 
 @dataclass(frozen=True)
 class MethodEntry(Named):
-    """One distillation method: the `ENTRY` of its module."""
+    """Describes one distillation method: the `ENTRY` of its module.
+
+    Its name and its `summary` are written out as text: help reads them from the source.
+    """
 
     name: str
     """What `method=` calls it; its configuration is configs/method/NAME.yaml."""

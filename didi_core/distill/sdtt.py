@@ -142,4 +142,9 @@ class SelfDistillation(StudentInRounds):
         return expected
 
 
-ENTRY = MethodEntry("sdtt", SdttSettings, SelfDistillation)
+ENTRY = MethodEntry(
+    "sdtt",
+    SdttSettings,
+    SelfDistillation,
+    summary="one step for two of the teacher's, in steps that double each round",
+)

@@ -104,5 +104,11 @@ def reveal_chance(log_mu: Float[Tensor, "n generable"], rho: float) -> Float[Ten
 
 
 ENTRY = SamplerSpec(
-    "analytic", without_settings(AnalyticSampler), has_published_grid=False, processes=("sedd",)
+    "analytic",
+    without_settings(AnalyticSampler),
+    summary="score models, which have no other",
+    calls="at most the steps",
+    exact="as the steps grow",
+    has_published_grid=False,
+    processes=("sedd",),
 )

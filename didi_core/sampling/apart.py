@@ -182,5 +182,12 @@ def first_independent(
 
 
 ENTRY = SamplerSpec(
-    "apart", with_settings(ApartSampler), has_published_grid=False, settings=ApartSettings
+    "apart",
+    with_settings(ApartSampler),
+    summary="the calls of ancestral, but avoids revealing together what seems to depend on each "
+    "other",
+    calls="as `ancestral`",
+    exact="as the steps grow, where the conditionals agree with each other",
+    has_published_grid=False,
+    settings=ApartSettings,
 )

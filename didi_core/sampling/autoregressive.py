@@ -88,8 +88,11 @@ def _span(free: Bool[Tensor, "batch width"]) -> Int[Tensor, "batch"]:
 
 
 ENTRY = SamplerSpec(
-    AUTOREGRESSIVE,
+    "autoregressive",
     without_settings(AutoregressiveSampler),
+    summary="from left to right, one call a token: autoregressive models, which have no other",
+    calls="one a drawn token, each a token wide",
+    exact="yes, given that the sequence goes on",
     takes_steps=False,
     has_published_grid=False,
     reveals_on_grid=False,

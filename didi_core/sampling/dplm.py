@@ -193,6 +193,9 @@ def below_cutoff(
 ENTRY = SamplerSpec(
     "dplm",
     with_settings(DplmSampler),
+    summary="DPLM's own: keeps the most confident, and redraws repeats",
+    calls="the steps, and one for each redraw",
+    exact="no",
     has_published_grid=False,
     reveals_on_grid=False,
     default_steps=DEFAULT_STEPS,

@@ -1,6 +1,6 @@
 """The samplers by name: what `--sampler` can choose, the entries of this package's modules.
 
-To add one, write its file: docs/adding-a-method.md has a worked example.
+To add one, write its file: docs/adding-a-sampler.md has a worked example.
 """
 
 from difflib import get_close_matches
@@ -18,7 +18,7 @@ from didi_core.sampling.request import Sampler, SampleSettings
 from didi_core.sampling.sampler_options import SamplerOptions
 from didi_core.sampling.sampler_spec import SamplerSpec
 
-SAMPLERS = entries_of("didi_core.sampling", SamplerSpec, apart=("registry", "folder_defaults"))
+SAMPLERS = entries_of("didi_core.sampling", SamplerSpec)
 
 
 def samplers_of(process: str) -> list[SamplerSpec]:

@@ -201,5 +201,11 @@ def uncertainty_share(
 
 
 ENTRY = SamplerSpec(
-    "remdm", with_settings(RemaskingSampler), has_published_grid=False, settings=RemdmSettings
+    "remdm",
+    with_settings(RemaskingSampler),
+    summary="masks some tokens again",
+    calls="at most the steps",
+    exact="as the steps grow and `eta` shrinks; never with `weighting=confidence`",
+    has_published_grid=False,
+    settings=RemdmSettings,
 )

@@ -393,6 +393,9 @@ def without_subs(predictor: Predictor) -> Predictor:
 ENTRY = SamplerSpec(
     "rgas",
     _build,
+    summary="guided by the discriminator of a method=didi student",
+    calls="at most the steps, and the discriminator's beside",
+    exact="no",
     has_published_grid=False,
     settings=RgasSettings,
     needs=("discriminator",),

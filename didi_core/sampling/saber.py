@@ -168,6 +168,9 @@ def highest(
 ENTRY = SamplerSpec(
     "saber",
     with_settings(SaberSampler),
+    summary="reveals as many as it is sure of, takes back what it doubts",
+    calls="at most the steps, fewer where the network is sure",
+    exact="no",
     has_published_grid=False,
     reveals_on_grid=False,
     settings=SaberSettings,

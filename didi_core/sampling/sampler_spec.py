@@ -4,7 +4,7 @@ Each is the `ENTRY` of its module (or one of its `ENTRIES`), where `registry` fi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from didi_core.diffusion.process import article_of
@@ -22,10 +22,17 @@ has none)."""
 
 @dataclass(frozen=True)
 class SamplerSpec(Named):
-    """One sampler."""
+    """Describes one sampler.
+
+    Its name and its `summary` are written out as text: help reads them from the source.
+    """
 
     name: str
     builder: Builder
+    calls: str = field(kw_only=True)
+    """How many calls of the network a sequence costs, for the table of docs/methods.md."""
+    exact: str = field(kw_only=True)
+    """Whether it reaches the model's own law, and when, for the same table."""
     takes_steps: bool = True
     """False where the sampler itself decides how many calls it makes."""
     has_published_grid: bool = True

@@ -167,6 +167,9 @@ def _psi(predictor: Predictor, settings: PsiSettings) -> UniformSampler:
 ENTRY = SamplerSpec(
     "psi",
     with_settings(_psi),
+    summary="uniform-state models: ancestral, and corrects earlier steps as it goes",
+    calls="the steps",
+    exact="as the steps grow and `eta` shrinks",
     has_published_grid=False,
     processes=("uniform",),
     settings=PsiSettings,
