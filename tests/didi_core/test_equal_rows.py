@@ -7,9 +7,11 @@ import torch
 from tiny_models import FRAMED, MASK, cpu_fabric, framed_batch, tiny_corpus, tiny_denoiser
 
 from didi_core.data.batches import TokenBatch
-from didi_core.distill.didi import DidiInstruct, DidiSettings
+from didi_core.distill.deduplicate import deduplicate
+from didi_core.distill.didi import DidiInstruct
+from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.reference import GroupedReference
-from didi_core.distill.rollout import ReverseStep, all_masked, deduplicate, reverse_step
+from didi_core.distill.rollout import ReverseStep, all_masked, reverse_step
 from didi_core.models.noise import NoiseSettings, with_noise, without_noise
 from didi_core.sampling.predictor import Predictor
 
@@ -73,7 +75,7 @@ def test_loss_and_gradient_do_not_notice(decomposed: bool) -> None:
             assert steps[0].equal is None
         # Another teacher than the student, so that the divergence has a gradient.
         method.teacher = tiny_denoiser(seed=3, dtype=torch.float64)
-        advantage = torch.linspace(-1, 1, tau.numel(), dtype=torch.float64)
+        advantage = torch.linspace(-1, 1, tau.numel())
         loss, figures = method.student_loss(drawn.batch, steps, advantage, tau)
         loss.backward()
         gradient = [each.grad for each in method.student.module.parameters()]
