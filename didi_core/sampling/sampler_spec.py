@@ -53,7 +53,7 @@ class SamplerSpec(Named):
     """False where it writes from left to right: it can keep a beginning, and nothing after it."""
 
     def reason_against(self, model: LoadedModel) -> str | None:
-        """Why it cannot sample the model; None where it can."""
+        """Return why it cannot sample the model; None where it can."""
         if missing := self._missing(model):
             return f"it has no {' and no '.join(missing)}"
         if model.process not in self.processes:
@@ -64,7 +64,7 @@ class SamplerSpec(Named):
         return [each for each in self.needs if each not in model.extras]
 
     def read(self, options: SamplerOptions, flag: str = "--sampler-option ") -> Any:
-        """The sampler's settings with these options; None where it has none.
+        """Return the sampler's settings with these options; None where it has none.
 
         Args:
             flag: what messages put before an option.
@@ -97,7 +97,7 @@ class SamplerSpec(Named):
 
 
 def without_settings(sampler: Callable[[Any], Sampler]) -> Builder:
-    """A builder of `sampler(predictor)`: no settings, no weights beside the network's."""
+    """Return a builder of `sampler(predictor)`: no settings, no weights beside the network's."""
 
     def builder(predictor: AnyPredictor, model: LoadedModel, settings: None) -> Sampler:
         del model, settings
@@ -107,7 +107,7 @@ def without_settings(sampler: Callable[[Any], Sampler]) -> Builder:
 
 
 def with_settings(sampler: Callable[[Any, Any], Sampler]) -> Builder:
-    """A builder of `sampler(predictor, settings)`: no weights beside the network's."""
+    """Return a builder of `sampler(predictor, settings)`: no weights beside the network's."""
 
     def builder(predictor: AnyPredictor, model: LoadedModel, settings: Any) -> Sampler:
         del model
