@@ -2,7 +2,8 @@
 # make test         the whole test suite
 # make lint         style and types
 # make chaos        kill -9 at random moments, twenty times each verb; fuzz: every reader, 100,000 cases
-# make docs         the documentation as a site, in build/site; tables: its tables of columns
+# make docs         the documentation as a site, in build/site
+# make tables       its tables of samplers, methods and columns, from what the code says of them
 # make frontier-quick, frontier, ablation, duality   the study of docs/frontier.md; stopped, each goes on
 #
 # PYTHON chooses the interpreter of the virtual environment, ARGS adds to a command:
@@ -32,6 +33,7 @@ docs: .venv/installed-docs
 	$(BIN)/python -m mkdocs build $(ARGS)
 
 tables: .venv/installed-dev
+	$(BIN)/python docs/tables.py
 	$(BIN)/python -m didi_protein.scoring.columns docs/outputs.md docs/filter.md
 
 # Writes benchmarks/results/chaos.json; ARGS="--kills 50 --jobs generate --seed 1" for more.

@@ -1,4 +1,4 @@
-"""The commands that a page of documentation says are run, and a place to run them in.
+"""The commands that a page of documentation says are run, a place to run them in, and its files.
 
 An HTML comment before a block says that it is run: `<!-- test: run -->`, or
 `<!-- test: run, with a=1 b=2 at the end of the command -->`, in place of its own a=... and b=...,
@@ -17,6 +17,16 @@ _BLOCK = re.compile(
     r"<!-- test: run(?:, with (?P<extra>\S+=\S+(?: \S+=\S+)*) at the end of the command)?"
     r"[^>]*? -->\n```bash\n(?P<command>[^`]+)```"
 )
+
+
+_FILE = re.compile(r"^File `([^`]+)`:\n\n```\w+\n(.*?)```", re.DOTALL | re.MULTILINE)
+
+
+def files_of(name: str) -> dict[str, str]:
+    """The files that a page of docs/ has its reader write, by path: `File ...:`, and a block."""
+    files = dict(_FILE.findall((ROOT / "docs" / name).read_text(encoding="utf-8")))
+    assert files, f"docs/{name} names no file"
+    return files
 
 
 def commands_of(page: str) -> list[str]:

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from doc_commands import ROOT
 
+from docs.tables import TABLES, written
+
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -60,6 +62,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in headings(target)):
             dead.append(link)
     assert dead == []
+
+
+def test_the_tables_of_samplers_and_methods_are_those_of_the_entries() -> None:
+    """Else: make tables."""
+    page = (DOCS / "methods.md").read_text(encoding="utf-8")
+    assert page.count(", written by make tables -->") == len(TABLES)
+    assert written(page) == page
 
 
 @pytest.mark.skipif(find_spec("mkdocstrings") is None, reason="needs the extra docs")

@@ -9,9 +9,12 @@ import yaml
 
 from didi_core.cli.hydra_app import choices_of, config_folder
 from didi_core.cli.settings_arguments import SWITCHES, VALUED_FLAGS, flags_as_settings
+from didi_core.discovery import summaries_of
 
 _NOT_SET = ("defaults", "hydra", "name", "preset", "recipe")
 """Keys that users do not give a value to: Hydra's, and the name that a file has already."""
+_ENTRIES = {"method": "didi_core.distill"}
+"""Packages whose entries say what the choices of a group are."""
 
 
 def settings_help(
@@ -41,6 +44,10 @@ def settings_help(
     for group, default in _groups(path):
         called = _called(group, groups or {})
         choice = chosen.get(called, default)
+        if group in _ENTRIES:
+            known = summaries_of(_ENTRIES[group]).items()
+            lines = [f"  {called}={name}: {summary}" for name, summary in known]
+            parts.append("\n".join([f"What {called}= may be:", *lines]))
         parts.append(_group_help(group.partition("@")[0], called, choice, groups or {}))
     parts.append(
         "--cfg job prints all settings as they would be, and does nothing; --multirun takes lists\n"

@@ -46,7 +46,7 @@ class DcdSettings:
     ema: float = 0.99
 
     def problems(self) -> list[str]:
-        """What is wrong with the values, each with the setting's name."""
+        """Return what is wrong with the values, each with the setting's name."""
         wrong = round_problems(self)
         if self.rounds >= 1 and not 0 < self.first_step * 2 ** (self.rounds - 1) <= 1:
             wrong.append(
@@ -59,7 +59,10 @@ class DcdSettings:
 
 
 class ConsistencyDistillation(StudentInRounds):
-    """The schedule's range is that of T = 0.9987 to 0.0062, solved for the number of tokens."""
+    """Trains a student to say at z_t what the teacher says at z_s, on one path of noise.
+
+    The schedule's range is that of T = 0.9987 to 0.0062, solved for the number of tokens.
+    """
 
     settings: DcdSettings
 
@@ -75,6 +78,7 @@ class ConsistencyDistillation(StudentInRounds):
         self.schedule = GaussianSchedule.between(DCD_ENDS, vocabulary.num_generable)
 
     def step(self, step: int, steps: int) -> dict[str, float]:
+        """Move the student at z_t towards the teacher at z_s, at every position."""
         fabric = self.fabric
         self.enter_round(step, steps)
         reference = self.reference.batch(step, fabric.global_rank, fabric.world_size)
@@ -82,7 +86,7 @@ class ConsistencyDistillation(StudentInRounds):
             reference.batch.to(fabric.device), reference.rows.to(fabric.device)
         )
         t, s = self.draw_times(step, reference.rows)
-        noise = self.draw_noise(step, reference)
+        noise = self.draw_noise(step, reference)  # one draw for both times: one path
         at, lengths = reference.batch.maskable, reference.batch.lengths
         student = self.student_predictor().log_probs(
             self.state(reference, noise, t), lengths, at, alpha=self.schedule.alpha(t)
@@ -98,14 +102,18 @@ class ConsistencyDistillation(StudentInRounds):
         return all_reduce_metrics(fabric, {**figures, "round": float(self.round)})
 
     def draw_times(self, step: int, rows: Tensor) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
-        """t in (delta, 1), and s = t - delta."""
+        """Draw t in (delta, 1), and s = t - delta."""
+        # delta doubles with each round.
         delta = self.settings.first_step * 2**self.round
         uniform = keyed_uniform(self.seed, Stream.TIME, step, rows, device=rows.device)
         s = (1.0 - delta) * uniform
         return (s + delta).float(), s.float()
 
     def draw_noise(self, step: int, reference: ReferenceBatch) -> GaussianNoise:
-        """Of each position that may be noised; the argmax needs one other token alone."""
+        """Draw the noise of each position that may be noised: of the true token and one other.
+
+        Only the largest noise beside the true token's can win the argmax.
+        """
         batch, device = reference.batch, reference.rows.device
         row, position = batch.maskable.nonzero(as_tuple=True)
         number = torch.arange(num_uniforms(1), device=device)
@@ -117,11 +125,18 @@ class ConsistencyDistillation(StudentInRounds):
     def state(
         self, reference: ReferenceBatch, noise: GaussianNoise, t: Float[Tensor, "b"]
     ) -> Tensor:
-        """The tokens at time t of each row's path."""
+        """Return the tokens at time t of each row's path."""
         batch = reference.batch
+        # gamma of a row, at each of its maskable positions in row-major order.
         gamma = self.schedule.gamma(t)[batch.maskable.nonzero()[:, 0]]
         ids = self.vocabulary.generable.to(t.device)[noise.argmax(gamma)]
         return batch.tokens.masked_scatter(batch.maskable, ids)
 
 
-ENTRY = MethodEntry("dcd", DcdSettings, ConsistencyDistillation, process="uniform")
+ENTRY = MethodEntry(
+    "dcd",
+    DcdSettings,
+    ConsistencyDistillation,
+    summary="uniform-state teachers: consistency along one path of noise, in doubling steps",
+    process="uniform",
+)

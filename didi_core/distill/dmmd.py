@@ -14,21 +14,47 @@ from torch import Tensor
 
 from didi_core.data.batches import TokenBatch, segment_mean
 from didi_core.diffusion.absorbing import AbsorbingProcess
-from didi_core.diffusion.draws import Stream
+from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
 from didi_core.distill import terms
-from didi_core.distill.deduplicate import deduplicate
 from didi_core.distill.distributed_mean import share_of_mean
-from didi_core.distill.dmmd_settings import DmmdSettings
-from didi_core.distill.matching import MatchedState, MatchingStudent
+from didi_core.distill.matching import MatchedState, MatchingSettings, MatchingStudent
 from didi_core.distill.method import MethodEntry
-from didi_core.distill.on_policy import on_policy_tokens
-from didi_core.distill.rollout import ReverseStep, reverse_step
+from didi_core.distill.rollout import ReverseStep, all_masked, deduplicate, reverse_step
+from didi_core.models.noise import NoiseKeys
 from didi_core.models.sharding import is_sharded
+from didi_core.number_checks import fraction_errors, negative_errors
+from didi_core.sampling.predictor import Predictor
+
+
+@dataclass
+class DmmdSettings(MatchingSettings):
+    """Settings of moment matching, with those that belong to masks alone."""
+
+    reveal_exponent: float = 2.0
+    """The student is trained for, and sampled by default with, alpha = (k / K) ** exponent after
+    step k of K. Above 1 the first steps reveal few positions: those decide what the rest will be,
+    and positions revealed together are drawn independently of each other."""
+    sampler: str | None = None
+    """What the student's folder names for `generate`: ancestral or apart; None: whichever was
+    found better in the program's domain."""
+    own_share: float = 0.0
+    """Share of rows whose step starts from tokens the student drew itself, in its own steps and
+    with the noise of the row, in place of the reference's (ours, see on_policy_tokens)."""
+    start_anchor: float = 0.0
+    """Weight of KL(teacher || student) at rows that start all masked (ours). The first step of the
+    grid reveals next to nothing, and one position alone is drawn rightly from the teacher."""
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the values, each with the setting's name."""
+        wrong = super().problems()
+        if self.sampler not in (None, "ancestral", "apart"):
+            wrong.append(f"sampler={self.sampler} must be ancestral or apart")
+        return wrong + fraction_errors(self, "own_share") + negative_errors(self, "start_anchor")
 
 
 @dataclass(frozen=True)
 class StillMasked:
-    """Positions masked both before and after the student's step."""
+    """Says which positions are masked both before and after the student's step."""
 
     at: Bool[Tensor, "batch width"]
     among: Bool[Tensor, "masked"]
@@ -36,7 +62,7 @@ class StillMasked:
 
 
 def still_masked(reverse: ReverseStep) -> StillMasked:
-    """Positions that the reverse step left masked."""
+    """Return the positions that the reverse step left masked."""
     among = ~reverse.revealed
     at = torch.zeros_like(reverse.masked)
     at[reverse.masked] = among
@@ -45,13 +71,13 @@ def still_masked(reverse: ReverseStep) -> StillMasked:
 
 @dataclass(frozen=True)
 class MatchedMaskedState(MatchedState):
-    """With the step that led to it, which the anchor is made of."""
+    """Holds the step that led to the state, too: the anchor is made of it."""
 
     reverse: ReverseStep | None = None
 
 
 class MomentMatching(MatchingStudent):
-    """Students of masked teachers, with a noise input where it is asked for."""
+    """Trains students of masked teachers, with a noise input where it is asked for."""
 
     settings: DmmdSettings
 
@@ -67,6 +93,11 @@ class MomentMatching(MatchingStudent):
         s: Float[Tensor, "batch"],
         key: int,
     ) -> MatchedMaskedState:
+        """Take the step, and compare where masks are left.
+
+        There the law of the clean token is the student's prediction at z_t as it is, and what
+        carries the gradient is its probabilities.
+        """
         reverse = self.student_step(batch, rows, t, s, key)
         still = still_masked(reverse)
         student = reverse.log_probs[still.among]
@@ -79,6 +110,7 @@ class MomentMatching(MatchingStudent):
     def anchor_loss(
         self, batch: TokenBatch, t: Float[Tensor, "batch"], matched: MatchedState
     ) -> Tensor | float:
+        """Return the weighted divergence at the start, this process's part of it."""
         if not self.settings.start_anchor:
             return 0.0
         assert isinstance(matched, MatchedMaskedState) and matched.reverse is not None
@@ -88,7 +120,7 @@ class MomentMatching(MatchingStudent):
     def start_divergence(
         self, batch: TokenBatch, t: Float[Tensor, "batch"], reverse: ReverseStep
     ) -> Float[Tensor, ""]:
-        """Mean over all rows of KL(teacher || student) a masked position; 0 in rows with t < 1."""
+        """Return KL(teacher || student) a masked position, a mean over all rows; 0 where t < 1."""
         start = t >= 1.0
         rows = start.nonzero()[:, 0]
         if not len(rows):
@@ -100,28 +132,30 @@ class MomentMatching(MatchingStudent):
         # All mask: rows of one length are one input to the teacher.
         equal = deduplicate(*inputs)
         teacher = self.teacher_log_probs(*(each[equal.called] for each in inputs))[equal.entry]
-        row = reverse.row
+        row = reverse.row  # of each masked position; `start[row]` picks those of starting rows
         each = terms.kl(teacher, reverse.log_probs[start[row]])
         return segment_mean(each, row[start[row]], len(batch)).mean()
 
     def student_step(
         self, batch: TokenBatch, rows: Tensor, t: Tensor, s: Tensor, key: int
     ) -> ReverseStep:
-        """References masked at t, then one reverse step of the student to s."""
+        """Mask references at t, then take one reverse step of the student to s."""
         uniform = self.corruption(batch, rows, key)
         noised = self.process.corrupt(batch.tokens, batch.maskable, t, uniform)
         state = self._own_states(batch.with_tokens(noised), rows, uniform, key)
         alpha_t, alpha_s = self.schedule.alpha(t), self.schedule.alpha(s)
+        # q(z_s | z_t, x): a mask is revealed with (alpha_s - alpha_t) / (1 - alpha_t).
         reveal = (alpha_s - alpha_t) / (1.0 - alpha_t).clamp_min(1e-12)
         mask_id, student = self.vocabulary.mask_id, self.student_predictor()
         keys = (self.seed, rows, key)
+        # Hard targets need a draw where the mask stays, too; soft ones the probabilities alone.
         hard = not self.settings.soft_target
         return reverse_step(student, state, mask_id, reveal, *keys, index=0, draw_all=hard)
 
     def _own_states(
         self, state: TokenBatch, rows: Tensor, uniform: Float[Tensor, "batch width"], key: int
     ) -> TokenBatch:
-        """`state` with the tokens of some rows replaced by the student's own."""
+        """Return `state` with the tokens of some rows replaced by the student's own."""
         if not self.settings.own_share:
             return state
         chosen = self._uniform(Stream.TIME, key, rows, 3) < self.settings.own_share
@@ -131,6 +165,8 @@ class MomentMatching(MatchingStudent):
             if not sharded:
                 return state
             own = torch.zeros(1, dtype=torch.long, device=rows.device)
+        # A position is visible at t where its number u lies below alpha(t) = r ** exponent: it was
+        # revealed at progress r = u ** (1 / exponent).
         progress = uniform[own] ** (1.0 / self.settings.reveal_exponent)
         keys = (self.seed, rows[own], key)
         with self.fabric.autocast():
@@ -142,4 +178,59 @@ class MomentMatching(MatchingStudent):
         return state.with_tokens(state.tokens.index_copy(0, own, tokens))
 
 
-ENTRY = MethodEntry("dmmd", DmmdSettings, MomentMatching)
+@torch.no_grad()
+def on_policy_tokens(
+    student: Predictor,
+    batch: TokenBatch,
+    progress: Float[Tensor, "batch width"],
+    num_steps: int,
+    keys: tuple[int, Int[Tensor, "batch"], int],
+    in_step: bool = False,
+) -> Int[Tensor, "batch width"]:
+    """Return the state `batch` with every visible token drawn by the student (ours).
+
+    Trained on masked references alone, a student never sees its own early mistakes; and the noise
+    of a row has nothing to do with the tokens it stands beside, although in sampling it chose them.
+    So some rows keep the positions that the masks left visible and fill them with the student's own
+    draws, in its own steps, with the very noise that the step to be trained will use.
+
+    Args:
+        batch: references, masked in part.
+        progress: when each position is revealed, from 0 to 1: step k of `num_steps` reveals those
+            in [k, k + 1) / num_steps, among the visible ones.
+        keys: seed, key of each row, training step. Steps count from 1: the step to be trained is
+            number 0 of these keys, and must not draw the same numbers.
+        in_step: make every step's call, also for no position: the student's tensors are spread
+            over processes that must make the same calls.
+    """
+    seed, rows, update = keys
+    mask_id = student.vocabulary.mask_id
+    visible = batch.maskable & (batch.tokens != mask_id)
+    tokens = all_masked(batch, mask_id)
+    step_of = (progress * num_steps).long().clamp_max(num_steps - 1)
+    for step in range(num_steps):
+        # What this step reveals is drawn together, from what the steps before made.
+        now = visible & (step_of == step)
+        active = now.any(-1).nonzero()[:, 0]
+        if not len(active):
+            if not in_step:
+                continue
+            # A call for no position, on any row: the other processes make theirs now.
+            active = torch.zeros(1, dtype=torch.long, device=rows.device)
+        noise = NoiseKeys(seed, rows[active], step + 1, update)
+        log_probs = student.log_probs(tokens[active], batch.lengths[active], now[active], noise)
+        row, position = now.nonzero(as_tuple=True)
+        key = (rows[row], position, update, step + 1)
+        drawn = draw_categorical(
+            log_probs, keyed_uniform(seed, Stream.TOKEN, *key, device=rows.device)
+        )
+        tokens[row, position] = student.vocabulary.generable.to(rows.device)[drawn]
+    return tokens
+
+
+ENTRY = MethodEntry(
+    "dmmd",
+    DmmdSettings,
+    MomentMatching,
+    summary="moment matching: each position moves by where teacher and student's law differ",
+)

@@ -22,18 +22,17 @@ from torch import Tensor
 from didi_core.data.batches import TokenBatch
 from didi_core.diffusion.draws import Stream, draw_categorical
 from didi_core.diffusion.uniform import UniformProcess
-from didi_core.distill.matching import MatchedState, MatchingStudent
-from didi_core.distill.matching_settings import MatchingSettings
+from didi_core.distill.matching import MatchedState, MatchingSettings, MatchingStudent
 from didi_core.distill.method import MethodEntry
 from didi_core.sampling.mixture import Key, Move, draw_mixture
 
 
 @dataclass
 class DmmdUniformSettings(MatchingSettings):
-    """What moment matching has for every process."""
+    """Settings of moment matching, without a noise input, which belongs to masks."""
 
     def problems(self) -> list[str]:
-        """What is wrong with the values, each with the setting's name."""
+        """Return what is wrong with the values, each with the setting's name."""
         wrong = super().problems()
         if self.noise.kind != "none":
             wrong.append(f"noise.kind={self.noise.kind} is for masked models: leave it at none")
@@ -41,7 +40,7 @@ class DmmdUniformSettings(MatchingSettings):
 
 
 class UniformMomentMatching(MatchingStudent):
-    """Students of uniform-state teachers."""
+    """Trains students of uniform-state teachers."""
 
     settings: DmmdUniformSettings
 
@@ -57,6 +56,7 @@ class UniformMomentMatching(MatchingStudent):
         s: Float[Tensor, "batch"],
         key: int,
     ) -> MatchedState:
+        """Take the step, and compare all positions by the law of their clean token."""
         at, process = batch.maskable, self.process
         before = process.corrupt(batch.tokens, at, t, self.corruption(batch, rows, key))
         alpha_t, alpha_s = self.schedule.alpha(t), self.schedule.alpha(s)
@@ -66,10 +66,14 @@ class UniformMomentMatching(MatchingStudent):
         noised, fixed = self._ranks(before[at]), student.detach()
         keys = Key(self.seed, rows[row], position, key)
         move = Move(alpha_t.double()[row], alpha_s.double()[row])
+        # z_s is drawn from q(z_s | z_t, x_theta), position by position.
         next_noised = draw_mixture(fixed, noised, move, keys)
         after = before.masked_scatter(at, self.vocabulary.generable.to(at.device)[next_noised])
+        # p(x | z_t, z_s) = x_theta(x) times the likelihood of z_s: z_t's own factor drops out.
         law = process.denoised(fixed, next_noised, s[row])
 
+        # sum_x p(x | z_t, z_s) grad log p(x | z_t): the first factor without gradient, the second
+        # the student's prediction with the token of z_t put back.
         def gradient_carrier() -> Float[Tensor, "at generable"]:
             return law.exp() * process.denoised(student, noised, t[row])
 
@@ -82,15 +86,23 @@ class UniformMomentMatching(MatchingStudent):
         matched: MatchedState,
         s: Float[Tensor, "batch"],
     ) -> Float[Tensor, "at generable"]:
+        """Return log p(x | z_s): the prediction with the token of z_s put back."""
         noised = self._ranks(matched.state.tokens[matched.at])
         return self.process.denoised(log_probs, noised, s[matched.at.nonzero()[:, 0]])
 
     def _ranks(self, ids: Int[Tensor, "at"]) -> Int[Tensor, "at"]:
+        """Return the place of each id among the generable ones."""
         return self.vocabulary.rank_of_id.to(ids.device)[ids]
 
     def _draw(self, law: Float[Tensor, "at generable"], keys: Key) -> Int[Tensor, "at"]:
-        """Clean tokens of the student's step, given where it led."""
+        """Draw clean tokens of the student's step, given where it led."""
         return draw_categorical(law, self._uniform(Stream.CANDIDATE, *keys[1:]))
 
 
-ENTRY = MethodEntry("dmmd-uniform", DmmdUniformSettings, UniformMomentMatching, process="uniform")
+ENTRY = MethodEntry(
+    "dmmd-uniform",
+    DmmdUniformSettings,
+    UniformMomentMatching,
+    summary="uniform-state teachers: moment matching where every token may be noise",
+    process="uniform",
+)

@@ -3,32 +3,86 @@
 The student takes one reverse step from z_t to z_s; an auxiliary denoiser learns what the clean
 tokens are at the states it makes; where the auxiliary's law differs from the teacher's, the student
 is moved along the difference. When the auxiliary equals the teacher the gradient is zero.
+
+What the networks say at a position, its law, is a row of log-probabilities of the clean token.
 """
 
 import copy
+import math
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from didi_core.data.batches import TokenBatch
+from didi_core.data.batches import TokenBatch, mean_or_zero
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.diffusion.schedules import LogLinearSchedule
 from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean, whole_count
-from didi_core.distill.matching_settings import MatchingSettings
-from didi_core.distill.matching_terms import auxiliary_loss, matching_loss
+from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.student import DistilledStudent
+from didi_core.models.noise import NoiseSettings
+from didi_core.number_checks import (
+    fraction_errors,
+    negative_errors,
+    positive_errors,
+    positive_int_errors,
+    range_errors,
+)
 from didi_core.sampling.predictor import Predictor
+
+
+@dataclass
+class MatchingSettings:
+    """Settings that moment matching has for every noise process."""
+
+    student_steps: int = 8
+    """A reverse step of the student is at most 1 / student_steps of the way."""
+    reveal_exponent: float = 1.0
+    """The student is trained for, and sampled by default with, alpha = (k / K) ** exponent after
+    step k of K."""
+    start_share: float = 0.25
+    """Share of rows at t = 1, where few-step samplers start; the rest have t uniform."""
+    weight_range: tuple[float, float] = (0.1, 10.0)
+    """Bounds on -alpha'(s) / (1 - alpha(s))."""
+    soft_target: bool = True
+    """The auxiliary denoiser learns the student's probabilities; else its hard draws."""
+    teacher_weight: float = 0.0
+    """Weight of the auxiliary denoiser's cross-entropy to the teacher."""
+    auxiliary_updates: int = 1
+    """Updates of the auxiliary denoiser for each of the student's."""
+    noise: NoiseSettings = field(default_factory=NoiseSettings)
+    student: OptimizerSettings = field(
+        default_factory=lambda: OptimizerSettings(
+            lr=2e-4, betas=(0.9, 0.99), warmup_steps=20, decay_fraction=0.3, clip_norm=1.0
+        )
+    )
+    auxiliary: OptimizerSettings = field(
+        default_factory=lambda: OptimizerSettings(
+            lr=4e-4, betas=(0.9, 0.99), warmup_steps=20, clip_norm=1.0
+        )
+    )
+    ema: float = 0.99
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the values, each with the setting's name."""
+        return [
+            *self.noise.problems(),
+            *positive_int_errors(self, "student_steps", "auxiliary_updates"),
+            *positive_errors(self, "reveal_exponent"),
+            *fraction_errors(self, "start_share"),
+            *range_errors(self, "weight_range", 0.0, math.inf),
+            *negative_errors(self, "teacher_weight"),
+        ]
 
 
 @dataclass(frozen=True)
 class MatchedState:
-    """A state that the student made, and what it thinks there of the clean tokens."""
+    """Holds a state that the student made, and what it thinks there of the clean tokens."""
 
     state: TokenBatch
     """z_s."""
@@ -46,7 +100,7 @@ class MatchedState:
 
 
 class MatchingStudent(DistilledStudent):
-    """Beside student and teacher it owns the auxiliary denoiser, which takes no noise."""
+    """Owns the auxiliary denoiser, which takes no noise, beside student and teacher."""
 
     settings: MatchingSettings
     graphs = 2  # the student's and the auxiliary's
@@ -73,7 +127,7 @@ class MatchingStudent(DistilledStudent):
         s: Float[Tensor, "batch"],
         key: int,
     ) -> MatchedState:
-        """The student's step from references noised at t to s; `key` of its random numbers."""
+        """Take the student's step from references noised at t to s; `key` is of its draws."""
 
     def clean_law(
         self,
@@ -81,18 +135,19 @@ class MatchingStudent(DistilledStudent):
         matched: MatchedState,
         s: Float[Tensor, "batch"],
     ) -> Float[Tensor, "at generable"]:
-        """log p(x | z_s) of a network's prediction at z_s; the prediction itself for masks."""
+        """Return log p(x | z_s) of a network's prediction at z_s: for masks the prediction."""
         del matched, s
         return log_probs
 
     def anchor_loss(
         self, batch: TokenBatch, t: Float[Tensor, "batch"], matched: MatchedState
     ) -> Tensor | float:
-        """What is added to the student's loss."""
+        """Return what is added to the student's loss."""
         del batch, t, matched
         return 0.0
 
     def step(self, step: int, steps: int) -> dict[str, float]:
+        """Update the auxiliary as often as it is set to, and the student once, in the last pass."""
         figures: dict[str, float] = {}
         for extra in range(self.settings.auxiliary_updates - 1):
             figures = self._update(step, steps, draw=extra + 1, student_too=False)
@@ -100,8 +155,9 @@ class MatchingStudent(DistilledStudent):
         return all_reduce_metrics(self.fabric, figures)
 
     def _update(self, step: int, steps: int, draw: int, student_too: bool) -> dict[str, float]:
-        """One pass: a student's reverse step, the auxiliary's update, then the student's."""
+        """Take one pass: a student's reverse step, the auxiliary's update, then the student's."""
         fabric, settings = self.fabric, self.settings
+        # Passes of one step draw references and numbers of their own.
         key = step * settings.auxiliary_updates + draw
         reference = self.reference.batch(key, fabric.global_rank, fabric.world_size)
         batch, rows = reference.batch.to(fabric.device), reference.rows.to(fabric.device)
@@ -112,6 +168,7 @@ class MatchingStudent(DistilledStudent):
         part = share_of_mean(fabric, len(row))
         if not whole_count(fabric, len(row)):
             return {}  # on every process alike: none may wait for another
+        # Teacher and auxiliary are asked at z_s, where the student's step led, not at z_t.
         state, at = matched.state, matched.at
         asked = (state.tokens, state.lengths, at)
         teacher = self.teacher_log_probs(*asked, alpha=matched.alpha)
@@ -124,7 +181,9 @@ class MatchingStudent(DistilledStudent):
         self.auxiliary.update(loss, step, steps)
         figures = {"auxiliary_loss": float(loss.detach())}
         if student_too:
+            # What the auxiliary said before its update: a constant to the student's gradient.
             weight, difference = self.weight(s)[row], auxiliary.detach() - teacher
+            # The metric is the loss at the student's own law; the carrier has its gradient alone.
             found = part * matching_loss(matched.law.exp(), difference, weight)
             figures |= {"matching_loss": float(found)}
             loss = part * matching_loss(matched.gradient_carrier(), difference, weight)
@@ -135,21 +194,23 @@ class MatchingStudent(DistilledStudent):
     def draw_times(
         self, key: int, rows: Int[Tensor, "batch"]
     ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
-        """t, and s < t a random step of at most 1 / student_steps of the way back.
+        """Draw t, and s < t a random step of at most 1 / student_steps of the way back.
 
         Progress r runs from 0 (all noise) to 1; alpha = r ** reveal_exponent.
         """
+        # Three numbers a row: whether it starts at t = 1, where else it starts, how far it goes.
         uniform = [self._uniform(Stream.TIME, key, rows, which) for which in range(3)]
         at_start = uniform[0] < self.settings.start_share
         before = torch.where(at_start, 0.0, uniform[1])
         after = (before + uniform[2] / self.settings.student_steps).clamp_max(1.0)
         exponent = self.settings.reveal_exponent
+        # On the linear schedule alpha(t) = 1 - t.
         return (1.0 - before**exponent).float(), (1.0 - after**exponent).float()
 
     def corruption(
         self, batch: TokenBatch, rows: Int[Tensor, "batch"], key: int
     ) -> Float[Tensor, "batch width"]:
-        """The random number of each position by which the reference is noised."""
+        """Draw the random number of each position by which the reference is noised."""
         position = torch.arange(batch.tokens.shape[1], device=rows.device)
         return self._uniform(Stream.CORRUPT, rows[:, None], position, key)
 
@@ -158,5 +219,41 @@ class MatchingStudent(DistilledStudent):
         return keyed_uniform(self.seed, stream, *keys, device=device)
 
     def weight(self, s: Float[Tensor, "batch"]) -> Float[Tensor, "batch"]:
-        """-alpha'(s) / (1 - alpha(s)), bounded."""
+        """Return -alpha'(s) / (1 - alpha(s)), bounded."""
         return self.schedule.weight(s).clamp(*self.settings.weight_range)
+
+
+def matching_loss(
+    gradient_carrier: Float[Tensor, "at k"],
+    difference: Float[Tensor, "at k"],
+    weight: Float[Tensor, "at"],
+) -> Float[Tensor, ""]:
+    """Return the weighted mean of sum_c carrier(c) (log auxiliary(c) - log teacher(c)).
+
+    Zero, with a zero gradient, where auxiliary and teacher agree.
+
+    Args:
+        gradient_carrier: the student's probabilities, or a product with them.
+        difference: of the log-probabilities of auxiliary and teacher, without gradient.
+    """
+    return mean_or_zero(weight * (gradient_carrier * difference).sum(-1))
+
+
+def auxiliary_loss(
+    auxiliary: Float[Tensor, "at k"],
+    student: Float[Tensor, "at k"],
+    teacher: Float[Tensor, "at k"],
+    drawn: Int[Tensor, "at"] | None,
+    teacher_weight: float,
+) -> Float[Tensor, ""]:
+    """Return the cross-entropy to the student's step, and a share of that to the teacher.
+
+    Args:
+        drawn: the student's draws, to learn those; None to learn its probabilities.
+    """
+    if drawn is None:
+        own = -(student.exp() * auxiliary).sum(-1)
+    else:
+        own = -auxiliary.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
+    anchor = -(teacher.exp() * auxiliary).sum(-1)
+    return mean_or_zero(own + teacher_weight * anchor)

@@ -21,7 +21,7 @@ from didi_core.distill.reference import GroupedReference
 
 @dataclass(frozen=True)
 class Network:
-    """One network that a method holds."""
+    """Describes one network that a method holds."""
 
     name: str
     module: nn.Module
@@ -31,13 +31,13 @@ class Network:
 
 @runtime_checkable
 class Method(Protocol):
-    """What a training method offers the loop."""
+    """Offers the loop what a training method has."""
 
     graphs: ClassVar[int]
     """Forward passes that are remembered for gradients at the same time."""
 
     def networks(self) -> list[Network]:
-        """All that the method holds."""
+        """Return all that the method holds."""
         ...
 
     def setup(self, fabric: Fabric) -> None:
@@ -45,22 +45,22 @@ class Method(Protocol):
         ...
 
     def step(self, step: int, steps: int) -> dict[str, float]:
-        """Do update number `step` (from 0) of `steps`; return figures to log."""
+        """Do update number `step` (from 0) of `steps`; return metrics to log."""
         ...
 
     def sampled(self) -> nn.Module:
-        """The network of `result` where it is; in shards, all processes make its calls."""
+        """Return the network of `result` where it is; in shards, all processes make its calls."""
         ...
 
     def result(self) -> nn.Module:
-        """The network the run is for, with the weights to be saved (EMA).
+        """Return the network the run is for, with the weights to be saved (EMA).
 
         Every process must call this; where networks are sharded, the first one's is filled.
         """
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything a resumed run needs beyond (seed, step); every process must call this."""
+        """Return what a resumed run needs beyond (seed, step); every process must call this."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
@@ -68,12 +68,12 @@ class Method(Protocol):
 
 @runtime_checkable
 class Distillation(Method, Protocol):
-    """What `distill` asks of a method beside what the loop does."""
+    """Offers `distill` what it asks of a method beside what the loop does."""
 
     reference: GroupedReference
 
     def extra_weights(self) -> dict[str, Callable[[Path], None]]:
-        """What writes each file of weights beside the student's own, by the file's stem.
+        """Return what writes each file of weights beside the student's own, by the file's stem.
 
         Every process must call this; the first one writes.
         """
@@ -82,7 +82,7 @@ class Distillation(Method, Protocol):
 
 @dataclass(frozen=True)
 class SharedSettings:
-    """Settings that `distill` itself reads, with what holds of a method that has none of the name.
+    """Holds settings that `distill` itself reads, and what holds where a method has none.
 
     A method has one by a field of that name among its own settings.
     """
@@ -100,7 +100,7 @@ class SharedSettings:
 
     @classmethod
     def of(cls, settings: object) -> "SharedSettings":
-        """Those among a method's settings."""
+        """Return those among a method's settings."""
         own = vars(settings)
         return cls(**{each.name: own[each.name] for each in fields(cls) if each.name in own})
 
@@ -111,7 +111,10 @@ Builder = Callable[[Any, Vocabulary, GroupedReference, Any, int], Distillation]
 
 @dataclass(frozen=True)
 class MethodEntry(Named):
-    """One distillation method: the `ENTRY` of its module."""
+    """Describes one distillation method: the `ENTRY` of its module.
+
+    Its name and its `summary` are written out as text: help reads them from the source.
+    """
 
     name: str
     """What `method=` calls it; its configuration is configs/method/NAME.yaml."""

@@ -42,7 +42,7 @@ def phase_length(length: int, steps: int, share: float = PHASE_SHARE) -> int:
 
 @dataclass
 class OptimizerSettings:
-    """How one network is updated."""
+    """Settings of how one network is updated."""
 
     name: str = "adamw"
     """adamw; or muon for the matrices of the blocks and adamw for the rest (torch 2.9 or newer)."""
@@ -61,7 +61,7 @@ class OptimizerSettings:
     """Whether adamw updates all of a weight in one kernel: quicker, the same but for rounding."""
 
     def problems(self) -> list[str]:
-        """What is wrong with the values, each with the setting's name."""
+        """Return what is wrong with the values, each with the setting's name."""
         wrong = []
         if self.name not in ("adamw", "muon"):
             wrong.append(f"name={self.name} must be adamw or muon")
@@ -75,7 +75,7 @@ class OptimizerSettings:
 
 
 def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> list[torch.optim.Optimizer]:
-    """The optimiser, or for muon the pair of them, over the parameters that train."""
+    """Build the optimiser, or for muon the pair of them, over the parameters that train."""
     trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     if settings.name == "adamw":
         return [_adamw([p for _, p in trained], settings)]
@@ -87,7 +87,7 @@ def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> list[torc
 
 
 def _in_a_block(name: str) -> bool:
-    """Whether a parameter belongs to a repeated block, by our names or Hugging Face's."""
+    """Tell whether a parameter belongs to a repeated block, by our names or Hugging Face's."""
     return ".blocks." in f".{name}" or ".layers." in name or ".h." in name
 
 
@@ -114,7 +114,7 @@ def set_learning_rate(
 
 
 def rate_factor(step: int, steps: int, warmup_steps: int, decay_fraction: float) -> float:
-    """Factor on the peak rate: linear warm-up, one, then linear to zero."""
+    """Return the factor on the peak rate: linear warm-up, one, then linear to zero."""
     warm = min(1.0, (step + 1) / max(1, warmup_steps))
     decay_steps = int(decay_fraction * steps)
     cool = min(1.0, (steps - step) / decay_steps) if decay_steps else 1.0

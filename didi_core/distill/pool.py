@@ -55,7 +55,7 @@ def teacher_pool(
     share: tuple[int, int] = (0, 1),
     wait: Callable[[], object] = bool,
 ) -> Corpus:
-    """Samples of the given lengths, from the parts in `folder` where they exist.
+    """Return samples of the given lengths, from the parts in `folder` where they exist.
 
     Args:
         lengths: unframed length of each sample.

@@ -20,7 +20,7 @@ from didi_core.diffusion.draws import Stream, keyed_generator
 
 @dataclass(frozen=True)
 class ReferenceBatch:
-    """References of one step; row r belongs to group r // group_size."""
+    """Holds the references of one step; row r belongs to group r // group_size."""
 
     batch: TokenBatch
     rows: Int[Tensor, "batch"]
@@ -58,7 +58,7 @@ class GroupedReference:
         self._index(corpus.lengths)
 
     def _index(self, lengths: np.ndarray) -> None:
-        """Records by length and by width bucket."""
+        """Order records by length and by width bucket."""
         order = np.argsort(lengths, kind="stable")
         order = order[lengths[order] <= self.max_length]
         if not len(order):
@@ -70,12 +70,14 @@ class GroupedReference:
 
     @property
     def fewest_groups(self) -> int:
-        """Groups that the budget holds where sequences are longest."""
+        """Return the groups that the budget holds where sequences are longest."""
         return self.tokens_per_batch // (int(self._widths.max()) * self.group_size)
 
     def batch(self, step: int, rank: int = 0, world_size: int = 1) -> ReferenceBatch:
-        """The groups of `step` that belong to process `rank`."""
+        """Return the groups of `step` that belong to process `rank`."""
         generator = keyed_generator(self.seed, Stream.ORDER, step)
+        # One record decides the width bucket; the length of a group is that of a record within it.
+        # All processes draw the same groups, and each pads its own.
         anchor = int(torch.randint(len(self._order), (), generator=generator))
         width = self._widths[anchor]
         low, high = np.searchsorted(self._widths, [width, width + 1])
@@ -88,7 +90,7 @@ class GroupedReference:
         return ReferenceBatch(pad_batch(sequences, self.vocabulary), torch.tensor(rows))
 
     def _group(self, anchor: int, picks: Tensor) -> list[list[int]]:
-        """`group_size` framed records of the anchor's length, drawn with replacement."""
+        """Draw `group_size` framed records of the anchor's length, drawn with replacement."""
         length = self._sorted_lengths[anchor]
         low, high = np.searchsorted(self._sorted_lengths, [length, length + 1])
         chosen = low + (picks.numpy() * (high - low)).astype(int)

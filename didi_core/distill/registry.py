@@ -17,11 +17,11 @@ from didi_core.errors import UserError
 from didi_core.number_checks import decay_errors
 from didi_core.wrong_types import wrong_type
 
-METHODS = entries_of("didi_core.distill", MethodEntry, apart=("registry",))
+METHODS = entries_of("didi_core.distill", MethodEntry)
 
 
 def method_settings(config: Mapping[str, Any]) -> tuple[str, Any]:
-    """Name and typed settings from the `method` part of a configuration.
+    """Return name and typed settings from the `method` part of a configuration.
 
     Raises:
         UserError: an unknown method, or a key or value its settings refuse.
@@ -48,7 +48,7 @@ def method_settings(config: Mapping[str, Any]) -> tuple[str, Any]:
 
 
 def _optimizer_problems(settings: Any) -> list[str]:
-    """Of each optimiser among a method's settings, with its place."""
+    """Return what is wrong with each optimiser among a method's settings, with its place."""
     found = {each.name: getattr(settings, each.name) for each in fields(settings)}
     optimizers = {k: v for k, v in found.items() if isinstance(v, OptimizerSettings)}
     return [f"{name}.{wrong}" for name, each in optimizers.items() for wrong in each.problems()]

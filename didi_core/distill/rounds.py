@@ -31,7 +31,7 @@ class RoundSettings(StudentSettings, Protocol):
 
 
 def round_problems(settings: RoundSettings) -> list[str]:
-    """What is wrong with the settings that these methods share, each with its name."""
+    """Return what is wrong with the settings that these methods share, each with its name."""
     wrong = positive_int_errors(settings, "rounds")
     for name, allowed in (("teacher_update", TEACHER_UPDATES), ("kl_kind", DIVERGENCES)):
         if (value := getattr(settings, name)) not in allowed:
@@ -40,7 +40,7 @@ def round_problems(settings: RoundSettings) -> list[str]:
 
 
 class StudentInRounds(DistilledStudent):
-    """Beside student and teacher it owns the target, the teacher of the present round."""
+    """Owns the target, the teacher of the present round, beside student and teacher."""
 
     settings: RoundSettings
 

@@ -49,14 +49,14 @@ class SdttSettings:
     ema: float = 0.99
 
     def problems(self) -> list[str]:
-        """What is wrong with the values, each with the setting's name."""
+        """Return what is wrong with the values, each with the setting's name."""
         wrong = self.noise.problems() + round_problems(self)
         wrong += positive_int_errors(self, "student_steps")
         return wrong + positive_errors(self, "reveal_exponent")
 
 
 class SelfDistillation(StudentInRounds):
-    """Two steps of the present round's teacher are one of the student's."""
+    """Trains a student to do in one step what the present round's teacher does in two."""
 
     settings: SdttSettings
 
@@ -72,6 +72,7 @@ class SelfDistillation(StudentInRounds):
         self.process = AbsorbingProcess(vocabulary.mask_id)
 
     def step(self, step: int, steps: int) -> dict[str, float]:
+        """Move the student towards what the teacher thought in its two steps from z_t."""
         fabric = self.fabric
         self.enter_round(step, steps)
         reference = self.reference.batch(step, fabric.global_rank, fabric.world_size)
@@ -92,17 +93,20 @@ class SelfDistillation(StudentInRounds):
         return all_reduce_metrics(fabric, {**figures, "round": float(self.round)})
 
     def draw_times(self, step: int, rows: Tensor) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
-        """t, and the time after the first of the teacher's two steps from there.
+        """Draw t, and the time after the first of the teacher's two steps from there.
 
         Progress r runs from 0 (all masked) to 1; t begins a whole step of the present round.
         """
+        # The last round's student takes `student_steps`; each round before it twice as many.
         student_steps = self.settings.student_steps * 2 ** (self.settings.rounds - 1 - self.round)
         uniform = keyed_uniform(self.seed, Stream.TIME, step, rows, device=rows.device)
+        # r on the grid of the student's steps; the teacher stops half a step further on.
         before = (uniform * student_steps).floor() / student_steps
         after, exponent = before + 0.5 / student_steps, self.settings.reveal_exponent
         return (1.0 - before**exponent).float(), (1.0 - after**exponent).float()
 
     def _mask(self, batch: TokenBatch, t: Tensor, rows: Tensor, step: int) -> Tensor:
+        """Return the tokens with each maskable one masked at its row's time."""
         position = torch.arange(batch.tokens.shape[1], device=rows.device)
         keys = (rows[:, None], position, step)
         uniform = keyed_uniform(self.seed, Stream.CORRUPT, *keys, device=rows.device)
@@ -118,16 +122,18 @@ class SelfDistillation(StudentInRounds):
         rows: Tensor,
         step: int,
     ) -> Float[Tensor, "masked k"]:
-        """The teacher's log-probabilities in the step that reveals a position, or in the second."""
+        """Return what the teacher says in the step that reveals a position, or in the second."""
         # The first round's teacher is the teacher, which knows no noise.
         noise = without_noise(self.target)[1] if self.round else None
         target = Predictor(self.target, self.vocabulary, noise)
         alpha_t, alpha_s = self.process.schedule.alpha(t), self.process.schedule.alpha(middle)
+        # q(z_s | z_t, x): a mask is revealed with (alpha_s - alpha_t) / (1 - alpha_t).
         reveal = (alpha_s - alpha_t) / (1.0 - alpha_t)
         with self.fabric.autocast():
             first = reverse_step(
                 target, state, self.vocabulary.mask_id, reveal, self.seed, rows, step, index=0
             )
+            # Where the first step left a mask, what the second step says there counts.
             still = (first.after == self.vocabulary.mask_id) & masked
             keys = NoiseKeys(self.seed, rows, 1, update=step)
             second = target.log_probs(first.after, state.lengths, still, keys)
@@ -136,4 +142,9 @@ class SelfDistillation(StudentInRounds):
         return expected
 
 
-ENTRY = MethodEntry("sdtt", SdttSettings, SelfDistillation)
+ENTRY = MethodEntry(
+    "sdtt",
+    SdttSettings,
+    SelfDistillation,
+    summary="one step for two of the teacher's, in steps that double each round",
+)

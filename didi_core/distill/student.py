@@ -1,7 +1,9 @@
 """What every distillation method has: a frozen teacher, a student with its average, and helpers.
 
 A method is a subclass with a `step`. It names whatever it trains beside the student with
-`train_beside`; devices, checkpoints and the result are then looked after here.
+`train_beside`; devices, checkpoints and the result are then looked after here. A network with state
+that is neither of these, as a later round's teacher, goes through `networks`, `setup`, `state_dict`
+and `load_state_dict` (`rounds.py` does so).
 """
 
 import copy
@@ -26,7 +28,7 @@ from didi_core.sampling.predictor import Predictor
 
 @runtime_checkable
 class StudentSettings(Protocol):
-    """What the settings of every method hold."""
+    """Says what the settings of every method hold, beside `problems()` (`registry.py`)."""
 
     noise: NoiseSettings
     student: OptimizerSettings
@@ -37,6 +39,7 @@ class DistilledStudent:
     """Owns the networks of a method; randomness beyond (seed, step) has no place in it."""
 
     graphs: ClassVar[int] = 1
+    """Forward passes remembered for gradients at once: `plan=true` counts memory by it."""
 
     def __init__(
         self,
@@ -58,7 +61,12 @@ class DistilledStudent:
         self.student = self.train_beside("student", student, settings.student)
 
     def train_beside(self, name: str, module: nn.Module, settings: OptimizerSettings) -> Trained:
-        """A network with optimisers of its own; `name` is its key in checkpoints."""
+        """Return a network with optimisers of its own, to be called before `setup`.
+
+        Args:
+            name: its key in checkpoints.
+            module: is asked by its `logits_at`, which Fabric puts under precision and gradients.
+        """
         self._trained[name] = Trained(module, settings, forward_methods=("logits_at",))
         return self._trained[name]
 
@@ -70,18 +78,19 @@ class DistilledStudent:
         self.ema.place(fabric.device, mesh_of(fabric))
 
     def update_student(self, loss: Tensor, step: int, steps: int) -> float:
-        """One update of the student and of its average; returns the gradient's norm."""
+        """Update the student and its average once; return the gradient's norm."""
         norm = self.student.update(loss, step, steps)
         self.ema.update(self.student.module)
         return norm
 
     def student_predictor(self, training: bool = True) -> Predictor:
-        """The student with its noise where it has some.
+        """Return the student as samplers see it, with its noise where it has some.
 
         Args:
             training: under gradient synchronisation; else the bare network, which processes may
                 call different numbers of times.
         """
+        # Wrapped or bare, the network draws no noise itself: its module says what is to be drawn.
         noise = without_noise(self.student.module)[1]
         return Predictor(self.student if training else self.student.module, self.vocabulary, noise)
 
@@ -93,7 +102,7 @@ class DistilledStudent:
         at: Bool[Tensor, "batch width"],
         alpha: Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "chosen generable"]:
-        """The frozen teacher's log-probabilities where `at` is True, in row-major order."""
+        """Return the frozen teacher's log-probabilities where `at` is True, in row-major order."""
         predictor = Predictor(self.teacher, self.vocabulary)
         with self.fabric.autocast():
             return predictor.log_probs(tokens, lengths, at, alpha=alpha)
@@ -103,14 +112,14 @@ class DistilledStudent:
         return [Network("teacher", self.teacher), *trained, Network("average", self.ema.module)]
 
     def sampled(self) -> nn.Module:
-        """The network of `result` where it is: in shards, its calls are made by all processes."""
+        """Return the network of `result` where it is: in shards, all processes make its calls."""
         return self.ema.module
 
     def result(self) -> nn.Module:
         return self.ema.whole()
 
     def extra_weights(self) -> dict[str, Callable[[Path], None]]:
-        """What writes other files of weights, by their stems; a method that has some says so."""
+        """Return what writes other files of weights, by their stems; by default there are none."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from didi_core.models.sharding import (
 
 
 def mesh_of(fabric: Fabric) -> DeviceMesh | None:
-    """The processes over which networks are spread; None where each process has them whole."""
+    """Return the processes over which networks are spread; None where each has them whole."""
     strategy = fabric.strategy
     if not isinstance(strategy, ModelParallelStrategy):
         return None
@@ -29,7 +29,7 @@ def mesh_of(fabric: Fabric) -> DeviceMesh | None:
 
 
 def place_frozen(network: nn.Module, fabric: Fabric) -> None:
-    """A network that is only asked: to the device, or sharded as those that train."""
+    """Put a network that is only asked on the device, or in shards as those that train."""
     mesh = mesh_of(fabric)
     if mesh is None:
         network.to(fabric.device)
@@ -38,7 +38,7 @@ def place_frozen(network: nn.Module, fabric: Fabric) -> None:
 
 
 class Trained:
-    """A network that a method updates: backward, clip, rate, step.
+    """Updates one network of a method: backward, clip, rate, step.
 
     Args:
         forward_methods: methods called instead of `forward`; Fabric puts them under its precision
@@ -65,7 +65,7 @@ class Trained:
             self.wrapped.mark_forward_method(name)
 
     def logits_at(self, *arguments: Any, **named: Any) -> Tensor:
-        """The network's `logits_at` under Fabric's precision and gradient synchronisation.
+        """Call the network's `logits_at` under Fabric's precision and gradient synchronisation.
 
         On one device Fabric calls a marked method directly, outside its autocast: so it is here.
         """
@@ -73,7 +73,7 @@ class Trained:
             return self.wrapped.logits_at(*arguments, **named)
 
     def update(self, loss: Tensor, step: int, steps: int) -> float:
-        """One update; returns the gradient's global norm before clipping."""
+        """Update once; return the gradient's global norm before clipping."""
         set_learning_rate(self.optimizers, self.settings, step, steps)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -85,11 +85,11 @@ class Trained:
         return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
     def whole(self) -> Any:
-        """The network; where it is sharded a copy of it. Every process must call this."""
+        """Return the network; where it is sharded a copy. Every process must call this."""
         return whole_network(self.module, self._skeleton)
 
     def state_dict(self) -> dict[str, Any]:
-        """Whole tensors, on the first process; every process must call this."""
+        """Return whole tensors, on the first process; every process must call this."""
         return gathered(
             {
                 "module": self.module.state_dict(),
@@ -104,7 +104,7 @@ class Trained:
 
 
 def _spread_moments(stored: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """An optimiser's state with each moment spread as its parameter is."""
+    """Return an optimiser's state with each moment spread as its parameter is."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state = {
         number: {name: spread_like(each, parameters[number]) for name, each in held.items()}

@@ -46,6 +46,7 @@ class AnalyticSampler:
 
     @torch.no_grad()
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
+        """Fill the free positions of the prior; count the calls of each row."""
         tokens = prior.batch.tokens.clone()
         calls = torch.zeros_like(prior.batch.lengths)
         for step, alphas in enumerate(pairwise(alpha_grid(settings))):
@@ -58,13 +59,14 @@ class AnalyticSampler:
         return Sampled(tokens, calls, torch.zeros_like(calls))
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
+        """Return the most calls that a row with so many free positions needs."""
         assert settings.steps is not None
         return settings.steps if num_free else 0
 
     def step(
         self, part: Prior, alpha_t: float, alpha_s: float, step: int, settings: SampleSettings
     ) -> Int[Tensor, "batch width"]:
-        """z_s from z_t, of rows that have something masked.
+        """Take rows that have something masked from z_t to z_s.
 
         Args:
             alpha_t: share of tokens kept in the state at hand.
@@ -79,12 +81,15 @@ class AnalyticSampler:
         uniform = keyed_uniform(
             settings.seed, Stream.REVEAL, records[row], position, step, device=records.device
         )
+        # By the schedule alone: (alpha_s - alpha_t) / (1 - alpha_t).
         rho = self.process.reveal_probability(alpha_t, alpha_s)
         generable = self.predictor.vocabulary.generable.to(records.device)
         tokens = batch.tokens.clone()
         for at in torch.arange(len(row), device=records.device).split(POSITIONS_AT_ONCE):
             log_mu = self.process.log_prediction(logits[at].double())
+            # Revealed by the network's own chance; in the last step all that is left.
             now = (uniform[at] < reveal_chance(log_mu, rho)) | (alpha_s >= 1.0)
+            # Which token: from mu normalised, given that the position is revealed.
             filled = row[at[now]], position[at[now]]
             key = (records[filled[0]], filled[1], step)
             tokens[filled] = generable[draw_tokens(log_mu[now], settings.draw, settings.seed, *key)]
@@ -95,7 +100,7 @@ class AnalyticSampler:
 
 
 def reveal_chance(log_mu: Float[Tensor, "n generable"], rho: float) -> Float[Tensor, "n"]:
-    """Chance that a masked position is revealed: rho times what mu sums to, at most 1.
+    """Return the chance that a masked position is revealed: rho times the sum of mu, at most 1.
 
     Args:
         rho: chance by the schedule alone.
@@ -104,5 +109,11 @@ def reveal_chance(log_mu: Float[Tensor, "n generable"], rho: float) -> Float[Ten
 
 
 ENTRY = SamplerSpec(
-    "analytic", without_settings(AnalyticSampler), has_published_grid=False, processes=("sedd",)
+    "analytic",
+    without_settings(AnalyticSampler),
+    summary="score models, which have no other",
+    calls="at most the steps",
+    exact="as the steps grow",
+    has_published_grid=False,
+    processes=("sedd",),
 )

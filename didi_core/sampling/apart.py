@@ -51,29 +51,31 @@ from didi_core.sampling.sampler_spec import SamplerSpec, with_settings
 
 @dataclass(frozen=True)
 class ApartSettings:
-    """When two positions count as dependent."""
+    """Settings of when two positions count as dependent."""
 
     threshold: float = 2.0
     """Standard deviations above the mean attention of the row's pairs."""
 
     def problems(self) -> list[str]:
-        """What is wrong with the values, each with the setting's name."""
+        """Return what is wrong with the values, each with the setting's name."""
         return [] if self.threshold > 0 else [f"threshold={self.threshold} must be above 0"]
 
 
 @dataclass(frozen=True)
 class ApartSampler:
-    """Steps and calls of the ancestral sampler, with positions chosen by attention."""
+    """Takes the steps and calls of the ancestral sampler, with positions chosen by attention."""
 
     predictor: Predictor
     apart: ApartSettings = ApartSettings()
 
     @torch.no_grad()
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
+        """Fill the free positions of the prior; count the calls of each row."""
         tokens = prior.batch.tokens.clone()
         plan = ancestral_plan(prior, settings)
         uniform = reveal_uniform(prior, settings.seed)
         calls = torch.zeros_like(prior.batch.lengths)
+        # The plan says how many a step reveals, as the ancestral sampler would; not which.
         for step in plan[plan != NEVER].unique().tolist():
             count = (plan == step).sum(-1)
             rows = count.nonzero()[:, 0]
@@ -83,6 +85,7 @@ class ApartSampler:
         return Sampled(tokens, calls, torch.zeros_like(calls))
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
+        """Return the most calls that a row with so many free positions needs."""
         assert settings.steps is not None
         return min(settings.steps, num_free)
 
@@ -94,7 +97,7 @@ class ApartSampler:
         step: int,
         settings: SampleSettings,
     ) -> Int[Tensor, "batch width"]:
-        """The state after `count` positions of each row were revealed.
+        """Return the state after `count` positions of each row were revealed.
 
         Args:
             uniform: the random order of positions.
@@ -131,12 +134,16 @@ def dependence(
         blank: positions that take part. All other pairs, and a position with itself, get -inf and
             count in no mean: what is filled already says nothing of what is to be filled together.
     """
+    # a_ij + a_ji over pairs of different blanks.
     itself = torch.eye(blank.shape[-1], dtype=torch.bool, device=blank.device)
     pair = blank[:, :, None] & blank[:, None, :] & ~itself
     mutual = (attention + attention.transpose(-1, -2)).masked_fill(~pair, 0.0).double()
+    # Average product correction (Dunn et al. 2008): less a_i a_j / a, what i and j attend and are
+    # attended to at all.
     each = mutual.sum(-1)
     whole = each.sum(-1)[:, None, None].clamp_min(1e-300)
     excess = (mutual - each[:, :, None] * each[:, None, :] / whole) * pair
+    # Standard deviations above the mean, over the row's pairs.
     number = pair.sum((-1, -2)).clamp_min(1)[:, None, None]
     centred = (excess - excess.sum((-1, -2), keepdim=True) / number) * pair
     deviation = (centred.square().sum((-1, -2), keepdim=True) / number).sqrt()
@@ -149,14 +156,16 @@ def choose(
     uniform: Float[Tensor, "batch width"],
     count: Int[Tensor, "batch"],
 ) -> Bool[Tensor, "batch width"]:
-    """`count` of the masked positions of each row, as far as possible none that depend on another.
+    """Choose `count` masked positions of each row, as far as possible none that depend on another.
 
     Args:
         uniform: the random order, from 0 to 1.
     """
     dependent = dependent & masked[:, :, None] & masked[:, None, :]
+    # Uniform numbers lie below 1: those that depend on a blank come first, then the free ones.
     order = torch.where(dependent.any(-1), uniform, uniform + 1.0).masked_fill(~masked, torch.inf)
     left_out = ~first_independent(dependent, order)
+    # What was left out comes behind all others, in its own order; a double argsort gives places.
     place = (order + 2.0 * left_out).argsort(dim=-1, stable=True).argsort(dim=-1)
     return (place < count[:, None]) & masked
 
@@ -164,16 +173,18 @@ def choose(
 def first_independent(
     dependent: Bool[Tensor, "batch width width"], order: Float[Tensor, "batch width"]
 ) -> Bool[Tensor, "batch width"]:
-    """What is taken by going through the positions in order, none that depends on one taken.
+    """Return what is taken going through the positions in order, none that depends on one taken.
 
     All rows at once: a position is decided when all it depends on that come before it are, which
     takes as many rounds as the longest such chain, not as many as there are positions. Positions
     at infinity take no part.
     """
+    # before[i, j]: i depends on j, and j comes first.
     before = dependent & (order[:, None, :] < order[:, :, None])
     undecided = order.isfinite()
     taken = torch.zeros_like(undecided)
     while undecided.any():
+        # Out is what depends on one taken; in, what waits for no undecided one before it.
         undecided &= ~(before & taken[:, None, :]).any(-1)
         now = undecided & ~(before & undecided[:, None, :]).any(-1)
         taken |= now
@@ -182,5 +193,12 @@ def first_independent(
 
 
 ENTRY = SamplerSpec(
-    "apart", with_settings(ApartSampler), has_published_grid=False, settings=ApartSettings
+    "apart",
+    with_settings(ApartSampler),
+    summary="the calls of ancestral, but avoids revealing together what seems to depend on each "
+    "other",
+    calls="as `ancestral`",
+    exact="as the steps grow, where the conditionals agree with each other",
+    has_published_grid=False,
+    settings=ApartSettings,
 )

@@ -26,7 +26,7 @@ STEP = 0
 
 @dataclass(frozen=True)
 class AutoregressiveSampler:
-    """From left to right, one call a drawn token; what is kept at the beginning is read first.
+    """Draws from left to right, one call a token; what is kept at the beginning is read first.
 
     The first token is never drawn: where nothing is given, it is the network's start.
     """
@@ -35,11 +35,13 @@ class AutoregressiveSampler:
 
     @torch.no_grad()
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
+        """Fill the free positions of the prior; count the calls of each row."""
         tokens, free = self._started(prior)
         calls = free.sum(-1)
         assert (_span(free) == calls).all(), "see `keeps_after_free`"
         drawn = free.any(0).nonzero()[:, 0].tolist()  # the only wait for the device
         generable = self.predictor.vocabulary.generable.to(tokens.device)
+        # The cache holds what was read; the first call reads all that stands before the first draw.
         cache, read = None, 0
         for place in range(drawn[0], drawn[-1] + 1) if drawn else ():
             log_probs, cache = self.predictor.next_log_probs(tokens[:, read:place], cache)
@@ -55,19 +57,20 @@ class AutoregressiveSampler:
     def _started(
         self, prior: Prior
     ) -> tuple[Int[Tensor, "batch width"], Bool[Tensor, "batch width"]]:
-        """Tokens, and which are to be drawn, with the start where the first one is free."""
+        """Return tokens, and which are to be drawn, with the start where the first one is free."""
         tokens, free = prior.batch.tokens.clone(), prior.batch.maskable.clone()
         tokens[:, 0] = tokens[:, 0].masked_fill(free[:, 0], self.predictor.denoiser.start_id)
         free[:, 0] = False
         return tokens, free
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
+        """Return the most calls that a row with so many free positions needs."""
         del settings
         return num_free
 
 
 def keeps_after_free(row: Sequence[int], mask_id: int, eos_id: int | None) -> bool:
-    """Whether something is kept after a place to fill, which drawing from the left cannot see.
+    """Tell whether something is kept after a place to fill, which drawing from the left cannot see.
 
     Args:
         row: framed ids; the end that frames them does not count.
@@ -80,16 +83,20 @@ def keeps_after_free(row: Sequence[int], mask_id: int, eos_id: int | None) -> bo
 
 
 def _span(free: Bool[Tensor, "batch width"]) -> Int[Tensor, "batch"]:
-    """Places from the first free one of each row to the last."""
+    """Count the places from the first free one of each row to the last."""
     places = torch.arange(1, free.shape[1] + 1, device=free.device)
+    # A row without free places: last 0, first beyond the width, clamped to no span.
     last = torch.where(free, places, 0).amax(-1)
     first = torch.where(free, places, free.shape[1] + 1).amin(-1)
     return (last - first + 1).clamp_min(0)
 
 
 ENTRY = SamplerSpec(
-    AUTOREGRESSIVE,
+    "autoregressive",
     without_settings(AutoregressiveSampler),
+    summary="from left to right, one call a token: autoregressive models, which have no other",
+    calls="one a drawn token, each a token wide",
+    exact="yes, given that the sequence goes on",
     takes_steps=False,
     has_published_grid=False,
     reveals_on_grid=False,

@@ -10,7 +10,7 @@ from didi_core.data.batches import bucket_width
 
 
 def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Record numbers of each batch, like widths together.
+    """Return the record numbers of each batch, like widths together.
 
     Args:
         lengths: tokens of each record, framing included.
@@ -30,5 +30,5 @@ def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
 
 
 def shard_of(batches: list[list[int]], index: int, count: int) -> list[list[int]]:
-    """The batches of shard `index` (from 1) of `count`: every `count`-th one."""
+    """Return the batches of shard `index` (from 1) of `count`: every `count`-th one."""
     return batches[index - 1 :: count]

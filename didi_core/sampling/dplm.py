@@ -41,7 +41,7 @@ _REDRAW_CALLS = 1 << 32
 
 @dataclass(frozen=True)
 class DplmSettings:
-    """The redraw of repeats. Published: a quarter, nucleus 0.95."""
+    """Settings of the redraw of repeats. Published: a quarter, nucleus 0.95."""
 
     max_share: float = 0.25
     """A token that fills more than this share of a row's prediction is redrawn; 1 turns it off."""
@@ -49,7 +49,7 @@ class DplmSettings:
     """The redraw keeps the fewest tokens whose probabilities sum to at least this."""
 
     def problems(self) -> list[str]:
-        """What is wrong with the values, each with the setting's name."""
+        """Return what is wrong with the values, each with the setting's name."""
         return [
             f"{name}={getattr(self, name)} must be above 0 and at most 1"
             for name in ("max_share", "redraw_top_p")
@@ -59,7 +59,7 @@ class DplmSettings:
 
 @dataclass(frozen=True)
 class Guess:
-    """A predicted token at some positions."""
+    """Holds a predicted token at some positions."""
 
     tokens: Int[Tensor, "batch width"]
     """The state with the prediction filled in."""
@@ -69,13 +69,14 @@ class Guess:
 
 @dataclass(frozen=True)
 class DplmSampler:
-    """Predict everything, keep what is most confident, mask the rest again."""
+    """Predicts everything, keeps what is most confident, and masks the rest again."""
 
     predictor: Predictor
     repeats: DplmSettings = DplmSettings()
 
     @torch.no_grad()
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
+        """Fill the free positions of the prior; count the calls of each row."""
         assert settings.steps is not None
         tokens = prior.batch.tokens.clone()
         calls = torch.zeros_like(prior.batch.lengths)
@@ -90,14 +91,14 @@ class DplmSampler:
         return Sampled(tokens, calls, torch.zeros_like(calls))
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
-        """Calls of a row without redraws of repeats, which come on top."""
+        """Return the calls of a row without redraws of repeats, which come on top."""
         assert settings.steps is not None
         return settings.steps if num_free else 0
 
     def step(
         self, part: Prior, step: int, settings: SampleSettings
     ) -> tuple[Int[Tensor, "batch width"], Int[Tensor, "batch"]]:
-        """The state after step `step` (from 0), and the calls it cost each row."""
+        """Return the state after step `step` (from 0), and the calls it cost each row."""
         assert settings.steps is not None
         state, free = part.batch.tokens, part.batch.maskable
         guess = self._guess(part, free, step, settings.draw, settings.seed, Stream.TOKEN)
@@ -106,6 +107,8 @@ class DplmSampler:
         if repeated.any():
             calls += repeated.any(-1)
             guess = self._redraw(part, guess, repeated, step, settings)
+        # After step i of N, L (N - i) / N positions are masked, the least confident ones; a masked
+        # position that stays takes the guess, a filled one keeps its token (3).
         num_masked = free.sum(-1) * (settings.steps - step - 1) // settings.steps
         mask_id = self.predictor.vocabulary.mask_id
         filled = torch.where(free & (state == mask_id), guess.tokens, state)
@@ -120,7 +123,7 @@ class DplmSampler:
         seed: int,
         stream: Stream,
     ) -> Guess:
-        """Arg-max of noised log-probabilities at the positions `at`."""
+        """Take the arg-max of noised log-probabilities at the positions `at`."""
         state = part.batch.tokens
         # The redraw of a step is a call of its own, with noise of its own.
         call = step + (_REDRAW_CALLS if stream == Stream.REDRAW else 0)
@@ -140,7 +143,8 @@ class DplmSampler:
     def repeated(
         self, predicted: Int[Tensor, "batch width"], free: Bool[Tensor, "batch width"]
     ) -> Bool[Tensor, "batch width"]:
-        """Positions whose predicted token fills more than `max_share` of the row's prediction."""
+        """Mark positions whose token fills more than `max_share` of the row's prediction."""
+        # counts[row, id]: how often the row's prediction has the id, kept residues left out.
         counts = predicted.new_zeros(len(predicted), self.predictor.vocabulary.size)
         counts = counts.scatter_add(1, predicted, free.to(counts.dtype))
         most = self.repeats.max_share * free.sum(-1, keepdim=True)
@@ -154,7 +158,7 @@ class DplmSampler:
         step: int,
         settings: SampleSettings,
     ) -> Guess:
-        """The guess with the `repeated` positions drawn anew, given the others."""
+        """Return the guess with the `repeated` positions drawn anew, given the others."""
         rows = repeated.any(-1).nonzero()[:, 0]
         masked = guess.tokens.masked_fill(repeated, self.predictor.vocabulary.mask_id)
         some = Prior(part.batch.with_tokens(masked).rows(rows), part.records[rows])
@@ -172,8 +176,9 @@ def noised(
     uniform: Float[Tensor, "n generable"],
     settings: DrawSettings,
 ) -> Float[Tensor, "n generable"]:
-    """Log-softmax of log-probabilities plus Gumbel noise; float32 as the released code has it."""
+    """Return log-probabilities plus Gumbel noise, normalised; float32 as in the released code."""
     if settings.precision == "float32":
+        # Gumbel: -log(-log u), with the released code's guards against log 0.
         noise = -(-(uniform.float() + 1e-8).log() + 1e-8).log()
         return (log_probs.float() + noise).log_softmax(-1)
     return (log_probs - (-uniform.log()).log()).log_softmax(-1)
@@ -182,7 +187,7 @@ def noised(
 def below_cutoff(
     score: Float[Tensor, "batch width"], count: Int[Tensor, "batch"]
 ) -> Bool[Tensor, "batch width"]:
-    """The `count` positions of lowest score in each row; never one with score infinity.
+    """Mark the `count` positions of lowest score in each row; never one with score infinity.
 
     As released, a tie at the cut masks none of the tied positions, so that fewer are masked.
     """
@@ -193,6 +198,9 @@ def below_cutoff(
 ENTRY = SamplerSpec(
     "dplm",
     with_settings(DplmSampler),
+    summary="DPLM's own: keeps the most confident, and redraws repeats",
+    calls="the steps, and one for each redraw",
+    exact="no",
     has_published_grid=False,
     reveals_on_grid=False,
     default_steps=DEFAULT_STEPS,

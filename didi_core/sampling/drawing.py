@@ -16,7 +16,7 @@ from didi_core.sampling.request import Draws, DrawSettings
 def adjust(
     log_probs: Float[Tensor, "n generable"], settings: DrawSettings
 ) -> Float[Tensor, "n generable"]:
-    """Log-probabilities after temperature, bias and top-p, normalised again, in float64."""
+    """Return log-probabilities after temperature, bias and top-p, normalised again, in float64."""
     adjusted = log_probs.double()
     if settings.temperature != 1.0:
         adjusted = adjusted / settings.temperature
@@ -32,6 +32,7 @@ def keep_top_p(
     log_probs: Float[Tensor, "n generable"], top_p: float
 ) -> Float[Tensor, "n generable"]:
     """Keep the fewest most probable tokens whose mass is at least `top_p` (nucleus sampling)."""
+    # A token stays while those before it have less than top_p: the first one always does.
     ordered, order = log_probs.sort(-1, descending=True)
     mass_before = ordered.exp().cumsum(-1) - ordered.exp()
     ordered = ordered.masked_fill(mass_before >= top_p, -torch.inf)
@@ -48,7 +49,7 @@ def draw_tokens(
     step: int,
     stream: Stream = Stream.TOKEN,
 ) -> Int[Tensor, "n"]:
-    """Rank (place among the generable ids) of one token drawn for each row of `log_probs`.
+    """Draw one token for each row of `log_probs`: its rank, the place among the generable ids.
 
     The draw depends on (seed, record, position, step) and the distribution alone.
     """
@@ -65,11 +66,12 @@ def draw_adjusted(
     step: int,
     stream: Stream = Stream.TOKEN,
 ) -> Int[Tensor, "n"]:
-    """As `draw_tokens`, from log-probabilities that are drawn from as they are."""
+    """Draw as `draw_tokens` does, from log-probabilities that are drawn from as they are."""
     device = log_probs.device
     if precision == "float64":
         uniform = keyed_uniform(seed, stream, record, position, step, device=device)
         return draw_categorical(log_probs, uniform)
+    # A number for each token, not one for the draw: the arg-max of noised log-probabilities.
     rank = torch.arange(log_probs.shape[-1], device=device)
     keys = (record[:, None], position[:, None], step, rank)
     return draw_gumbel_float32(log_probs, keyed_uniform(seed, stream, *keys, device=device))

@@ -21,7 +21,7 @@ from didi_core.sampling.request import (
 
 @dataclass(frozen=True)
 class Filled:
-    """One sequence a sampler finished."""
+    """Holds one sequence that a sampler finished."""
 
     ids: list[int]
     """Framed, without padding."""
@@ -35,7 +35,7 @@ def build_prior(
     vocabulary: Vocabulary,
     device: torch.device | str,
 ) -> Prior:
-    """The batch to fill: mask tokens are free, everything else is kept.
+    """Build the batch to fill: mask tokens are free, everything else is kept.
 
     Args:
         rows: framed ids; `vocabulary.mask_id` where something is to be generated.
@@ -49,7 +49,7 @@ def build_prior(
 
 @dataclass(frozen=True)
 class Filler:
-    """A sampler with everything it needs to fill rows."""
+    """Fills rows with a sampler and everything it needs."""
 
     sampler: Sampler
     settings: SampleSettings

@@ -16,13 +16,13 @@ OWN = "own"
 
 
 def plain_sampler(process: str) -> SamplerSpec:
-    """Ancestral, or of a process that it does not sample the first of those that do."""
+    """Return ancestral, or where it does not sample the process the first of those that do."""
     fitting = {kind.name: kind for kind in samplers_of(process)}
     return fitting.get(PLAIN_SAMPLER) or next(iter(fitting.values()))
 
 
 def choose_sampler(asked: str | None, grid: str, model: LoadedModel) -> SamplerSpec:
-    """The sampler as asked, else as the model's folder names it, else the process's plain one.
+    """Return the sampler as asked, else as the model's folder names it, else the plain one.
 
     A folder names a sampler of steps. The published grid is the papers' own: a folder's sampler
     that has none gives way to the plain one.
@@ -51,7 +51,7 @@ def own_sampler(model: LoadedModel) -> SamplerSpec:
 
 
 def stored_reveal_exponent(grid: str, kind: SamplerSpec, model: LoadedModel) -> float:
-    """The exponent that the model was distilled for; 1 where it has none, or the grid is fixed."""
+    """Return the exponent the model was distilled for; 1 where it has none or the grid is fixed."""
     if grid == "published" or not kind.reveals_on_grid:
         return 1.0
     return float(model.config.get("didi", {}).get("reveal_exponent", 1.0))

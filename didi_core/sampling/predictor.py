@@ -24,7 +24,7 @@ OnCall = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Predictor:
-    """The network's x_theta(z_t) over the generable ids."""
+    """Gives a network's x_theta(z_t) over the generable ids."""
 
     denoiser: Any
     """A network that offers `logits_at`, bare or as it is trained."""
@@ -41,7 +41,7 @@ class Predictor:
         keys: NoiseKeys | None = None,
         alpha: float | Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "chosen generable"]:
-        """Normalised log-probabilities where `at` is True, in row-major order.
+        """Return normalised log-probabilities where `at` is True, in row-major order.
 
         Arguments and errors as of `logits`.
         """
@@ -55,7 +55,7 @@ class Predictor:
         keys: NoiseKeys | None = None,
         alpha: float | Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "chosen generable"]:
-        """What the network says of the generable ids where `at` is True, in row-major order.
+        """Return what the network says of the generable ids where `at` is True, in row-major order.
 
         Args:
             at: a function is asked after the network's blocks were called, before its head is.
@@ -66,6 +66,7 @@ class Predictor:
         Raises:
             UserError: the network is conditioned on time and `alpha` is None.
         """
+        # A network with a noise input is given its latents, and is not told the time.
         if self.noise is None or keys is None:
             if isinstance(alpha, float):
                 alpha = torch.full((len(tokens),), alpha, device=tokens.device)
@@ -80,11 +81,11 @@ class Predictor:
         return self.vocabulary.generable_logits(logits)
 
     def probe(self, batch: TokenBatch, at: Bool[Tensor, "batch width"]) -> None:
-        """One call as a step makes it that reveals the positions `at`: to be timed."""
+        """Make one call as a step that reveals the positions `at` does: to be timed."""
         self.log_probs(batch.tokens, batch.lengths, at, alpha=0.5)
 
     def call_width(self, width: int) -> int:
-        """Tokens of a row of this padded width that one call computes."""
+        """Return the tokens of a row of this padded width that one call computes."""
         return width
 
     @property
@@ -94,7 +95,7 @@ class Predictor:
 
 @dataclass(frozen=True)
 class NextTokenPredictor:
-    """An autoregressive network's p(x_i | what stands before) over the generable ids."""
+    """Gives an autoregressive network's p(x_i | what stands before) over the generable ids."""
 
     denoiser: CausalNetwork
     vocabulary: Vocabulary
@@ -103,19 +104,19 @@ class NextTokenPredictor:
     def next_log_probs(
         self, tokens: Int[Tensor, "batch new"], cache: "Cache | None"
     ) -> tuple[Float[Tensor, "batch generable"], "Cache"]:
-        """Normalised log-probabilities of the token after `tokens`; see `CausalNetwork`."""
+        """Return normalised log-probabilities of the token after `tokens`; see `CausalNetwork`."""
         logits, cache = self.denoiser.next_logits(tokens, cache)
         if self.on_call is not None:
             self.on_call(len(tokens))
         return self.vocabulary.log_probs(logits), cache
 
     def probe(self, batch: TokenBatch, at: Bool[Tensor, "batch width"]) -> None:
-        """One call, a token wide: to be timed."""
+        """Make one call, a token wide: to be timed."""
         del at  # it reveals one position of each row
         self.next_log_probs(batch.tokens[:, :1], None)
 
     def call_width(self, width: int) -> int:
-        """Tokens of a row that one call computes: the cache holds the others."""
+        """Return the tokens of a row that one call computes: the cache holds the others."""
         del width
         return 1
 

@@ -1,6 +1,6 @@
 """The samplers by name: what `--sampler` can choose, the entries of this package's modules.
 
-To add one, write its file: docs/adding-a-method.md has a worked example.
+To add one, write its file: docs/adding-a-sampler.md has a worked example.
 """
 
 from difflib import get_close_matches
@@ -18,16 +18,16 @@ from didi_core.sampling.request import Sampler, SampleSettings
 from didi_core.sampling.sampler_options import SamplerOptions
 from didi_core.sampling.sampler_spec import SamplerSpec
 
-SAMPLERS = entries_of("didi_core.sampling", SamplerSpec, apart=("registry", "folder_defaults"))
+SAMPLERS = entries_of("didi_core.sampling", SamplerSpec)
 
 
 def samplers_of(process: str) -> list[SamplerSpec]:
-    """Those that sample models of a process."""
+    """Return those that sample models of a process."""
     return [kind for kind in SAMPLERS.values() if process in kind.processes]
 
 
 def find_sampler(name: str, flag: str = "--sampler") -> SamplerSpec:
-    """The sampler of that name.
+    """Return the sampler of that name.
 
     Args:
         flag: what messages call the name: the flag it came from.
@@ -65,7 +65,7 @@ def build_sampler(
 
 
 def build_predictor(model: LoadedModel, *, with_noise: bool = True) -> AnyPredictor:
-    """The model as samplers see it, with its noise input where it has one.
+    """Return the model as samplers see it, with its noise input where it has one.
 
     Args:
         with_noise: False leaves the noise out, to measure what it brings.

@@ -20,13 +20,13 @@ Rule = Callable[[list[int]], str | None]
 
 
 def accept_all(ids: list[int]) -> None:
-    """The rule that accepts every sequence."""
+    """Accept every sequence."""
     del ids
 
 
 @dataclass(frozen=True)
 class SampledRecord:
-    """One record's result."""
+    """Holds one record's result."""
 
     record: int
     ids: list[int]
@@ -41,7 +41,7 @@ class SampledRecord:
 
 @dataclass
 class Acceptance:
-    """What is asked of a sequence, and what was taken before."""
+    """Says what is asked of a sequence, and what was taken before."""
 
     rule: Rule = accept_all
     unique: bool = False

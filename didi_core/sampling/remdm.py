@@ -36,7 +36,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Transition:
-    """One step of the chain, before any weighting by confidence."""
+    """Describes one step of the chain, before any weighting by confidence."""
 
     alpha_t: float
     """Share of positions revealed before the step."""
@@ -48,7 +48,7 @@ class Transition:
 
 @dataclass(frozen=True)
 class RemdmSettings:
-    """Re-masking. Published: cap with eta 0.008, rescale 0.015, loop 0.02; top-p 0.9 with all."""
+    """Settings. Published: cap with eta 0.008, rescale 0.015, loop 0.02; top-p 0.9 with all."""
 
     schedule: str = "cap"
     """cap, rescale or loop."""
@@ -65,7 +65,7 @@ class RemdmSettings:
     """loop alone: share of positions revealed while it lasts."""
 
     def problems(self) -> list[str]:
-        """What is wrong with the values, each with the setting's name."""
+        """Return what is wrong with the values, each with the setting's name."""
         wrong = []
         if self.schedule not in ("cap", "rescale", "loop"):
             wrong.append(f"schedule={self.schedule} must be cap, rescale or loop")
@@ -83,7 +83,7 @@ class RemdmSettings:
         return wrong
 
     def transitions(self, steps: int, exponent: float = 1.0) -> list[Transition]:
-        """The steps from t = 1 to t = 0; after step k of K, t = 1 - (k / K) ** exponent."""
+        """Return the steps from t = 1 to t = 0; after step k of K, t = 1 - (k / K) ** exponent."""
         times = [1.0 - (k / steps) ** exponent for k in range(steps + 1)]
         alphas = [self.alpha(t) for t in times]
         return [
@@ -92,7 +92,7 @@ class RemdmSettings:
         ]
 
     def alpha(self, t: float) -> float:
-        """Share of positions revealed at time t."""
+        """Return the share of positions revealed at time t."""
         if self.schedule != "loop":
             return 1.0 - t
         if t > self.t_on:
@@ -102,6 +102,7 @@ class RemdmSettings:
         return 1.0 - t * (1.0 - self.alpha_on) / self.t_off
 
     def _sigma(self, t: float, alpha_t: float, alpha_s: float) -> float:
+        # Above (1 - alpha_s) / alpha_t a masked position would be revealed with a negative chance.
         largest = 1.0 if alpha_t == 0.0 else min(1.0, (1.0 - alpha_s) / alpha_t)
         if self.schedule == "rescale":
             return self.eta * largest
@@ -120,6 +121,7 @@ class RemaskingSampler:
 
     @torch.no_grad()
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
+        """Fill the free positions of the prior; count the calls of each row."""
         assert settings.steps is not None
         tokens = prior.batch.tokens.clone()
         certainty = torch.zeros_like(tokens, dtype=torch.float64)
@@ -130,6 +132,7 @@ class RemaskingSampler:
         return Sampled(tokens, calls, torch.zeros_like(calls))
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
+        """Return the most calls that a row with so many free positions needs."""
         assert settings.steps is not None
         return settings.steps if num_free else 0
 
@@ -157,10 +160,12 @@ class RemaskingSampler:
         uniform = keyed_uniform(settings.seed, Stream.REVEAL, *keys, device=tokens.device)
         weighted = self.remasking.weighting == "confidence"
         process = AbsorbingProcess(self.predictor.vocabulary.mask_id)
+        # (alpha_s - (1 - sigma) alpha_t) / (1 - alpha_t); with weights as if sigma were 0.
         sigma = 0.0 if weighted else move.sigma
         reveal = process.reveal_probability(move.alpha_t, move.alpha_s, sigma)
         revealed = masked & (uniform < reveal)
         share = uncertainty_share(certainty, standing) if weighted else 1.0
+        # One number a position serves both: it is either masked or standing.
         remasked = standing & (uniform < move.sigma * share)
         rows = revealed.any(-1)
         if rows.any():  # tokens are predicted from z_t, before anything is masked again
@@ -188,6 +193,7 @@ class RemaskingSampler:
         rank = draw_tokens(log_probs, settings.draw, settings.seed, record, position, step)
         tokens[row, position] = self.predictor.vocabulary.generable.to(rank.device)[rank]
         if self.remasking.weighting == "confidence":
+            # The probability that the token was drawn with: after temperature, bias and top-p.
             chances = adjust(log_probs, settings.draw).exp()
             certainty[row, position] = chances.gather(-1, rank[:, None])[:, 0]
 
@@ -195,11 +201,17 @@ class RemaskingSampler:
 def uncertainty_share(
     certainty: Float[Tensor, "batch width"], standing: Bool[Tensor, "batch width"]
 ) -> Float[Tensor, "batch width"]:
-    """Softmax of minus the certainty over the `standing` positions of each row; 0 elsewhere."""
+    """Return the softmax of minus the certainty over each row's `standing` positions, else 0."""
     weight = (-certainty).exp() * standing
     return weight / weight.sum(-1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
 
 
 ENTRY = SamplerSpec(
-    "remdm", with_settings(RemaskingSampler), has_published_grid=False, settings=RemdmSettings
+    "remdm",
+    with_settings(RemaskingSampler),
+    summary="masks some tokens again",
+    calls="at most the steps",
+    exact="as the steps grow and `eta` shrinks; never with `weighting=confidence`",
+    has_published_grid=False,
+    settings=RemdmSettings,
 )

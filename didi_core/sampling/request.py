@@ -14,7 +14,7 @@ Grid = Literal["exact", "published"]
 
 @dataclass(frozen=True)
 class DrawSettings:
-    """How a token is drawn from the network's distribution."""
+    """Settings of how a token is drawn from the network's distribution."""
 
     temperature: float = 1.0
     """Divides the log-probabilities; 1 is the model's own law."""
@@ -28,7 +28,7 @@ class DrawSettings:
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """One request's settings, the same for all of its records."""
+    """Settings of one request, the same for all of its records."""
 
     steps: int | None
     """Denoising steps; None where the sampler decides (first-hitting)."""
@@ -42,7 +42,7 @@ class SampleSettings:
 
 @dataclass(frozen=True)
 class Prior:
-    """A batch to fill: mask tokens where something is to be generated, all else kept."""
+    """Holds a batch to fill: mask tokens where something is to be generated, all else kept."""
 
     batch: TokenBatch
     """`maskable` marks the positions to fill."""
@@ -63,10 +63,10 @@ class Sampled:
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Everything that turns a denoiser and a prior into sequences."""
+    """Turns a prior into sequences, with the network that it was made for."""
 
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled: ...
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
-        """Calls that a row with `num_free` positions to fill needs at most (for time estimates)."""
+        """Return the most calls that a row with `num_free` free positions needs (for estimates)."""
         ...

@@ -18,7 +18,7 @@ PUBLISHED_END = 1e-5
 
 
 def alpha_grid(settings: SampleSettings) -> list[float]:
-    """Share of tokens kept before the first step and after each, from 0 to 1.
+    """Return the share of tokens kept before the first step and after each, from 0 to 1.
 
     The published grid has a step more than the exact one: it ends short of 1, and cleans up.
     """
@@ -37,7 +37,7 @@ def reveal_uniform(prior: Prior, seed: int) -> Float[Tensor, "batch width"]:
 
 
 def ancestral_plan(prior: Prior, settings: SampleSettings) -> Int[Tensor, "batch width"]:
-    """Step (from 0) that reveals each position; `NEVER` where nothing is to be filled.
+    """Return the step (from 0) that reveals each position; `NEVER` where nothing is to be filled.
 
     The exact grid has `steps` steps. The published one stops short of alpha = 1: what it leaves
     is revealed in a step of its own, number `steps`.
@@ -53,7 +53,7 @@ def ancestral_plan(prior: Prior, settings: SampleSettings) -> Int[Tensor, "batch
 
 
 def first_hitting_plan(prior: Prior, settings: SampleSettings) -> Int[Tensor, "batch width"]:
-    """One position a step, in uniformly random order: the exact limit of infinitely many steps.
+    """Plan one position a step, in uniformly random order: the limit of infinitely many steps.
 
     Zheng et al., "Masked diffusion models are secretly time-agnostic masked models and exploit
     inaccurate categorical sampling", arXiv 2409.02908, section 4.

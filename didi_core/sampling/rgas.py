@@ -50,7 +50,7 @@ RELEASED_END = 1e-5
 
 
 def first_rerank_step(steps: int, rerank_share: float) -> int:
-    """The number of steps before re-ranking: at least `rerank_share` of all re-rank.
+    """Return the number of steps before re-ranking: at least `rerank_share` of all re-rank.
 
     The subtraction forgives rounding: 10 steps times 0.9 are nine, not ten.
     """
@@ -59,7 +59,7 @@ def first_rerank_step(steps: int, rerank_share: float) -> int:
 
 @dataclass(frozen=True)
 class RgasSettings:
-    """Guidance. Published: h from 30 to 40, M = 4, switch at half of the steps."""
+    """Settings of guidance. Published: h from 30 to 40, M = 4, switch at half of the steps."""
 
     tilt_start: float = 30.0
     """h of the first tilted step."""
@@ -83,23 +83,23 @@ class RgasSettings:
 
     @property
     def released(self) -> bool:
-        """Whether to sample as the public checkpoint was."""
+        """Tell whether to sample as the public checkpoint was."""
         return self.compat == "released"
 
     @property
     def scores_all(self) -> bool:
-        """Whether candidates are scored over every position."""
+        """Tell whether candidates are scored over every position."""
         return self.rerank_positions == "all" or (self.rerank_positions == "auto" and self.released)
 
     @property
     def own_positions(self) -> bool:
-        """Whether each candidate draws which positions it reveals."""
+        """Tell whether each candidate draws which positions it reveals."""
         return self.candidate_positions == "own" or (
             self.candidate_positions == "auto" and self.released
         )
 
     def problems(self) -> list[str]:
-        """What is wrong with the values, each with the setting's name."""
+        """Return what is wrong with the values, each with the setting's name."""
         wrong = []
         for name in ("tilt_start", "tilt_end"):
             if not math.isfinite(getattr(self, name)):
@@ -123,7 +123,7 @@ class RgasSettings:
 
 @dataclass(frozen=True)
 class GuidedStep:
-    """One step of the grid, and what of it may be revealed."""
+    """Describes one step of the grid, and what may be revealed in it."""
 
     number: int
     alpha_before: float
@@ -135,17 +135,17 @@ class GuidedStep:
 
     @property
     def asked(self) -> Bool[Tensor, "batch width"]:
-        """Positions that any candidate may reveal."""
+        """Mark positions that any candidate may reveal."""
         return self.due.any(1)
 
     def rows(self, rows: Int[Tensor, "chosen"]) -> "GuidedStep":
-        """The step of some of the rows."""
+        """Return the step of some of the rows."""
         return replace(self, due=self.due[rows])
 
 
 @dataclass(frozen=True)
 class GuidedSampler:
-    """Ancestral sampling with a discriminator's guidance."""
+    """Samples ancestrally with a discriminator's guidance."""
 
     predictor: Predictor
     """Its vocabulary holds the mask among what can be generated where there is no SUBS."""
@@ -153,6 +153,7 @@ class GuidedSampler:
     guidance: RgasSettings = RgasSettings()
 
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
+        """Fill the free positions of the prior; count the calls of each row."""
         assert settings.steps is not None
         tokens = prior.batch.tokens.clone()
         plan = ancestral_plan(prior, settings)
@@ -179,6 +180,7 @@ class GuidedSampler:
         return Sampled(tokens, calls, judged)
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
+        """Return the most calls that a row with so many free positions needs."""
         assert settings.steps is not None
         if self.guidance.own_positions:  # a call whose chosen candidate reveals nothing counts, too
             return settings.steps + self.guidance.released
@@ -212,6 +214,7 @@ class GuidedSampler:
         if not self.guidance.released and not (ranked and self.guidance.own_positions):
             return (masked & (plan == number)[:, None]).expand(-1, count, -1)
         before, after = alphas[number : number + 2]
+        # With the mask's probability 0; a network that may predict it reveals a part of these.
         chance = (after - before) / (1.0 - before)
         each = [self._reveal_uniform(state, number, index, settings) for index in range(count)]
         return masked & (torch.stack(each, 1) < chance)
@@ -239,6 +242,7 @@ class GuidedSampler:
             log_probs = self.predictor.log_probs(tokens, lengths, masked, keys, step.alpha_before)
         gradient = self.reward_gradient(tokens, lengths, masked, log_probs, step.alpha_before)
         clip = self.guidance.gradient_clip
+        # p(x) exp(h g(x)), normalised: towards what the discriminator takes for a reference.
         tilted = (log_probs + strength * gradient.clamp(-clip, clip)).log_softmax(-1)
         return self._draw(part, step, masked, tilted, settings)
 
@@ -250,8 +254,10 @@ class GuidedSampler:
         log_probs: Tensor,
         alpha: float = 0.0,
     ) -> Float[Tensor, "masked generable"]:
-        """Gradient of the summed logits at masked positions by the log-probabilities there."""
+        """Return the gradient of the logits summed over masks by the log-probabilities there."""
         with torch.enable_grad():
+            # The discriminator reads soft tokens, so that its logits have a gradient by log p; each
+            # position's law enters the logits of all others, hence one sum and one backward call.
             leaf = log_probs.detach().clone().requires_grad_(True)
             vocabulary = self.predictor.vocabulary
             soft = soft_tokens(leaf.log_softmax(-1), masked, vocabulary.generable, vocabulary.size)
@@ -264,7 +270,7 @@ class GuidedSampler:
     def _reranked(
         self, part: Prior, step: GuidedStep, settings: SampleSettings
     ) -> tuple[Tensor, Int[Tensor, "batch"]]:
-        """One of the candidates by the softmax of scores; the calls each row's scoring cost."""
+        """Pick a candidate by the softmax of scores; return what each row's scoring cost, too."""
         tokens, lengths = part.batch.tokens, part.batch.lengths
         count = step.due.shape[1]
         # Candidates share the noise: one call of the student serves them all.
@@ -274,6 +280,7 @@ class GuidedSampler:
         draw = [self._draw(part, step, at, log_probs, settings, index) for index in range(count)]
         candidates = torch.stack(draw, dim=1)
         picked, cost = candidates[:, 0].clone(), torch.zeros_like(lengths)
+        # A row with nothing masked keeps its first candidate; the released code scores it, too.
         is_open = self._masked(part, candidates).flatten(1).any(-1) | self.guidance.released
         scored = is_open.nonzero()[:, 0]
         if count > 1 and len(scored):
@@ -295,7 +302,7 @@ class GuidedSampler:
     def scores(
         self, candidates: Int[Tensor, "batch candidates width"], part: Prior, alpha: float = 0.0
     ) -> Float[Tensor, "batch candidates"]:
-        """The discriminator's score of each candidate (see `RgasSettings.rerank_positions`).
+        """Return the discriminator's score of each candidate (see `RgasSettings.rerank_positions`).
 
         Args:
             part: the state before the step.
@@ -310,6 +317,8 @@ class GuidedSampler:
             at = self._masked(part, candidates).flatten(0, 1)
         told = torch.full((batch * count,), alpha, device=lengths.device)
         logits = self.discriminator.logits_at(candidates.flatten(0, 1), lengths, at, alpha=told)
+        # Mean times count: over all positions their sum; else over those still masked, times the
+        # number masked before the step, so that candidates that reveal differently compare.
         mean = segment_mean(logits, at.nonzero()[:, 0], batch * count)
         if self.guidance.scores_all:
             return (mean * at.sum(-1)).view(batch, count)
@@ -317,7 +326,7 @@ class GuidedSampler:
         return mean.view(batch, count) * before[:, None]
 
     def _masked(self, part: Prior, tokens: Int[Tensor, "..."]) -> Bool[Tensor, "..."]:
-        """Where states [batch (candidates) width] are masked and to be filled."""
+        """Mark where states [batch (candidates) width] are masked and to be filled."""
         free = part.batch.maskable
         free = free if tokens.ndim == free.ndim else free[:, None]
         return (tokens == self.predictor.vocabulary.mask_id) & free
@@ -331,7 +340,7 @@ class GuidedSampler:
         settings: SampleSettings,
         index: int = 0,
     ) -> Int[Tensor, "batch width"]:
-        """The state of candidate `index` after drawing what it reveals.
+        """Return the state of candidate `index` after drawing what it reveals.
 
         Args:
             at: where `log_probs` are of; all that is due lies in it.
@@ -339,6 +348,8 @@ class GuidedSampler:
         written, mask = self._without_mask(log_probs)
         now = step.due[:, index]
         if mask is not None and step.alpha < 1:  # the last step reveals all there is
+            # (1 - p) (a_s - a_t) / ((1 - p) (a_s - a_t) + 1 - a_s), p the mask's own probability:
+            # the same number decides as for (a_s - a_t) / (1 - a_t), of which this is a part.
             kept = -torch.expm1(mask.double()) * (step.alpha - step.alpha_before)
             chance = torch.zeros(at.shape, dtype=kept.dtype, device=at.device)
             chance[at] = kept / (kept + 1.0 - step.alpha)
@@ -393,6 +404,9 @@ def without_subs(predictor: Predictor) -> Predictor:
 ENTRY = SamplerSpec(
     "rgas",
     _build,
+    summary="guided by the discriminator of a method=didi student",
+    calls="at most the steps, and the discriminator's beside",
+    exact="no",
     has_published_grid=False,
     settings=RgasSettings,
     needs=("discriminator",),

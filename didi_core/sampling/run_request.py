@@ -30,7 +30,7 @@ from didi_core.sampling.time_estimate import print_estimate
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be generated."""
+    """Says what is to be generated."""
 
     rows: Sequence[Sequence[int]]
     """Framed ids of each record; the vocabulary's mask where something is to be generated."""
@@ -44,7 +44,7 @@ class Request:
     """Redraw what equals another; under a shard, another of the same shard."""
 
     def batches(self) -> list[list[int]]:
-        """Record numbers of this shard's batches. The plan is that of the whole request."""
+        """Return this shard's record numbers, by batch; the plan is that of the whole request."""
         plan = plan_batches([len(row) for row in self.rows], self.batch_tokens)
         return shard_of(plan, self.shard.index, self.shard.count)
 
@@ -63,7 +63,7 @@ class CallMeter:
 
 @dataclass(frozen=True)
 class Engine:
-    """A sampler and the network behind it."""
+    """Holds a sampler and the network behind it."""
 
     sampler: Sampler
     predictor: AnyPredictor
@@ -79,7 +79,7 @@ class Engine:
 
 
 def build_engine(predictor: AnyPredictor, build: Callable[[AnyPredictor], Sampler]) -> Engine:
-    """An engine whose progress can be watched.
+    """Return an engine whose progress can be watched.
 
     Args:
         build: makes the sampler from the predictor it is to use.
@@ -131,7 +131,7 @@ def run_request(
 def resolve_duplicates(
     request: Request, engine: Engine, finished: Sequence[SampledRecord]
 ) -> list[SampledRecord]:
-    """Records that did not see each other, as they are where each must be `unique`.
+    """Return records that did not see each other as they are where each must be `unique`.
 
     A batch in which a sequence equals that of a lower record is drawn again as one process would
     have drawn it, knowing all before it; so the result does not depend on who drew what.

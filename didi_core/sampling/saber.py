@@ -31,7 +31,7 @@ from didi_core.sampling.sampler_spec import SamplerSpec, with_settings
 
 @dataclass(frozen=True)
 class SaberSettings:
-    """Published: two positions a step at least, one taken back for every eight."""
+    """Settings. Published: two positions a step at least, one taken back for every eight."""
 
     min_reveal: int = 2
     """A step reveals at least so many positions, where so many are masked."""
@@ -39,7 +39,7 @@ class SaberSettings:
     """One token is taken back for every mu that the step revealed; 0 takes none back."""
 
     def problems(self) -> list[str]:
-        """What is wrong with the values, each with the setting's name."""
+        """Return what is wrong with the values, each with the setting's name."""
         wrong = []
         if self.min_reveal < 1:
             wrong.append(f"min_reveal={self.min_reveal} must be at least 1")
@@ -50,7 +50,7 @@ class SaberSettings:
 
 @dataclass
 class Standing:
-    """What is remembered of the tokens that stand revealed; 0 at all other positions."""
+    """Remembers of the tokens that stand revealed; 0 at all other positions."""
 
     first: Float[Tensor, "batch width"]
     """Confidence with which each was revealed."""
@@ -63,13 +63,14 @@ class Standing:
 
 @dataclass(frozen=True)
 class SaberSampler:
-    """Adaptive reveal with backtracking."""
+    """Reveals as many as it is sure of, and takes back what it came to doubt."""
 
     predictor: Predictor
     saber: SaberSettings = SaberSettings()
 
     @torch.no_grad()
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
+        """Fill the free positions of the prior; count the calls of each row."""
         assert settings.steps is not None
         tokens = prior.batch.tokens.clone()
         nothing = torch.zeros_like(tokens, dtype=torch.float64)
@@ -86,24 +87,28 @@ class SaberSampler:
         return Sampled(tokens, calls, torch.zeros_like(calls))
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
+        """Return the most calls that a row with so many free positions needs."""
         assert settings.steps is not None
         return min(settings.steps, num_free)
 
     def step(
         self, part: Prior, memory: Standing, step: int, settings: SampleSettings
     ) -> tuple[Int[Tensor, "batch width"], Standing]:
-        """The state after step `step` (from 0) of rows that have something masked."""
+        """Return the state after step `step` (from 0) of rows that have something masked."""
         assert settings.steps is not None
         state, masked = part.batch.tokens, self._masked(part.batch.tokens, part)
         standing = part.batch.maskable & ~masked
         guess, confidence = self._predict(part, masked, step, settings)
         num_masked = masked.sum(-1)
         left = settings.steps - step
+        # ceil(M / (K - k)): so many a step, and the last step leaves nothing masked.
         floor = ((num_masked + left - 1) // left).clamp_min(self.saber.min_reveal)
+        # A row where nothing stands yet has no bar to pass: 1 lets the floor alone decide (2).
         bar = mean_where(memory.first, standing).masked_fill(~standing.any(-1), 1.0)
         sure = (masked & (confidence > bar[:, None])).sum(-1)
         count = torch.minimum(torch.maximum(sure, floor), num_masked)
         revealed = highest(confidence.masked_fill(~masked, -torch.inf), count)
+        # How far confidence fell since the step before; only what fell may be taken back (3).
         fall = (memory.last - confidence).masked_fill(~standing, 0.0)
         doubted = highest(fall, self._quota(count)) & (fall > 0)
         # Nothing is taken back from a finished row: it would need another call.
@@ -115,7 +120,7 @@ class SaberSampler:
         return after, Standing(first * kept, confidence * kept)
 
     def _quota(self, revealed: Int[Tensor, "batch"]) -> Int[Tensor, "batch"]:
-        """How many tokens may be taken back where so many were revealed."""
+        """Return how many tokens may be taken back where so many were revealed."""
         if self.saber.mu == 0:
             return torch.zeros_like(revealed)
         return torch.minimum((revealed // self.saber.mu).clamp_min(1), revealed - 1)
@@ -126,13 +131,14 @@ class SaberSampler:
     def _predict(
         self, part: Prior, masked: Tensor, step: int, settings: SampleSettings
     ) -> tuple[Int[Tensor, "batch width"], Float[Tensor, "batch width"]]:
-        """The state with a token drawn at each masked position, and each token's probability.
+        """Draw a token at each masked position; return the state, and each token's probability.
 
         The probability is the model's own, before temperature, bias and top-p; 0 where nothing
         is to be filled.
         """
         state, free = part.batch.tokens, part.batch.maskable
         keys = NoiseKeys(settings.seed, part.records, step)
+        # The share that stands is each row's own: no grid tells it.
         alpha = 1.0 - masked.sum(-1) / free.sum(-1)
         log_probs = self.predictor.log_probs(state, part.batch.lengths, free, keys, alpha)
         row, position = masked.nonzero(as_tuple=True)
@@ -151,14 +157,14 @@ class SaberSampler:
 def mean_where(
     values: Float[Tensor, "batch width"], at: Bool[Tensor, "batch width"]
 ) -> Float[Tensor, "batch"]:
-    """Mean over the positions `at` of each row; 0 where there are none."""
+    """Return the mean over the positions `at` of each row; 0 where there are none."""
     return (values * at).sum(-1) / at.sum(-1).clamp_min(1)
 
 
 def highest(
     values: Float[Tensor, "batch width"], count: Int[Tensor, "batch"]
 ) -> Bool[Tensor, "batch width"]:
-    """The `count` largest values of each row; of equal ones the first."""
+    """Mark the `count` largest values of each row; of equal ones the first."""
     order = values.argsort(dim=-1, descending=True, stable=True)
     place = torch.empty_like(order)
     place.scatter_(-1, order, torch.arange(values.shape[-1], device=order.device).expand_as(order))
@@ -168,6 +174,9 @@ def highest(
 ENTRY = SamplerSpec(
     "saber",
     with_settings(SaberSampler),
+    summary="reveals as many as it is sure of, takes back what it doubts",
+    calls="at most the steps, fewer where the network is sure",
+    exact="no",
     has_published_grid=False,
     reveals_on_grid=False,
     settings=SaberSettings,

@@ -11,7 +11,8 @@ SamplerOptions = Mapping[str, object]
 
 
 def parse_options(texts: Sequence[str], flag: str = "--sampler-option ") -> dict[str, object]:
-    """
+    """Read texts of the form NAME=VALUE.
+
     >>> parse_options(["num_candidates=8", "rerank_positions=all"])
     {'num_candidates': '8', 'rerank_positions': 'all'}
 
@@ -53,7 +54,7 @@ def split_name(text: str, flag: str = "--sampler ") -> tuple[str, dict[str, obje
 
 
 def options_in_words(options: SamplerOptions) -> str:
-    """Options as one word of a header.
+    """Return options as one word of a header.
 
     >>> options_in_words({"schedule": "loop", "eta": 0.02})
     'schedule=loop,eta=0.02'
@@ -62,7 +63,7 @@ def options_in_words(options: SamplerOptions) -> str:
 
 
 def sampler_label(name: str, options: str) -> str:
-    """What a sampler is called where its options tell two rows apart.
+    """Return what a sampler is called where its options tell two rows apart.
 
     >>> sampler_label("psi", "eta=0.02"), sampler_label("psi", "")
     ('psi(eta=0.02)', 'psi')
@@ -76,7 +77,7 @@ def from_options(
     options: SamplerOptions,
     flag: str = "--sampler-option ",
 ) -> Any:
-    """The dataclass `settings` of sampler `name` with `options` in place of its defaults.
+    """Return the dataclass `settings` of sampler `name` with `options` in place of its defaults.
 
     Args:
         flag: what messages put before an option: the flag it came from.

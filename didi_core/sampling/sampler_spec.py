@@ -4,7 +4,7 @@ Each is the `ENTRY` of its module (or one of its `ENTRIES`), where `registry` fi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from didi_core.diffusion.process import article_of
@@ -22,10 +22,17 @@ has none)."""
 
 @dataclass(frozen=True)
 class SamplerSpec(Named):
-    """One sampler."""
+    """Describes one sampler.
+
+    Its name and its `summary` are written out as text: help reads them from the source.
+    """
 
     name: str
     builder: Builder
+    calls: str = field(kw_only=True)
+    """How many calls of the network a sequence costs, for the table of docs/methods.md."""
+    exact: str = field(kw_only=True)
+    """Whether it reaches the model's own law, and when, for the same table."""
     takes_steps: bool = True
     """False where the sampler itself decides how many calls it makes."""
     has_published_grid: bool = True
@@ -46,7 +53,7 @@ class SamplerSpec(Named):
     """False where it writes from left to right: it can keep a beginning, and nothing after it."""
 
     def reason_against(self, model: LoadedModel) -> str | None:
-        """Why it cannot sample the model; None where it can."""
+        """Return why it cannot sample the model; None where it can."""
         if missing := self._missing(model):
             return f"it has no {' and no '.join(missing)}"
         if model.process not in self.processes:
@@ -57,7 +64,7 @@ class SamplerSpec(Named):
         return [each for each in self.needs if each not in model.extras]
 
     def read(self, options: SamplerOptions, flag: str = "--sampler-option ") -> Any:
-        """The sampler's settings with these options; None where it has none.
+        """Return the sampler's settings with these options; None where it has none.
 
         Args:
             flag: what messages put before an option.
@@ -90,7 +97,7 @@ class SamplerSpec(Named):
 
 
 def without_settings(sampler: Callable[[Any], Sampler]) -> Builder:
-    """A builder of `sampler(predictor)`: no settings, no weights beside the network's."""
+    """Return a builder of `sampler(predictor)`: no settings, no weights beside the network's."""
 
     def builder(predictor: AnyPredictor, model: LoadedModel, settings: None) -> Sampler:
         del model, settings
@@ -100,7 +107,7 @@ def without_settings(sampler: Callable[[Any], Sampler]) -> Builder:
 
 
 def with_settings(sampler: Callable[[Any, Any], Sampler]) -> Builder:
-    """A builder of `sampler(predictor, settings)`: no weights beside the network's."""
+    """Return a builder of `sampler(predictor, settings)`: no weights beside the network's."""
 
     def builder(predictor: AnyPredictor, model: LoadedModel, settings: Any) -> Sampler:
         del model

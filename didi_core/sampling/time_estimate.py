@@ -35,7 +35,7 @@ def print_estimate(predictor: AnyPredictor, batches: Sequence[Rows], calls: Sequ
 def estimate_seconds(
     predictor: AnyPredictor, batches: Sequence[Rows], calls: Sequence[int]
 ) -> float:
-    """Seconds of the planned calls: one warm call of the first batch's shape, scaled by tokens.
+    """Return the seconds of the planned calls: a warm call of the first batch, scaled by tokens.
 
     A call of the discriminator is not in it, nor are redraws.
     """
@@ -49,7 +49,7 @@ def estimate_seconds(
 
 @torch.no_grad()
 def _time_call(predictor: AnyPredictor, rows: Rows, steps: int) -> float:
-    """Seconds a token of one call on `rows`, or on as many of them as memory allows.
+    """Return the seconds a token of one call on `rows`, or on as many of them as memory allows.
 
     Logits are computed at one of `steps` positions, as many as a call reveals: with a large
     vocabulary those of all positions would not fit into memory, and would take most of the time.

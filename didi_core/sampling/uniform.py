@@ -49,7 +49,7 @@ Plan = Callable[[SampleSettings], list[Move]]
 
 @dataclass(frozen=True)
 class PsiSettings:
-    """ReMDM's schedules of sigma. Published for text: cap with eta 0.01 and top-p 0.9."""
+    """Settings of sigma, as ReMDM's. Published for text: cap with eta 0.01 and top-p 0.9."""
 
     schedule: str = "cap"
     """cap, rescale or loop."""
@@ -73,7 +73,7 @@ class PsiSettings:
         )
 
     def problems(self) -> list[str]:
-        """What is wrong with the values, each with the setting's name."""
+        """Return what is wrong with the values, each with the setting's name."""
         return self._remasking.problems()
 
     def plan(self, settings: SampleSettings) -> list[Move]:
@@ -83,12 +83,12 @@ class PsiSettings:
 
 
 def kappa_of(sigma: float, alpha_s: float) -> float:
-    """clip(1 - sigma / (1 - alpha_s), 0, 1); 1 in the last step."""
+    """Return kappa = clip(1 - sigma / (1 - alpha_s), 0, 1); 1 in the last step."""
     return 1.0 if alpha_s >= 1.0 else min(1.0, max(0.0, 1.0 - sigma / (1.0 - alpha_s)))
 
 
 def ancestral_moves(settings: SampleSettings) -> list[Move]:
-    """The grid's steps, without correction."""
+    """Return the grid's steps, without correction."""
     return [Move(alpha_t, alpha_s) for alpha_t, alpha_s in pairwise(alpha_grid(settings))]
 
 
@@ -107,6 +107,7 @@ class UniformSampler:
 
     @torch.no_grad()
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
+        """Fill the free positions of the prior; count the calls of each row."""
         tokens, moves = self.start(prior, settings.seed), self.plan(settings)
         calls = torch.zeros_like(prior.batch.lengths)
         rows = prior.batch.maskable.any(-1).nonzero()[:, 0]
@@ -121,21 +122,23 @@ class UniformSampler:
         return Sampled(tokens, calls, torch.zeros_like(calls))
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
+        """Return the most calls that a row with so many free positions needs."""
         return len(self.plan(settings)) if num_free else 0
 
     def start(self, prior: Prior, seed: int) -> Int[Tensor, "batch width"]:
-        """The state at t = 1: uniform tokens at the free positions."""
+        """Draw the state at t = 1: uniform tokens at the free positions."""
         batch, device = prior.batch, prior.batch.tokens.device
         position = torch.arange(batch.tokens.shape[1], device=device)
         keys = (prior.records[:, None], position)
         uniform = keyed_uniform(seed, Stream.PRIOR, *keys, device=device)
         ones = torch.ones(len(batch), device=device)
+        # Noise at t = 1 keeps nothing: whatever stood at a free position is replaced.
         return self.process.corrupt(batch.tokens, batch.maskable, ones, uniform)
 
     def step(
         self, part: Prior, move: Move, step: int, settings: SampleSettings, *, greedy: bool = False
     ) -> Int[Tensor, "batch width"]:
-        """z_s from z_t.
+        """Take z_t to z_s.
 
         Args:
             step: number of the step, part of every key.
@@ -147,6 +150,7 @@ class UniformSampler:
         row, position = free.nonzero(as_tuple=True)
         noised = vocabulary.rank_of_id.to(device)[batch.tokens[free]]
         ranks = []
+        # In parts: float64 laws of all positions at once would not fit with a large vocabulary.
         for at in torch.arange(len(row), device=device).split(POSITIONS_AT_ONCE):
             log_probs = adjust(predicted[at], settings.draw)
             if greedy:
@@ -167,6 +171,9 @@ def _psi(predictor: Predictor, settings: PsiSettings) -> UniformSampler:
 ENTRY = SamplerSpec(
     "psi",
     with_settings(_psi),
+    summary="uniform-state models: ancestral, and corrects earlier steps as it goes",
+    calls="the steps",
+    exact="as the steps grow and `eta` shrinks",
     has_published_grid=False,
     processes=("uniform",),
     settings=PsiSettings,

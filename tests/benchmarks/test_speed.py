@@ -28,12 +28,9 @@ from benchmarks.speed.process_cells import CONTESTANTS, ratios_of
 from benchmarks.speed.runner import is_done, run_cells
 from benchmarks.speed.sampling_cells import build_priors
 from didi_core.data.batches import TokenBatch
-from didi_core.distill import terms
-from didi_core.distill.didi import DidiInstruct
-from didi_core.distill.didi_settings import DidiSettings
-from didi_core.distill.dmmd import MomentMatching, still_masked
-from didi_core.distill.dmmd_settings import DmmdSettings
-from didi_core.distill.matching_terms import auxiliary_loss, matching_loss
+from didi_core.distill.didi import DidiInstruct, DidiSettings, discriminator_loss
+from didi_core.distill.dmmd import DmmdSettings, MomentMatching, still_masked
+from didi_core.distill.matching import auxiliary_loss, matching_loss
 from didi_core.distill.reference import GroupedReference
 from didi_core.sampling.dplm import DplmSampler
 from didi_core.sampling.predictor import Predictor
@@ -150,7 +147,7 @@ def test_plain_judgement_is_ours(didi: DidiInstruct) -> None:
     masked = (real.masked, fake.masked)
     plain = didi_discriminator_loss(*logits, masked, 0.1)
     chosen = [each[where] for each, where in zip(logits, masked, strict=True)]
-    ours = terms.discriminator_loss(*chosen, 0.1)
+    ours = discriminator_loss(*chosen, 0.1)
     torch.testing.assert_close(plain, ours, rtol=1e-5, atol=1e-6)
     assert fake.masked.any(-1).all()  # ours leaves a row without masks out of its group
     advantage = didi.judge(batch, fake).advantage

@@ -1,13 +1,12 @@
 """The worked example of docs/adding-a-method.md, run as it stands there."""
 
-import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from doc_commands import files_of
 from omegaconf import OmegaConf
 from tiny_models import FRAMED, cpu_fabric, tiny_corpus, tiny_denoiser
 
@@ -19,29 +18,22 @@ from didi_core.models.noise import without_noise
 from didi_core.training.checkpoints import Checkpoints
 from didi_core.training.loop import LoopSettings, train
 
-PAGE = Path(__file__).parents[2] / "docs" / "adding-a-method.md"
-
-
-def block(language: str, part: str = "method") -> str:
-    """The one block of a language in the page's part on methods or on samplers."""
-    parts = PAGE.read_text(encoding="utf-8").split("\n# Adding a sampler\n")
-    text = dict(zip(("method", "sampler"), parts, strict=True))[part]
-    (found,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-    return found
+FILES = files_of("adding-a-method.md")
 
 
 @pytest.fixture
-def mine(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def mine(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The page's file as a module, and its entry in the registry."""
     module = ModuleType("didi_core.distill.mine")
     monkeypatch.setitem(sys.modules, module.__name__, module)  # dataclasses look it up
-    exec(compile(block("python"), str(PAGE), "exec"), module.__dict__)
+    source = FILES["didi_core/distill/mine.py"]
+    exec(compile(source, "mine.py", "exec"), module.__dict__)
     monkeypatch.setitem(registry.METHODS, "mine", module.ENTRY)
     return module
 
 
 def test_its_yaml_has_every_setting_with_its_default(mine: ModuleType) -> None:
-    stored = OmegaConf.to_container(OmegaConf.create(block("yaml")))
+    stored = OmegaConf.to_container(OmegaConf.create(FILES["configs/method/mine.yaml"]))
     assert stored.pop("name") == "mine"
     assert stored == OmegaConf.to_container(OmegaConf.structured(mine.MineSettings))
 

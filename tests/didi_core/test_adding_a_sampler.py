@@ -1,10 +1,11 @@
-"""The worked sampler of docs/adding-a-method.md, run as it stands there."""
+"""The worked sampler of docs/adding-a-sampler.md, run as it stands there."""
 
 import sys
 from types import ModuleType
 
 import pytest
 import torch
+from doc_commands import files_of
 from exact_denoiser import (
     ExactDenoiser,
     chi_square_p_value,
@@ -12,7 +13,6 @@ from exact_denoiser import (
     random_law,
     toy_vocabulary,
 )
-from test_adding_a_method import PAGE, block
 from tiny_models import FRAMED, MASK, tiny_denoiser
 
 from didi_core.errors import UserError
@@ -28,7 +28,8 @@ def in_order(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The page's file as a module, and its entry in the registry."""
     module = ModuleType("didi_core.sampling.in_order")
     monkeypatch.setitem(sys.modules, module.__name__, module)  # dataclasses look it up
-    exec(compile(block("python", "sampler"), str(PAGE), "exec"), module.__dict__)
+    source = files_of("adding-a-sampler.md")["didi_core/sampling/in_order.py"]
+    exec(compile(source, "in_order.py", "exec"), module.__dict__)
     monkeypatch.setitem(registry.SAMPLERS, module.ENTRY.name, module.ENTRY)
     return module
 

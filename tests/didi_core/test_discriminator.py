@@ -129,7 +129,14 @@ def test_rgas_opens_the_discriminator_of_the_folder(tmp_path: Path) -> None:
     predictor = Predictor(model.denoiser, FRAMED)
     with pytest.raises(UserError, match=r"--sampler rgas needs .*method=didi.* my-student"):
         kind.build(predictor, model, {})
-    other = SamplerSpec("mine", without_settings(ancestral), needs=("discriminator", "noise"))
+    other = SamplerSpec(
+        "mine",
+        without_settings(ancestral),
+        summary="as ancestral",
+        calls="the steps",
+        exact="no",
+        needs=("discriminator", "noise"),
+    )
     told = r"mine needs .* has no discriminator\.safetensors and no noise\.safetensors\. Give"
     with pytest.raises(UserError, match=told):
         other.build(predictor, model, {})

@@ -7,10 +7,8 @@ import torch
 from tiny_models import FRAMED, MASK, cpu_fabric, framed_batch, tiny_corpus, tiny_denoiser
 from torch import Tensor
 
-from didi_core.distill.dmmd import MomentMatching, still_masked
-from didi_core.distill.dmmd_settings import DmmdSettings
-from didi_core.distill.matching_terms import auxiliary_loss
-from didi_core.distill.on_policy import on_policy_tokens
+from didi_core.distill.dmmd import DmmdSettings, MomentMatching, on_policy_tokens, still_masked
+from didi_core.distill.matching import auxiliary_loss
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.models.noise import NoiseSettings, without_noise

@@ -15,8 +15,7 @@ from tiny_models import FRAMED, MASK, cpu_fabric, framed_batch, tiny_denoiser
 
 from didi_core.data.batches import mean_or_zero
 from didi_core.data.corpus import Corpus
-from didi_core.distill.dmmd import MomentMatching
-from didi_core.distill.dmmd_settings import DmmdSettings
+from didi_core.distill.dmmd import DmmdSettings, MomentMatching
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.models.esm import EsmDenoiser

@@ -7,8 +7,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from didi_core.cli.hydra_app import as_plain, config_folder
-from didi_core.distill.didi_settings import DidiSettings
-from didi_core.distill.dmmd_settings import DmmdSettings
+from didi_core.distill.didi import DidiSettings
+from didi_core.distill.dmmd import DmmdSettings
 from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
 from didi_core.models.noise import NoiseSettings

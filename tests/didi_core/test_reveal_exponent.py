@@ -5,8 +5,7 @@ import torch
 
 from didi_core.data.batches import TokenBatch
 from didi_core.diffusion.draws import Stream, keyed_uniform
-from didi_core.distill.dmmd import MomentMatching
-from didi_core.distill.dmmd_settings import DmmdSettings
+from didi_core.distill.dmmd import DmmdSettings, MomentMatching
 from didi_core.sampling.request import Prior, SampleSettings
 from didi_core.sampling.reveal import ancestral_plan
 

@@ -46,6 +46,8 @@ def test_the_settings_of_the_method_that_is_named(method):
     lines = {line.split(":")[0]: line for line in shown.splitlines()}
     for key in _keys(f"method/{method}.yaml"):
         assert "#" in lines[f"  {key}"], key
+    for name, entry in METHODS.items():
+        assert f"\n  method={name}: {entry.summary}\n" in help_text
 
 
 @pytest.mark.parametrize(

@@ -1,69 +1,104 @@
-"""A new file and its configuration, put into a copy of the packages, are all that is needed."""
+"""What the pages on adding a method and a sampler tell to write, and nothing else, is needed.
+
+Their files are put into a copy of the packages, where none of them replaces another. Then the
+programs know the method and the sampler, help and tables name them, and the tests that go through
+all methods and samplers pass, as do those that the pages write.
+"""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from doc_commands import ROOT, files_of
 
-ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "adding-a-method.md").read_text(encoding="utf-8")
-
-
-def block(language: str, part: int) -> str:
-    """The block of a language in the page's part on methods (0) or on samplers (1)."""
-    (found,) = re.findall(
-        rf"```{language}\n(.*?)```", PAGE.split("\n# Adding a sampler\n")[part], re.DOTALL
-    )
-    return found
+METHOD, SAMPLER = files_of("adding-a-method.md"), files_of("adding-a-sampler.md")
+TESTS = [path for path in (*METHOD, *SAMPLER) if path.startswith("tests/")]
+OF_ALL_ENTRIES = (
+    "tests/didi_core/test_discovery.py",
+    "tests/didi_core/test_method_configs.py",
+    "tests/didi_core/test_settings_help.py::test_the_settings_of_the_method_that_is_named",
+    "tests/didi_core/test_chosen_samplers.py",
+    "tests/didi_core/test_noise.py::test_every_sampler_gives_the_noise_and_no_row_depends_on_another",
+    "tests/didi_core/test_noise.py::test_a_sequence_keeps_its_latent_through_sampling",
+    "tests/test_docs.py",
+)
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The packages, the page's files among them; models are shared with the original."""
+    """The repository, the pages' files among it; models are shared with the original."""
     root = tmp_path_factory.mktemp("copy")
-    for name in ("didi_core", "didi_protein"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("_models", "*.pyc"))
-    (root / "didi_protein" / "_models").symlink_to(ROOT / "didi_protein" / "_models")
-    shutil.copytree(ROOT / "configs", root / "configs")
-    (root / "didi_core" / "distill" / "mine.py").write_text(block("python", 0))
-    (root / "configs" / "method" / "mine.yaml").write_text(block("yaml", 0))
-    (root / "didi_core" / "sampling" / "in_order.py").write_text(block("python", 1))
+    ignore = shutil.ignore_patterns("_models", "*.pyc", "results")
+    for name in ("didi_core", "didi_protein", "didi_text", "configs", "docs", "tests"):
+        shutil.copytree(ROOT / name, root / name, ignore=ignore)
+    for name in ("didi_protein/_models", "didi_text/_models", "benchmarks"):
+        (root / name).symlink_to(ROOT / name)
+    for name in ("pyproject.toml", "mkdocs.yml", "README.md"):
+        shutil.copy(ROOT / name, root / name)
+    for path, text in (METHOD | SAMPLER).items():
+        assert not (root / path).exists(), f"{path} would be an edit, not an addition"
+        (root / path).write_text(text, encoding="utf-8")
     return root
 
 
-def run(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The program of the copy."""
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from didi_protein.app import main; sys.exit(main())",
-    ]
+def run(copy: Path, *arguments: str) -> str:
+    """Run Python in the copy; return what it prints."""
     environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
-        [*command, *arguments], cwd=copy, env=environment, text=True, capture_output=True
+        [sys.executable, *arguments], cwd=copy, env=environment, text=True, capture_output=True
     )
-    assert result.returncode == 0, result.stderr
-    return result
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
-def test_a_method_of_one_file_and_its_configuration_distils(copy: Path) -> None:
+def program(copy: Path, *arguments: str) -> str:
+    """Run the copy's didi-protein; return what it prints."""
+    code = "import sys; from didi_protein.app import main; sys.exit(main())"
+    return run(copy, "-c", code, *arguments)
+
+
+def test_a_method_is_a_file_its_configuration_and_its_test() -> None:
+    assert list(METHOD) == [
+        "didi_core/distill/mine.py",
+        "configs/method/mine.yaml",
+        "tests/didi_core/test_mine.py",
+    ]
+
+
+def test_a_sampler_is_a_file_and_its_test() -> None:
+    assert list(SAMPLER) == ["didi_core/sampling/in_order.py", "tests/didi_core/test_in_order.py"]
+
+
+def test_the_method_distils_and_help_knows_it(copy: Path) -> None:
     (copy / "data.fasta").write_text("".join(f">{i}\n{'MKTAYIAKQR' * 4}\n" for i in range(8)))
     settings = "teacher=tiny reference=data data=data.fasta steps=2 tokens_per_batch=256 out=s"
-    run(copy, "distill", "method=mine", *settings.split(), "method.kl_kind=backward", "device=cpu")
+    chosen = ("method=mine", "method.kl_kind=backward", "device=cpu")
+    program(copy, "distill", *settings.split(), *chosen)
     assert "mine" in (copy / "s" / "README.md").read_text()
     assert (copy / "s" / "model.safetensors").is_file()
-    told = run(copy, "distill", "method=mine", "--help").stdout
-    assert "forward, backward or jeffreys divergence" in told
+    told = program(copy, "distill", "method=mine", "--help")
+    assert "method=mine: the teacher's law at masked references" in told
+    assert "forward or backward divergence" in told
 
 
-def test_a_sampler_of_one_file_generates(copy: Path) -> None:
+def test_the_sampler_generates_and_help_knows_it(copy: Path) -> None:
     asked = "--model tiny --num 3 --length 20 --steps 4 --sampler in-order"
     options = "--sampler-option start=right --device cpu --out d.fasta"
-    run(copy, "generate", *asked.split(), *options.split())
+    program(copy, "generate", *asked.split(), *options.split())
     assert (copy / "d.fasta").read_text().count(
         "sampler=in-order sampler_options=start=right steps=4 nfe=4"
     ) == 3
+    told = " ".join(program(copy, "generate", "--help").replace("│", " ").split())
+    assert "in-order (from one end to the other)" in told
+
+
+def test_tables_are_written_and_the_tests_of_all_entries_pass(copy: Path) -> None:
+    run(copy, "docs/tables.py")
+    page = (copy / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert "| `mine` | masked | the teacher's law at masked references |" in page
+    assert "| `in-order` | masked | at most the steps | with a step for every position |" in page
+    chosen = ("-k", "mine or in-order or in_order or entries or source_says or every_method")
+    run(copy, "-m", "pytest", "-q", "-x", *TESTS, *OF_ALL_ENTRIES, *chosen)

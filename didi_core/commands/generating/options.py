@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from didi_core.cli.command_options import CommonOptions
+from didi_core.discovery import in_words
 from didi_core.errors import RecordsFailed
 from didi_core.progress import counted
 
@@ -23,22 +24,14 @@ class SamplingOptions(CommonOptions):
     steps: Annotated[
         int | None,
         Option(
-            help="Denoising steps, one network call each at most. Not for first-hitting and "
-            "autoregressive. dplm "
-            "makes 500 where none are given, and a call more where it redraws repeats."
+            help="Denoising steps, one network call each at most. Not for samplers of one call a "
+            "token. dplm makes 500 where none are given, and a call more where it redraws repeats."
         ),
     ] = None
     sampler: Annotated[
         str | None,
         Option(
-            help="ancestral; apart (the same calls, but avoids revealing together what seems to "
-            "depend on each other); first-hitting (one call a token: the model's limit); rgas "
-            "(guided by the discriminator of a method=didi student); dplm (DPLM's own); remdm "
-            "(masks some tokens again); saber (reveals as many as it is sure of, takes back what "
-            "it doubts); greedy-tail (the last step takes the likeliest); psi (uniform-state "
-            "models); "
-            "analytic (score models, which have no other); autoregressive (from left to right, "
-            "one call a token: autoregressive models, which have no other). Settings of one "
+            help=f"{in_words('didi_core.sampling')}. Settings of one "
             "sampler alone may stand in brackets, as in 'rgas(num_candidates=8)'. Default: what "
             "the model's folder names, else ancestral, or the one its kind has."
         ),
