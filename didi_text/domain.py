@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from didi_core.cli.hydra_app import choices_of
-from didi_core.commands.generating.product import read_lengths
+from didi_core.commands.generating.domain import read_lengths
 from didi_core.commands.training.domain import TrainingDomain
 from didi_core.data.corpus import Corpus
 from didi_core.data.vocabulary import Vocabulary

@@ -12,7 +12,7 @@ from didi_core.commands.comparing.options import CompareResult
 from didi_core.commands.comparing.study import Study, method_settings, study_of
 from didi_core.commands.comparing.sweep import MeasuredSet, Natural, Sweep
 from didi_core.commands.comparing.table import as_json, print_places, printed_table
-from didi_core.commands.generating.product import length_limit
+from didi_core.commands.generating.domain import length_limit
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_protein.comparing.cells import (

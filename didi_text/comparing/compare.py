@@ -20,7 +20,7 @@ from didi_core.commands.comparing.table import (
     steps_in_words,
     table_of,
 )
-from didi_core.commands.generating.product import length_limit
+from didi_core.commands.generating.domain import length_limit
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import Interval
 from didi_core.evaluation.ratio import MeanUnigramEntropy

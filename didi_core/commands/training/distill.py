@@ -15,7 +15,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from didi_core.cli.hydra_app import as_plain
-from didi_core.commands.generating.product import length_limit
+from didi_core.commands.generating.domain import length_limit
 from didi_core.commands.training.domain import D, P, TrainingDomain
 from didi_core.commands.training.memory import print_memory_plan, say_memory
 from didi_core.commands.training.model_card import card, command_line, noise_section
