@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from didi_core.models.folder import LoadedModel
@@ -43,40 +43,40 @@ class PlannedSampler:
     greedy_tail: bool = False
     """Take the most probable token in the last step of the grid instead of drawing."""
 
-    @torch.no_grad()
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
-        tokens = prior.batch.tokens.clone()
+        tokens, lengths = prior.batch.tokens.clone(), prior.batch.lengths
         plan = self.plan(prior, settings)
-        calls = torch.zeros_like(prior.batch.lengths)
-        for step in _steps(plan, settings):
-            now = plan == step
-            every_row = settings.grid == "published"
-            rows = (now.any(-1) | every_row).nonzero()[:, 0]
-            calls[rows] += 1
-            self._reveal(tokens, prior, now, rows, step, settings)
+        calls = torch.zeros_like(lengths)
+        every_row = settings.grid == "published"
+        with torch.no_grad():
+            for step in _steps(plan, settings):
+                now = plan == step
+                # Rows in which nothing is revealed are not sent through the network.
+                rows = (now.any(-1) | every_row).nonzero()[:, 0]
+                calls[rows] += 1
+                keys = NoiseKeys(settings.seed, prior.records[rows], step)
+                alpha = None if settings.steps is None else alpha_grid(settings)[step]
+                log_probs = self.predictor.log_probs(
+                    tokens[rows], lengths[rows], now[rows], keys, alpha
+                )
+                row, position = now.nonzero(as_tuple=True)
+                rank = self._draw(log_probs, prior.records[row], position, step, settings)
+                generable = self.predictor.vocabulary.generable.to(rank.device)
+                tokens[row, position] = generable[rank]
         return Sampled(tokens, calls, torch.zeros_like(calls))
 
-    def _reveal(
+    def _draw(
         self,
-        tokens: Tensor,
-        prior: Prior,
-        now: Tensor,
-        rows: Tensor,
+        log_probs: Float[Tensor, "n generable"],
+        record: Int[Tensor, "n"],
+        position: Int[Tensor, "n"],
         step: int,
         settings: SampleSettings,
-    ) -> None:
-        """Draw the positions `now` of `rows`, in place."""
-        keys = NoiseKeys(settings.seed, prior.records[rows], step)
-        lengths = prior.batch.lengths[rows]
-        alpha = None if settings.steps is None else alpha_grid(settings)[step]
-        log_probs = self.predictor.log_probs(tokens[rows], lengths, now[rows], keys, alpha)
-        row, position = now.nonzero(as_tuple=True)
+    ) -> Int[Tensor, "n"]:
+        """Draw the rank of one token for each row, or take the most probable."""
         if self._takes_best(step, settings):
-            rank = adjust(log_probs, settings.draw).argmax(-1)
-        else:
-            record = prior.records[row]
-            rank = draw_tokens(log_probs, settings.draw, settings.seed, record, position, step)
-        tokens[row, position] = self.predictor.vocabulary.generable.to(rank.device)[rank]
+            return adjust(log_probs, settings.draw).argmax(-1)
+        return draw_tokens(log_probs, settings.draw, settings.seed, record, position, step)
 
     def _takes_best(self, step: int, settings: SampleSettings) -> bool:
         """Whether the step takes the most probable tokens: the published clean-up call does."""

@@ -41,11 +41,12 @@ class Predictor:
         keys: NoiseKeys | None = None,
         alpha: float | Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "chosen generable"]:
-        """Normalised log-probabilities where `at` is True, in row-major order.
+        """Return normalised log-probabilities where `at` is True, in row-major order.
 
         Arguments and errors as of `logits`.
         """
-        return self.logits(tokens, lengths, at, keys, alpha).log_softmax(-1)
+        found = self.denoiser.logits_at(tokens, lengths, at, **self._inputs(tokens, keys, alpha))
+        return self._generable(found, len(tokens)).log_softmax(-1)
 
     def logits(
         self,
@@ -55,7 +56,7 @@ class Predictor:
         keys: NoiseKeys | None = None,
         alpha: float | Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "chosen generable"]:
-        """What the network says of the generable ids where `at` is True, in row-major order.
+        """Return what the network says of the generable ids where `at` is True, in row-major order.
 
         Args:
             at: a function is asked after the network's blocks were called, before its head is.
@@ -66,17 +67,29 @@ class Predictor:
         Raises:
             UserError: the network is conditioned on time and `alpha` is None.
         """
+        found = self.denoiser.logits_at(tokens, lengths, at, **self._inputs(tokens, keys, alpha))
+        return self._generable(found, len(tokens))
+
+    def _inputs(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        keys: NoiseKeys | None,
+        alpha: float | Float[Tensor, "batch"] | None,
+    ) -> dict[str, Any]:
+        """Return what the network takes beside the tokens: the time, or noise."""
         if self.noise is None or keys is None:
             if isinstance(alpha, float):
                 alpha = torch.full((len(tokens),), alpha, device=tokens.device)
-            told = time_input(self.denoiser, alpha)
-            logits = self.denoiser.logits_at(tokens, lengths, at, **told)
-        else:
-            masked = tokens == self.vocabulary.mask_id
-            latents = draw_latents(self.noise.kind, self.noise.size, keys, masked)
-            logits = self.denoiser.logits_at(tokens, lengths, at, latents=latents)
+            return time_input(self.denoiser, alpha)
+        masked = tokens == self.vocabulary.mask_id
+        return {"latents": draw_latents(self.noise.kind, self.noise.size, keys, masked)}
+
+    def _generable(
+        self, logits: Float[Tensor, "chosen vocabulary"], rows: int
+    ) -> Float[Tensor, "chosen generable"]:
+        """Return the logits of ids that may be written, after a call with so many rows."""
         if self.on_call is not None:
-            self.on_call(len(tokens))
+            self.on_call(rows)
         return self.vocabulary.generable_logits(logits)
 
     def probe(self, batch: TokenBatch, at: Bool[Tensor, "batch width"]) -> None:
