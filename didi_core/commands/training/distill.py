@@ -37,7 +37,7 @@ from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, save_model_folder
-from didi_core.models.noise import without_noise
+from didi_core.models.noise import MaskNoise, without_noise
 from didi_core.models.noise_file import save_noise
 from didi_core.models.recompute import checkpoint_activations
 from didi_core.models.weight_files import EXTRA_FILES
@@ -50,6 +50,9 @@ from didi_core.number_checks import (
 from didi_core.sampling.request import SampleSettings
 from didi_core.training.devices import settle_precision
 from didi_core.training.loop import train
+
+POOL_BATCH_TOKENS = 16_384
+"""Most tokens of a batch of the teacher's own samples."""
 
 
 def distill(settings: D, domain: TrainingDomain[P, D]) -> Path:
@@ -178,9 +181,38 @@ class DistillRun:
         return min(self.settings.max_length, length_limit(teacher))
 
     def build_pool(self, teacher: LoadedModel, folder: Path, fabric: Fabric) -> Corpus:
-        """Draw the teacher's own samples; each process makes its share and reads all."""
-        lengths = self.domain.pool_lengths(self.settings, self.longest(teacher))
-        return shared_pool(teacher, lengths, self.settings, folder / "pool", fabric)
+        """Draw the teacher's own samples; each process makes its share and reads all.
+
+        Args:
+            folder: of the run; parts of the same pool that are there are kept.
+        """
+        settings = self.settings
+        lengths = self.domain.pool_lengths(settings, self.longest(teacher))
+        # Everything that decides the samples: parts of another pool must never be taken for ours.
+        decided = (
+            weights_digest(teacher.denoiser),
+            settings.pool_steps,
+            settings.seed,
+            lengths,
+            POOL_RECORDS,
+            settings.precision,
+        )
+        key = hashlib.sha256(repr(decided).encode()).hexdigest()[:16]
+        opened_on = next(teacher.denoiser.parameters()).device
+        teacher.denoiser.to(fabric.device)
+        with fabric.autocast():
+            pool = teacher_pool(
+                teacher,
+                lengths,
+                settings.pool_steps,
+                settings.seed,
+                POOL_BATCH_TOKENS,
+                folder / "pool" / key,
+                (fabric.global_rank, fabric.world_size),
+                fabric.barrier,
+            )
+        teacher.denoiser.to(opened_on)
+        return pool
 
     def build_method(self, teacher: LoadedModel, corpus: Corpus) -> Distillation:
         """Build the method of that name, with its reference."""
@@ -204,16 +236,43 @@ class DistillRun:
         teacher: LoadedModel,
         card: str,
     ) -> None:
-        """Write the model folder, with the weights that the method has beside the student's."""
-        sampling = {
+        """Write student, noise input and other weights, where there are some; `config.json` last.
+
+        An earlier one goes first, and so do weights that are not the student's own: a kill leaves
+        no folder that could be opened with files of two students.
+
+        Args:
+            result: the student, under its noise input where it has one.
+            extras: what writes the method's files of weights, by their stems.
+        """
+        (folder / "config.json").unlink(missing_ok=True)
+        for name in EXTRA_FILES:
+            (folder / name).unlink(missing_ok=True)
+        for name, write in extras.items():
+            write(folder / f"{name}.safetensors")
+        student, noise = without_noise(result)
+        save_noise(noise, folder)
+        writer = self.domain.tokenizer_writer
+        save_model_folder(
+            folder,
+            student,
+            teacher.vocabulary,
+            card=card,
+            extra_config={"didi": self._config(teacher, noise)},
+            write_tokenizer=writer and writer(self.settings, teacher),
+        )
+
+    def _config(self, teacher: LoadedModel, noise: MaskNoise | None) -> dict[str, Any]:
+        """Return what `config.json` says of the student beside its shape."""
+        own = {
+            "teacher": teacher.name,
+            "method": self.name,
             "sampler": self.shared.sampler or self.domain.samplers.get(self.name),
             "reveal_exponent": self.shared.reveal_exponent,
+            "process": None if teacher.process == DEFAULT_PROCESS else teacher.process,
+            "noise": None if noise is None else noise.kind,
         }
-        facts = {"method": self.name} | {key: value for key, value in sampling.items() if value}
-        writer = self.domain.tokenizer_writer
-        save_student(
-            folder, result, extras, teacher, card, facts, writer and writer(self.settings, teacher)
-        )
+        return {key: value for key, value in own.items() if value}
 
     def _noise_section(self, method: Distillation, teacher: LoadedModel, corpus: Corpus) -> str:
         """Return quality with and without the noise input; nothing where the student has none."""
@@ -299,86 +358,3 @@ def check_apart(settings: DistillSettings, teacher: LoadedModel) -> None:
         raise UserError(
             f"overwrite=true would remove the teacher, which is in out={out}: choose another out=."
         )
-
-
-# The teacher's own samples that `distill reference=pool` starts from.
-
-POOL_BATCH_TOKENS = 16_384
-
-
-def shared_pool(
-    teacher: LoadedModel, lengths: list[int], settings: DistillSettings, where: Path, fabric: Fabric
-) -> Corpus:
-    """Samples of these lengths, framing left out; each process makes its share and reads all.
-
-    Args:
-        where: folder of all pools of the run; parts that are there are kept.
-    """
-    # Everything that decides the samples: parts of another pool must never be taken for ours.
-    decided = (
-        weights_digest(teacher.denoiser),
-        settings.pool_steps,
-        settings.seed,
-        lengths,
-        POOL_RECORDS,
-    )
-    key = hashlib.sha256(repr((*decided, settings.precision)).encode()).hexdigest()[:16]
-    opened_on = next(teacher.denoiser.parameters()).device
-    teacher.denoiser.to(fabric.device)
-    with fabric.autocast():
-        pool = teacher_pool(
-            teacher,
-            lengths,
-            settings.pool_steps,
-            settings.seed,
-            POOL_BATCH_TOKENS,
-            where / key,
-            (fabric.global_rank, fabric.world_size),
-            fabric.barrier,
-        )
-    teacher.denoiser.to(opened_on)
-    return pool
-
-
-# The model folder that `distill` ends in.
-
-
-def save_student(
-    folder: Path,
-    result: nn.Module,
-    extras: Mapping[str, Callable[[Path], None]],
-    teacher: LoadedModel,
-    card: str,
-    facts: Mapping[str, Any],
-    write_tokenizer: Callable[[Path], None] | None,
-) -> None:
-    """Student, noise input and other weights, each where there are some; `config.json` is last.
-
-    An earlier one goes first, and so do weights that are not the student's own: a kill leaves no
-    folder that could be opened with files of two students.
-
-    Args:
-        result: the student, under its noise input where it has one.
-        extras: what writes the method's files of weights, by their stems.
-        facts: what `config.json` says of the method, beside what the networks say.
-    """
-    own: dict[str, Any] = {"teacher": teacher.name, **facts}
-    if teacher.process != DEFAULT_PROCESS:
-        own["process"] = teacher.process
-    (folder / "config.json").unlink(missing_ok=True)
-    for name in EXTRA_FILES:
-        (folder / name).unlink(missing_ok=True)
-    for name, write in extras.items():
-        write(folder / f"{name}.safetensors")
-    student, noise = without_noise(result)
-    if noise is not None:
-        own["noise"] = noise.kind
-    save_noise(noise, folder)
-    save_model_folder(
-        folder,
-        student,
-        teacher.vocabulary,
-        card=card,
-        extra_config={"didi": own},
-        write_tokenizer=write_tokenizer,
-    )

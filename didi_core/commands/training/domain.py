@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-import torch
 from torch import nn
 
 from didi_core.commands.training.settings import DistillSettings, PretrainSettings
@@ -60,14 +59,6 @@ class PretrainTask(Protocol):
         ...
 
 
-class OpenModel(Protocol):
-    """What opens a saved denoiser by bundled name, folder or hub id."""
-
-    def __call__(
-        self, name: str, /, device: torch.device, *, offline: bool, flag: str
-    ) -> LoadedModel: ...
-
-
 @dataclass(frozen=True)
 class TrainingDomain(Generic[P, D]):
     """One program, as far as training asks for it."""
@@ -98,7 +89,9 @@ class TrainingDomain(Generic[P, D]):
     """What is wrong with the program's own settings of `pretrain`."""
     pretraining: Callable[[P], PretrainTask]
 
-    open_model: OpenModel
+    open_model: Callable[..., LoadedModel]
+    """Opens a denoiser by bundled name, folder or hub id, on a `device`, `offline` or not; messages
+    call the name by its `flag`."""
     load_corpus: Callable[[D, LoadedModel, int], Corpus]
     """The sequences of `data=` for a teacher, of at most so many tokens."""
     pool_lengths: Callable[[D, int], list[int]]
