@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from didi_core.commands.generating.product import length_limit
+from didi_core.commands.generating.domain import length_limit
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.io.files import write_json
 from didi_core.models.folder import LoadedModel

@@ -29,10 +29,10 @@ def generate(options: GenerateOptions, model: "LoadedModel | None" = None) -> Ge
     Raises:
         UserError: an option without sense, an output that exists, a model that cannot be opened.
     """
-    from didi_core.commands.generating.run import run_generation
-    from didi_protein.generating.designs import Designs
+    from didi_core.commands.generating import run
+    from didi_protein.generating.designs import DESIGNS
 
-    made = run_generation(Designs(options), model)
+    made = run.generate(options, DESIGNS, model)
     return None if made is None else GenerateResult(**vars(made))
 
 

@@ -30,10 +30,10 @@ def generate(
     Raises:
         UserError: an option without sense, an output that exists, a model that cannot be opened.
     """
-    from didi_core.commands.generating.run import run_generation
-    from didi_text.samples.samples import TextSamples
+    from didi_core.commands.generating import run
+    from didi_text.samples.samples import SAMPLES
 
-    return run_generation(TextSamples(options), model)
+    return run.generate(options, SAMPLES, model)
 
 
 def _run_command(options: GenerateOptions) -> None:

@@ -13,7 +13,7 @@ from benchmarks.exact.process import ExactProcess, Ranks
 from benchmarks.exact.variants import Variant
 from didi_core.sampling.ancestral import ancestral, first_hitting
 from didi_core.sampling.batching import plan_batches
-from didi_core.sampling.filling import Filler
+from didi_core.sampling.filling import build_prior
 from didi_core.sampling.folder_defaults import stored_reveal_exponent
 from didi_core.sampling.registry import build_predictor, check_settings, find_sampler
 from didi_core.sampling.request import DrawSettings, Sampler, SampleSettings
@@ -78,19 +78,17 @@ def sample_exact(
 def fill_set(sampler: Sampler, lengths: Sequence[int], settings: SampleSettings) -> SampleSet:
     """One sequence of each length; record i draws from the same keys whatever the batches."""
     rows = [PROTEIN.frame([PROTEIN.mask_id] * length) for length in lengths]
-    filler = Filler(sampler, settings, PROTEIN, torch.device("cpu"))
     ranks = PROTEIN.rank_of_id.numpy()
     sequences: list[Ranks] = [np.empty(0, int)] * len(rows)
     calls, discriminator_calls = np.zeros(len(rows)), np.zeros(len(rows))
     started = time.process_time()
     for records in plan_batches([len(row) for row in rows], BATCH_TOKENS):
-        for record, filled in zip(
-            records, filler.fill([rows[i] for i in records], records), strict=True
-        ):
-            assert filled is not None, "out of memory on one short sequence"
-            sequences[record] = ranks[np.array(filled.ids[1:-1])]
-            calls[record] = filled.denoiser_calls
-            discriminator_calls[record] = filled.discriminator_calls
+        prior = build_prior([rows[i] for i in records], records, PROTEIN, "cpu")
+        sampled = sampler.sample(prior, settings)
+        for record, ids in zip(records, sampled.tokens.numpy(), strict=True):
+            sequences[record] = ranks[ids[1 : len(rows[record]) - 1]]
+        calls[records] = sampled.denoiser_calls.numpy()
+        discriminator_calls[records] = sampled.discriminator_calls.numpy()
     return SampleSet(
         sequences,
         float(calls.mean()),

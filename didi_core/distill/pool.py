@@ -20,10 +20,10 @@ from didi_core.models.folder import LoadedModel
 from didi_core.progress import progress_bar
 from didi_core.sampling.ancestral import first_hitting
 from didi_core.sampling.batching import plan_batches
+from didi_core.sampling.filling import Engine, build_engine, planned_calls
 from didi_core.sampling.folder_defaults import plain_sampler
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, SampleSettings
-from didi_core.sampling.run_request import Engine, build_engine, planned_calls
 from didi_core.sampling.time_estimate import print_estimate
 
 POOL_RECORDS = 1 << 48

@@ -3,7 +3,7 @@
 Random numbers are keyed by record, so that a halved batch draws from the same keys.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,22 +11,83 @@ import torch
 from didi_core.data.batches import pad_batch
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.peak_memory import is_out_of_memory, release_cached_memory
+from didi_core.sampling.predictor import AnyPredictor
 from didi_core.sampling.request import (
     Prior,
     Sampled,
+    SampledRecord,
     Sampler,
     SampleSettings,
 )
 
+OUT_OF_MEMORY = "out of memory, even alone"
+"""Why a record failed that memory does not hold: it is not tried again."""
+
+
+@dataclass
+class CallMeter:
+    """Rows that went through the network, for the progress bar."""
+
+    rows: int = 0
+    show: Callable[[float], object] = float  # nothing is shown
+
+    def __call__(self, rows: int) -> None:
+        self.rows += rows
+        self.show(self.rows)
+
 
 @dataclass(frozen=True)
-class Filled:
-    """Holds one sequence that a sampler finished."""
+class Engine:
+    """A sampler and the network behind it."""
 
-    ids: list[int]
-    """Framed, without padding."""
-    denoiser_calls: int
-    discriminator_calls: int
+    sampler: Sampler
+    predictor: AnyPredictor
+    meter: CallMeter
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.predictor.vocabulary
+
+    @property
+    def device(self) -> torch.device:
+        return self.predictor.device
+
+    def fill(
+        self, rows: Sequence[Sequence[int]], keys: Sequence[int], settings: SampleSettings
+    ) -> list[SampledRecord]:
+        """Return finished sequences, as `rows` are ordered, each numbered by its key.
+
+        One that memory does not hold even alone has failed.
+
+        Args:
+            rows: framed ids with masks to fill.
+            keys: key of each row's random numbers.
+        """
+        try:
+            prior = build_prior(rows, keys, self.vocabulary, self.device)
+            return _unpack(self.sampler.sample(prior, settings), rows, keys)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        # Here no handler is left whose traceback keeps the batch's tensors alive.
+        release_cached_memory()
+        if len(rows) == 1:
+            return [SampledRecord(keys[0], list(rows[0]), 0, 0, 1, OUT_OF_MEMORY)]
+        half = len(rows) // 2
+        first, second = slice(None, half), slice(half, None)
+        return [
+            each for part in (first, second) for each in self.fill(rows[part], keys[part], settings)
+        ]
+
+
+def build_engine(predictor: AnyPredictor, build: Callable[[AnyPredictor], Sampler]) -> Engine:
+    """Build an engine whose progress can be watched.
+
+    Args:
+        build: makes the sampler from the predictor it is to use.
+    """
+    meter = CallMeter()
+    return Engine(build(replace(predictor, on_call=meter)), predictor, meter)
 
 
 def build_prior(
@@ -35,7 +96,7 @@ def build_prior(
     vocabulary: Vocabulary,
     device: torch.device | str,
 ) -> Prior:
-    """Build the batch to fill: mask tokens are free, everything else is kept.
+    """Return the batch to fill: mask tokens are free, everything else is kept.
 
     Args:
         rows: framed ids; `vocabulary.mask_id` where something is to be generated.
@@ -47,35 +108,20 @@ def build_prior(
     return Prior(batch, torch.tensor(list(keys), dtype=torch.int64, device=device))
 
 
-@dataclass(frozen=True)
-class Filler:
-    """Fills rows with a sampler and everything it needs."""
-
-    sampler: Sampler
-    settings: SampleSettings
-    vocabulary: Vocabulary
-    device: torch.device
-
-    def fill(self, rows: Sequence[Sequence[int]], keys: Sequence[int]) -> list[Filled | None]:
-        """Finished sequences, as `rows` are ordered; None where memory does not hold even one."""
-        try:
-            prior = build_prior(rows, keys, self.vocabulary, self.device)
-            return list(_unpack(self.sampler.sample(prior, self.settings), rows))
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-        # Here no handler is left whose traceback keeps the batch's tensors alive.
-        release_cached_memory()
-        if len(rows) == 1:
-            return [None]
-        half = len(rows) // 2
-        return self.fill(rows[:half], keys[:half]) + self.fill(rows[half:], keys[half:])
+def planned_calls(engine: Engine, rows: Sequence[Sequence[int]], settings: SampleSettings) -> int:
+    """Return the calls that rows need together at most, without redraws."""
+    mask = engine.vocabulary.mask_id
+    free = [list(row).count(mask) for row in rows]
+    return sum(engine.sampler.num_steps(count, settings) for count in free)
 
 
-def _unpack(sampled: Sampled, rows: Sequence[Sequence[int]]) -> list[Filled]:
+def _unpack(
+    sampled: Sampled, rows: Sequence[Sequence[int]], keys: Sequence[int]
+) -> list[SampledRecord]:
     columns = (sampled.tokens, sampled.denoiser_calls, sampled.discriminator_calls)
-    tokens, calls, discriminator_calls = (column.tolist() for column in columns)
+    found = zip(rows, keys, *(column.tolist() for column in columns), strict=True)
     return [
-        Filled(tokens[i][: len(row)], calls[i], discriminator_calls[i])
-        for i, row in enumerate(rows)
+        # Without the padding on the right.
+        SampledRecord(key, tokens[: len(row)], calls, discriminator_calls, 1, None)
+        for row, key, tokens, calls, discriminator_calls in found
     ]

@@ -13,7 +13,7 @@ from typing import Any
 
 from didi_core.errors import UserError
 from didi_core.io.files import append_durably, atomic_open
-from didi_core.sampling.rejection import SampledRecord
+from didi_core.sampling.request import SampledRecord
 
 Settings = Mapping[str, Any]
 

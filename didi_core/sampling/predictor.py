@@ -24,7 +24,7 @@ OnCall = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Predictor:
-    """Gives a network's x_theta(z_t) over the generable ids."""
+    """The network's x_theta(z_t) over the generable ids."""
 
     denoiser: Any
     """A network that offers `logits_at`, bare or as it is trained."""
@@ -45,7 +45,8 @@ class Predictor:
 
         Arguments and errors as of `logits`.
         """
-        return self.logits(tokens, lengths, at, keys, alpha).log_softmax(-1)
+        found = self.denoiser.logits_at(tokens, lengths, at, **self._inputs(tokens, keys, alpha))
+        return self._generable(found, len(tokens)).log_softmax(-1)
 
     def logits(
         self,
@@ -66,26 +67,37 @@ class Predictor:
         Raises:
             UserError: the network is conditioned on time and `alpha` is None.
         """
-        # A network with a noise input is given its latents, and is not told the time.
+        found = self.denoiser.logits_at(tokens, lengths, at, **self._inputs(tokens, keys, alpha))
+        return self._generable(found, len(tokens))
+
+    def _inputs(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        keys: NoiseKeys | None,
+        alpha: float | Float[Tensor, "batch"] | None,
+    ) -> dict[str, Any]:
+        """Return what the network takes beside the tokens: the time, or noise."""
         if self.noise is None or keys is None:
             if isinstance(alpha, float):
                 alpha = torch.full((len(tokens),), alpha, device=tokens.device)
-            told = time_input(self.denoiser, alpha)
-            logits = self.denoiser.logits_at(tokens, lengths, at, **told)
-        else:
-            masked = tokens == self.vocabulary.mask_id
-            latents = draw_latents(self.noise.kind, self.noise.size, keys, masked)
-            logits = self.denoiser.logits_at(tokens, lengths, at, latents=latents)
+            return time_input(self.denoiser, alpha)
+        masked = tokens == self.vocabulary.mask_id
+        return {"latents": draw_latents(self.noise.kind, self.noise.size, keys, masked)}
+
+    def _generable(
+        self, logits: Float[Tensor, "chosen vocabulary"], rows: int
+    ) -> Float[Tensor, "chosen generable"]:
+        """Return the logits of ids that may be written, after a call with so many rows."""
         if self.on_call is not None:
-            self.on_call(len(tokens))
+            self.on_call(rows)
         return self.vocabulary.generable_logits(logits)
 
     def probe(self, batch: TokenBatch, at: Bool[Tensor, "batch width"]) -> None:
-        """Make one call as a step that reveals the positions `at` does: to be timed."""
+        """One call as a step makes it that reveals the positions `at`: to be timed."""
         self.log_probs(batch.tokens, batch.lengths, at, alpha=0.5)
 
     def call_width(self, width: int) -> int:
-        """Return the tokens of a row of this padded width that one call computes."""
+        """Tokens of a row of this padded width that one call computes."""
         return width
 
     @property
@@ -95,7 +107,7 @@ class Predictor:
 
 @dataclass(frozen=True)
 class NextTokenPredictor:
-    """Gives an autoregressive network's p(x_i | what stands before) over the generable ids."""
+    """An autoregressive network's p(x_i | what stands before) over the generable ids."""
 
     denoiser: CausalNetwork
     vocabulary: Vocabulary
@@ -104,19 +116,19 @@ class NextTokenPredictor:
     def next_log_probs(
         self, tokens: Int[Tensor, "batch new"], cache: "Cache | None"
     ) -> tuple[Float[Tensor, "batch generable"], "Cache"]:
-        """Return normalised log-probabilities of the token after `tokens`; see `CausalNetwork`."""
+        """Normalised log-probabilities of the token after `tokens`; see `CausalNetwork`."""
         logits, cache = self.denoiser.next_logits(tokens, cache)
         if self.on_call is not None:
             self.on_call(len(tokens))
         return self.vocabulary.log_probs(logits), cache
 
     def probe(self, batch: TokenBatch, at: Bool[Tensor, "batch width"]) -> None:
-        """Make one call, a token wide: to be timed."""
+        """One call, a token wide: to be timed."""
         del at  # it reveals one position of each row
         self.next_log_probs(batch.tokens[:, :1], None)
 
     def call_width(self, width: int) -> int:
-        """Return the tokens of a row that one call computes: the cache holds the others."""
+        """Tokens of a row that one call computes: the cache holds the others."""
         del width
         return 1
 

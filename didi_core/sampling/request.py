@@ -52,13 +52,29 @@ class Prior:
 
 @dataclass(frozen=True)
 class Sampled:
-    """Finished sequences and what they cost."""
+    """A batch of finished sequences and what they cost."""
 
     tokens: Int[Tensor, "batch width"]
     denoiser_calls: Int[Tensor, "batch"]
     """Network calls made for each row; what the FASTA header calls nfe."""
     discriminator_calls: Int[Tensor, "batch"]
     """Forward, or forward-and-backward, calls of a discriminator, counted apart."""
+
+
+@dataclass(frozen=True)
+class SampledRecord:
+    """One record's sequence, framed and without padding, and what it cost."""
+
+    record: int
+    """Its number; of a single try, the key that it was drawn with."""
+    ids: list[int]
+    """Framed ids of the try that was taken, or of the last one where none was."""
+    denoiser_calls: int
+    """Of all tries."""
+    discriminator_calls: int
+    tries: int
+    failure: str | None
+    """Why no try was acceptable."""
 
 
 @runtime_checkable

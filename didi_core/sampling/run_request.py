@@ -1,6 +1,12 @@
 """Run a request: every record through the sampler, batch after batch, saved as it goes.
 
 Knows nothing of what the tokens mean: a front-end makes the rows and writes the results.
+
+A batch is drawn until every sequence is acceptable, at most `MAX_TRIES` times each. Which try of a
+record is taken does not depend on the batch it stands in: it is the first one that passes the rule
+and, where sequences must be unique, equals no sequence taken by a record of a lower number. Records
+of equal length are computed in the order of their numbers, so the ones to compare with are always
+known.
 """
 
 import time
@@ -8,29 +14,30 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
-import torch
-
-from didi_core.data.vocabulary import Vocabulary
 from didi_core.io.shards import Shard
 from didi_core.progress import progress_bar
 from didi_core.sampling.batching import plan_batches, shard_of
-from didi_core.sampling.filling import Filler
+from didi_core.sampling.filling import OUT_OF_MEMORY, Engine, planned_calls
 from didi_core.sampling.journal import PartialFile
-from didi_core.sampling.predictor import AnyPredictor
-from didi_core.sampling.rejection import (
-    Acceptance,
-    Rule,
-    SampledRecord,
-    accept_all,
-    draw_batch,
-)
-from didi_core.sampling.request import Sampler, SampleSettings
+from didi_core.sampling.request import SampledRecord, SampleSettings
 from didi_core.sampling.time_estimate import print_estimate
+
+MAX_TRIES = 5
+TRY_STRIDE = 2**40
+"""Try number k of a record draws with the keys of record + k * 2^40, which is no record."""
+
+Rule = Callable[[list[int]], str | None]
+"""Why a framed sequence is not acceptable; None when it is."""
+
+
+def accept_all(ids: list[int]) -> None:
+    """Accept every sequence."""
+    del ids
 
 
 @dataclass(frozen=True)
 class Request:
-    """Says what is to be generated."""
+    """What is to be generated."""
 
     rows: Sequence[Sequence[int]]
     """Framed ids of each record; the vocabulary's mask where something is to be generated."""
@@ -44,48 +51,21 @@ class Request:
     """Redraw what equals another; under a shard, another of the same shard."""
 
     def batches(self) -> list[list[int]]:
-        """Return this shard's record numbers, by batch; the plan is that of the whole request."""
+        """Return record numbers of this shard's batches. The plan is of the whole request."""
         plan = plan_batches([len(row) for row in self.rows], self.batch_tokens)
         return shard_of(plan, self.shard.index, self.shard.count)
 
 
 @dataclass
-class CallMeter:
-    """Rows that went through the network, for the progress bar."""
+class Acceptance:
+    """Sequences taken so far by finished records; noted only where they must be unique."""
 
-    rows: int = 0
-    show: Callable[[float], object] = float  # nothing is shown
+    unique: bool
+    taken: set[tuple[int, ...]] = field(default_factory=set)
 
-    def __call__(self, rows: int) -> None:
-        self.rows += rows
-        self.show(self.rows)
-
-
-@dataclass(frozen=True)
-class Engine:
-    """Holds a sampler and the network behind it."""
-
-    sampler: Sampler
-    predictor: AnyPredictor
-    meter: CallMeter
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        return self.predictor.vocabulary
-
-    @property
-    def device(self) -> torch.device:
-        return self.predictor.device
-
-
-def build_engine(predictor: AnyPredictor, build: Callable[[AnyPredictor], Sampler]) -> Engine:
-    """Return an engine whose progress can be watched.
-
-    Args:
-        build: makes the sampler from the predictor it is to use.
-    """
-    meter = CallMeter()
-    return Engine(build(replace(predictor, on_call=meter)), predictor, meter)
+    def remember(self, finished: Sequence[SampledRecord]) -> None:
+        if self.unique:
+            self.taken.update(tuple(each.ids) for each in finished if each.failure is None)
 
 
 def run_request(
@@ -114,16 +94,15 @@ def run_request(
     work = [planned_calls(engine, each, request.settings) for each in rows]
     if not quiet:
         print_estimate(engine.predictor, rows, work)
-    acceptance = Acceptance(request.rule, request.unique)
+    acceptance = Acceptance(request.unique)
     acceptance.remember(partial.rows)
-    filler = Filler(engine.sampler, request.settings, engine.vocabulary, engine.device)
     with nullcontext(float) if quiet else progress_bar("Generating", sum(work)) as show:
         engine.meter.show = show
         done = 0
         for batch, planned in zip(batches, work, strict=True):
             engine.meter.rows = done
             started = time.perf_counter()
-            finished = draw_batch(filler, batch, [request.rows[i] for i in batch], acceptance)
+            finished = draw_batch(request, engine, batch, acceptance)
             partial.append(time.perf_counter() - started, finished)
             done += planned
 
@@ -131,27 +110,78 @@ def run_request(
 def resolve_duplicates(
     request: Request, engine: Engine, finished: Sequence[SampledRecord]
 ) -> list[SampledRecord]:
-    """Return records that did not see each other as they are where each must be `unique`.
+    """Return records that did not see each other, as they are where each must be `unique`.
 
     A batch in which a sequence equals that of a lower record is drawn again as one process would
     have drawn it, knowing all before it; so the result does not depend on who drew what.
     """
     settled = {row.record: row for row in finished}
-    acceptance = Acceptance(request.rule, request.unique)
-    filler = Filler(engine.sampler, request.settings, engine.vocabulary, engine.device)
+    acceptance = Acceptance(request.unique)
     for batch in request.batches():
         rows = [settled[record] for record in batch]
         taken = [tuple(row.ids) for row in rows if row.failure is None]
         if request.unique and (len({*taken}) < len(taken) or acceptance.taken & {*taken}):
-            rows = draw_batch(filler, batch, [request.rows[i] for i in batch], acceptance)
+            rows = draw_batch(request, engine, batch, acceptance)
         else:
             acceptance.remember(rows)
         settled |= {row.record: row for row in rows}
     return [settled[record] for record in sorted(settled)]
 
 
-def planned_calls(engine: Engine, rows: Sequence[Sequence[int]], settings: SampleSettings) -> int:
-    """Return the calls that rows need together at most, without redraws."""
-    mask = engine.vocabulary.mask_id
-    free = [list(row).count(mask) for row in rows]
-    return sum(engine.sampler.num_steps(count, settings) for count in free)
+def draw_batch(
+    request: Request, engine: Engine, batch: Sequence[int], acceptance: Acceptance
+) -> list[SampledRecord]:
+    """Draw the records of a batch, given by increasing numbers, and those refused again."""
+    tries: list[list[SampledRecord]] = [[] for _ in batch]
+    pending = list(range(len(batch)))
+    while pending:
+        rows = [request.rows[batch[i]] for i in pending]
+        keys = [batch[i] + TRY_STRIDE * len(tries[i]) for i in pending]
+        for i, drawn in zip(pending, engine.fill(rows, keys, request.settings), strict=True):
+            tries[i].append(drawn)
+        finished = _choose_all(request, batch, tries, acceptance.taken)
+        pending = [i for i, each in enumerate(finished) if _may_try_again(each)]
+    acceptance.remember(finished)
+    return finished
+
+
+def _may_try_again(finished: SampledRecord) -> bool:
+    failed = finished.failure not in (None, OUT_OF_MEMORY)
+    return failed and finished.tries < MAX_TRIES
+
+
+def _choose_all(
+    request: Request,
+    batch: Sequence[int],
+    tries: Sequence[Sequence[SampledRecord]],
+    taken: set[tuple[int, ...]],
+) -> list[SampledRecord]:
+    """Choose a try for each record, lower numbers first."""
+    taken = set(taken)
+    finished = []
+    for record, each in zip(batch, tries, strict=True):
+        chosen = _choose(record, each, request.rule, taken)
+        if request.unique and chosen.failure is None:
+            taken.add(tuple(chosen.ids))
+        finished.append(chosen)
+    return finished
+
+
+def _choose(
+    record: int, tries: Sequence[SampledRecord], rule: Rule, taken: set[tuple[int, ...]]
+) -> SampledRecord:
+    """Return the first acceptable try, else the last with its failure; calls are of all tries."""
+
+    def failure(drawn: SampledRecord) -> str | None:
+        same = "the same as another" if tuple(drawn.ids) in taken else None
+        return drawn.failure or same or rule(drawn.ids)
+
+    place = next((i for i, drawn in enumerate(tries) if not failure(drawn)), len(tries) - 1)
+    return replace(
+        tries[place],
+        record=record,
+        denoiser_calls=sum(drawn.denoiser_calls for drawn in tries),
+        discriminator_calls=sum(drawn.discriminator_calls for drawn in tries),
+        tries=place + 1,
+        failure=failure(tries[place]),
+    )

@@ -1,7 +1,6 @@
 """What `compare` does with proteins: how they are designed, scored and reported."""
 
 from pathlib import Path
-from typing import cast
 
 import pandas as pd
 import torch
@@ -13,8 +12,7 @@ from didi_core.commands.comparing.options import CompareResult
 from didi_core.commands.comparing.study import Study, method_settings, study_of
 from didi_core.commands.comparing.sweep import MeasuredSet, Natural, Sweep
 from didi_core.commands.comparing.table import as_json, print_places, printed_table
-from didi_core.commands.generating.product import length_limit
-from didi_core.commands.training.settings import DistillSettings as SharedSettings
+from didi_core.commands.generating.domain import length_limit
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_protein.comparing.cells import (
@@ -27,7 +25,7 @@ from didi_protein.comparing.cells import (
     without_extras,
 )
 from didi_protein.comparing.options import CompareOptions
-from didi_protein.distill import ProteinDistillRun
+from didi_protein.domain import TRAINING
 from didi_protein.models.judges import open_judge
 from didi_protein.models.load import open_model
 from didi_protein.models.writers import open_writer
@@ -61,6 +59,7 @@ class ProteinComparison(Comparison[CompareOptions]):
     """A comparison of designers of proteins."""
 
     diversity_label = DIVERSITY.label
+    training = TRAINING
 
     def parse(self) -> Study:
         return parse_study(self.options)
@@ -84,9 +83,6 @@ class ProteinComparison(Comparison[CompareOptions]):
                 f"--length {options.length}: every design is longer than the {limit} residues that "
                 f"--judge {options.judge} reads; give shorter ones, or another judge."
             )
-
-    def distill_run(self, settings: SharedSettings) -> ProteinDistillRun:
-        return ProteinDistillRun(cast(DistillSettings, settings))
 
     def make_and_score(self, cell: Cell, model: LoadedModel) -> ScoredCell:
         request = self.request if cell.temperature == 1 else without_extras(self.request)

@@ -5,10 +5,12 @@ Apart from `load`, which `pretrain` and `distill` open their models by.
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from didi_core.commands.training.unfinished import Runs, model_of_run
+from didi_core.commands.training.domain import TrainingDomain
+from didi_core.commands.training.unfinished import model_of_run
 from didi_core.errors import as_written
 from didi_core.io.files import at_home
 from didi_core.models.folder import LoadedModel
@@ -29,7 +31,7 @@ def open_writer(
     Raises:
         UserError: see `open_model` and `open_causal_model`.
     """
-    if (of_run := model_of_run(name, _runs)) is not None:
+    if (of_run := model_of_run(name, _domain)) is not None:
         return replace(open_writer(str(of_run), device, offline=offline, dtype=dtype), name=name)
     if not Path(at_home(name)).is_file():  # a training checkpoint is never autoregressive
         folder = find_model(BUNDLED_MODELS, name, offline=offline, flag=flag)
@@ -43,12 +45,7 @@ def open_writer(
     return open_model(name, device, offline=offline, dtype=dtype, flag=flag)
 
 
-def _runs() -> Runs:
-    from didi_protein.distill import ProteinDistillRun
-    from didi_protein.pretrain import ProteinPretrainRun
-    from didi_protein.settings import DistillSettings, PretrainSettings
+def _domain() -> TrainingDomain[Any, Any]:
+    from didi_protein.domain import TRAINING  # slow to import, seldom needed
 
-    return {
-        "pretrain": (PretrainSettings, ProteinPretrainRun),
-        "distill": (DistillSettings, ProteinDistillRun),
-    }
+    return TRAINING

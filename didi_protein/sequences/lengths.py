@@ -1,13 +1,13 @@
 """`--length`: how long each design is.
 
-The forms of `didi_core.commands.generating.product`, or `from:FILE`: drawn from the lengths of a
+The forms of `didi_core.commands.generating.domain`, or `from:FILE`: drawn from the lengths of a
 FASTA file.
 """
 
 import sys
 from pathlib import Path
 
-from didi_core.commands.generating.product import LengthWords, draw_lengths, read_lengths
+from didi_core.commands.generating.domain import LengthWords, draw_lengths, read_lengths
 from didi_core.errors import UserError
 from didi_protein.sequences.alphabet import clean_sequence
 from didi_protein.sequences.fasta import read_records

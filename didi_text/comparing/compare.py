@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import torch
@@ -20,8 +20,7 @@ from didi_core.commands.comparing.table import (
     steps_in_words,
     table_of,
 )
-from didi_core.commands.generating.product import length_limit
-from didi_core.commands.training.settings import DistillSettings as SharedSettings
+from didi_core.commands.generating.domain import length_limit
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import Interval
 from didi_core.evaluation.ratio import MeanUnigramEntropy
@@ -37,7 +36,7 @@ from didi_text.comparing.cells import (
     write_cell,
 )
 from didi_text.comparing.options import CompareOptions
-from didi_text.distill import TextDistillRun
+from didi_text.domain import TRAINING
 from didi_text.models.judges import (
     DEFAULT_JUDGE,
     JUDGE_TOKENS,
@@ -66,6 +65,7 @@ class TextComparison(Comparison[CompareOptions]):
     """A comparison of writers."""
 
     diversity_label = MeanUnigramEntropy.label
+    training = TRAINING
 
     def parse(self) -> Study:
         return study_of(self.options, self.settings_of)
@@ -111,9 +111,6 @@ class TextComparison(Comparison[CompareOptions]):
                 show=show,
             )
         return {"model": REFERENCE_LABEL, "n": figures["num_samples"], **columns_of(figures)}
-
-    def distill_run(self, settings: SharedSettings) -> TextDistillRun:
-        return TextDistillRun(cast(DistillSettings, settings))
 
     def make_and_score(self, cell: Cell, model: LoadedModel) -> ScoredCell:
         return score_cell(cell, self.request, write_cell(cell, self.request, model), self.judge)

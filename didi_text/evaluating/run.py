@@ -16,6 +16,7 @@ from didi_core.cli.run import check_output
 from didi_core.errors import UserError
 from didi_core.io.files import append_durably, write_json, write_text
 from didi_core.progress import progress_bar
+from didi_core.sampling.filling import build_engine
 from didi_core.sampling.folder_defaults import choose_sampler, stored_reveal_exponent
 from didi_core.sampling.journal import (
     PartialFile,
@@ -30,7 +31,7 @@ from didi_core.sampling.request import (
     Grid,
     SampleSettings,
 )
-from didi_core.sampling.run_request import Request, build_engine, run_request
+from didi_core.sampling.run_request import Request, run_request
 from didi_core.sampling.sampler_options import parse_options
 from didi_core.training.devices import resolve_device, settle_precision
 from didi_core.training.run_folder import package_versions

@@ -4,10 +4,12 @@ Apart from `load`, which `pretrain` and `distill` open their models by.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
-from didi_core.commands.training.unfinished import Runs, model_of_run
+from didi_core.commands.training.domain import TrainingDomain
+from didi_core.commands.training.unfinished import model_of_run
 from didi_core.models.folder import LoadedModel
 from didi_text.models.load import CausalLanguageModel, LanguageModel, open_saved_model
 
@@ -29,7 +31,7 @@ def open_language_model(
     Raises:
         UserError: see `open_saved_model` and `model_of_run`.
     """
-    of_run = model_of_run(name, _runs)
+    of_run = model_of_run(name, _domain)
     place = name if of_run is None else str(of_run)
     opened = open_saved_model(place, device, offline=offline, flag=flag, tokenizer=tokenizer)
     if of_run is None or isinstance(opened, CausalLanguageModel):
@@ -56,12 +58,7 @@ def open_writer(
     return opened.loaded
 
 
-def _runs() -> Runs:
-    from didi_text.distill import TextDistillRun
-    from didi_text.pretrain import TextPretrainRun
-    from didi_text.settings import DistillSettings, PretrainSettings
+def _domain() -> TrainingDomain[Any, Any]:
+    from didi_text.domain import TRAINING  # slow to import, seldom needed
 
-    return {
-        "pretrain": (PretrainSettings, TextPretrainRun),
-        "distill": (DistillSettings, TextDistillRun),
-    }
+    return TRAINING

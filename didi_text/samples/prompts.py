@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from didi_core.commands.generating.product import LengthWords
+from didi_core.commands.generating.domain import LengthWords
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.errors import UserError
 from didi_text.corpora.documents import SUFFIXES, read_documents

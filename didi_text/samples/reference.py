@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from didi_core.commands.comparing.sweep import Natural
-from didi_core.commands.generating.product import read_lengths
+from didi_core.commands.generating.domain import read_lengths
 from didi_core.evaluation.frontier import Level
 from didi_core.evaluation.ratio import MeanUnigramEntropy, Ratio
 from didi_core.models.causal_folder import read_reference_rows

@@ -8,12 +8,13 @@ import pytest
 from didi_core.cli.hydra_app import choices_of, compose_settings
 from didi_core.cli.run import run_program
 from didi_core.commands.training.distill import DistillRun
+from didi_core.commands.training.domain import TrainingDomain
 from didi_core.commands.training.model_card import command_line
 from didi_core.distill.registry import METHODS
 from didi_protein.app import app
-from didi_protein.distill import ProteinDistillRun
+from didi_protein.domain import TRAINING
 from didi_protein.settings import DistillSettings
-from didi_text.distill import TextDistillRun
+from didi_text.domain import TRAINING as TEXT_TRAINING
 from didi_text.settings import DistillSettings as TextDistillSettings
 from didi_text.settings import PretrainSettings
 
@@ -53,15 +54,15 @@ def test_a_pretraining_is_told_with_the_shape_that_was_chosen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("run", "settings"),
-    [(ProteinDistillRun, DISTILL), (TextDistillRun, ("text_distill", TextDistillSettings))],
+    ("domain", "settings"),
+    [(TRAINING, DISTILL), (TEXT_TRAINING, ("text_distill", TextDistillSettings))],
 )
 def test_a_student_of_a_process_that_no_program_describes_has_its_card(
-    run: type[DistillRun], settings: tuple[str, type], monkeypatch: pytest.MonkeyPatch
+    domain: TrainingDomain, settings: tuple[str, type], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(METHODS, "dmmd", replace(METHODS["dmmd"], process="sedd"))
     typed = ["method=dmmd", "teacher=t", "out=o", "reference=pool"]
-    card = run(compose_settings(*settings, typed)).card(steps=3, num_reference=8)
+    card = DistillRun(compose_settings(*settings, typed), domain).card(steps=3, num_reference=8)
     assert "A few-step student of a score-entropy model. Sample it with `didi-" in card
     assert "sedd-diffusion]" in card and "masked" not in card
 

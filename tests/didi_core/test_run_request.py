@@ -15,11 +15,11 @@ from didi_core.errors import UserError
 from didi_core.io.shards import Shard, parse_shard
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.sampling.ancestral import ancestral, first_hitting
+from didi_core.sampling.filling import build_engine
 from didi_core.sampling.journal import PartialFile, continue_partial, start_partial
 from didi_core.sampling.predictor import Predictor
-from didi_core.sampling.rejection import MAX_TRIES, SampledRecord
-from didi_core.sampling.request import SampleSettings
-from didi_core.sampling.run_request import Request, build_engine, run_request
+from didi_core.sampling.request import SampledRecord, SampleSettings
+from didi_core.sampling.run_request import MAX_TRIES, Request, run_request
 
 LENGTHS = [5, 30, 17, 9, 12, 25, 3, 15, 14, 28] * 2
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from generate_fixtures import design, designs, sequences, write_tiny_model
 
+from didi_core.commands.training.distill import DistillRun
 from didi_core.models.folder import load_denoiser
 from didi_core.training.devices import build_fabric
-from didi_protein.distill import ProteinDistillRun, distill
+from didi_protein.distill import distill
+from didi_protein.domain import TRAINING
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.settings import DistillSettings
 
@@ -38,7 +40,7 @@ def test_a_pool_is_reused_only_where_all_that_decides_it_is_the_same(
     fabric = build_fabric("cpu", "float32")
 
     def pool(folder: Path, **changes: object) -> list[int]:
-        run = ProteinDistillRun(settings_for(folder, tmp_path, **changes))
+        run = DistillRun(settings_for(folder, tmp_path, **changes), TRAINING)
         return run.build_pool(load_denoiser(folder), tmp_path, fabric).flat.tolist()
 
     plain = pool(teacher)

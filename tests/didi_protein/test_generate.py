@@ -2,15 +2,20 @@
 
 import json
 import re
+import sys
 from collections import Counter
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import pytest
 import torch
 from generate_fixtures import LIMIT, design, designs, run_program, sequences, write_tiny_model
+from torch import Tensor
 
 from didi_core.errors import UserError
+from didi_core.models.esm import EsmDenoiser
+from didi_protein import generate
 from didi_protein.generating.options import GenerateOptions
 from didi_protein.scoring.properties import repeat_fraction
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
@@ -362,3 +367,31 @@ def test_lengths_and_templates_are_read_before_the_model_is_opened(tmp_path: Pat
     ):
         with pytest.raises(UserError, match=message):
             design(missing, tmp_path / "d.fasta", steps=4, **asked)
+
+
+def frames_since(function: CodeType) -> list[str]:
+    """Names of all Python frames from the one that runs `function` to the caller of this one."""
+    names, frame = [], sys._getframe(1)
+    while frame.f_code is not function:
+        names.append(frame.f_code.co_name)
+        assert frame.f_back is not None
+        frame = frame.f_back
+    return [function.co_name, *reversed(names)]
+
+
+@pytest.mark.parametrize(
+    "chosen", [{}, {"sampler": "greedy-tail"}, {"sampler": "first-hitting", "steps": None}], ids=str
+)
+def test_a_sequence_reaches_the_network_in_eight_frames(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: dict[str, Any]
+) -> None:
+    real, ways = EsmDenoiser.logits_at, set()
+
+    def logits_at(self: EsmDenoiser, *arguments: Any, **named: Any) -> Tensor:
+        ways.add(tuple(frames_since(generate.generate.__code__)))
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(EsmDenoiser, "logits_at", logits_at)
+    design(model, tmp_path / "d.fasta", **chosen)
+    (way,) = ways
+    assert way[0] == "generate" and way[-1] == "logits_at" and len(way) <= 8

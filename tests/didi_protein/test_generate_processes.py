@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from generate_fixtures import design, write_tiny_model
 
 from didi_core.errors import UserError
 from didi_core.sampling.journal import partial_path, partials_of, process_path
-from didi_protein.generating.designs import Designs
+from didi_protein.generating import designs
 
 JOBS: dict[str, dict[str, Any]] = {
     "plain": {"num": 30},
@@ -40,8 +41,12 @@ def alone(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
     for name, changes in JOBS.items():
         design(model, folder / f"{name}.fasta", **changes)
+
+    def stop(path: Path, made: object) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Designs, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(designs, "DESIGNS", replace(designs.DESIGNS, write=stop))
         with pytest.raises(KeyboardInterrupt):
             design(model, folder / "stopped.fasta", num=30)
     return folder

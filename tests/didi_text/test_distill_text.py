@@ -11,8 +11,10 @@ from text_fixtures import DOCUMENTS, tiny_tokenizer, write_jsonl
 from text_models import LIMIT, sample, texts, weights_differ, write_tiny_model
 
 from didi_core.cli.hydra_app import config_folder
+from didi_core.commands.training.distill import DistillRun
 from didi_core.errors import UserError
-from didi_text.distill import TextDistillRun, distill
+from didi_text.distill import distill, in_one_name
+from didi_text.domain import TRAINING
 from didi_text.models.load import open_model, tokenizer_of
 from didi_text.settings import DistillSettings
 
@@ -72,8 +74,7 @@ def test_a_student_of_data_sees_blocks_of_the_length_asked_for(
     settings = settings_for(
         teacher, tmp_path / "s", reference="data", data=str(data), max_length=16
     )
-    run = TextDistillRun(settings)
-    blocks = run.load_corpus(open_model(teacher))
+    blocks = TRAINING.load_corpus(settings, open_model(teacher), 16)
     assert set(blocks.lengths[:-1]) == {16} and blocks.lengths[-1] <= 16
     student = distill(settings)
     assert f"blocks of `{data}`" in (student / "README.md").read_text()
@@ -85,8 +86,8 @@ def test_settings_of_the_data_act(teacher: Path, tmp_path: Path) -> None:
 
     def blocks(**changes: Any) -> int:
         common = {"reference": "data", "data": str(many), "max_length": 16}
-        run = TextDistillRun(settings_for(teacher, tmp_path, **common, **changes))
-        return len(run.load_corpus(open_model(teacher)))
+        settings = settings_for(teacher, tmp_path, **common, **changes)
+        return len(TRAINING.load_corpus(settings, open_model(teacher), 16))
 
     whole = blocks()
     assert blocks(licenses="public domain") < whole
@@ -99,8 +100,8 @@ def test_a_pool_has_the_teacher_s_own_length_unless_told(teacher: Path, tmp_path
         ({"pool_length": None, "max_length": 30}, [30] * 6),
         ({"pool_length": "10,20"}, [10, 20] * 3),
     ):
-        run = TextDistillRun(settings_for(teacher, tmp_path, **changes))
-        assert run.pool_lengths(run.longest(open_model(teacher))) == expected
+        run = DistillRun(settings_for(teacher, tmp_path, **changes), TRAINING)
+        assert TRAINING.pool_lengths(run.settings, run.longest(open_model(teacher))) == expected
 
 
 @pytest.mark.parametrize(
@@ -136,13 +137,13 @@ def test_yaml_and_dataclass_agree() -> None:
 def test_block_length_is_the_name_of_pretrain_for_max_length(teacher: Path, tmp_path: Path) -> None:
     asked = settings_for(teacher, tmp_path, pool_length=None, block_length=30)
     older = settings_for(teacher, tmp_path, pool_length=None, max_length=30)
-    one, other = TextDistillRun(asked), TextDistillRun(older)
-    assert one.settings == other.settings and one.pool_lengths(one.longest(open_model(teacher)))
+    one, other = (DistillRun(in_one_name(each), TRAINING) for each in (asked, older))
+    assert one.settings == other.settings
     assert one.longest(open_model(teacher)) == 30
     with pytest.raises(UserError, match="block_length=30 and max_length=20"):
-        TextDistillRun(settings_for(teacher, tmp_path, block_length=30, max_length=20))
+        distill(settings_for(teacher, tmp_path, block_length=30, max_length=20))
     with pytest.raises(UserError, match="=0 must be"):
-        TextDistillRun(settings_for(teacher, tmp_path, block_length=0))
+        distill(settings_for(teacher, tmp_path, block_length=0))
 
 
 @pytest.mark.parametrize("method", ["dmmd", "didi"])

@@ -19,9 +19,10 @@ from didi_core.distill.optimizers import OptimizerSettings, build_optimizer
 from didi_core.errors import UserError
 from didi_core.models.bundled import BundledModels
 from didi_core.models.dit import DitDenoiser
+from didi_text.domain import TextPretraining, pretraining
 from didi_text.generate import generate
 from didi_text.models.load import open_model, tokenizer_of
-from didi_text.pretrain import TextPretrainRun, pretrain
+from didi_text.pretrain import pretrain
 from didi_text.samples.options import GenerateOptions
 from didi_text.settings import ModelSettings, PretrainSettings
 
@@ -122,13 +123,13 @@ def test_a_bundled_name_is_a_tokenizer(
     with pytest.raises(UserError, match="tiny is a bundled model, and this installation lacks"):
         pretrain(named)
     (tmp_path / "tiny" / "model.safetensors").touch()
-    assert TextPretrainRun(named).tokenizer.digest == tiny_tokenizer().digest
+    assert pretraining(named).tokenizer.digest == tiny_tokenizer().digest
 
 
 def test_muon_takes_the_matrices_of_both_layouts(data: Path, tmp_path: Path) -> None:
     for kind in ("masked", "autoregressive"):
-        run = TextPretrainRun(settings_for(data, tmp_path, kind=kind))
-        network = run.build_causal() if kind == "autoregressive" else run.build_denoiser()
+        task, masked = pretraining(settings_for(data, tmp_path, kind=kind)), kind == "masked"
+        network = task.build_denoiser(time_conditioned=False) if masked else task.build_causal()
         muon, adamw = build_optimizer(network, OptimizerSettings(name="muon"))
         matrices = {p for group in muon.param_groups for p in group["params"]}
         embeddings = {p for group in adamw.param_groups for p in group["params"] if p.ndim == 2}
@@ -179,15 +180,15 @@ def test_a_resumed_run_equals_an_unbroken_one(data: Path, tmp_path: Path) -> Non
 
 
 def test_the_unigram_baseline_is_that_of_counting(data: Path, tmp_path: Path) -> None:
-    run = TextPretrainRun(settings_for(data, tmp_path, valid=str(data), valid_blocks=3))
-    corpus, held_out = run.load_corpora()
+    task = pretraining(settings_for(data, tmp_path, valid=str(data), valid_blocks=3))
+    corpus, held_out = task.load_corpora()
     assert held_out is not None and len(held_out) == 3 < len(corpus)
     counts = np.ones(tiny_tokenizer().size)
     for token in corpus.flat:
         counts[token] += 1
     held = held_out.flat[: held_out.starts[3]]
     by_hand = -np.mean(np.log(counts[held] / counts.sum()))
-    assert run.baselines(corpus, held_out)["unigram"] == pytest.approx(by_hand)
+    assert task.baselines(corpus, held_out)["unigram"] == pytest.approx(by_hand)
 
 
 def test_no_more_of_the_data_is_encoded_than_asked_for(tmp_path: Path) -> None:
@@ -195,7 +196,7 @@ def test_no_more_of_the_data_is_encoded_than_asked_for(tmp_path: Path) -> None:
     many = write_jsonl(tmp_path / "many.jsonl", DOCUMENTS * 300)  # encoded by the thousand
 
     def blocks(**changes: Any) -> int:
-        return len(TextPretrainRun(settings_for(many, tmp_path, **changes)).load_corpora()[0])
+        return len(pretraining(settings_for(many, tmp_path, **changes)).load_corpora()[0])
 
     assert blocks(data_tokens=30) < blocks()
 
@@ -236,13 +237,12 @@ def test_yaml_and_dataclass_agree() -> None:
 def test_presets_have_their_sizes(name: str, parameters: float) -> None:
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = compose("text_pretrain", [f"text_model@model={name}", "data=x", "out=y"])
-    run = TextPretrainRun(
-        PretrainSettings(model=ModelSettings(**OmegaConf.to_container(config.model)))
-    )
+    settings = PretrainSettings(model=ModelSettings(**OmegaConf.to_container(config.model)))
     words = [str(number) for number in range(2047 if name == "tiny" else 50256)]
-    run.__dict__["tokenizer"] = _tokenizer_of_size(len(words) + 1)
+    task = TextPretraining(settings, _tokenizer_of_size(len(words) + 1))
     with torch.device("meta"):
-        found = sum(each.numel() for each in run.build_denoiser().parameters())
+        network = task.build_denoiser(time_conditioned=False)
+    found = sum(each.numel() for each in network.parameters())
     assert found == pytest.approx(parameters, rel=0.02)
 
 

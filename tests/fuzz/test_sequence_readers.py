@@ -9,7 +9,7 @@ from fuzzing import CASES, altered, damaged, only_user_errors, write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from didi_core.commands.generating.product import LengthWords, read_lengths
+from didi_core.commands.generating.domain import LengthWords, read_lengths
 from didi_core.io.shards import parse_shard
 from didi_core.sampling.sampler_options import parse_options
 from didi_protein.generating.residue_bias import check_exclude, read_bias

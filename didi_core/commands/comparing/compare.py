@@ -39,7 +39,8 @@ from didi_core.commands.comparing.sweep import (
 from didi_core.commands.comparing.table import compare_cells, write_table
 from didi_core.commands.generating.options import SamplingOptions
 from didi_core.commands.generating.run import batch_writer
-from didi_core.commands.training.distill import DistillRun, check_process
+from didi_core.commands.training.distill import DistillRun, check_process, distill
+from didi_core.commands.training.domain import TrainingDomain
 from didi_core.commands.training.settings import DistillSettings
 from didi_core.distill.pool import check_pool_steps
 from didi_core.io.files import atomic_path
@@ -58,6 +59,8 @@ class Comparison(ABC, Generic[Options]):
 
     diversity_label: ClassVar[str]
     """What curves over temperatures are compared at, with its unit."""
+    training: ClassVar[TrainingDomain[Any, Any]]
+    """The program's, for distillations."""
     judge: Any
     """What `open_judge` opened; it has a `name`."""
 
@@ -97,10 +100,6 @@ class Comparison(ABC, Generic[Options]):
     @abstractmethod
     def open_judge(self, teacher: LoadedModel) -> None:
         """Open what scores the sequences, before anything is made; kept by the subclass."""
-
-    @abstractmethod
-    def distill_run(self, settings: DistillSettings) -> DistillRun:
-        """The run of one distillation; settings without sense are refused here."""
 
     @property
     @abstractmethod
@@ -204,7 +203,7 @@ class Comparison(ABC, Generic[Options]):
     def _check_teacher(self, teacher: LoadedModel) -> None:
         """Raise UserError where a method cannot distil it, before any is distilled."""
         for method in self.study.methods:
-            settings = self.distill_run(self.settings_of(method)).settings
+            settings = DistillRun(self.settings_of(method), self.training).settings
             check_process(settings.method["name"], teacher, ("--methods ", "--teacher "))
             if settings.reference == "pool":
                 check_pool_steps(teacher.process, settings.pool_steps, "--pool-steps ")
@@ -218,7 +217,7 @@ class Comparison(ABC, Generic[Options]):
         print(f"Distilling with {method}, {self._budget_in_words()}.", file=sys.stderr)
         for other in self.study.methods:  # all start from one pool of the teacher's samples
             copy_pool(self.options.out / label_of(other) / "pool", folder / "pool")
-        self.distill_run(settings).run()
+        distill(settings, self.training)
         return folder
 
     def _budget_in_words(self) -> str:

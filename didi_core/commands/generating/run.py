@@ -3,13 +3,20 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 
+from didi_core.commands.generating.domain import (
+    GenerationDomain,
+    GenerationRecord,
+    GenerationTask,
+    Options,
+    Written,
+    problems_of,
+)
 from didi_core.commands.generating.files import OutputFiles
 from didi_core.commands.generating.options import GenerationResult, SamplingOptions
-from didi_core.commands.generating.product import GenerationRecord, GenerationTask, MadeRecord
 from didi_core.commands.generating.summary import (
     deciding_settings,
     provenance_of,
@@ -17,7 +24,6 @@ from didi_core.commands.generating.summary import (
     summary_of,
 )
 from didi_core.commands.processes import Processes, join_processes
-from didi_core.data.vocabulary import Vocabulary
 from didi_core.errors import UserError
 from didi_core.evaluation.timing import Write
 from didi_core.io.shards import Shard, parse_shard
@@ -25,8 +31,9 @@ from didi_core.models.compiled import compiled_blocks
 from didi_core.models.folder import LoadedModel
 from didi_core.peak_memory import PeakMemory
 from didi_core.sampling.autoregressive import keeps_after_free
-from didi_core.sampling.filling import build_prior
+from didi_core.sampling.filling import Engine, build_engine, build_prior
 from didi_core.sampling.folder_defaults import PLAIN_SAMPLER, choose_sampler, stored_reveal_exponent
+from didi_core.sampling.journal import PartialFile
 from didi_core.sampling.registry import (
     SamplerSpec,
     build_predictor,
@@ -34,70 +41,91 @@ from didi_core.sampling.registry import (
     check_settings,
     find_sampler,
 )
-from didi_core.sampling.rejection import SampledRecord
 from didi_core.sampling.request import (
     Draws,
     DrawSettings,
     Grid,
+    SampledRecord,
     SampleSettings,
 )
-from didi_core.sampling.run_request import (
-    Engine,
-    Request,
-    build_engine,
-    resolve_duplicates,
-    run_request,
-)
+from didi_core.sampling.run_request import Request, resolve_duplicates, run_request
 from didi_core.sampling.sampler_options import parse_options, split_name
+from didi_core.training.devices import settle_precision
 
-Asked = TypeVar("Asked", bound=SamplingOptions)
 
-
-def run_generation(
-    product: GenerationTask, model: LoadedModel | None = None
+def generate(
+    options: Options, domain: GenerationDomain[Options, Written], model: LoadedModel | None = None
 ) -> GenerationResult | None:
     """Make the records of a request, and write the output and `NAME.generate.json` beside it.
-
-    Returns:
-        What was made; None in all processes of torchrun but the first, which writes it.
 
     Args:
         model: the model that `--model` names, where it is open already.
 
+    Returns:
+        What was made; None in all processes of torchrun but the first, which writes it.
+
     Raises:
         UserError: an option without sense, an output that exists, a model that cannot be opened.
     """
-    options, files, processes = product.options, product.files, join_processes()
-    shard = parse_shard(options.shard)
-    options = _with_sampler_options(options)
+    options = _checked(options, domain)
+    processes, shard = join_processes(), parse_shard(options.shard)
+    files = OutputFiles(options.out, domain.suffixes, domain.example)
     if processes.is_first:
         files.check(resume=options.resume, overwrite=options.overwrite)
-    product.check_request()
-    model = model or product.open_model()
+    model = model or domain.open_model(options)
     options = with_stored_defaults(options, model)
-    kind = find_sampler(options.sampler)
-    records = product.records(model)
-    if not kind.sees_both_sides:
-        _check_kept(product, records, model)
-    decided = deciding_settings(product, options, records, model)
+    task = _planned(options, domain, model)
+    decided = deciding_settings(options, task, model)
     if options.resume and (done := files.finished_summary(decided)) is not None:
-        return result_of(product, done) if processes.is_first else None
-    request = _request(product, options, records, model.vocabulary, shard)
+        return result_of(done, files, domain.noun) if processes.is_first else None
+    request = _request(options, task, shard)
     with _compiled(model, options), PeakMemory(next(model.denoiser.parameters()).device) as peak:
-        engine = _engine(model, kind, options)
-        sampled = sample_share(request, engine, files, decided, options, processes)
+        engine = _engine(model, options)
+        share = _open_share(request, files, decided, options, processes)
+        quiet = options.quiet or not processes.is_first
+        run_request(share.request, engine, share.own, batches=share.batches, quiet=quiet)
+        parts = share.gather(processes)
+        rows = _settled(request, share, parts, engine)
     peaks = processes.collect(peak.bytes)
     if peaks is None:
         return None
-    known = [each for each in peaks if each is not None]
-    cost = {"seconds": sampled.seconds, "peak_memory": max(known, default=None)}
-    summary = summary_of(product, records, sampled.rows, cost, decided, shard, model)
-    made = _made(options, records, sampled.rows)
-    files.write(lambda path: product.write(path, made, model), summary)
-    return result_of(product, summary)
+    peak_memory = max((each for each in peaks if each is not None), default=None)
+    cost = {"seconds": max(each.seconds for each in parts), "peak_memory": peak_memory}
+    summary = summary_of(domain, task, rows, cost, decided, shard, model)
+    made = _written(options, task, rows)
+    files.write(lambda path: domain.write(path, made), summary)
+    return result_of(summary, files, domain.noun)
 
 
-def _with_sampler_options(options: Asked) -> Asked:
+# Before the model is sampled: what was asked for is checked and completed.
+
+
+def _checked(options: Options, domain: GenerationDomain[Options, Written]) -> Options:
+    """Return the options with precision and the sampler's settings read.
+
+    Raises:
+        UserError: what makes no sense, as far as that needs no model.
+    """
+    if wrong := [*problems_of(options), *domain.problems(options)]:
+        raise UserError("; ".join(wrong) + ".")
+    return _with_sampler_options(settle_precision(options))
+
+
+def _planned(
+    options: Options, domain: GenerationDomain[Options, Written], model: LoadedModel
+) -> GenerationTask[Written]:
+    """Return what the program makes of the request for this model.
+
+    Raises:
+        UserError: the model cannot do it.
+    """
+    task = domain.plan(options, model)
+    if not find_sampler(str(options.sampler)).sees_both_sides:
+        _check_kept(task.records, model, domain.template_flag)
+    return task
+
+
+def _with_sampler_options(options: Options) -> Options:
     """With the sampler's options read; what is wrong without knowing the model is told at once.
 
     Raises:
@@ -111,19 +139,13 @@ def _with_sampler_options(options: Asked) -> Asked:
     return options
 
 
-def _request(
-    product: GenerationTask,
-    options: SamplingOptions,
-    records: Sequence[GenerationRecord],
-    vocabulary: Vocabulary,
-    shard: Shard,
-) -> Request:
+def _request(options: SamplingOptions, task: GenerationTask[Written], shard: Shard) -> Request:
     return Request(
-        rows=[record.row for record in records],
-        settings=sample_settings(options, product.log_bias(vocabulary)),
+        rows=[record.row for record in task.records],
+        settings=sample_settings(options, task.log_bias),
         batch_tokens=options.batch_tokens,
         shard=shard,
-        rule=product.rule(vocabulary),
+        rule=task.rule,
         unique=options.unique,
     )
 
@@ -132,23 +154,22 @@ def _compiled(model: LoadedModel, options: SamplingOptions) -> AbstractContextMa
     return compiled_blocks(model.denoiser, "--compile") if options.compile else nullcontext()
 
 
-def _engine(model: LoadedModel, kind: SamplerSpec, options: SamplingOptions) -> Engine:
+def _engine(model: LoadedModel, options: SamplingOptions) -> Engine:
+    spec = find_sampler(str(options.sampler))
     return build_engine(
         build_predictor(model, with_noise=not options.without_noise),
-        lambda predictor: build_sampler(kind, predictor, model, options.sampler_options),
+        lambda predictor: build_sampler(spec, predictor, model, options.sampler_options),
     )
 
 
-def _made(
-    options: SamplingOptions, records: Sequence[GenerationRecord], finished: Sequence[SampledRecord]
-) -> list[MadeRecord]:
-    """What goes into the output: rows that failed do not."""
+def _written(
+    options: SamplingOptions, task: GenerationTask[Written], rows: Sequence[SampledRecord]
+) -> list[Written]:
+    """Return what goes into the output: rows that failed do not."""
+    made = [(task.records[row.record], row) for row in rows if row.failure is None]
     return [
-        MadeRecord(
-            records[row.record].id, row.ids, provenance_of(options, records[row.record], row)
-        )
-        for row in finished
-        if row.failure is None
+        task.written(record.id, row.ids, provenance_of(options, record, row))
+        for record, row in made
     ]
 
 
@@ -164,7 +185,7 @@ def sample_settings(options: SamplingOptions, bias: torch.Tensor | None) -> Samp
     )
 
 
-def with_stored_defaults(options: Asked, model: LoadedModel) -> Asked:
+def with_stored_defaults(options: Options, model: LoadedModel) -> Options:
     """With sampler, its steps and the grid's exponent: as asked, else as the model's folder says.
 
     Raises:
@@ -176,7 +197,7 @@ def with_stored_defaults(options: Asked, model: LoadedModel) -> Asked:
     return _check(replace(options, sampler=kind.name, reveal_exponent=exponent), kind)
 
 
-def _check(options: Asked, kind: SamplerSpec) -> Asked:
+def _check(options: Options, kind: SamplerSpec) -> Options:
     """The options with the sampler's own number of steps where none is given.
 
     Raises:
@@ -188,45 +209,51 @@ def _check(options: Asked, kind: SamplerSpec) -> Asked:
     return options
 
 
-def _check_kept(
-    product: GenerationTask, records: Sequence[GenerationRecord], model: LoadedModel
-) -> None:
+def _check_kept(records: Sequence[GenerationRecord], model: LoadedModel, flag: str) -> None:
     """Raise UserError where something is kept that a model cannot see that writes from the left."""
     vocabulary = model.vocabulary
     for record in records:
         if keeps_after_free(record.row, vocabulary.mask_id, vocabulary.eos_id):
             raise UserError(
-                f"{product.template_flag} {record.template}: --model {model.name} is "
+                f"{flag} {record.template}: --model {model.name} is "
                 "autoregressive: it writes from left to right and can keep a beginning alone. Put "
                 "what is kept first, or give a masked-diffusion model, which sees both sides."
             )
 
 
-# The sampling of `generate`, by one process or by several that torchrun started.
+# The work shared by processes that torchrun started, and by earlier ones of a continued run.
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """What came of a request, or of a process's share of it."""
+class _Share:
+    """One process's share of a request, and what others have finished."""
 
-    rows: Sequence[SampledRecord]
-    """In record order: all of the shard's on the first process, none on the others."""
-    seconds: float
-    """Wall-clock time of the longest part."""
+    request: Request
+    """The request, as far as the process can fulfil it."""
+    batches: Sequence[Sequence[int]]
+    own: PartialFile
+    others: Sequence[PartialFile]
+
+    def gather(self, processes: Processes) -> list[PartialFile]:
+        """Return all parts on the first process, none on the others."""
+        parts = processes.collect(self.own)
+        return (
+            []
+            if parts is None
+            else [*{each.path: each for each in (*self.others, *parts)}.values()]
+        )
 
 
-def sample_share(
+def _open_share(
     request: Request,
-    engine: Engine,
     files: OutputFiles,
     decided: Mapping[str, Any],
     options: SamplingOptions,
     processes: Processes,
-) -> Sampled:
-    """Finish this process's share of the batches, and gather all on the first process.
+) -> _Share:
+    """Share out the batches that no process finished before.
 
-    Batches that any process finished before are not made again, so that a run may be continued by
-    another number of processes.
+    So a run may be continued by another number of processes.
 
     Raises:
         UserError: work in progress that was made with other settings.
@@ -238,20 +265,21 @@ def sample_share(
     own = files.open_partial(decided, resume=options.resume, rank=processes.rank)
     processes.wait()  # all have read what there was before any adds to it
     # Who does not see all others cannot tell what is unique.
-    apart = processes.count > 1 or bool(others)
+    is_alone = processes.count == 1 and not others
     held = {row.record for part in others for row in part.rows}
-    share = [batch for batch in processes.share(request.batches()) if batch[0] not in held]
-    part = replace(request, unique=request.unique and not apart)
-    quiet = options.quiet or not processes.is_first
-    run_request(part, engine, own, batches=share, quiet=quiet)
-    parts = processes.collect(own)
-    if parts is None:
-        return Sampled([], own.seconds)
-    every = {each.path: each for each in (*others, *parts)}.values()
-    rows = {row.record: row for each in every for row in each.rows}
+    batches = [batch for batch in processes.share(request.batches()) if batch[0] not in held]
+    return _Share(replace(request, unique=request.unique and is_alone), batches, own, others)
+
+
+def _settled(
+    request: Request, share: _Share, parts: Sequence[PartialFile], engine: Engine
+) -> list[SampledRecord]:
+    """Return all records in their order, unique where they must be."""
+    rows = {row.record: row for part in parts for row in part.rows}
     finished = [rows[record] for record in sorted(rows)]
-    finished = resolve_duplicates(request, engine, finished) if apart else finished
-    return Sampled(finished, max(each.seconds for each in every))
+    if finished and share.request.unique != request.unique:
+        return resolve_duplicates(request, engine, finished)
+    return finished
 
 
 # What `generate` does with one batch, without files: for measuring how fast a model writes.

@@ -4,8 +4,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from didi_core.commands.generating.domain import (
+    GenerationDomain,
+    GenerationRecord,
+    GenerationTask,
+)
+from didi_core.commands.generating.files import OutputFiles
 from didi_core.commands.generating.options import FailedRecord, GenerationResult, SamplingOptions
-from didi_core.commands.generating.product import GenerationRecord, GenerationTask
 from didi_core.io.shards import (
     SHARD_KEY,
     Shard,
@@ -15,31 +20,28 @@ from didi_core.io.shards import (
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel
 from didi_core.models.noise_file import noise_digest
-from didi_core.sampling.rejection import SampledRecord
+from didi_core.sampling.request import SampledRecord
 from didi_core.sampling.sampler_options import options_in_words
 from didi_core.training.devices import describe_device
 from didi_core.training.run_folder import package_versions
 
 
 def deciding_settings(
-    product: GenerationTask,
-    options: SamplingOptions,
-    records: Sequence[GenerationRecord],
-    model: LoadedModel,
+    options: SamplingOptions, task: GenerationTask, model: LoadedModel
 ) -> dict[str, Any]:
-    """Every setting that decides what comes out; a run is continued only with the same.
+    """Return every setting that decides what comes out; a run is continued only with the same.
 
     Args:
-        options: the product's, with defaults that depend on model and sampler filled in.
+        options: with defaults that depend on model and sampler filled in.
     """
-    rows = repr([record.row for record in records])
+    rows = repr([record.row for record in task.records])
     return {
         "model": model_label(options.model),
         "weights": weights_digest(model.denoiser),
         "noise": None if options.without_noise else noise_digest(model.extras.get("noise")),
         "num": options.num,
         "length": options.length,
-        **product.settings(),
+        **task.settings,
         "patterns": hashlib.sha256(rows.encode()).hexdigest()[:16],
         "sampler": options.sampler,
         "sampler_options": dict(options.sampler_options),
@@ -83,27 +85,28 @@ def provenance_of(
 
 
 def summary_of(
-    product: GenerationTask,
-    records: Sequence[GenerationRecord],
+    domain: GenerationDomain,
+    task: GenerationTask,
     finished: Sequence[SampledRecord],
     cost: Mapping[str, float | None],
     decided: Mapping[str, Any],
     shard: Shard,
     model: LoadedModel,
 ) -> dict[str, Any]:
-    """The contents of `NAME.generate.json`.
+    """Return the contents of `NAME.generate.json`.
 
     Args:
         finished: this run's records, in record order.
         cost: `seconds` of sampling, and the `peak_memory` of this process in bytes.
         decided: see `deciding_settings`.
     """
+    records = task.records
     made = [row for row in finished if row.failure is None]
     calls = [row.denoiser_calls for row in made]
     summary: dict[str, Any] = {
-        "format": f"{product.program} generate summary 1",
+        "format": f"{domain.program} generate summary 1",
         **cost,
-        count_key(product.noun): len(made),
+        count_key(domain.noun): len(made),
         "num_records": len(records),
         "calls_made": sum(row.denoiser_calls for row in finished),
         "discriminator_calls": sum(row.discriminator_calls for row in finished),
@@ -133,17 +136,16 @@ def count_key(noun: str) -> str:
     return f"num_{noun}s"
 
 
-def result_of(product: GenerationTask, summary: Mapping[str, Any]) -> GenerationResult:
-    """The typed result from the contents of `NAME.generate.json`."""
+def result_of(summary: Mapping[str, Any], files: OutputFiles, noun: str) -> GenerationResult:
+    """Return the typed result from the contents of `NAME.generate.json`."""
     figures = (
         "seconds", "peak_memory", "calls_made", "discriminator_calls", "mean_nfe", "redraws",
     )  # fmt: skip
     known: dict[str, Any] = {name: summary.get(name) for name in figures}
-    files = product.files
     return GenerationResult(
         out=files.out,
         summary=files.summary,
-        num_made=summary[count_key(product.noun)],
+        num_made=summary[count_key(noun)],
         failed=tuple(FailedRecord(**each) for each in summary["failed"]),
         **known,
     )

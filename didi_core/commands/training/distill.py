@@ -1,22 +1,22 @@
 """What `distill` does in both programs: from a teacher to a student's model folder.
 
-A program's subclass of `DistillRun` says how the teacher and the reference data are opened.
+A program's `TrainingDomain` says how the teacher and the reference data are opened.
 """
 
 import hashlib
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
 from torch import nn
 
 from didi_core.cli.hydra_app import as_plain
-from didi_core.commands.generating.product import length_limit
+from didi_core.commands.generating.domain import length_limit
+from didi_core.commands.training.domain import D, P, TrainingDomain
 from didi_core.commands.training.memory import print_memory_plan, say_memory
 from didi_core.commands.training.model_card import card, command_line, noise_section
 from didi_core.commands.training.run_folder import (
@@ -30,14 +30,14 @@ from didi_core.commands.training.run_folder import (
 from didi_core.commands.training.settings import DistillSettings
 from didi_core.data.corpus import Corpus
 from didi_core.diffusion.process import DEFAULT_PROCESS, IN_WORDS, article_of, kind_of
-from didi_core.distill.method import Distillation, SharedSettings
+from didi_core.distill.method import Distillation, Method, SharedSettings
 from didi_core.distill.pool import POOL_RECORDS, check_pool_steps, teacher_pool
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, save_model_folder
-from didi_core.models.noise import without_noise
+from didi_core.models.noise import MaskNoise, without_noise
 from didi_core.models.noise_file import save_noise
 from didi_core.models.recompute import checkpoint_activations
 from didi_core.models.weight_files import EXTRA_FILES
@@ -51,48 +51,42 @@ from didi_core.sampling.request import SampleSettings
 from didi_core.training.devices import settle_precision
 from didi_core.training.loop import train
 
-Settings = TypeVar("Settings", bound=DistillSettings)
+POOL_BATCH_TOKENS = 16_384
+"""Most tokens of a batch of the teacher's own samples."""
 
 
-class DistillRun(ABC, Generic[Settings]):
-    """One run of one program.
+def distill(settings: D, domain: TrainingDomain[P, D]) -> Path:
+    """Distil `settings.teacher` and save the student as a model folder in `settings.out`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: settings without sense, all at once; an output that exists, or unreadable input.
+    """
+    run = DistillRun(settings, domain)
+    return run.print_plan() if run.settings.plan else run.run()
+
+
+class DistillRun:
+    """One distillation: settings that were checked, and what they come to.
 
     Raises:
         UserError: settings without sense, all at once.
     """
 
-    program: ClassVar[str]
-    rows: ClassVar[str]
-    """What the sequences of the data are called, in the plural."""
-    tags: ClassVar[tuple[str, ...]]
-    config_name: ClassVar[str] = "distill"
-    """Of the verb's configuration, as in configs/."""
-    samplers: ClassVar[Mapping[str, str]] = {}
-    """What students of a method are drawn with where that was found better than ancestral."""
-    descriptions: ClassVar[Mapping[str, str]]
-    """First sentences of the student's card, by `kind`; of others it says little."""
-
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: DistillSettings, domain: TrainingDomain[Any, Any]) -> None:
+        self.domain = domain
         self.name, self.chosen = method_settings(settings.method)
         self.shared = SharedSettings.of(self.chosen)
         # From Python it may be given in part; what is recorded and compared is the whole of it.
         method = {"name": self.name, **as_plain(self.chosen)}
         self.settings = settle_precision(replace(settings, method=method), "")
-        if wrong := self.problems():
+        if wrong := self._problems():
             raise UserError("; ".join(wrong) + ".")
 
-    @property
-    def process(self) -> str:
-        """Of the teacher and its student."""
-        return METHODS[self.name].process
-
-    @property
-    def kind(self) -> str:
-        """Of diffusion, as cards call it."""
-        return kind_of(self.process)
-
-    def problems(self) -> list[str]:
-        """What is wrong with the settings; a program adds its own."""
+    def _problems(self) -> list[str]:
+        """Return what is wrong with the settings."""
         settings = self.settings
         wrong = []
         if settings.reference not in ("data", "pool"):
@@ -117,43 +111,32 @@ class DistillRun(ABC, Generic[Settings]):
             )
         return wrong + sharing_problems(settings)
 
-    @abstractmethod
-    def open_teacher(self, device: torch.device) -> LoadedModel: ...
-
-    @abstractmethod
-    def load_corpus(self, teacher: LoadedModel) -> Corpus:
-        """The sequences of `data=`."""
-
-    @abstractmethod
-    def pool_lengths(self, limit: int) -> list[int]:
-        """Length of each sample of the pool, framing left out."""
-
-    def tokenizer_writer(self, teacher: LoadedModel) -> Callable[[Path], None] | None:
-        """What writes the tokenizer into the student's folder; None where `vocab.txt` will do."""
-        del teacher  # only some programs have a tokenizer
-        return None
-
-    def run(self) -> Path:
-        """Distil `settings.teacher` and save the student as a model folder in `settings.out`.
-
-        Returns:
-            The folder.
+    def open_teacher(self, device: torch.device) -> LoadedModel:
+        """Open the teacher, of the process that the method distils.
 
         Raises:
-            UserError: an output that exists, or unreadable input.
+            UserError: it cannot be opened, or is of another process.
         """
         settings = self.settings
+        teacher = self.domain.open_model(
+            settings.teacher, device=device, offline=settings.offline, flag="teacher="
+        )
+        check_process(self.name, teacher)
+        return teacher
+
+    def run(self) -> Path:
+        """Train the student and save it; see `distill`."""
+        settings = self.settings
         folder = Path(settings.out)
-        if settings.plan:
-            return self.plan(folder)
         check_run_folder(folder, "distill", settings)
         fabric = training_fabric(settings)
         teacher = self.open_teacher(opening_device(fabric))
-        check_process(self.name, teacher)
         check_apart(settings, teacher)
         if settings.reference == "pool":
             check_pool_steps(teacher.process, settings.pool_steps)
-        corpus = self.load_corpus(teacher) if settings.reference == "data" else None
+        corpus = None
+        if settings.reference == "data":
+            corpus = self.domain.load_corpus(settings, teacher, self.longest(teacher))
         with prepared_run(folder, "distill", settings, fabric):
             if corpus is None:
                 corpus = self.build_pool(teacher, folder, fabric)
@@ -164,7 +147,7 @@ class DistillRun(ABC, Generic[Settings]):
             self._say_small_batches(method.reference.fewest_groups, fabric)
         done = train(method, loop_settings(settings), folder, fabric, validate=None)
         # Of networks in shards every process has to ask for the whole.
-        text = self.card(done, len(corpus)) + self.noise_section(method, teacher, corpus)
+        text = self.card(done, len(corpus)) + self._noise_section(method, teacher, corpus)
         student, extras = method.result(), method.extra_weights()
         if fabric.is_global_zero:
             self.save(folder, student, extras, teacher, text)
@@ -181,40 +164,58 @@ class DistillRun(ABC, Generic[Settings]):
                 file=sys.stderr,
             )
 
-    def plan(self, folder: Path) -> Path:
+    def print_plan(self) -> Path:
         """Print how much memory the run would take; nothing is allocated but the teacher."""
         teacher = self.open_teacher(torch.device("cpu"))
-        check_process(self.name, teacher)
         teacher.denoiser.to("meta")
-        method = self._without_data(teacher)
+        method = self.without_data(teacher)
         print_memory_plan(method.networks(), method.graphs, self.settings)
-        return folder
+        return Path(self.settings.out)
 
-    def _without_data(self, teacher: LoadedModel) -> Distillation:
+    def without_data(self, teacher: LoadedModel) -> Distillation:
         """Build the method with nothing to train on: the corpus has no part in its size."""
         return self.build_method(teacher, Corpus.from_ids([[teacher.vocabulary.generable_ids[0]]]))
 
-    def method_without_data(self) -> Distillation:
-        """Build what trains, with nothing to train on: to hold what a checkpoint has."""
-        self._teacher = self.open_teacher(torch.device("cpu"))
-        return self._without_data(self._teacher)
-
-    def save_method(self, folder: Path, method: Distillation, steps: int) -> None:
-        """Write the model folder of a method as it is after `steps` updates."""
-        extras, text = method.extra_weights(), self.card(steps, 0)
-        self.save(folder, method.result(), extras, self._teacher, text)
-
     def longest(self, teacher: LoadedModel) -> int:
-        """Most tokens of a sequence, framing left out."""
+        """Return the most tokens of a sequence, framing left out."""
         return min(self.settings.max_length, length_limit(teacher))
 
     def build_pool(self, teacher: LoadedModel, folder: Path, fabric: Fabric) -> Corpus:
-        """The teacher's own samples; each process makes its share and reads all."""
-        lengths = self.pool_lengths(self.longest(teacher))
-        return shared_pool(teacher, lengths, self.settings, folder / "pool", fabric)
+        """Draw the teacher's own samples; each process makes its share and reads all.
+
+        Args:
+            folder: of the run; parts of the same pool that are there are kept.
+        """
+        settings = self.settings
+        lengths = self.domain.pool_lengths(settings, self.longest(teacher))
+        # Everything that decides the samples: parts of another pool must never be taken for ours.
+        decided = (
+            weights_digest(teacher.denoiser),
+            settings.pool_steps,
+            settings.seed,
+            lengths,
+            POOL_RECORDS,
+            settings.precision,
+        )
+        key = hashlib.sha256(repr(decided).encode()).hexdigest()[:16]
+        opened_on = next(teacher.denoiser.parameters()).device
+        teacher.denoiser.to(fabric.device)
+        with fabric.autocast():
+            pool = teacher_pool(
+                teacher,
+                lengths,
+                settings.pool_steps,
+                settings.seed,
+                POOL_BATCH_TOKENS,
+                folder / "pool" / key,
+                (fabric.global_rank, fabric.world_size),
+                fabric.barrier,
+            )
+        teacher.denoiser.to(opened_on)
+        return pool
 
     def build_method(self, teacher: LoadedModel, corpus: Corpus) -> Distillation:
-        """The method of that name, with its reference."""
+        """Build the method of that name, with its reference."""
         settings = self.settings
         reference = GroupedReference(
             corpus,
@@ -235,17 +236,46 @@ class DistillRun(ABC, Generic[Settings]):
         teacher: LoadedModel,
         card: str,
     ) -> None:
-        """The model folder, with the weights that the method has beside the student's."""
-        sampling = {
-            "sampler": self.shared.sampler or self.samplers.get(self.name),
-            "reveal_exponent": self.shared.reveal_exponent,
-        }
-        facts = {"method": self.name} | {key: value for key, value in sampling.items() if value}
-        writer = self.tokenizer_writer(teacher)
-        save_student(folder, result, extras, teacher, card, facts, writer)
+        """Write student, noise input and other weights, where there are some; `config.json` last.
 
-    def noise_section(self, method: Distillation, teacher: LoadedModel, corpus: Corpus) -> str:
-        """Quality with and without the noise input; nothing where the student has none."""
+        An earlier one goes first, and so do weights that are not the student's own: a kill leaves
+        no folder that could be opened with files of two students.
+
+        Args:
+            result: the student, under its noise input where it has one.
+            extras: what writes the method's files of weights, by their stems.
+        """
+        (folder / "config.json").unlink(missing_ok=True)
+        for name in EXTRA_FILES:
+            (folder / name).unlink(missing_ok=True)
+        for name, write in extras.items():
+            write(folder / f"{name}.safetensors")
+        student, noise = without_noise(result)
+        save_noise(noise, folder)
+        writer = self.domain.tokenizer_writer
+        save_model_folder(
+            folder,
+            student,
+            teacher.vocabulary,
+            card=card,
+            extra_config={"didi": self._config(teacher, noise)},
+            write_tokenizer=writer and writer(self.settings, teacher),
+        )
+
+    def _config(self, teacher: LoadedModel, noise: MaskNoise | None) -> dict[str, Any]:
+        """Return what `config.json` says of the student beside its shape."""
+        own = {
+            "teacher": teacher.name,
+            "method": self.name,
+            "sampler": self.shared.sampler or self.domain.samplers.get(self.name),
+            "reveal_exponent": self.shared.reveal_exponent,
+            "process": None if teacher.process == DEFAULT_PROCESS else teacher.process,
+            "noise": None if noise is None else noise.kind,
+        }
+        return {key: value for key, value in own.items() if value}
+
+    def _noise_section(self, method: Distillation, teacher: LoadedModel, corpus: Corpus) -> str:
+        """Return quality with and without the noise input; nothing where the student has none."""
         sampling = SampleSettings(
             steps=self.shared.student_steps,
             seed=self.settings.seed,
@@ -255,14 +285,14 @@ class DistillRun(ABC, Generic[Settings]):
         return noise_section(method.sampled(), teacher, lengths, sampling)
 
     def card(self, steps: int, num_reference: int) -> str:
-        """The card of a distilled student."""
-        settings = self.settings
+        """Return the card of a distilled student."""
+        settings, domain, process = self.settings, self.domain, METHODS[self.name].process
         source = {
-            "data": f"{num_reference:,} {self.rows} of `{settings.data}`",
+            "data": f"{num_reference:,} {domain.rows} of `{settings.data}`",
             "pool": f"{num_reference:,} samples of the teacher (no data set)",
         }[settings.reference]
         groups = {"method": [self.name], "preset": [settings.preset]}
-        command = command_line(self.program, "distill", settings, self.config_name, groups)
+        command = command_line(domain.program, "distill", settings, domain.distill_config, groups)
         facts = {
             "Teacher": f"`{settings.teacher}`",
             "Method": f"{self.name}, preset {settings.preset}; {steps:,} updates; "
@@ -271,12 +301,31 @@ class DistillRun(ABC, Generic[Settings]):
             "Command": f"`{command}`",
         }
         plain = (
-            f"A few-step student of {article_of(self.process)} model. Sample it with "
-            f"`{self.program} generate --model FOLDER --steps 8`."
+            f"A few-step student of {article_of(process)} model. Sample it with "
+            f"`{domain.program} generate --model FOLDER --steps 8`."
         )
-        description = self.descriptions.get(self.kind, plain)
+        description = domain.students.get(kind := kind_of(process), plain)
         title = f"Student of {settings.teacher}"
-        return card(self.program, self.tags, self.kind, title, description, facts)
+        return card(domain.program, domain.tags, kind, title, description, facts)
+
+
+def without_data(
+    settings: D, domain: TrainingDomain[P, D]
+) -> tuple[Method, Callable[[Path, int], None]]:
+    """Build what trains, with nothing to train on: to hold what a checkpoint has.
+
+    Returns:
+        The method, and what writes its model folder as it is after a number of updates.
+    """
+    run = DistillRun(settings, domain)
+    teacher = run.open_teacher(torch.device("cpu"))
+    method = run.without_data(teacher)
+
+    def save(folder: Path, steps: int) -> None:
+        extras = method.extra_weights()
+        run.save(folder, method.result(), extras, teacher, run.card(steps, 0))
+
+    return method, save
 
 
 # Whether a teacher and the run that would distil it go together.
@@ -309,86 +358,3 @@ def check_apart(settings: DistillSettings, teacher: LoadedModel) -> None:
         raise UserError(
             f"overwrite=true would remove the teacher, which is in out={out}: choose another out=."
         )
-
-
-# The teacher's own samples that `distill reference=pool` starts from.
-
-POOL_BATCH_TOKENS = 16_384
-
-
-def shared_pool(
-    teacher: LoadedModel, lengths: list[int], settings: DistillSettings, where: Path, fabric: Fabric
-) -> Corpus:
-    """Samples of these lengths, framing left out; each process makes its share and reads all.
-
-    Args:
-        where: folder of all pools of the run; parts that are there are kept.
-    """
-    # Everything that decides the samples: parts of another pool must never be taken for ours.
-    decided = (
-        weights_digest(teacher.denoiser),
-        settings.pool_steps,
-        settings.seed,
-        lengths,
-        POOL_RECORDS,
-    )
-    key = hashlib.sha256(repr((*decided, settings.precision)).encode()).hexdigest()[:16]
-    opened_on = next(teacher.denoiser.parameters()).device
-    teacher.denoiser.to(fabric.device)
-    with fabric.autocast():
-        pool = teacher_pool(
-            teacher,
-            lengths,
-            settings.pool_steps,
-            settings.seed,
-            POOL_BATCH_TOKENS,
-            where / key,
-            (fabric.global_rank, fabric.world_size),
-            fabric.barrier,
-        )
-    teacher.denoiser.to(opened_on)
-    return pool
-
-
-# The model folder that `distill` ends in.
-
-
-def save_student(
-    folder: Path,
-    result: nn.Module,
-    extras: Mapping[str, Callable[[Path], None]],
-    teacher: LoadedModel,
-    card: str,
-    facts: Mapping[str, Any],
-    write_tokenizer: Callable[[Path], None] | None,
-) -> None:
-    """Student, noise input and other weights, each where there are some; `config.json` is last.
-
-    An earlier one goes first, and so do weights that are not the student's own: a kill leaves no
-    folder that could be opened with files of two students.
-
-    Args:
-        result: the student, under its noise input where it has one.
-        extras: what writes the method's files of weights, by their stems.
-        facts: what `config.json` says of the method, beside what the networks say.
-    """
-    own: dict[str, Any] = {"teacher": teacher.name, **facts}
-    if teacher.process != DEFAULT_PROCESS:
-        own["process"] = teacher.process
-    (folder / "config.json").unlink(missing_ok=True)
-    for name in EXTRA_FILES:
-        (folder / name).unlink(missing_ok=True)
-    for name, write in extras.items():
-        write(folder / f"{name}.safetensors")
-    student, noise = without_noise(result)
-    if noise is not None:
-        own["noise"] = noise.kind
-    save_noise(noise, folder)
-    save_model_folder(
-        folder,
-        student,
-        teacher.vocabulary,
-        card=card,
-        extra_config={"didi": own},
-        write_tokenizer=write_tokenizer,
-    )

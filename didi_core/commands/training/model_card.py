@@ -21,7 +21,7 @@ from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import without_noise
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.batching import plan_batches
-from didi_core.sampling.filling import Filler
+from didi_core.sampling.filling import CallMeter, Engine
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import SampleSettings
 
@@ -219,11 +219,11 @@ def _quality(
 ) -> SampleQuality:
     vocabulary = predictor.vocabulary
     rows = [vocabulary.frame([vocabulary.mask_id] * size) for size in sizes]
-    filler = Filler(ancestral(predictor), settings, vocabulary, predictor.device)
+    engine = Engine(ancestral(predictor), predictor, CallMeter())
     samples: list[list[int]] = []
     for records in plan_batches([len(row) for row in rows], BATCH_TOKENS):
-        filled = filler.fill([rows[i] for i in records], records)
-        samples += [_unframed(each.ids, vocabulary) for each in filled if each is not None]
+        filled = engine.fill([rows[i] for i in records], records, settings)
+        samples += [_unframed(each.ids, vocabulary) for each in filled if each.failure is None]
     bound = bound_samples(
         teacher, vocabulary, samples, draws=BOUND_DRAWS, seed=settings.seed
     ).estimate()

@@ -1,20 +1,18 @@
 """What `pretrain` does in both programs: from a corpus to a model folder.
 
-A program's subclass of `PretrainRun` says what the tokens are and which network is built.
+A program's `TrainingDomain` says what the tokens are and which network is built.
 """
 
 import math
 import sys
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
 
-from didi_core.cli.hydra_app import choices_of
+from didi_core.commands.training.domain import D, P, PretrainTask, TrainingDomain
 from didi_core.commands.training.memory import print_memory_plan, say_memory
 from didi_core.commands.training.model_card import (
     STANDARD_ERROR,
@@ -46,7 +44,6 @@ from didi_core.diffusion.schedules import LogLinearSchedule
 from didi_core.distill.method import Method, Network
 from didi_core.errors import UserError
 from didi_core.evaluation.bounds import bound_samples
-from didi_core.evaluation.ngrams import ngram_baselines
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.recompute import checkpoint_activations
 from didi_core.number_checks import (
@@ -60,187 +57,135 @@ from didi_core.training.devices import resolve_device, settle_precision
 from didi_core.training.diffusion_pretraining import DiffusionPretraining
 from didi_core.training.loop import Validate, train
 
-Settings = TypeVar("Settings", bound=PretrainSettings)
 
+def pretrain(settings: P, domain: TrainingDomain[P, D]) -> Path:
+    """Train a model and save it as a model folder in `settings.out`.
 
-class PretrainRun(ABC, Generic[Settings]):
-    """One run of one program.
+    Returns:
+        The folder.
 
     Raises:
-        UserError: settings without sense, all at once.
+        UserError: settings without sense, all at once; an output that exists, or unreadable data.
     """
-
-    program: ClassVar[str]
-    unit: ClassVar[str]
-    """What one token is called."""
-    rows: ClassVar[str]
-    """What the sequences of the corpus are called, in the plural."""
-    tags: ClassVar[tuple[str, ...]]
-    descriptions: ClassVar[dict[str, str]]
-    """First sentence of the model card, by `kind`; of others it says little."""
-    title: ClassVar[str]
-    config_name: ClassVar[str] = "pretrain"
-    """Of the verb's configuration, as in configs/."""
-    model_group: ClassVar[str] = "model"
-    """Its group of network shapes, as Hydra calls it."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settle_precision(settings, "")
-        if wrong := self.problems():
-            raise UserError("; ".join(wrong) + ".")
-
-    def problems(self) -> list[str]:
-        """What is wrong with the settings; a program adds its own."""
-        return pretrain_problems(self.settings)
-
-    @property
-    def process(self) -> str:
-        """Of the diffusion model that is trained; `autoregressive` where it is none."""
-        kind = self.settings.model.kind
-        return self.settings.process if kind == "masked" else kind
-
-    @property
-    def kind(self) -> str:
-        """What is trained, as cards call it."""
-        return kind_of(self.process)
-
-    @property
-    def time_conditioned(self) -> bool:
-        """Whether the denoiser is told the time: a masked state tells it by its masks."""
-        return self.settings.process != DEFAULT_PROCESS
-
-    @property
-    def extra_config(self) -> dict[str, Any]:
-        """What `config.json` of a diffusion model says beside its shape."""
-        process = self.settings.process
-        return {} if process == DEFAULT_PROCESS else {"didi": {"process": process}}
-
-    @property
-    @abstractmethod
-    def vocabulary(self) -> Vocabulary: ...
-
-    @property
-    @abstractmethod
-    def max_length(self) -> int:
-        """Longer sequences are cropped to this many tokens."""
-
-    @abstractmethod
-    def load_corpora(self) -> tuple[Corpus, Corpus | None]:
-        """What to train on, and the held-out corpus where there is one."""
-
-    @abstractmethod
-    def build_denoiser(self) -> Denoiser:
-        """A network that denoises, not yet initialised; `time_conditioned` is followed."""
-
-    @abstractmethod
-    def build_causal(self) -> Any:
-        """A Hugging Face causal LM, initialised from torch's global state."""
-
-    @abstractmethod
-    def save(self, folder: Path, model: nn.Module, card: str) -> None:
-        """Write the model folder."""
-
-    def run(self) -> Path:
-        """Train the model and save it as a model folder in `settings.out`.
-
-        Returns:
-            The folder.
-
-        Raises:
-            UserError: an output that exists, or unreadable data.
-        """
-        settings = self.settings
-        folder = Path(settings.out)
-        if settings.plan:
-            self.plan()
-            return folder
-        check_run_folder(folder, "pretrain", settings)
-        corpus, held_out = self.load_corpora()
-        fabric = training_fabric(settings)
-        with prepared_run(folder, "pretrain", settings, fabric):
-            method, validate = self.build_method(corpus, held_out)
-            say_memory(method, settings, fabric)
-        loop = loop_settings(settings, settings.validate_every if held_out else 0)
-        done = train(method, loop, folder, fabric, validate)
-        # Of networks in shards every process has to ask for the whole.
-        scores, model = validate() if validate else {}, method.result()
-        if fabric.is_global_zero:
-            if held_out is not None:
-                scores |= self.baselines(corpus, held_out)
-            self._print(scores)
-            self.save(folder, model, self.card(done, len(corpus), scores))
-            print(f"The model is in {folder}.", file=sys.stderr)
+    settings = _checked(settings, domain)
+    folder = Path(settings.out)
+    if settings.plan:
+        _print_plan(settings, domain.pretraining(settings))
         return folder
+    check_run_folder(folder, "pretrain", settings)
+    task = domain.pretraining(settings)
+    corpus, held_out = task.load_corpora()
+    fabric = training_fabric(settings)
+    with prepared_run(folder, "pretrain", settings, fabric):
+        method, validate = _build_method(settings, task, corpus, held_out)
+        say_memory(method, settings, fabric)
+    loop = loop_settings(settings, settings.validate_every if held_out else 0)
+    done = train(method, loop, folder, fabric, validate)
+    # Of networks in shards every process has to ask for the whole.
+    scores, model = validate() if validate else {}, method.result()
+    if fabric.is_global_zero:
+        if held_out is not None:
+            scores |= task.baselines(corpus, held_out)
+        _print_scores(scores, domain.unit)
+        text = _card(settings, domain, done, len(corpus), scores)
+        task.save(folder, model, text, _extra_config(settings))
+        print(f"The model is in {folder}.", file=sys.stderr)
+    return folder
 
-    def method_without_data(self) -> Method:
-        """Build what trains, with nothing to train on: to hold what a checkpoint has."""
-        nothing = Corpus.from_ids([[self.vocabulary.generable_ids[0]]])
-        return self.build_method(nothing, None)[0]
 
-    def save_method(self, folder: Path, method: Method, steps: int) -> None:
-        """Write the model folder of a method as it is after `steps` updates."""
-        self.save(folder, method.result(), self.card(steps, 0, {}))
+def without_data(
+    settings: P, domain: TrainingDomain[P, D]
+) -> tuple[Method, Callable[[Path, int], None]]:
+    """Build what trains, with nothing to train on: to hold what a checkpoint has.
 
-    def plan(self) -> None:
-        """Print how much memory the run would take; nothing is read or allocated."""
-        autoregressive = self.settings.model.kind == "autoregressive"
-        with torch.device("meta"):
-            network = self.build_causal() if autoregressive else self.build_denoiser()
-        trained = Network("network", network, self.settings.optimizer)
-        print_memory_plan([trained, Network("average", network)], 1, self.settings)
+    Returns:
+        The method, and what writes its model folder as it is after a number of updates.
+    """
+    task = domain.pretraining(_checked(settings, domain))
+    nothing = Corpus.from_ids([[task.vocabulary.generable_ids[0]]])
+    method, _ = _build_method(settings, task, nothing, None)
 
-    def build_method(
-        self, corpus: Corpus, held_out: Corpus | None
-    ) -> tuple[Method, Validate | None]:
-        """The training method for `model.kind`, and its validation."""
-        settings = self.settings
-        data = CorpusBatches(
-            corpus, self.vocabulary, settings.tokens_per_batch, self.max_length, settings.seed
-        )
-        if settings.model.kind == "autoregressive":
-            return autoregressive_method(settings, self.build_causal, data, held_out)
-        return diffusion_method(settings, self.build_denoiser, data, held_out)
+    def save(folder: Path, steps: int) -> None:
+        text = _card(settings, domain, steps, 0, {})
+        task.save(folder, method.result(), text, _extra_config(settings))
 
-    def baselines(self, corpus: Corpus, held_out: Corpus) -> dict[str, float]:
-        """Nats a token of n-gram models on the held-out corpus."""
-        ranks = self.vocabulary.rank_of_id.numpy()
-        train, test = (
-            np.split(ranks[np.asarray(part.flat)], np.asarray(part.starts)[1:-1])
-            for part in (corpus, held_out)
-        )
-        return ngram_baselines(train, test, self.vocabulary.num_generable)
+    return method, save
 
-    def _print(self, scores: dict[str, float]) -> None:
-        for name, told in told_nats(scores):
-            perplexity = f"perplexity {math.exp(scores[name]):.2f}"
-            print(f"{name:18s} {told} nats a {self.unit}, {perplexity}", file=sys.stderr)
 
-    def command_groups(self) -> dict[str, list[str]]:
-        """Configuration groups, as Hydra calls them, with what may have been chosen of them."""
-        return {self.model_group: choices_of(self.model_group.partition("@")[0])}
+def _checked(settings: P, domain: TrainingDomain[P, D]) -> P:
+    settings = settle_precision(settings, "")
+    if wrong := [*pretrain_problems(settings), *domain.pretrain_problems(settings)]:
+        raise UserError("; ".join(wrong) + ".")
+    return settings
 
-    def card(self, steps: int, num_sequences: int, scores: dict[str, float]) -> str:
-        """The card of a pre-trained teacher or judge."""
-        settings = self.settings
-        groups = self.command_groups()
-        command = command_line(self.program, "pretrain", settings, self.config_name, groups)
-        facts = {
-            "Trained on": f"{num_sequences:,} {self.rows}; {steps:,} updates; seed {settings.seed}",
-            "Command": f"`{command}`",
-        }
-        title = f"{self.kind} {self.title}"
-        plain = f"{article_of(self.process).capitalize()} {self.title}."
-        description = self.descriptions.get(self.kind, plain)
-        text = card(self.program, self.tags, self.kind, title, description, facts)
-        held_out = scores_table(scores, self.unit) if scores else "No held-out file was given."
-        return f"{text}\n{held_out}\n"
+
+def _print_plan(settings: PretrainSettings, task: PretrainTask) -> None:
+    """Print how much memory the run would take; nothing is read or allocated."""
+    autoregressive = settings.model.kind == "autoregressive"
+    with torch.device("meta"):
+        network = task.build_causal() if autoregressive else _build_denoiser(settings, task)
+    trained = Network("network", network, settings.optimizer)
+    print_memory_plan([trained, Network("average", network)], 1, settings)
+
+
+def _build_method(
+    settings: PretrainSettings, task: PretrainTask, corpus: Corpus, held_out: Corpus | None
+) -> tuple[Method, Validate | None]:
+    """Build the training method for `model.kind`, and its validation."""
+    data = CorpusBatches(
+        corpus, task.vocabulary, settings.tokens_per_batch, task.max_length, settings.seed
+    )
+    if settings.model.kind == "autoregressive":
+        return autoregressive_method(settings, task.build_causal, data, held_out)
+    return diffusion_method(settings, partial(_build_denoiser, settings, task), data, held_out)
+
+
+def _build_denoiser(settings: PretrainSettings, task: PretrainTask) -> Denoiser:
+    # The absorbing process needs no time: a masked state tells it by its masks.
+    return task.build_denoiser(time_conditioned=settings.process != DEFAULT_PROCESS)
+
+
+def _extra_config(settings: PretrainSettings) -> dict[str, Any]:
+    """Return what `config.json` of a diffusion model says beside its shape."""
+    process = settings.process
+    return {} if process == DEFAULT_PROCESS else {"didi": {"process": process}}
+
+
+def _print_scores(scores: Mapping[str, float], unit: str) -> None:
+    for name, told in told_nats(scores):
+        perplexity = f"perplexity {math.exp(scores[name]):.2f}"
+        print(f"{name:18s} {told} nats a {unit}, {perplexity}", file=sys.stderr)
+
+
+def _card(
+    settings: P,
+    domain: TrainingDomain[P, D],
+    steps: int,
+    num_sequences: int,
+    scores: Mapping[str, float],
+) -> str:
+    """Return the card of a pre-trained teacher or judge."""
+    trained = settings.model.kind
+    process = settings.process if trained == "masked" else trained
+    kind = kind_of(process)
+    groups = domain.pretrain_groups(settings)
+    command = command_line(domain.program, "pretrain", settings, domain.pretrain_config, groups)
+    facts = {
+        "Trained on": f"{num_sequences:,} {domain.rows}; {steps:,} updates; seed {settings.seed}",
+        "Command": f"`{command}`",
+    }
+    plain = f"{article_of(process).capitalize()} {domain.title}."
+    description = domain.teachers.get(kind, plain)
+    text = card(domain.program, domain.tags, kind, f"{kind} {domain.title}", description, facts)
+    held_out = scores_table(scores, domain.unit) if scores else "No held-out file was given."
+    return f"{text}\n{held_out}\n"
 
 
 # What can be wrong with the settings of `pretrain`, found before anything is loaded.
 
 
 def pretrain_problems(settings: PretrainSettings) -> list[str]:
-    """Every complaint, each with the setting's name; a program adds its own."""
+    """Return every complaint, each with the setting's name; a program adds its own."""
     wrong = positive_int_errors(settings, "steps", "tokens_per_batch", "devices", "log_every")
     wrong += positive_int_errors(settings, "checkpoints_kept")
     wrong += negative_errors(settings, "max_seconds") + seed_errors(settings.seed, "seed=")

@@ -9,15 +9,15 @@ import atexit
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from omegaconf import OmegaConf
 
 from didi_core.cli.hydra_app import settings_from
-from didi_core.distill.method import Method
+from didi_core.commands.training.domain import TrainingDomain
 from didi_core.errors import UserError
 from didi_core.models.named import unfinished_run
 from didi_core.training.checkpoints import Checkpoints, read_checkpoint
@@ -25,28 +25,12 @@ from didi_core.training.devices import build_fabric
 from didi_core.training.run_folder import read_run_record
 
 
-class Resumable(Protocol):
-    """What a run of `pretrain` or `distill` offers beside being run."""
-
-    def method_without_data(self) -> Method:
-        """Build what trains, with nothing to train on."""
-        ...
-
-    def save_method(self, folder: Path, method: Method, steps: int) -> None:
-        """Write the model folder of a method as it is after `steps` updates."""
-        ...
-
-
-Runs = Mapping[str, tuple[type, Callable[..., Resumable]]]
-"""By verb: the class of its settings, and what makes a run of them."""
-
-
-def model_of_run(name: str, runs: Callable[[], Runs]) -> Path | None:
+def model_of_run(name: str, domain: Callable[[], TrainingDomain[Any, Any]]) -> Path | None:
     """Return a folder with the model of a checkpoint or of an unfinished run that `name` names.
 
     Args:
         name: `RUN/checkpoints/step_00001000.safetensors`, or RUN for its newest.
-        runs: what makes a program's runs; asked only where there is one to be made.
+        domain: imports the program's domain; called only where there is such a run.
 
     Returns:
         None where `name` is neither, or the run has no checkpoint yet.
@@ -66,11 +50,15 @@ def model_of_run(name: str, runs: Callable[[], Runs]) -> Path | None:
     if record is None:
         raise UserError(f"--model {name}: {run} has no run.json, which says what was trained.")
     verb, stored = record
-    settings_class, make = runs()[verb]
+    from didi_core.commands.training import distill, pretrain  # slow to import, seldom needed
+
+    trained_in = domain()
+    is_pretrain = verb == "pretrain"
+    settings_class = trained_in.pretrain_settings if is_pretrain else trained_in.distill_settings
+    without_data = pretrain.without_data if is_pretrain else distill.without_data
     known = {each.name for each in fields(settings_class)}
     chosen = OmegaConf.create({key: value for key, value in stored.items() if key in known})
-    made = make(settings_from(chosen, settings_class))
-    method = made.method_without_data()
+    method, save = without_data(settings_from(chosen, settings_class), trained_in)
     method.setup(build_fabric("cpu", "float32", 1, "auto"))
     try:
         method.load_state_dict(state["method"])
@@ -78,7 +66,7 @@ def model_of_run(name: str, runs: Callable[[], Runs]) -> Path | None:
         raise UserError(f"--model {name}: the checkpoint is not of run.json's model.") from error
     folder = Path(tempfile.mkdtemp(prefix="didi-checkpoint-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    made.save_method(folder, method, state["step"])
+    save(folder, state["step"])
     asked = f" of at most {stored['steps']:,}" if isinstance(stored.get("steps"), int) else ""
     print(f"{name}: the model after {state['step']:,} updates{asked}.", file=sys.stderr)
     return folder

@@ -1,28 +1,29 @@
-"""What `generate` makes in one program: records to fill, and how finished ones are written."""
+"""What the core must know of a program to generate in it: one object, given to `generate`.
+
+Below it is what both programs read alike: the flags that they share, and `--length`.
+"""
 
 import math
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from didi_core.commands.generating.files import OutputFiles
 from didi_core.commands.generating.options import SamplingOptions
-from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.number_checks import minimum_errors, seed_errors
-from didi_core.sampling.rejection import Rule, accept_all
-from didi_core.training.devices import settle_precision
+from didi_core.sampling.run_request import Rule, accept_all
 
 Options = TypeVar("Options", bound=SamplingOptions)
+Written = TypeVar("Written")
+"""A sequence as the program's files hold it."""
 
 
 @dataclass(frozen=True)
@@ -39,80 +40,52 @@ class GenerationRecord:
 
 
 @dataclass(frozen=True)
-class MadeRecord:
-    """One sequence made."""
+class GenerationTask(Generic[Written]):
+    """One request, with the model that it is for."""
 
-    id: str
-    ids: list[int]
-    """Framed."""
-    provenance: Mapping[str, object]
-    """length, model, sampler, steps, nfe and seed, and where they apply template and tries."""
+    records: Sequence[GenerationRecord]
+    """All of the request, those of other shards included."""
+    written: Callable[[str, list[int], Mapping[str, object]], Written]
+    """Makes of an id, framed ids and provenance what the file holds. Provenance is length, model,
+    sampler, steps, nfe and seed, and where they apply template and tries."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Values of the program's own flags that decide the result."""
+    log_bias: Float[Tensor, "generable"] | None = None
+    """Added to the log-probabilities."""
+    rule: Rule = accept_all
+    """What a finished sequence must fulfil."""
 
 
-class GenerationTask(ABC, Generic[Options]):
-    """One request of one program. Its constructor refuses flags without sense."""
+@dataclass(frozen=True)
+class GenerationDomain(Generic[Options, Written]):
+    """One program, as far as `generate` asks for it."""
 
-    program: ClassVar[str]
-    noun: ClassVar[str]
+    program: str
+    noun: str
     """What one record is called."""
-    suffixes: ClassVar[tuple[str, ...]]
+    suffixes: tuple[str, ...]
     """Ends of names that the output may have; .gz may follow."""
-    example: ClassVar[str]
+    example: str
     """A name for the output, for messages."""
-    template_flag: ClassVar[str] = "--template"
+    template_flag: str
     """What says which tokens are kept, for messages."""
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        if wrong := [*problems_of(options), *self.problems()]:
-            raise UserError("; ".join(wrong) + ".")
-        self.options = settle_precision(options)
-
-    def problems(self) -> list[str]:
-        """What is wrong with single values of the program's own flags."""
-        return []
-
-    @property
-    def files(self) -> OutputFiles:
-        return OutputFiles(self.options.out, self.suffixes, self.example)
-
-    def check_request(self) -> None:
-        """Refuse what is asked for, as far as that needs no model: before one is opened."""
-
-    @abstractmethod
-    def open_model(self) -> LoadedModel:
-        """The model that `--model` names."""
-
-    @abstractmethod
-    def records(self, model: LoadedModel) -> list[GenerationRecord]:
-        """All records of the request, those of other shards included."""
-
-    @abstractmethod
-    def write(self, path: Path, made: Sequence[MadeRecord], model: LoadedModel) -> None:
-        """Write the output file, whole or not at all."""
-
-    def settings(self) -> dict[str, Any]:
-        """Values of the program's own flags that decide the result."""
-        return {}
-
-    def log_bias(self, vocabulary: Vocabulary) -> Float[Tensor, "generable"] | None:
-        """Added to the log-probabilities; None for none."""
-        del vocabulary  # only some programs have a bias
-        return None
-
-    def rule(self, vocabulary: Vocabulary) -> Rule:
-        """What a finished sequence must fulfil."""
-        del vocabulary
-        return accept_all
+    problems: Callable[[Options], list[str]]
+    """What is wrong with the program's own flags, as far as that needs no model; it may raise
+    UserError as well."""
+    open_model: Callable[[Options], LoadedModel]
+    """Opens what `--model` names."""
+    plan: Callable[[Options, LoadedModel], GenerationTask[Written]]
+    write: Callable[[Path, Sequence[Written]], None]
+    """Writes the output file, whole or not at all."""
 
 
 def length_limit(model: LoadedModel) -> int:
-    """Most tokens of a sequence that the model takes, framing left out."""
+    """Return the most tokens of a sequence that the model takes, framing left out."""
     return model.denoiser.settings.max_tokens - model.vocabulary.num_special_per_sequence
 
 
 def problems_of(options: SamplingOptions) -> list[str]:
-    """What is wrong with single values of the flags that all programs have."""
+    """Return what is wrong with single values of the flags that all programs have."""
     wrong = minimum_errors(options, num=1, batch_tokens=1) + seed_errors(options.seed)
     if not (math.isfinite(options.temperature) and options.temperature > 0):
         wrong.append(f"--temperature {options.temperature:g} must be above 0")
@@ -150,7 +123,7 @@ class LengthWords:
 def read_lengths(
     spec: str, num: int, seed: int, limit: int | None, words: LengthWords
 ) -> list[int]:
-    """Length of each of `num` sequences.
+    """Return the length of each of `num` sequences.
 
     Args:
         spec: the value of `--length`.
@@ -175,7 +148,7 @@ def read_lengths(
 
 
 def draw_lengths(choices: Sequence[int], num: int, seed: int) -> list[int]:
-    """One of `choices` for each record, each as likely."""
+    """Draw one of `choices` for each record, each as likely."""
     uniform = keyed_uniform(seed, Stream.LENGTH, torch.arange(num))
     return [choices[int(place)] for place in (uniform * len(choices)).long()]
 

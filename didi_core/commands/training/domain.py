@@ -1,0 +1,102 @@
+"""What the core must know of a program to train in it: one object, given to `pretrain`, `distill`.
+
+Each program has one `TrainingDomain`: its words, its settings, and the functions that open, read
+and write what is its own.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from torch import nn
+
+from didi_core.commands.training.settings import DistillSettings, PretrainSettings
+from didi_core.data.corpus import Corpus
+from didi_core.data.vocabulary import Vocabulary
+from didi_core.models.denoiser import Denoiser
+from didi_core.models.folder import LoadedModel
+
+P = TypeVar("P", bound=PretrainSettings)
+D = TypeVar("D", bound=DistillSettings)
+
+
+class PretrainTask(Protocol):
+    """Tokens, data and networks of one pre-training."""
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def max_length(self) -> int:
+        """Longer sequences are cropped to this many tokens."""
+        ...
+
+    def load_corpora(self) -> tuple[Corpus, Corpus | None]:
+        """Read what to train on, and the held-out corpus where there is one."""
+        ...
+
+    def build_denoiser(self, *, time_conditioned: bool) -> Denoiser:
+        """Build a network that denoises, not yet initialised."""
+        ...
+
+    def build_causal(self) -> Any:
+        """Build a Hugging Face causal LM, initialised from torch's global state."""
+        ...
+
+    def baselines(self, corpus: Corpus, held_out: Corpus) -> dict[str, float]:
+        """Return nats a token on the held-out corpus of models that only count."""
+        ...
+
+    def save(
+        self, folder: Path, model: nn.Module, card: str, extra_config: Mapping[str, Any]
+    ) -> None:
+        """Write the model folder.
+
+        Args:
+            extra_config: what `config.json` of a denoiser says beside its shape.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class TrainingDomain(Generic[P, D]):
+    """One program, as far as training asks for it."""
+
+    program: str
+    unit: str
+    """What one token is called."""
+    rows: str
+    """What the sequences of a corpus are called, in the plural."""
+    title: str
+    """What a model is called on its card, after its kind."""
+    tags: tuple[str, ...]
+    """Of a masked model's card."""
+    teachers: Mapping[str, str]
+    """First sentence of a pre-trained model's card, by kind; of others it says little."""
+    students: Mapping[str, str]
+    """First sentences of a student's card, by kind of diffusion."""
+
+    pretrain_settings: type[P]
+    distill_settings: type[D]
+    pretrain_config: str
+    """The verb's configuration, as in configs/."""
+    distill_config: str
+    pretrain_groups: Callable[[P], Mapping[str, Iterable[str]]]
+    """Configuration groups, as Hydra calls them, with what may have been chosen of them."""
+
+    pretrain_problems: Callable[[P], list[str]]
+    """What is wrong with the program's own settings of `pretrain`."""
+    pretraining: Callable[[P], PretrainTask]
+
+    open_model: Callable[..., LoadedModel]
+    """Opens a denoiser by bundled name, folder or hub id, on a `device`, `offline` or not; messages
+    call the name by its `flag`."""
+    load_corpus: Callable[[D, LoadedModel, int], Corpus]
+    """The sequences of `data=` for a teacher, of at most so many tokens."""
+    pool_lengths: Callable[[D, int], list[int]]
+    """Length of each sample of a teacher's pool, framing left out; none above the limit."""
+    tokenizer_writer: Callable[[D, LoadedModel], Callable[[Path], None]] | None = None
+    """What writes a teacher's tokenizer into a folder; None where `vocab.txt` will do."""
+    samplers: Mapping[str, str] = field(default_factory=dict)
+    """What students of a method are drawn with where that was found better than ancestral."""
