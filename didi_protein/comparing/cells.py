@@ -63,6 +63,8 @@ def score_cell(
     """
     if not made.num_made:
         return unjudged(cell, made, NOUN, none_made(made, NOUN))
+    if cell.temperature != 1:  # a point of a curve: the judge alone is asked
+        request = replace(request, fold="none", pdb_dir=None, reference=None, training=None)
     fasta = made.out
     options = ScoreOptions(
         inputs=[str(fasta)],
@@ -142,11 +144,6 @@ def cut_to_lengths(
 def ranks_of(sequences: Sequence[str]) -> list[list[int]]:
     """Each residue as its place in the canonical order."""
     return [[CANONICAL_RESIDUES.index(residue) for residue in each] for each in sequences]
-
-
-def without_extras(request: CellRequest) -> CellRequest:
-    """What the other temperatures are asked for: a judge alone."""
-    return replace(request, fold="none", pdb_dir=None, reference=None, training=None)
 
 
 def _figures(scored: ScoreResult) -> dict[str, Any]:

@@ -259,16 +259,12 @@ class CellRunner:
 
     def __init__(self, options: BenchmarkOptions, opened: Opened) -> None:
         self.options, self.opened = options, opened
-        self.request = CellRequest(
-            folder=options.out / "samples",
-            sweep="samples",
-            num=options.num,
-            length=str(opened.length),
-            seed=options.seed,
+        self.request = CellRequest.of(
+            options,
+            options.out / "samples",
+            str(opened.length),
             device=str(opened.device),
-            batch_tokens=options.batch_tokens,
-            precision=options.precision,
-            offline=options.offline,
+            sweep="samples",
         )
         # Once: a digest reads every weight of a model.
         self.described = {label: describe_model(model) for label, model in opened.models.items()}

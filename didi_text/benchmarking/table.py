@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from didi_core.commands.comparing.cells import LIMIT_SAMPLER, Cell
+from didi_core.commands.comparing.table import curve_name
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import Interval
 from didi_core.evaluation.frontier_plot import PlottedPoint
 from didi_core.evaluation.tradeoff_plot import MeasuredPoint, Sweeps, plot_tradeoffs
-from didi_core.sampling.folder_defaults import PLAIN_SAMPLER
 from didi_text.benchmarking.options import BenchmarkResult
 from didi_text.benchmarking.study import LIMIT
 
@@ -361,7 +361,7 @@ def plot_benchmark(record: Mapping[str, Any], cells: Sequence[Cell], path: Path)
     curves: dict[str, list[MeasuredPoint]] = {}
     for row in record["rows"]:
         if row["status"] == "ok":
-            curves.setdefault(_curve_name(row), []).append(_point(row))
+            curves.setdefault(curve_name(row), []).append(_point(row))
     references = {
         f"{row['model']}, {row['steps'] or 'AR'}": (row["entropy"], row["perplexity"])
         for row in record["published"]
@@ -384,14 +384,8 @@ def sweeps_of(record: Mapping[str, Any], cells: Sequence[Cell]) -> Sweeps | None
         frontier = record["frontiers"]["frontiers"].get(cell.name, {"points": []})
         if len(frontier["points"]) > 1:
             points = [_heated_point(point) for point in frontier["points"]]
-            sweeps.setdefault(_curve_name(row), []).append(points)
+            sweeps.setdefault(curve_name(row), []).append(points)
     return Sweeps(sweeps, record["frontiers"]["equal_diversity"])
-
-
-def _curve_name(row: Row) -> str:
-    """Name model and sampler; the limit ends the curve of its model's ancestral steps."""
-    sampler = PLAIN_SAMPLER if row["sampler"] == LIMIT_SAMPLER else row["sampler"]
-    return f"{row['model']}, {sampler}"
 
 
 def _point(row: Row) -> MeasuredPoint:

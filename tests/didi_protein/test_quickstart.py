@@ -166,7 +166,7 @@ def test_a_run_again_keeps_what_is_finished(
     assert again.gain == finished.gain
 
 
-@pytest.mark.parametrize("part", ["distill", "design_cell", "score_cell"])
+@pytest.mark.parametrize("part", ["distill_run", "make", "score"])
 def test_an_interrupted_run_ends_as_an_unbroken_one(
     finished: QuickstartResult,
     plan: Plan,
@@ -176,16 +176,17 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
 ) -> None:
     out = tmp_path / "broken"
 
-    whole_part, calls = getattr(quickstart_run, part), []
+    whole_part, calls = getattr(quickstart_run.DOMAIN, part), []
 
     def terminated_after_the_first(*arguments: object) -> object:
-        if calls or part == "distill":
+        if calls or part == "distill_run":
             raise Terminated
         calls.append(arguments)
         return whole_part(*arguments)
 
     with monkeypatch.context() as broken, pytest.raises(Terminated):
-        broken.setattr(quickstart_run, part, terminated_after_the_first)
+        domain = replace(quickstart_run.DOMAIN, **{part: terminated_after_the_first})
+        broken.setattr(quickstart_run, "DOMAIN", domain)
         quickstart(options_for(plan, out))
     whole = quickstart(options_for(plan, out))
     assert designs_in(out) == designs_in(finished.out)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from didi_core.commands.generating.options import GenerationResult, SamplingOptions
 from didi_core.diffusion.process import PROCESSES
@@ -92,6 +92,9 @@ class ScoredCell:
     """Judged tokens of each, where every token counts alike in differences; None: each pair."""
 
 
+Request = TypeVar("Request", bound="CellRequest")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CellRequest:
     """What all cells of a comparison share."""
@@ -109,6 +112,17 @@ class CellRequest:
     offline: bool = False
     sweep: str = SWEEP
     """Folder beside, of a curve's other points."""
+
+    @classmethod
+    def of(cls: type[Request], options: Any, folder: Path, length: str, **own: Any) -> Request:
+        """With what the options of a verb say of how sequences are drawn.
+
+        Args:
+            own: what they do not say, or say otherwise.
+        """
+        names = ("num", "seed", "device", "top_p", "batch_tokens", "precision", "offline")
+        said = {name: getattr(options, name) for name in names if hasattr(options, name)}
+        return cls(folder=folder, length=length, **said | own)
 
     def path(self, cell: Cell, suffix: str) -> Path:
         """Of a file of the cell."""

@@ -16,6 +16,7 @@ from didi_core.evaluation.frontier import paired_difference_of
 from didi_core.evaluation.frontier_record import interval_columns
 from didi_core.evaluation.ratio import Ratio
 from didi_core.io.files import atomic_path
+from didi_core.sampling.folder_defaults import PLAIN_SAMPLER
 
 
 def paired_difference(first: ScoredCell, second: ScoredCell, seed: int) -> Interval:
@@ -159,6 +160,12 @@ def steps_in_words(row: Mapping[str, object]) -> str:
     if pd.isna(row["steps"]):
         return "limit" if row["sampler"] == LIMIT_SAMPLER else ""
     return str(row["steps"])
+
+
+def curve_name(row: Mapping[str, object]) -> str:
+    """Model and sampler of a row; the limit ends the curve of its model's ancestral steps."""
+    sampler = PLAIN_SAMPLER if row["sampler"] == LIMIT_SAMPLER else row["sampler"]
+    return f"{row['model']}, {sampler}"
 
 
 def _figure(row: Mapping[str, float], column: str, form: str) -> str:
