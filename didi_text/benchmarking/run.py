@@ -6,7 +6,7 @@ a JSON for each cell, and published figures beside its rows.
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -74,49 +74,69 @@ def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
     if options.overwrite:
         empty_for_overwrite(options.out, MARKER)
     sets = (*cells, *(each for cell in cells for each in study.heated(cell)))
-    kept = {each for each in sets if runner.stored(each) is not None}
-    published = _published(opened, options, study.steps)
-    record = _record(options, opened, runner, published) | {"num_sets": len(sets)}
+    kept = {each for each in sets if runner.stored(each) is not None}  # refused before all is new
+    record = _record(options, opened, runner, study) | {"num_sets": len(sets)}
     drawn = [(cell.model, cell.sampler) for cell in cells if cell.steps]
     record["notes"] += other_than_own(drawn, {k: v.loaded for k, v in opened.models.items()})
     write_json(options.out / MARKER, record)
+    measured, failed = _measure(sets, kept, runner, record)
+    _compare(study, cells, measured, runner, record)
+    write_json(options.out / MARKER, record)
+    _write_table(options.out / "benchmark.csv", [*record["rows"], *record["published"]])
+    figure = plot_benchmark(record, cells, options.out / "frontier.png")
+    return BenchmarkResult(options.out, record, figure, tuple(each.name for each in failed))
 
+
+def _measure(
+    sets: Sequence[Cell], kept: Container[Cell], runner: "CellRunner", record: Record
+) -> tuple[dict[Cell, Record], dict[Cell, str]]:
+    """Find every set: rows and notes of `record` are filled, and written as they come.
+
+    A cell without figures at temperature 1 is not tried at others.
+
+    Returns:
+        What was found of cells, and why there is nothing of others.
+    """
     measured: dict[Cell, Record] = {}
     failed: dict[Cell, str] = {}
-
-    def find(cell: Cell) -> None:
+    for number, cell in enumerate(sets, start=1):
+        if cell.at(1.0) in failed:
+            continue
         note = ", kept" if cell in kept else ""
-        number = f"[{sets.index(cell) + 1}/{len(sets)}]"
-        print(f"{number} {cell.name}{note}", file=sys.stderr, flush=True)
+        print(f"[{number}/{len(sets)}] {cell.name}{note}", file=sys.stderr, flush=True)
         found = runner.find(cell)
         if isinstance(found, str):
             failed[cell] = found
+            if cell.temperature != 1:
+                record["notes"].append(f"No figures of {cell.name}: {found}")
         else:
             measured[cell] = found
+        if cell.temperature == 1:
+            record["rows"].append(_row_of(cell, found, runner.opened.judge.name))
+            write_json(runner.options.out / MARKER, record)
+    return measured, failed
 
-    for cell in cells:
-        find(cell)
-        known = measured.get(cell)
-        row = measured_row(cell, known, opened.judge.name) if known else None
-        record["rows"].append(row or failed_row(cell, failed[cell]))
-        write_json(options.out / MARKER, record)
-    scored = {cell: _scored(cell, found) for cell, found in measured.items()}
-    for cell in scored:
-        for each in study.heated(cell):
-            find(each)
+
+def _row_of(cell: Cell, found: Record | str, judge: str) -> Row:
+    return failed_row(cell, found) if isinstance(found, str) else measured_row(cell, found, judge)
+
+
+def _compare(
+    study: Study,
+    cells: Sequence[Cell],
+    measured: Mapping[Cell, Record],
+    runner: "CellRunner",
+    record: Record,
+) -> None:
+    """Fill `record` with differences over pairs, and what compares at equal entropy."""
+    scored = {cell: _scored(cell, measured[cell]) for cell in cells if cell in measured}
+    record["nll_differences"] = nll_differences(study, scored, runner.options.seed)
     sweep = _sweep(study, study.reference(cells), measured, runner)
     if sweep.record is not None:
         for cell, row in zip(cells, record["rows"], strict=True):
             row |= columns_of(cell, sweep.record, "entropy", "bigram")
-    differences = nll_differences(study, scored, options.seed)
-    record |= {"nll_differences": differences, "frontiers": sweep.record, "finished": True}
-    heated = {each: reason for each, reason in failed.items() if each not in cells}
-    record["notes"] += [f"No figures of {each.name}: {reason}" for each, reason in heated.items()]
+    record |= {"frontiers": sweep.record, "finished": True}
     record["notes"] += sweep.notes
-    write_json(options.out / MARKER, record)
-    _write_table(options.out / "benchmark.csv", [*record["rows"], *published])
-    figure = plot_benchmark(record, cells, options.out / "frontier.png")
-    return BenchmarkResult(options.out, record, figure, tuple(each.name for each in failed))
 
 
 def _checked_cells(study: Study, opened: Opened, runner: "CellRunner") -> tuple[Cell, ...]:
@@ -180,22 +200,19 @@ def _sweep(
     return sweep_of(sets, reference, None, runner.opened.natural, runner.options.seed)
 
 
-def _published(opened: Opened, options: BenchmarkOptions, steps: tuple[int, ...]) -> list[Row]:
-    sizes = [model.tokenizer.size for model in opened.models.values()]
-    setting = StudySetting(opened.length, opened.judge.name, options.draws, sizes[0])
-    return [published_row(figure, setting) for figure in published_beside(steps)]
-
-
 def _record(
-    options: BenchmarkOptions, opened: Opened, runner: "CellRunner", published: Sequence[Row]
+    options: BenchmarkOptions, opened: Opened, runner: "CellRunner", study: Study
 ) -> Record:
     """`benchmark.json`, as far as it is known before the first cell."""
     device = describe_device(opened.device)
+    sizes = [model.tokenizer.size for model in opened.models.values()]
+    setting = StudySetting(opened.length, opened.judge.name, options.draws, sizes[0])
+    published = [published_row(figure, setting) for figure in published_beside(study.steps)]
     return {
         "format": "didi-text benchmark 1",
         "finished": False,
         "rows": [],
-        "published": list(published),
+        "published": published,
         "nll_differences": {},
         "frontiers": None,
         "notes": _notes(opened, options.num),

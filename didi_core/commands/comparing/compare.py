@@ -101,24 +101,8 @@ def run_comparison(options: CompareOptions, domain: ComparisonDomain) -> Compare
     """See the program's `compare`. Finished students, sequences and scores are kept."""
     options = settle_precision(options)
     study = study_of(options, partial(domain.settings_of, options))
-    opening: dict[str, Any] = {
-        "device": resolve_device(options.device),
-        "offline": options.offline,
-        "dtype": TORCH_TYPES[options.precision],
-    }
-    check_folder(options)
-    teacher = domain.open_model(options.teacher, **opening, flag="--teacher")
-    _check_teacher(study, options, domain, teacher)
-    label = label_of(options.teacher)
-    opened = {label: teacher}
-    bench = domain.prepare(options, teacher, opening["device"])
-    for student in study.students:
-        opened[label_of(student)] = domain.open_writer(student, **opening, flag="--students")
-    claim_folder(options)  # not before: the old comparison goes here with --overwrite
-    for method in study.methods:
-        folder = _student(method, study, options, domain)
-        opened[folder.name] = domain.open_model(str(folder), **opening, flag="--methods")
-    cells, left_out = cells_of(study, label, opened)
+    bench, opened = _open(study, options, domain)
+    cells, left_out = cells_of(study, label_of(options.teacher), opened)
     scored = make_and_score(domain, bench, cells, opened)
     rows = _rows(scored, options, opened)
     table, report = _finish(rows, Sweep(), options, domain, bench)
@@ -129,6 +113,26 @@ def run_comparison(options: CompareOptions, domain: ComparisonDomain) -> Compare
     drawn = other_than_own([(c.model, c.sampler) for c in cells if c.steps], opened)
     path, notes = options.out / TABLE, (*_notes(study, bench), *drawn, *sweep.notes)
     return CompareResult(options.out, path, table, report, left_out, sweep.path, notes)
+
+
+def _open(
+    study: Study, options: CompareOptions, domain: ComparisonDomain
+) -> tuple[Bench, dict[str, LoadedModel]]:
+    """The judge, and all models by label, the teacher first; students of methods are distilled."""
+    device = resolve_device(options.device)
+    dtype = TORCH_TYPES[options.precision]
+    opening: dict[str, Any] = {"device": device, "offline": options.offline, "dtype": dtype}
+    check_folder(options)
+    teacher = domain.open_model(options.teacher, **opening, flag="--teacher")
+    _check_teacher(study, options, domain, teacher)
+    bench, opened = domain.prepare(options, teacher, device), {label_of(options.teacher): teacher}
+    for student in study.students:
+        opened[label_of(student)] = domain.open_writer(student, **opening, flag="--students")
+    claim_folder(options)  # not before: the old comparison goes here with --overwrite
+    for method in study.methods:
+        folder = _student(method, study, options, domain)
+        opened[folder.name] = domain.open_model(str(folder), **opening, flag="--methods")
+    return bench, opened
 
 
 def _check_teacher(

@@ -17,7 +17,7 @@ import torch
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from didi_core.commands.comparing.cells import LIMIT_SAMPLER, Cell, Request
+from didi_core.commands.comparing.cells import LIMIT_SAMPLER, Cell, CellRequest
 from didi_core.commands.comparing.compare import (
     TABLE,
     ComparisonDomain,
@@ -53,6 +53,7 @@ from didi_core.training.devices import resolve_device
 MARKER = "quickstart.json"
 """The file that says that a folder is a quickstart's, and which."""
 
+Request = TypeVar("Request", bound=CellRequest)
 Settings = TypeVar("Settings", bound=DistillSettings)
 
 

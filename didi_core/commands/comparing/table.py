@@ -4,6 +4,7 @@ import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -168,7 +169,7 @@ def curve_name(row: Mapping[str, object]) -> str:
     return f"{row['model']}, {sampler}"
 
 
-def _figure(row: Mapping[str, float], column: str, form: str) -> str:
+def _figure(row: Mapping[str, Any], column: str, form: str) -> str:
     """A number; nothing where none is known, or that a curve does not pass where rows compare."""
     if pd.isna(row[column]):
         at = _COMPARED_AT.get(column)
@@ -176,7 +177,7 @@ def _figure(row: Mapping[str, float], column: str, form: str) -> str:
     return form.format(row[column]) + _interval(row, column)
 
 
-def _interval(row: Mapping[str, float], column: str) -> str:
+def _interval(row: Mapping[str, Any], column: str) -> str:
     """Ends of the interval of a difference; other columns have theirs in the table's file."""
     if column not in (_LESS_LIMIT, _LESS_TEACHER, *_COMPARED_AT):
         return ""
