@@ -84,7 +84,7 @@ def score_cell(
     scored = of_first(score(options, judge))
     if scored.summary["set"]["judge_nll"] is None:
         reason = f"no design was judged ({scored.table['error'].dropna().iloc[0]})"
-        return unjudged(cell, made, NOUN, reason, scored.table["id"])
+        return unjudged(cell, made, NOUN, reason, list(scored.table["id"]))
     row = row_of(cell, made, NOUN, scored.summary["set"]["n"], _figures(scored))
     return ScoredCell(cell, row, np.log(scored.table.set_index("id")["judge_perplexity"]))
 
