@@ -18,6 +18,8 @@ CHECKER = (
     f"hint_overrides=beartype.FrozenDict({{{PAIR}: {PAIR} | list[float]}})))"
 )
 
+pytest.register_assert_rewrite("quickstart_checks")  # it is no test file by its name
+
 if os.environ.get("DIDI_CHECK_TYPES") == "1":
     jaxtyping.install_import_hook(["didi_core", "didi_protein", "didi_text"], CHECKER)
 

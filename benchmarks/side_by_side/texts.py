@@ -14,7 +14,7 @@ from benchmarks.side_by_side.corpus import (
     bound_of,
 )
 from didi_core.evaluation.frontier import FrontierPoint
-from didi_text.benchmarking.comparisons import point_of
+from didi_text.comparing.cells import point_of
 from didi_text.corpora.load import load_corpus
 from didi_text.corpora.packing import Packing
 from didi_text.distill import distill

@@ -130,16 +130,27 @@ def _by_process(
 
 ENTRIES = (
     SamplerSpec(
-        "ancestral", _by_process(ancestral, UniformSampler), processes=("absorbing", "uniform")
+        "ancestral",
+        _by_process(ancestral, UniformSampler),
+        summary="an even share of the positions in each step, each drawn from the model",
+        calls="at most the steps",
+        exact="as the steps grow",
+        processes=("absorbing", "uniform"),
     ),
     SamplerSpec(
         "greedy-tail",
         _by_process(greedy_tail, partial(UniformSampler, greedy_tail=True)),
+        summary="ancestral, but the last step takes the likeliest",
+        calls="as `ancestral`",
+        exact="no",
         processes=("absorbing", "uniform"),
     ),
     SamplerSpec(
         "first-hitting",
         without_settings(first_hitting),
+        summary="one call a token: the model's limit",
+        calls="one a token",
+        exact="yes",
         takes_steps=False,
         has_published_grid=False,
         reveals_on_grid=False,

@@ -63,6 +63,8 @@ def score_cell(
     """
     if not made.num_made:
         return unjudged(cell, made, NOUN, none_made(made, NOUN))
+    if cell.temperature != 1:  # a point of a curve: the judge alone is asked
+        request = replace(request, fold="none", pdb_dir=None, reference=None, training=None)
     fasta = made.out
     options = ScoreOptions(
         inputs=[str(fasta)],
@@ -82,7 +84,7 @@ def score_cell(
     scored = of_first(score(options, judge))
     if scored.summary["set"]["judge_nll"] is None:
         reason = f"no design was judged ({scored.table['error'].dropna().iloc[0]})"
-        return unjudged(cell, made, NOUN, reason, scored.table["id"])
+        return unjudged(cell, made, NOUN, reason, list(scored.table["id"]))
     row = row_of(cell, made, NOUN, scored.summary["set"]["n"], _figures(scored))
     return ScoredCell(cell, row, np.log(scored.table.set_index("id")["judge_perplexity"]))
 
@@ -142,11 +144,6 @@ def cut_to_lengths(
 def ranks_of(sequences: Sequence[str]) -> list[list[int]]:
     """Each residue as its place in the canonical order."""
     return [[CANONICAL_RESIDUES.index(residue) for residue in each] for each in sequences]
-
-
-def without_extras(request: CellRequest) -> CellRequest:
-    """What the other temperatures are asked for: a judge alone."""
-    return replace(request, fold="none", pdb_dir=None, reference=None, training=None)
 
 
 def _figures(scored: ScoreResult) -> dict[str, Any]:

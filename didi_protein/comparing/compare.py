@@ -6,11 +6,11 @@ import pandas as pd
 import torch
 
 from didi_core.cli.run import print_table
-from didi_core.commands.comparing.cells import Cell, ScoredCell
-from didi_core.commands.comparing.compare import Comparison
+from didi_core.commands.comparing.cells import Cell
+from didi_core.commands.comparing.compare import Bench, ComparisonDomain, run_comparison
 from didi_core.commands.comparing.options import CompareResult
-from didi_core.commands.comparing.study import Study, method_settings, study_of
-from didi_core.commands.comparing.sweep import MeasuredSet, Natural, Sweep
+from didi_core.commands.comparing.study import method_settings
+from didi_core.commands.comparing.sweep import Natural, Sweep
 from didi_core.commands.comparing.table import as_json, print_places, printed_table
 from didi_core.commands.generating.domain import length_limit
 from didi_core.errors import UserError
@@ -22,7 +22,6 @@ from didi_protein.comparing.cells import (
     measure,
     natural_designs,
     score_cell,
-    without_extras,
 )
 from didi_protein.comparing.options import CompareOptions
 from didi_protein.domain import TRAINING
@@ -38,16 +37,7 @@ __all__ = ["as_json", "print_result"]
 
 def run_compare(options: CompareOptions) -> CompareResult:
     """See `didi_protein.compare.compare`."""
-    return ProteinComparison(options).run()
-
-
-def parse_study(options: CompareOptions) -> Study:
-    """Lists from the flags.
-
-    Raises:
-        UserError: every flag that makes no sense, together.
-    """
-    return study_of(options, lambda method: distill_settings(options, method))
+    return run_comparison(options, DOMAIN)
 
 
 def distill_settings(options: CompareOptions, method: str) -> DistillSettings:
@@ -55,83 +45,69 @@ def distill_settings(options: CompareOptions, method: str) -> DistillSettings:
     return method_settings(options, method, "distill", DistillSettings)
 
 
-class ProteinComparison(Comparison[CompareOptions]):
-    """A comparison of designers of proteins."""
+def prepare(options: CompareOptions, teacher: LoadedModel, device: torch.device) -> Bench:
+    """Open the judge.
 
-    diversity_label = DIVERSITY.label
-    training = TRAINING
+    Raises:
+        UserError: there is none, or every design is longer than it reads.
+    """
+    judge = open_judge(options.judge, device, offline=options.offline)
+    lengths = design_lengths(options.length, options.num, options.seed, length_limit(teacher))
+    if judge.max_length is not None and min(lengths) > judge.max_length:
+        raise UserError(
+            f"--length {options.length}: every design is longer than the {judge.max_length} "
+            f"residues that --judge {options.judge} reads; give shorter ones, or another judge."
+        )
+    request = CellRequest.of(
+        options,
+        options.out / "designs",
+        options.length,
+        fold=options.fold,
+        pdb_dir=None if options.fold == "none" else options.out / "structures",
+        reference=options.reference,
+        training=options.training,
+    )
 
-    def parse(self) -> Study:
-        return parse_study(self.options)
-
-    def settings_of(self, method: str) -> DistillSettings:
-        return distill_settings(self.options, method)
-
-    def open_model(self, name: str, device: torch.device, flag: str) -> LoadedModel:
-        return open_model(name, device, **self.opening, flag=flag)
-
-    def open_writer(self, name: str, device: torch.device, flag: str) -> LoadedModel:
-        return open_writer(name, device, **self.opening, flag=flag)
-
-    def open_judge(self, teacher: LoadedModel) -> None:
-        options = self.options
-        self.judge = open_judge(options.judge, self.device, offline=options.offline)
-        lengths = design_lengths(options.length, options.num, options.seed, length_limit(teacher))
-        limit = self.judge.max_length
-        if limit is not None and min(lengths) > limit:
-            raise UserError(
-                f"--length {options.length}: every design is longer than the {limit} residues that "
-                f"--judge {options.judge} reads; give shorter ones, or another judge."
-            )
-
-    def make_and_score(self, cell: Cell, model: LoadedModel) -> ScoredCell:
-        request = self.request if cell.temperature == 1 else without_extras(self.request)
-        return score_cell(cell, request, design_cell(cell, request, model), self.judge)
-
-    def measure(self, scored: ScoredCell) -> MeasuredSet:
-        return measure(scored, self.request)
-
-    def natural(self, baseline: Cell | None) -> Natural | None:
-        reference = self.options.reference
-        if reference is None or baseline is None:
+    def natural(baseline: Cell) -> Natural | None:
+        if options.reference is None:
             return None
-        return natural_designs(reference, self.request.path(baseline, ".fasta"), self.options.seed)
+        designs = request.path(baseline, ".fasta")
+        return natural_designs(options.reference, designs, options.seed)
 
-    @property
-    def request(self) -> CellRequest:
-        """What all cells share."""
-        options = self.options
-        return CellRequest(
-            folder=options.out / "designs",
-            num=options.num,
-            length=options.length,
-            seed=options.seed,
-            device=options.device,
-            top_p=options.top_p,
-            batch_tokens=options.batch_tokens,
-            precision=options.precision,
-            fold=options.fold,
-            pdb_dir=None if options.fold == "none" else options.out / "structures",
-            reference=options.reference,
-            training=options.training,
-            offline=options.offline,
-        )
+    return Bench(request, judge, natural)
 
-    def finish(self, table: pd.DataFrame, sweep: Sweep) -> tuple[pd.DataFrame, Path | None]:
-        options, out = self.options, self.options.out
-        try:
-            require_packages()
-        except UserError:
-            return table, None
-        top_p = "" if options.top_p == 1 else f", top-p {options.top_p:g}"
-        page = write_report(
-            [out / "designs"],
-            out / "report.html",
-            title=f"{options.teacher} and its students{top_p}",
-            overwrite=True,
-            frontiers=sweep.record,
-        )
-        return table, page.out
+
+def show(options: CompareOptions, table: pd.DataFrame, bench: Bench, sweep: Sweep) -> Path | None:
+    """Write the report, which is made from the score tables."""
+    del table, bench
+    try:
+        require_packages()
+    except UserError:
+        return None
+    top_p = "" if options.top_p == 1 else f", top-p {options.top_p:g}"
+    page = write_report(
+        [options.out / "designs"],
+        options.out / "report.html",
+        title=f"{options.teacher} and its students{top_p}",
+        overwrite=True,
+        frontiers=sweep.record,
+    )
+    return page.out
+
+
+DOMAIN = ComparisonDomain(
+    settings_of=distill_settings,
+    training=TRAINING,
+    open_model=open_model,
+    open_writer=open_writer,
+    prepare=prepare,
+    make=design_cell,
+    score=score_cell,
+    measure=measure,
+    diversity_label=DIVERSITY.label,
+    show=show,
+)
+"""A comparison of designers of proteins."""
 
 
 # How a comparison of designers is shown in the terminal.

@@ -1,30 +1,30 @@
-"""What `quickstart` does with proteins: how they are designed, scored and reported."""
+"""What `quickstart` does with proteins: its judge and report, and how it is shown."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 
 from didi_core.cli.run import print_table
-from didi_core.commands.comparing.cells import Cell, ScoredCell
+from didi_core.commands.comparing import quickstart as shared
+from didi_core.commands.comparing.compare import Bench
 from didi_core.commands.comparing.options import QuickstartResult
 from didi_core.commands.comparing.quickstart import (
-    Quickstart,
     QuickstartWords,
     as_json,
     findings,
+    plan_settings,
     printed_table,
+    request_of,
 )
-from didi_core.commands.generating.options import GenerationResult
+from didi_core.commands.comparing.sweep import Sweep
 from didi_core.models.folder import LoadedModel
-from didi_protein.comparing.cells import CellRequest, design_cell, score_cell
+from didi_protein.comparing import compare
+from didi_protein.comparing.cells import NOUN, CellRequest
 from didi_protein.comparing.options import QuickstartOptions
-from didi_protein.distill import distill
-from didi_protein.generating.options import GenerateResult
 from didi_protein.models.judges import open_judge
-from didi_protein.models.load import open_model
 from didi_protein.report import require_packages, write_report
 from didi_protein.settings import DistillSettings
 
@@ -33,40 +33,31 @@ __all__ = ["as_json", "print_result"]
 
 def run_quickstart(options: QuickstartOptions) -> QuickstartResult:
     """See `didi_protein.quickstart.quickstart`."""
-    return ProteinQuickstart(options).run()
+    return shared.run_quickstart(options, DOMAIN)
 
 
-class ProteinQuickstart(Quickstart[QuickstartOptions, CellRequest]):
-    """A quickstart with proteins."""
+def prepare(options: QuickstartOptions, teacher: LoadedModel, device: torch.device) -> Bench:
+    """Open the judge; refuse to start where a package that the report needs is missing."""
+    del teacher
+    require_packages()
+    judge = open_judge(options.plan.judge, device, offline=True)
+    request = request_of(options, NOUN, CellRequest)
+    return Bench(request, judge, reference_rows=judge.reference_rows)
 
-    noun = "design"
-    request_class = CellRequest
 
-    def check_packages(self) -> None:
-        require_packages()
+def show(options: QuickstartOptions, table: pd.DataFrame, bench: Bench, sweep: Sweep) -> Path:
+    """Write the report, which is made from the score tables."""
+    del table, bench, sweep
+    out, title = options.out, f"Quickstart: {options.plan.teacher} and its students"
+    return write_report([out / "designs"], out / "report.html", title=title, overwrite=True).out
 
-    def open_model(self, name: str | Path, device: torch.device) -> LoadedModel:
-        return open_model(name, device)
 
-    def open_judge(self, name: str, device: torch.device) -> dict[str, Any] | None:
-        self.judge = open_judge(name, device)
-        return self.judge.reference_rows
-
-    def distill(self, settings: dict[str, Any]) -> None:
-        distill(DistillSettings(**settings))
-
-    def make_cell(self, cell: Cell, request: CellRequest, model: LoadedModel) -> GenerateResult:
-        return design_cell(cell, request, model)
-
-    def score_cell(self, cell: Cell, request: CellRequest, made: GenerationResult) -> ScoredCell:
-        return score_cell(cell, request, made, self.judge)
-
-    def write_report(self, table: pd.DataFrame) -> Path:
-        del table  # the page is made from the score tables
-        out = self.options.out
-        title = f"Quickstart: {self.options.plan.teacher} and its students"
-        page = write_report([out / "designs"], out / "report.html", title=title, overwrite=True)
-        return page.out
+DOMAIN = replace(
+    compare.DOMAIN,
+    settings_of=lambda options, _: plan_settings(options, DistillSettings),
+    prepare=prepare,
+    show=show,
+)
 
 
 # What a quickstart with proteins prints: its table, what it shows, and what to try next.

@@ -1,49 +1,63 @@
-"""What `benchmark` does: open, measure cell by cell, tabulate, draw. Finished cells are kept."""
+"""What `benchmark` does: open, measure cell by cell, tabulate, draw. Finished cells are kept.
 
+Cells, pairs and curves over temperatures are those of `compare`; what a benchmark adds is timing,
+a JSON for each cell, and published figures beside its rows.
+"""
+
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
+from didi_core.commands.comparing.cells import Cell, CellRequest, ScoredCell
 from didi_core.commands.comparing.study import (
     check_study_folder,
     empty_for_overwrite,
     label_of,
     other_than_own,
 )
+from didi_core.commands.comparing.sweep import MeasuredSet, Sweep, columns_of, sweep_of
+from didi_core.commands.comparing.table import judged_pairs, paired_difference, pairs_of
+from didi_core.commands.generating.run import batch_writer, with_stored_defaults
+from didi_core.commands.processes import of_first
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import warnings_of_few
+from didi_core.evaluation.timing import Write, measure_latency, search_throughput
 from didi_core.io.files import atomic_path, write_json
+from didi_core.peak_memory import is_out_of_memory, release_cached_memory
+from didi_core.progress import progress_bar
+from didi_core.sampling.journal import require_same_settings
 from didi_core.training.devices import describe_device, settle_precision
 from didi_core.training.run_folder import git_revision, package_versions
-from didi_text.benchmarking.cells import CellRunner
-from didi_text.benchmarking.comparisons import add_comparison, nll_differences, sweep_cells
 from didi_text.benchmarking.options import BenchmarkOptions, BenchmarkResult
-from didi_text.benchmarking.plot import plot_benchmark
-from didi_text.benchmarking.study import (
-    Cell,
-    Opened,
-    Study,
-    has_limit,
-    open_study,
-    parse_study,
-)
+from didi_text.benchmarking.study import Opened, Study, has_limit, open_study, parse_study
 from didi_text.benchmarking.table import (
     COLUMNS,
     Row,
     StudySetting,
     failed_row,
     measured_row,
+    plot_benchmark,
     published_beside,
     published_row,
 )
+from didi_text.comparing.cells import measured_set
+from didi_text.generate import generate
+from didi_text.models.load import CausalLanguageModel, LanguageModel, describe_model
+from didi_text.samples.measures import Samples, measure_samples, read_samples, readable_tokens
+from didi_text.samples.options import GenerateOptions
 
 MARKER = "benchmark.json"
 """The result; written from the start, it also says that a folder is a benchmark's."""
+
+Record = dict[str, Any]
+"""Contents of a JSON: of a cell, or of the whole."""
 
 
 def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
@@ -60,40 +74,72 @@ def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
     if options.overwrite:
         empty_for_overwrite(options.out, MARKER)
     sets = (*cells, *(each for cell in cells for each in study.heated(cell)))
-    kept = {each for each in sets if runner.stored(each) is not None}
-    published = _published(opened, options, study.steps)
-    record = _record(options, opened, runner, published) | {"num_sets": len(sets)}
+    kept = {each for each in sets if runner.stored(each) is not None}  # refused before all is new
+    record = _record(options, opened, runner, study) | {"num_sets": len(sets)}
     drawn = [(cell.model, cell.sampler) for cell in cells if cell.steps]
     record["notes"] += other_than_own(drawn, {k: v.loaded for k, v in opened.models.items()})
     write_json(options.out / MARKER, record)
-
-    def announce(cell: Cell) -> None:
-        note = ", kept" if cell in kept else ""
-        number = f"[{sets.index(cell) + 1}/{len(sets)}]"
-        print(f"{number} {cell.name}{note}", file=sys.stderr, flush=True)
-
-    for cell in cells:
-        announce(cell)
-        record["rows"].append(_row_of(cell, runner, opened))
-        write_json(options.out / MARKER, record)
-    rows = zip(cells, record["rows"], strict=True)
-    measured = [cell for cell, row in rows if row["status"] == "ok"]
-    sweeps = sweep_cells(study, measured, study.reference(cells), runner, announce)
-    if sweeps.record is not None:
-        add_comparison(record["rows"], cells, sweeps.record)
-    found = {cell: runner.stored(cell) for cell in measured}
-    qualities = {cell: stored["quality"] for cell, stored in found.items() if stored is not None}
-    differences = nll_differences(study, qualities, options.seed)
-    record |= {"nll_differences": differences, "frontiers": sweeps.record, "finished": True}
-    record["notes"] += sweeps.notes
+    measured, failed = _measure(sets, kept, runner, record)
+    _compare(study, cells, measured, runner, record)
     write_json(options.out / MARKER, record)
-    _write_table(options.out / "benchmark.csv", [*record["rows"], *published])
+    _write_table(options.out / "benchmark.csv", [*record["rows"], *record["published"]])
     figure = plot_benchmark(record, cells, options.out / "frontier.png")
-    failed = (*(each.name for each in cells if each not in measured), *sweeps.failed)
-    return BenchmarkResult(options.out, record, figure, failed)
+    return BenchmarkResult(options.out, record, figure, tuple(each.name for each in failed))
 
 
-def _checked_cells(study: Study, opened: Opened, runner: CellRunner) -> tuple[Cell, ...]:
+def _measure(
+    sets: Sequence[Cell], kept: Container[Cell], runner: "CellRunner", record: Record
+) -> tuple[dict[Cell, Record], dict[Cell, str]]:
+    """Find every set: rows and notes of `record` are filled, and written as they come.
+
+    A cell without figures at temperature 1 is not tried at others.
+
+    Returns:
+        What was found of cells, and why there is nothing of others.
+    """
+    measured: dict[Cell, Record] = {}
+    failed: dict[Cell, str] = {}
+    for number, cell in enumerate(sets, start=1):
+        if cell.at(1.0) in failed:
+            continue
+        note = ", kept" if cell in kept else ""
+        print(f"[{number}/{len(sets)}] {cell.name}{note}", file=sys.stderr, flush=True)
+        found = runner.find(cell)
+        if isinstance(found, str):
+            failed[cell] = found
+            if cell.temperature != 1:
+                record["notes"].append(f"No figures of {cell.name}: {found}")
+        else:
+            measured[cell] = found
+        if cell.temperature == 1:
+            record["rows"].append(_row_of(cell, found, runner.opened.judge.name))
+            write_json(runner.options.out / MARKER, record)
+    return measured, failed
+
+
+def _row_of(cell: Cell, found: Record | str, judge: str) -> Row:
+    return failed_row(cell, found) if isinstance(found, str) else measured_row(cell, found, judge)
+
+
+def _compare(
+    study: Study,
+    cells: Sequence[Cell],
+    measured: Mapping[Cell, Record],
+    runner: "CellRunner",
+    record: Record,
+) -> None:
+    """Fill `record` with differences over pairs, and what compares at equal entropy."""
+    scored = {cell: _scored(cell, measured[cell]) for cell in cells if cell in measured}
+    record["nll_differences"] = nll_differences(study, scored, runner.options.seed)
+    sweep = _sweep(study, study.reference(cells), measured, runner)
+    if sweep.record is not None:
+        for cell, row in zip(cells, record["rows"], strict=True):
+            row |= columns_of(cell, sweep.record, "entropy", "bigram")
+    record |= {"frontiers": sweep.record, "finished": True}
+    record["notes"] += sweep.notes
+
+
+def _checked_cells(study: Study, opened: Opened, runner: "CellRunner") -> tuple[Cell, ...]:
     first = label_of(study.models[0][0])
     if not study.steps and not has_limit(opened.models[first]):
         raise UserError(
@@ -106,29 +152,67 @@ def _checked_cells(study: Study, opened: Opened, runner: CellRunner) -> tuple[Ce
     return cells
 
 
-def _row_of(cell: Cell, runner: CellRunner, opened: Opened) -> Row:
-    found = runner.find(cell)
-    if isinstance(found, str):
-        return failed_row(cell, found)
-    return measured_row(cell, found, opened.judge.name)
+def _scored(cell: Cell, found: Record) -> ScoredCell:
+    """What pairs need of a measured cell: sample i of all cells is the same request."""
+    quality = found["quality"]
+    nats = pd.Series(quality["per_sample_nats"], dtype=np.float64)  # None becomes NaN
+    return ScoredCell(cell, {}, nats, pd.Series(quality["per_sample_tokens"], dtype=np.float64))
 
 
-def _published(opened: Opened, options: BenchmarkOptions, steps: tuple[int, ...]) -> list[Row]:
-    sizes = [model.tokenizer.size for model in opened.models.values()]
-    setting = StudySetting(opened.length, opened.judge.name, options.draws, sizes[0])
-    return [published_row(figure, setting) for figure in published_beside(steps)]
+def nll_differences(
+    study: Study, scored: Mapping[Cell, ScoredCell], seed: int
+) -> dict[str, dict[str, float]]:
+    """Nats a token of one cell less those of another, with 95% intervals over pairs of samples.
+
+    The first model is the teacher. Every scored token counts alike, as in the table; a pair of
+    which one sample was not scored is left out.
+
+    Returns:
+        `FIRST - SECOND` -> mean, low, high and the number of pairs; below 0 the first is better.
+    """
+    name, sampler = study.models[0]
+    found = {}
+    for first, _, second in pairs_of(list(scored), label_of(name), sampler):
+        pair = scored[first], scored[second]
+        if num_pairs := len(judged_pairs(*pair)):
+            difference = paired_difference(*pair, seed).as_dict()
+            found[f"{first.name} - {second.name}"] = difference | {"pairs": num_pairs}
+    return found
+
+
+def _sweep(
+    study: Study, reference: Cell, measured: Mapping[Cell, Record], runner: "CellRunner"
+) -> Sweep:
+    """All cells at equal entropy, natural text's where it is known, where there are temperatures.
+
+    A sample without a token weighs nothing, so that every set has them all.
+    """
+    if len(study.temperatures) == 1:
+        return Sweep()
+    names = [f"{number:09d}" for number in range(runner.options.num)]  # in order as words, too
+
+    def set_of(cell: Cell) -> MeasuredSet:
+        return measured_set(
+            cell, names, names, lambda: (measured[cell]["quality"], runner.tokens(cell))
+        )
+
+    sets = [set_of(cell) for cell in measured]
+    return sweep_of(sets, reference, None, runner.opened.natural, runner.options.seed)
 
 
 def _record(
-    options: BenchmarkOptions, opened: Opened, runner: CellRunner, published: Sequence[Row]
-) -> dict[str, Any]:
+    options: BenchmarkOptions, opened: Opened, runner: "CellRunner", study: Study
+) -> Record:
     """`benchmark.json`, as far as it is known before the first cell."""
     device = describe_device(opened.device)
+    sizes = [model.tokenizer.size for model in opened.models.values()]
+    setting = StudySetting(opened.length, opened.judge.name, options.draws, sizes[0])
+    published = [published_row(figure, setting) for figure in published_beside(study.steps)]
     return {
         "format": "didi-text benchmark 1",
         "finished": False,
         "rows": [],
-        "published": list(published),
+        "published": published,
         "nll_differences": {},
         "frontiers": None,
         "notes": _notes(opened, options.num),
@@ -178,3 +262,178 @@ def _write_table(path: Path, rows: Sequence[Row]) -> None:
     counts = dict.fromkeys(("best_batch", "n", "length"), "Int64")  # they may be empty
     with atomic_path(path) as temporary:
         pd.DataFrame(rows, columns=list(COLUMNS)).astype(counts).to_csv(temporary, index=False)
+
+
+# One cell: its samples judged, its sampling timed, its JSON kept.
+
+
+class CellFailed(Exception):
+    """A cell that has no figures; the message says why, and the other cells go on."""
+
+
+class CellRunner:
+    """Measures cells, each once: a cell whose JSON is there is read."""
+
+    def __init__(self, options: BenchmarkOptions, opened: Opened) -> None:
+        self.options, self.opened = options, opened
+        self.request = CellRequest.of(
+            options,
+            options.out / "samples",
+            str(opened.length),
+            device=str(opened.device),
+            sweep="samples",
+        )
+        # Once: a digest reads every weight of a model.
+        self.described = {label: describe_model(model) for label, model in opened.models.items()}
+        self.described_judge = describe_model(opened.judge)
+
+    def writer(self, cell: Cell) -> Write:
+        """What is timed: a batch of samples, from nothing to token ids on the host.
+
+        Raises:
+            UserError: the model lacks what the sampler needs.
+        """
+        model, length = self._model(cell), self.opened.length
+        vocabulary = model.loaded.vocabulary
+        row = vocabulary.frame([vocabulary.mask_id] * length)
+        return batch_writer(self._generate_options(cell), model.loaded, row)
+
+    def stored(self, cell: Cell) -> Record | None:
+        """What an earlier run found; None where there is nothing.
+
+        Raises:
+            UserError: it was found with other settings.
+        """
+        path = self._path(cell)
+        if not path.is_file():
+            return None
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            settings = record["settings"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"--resume: {path} is no cell of a benchmark; delete it.") from error
+        require_same_settings(settings, self.settings(cell), path)
+        return record
+
+    def tokens(self, cell: Cell) -> list[list[int]] | None:
+        """Token ids of a cell's samples; None where they are no longer there."""
+        path = self.request.path(cell, ".jsonl")
+        return read_samples(path).ids if path.is_file() else None
+
+    def settings(self, cell: Cell) -> Record:
+        """Everything that a cell's figures depend on."""
+        options, model = self.options, self._model(cell)
+        return {
+            **_identity("model", self.described[cell.model]),
+            **_identity("judge", self.described_judge),
+            "judge_tokens": readable_tokens(self.opened.judge),
+            "sampler": cell.sampler,
+            "steps": cell.steps,
+            "temperature": cell.temperature,
+            "reveal_exponent": self._reveal_exponent(cell, model),
+            "num": options.num,
+            "length": self.opened.length,
+            "seed": options.seed,
+            "draws": self._draws(model),
+            "precision": options.precision,
+            "repeats": options.repeats if _is_timed(cell) else None,
+            "max_batch": options.max_batch if _is_timed(cell) else None,
+            "device": describe_device(self.opened.device),
+        }
+
+    def find(self, cell: Cell) -> Record | str:
+        """What an earlier run found or is measured now; why, where there are no figures."""
+        try:
+            return self.stored(cell) or self.measure(cell)
+        except CellFailed as failure:
+            return str(failure)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        release_cached_memory()
+        return "out of memory"
+
+    def measure(self, cell: Cell) -> Record:
+        """Sample, judge and, at temperature 1, time; and write the cell's JSON.
+
+        Raises:
+            CellFailed: samples that cannot be made or judged.
+        """
+        samples, cost = self._samples(cell)
+        quality = self._judge(samples)
+        del quality["samples"]  # how they were made stands in the settings
+        record = {
+            "format": "didi-text benchmark cell 1",
+            "cell": cell.name,
+            "model": cell.model,
+            **cost,
+            "quality": quality,
+            **(self._timings(cell) if _is_timed(cell) else {}),
+            "settings": self.settings(cell),
+            "versions": package_versions(),
+        }
+        write_json(self._path(cell), record)
+        return json.loads(json.dumps(record))
+
+    def _timings(self, cell: Cell) -> Record:
+        release_cached_memory()
+        options, write = self.options, self.writer(cell)
+        with torch.no_grad():
+            latency = measure_latency(write, options.repeats)
+            throughput = search_throughput(write, self.opened.length, options.max_batch)
+        return {"latency": latency.as_dict(), "throughput": throughput.as_dict()}
+
+    def _judge(self, samples: Samples) -> Record:
+        options = self.options
+        try:
+            with progress_bar("Judging", len(samples.texts)) as show:
+                return measure_samples(
+                    samples,
+                    self.opened.judge,
+                    batch_tokens=options.batch_tokens,
+                    seed=options.seed,
+                    show=show,
+                )
+        except UserError as error:  # a collapsed model may write nothing that can be judged
+            raise CellFailed(str(error)) from error
+
+    def _samples(self, cell: Cell) -> tuple[Samples, Record]:
+        """Samples, kept as JSONL, and the calls that one took."""
+        model = self._model(cell)
+        options = self._generate_options(cell)
+        result = of_first(generate(options, model.loaded))
+        if result.failed:
+            raise CellFailed(result.failed[0].reason)
+        cost = {
+            "calls": result.mean_nfe,
+            "discriminator_calls": result.discriminator_calls / result.num_made,
+        }
+        return read_samples(result.out), cost
+
+    def _generate_options(self, cell: Cell) -> GenerateOptions:
+        model = self._model(cell)
+        own = {"model": model.name, "draws": self._draws(model)}
+        return GenerateOptions(**self.request.generation(cell, ".jsonl") | own)
+
+    def _draws(self, model: LanguageModel) -> str:
+        """`--draws` is of the masked models, of which papers drew in float32."""
+        return "float64" if isinstance(model, CausalLanguageModel) else self.options.draws
+
+    def _reveal_exponent(self, cell: Cell, model: LanguageModel) -> float | None:
+        return with_stored_defaults(self._generate_options(cell), model.loaded).reveal_exponent
+
+    def _model(self, cell: Cell) -> LanguageModel:
+        return self.opened.models[cell.model]
+
+    def _path(self, cell: Cell) -> Path:
+        return self.options.out / "cells" / f"{cell.name}.json"
+
+
+def _is_timed(cell: Cell) -> bool:
+    """A temperature changes what is drawn, not what a call costs."""
+    return cell.temperature == 1
+
+
+def _identity(prefix: str, described: Mapping[str, object]) -> Record:
+    """What decides a model's figures: its weights and tokenizer, not where it lies."""
+    return {f"{prefix}_{key}": described[key] for key in ("weights", "tokenizer")}

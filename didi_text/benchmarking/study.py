@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from didi_core.commands.comparing.cells import LIMIT_SAMPLER
+from didi_core.commands.comparing.cells import LIMIT_SAMPLER, Cell
 from didi_core.commands.comparing.study import (
     label_clashes,
     label_of,
@@ -20,7 +20,6 @@ from didi_core.models.causal import AUTOREGRESSIVE
 from didi_core.number_checks import minimum_errors, seed_errors
 from didi_core.sampling.folder_defaults import (
     OWN,
-    PLAIN_SAMPLER,
     own_sampler,
     plain_sampler,
 )
@@ -39,30 +38,6 @@ from didi_text.samples.reference import natural_text, reference_samples, stored_
 from didi_text.tokenizers.tokenizer import TextTokenizer
 
 LIMIT = "limit"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One model, sampler and number of steps: one row of the table."""
-
-    model: str
-    """Its label: a bundled name, the last part of a folder."""
-    sampler: str
-    steps: int | None
-    """None where every call makes one token: the limit, and autoregressive models."""
-    temperature: float = 1.0
-    """Rows are of temperature 1; the others are points of a row's curve."""
-
-    @property
-    def name(self) -> str:
-        """Of its files."""
-        heated = "" if self.temperature == 1 else f"_t{self.temperature:g}"
-        if self.sampler == AUTOREGRESSIVE:
-            return f"{self.model}{heated}"
-        if self.steps is None:
-            return f"{self.model}_{LIMIT}{heated}"
-        sampler = "" if self.sampler == PLAIN_SAMPLER else f"_{self.sampler}"
-        return f"{self.model}{sampler}_{self.steps}{heated}"
 
 
 @dataclass(frozen=True)
@@ -102,11 +77,11 @@ class Study:
         cells = []
         for name, sampler in self.models:
             label = label_of(name)
-            cells += [Cell(label, str(sampler), steps) for steps in self.steps]
+            cells += [Cell(label, steps, str(sampler)) for steps in self.steps]
             if self.limit and has_limit(models[label]):
-                cells.append(Cell(label, LIMIT_SAMPLER, None))
+                cells.append(Cell.limit(label))
         cells += [
-            Cell(label, AUTOREGRESSIVE, None)
+            Cell(label, None, AUTOREGRESSIVE, is_baseline=True)
             for label, model in models.items()
             if isinstance(model, CausalLanguageModel)
         ]
@@ -114,13 +89,13 @@ class Study:
 
     def heated(self, cell: Cell) -> tuple[Cell, ...]:
         """The cell at every temperature but 1."""
-        return tuple(replace(cell, temperature=each) for each in self.temperatures if each != 1)
+        return tuple(cell.at(each) for each in self.temperatures if each != 1)
 
     def reference(self, cells: Sequence[Cell]) -> Cell:
         """What the others are compared with: the first model's limit, else its most steps."""
         label, sampler = label_of(self.models[0][0]), self.models[0][1]
-        limit = Cell(label, LIMIT_SAMPLER, None)
-        return limit if limit in cells else Cell(label, str(sampler), max(self.steps))
+        limit = Cell.limit(label)
+        return limit if limit in cells else Cell(label, max(self.steps), str(sampler))
 
 
 def has_limit(model: LanguageModel) -> bool:

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from didi_core.commands.comparing.cells import (
@@ -21,14 +22,19 @@ from didi_core.commands.generating.options import GenerationResult
 from didi_core.commands.processes import of_first
 from didi_core.errors import UserError
 from didi_core.evaluation.frontier import FrontierPoint
+from didi_core.evaluation.ratio import Ratio
 from didi_core.io.files import write_json
 from didi_core.models.folder import LoadedModel
 from didi_core.progress import progress_bar
-from didi_text.benchmarking.comparisons import point_of
 from didi_text.generate import generate
 from didi_text.models.load import CausalLanguageModel, describe_model
 from didi_text.samples.files import read_samples as read_records
-from didi_text.samples.measures import measure_samples, read_samples, readable_tokens
+from didi_text.samples.measures import (
+    BIGRAMS,
+    measure_samples,
+    read_samples,
+    readable_tokens,
+)
 from didi_text.samples.options import GenerateOptions
 
 NOUN = "sample"
@@ -62,17 +68,60 @@ def score_cell(
 
 def measure(scored: ScoredCell, request: CellRequest) -> MeasuredSet:
     """Judge NLL, every token alike, mean unigram entropy of a sample, and pooled 2-gram entropy."""
-    path = request.path(scored.cell, ".figures.json")
-    place = {name: number for number, name in enumerate(scored.judge_nll.index)}
+
+    def read() -> tuple[Mapping[str, Any], Sequence[Sequence[int]] | None]:
+        stored = json.loads(request.path(scored.cell, ".figures.json").read_text(encoding="utf-8"))
+        return stored["figures"], read_samples(request.path(scored.cell, ".jsonl")).ids
+
+    nll = scored.judge_nll
+    return measured_set(scored.cell, list(nll.index), nll.dropna().index, read)
+
+
+def measured_set(
+    cell: Cell,
+    names: Sequence[str],
+    judged: Iterable[str],
+    read: Callable[[], tuple[Mapping[str, Any], Sequence[Sequence[int]] | None]],
+) -> MeasuredSet:
+    """What samples put on the curve of their cell.
+
+    Args:
+        names: of all samples, in their order.
+        judged: those that count.
+        read: gives figures of `measure_samples`, and the tokens of the samples where known.
+    """
+    place = {name: number for number, name in enumerate(names)}
 
     def point(ids: Sequence[str]) -> FrontierPoint:
-        figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
+        figures, tokens = read()
         chosen = {name: [figures[name][place[each]] for each in ids] for name in PER_SAMPLE}
-        tokens = read_samples(request.path(scored.cell, ".jsonl")).ids
         known = tokens and [tokens[place[each]] for each in ids]
-        return point_of(scored.cell.temperature, chosen, known)
+        return point_of(cell.temperature, chosen, known)
 
-    return MeasuredSet(scored.cell, frozenset(scored.judge_nll.dropna().index), point)
+    return MeasuredSet(cell, frozenset(judged), point)
+
+
+def point_of(
+    temperature: float,
+    quality: Mapping[str, Any],
+    ids: Sequence[Sequence[int]] | None = None,
+) -> FrontierPoint:
+    """One set on the curve of its cell.
+
+    Args:
+        ids: tokens of its samples, for the entropy of their 2-grams.
+        quality: figures of `measure_samples`. The NLL weights every scored token alike, as the
+            table's does; samples without a token have no entropy and are left out of its mean.
+    """
+    tokens = np.array(quality["per_sample_tokens"], dtype=np.float64)
+    nats = np.array(quality["per_sample_nats"], dtype=np.float64)  # None becomes NaN
+    entropy = np.array(quality["per_sample_entropy"], dtype=np.float64)
+    return FrontierPoint(
+        temperature,
+        nll=Ratio(np.nan_to_num(nats) * tokens, tokens),
+        diversity=Ratio(np.nan_to_num(entropy), (~np.isnan(entropy)).astype(np.float64)),
+        ngrams=BIGRAMS.where_known(ids) if ids else None,
+    )
 
 
 def _figures(samples: Path, request: CellRequest, judge: CausalLanguageModel) -> dict[str, Any]:

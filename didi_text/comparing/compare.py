@@ -8,17 +8,17 @@ import pandas as pd
 import torch
 
 from didi_core.cli.run import print_table
-from didi_core.commands.comparing.cells import LIMIT_SAMPLER, Cell, CellRequest, ScoredCell
-from didi_core.commands.comparing.compare import Comparison
+from didi_core.commands.comparing.cells import CellRequest
+from didi_core.commands.comparing.compare import Bench, ComparisonDomain, run_comparison
 from didi_core.commands.comparing.options import CompareResult
-from didi_core.commands.comparing.study import Study, method_settings, study_of
-from didi_core.commands.comparing.sweep import MeasuredSet, Natural, Sweep
+from didi_core.commands.comparing.study import method_settings
+from didi_core.commands.comparing.sweep import Sweep
 from didi_core.commands.comparing.table import (
     as_json,
+    curve_name,
     print_places,
     printed_table,
     steps_in_words,
-    table_of,
 )
 from didi_core.commands.generating.domain import length_limit
 from didi_core.errors import UserError
@@ -28,7 +28,6 @@ from didi_core.evaluation.tradeoff_plot import MeasuredPoint, plot_tradeoffs
 from didi_core.io.files import write_json
 from didi_core.models.folder import LoadedModel
 from didi_core.progress import progress_bar
-from didi_core.sampling.folder_defaults import PLAIN_SAMPLER
 from didi_text.comparing.cells import (
     columns_of,
     measure,
@@ -43,12 +42,11 @@ from didi_text.models.judges import (
     bundled_judge,
     open_judge,
 )
-from didi_text.models.load import open_model, tokenizer_of
+from didi_text.models.load import CausalLanguageModel, open_model, tokenizer_of
 from didi_text.models.writers import open_writer
-from didi_text.samples.measures import measure_samples
+from didi_text.samples.measures import Samples, measure_samples
 from didi_text.samples.reference import natural_text, reference_samples, stored_natural
 from didi_text.settings import DistillSettings
-from didi_text.tokenizers.tokenizer import TextTokenizer
 
 __all__ = ["as_json", "print_result"]
 
@@ -58,93 +56,70 @@ REFERENCE_LABEL = "held-out text"
 
 def run_compare(options: CompareOptions) -> CompareResult:
     """See `didi_text.compare.compare`."""
-    return TextComparison(options).run()
+    return run_comparison(options, DOMAIN)
 
 
-class TextComparison(Comparison[CompareOptions]):
-    """A comparison of writers."""
+def distill_settings(options: CompareOptions, method: str) -> DistillSettings:
+    """Settings of one method, `NAME` or `NAME:PRESET`, as its config files have them."""
+    return method_settings(options, method, "text_distill", DistillSettings)
 
-    diversity_label = MeanUnigramEntropy.label
-    training = TRAINING
 
-    def parse(self) -> Study:
-        return study_of(self.options, self.settings_of)
+def prepare(options: CompareOptions, teacher: LoadedModel, device: torch.device) -> Bench:
+    """Open the judge, and judge held-out text where it is given."""
+    limit = length_limit(teacher)
+    length = options.length or str(min(limit, JUDGE_TOKENS))
+    tokenizer = tokenizer_of(teacher, offline=options.offline)
+    name = options.judge or bundled_judge([tokenizer]) or DEFAULT_JUDGE
+    judge = open_judge(name, device, offline=options.offline)
+    request = CellRequest.of(options, options.out / "samples", length)
+    if options.reference is None:
+        known = stored_natural(judge, tokenizer, length)
+        return Bench(request, judge, lambda _: known)
+    samples = reference_samples(
+        str(options.reference),
+        tokenizer,
+        num=options.num,
+        length=length,
+        limit=limit,
+        seed=options.seed,
+        offline=options.offline,
+    )
+    natural = natural_text(samples.ids or [])
+    return Bench(request, judge, lambda _: natural, (reference_row(samples, request, judge),))
 
-    def settings_of(self, method: str) -> DistillSettings:
-        return method_settings(self.options, method, "text_distill", DistillSettings)
 
-    def open_model(self, name: str, device: torch.device, flag: str) -> LoadedModel:
-        return open_model(name, device, **self.opening, flag=flag)
-
-    def open_writer(self, name: str, device: torch.device, flag: str) -> LoadedModel:
-        return open_writer(name, device, **self.opening, flag=flag)
-
-    def open_judge(self, teacher: LoadedModel) -> None:
-        options, limit = self.options, length_limit(teacher)
-        self.length = options.length or str(min(limit, JUDGE_TOKENS))
-        tokenizer = tokenizer_of(teacher, offline=options.offline)
-        name = options.judge or bundled_judge([tokenizer]) or DEFAULT_JUDGE
-        self.judge = open_judge(name, self.device, offline=options.offline)
-        self.reference, self.known = None, stored_natural(self.judge, tokenizer, self.length)
-        if options.reference is not None:
-            self.reference = self._reference(tokenizer, limit)
-
-    def _reference(self, tokenizer: TextTokenizer, limit: int) -> dict[str, Any]:
-        """The row of real text, at whose entropy curves are compared."""
-        options = self.options
-        samples = reference_samples(
-            str(options.reference),
-            tokenizer,
-            num=options.num,
-            length=self.length,
-            limit=limit,
-            seed=options.seed,
-            offline=options.offline,
+def reference_row(
+    samples: Samples, request: CellRequest, judge: CausalLanguageModel
+) -> dict[str, Any]:
+    """The row of real text, at whose entropy curves are compared."""
+    with progress_bar("Judging held-out text", len(samples.texts)) as show:
+        figures = measure_samples(
+            samples, judge, batch_tokens=request.batch_tokens, seed=request.seed, show=show
         )
-        self.known = natural_text(samples.ids or [])
-        with progress_bar("Judging held-out text", len(samples.texts)) as show:
-            figures = measure_samples(
-                samples,
-                self.judge,
-                batch_tokens=options.batch_tokens,
-                seed=options.seed,
-                show=show,
-            )
-        return {"model": REFERENCE_LABEL, "n": figures["num_samples"], **columns_of(figures)}
+    return {"model": REFERENCE_LABEL, "n": figures["num_samples"], **columns_of(figures)}
 
-    def make_and_score(self, cell: Cell, model: LoadedModel) -> ScoredCell:
-        return score_cell(cell, self.request, write_cell(cell, self.request, model), self.judge)
 
-    def measure(self, scored: ScoredCell) -> MeasuredSet:
-        return measure(scored, self.request)
+def show(options: CompareOptions, table: pd.DataFrame, bench: Bench, sweep: Sweep) -> Path | None:
+    """Write the table as JSON, and its figure; that of temperatures stands beside it."""
+    del sweep
+    out = options.out
+    write_json(out / "comparison.json", json.loads(table.to_json(orient="records")))
+    return plot_comparison(table, out / "comparison.png", bench.judge.name)
 
-    def natural(self, baseline: Cell | None) -> Natural | None:
-        del baseline  # text is cut to the lengths of samples
-        return self.known
 
-    @property
-    def request(self) -> CellRequest:
-        """What all cells share."""
-        options = self.options
-        return CellRequest(
-            folder=options.out / "samples",
-            num=options.num,
-            length=self.length,
-            seed=options.seed,
-            device=options.device,
-            top_p=options.top_p,
-            batch_tokens=options.batch_tokens,
-            precision=options.precision,
-            offline=options.offline,
-        )
-
-    def finish(self, table: pd.DataFrame, sweep: Sweep) -> tuple[pd.DataFrame, Path | None]:
-        del sweep  # its figure stands beside the other
-        out = self.options.out
-        if self.reference is not None:
-            table = table_of([*table.to_dict("records"), self.reference])
-        write_json(out / "comparison.json", json.loads(table.to_json(orient="records")))
-        return table, plot_comparison(table, out / "comparison.png", self.judge.name)
+DOMAIN = ComparisonDomain(
+    settings_of=distill_settings,
+    training=TRAINING,
+    open_model=open_model,
+    open_writer=open_writer,
+    prepare=prepare,
+    make=write_cell,
+    score=score_cell,
+    measure=measure,
+    diversity_label=MeanUnigramEntropy.label,
+    show=show,
+)
+"""A comparison of writers of text."""
 
 
 # How a comparison of writers is shown in the terminal.
@@ -202,15 +177,13 @@ def plot_comparison(table: pd.DataFrame, path: Path, judge: str) -> Path | None:
 
 
 def curves_of(made: pd.DataFrame) -> dict[str, list[MeasuredPoint]]:
-    """Points by step count of each model and sampler; a model's limit ends its ancestral curve."""
+    """Points by step count of each model and sampler."""
     curves: dict[str, list[MeasuredPoint]] = {}
     for row in made.sort_values("steps", kind="stable", na_position="last").to_dict("records"):
-        sampler = PLAIN_SAMPLER if row["sampler"] == LIMIT_SAMPLER else row["sampler"]
-        name = f"{row['model']}, {sampler}"
         nll = Interval(row["judge_nll"], row["judge_nll_low"], row["judge_nll_high"])
         entropy = Interval(row["entropy"], row["entropy_low"], row["entropy_high"])
         seconds = row["seconds_per_sample"]
-        curves.setdefault(name, []).append(
+        curves.setdefault(curve_name(row), []).append(
             MeasuredPoint(
                 label=steps_in_words(row),
                 perplexity=nll.exp().as_dict(),

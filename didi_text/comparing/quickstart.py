@@ -1,9 +1,9 @@
-"""What `quickstart` does with text: how samples are made, judged and drawn."""
+"""What `quickstart` does with text: its judge and figure, and how it is shown."""
 
 import shlex
 import textwrap
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -12,26 +12,26 @@ from rich.table import Table
 from rich.text import Text
 
 from didi_core.cli.run import console, print_table
-from didi_core.commands.comparing.cells import Cell, CellRequest, ScoredCell
+from didi_core.commands.comparing import quickstart as shared
+from didi_core.commands.comparing.cells import Cell, CellRequest
+from didi_core.commands.comparing.compare import Bench
 from didi_core.commands.comparing.options import QuickstartResult
 from didi_core.commands.comparing.quickstart import (
-    Quickstart,
     QuickstartWords,
     as_json,
     findings,
+    plan_settings,
     printed_table,
+    request_of,
 )
+from didi_core.commands.comparing.sweep import Sweep
 from didi_core.commands.comparing.table import steps_in_words
-from didi_core.commands.generating.options import GenerationResult
 from didi_core.models.causal_folder import read_reference_rows
 from didi_core.models.folder import LoadedModel
-from didi_core.models.named import find_model
-from didi_text.comparing.cells import NOUN, score_cell, write_cell
-from didi_text.comparing.compare import plot_comparison
+from didi_text.comparing import compare
+from didi_text.comparing.cells import NOUN
 from didi_text.comparing.options import QuickstartOptions
-from didi_text.distill import distill
 from didi_text.models.judges import open_judge
-from didi_text.models.load import BUNDLED_MODELS, open_model
 from didi_text.samples.files import read_samples
 from didi_text.settings import DistillSettings
 from didi_text.tokenizers.tokenizer import END_OF_TEXT
@@ -41,33 +41,31 @@ __all__ = ["as_json", "print_result"]
 
 def run_quickstart(options: QuickstartOptions) -> QuickstartResult:
     """See `didi_text.quickstart.quickstart`."""
-    return TextQuickstart(options).run()
+    return shared.run_quickstart(options, DOMAIN)
 
 
-class TextQuickstart(Quickstart[QuickstartOptions, CellRequest]):
-    """A quickstart with text."""
+def prepare(options: QuickstartOptions, teacher: LoadedModel, device: torch.device) -> Bench:
+    """Open the judge, with what its folder knows of real text."""
+    del teacher
+    judge = open_judge(options.plan.judge, device, offline=True)
+    request = request_of(options, NOUN, CellRequest)
+    return Bench(request, judge, reference_rows=read_reference_rows(judge.folder))
 
-    noun = NOUN
-    request_class = CellRequest
 
-    def open_model(self, name: str | Path, device: torch.device) -> LoadedModel:
-        return open_model(name, device, offline=True)
+def show(
+    options: QuickstartOptions, table: pd.DataFrame, bench: Bench, sweep: Sweep
+) -> Path | None:
+    """Draw the figure."""
+    del sweep
+    return compare.plot_comparison(table, options.out / "comparison.png", bench.judge.name)
 
-    def open_judge(self, name: str, device: torch.device) -> dict[str, Any] | None:
-        self.judge = open_judge(name, device, offline=True)
-        return read_reference_rows(find_model(BUNDLED_MODELS, name, offline=True))
 
-    def distill(self, settings: dict[str, Any]) -> None:
-        distill(DistillSettings(**settings))
-
-    def make_cell(self, cell: Cell, request: CellRequest, model: LoadedModel) -> GenerationResult:
-        return write_cell(cell, request, model)
-
-    def score_cell(self, cell: Cell, request: CellRequest, made: GenerationResult) -> ScoredCell:
-        return score_cell(cell, request, made, self.judge)
-
-    def write_report(self, table: pd.DataFrame) -> Path | None:
-        return plot_comparison(table, self.options.out / "comparison.png", self.judge.name)
+DOMAIN = replace(
+    compare.DOMAIN,
+    settings_of=lambda options, _: plan_settings(options, DistillSettings),
+    prepare=prepare,
+    show=show,
+)
 
 
 # What a quickstart with text prints: its table, its texts side by side, and what to try next.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from didi_core.commands.comparing.sweep import (
     baseline_of,
     sweep_of,
 )
-from didi_core.commands.comparing.table import printed_table
+from didi_core.commands.comparing.table import paired_difference, pairs_of, printed_table
 from didi_core.evaluation.frontier import FrontierPoint, Level
 from didi_core.evaluation.frontier_record import COPIES
 from didi_core.evaluation.ratio import Ratio
@@ -169,6 +170,31 @@ def test_why_nothing_compares() -> None:
     assert sweep.record is None and "no sequence was judged in every set" in sweep.notes[-1]
     assert baseline_of(scored(STUDENT), "t") is None
     assert "the teacher has no row" in sweep_of(curves(), None, None, None, seed=0).notes[0]
+    assert sweep_of([], LIMIT, None, None, seed=0).record is None
+
+
+def test_a_baseline_is_named_by_its_model_and_has_no_pairs() -> None:
+    own = Cell("ar", None, "autoregressive")
+    beside = replace(own, is_baseline=True)
+    assert (own.name, beside.name) == ("ar_autoregressive", "ar")
+    assert beside.at(COLDER).name == "ar_t0.5"
+    pairs = list(pairs_of([LIMIT, TEACHER, STUDENT, own, beside], "t"))
+    assert pairs == [
+        (TEACHER, "limit", LIMIT), (STUDENT, "teacher", TEACHER), (STUDENT, "limit", LIMIT),
+        (own, "limit", LIMIT),
+    ]  # fmt: skip
+
+
+def test_a_difference_counts_pairs_alike_or_tokens_where_they_are_told() -> None:
+    """Of nats 1 and 3 less 2 and 1: pairs -1 and 2; by tokens 1 and 3, and 2 and 2, 2.5 - 1.5."""
+    one, two = pd.Series([1.0, 3.0, np.nan]), pd.Series([2.0, 1.0, 5.0])
+    plain = [ScoredCell(STUDENT, {}, one), ScoredCell(TEACHER, {}, two)]
+    assert paired_difference(*plain, seed=0).mean == pytest.approx(0.5)
+    first = replace(plain[0], tokens=pd.Series([1.0, 3.0, 0.0]))
+    second = replace(plain[1], tokens=pd.Series([2.0, 2.0, 9.0]))
+    assert paired_difference(first, second, seed=0).mean == pytest.approx(1.0)
+    none = replace(first, judge_nll=one * np.nan)
+    assert np.isnan(paired_difference(none, second, seed=0).mean)
 
 
 def test_columns_and_files(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,12 @@ from scoring_fixtures import random_sequences, write_judge, write_masked, write_
 
 from didi_core import progress
 from didi_core.commands.comparing.cells import Cell
-from didi_core.commands.comparing.study import check_folder, claim_folder, method_settings
+from didi_core.commands.comparing.study import (
+    check_folder,
+    claim_folder,
+    method_settings,
+    study_of,
+)
 from didi_core.commands.comparing.table import printed_table
 from didi_core.commands.generating.options import FailedRecord
 from didi_core.errors import Terminated, UserError
@@ -31,7 +37,6 @@ from didi_protein.comparing.compare import (
     COLUMNS,
     as_json,
     distill_settings,
-    parse_study,
     print_result,
 )
 from didi_protein.comparing.options import CompareOptions
@@ -119,7 +124,7 @@ def test_printed_and_json_forms(
 def test_designs_are_made_in_the_precision_that_their_record_names(
     options: CompareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole_part, written = compare_run.design_cell, []
+    whole_part, written = compare_run.DOMAIN.make, []
 
     def watched(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerateResult:
         made = whole_part(cell, request, model)
@@ -128,7 +133,7 @@ def test_designs_are_made_in_the_precision_that_their_record_names(
         written.append((record["settings"]["precision"], dtypes))
         return made
 
-    monkeypatch.setattr(compare_run, "design_cell", watched)
+    monkeypatch.setattr(compare_run, "DOMAIN", replace(compare_run.DOMAIN, make=watched))
     students = f"{options.students},{options.judge}"
     alone = replace(
         options, students=students, methods="dmmd", samplers="ancestral", precision="bf16"
@@ -146,7 +151,7 @@ def test_an_interrupted_comparison_goes_on(
     alone = replace(
         options, out=tmp_path / "study", methods="", data=None, samplers="ancestral", resume=True
     )
-    whole_part, calls = compare_run.score_cell, []
+    whole_part, calls = compare_run.DOMAIN.score, []
 
     def terminated_after_two(*arguments: object) -> object:
         if len(calls) == 2:
@@ -155,7 +160,9 @@ def test_an_interrupted_comparison_goes_on(
         return whole_part(*arguments)
 
     with monkeypatch.context() as broken, pytest.raises(Terminated):
-        broken.setattr(compare_run, "score_cell", terminated_after_two)
+        broken.setattr(
+            compare_run, "DOMAIN", replace(compare_run.DOMAIN, score=terminated_after_two)
+        )
         compare(alone)
     again = compare(alone)
     costs = ["seconds_per_design", "peak_memory_mb"]
@@ -207,7 +214,7 @@ def test_a_set_without_a_judged_design_becomes_a_row(
         failed = (FailedRecord("design_000001", "out of memory", 1),)
         return replace(made, num_made=0, failed=failed, mean_nfe=None)
 
-    monkeypatch.setattr(compare_run, "design_cell", generated)
+    monkeypatch.setattr(compare_run, "DOMAIN", replace(compare_run.DOMAIN, make=generated))
     short = str(write_judge(tmp_path / "short", max_length=25))
     plain = replace(options, methods="", samplers="ancestral", teacher_steps="", length="20,30")
     done = compare(replace(plain, out=tmp_path / "study", judge=short, fold="none"))
@@ -348,8 +355,9 @@ def test_methods_get_their_own_settings(options: CompareOptions) -> None:
     ],
 )
 def test_bad_options(options: CompareOptions, change: dict, message: str) -> None:
+    given = replace(options, **change)
     with pytest.raises(UserError, match=message):
-        parse_study(replace(options, **change))
+        study_of(given, partial(distill_settings, given))
 
 
 def test_a_method_of_another_process_is_refused_before_any_is_trained(

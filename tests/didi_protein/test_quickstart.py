@@ -1,25 +1,30 @@
 """`didi-protein quickstart` at a small scale: what it leaves, that it resumes, what it refuses."""
 
-import json
-import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from quickstart_checks import (  # noqa: F401  its tests run here too
+    Quickstarts,
+    test_a_run_again_keeps_what_is_finished,
+    test_an_interrupted_run_ends_as_an_unbroken_one,
+    test_another_seed_gives_other_sequences,
+    test_json_holds_the_table,
+    test_other_work_and_other_plans_are_refused,
+    test_what_is_missing_is_named_before_anything_is_written,
+)
 from scoring_fixtures import random_sequences, write_judge, write_masked
 
 from didi_core.commands.comparing.cells import Cell
 from didi_core.commands.comparing.quickstart import findings, gain_in_words
-from didi_core.errors import Terminated, UserError
 from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
 from didi_core.io.files import write_json
 from didi_protein.comparing import quickstart as quickstart_run
 from didi_protein.comparing.options import Plan, QuickstartOptions
-from didi_protein.comparing.quickstart import WORDS, as_json, print_result
+from didi_protein.comparing.quickstart import WORDS, print_result
 from didi_protein.models.judges import REFERENCE_ROWS, open_judge
 from didi_protein.quickstart import QuickstartResult, quickstart
 from didi_protein.scoring.set_measures import measure_reference_rows
@@ -51,16 +56,16 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def finished(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> QuickstartResult:
-    return quickstart(options_for(plan, tmp_path_factory.mktemp("run") / "quickstart"))
+def quickstarts() -> Quickstarts:
+    made = "designs/*.fasta"
+    return Quickstarts(quickstart, QuickstartOptions, quickstart_run, made, kept=made)
 
 
-def options_for(plan: Plan, out: Path, seed: int = 0) -> QuickstartOptions:
-    return QuickstartOptions(out=out, seed=seed, device="cpu", plan=plan)
-
-
-def designs_in(folder: Path) -> dict[str, str]:
-    return {path.stem: path.read_text() for path in (folder / "designs").glob("*.fasta")}
+@pytest.fixture(scope="module")
+def finished(
+    quickstarts: Quickstarts, plan: Plan, tmp_path_factory: pytest.TempPathFactory
+) -> QuickstartResult:
+    return quickstarts(plan, tmp_path_factory.mktemp("run") / "quickstart")
 
 
 def test_every_promised_file_is_there(finished: QuickstartResult) -> None:
@@ -141,103 +146,9 @@ def test_printed_result_names_every_set_and_place(
     assert max(map(len, printed.split("Report  ")[0].splitlines())) <= 80
 
 
-def test_json_holds_the_table(finished: QuickstartResult) -> None:
-    record = json.loads(as_json(finished))
-    assert [row["model"] for row in record["table"]] == list(finished.table["model"])
-    assert record["nll_minus_teacher_at_16_steps"] == finished.gain.as_dict()
-    assert record["num_pairs"] == 6 and len(record["warnings"]) == 1
-
-
 def test_report_shows_every_set(finished: QuickstartResult) -> None:
     page = finished.report.read_text(encoding="utf-8")
     assert all(model in page for model in ("teacher", "student", "earlier"))
-
-
-def test_a_run_again_keeps_what_is_finished(
-    finished: QuickstartResult, plan: Plan, tmp_path: Path
-) -> None:
-    out = tmp_path / "again"
-    shutil.copytree(finished.out, out)
-    kept = [out / "student" / "model.safetensors", *(out / "designs").glob("*.fasta")]
-    times = [path.stat().st_mtime_ns for path in kept]
-    again = quickstart(options_for(plan, out))
-    assert [path.stat().st_mtime_ns for path in kept] == times
-    pd.testing.assert_frame_equal(again.table, finished.table)
-    assert again.gain == finished.gain
-
-
-@pytest.mark.parametrize("part", ["distill", "design_cell", "score_cell"])
-def test_an_interrupted_run_ends_as_an_unbroken_one(
-    finished: QuickstartResult,
-    plan: Plan,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    part: str,
-) -> None:
-    out = tmp_path / "broken"
-
-    whole_part, calls = getattr(quickstart_run, part), []
-
-    def terminated_after_the_first(*arguments: object) -> object:
-        if calls or part == "distill":
-            raise Terminated
-        calls.append(arguments)
-        return whole_part(*arguments)
-
-    with monkeypatch.context() as broken, pytest.raises(Terminated):
-        broken.setattr(quickstart_run, part, terminated_after_the_first)
-        quickstart(options_for(plan, out))
-    whole = quickstart(options_for(plan, out))
-    assert designs_in(out) == designs_in(finished.out)
-    costs = ("seconds_per_design", "peak_memory_mb")
-    same = [column for column in finished.table if column not in costs]
-    pd.testing.assert_frame_equal(whole.table[same], finished.table[same])
-
-
-def test_another_seed_gives_other_designs(
-    finished: QuickstartResult, plan: Plan, tmp_path: Path
-) -> None:
-    other = quickstart(options_for(plan, tmp_path / "other", seed=1))
-    assert designs_in(other.out)["student_16"] != designs_in(finished.out)["student_16"]
-
-
-def test_a_folder_with_other_work_is_refused_and_left_alone(plan: Plan, tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"--out .* holds other work"):
-        quickstart(options_for(plan, tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-def test_another_seed_in_the_same_folder_is_refused(finished: QuickstartResult, plan: Plan) -> None:
-    with pytest.raises(UserError, match=r"--seed 5: .* holds a quickstart with seed 0"):
-        quickstart(options_for(plan, finished.out, seed=5))
-
-
-def test_another_plan_in_the_same_folder_is_refused(finished: QuickstartResult, plan: Plan) -> None:
-    with pytest.raises(UserError, match="holds a quickstart of another version"):
-        quickstart(options_for(replace(plan, num=7), finished.out))
-
-
-def test_a_file_in_the_place_of_the_folder_is_refused(plan: Plan, tmp_path: Path) -> None:
-    place = tmp_path / "designs.fasta"
-    place.write_text(">a\nMKT\n")
-    with pytest.raises(UserError, match=r"--out .* is a file"):
-        quickstart(options_for(plan, place))
-
-
-def test_a_missing_model_is_named_before_anything_is_written(plan: Plan, tmp_path: Path) -> None:
-    missing = replace(plan, judge=str(tmp_path / "nowhere"))
-    with pytest.raises(UserError, match="nowhere"):
-        quickstart(options_for(missing, tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_seed_that_is_none_is_refused_before_anything_is_written(
-    plan: Plan, tmp_path: Path
-) -> None:
-    with pytest.raises(UserError, match=r"^--seed -1 must be from 0"):
-        quickstart(options_for(plan, tmp_path / "out", seed=-1))
-    assert not (tmp_path / "out").exists()
 
 
 def test_the_verb_refuses_in_words_and_with_status_2(tmp_path: Path) -> None:

@@ -15,15 +15,15 @@ from text_fixtures import DOCUMENTS, autoregressive_ids, save_causal, tiny_token
 from text_models import LIMIT, write_tiny_model
 
 from didi_core.cli.run import run_program
+from didi_core.commands.comparing.cells import Cell
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import bootstrap_ratio
 from didi_core.models.bundled import BundledModels
 from didi_text.benchmark import benchmark
-from didi_text.benchmarking import cells as benchmark_cells
 from didi_text.benchmarking import run as benchmark_run
 from didi_text.benchmarking.options import BenchmarkOptions, BenchmarkResult
 from didi_text.benchmarking.run import run_benchmark
-from didi_text.benchmarking.study import Cell, open_study, parse_study
+from didi_text.benchmarking.study import open_study, parse_study
 from didi_text.benchmarking.table import (
     COLUMNS,
     StudySetting,
@@ -161,7 +161,7 @@ def test_what_is_timed_writes_the_samples_that_are_judged(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: dict[int, list[int]] = {}
-    real = benchmark_cells.batch_writer
+    real = benchmark_run.batch_writer
 
     def spied(*given: Any) -> Any:
         write = real(*given)
@@ -173,7 +173,7 @@ def test_what_is_timed_writes_the_samples_that_are_judged(
 
         return watched
 
-    monkeypatch.setattr(benchmark_cells, "batch_writer", spied)
+    monkeypatch.setattr(benchmark_run, "batch_writer", spied)
     given = options(models, tmp_path / "s", models=str(models / "teacher"), steps="5", max_batch=4)
     benchmark(replace(given, baseline="none", seed=3))
     samples = read_samples(tmp_path / "s" / "samples" / "teacher_5.jsonl")
@@ -200,7 +200,7 @@ def test_a_folder_is_refused_then_resumed_cell_by_cell(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = options(models, tmp_path / "study")
-    real, measured = benchmark_cells.measure_latency, []
+    real, measured = benchmark_run.measure_latency, []
 
     def stops_at_the_third(*more: Any) -> Any:
         measured.append(1)
@@ -208,7 +208,7 @@ def test_a_folder_is_refused_then_resumed_cell_by_cell(
             raise KeyboardInterrupt
         return real(*more)
 
-    monkeypatch.setattr(benchmark_cells, "measure_latency", stops_at_the_third)
+    monkeypatch.setattr(benchmark_run, "measure_latency", stops_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         benchmark(given)
     record = json.loads((given.out / "benchmark.json").read_text())
@@ -247,7 +247,7 @@ def test_every_setting_changes_the_samples(
 def test_a_cell_without_figures_becomes_a_row(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = benchmark_cells.measure_samples
+    real = benchmark_run.measure_samples
     failures = [torch.OutOfMemoryError("CUDA out of memory"), UserError("nothing to judge.")]
 
     def fails_twice(*given: Any, **named: Any) -> Any:
@@ -255,7 +255,7 @@ def test_a_cell_without_figures_becomes_a_row(
             raise failures.pop(0)
         return real(*given, **named)
 
-    monkeypatch.setattr(benchmark_cells, "measure_samples", fails_twice)
+    monkeypatch.setattr(benchmark_run, "measure_samples", fails_twice)
     teacher = str(models / "teacher")
     given = options(models, tmp_path / "s", models=teacher, steps="3,4,5", baseline="none")
     result = benchmark(given)
@@ -277,7 +277,7 @@ def test_a_sampler_may_be_named_with_a_model(models: Path, tmp_path: Path) -> No
     assert [(row["sampler"], row["steps"]) for row in rows] == [
         ("ancestral", 3), ("first-hitting", "limit"), ("dplm", 3),
     ]  # fmt: skip
-    assert Cell("student", "dplm", 3).name == "student_dplm_3"
+    assert Cell("student", 3, "dplm").name == "student_dplm_3"
     with pytest.raises(UserError, match=r"rgas needs a student .* has no discriminator"):
         benchmark(options(models, tmp_path / "t", models=f"{teacher}:rgas"))
     assert not (tmp_path / "t").exists()

@@ -13,62 +13,71 @@ import pytest
 from text_fixtures import DOCUMENTS, save_causal, tiny_tokenizer, write_jsonl
 from text_models import write_tiny_model
 
+from didi_core.commands.comparing.cells import Cell
+from didi_core.commands.comparing.sweep import MeasuredSet, Natural, columns_of, sweep_of
 from didi_core.errors import UserError
-from didi_core.evaluation.frontier import Frontier, Level
+from didi_core.evaluation.frontier import Level
 from didi_core.evaluation.ratio import Ratio
 from didi_text.benchmark import benchmark
-from didi_text.benchmarking import cells as benchmark_cells
 from didi_text.benchmarking import run as benchmark_run
-from didi_text.benchmarking.comparisons import add_comparison, compare_frontiers, point_of
 from didi_text.benchmarking.options import BenchmarkOptions, BenchmarkResult
-from didi_text.benchmarking.plot import sweeps_of
-from didi_text.benchmarking.study import AUTOREGRESSIVE, Cell, parse_study
-from didi_text.benchmarking.table import COLUMNS, printed
+from didi_text.benchmarking.study import AUTOREGRESSIVE, parse_study
+from didi_text.benchmarking.table import COLUMNS, printed, sweeps_of
+from didi_text.comparing.cells import measured_set, point_of
 from didi_text.models.judges import open_judge
 from didi_text.samples.measures import BIGRAMS, read_samples
 from didi_text.samples.reference import natural_text, reference_samples, stored_natural
 
 TEMPERATURES = (0.8, 0.9, 1.0)
+IDS = ["0", "1", "2"]
+LIMIT, STUDENT, POOR = Cell.limit("teacher"), Cell("student", 8), Cell("poor", 8)
+GPT = Cell("gpt", None, AUTOREGRESSIVE, is_baseline=True)
 
 
-def frontier(name: str, entropies: list[float], nats: list[float]) -> Frontier:
-    """A curve of sets of three samples of ten tokens that are all alike."""
-    points = [
-        point_of(
-            temperature,
-            {
-                "per_sample_tokens": [10] * 3,
-                "per_sample_nats": [value] * 3,
-                "per_sample_entropy": [entropy] * 3,
-            },
-        )
-        for temperature, entropy, value in zip(TEMPERATURES, entropies, nats, strict=True)
-    ]
-    return Frontier(name, tuple(points))
+def curve(cell: Cell, entropies: list[list[float]], nats: list[list[float]]) -> list[MeasuredSet]:
+    """Sets of a cell of three samples each, at the three temperatures."""
+
+    def set_of(temperature: float, entropy: list[float], nll: list[float]) -> MeasuredSet:
+        figures = {
+            "per_sample_tokens": [10] * 3,
+            "per_sample_nats": nll,
+            "per_sample_entropy": entropy,
+        }
+        return measured_set(cell.at(temperature), IDS, IDS, lambda: (figures, None))
+
+    return [set_of(*each) for each in zip(TEMPERATURES, entropies, nats, strict=True)]
+
+
+def alike(cell: Cell, entropies: list[float], nats: list[float]) -> list[MeasuredSet]:
+    """The same where all samples of a set are alike."""
+    return curve(cell, [[each] * 3 for each in entropies], [[each] * 3 for each in nats])
+
+
+def compared(sets: list[MeasuredSet], natural: Natural | None = None) -> dict[str, Any]:
+    record = sweep_of(sets, LIMIT, None, natural, seed=0).record
+    assert record is not None
+    return dict(record)
+
+
+def rows_of(cells: list[Cell], record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    plain = dict.fromkeys(COLUMNS)
+    return [plain | columns_of(cell, record, "entropy", "bigram") for cell in cells]
 
 
 def test_curves_by_hand_are_read_at_the_reference_s_entropy() -> None:
     """The reference has entropy 4 at temperature 1: the student passes it half-way between its
     points (3.5, 2) and (4.5, 3), the poor one never reaches it."""
-    record = compare_frontiers(
+    record = compared(
         [
-            frontier("teacher_limit", [3.0, 3.5, 4.0], [1.0, 1.5, 2.0]),
-            frontier("student_8", [3.0, 3.5, 4.5], [1.0, 2.0, 3.0]),
-            frontier("poor_8", [2.0, 2.5, 3.9], [1.0, 2.0, 3.0]),
-        ],
-        "teacher_limit",
-        seed=0,
+            *alike(LIMIT, [3.0, 3.5, 4.0], [1.0, 1.5, 2.0]),
+            *alike(STUDENT, [3.0, 3.5, 4.5], [1.0, 2.0, 3.0]),
+            *alike(POOR, [2.0, 2.5, 3.9], [1.0, 2.0, 3.0]),
+        ]
     )
     assert record["equal_diversity"] == 4.0
-    cells = [
-        Cell("teacher", "first-hitting", None),
-        Cell("student", "ancestral", 8),
-        Cell("poor", "ancestral", 8),
-        Cell("failed", "ancestral", 8),
-        Cell("gpt", AUTOREGRESSIVE, None),
-    ]
-    rows: list[dict[str, Any]] = [dict.fromkeys(COLUMNS) for _ in cells]
-    add_comparison(rows, cells, record)
+    assert list(record["frontiers"]) == ["teacher_limit", "student_8", "poor_8"]
+    rows = rows_of([LIMIT, STUDENT, POOR, Cell("failed", 8), GPT], record)
+    assert set(rows[0]) == set(COLUMNS)
     same = ("", "_low", "_high")  # samples are alike, and so intervals have no width
     assert [row["nll_at_equal_entropy"] for row in rows] == [2.0, 2.5, None, None, None]
     assert [rows[1][f"nll_at_equal_entropy{end}"] for end in same] == [2.5] * 3
@@ -79,18 +88,16 @@ def test_curves_by_hand_are_read_at_the_reference_s_entropy() -> None:
 
 def test_natural_text_says_where_curves_are_read() -> None:
     """Entropies 3 and 3.5 of natural samples, both resampled; below 3.25 no curve ends."""
-    curves = [
-        frontier("teacher_limit", [3.0, 3.5, 4.0], [1.0, 1.5, 2.0]),
-        frontier("poor_8", [3.5, 3.75, 3.9], [1.0, 2.0, 3.0]),
+    sets = [
+        *alike(LIMIT, [3.0, 3.5, 4.0], [1.0, 1.5, 2.0]),
+        *alike(POOR, [3.5, 3.75, 3.9], [1.0, 2.0, 3.0]),
     ]
     level = Level(Ratio.mean_of([3.0, 3.5]), "natural text")
-    record = compare_frontiers(curves, "teacher_limit", 0, level)
+    record = compared(sets, Natural(lambda _: level))
     assert record["equal_diversity"] == 3.25 and record["level"]["n"] == 2
     found = record["frontiers"]["teacher_limit"]["nll_at_equal_diversity"]
     assert found == pytest.approx({"mean": 1.25, "low": 1.0, "high": 1.5})
-    rows: list[dict[str, Any]] = [dict.fromkeys(COLUMNS), dict.fromkeys(COLUMNS)]
-    cells = [Cell("teacher", "first-hitting", None), Cell("poor", "ancestral", 8)]
-    add_comparison(rows, cells, record)
+    rows = rows_of([LIMIT, POOR], record)
     assert rows[1]["nll_at_equal_entropy"] is None and rows[1]["equal_entropy"] == 3.25
 
 
@@ -145,19 +152,12 @@ def test_a_point_weights_tokens_alike_and_leaves_out_what_holds_none() -> None:
 
 def test_samples_of_one_number_are_paired() -> None:
     """Curves that differ by 0.5 in every sample, however the samples differ, differ by 0.5."""
-    nats = np.array([1.0, 2.0, 6.0])
-
-    def curve(name: str, more: float) -> Frontier:
-        quality = {"per_sample_tokens": [10] * 3, "per_sample_entropy": [3.0, 4.0, 5.0]}
-        return Frontier(
-            name,
-            tuple(
-                point_of(t, {**quality, "per_sample_nats": list(nats + more)}) for t in TEMPERATURES
-            ),
-        )
-
-    record = compare_frontiers([curve("a", 0.0), curve("b", 0.5)], "a", seed=0)
-    found = record["frontiers"]["b"]
+    nats, entropies = np.array([1.0, 2.0, 6.0]), [[3.0, 4.0, 5.0]] * 3
+    sets = [
+        *curve(LIMIT, entropies, [list(nats)] * 3),
+        *curve(STUDENT, entropies, [list(nats + 0.5)] * 3),
+    ]
+    found = compared(sets)["frontiers"]["student_8"]
     assert found["nll_at_equal_diversity"]["high"] > found["nll_at_equal_diversity"]["low"] + 1
     assert list(found["minus_baseline"].values()) == pytest.approx([0.5] * 3)
 
@@ -166,11 +166,11 @@ def test_temperatures_and_the_reference_are_parsed(tmp_path: Path) -> None:
     given = BenchmarkOptions(models="a:dplm,b", out=tmp_path, temperatures="1.1,0.8,1", steps="4,8")
     study = parse_study(given)
     assert study.temperatures == (0.8, 1.0, 1.1)
-    a_4, a_8, limit = Cell("a", "dplm", 4), Cell("a", "dplm", 8), Cell("a", "first-hitting", None)
+    a_4, a_8, limit = Cell("a", 4, "dplm"), Cell("a", 8, "dplm"), Cell.limit("a")
     assert study.reference((a_4, a_8)) == a_8
     assert study.reference((a_4, a_8, limit)) == limit
     assert [each.name for each in study.heated(a_4)] == ["a_dplm_4_t0.8", "a_dplm_4_t1.1"]
-    heated = study.heated(Cell("gpt", AUTOREGRESSIVE, None))
+    heated = study.heated(GPT)
     assert [each.name for each in heated] == ["gpt_t0.8", "gpt_t1.1"]
     assert parse_study(replace(given, temperatures="")).temperatures == (1.0,)
     for bad in ("0.8,x", "0", "-1", "nan", "inf"):
@@ -254,11 +254,7 @@ def test_it_is_printed_and_drawn(done: BenchmarkResult) -> None:
     assert "| NLL at equal entropy | difference |" in text
     assert "that of teacher_3 at temperature 1" in " ".join(text.split())
     assert "training set itself would win" in " ".join(text.split())
-    cells = (
-        Cell("teacher", "ancestral", 3), Cell("student", "ancestral", 3),
-        Cell("gpt", AUTOREGRESSIVE, None),
-    )  # fmt: skip
-    sweeps = sweeps_of(done.record, cells)
+    sweeps = sweeps_of(done.record, (Cell("teacher", 3), Cell("student", 3), GPT))
     assert sweeps is not None and set(sweeps.points) == {
         "teacher, ancestral", "student, ancestral", "gpt, autoregressive",
     }  # fmt: skip
@@ -292,7 +288,7 @@ def test_it_resumes_by_temperature_and_a_failure_is_told(
     given: BenchmarkOptions, done: BenchmarkResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = {path: path.stat().st_mtime_ns for path in (done.out / "cells").iterdir()}
-    real, calls = benchmark_cells.measure_samples, []
+    real, calls = benchmark_run.measure_samples, []
 
     def fails_at_first(*arguments: Any, **named: Any) -> Any:
         calls.append(arguments)
@@ -300,7 +296,7 @@ def test_it_resumes_by_temperature_and_a_failure_is_told(
             raise UserError("nothing to judge.")
         return real(*arguments, **named)
 
-    monkeypatch.setattr(benchmark_cells, "measure_samples", fails_at_first)
+    monkeypatch.setattr(benchmark_run, "measure_samples", fails_at_first)
     wider = replace(given, temperatures="0.5,0.7", resume=True)
     broken = benchmark(wider)
     assert broken.failed == ("teacher_3_t0.7",) and len(calls) == 3
@@ -315,7 +311,7 @@ def test_it_resumes_by_temperature_and_a_failure_is_told(
 def test_without_its_reference_nothing_is_compared(
     given: BenchmarkOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = benchmark_cells.measure_samples, []
+    real, calls = benchmark_run.measure_samples, []
 
     def fails_at_first(*arguments: Any, **named: Any) -> Any:
         calls.append(arguments)
@@ -323,8 +319,8 @@ def test_without_its_reference_nothing_is_compared(
             raise UserError("nothing to judge.")
         return real(*arguments, **named)
 
-    monkeypatch.setattr(benchmark_cells, "measure_samples", fails_at_first)
+    monkeypatch.setattr(benchmark_run, "measure_samples", fails_at_first)
     result = benchmark(replace(given, out=tmp_path / "study", baseline="none"))
     assert result.failed == ("teacher_3",) and result.record["frontiers"] is None
-    assert result.record["notes"][-1].startswith("Nothing is compared at equal entropy: teacher_3")
+    assert result.record["notes"][-1].startswith("Nothing compares at equal entropy: teacher_3")
     assert result.record["rows"][1]["equal_entropy"] is None

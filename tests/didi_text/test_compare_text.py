@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from text_models import write_tiny_model
 from didi_core import progress
 from didi_core.commands.comparing.cells import Cell, CellRequest
 from didi_core.commands.comparing.compare import cells_of
+from didi_core.commands.comparing.study import study_of
 from didi_core.commands.comparing.table import compare_cells
 from didi_core.commands.generating.options import FailedRecord, GenerationResult
 from didi_core.errors import Terminated, UserError
@@ -24,9 +26,9 @@ from didi_text.compare import CompareResult, compare
 from didi_text.comparing import compare as compare_run
 from didi_text.comparing.cells import score_cell, write_cell
 from didi_text.comparing.compare import (
-    TextComparison,
     as_json,
     curves_of,
+    distill_settings,
     plot_comparison,
     print_result,
 )
@@ -169,7 +171,7 @@ def test_models_are_drawn_alike_and_own_is_what_each_folder_names(
 def test_samples_are_made_in_the_precision_that_their_record_names(
     options: CompareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole_part, written = compare_run.write_cell, []
+    whole_part, written = compare_run.DOMAIN.make, []
 
     def watched(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerationResult:
         made = whole_part(cell, request, model)
@@ -178,7 +180,7 @@ def test_samples_are_made_in_the_precision_that_their_record_names(
         written.append((record["settings"]["precision"], dtypes))
         return made
 
-    monkeypatch.setattr(compare_run, "write_cell", watched)
+    monkeypatch.setattr(compare_run, "DOMAIN", replace(compare_run.DOMAIN, make=watched))
     students = f"{options.students},{options.judge}"
     alone = replace(
         options, students=students, methods="dmmd", samplers="ancestral", precision="bf16"
@@ -196,7 +198,7 @@ def test_an_interrupted_comparison_goes_on(
     alone = replace(
         options, out=tmp_path / "study", methods="", data=None, samplers="ancestral", resume=True
     )
-    whole_part, calls = compare_run.score_cell, []
+    whole_part, calls = compare_run.DOMAIN.score, []
 
     def terminated_after_two(*arguments: object) -> object:
         if len(calls) == 2:
@@ -205,7 +207,9 @@ def test_an_interrupted_comparison_goes_on(
         return whole_part(*arguments)
 
     with monkeypatch.context() as broken, pytest.raises(Terminated):
-        broken.setattr(compare_run, "score_cell", terminated_after_two)
+        broken.setattr(
+            compare_run, "DOMAIN", replace(compare_run.DOMAIN, score=terminated_after_two)
+        )
         compare(alone)
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "study" / "samples").iterdir()}
     again = compare(alone)
@@ -221,10 +225,10 @@ def test_an_interrupted_comparison_goes_on(
 
 
 def test_methods_get_their_own_settings(options: CompareOptions) -> None:
-    paper = TextComparison(options).settings_of("didi:paper")
+    paper = distill_settings(options, "didi:paper")
     assert paper.method["name"] == "didi" and paper.preset == "paper"
     assert paper.max_seconds == options.budget and paper.data == options.data
-    pool = TextComparison(replace(options, data=None, length=None)).settings_of("dmmd")
+    pool = distill_settings(replace(options, data=None, length=None), "dmmd")
     assert (pool.reference, pool.pool_length) == ("pool", None)
 
 
@@ -258,7 +262,8 @@ def test_a_folder_with_other_work_is_left_alone(options: CompareOptions, tmp_pat
 
 
 def test_what_a_sampler_cannot_take_is_left_out(options: CompareOptions) -> None:
-    study = TextComparison(replace(options, methods="", samplers="ancestral,remdm")).study
+    given = replace(options, methods="", samplers="ancestral,remdm")
+    study = study_of(given, partial(distill_settings, given))
     uniform = replace(open_model(options.teacher), config={"didi": {"process": "uniform"}})
     cells, left_out = cells_of(study, "teacher", {"teacher": uniform, "earlier": uniform})
     assert {cell.sampler for cell in cells} == {"ancestral"}

@@ -8,12 +8,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from quickstart_checks import (  # noqa: F401  its tests run here too
+    Quickstarts,
+    test_a_run_again_keeps_what_is_finished,
+    test_an_interrupted_run_ends_as_an_unbroken_one,
+    test_another_seed_gives_other_sequences,
+    test_json_holds_the_table,
+    test_other_work_and_other_plans_are_refused,
+    test_what_is_missing_is_named_before_anything_is_written,
+)
 from rich.cells import cell_len
 from text_fixtures import save_causal, write_jsonl
 from text_models import write_tiny_model
 from typer.testing import CliRunner
 
-from didi_core.errors import Terminated, UserError
+from didi_core.errors import UserError
 from didi_core.io.files import write_json
 from didi_core.models.bundled import BundledModels
 from didi_core.models.causal_folder import REFERENCE_ROWS
@@ -22,7 +31,6 @@ from didi_text.comparing import quickstart as quickstart_run
 from didi_text.comparing.options import Plan, QuickstartOptions
 from didi_text.comparing.quickstart import (
     EXCERPT,
-    as_json,
     excerpt,
     print_result,
 )
@@ -33,7 +41,6 @@ from didi_text.samples.files import read_samples
 from didi_text.samples.reference import measure_reference_rows
 
 SETS = {"teacher_4", "teacher_16", "teacher_limit", "student_apart_16", "earlier_16"}
-COSTS = ["seconds_per_sample", "peak_memory_mb"]
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +69,17 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def finished(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> QuickstartResult:
-    return quickstart(options_for(plan, tmp_path_factory.mktemp("run") / "quickstart"))
+def quickstarts() -> Quickstarts:
+    return Quickstarts(
+        quickstart, QuickstartOptions, quickstart_run, "samples/*.jsonl", kept="samples/*"
+    )
 
 
-def options_for(plan: Plan, out: Path, seed: int = 0) -> QuickstartOptions:
-    return QuickstartOptions(out=out, seed=seed, device="cpu", plan=plan)
-
-
-def samples_in(folder: Path) -> dict[str, bytes]:
-    return {path.stem: path.read_bytes() for path in (folder / "samples").glob("*.jsonl")}
+@pytest.fixture(scope="module")
+def finished(
+    quickstarts: Quickstarts, plan: Plan, tmp_path_factory: pytest.TempPathFactory
+) -> QuickstartResult:
+    return quickstarts(plan, tmp_path_factory.mktemp("run") / "quickstart")
 
 
 def test_every_promised_file_is_there(finished: QuickstartResult) -> None:
@@ -123,52 +131,8 @@ def test_an_excerpt_is_one_short_line() -> None:
     assert excerpt("a\x1b[2Jb") == "a�[2Jb"
 
 
-def test_json_holds_the_table(finished: QuickstartResult) -> None:
-    record = json.loads(as_json(finished))
-    assert [row["model"] for row in record["table"]] == list(finished.table["model"])
-    assert record["nll_minus_teacher_at_16_steps"] == finished.gain.as_dict()
-
-
-def test_a_run_again_keeps_what_is_finished(
-    finished: QuickstartResult, plan: Plan, tmp_path: Path
-) -> None:
-    out = tmp_path / "again"
-    shutil.copytree(finished.out, out)
-    kept = [out / "student" / "model.safetensors", *(out / "samples").iterdir()]
-    times = [path.stat().st_mtime_ns for path in kept]
-    again = quickstart(options_for(plan, out))
-    assert [path.stat().st_mtime_ns for path in kept] == times
-    pd.testing.assert_frame_equal(again.table, finished.table)
-    assert again.gain == finished.gain
-
-
-@pytest.mark.parametrize("part", ["distill", "write_cell", "score_cell"])
-def test_an_interrupted_run_ends_as_an_unbroken_one(
-    finished: QuickstartResult,
-    plan: Plan,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    part: str,
-) -> None:
-    out, calls, whole_part = tmp_path / "broken", [], getattr(quickstart_run, part)
-
-    def terminated_after_the_first(*arguments: object) -> object:
-        if calls or part == "distill":
-            raise Terminated
-        calls.append(arguments)
-        return whole_part(*arguments)
-
-    with monkeypatch.context() as broken, pytest.raises(Terminated):
-        broken.setattr(quickstart_run, part, terminated_after_the_first)
-        quickstart(options_for(plan, out))
-    whole = quickstart(options_for(plan, out))
-    assert samples_in(out) == samples_in(finished.out)
-    same = [column for column in finished.table if column not in COSTS]
-    pd.testing.assert_frame_equal(whole.table[same], finished.table[same])
-
-
 def test_samples_judged_by_another_are_judged_anew(
-    finished: QuickstartResult, plan: Plan, tmp_path: Path
+    quickstarts: Quickstarts, finished: QuickstartResult, plan: Plan, tmp_path: Path
 ) -> None:
     out = tmp_path / "moved"
     shutil.copytree(finished.out, out)
@@ -177,24 +141,7 @@ def test_samples_judged_by_another_are_judged_anew(
     stored["decided"]["judge"]["weights"] = "another"
     stored["figures"]["nats_per_token"]["mean"] = 1e9
     write_json(path, stored)
-    pd.testing.assert_frame_equal(quickstart(options_for(plan, out)).table, finished.table)
-
-
-def test_other_work_and_other_plans_are_refused(
-    finished: QuickstartResult, plan: Plan, tmp_path: Path
-) -> None:
-    (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"--out .* holds other work"):
-        quickstart(options_for(plan, tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-    with pytest.raises(UserError, match=r"--seed 5: .* holds a quickstart with seed 0"):
-        quickstart(options_for(plan, finished.out, seed=5))
-    with pytest.raises(UserError, match="holds a quickstart of another version"):
-        quickstart(options_for(replace(plan, num=7), finished.out))
-    missing = replace(plan, judge=str(tmp_path / "nowhere"))
-    with pytest.raises(UserError, match="nowhere"):
-        quickstart(options_for(missing, tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
+    pd.testing.assert_frame_equal(quickstarts(plan, out).table, finished.table)
 
 
 def test_a_bundled_model_that_is_not_there_is_told(
@@ -216,8 +163,10 @@ def test_bundled_models_are_small_and_have_a_card(name: str) -> None:
     assert not any(str(value).startswith("/") for value in settings.values())
 
 
-def test_the_quickstart_s_own_models_and_plan_fit_together(tmp_path: Path) -> None:
+def test_the_quickstart_s_own_models_and_plan_fit_together(
+    quickstarts: Quickstarts, tmp_path: Path
+) -> None:
     little = replace(Plan(), distill_steps=1, pool_size=4, pool_steps=2, num=2, teacher_steps=(16,))
-    done = quickstart(options_for(replace(little, student_steps=(16,)), tmp_path / "out"))
+    done = quickstarts(replace(little, student_steps=(16,)), tmp_path / "out")
     assert set(done.table["model"]) == {"tiny", "student", "tiny-student"}
     assert done.reference_rows is not None

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from didi_core.commands.generating.options import GenerationResult, SamplingOptions
 from didi_core.diffusion.process import PROCESSES
@@ -37,6 +37,8 @@ class Cell:
     """Rows are of temperature 1; the others are points of a row's curve."""
     options: tuple[tuple[str, object], ...] = ()
     """Names and values of the sampler's options, where it is given any."""
+    is_baseline: bool = False
+    """Stands beside the others: its files are named by its model alone, and it has no pairs."""
 
     @classmethod
     def limit(cls, model: str) -> "Cell":
@@ -63,7 +65,8 @@ class Cell:
         >>> Cell("tiny", 8, "psi", options=(("schedule", "loop"), ("eta", 0.02))).name
         'tiny_psi-schedule=loop-eta=0.02_8'
         """
-        sampler = "" if self.sampler in (PLAIN_SAMPLER, LIMIT_SAMPLER) else f"_{self.sampler}"
+        is_usual = self.is_baseline or self.sampler in (PLAIN_SAMPLER, LIMIT_SAMPLER)
+        sampler = "" if is_usual else f"_{self.sampler}"
         sampler += re.sub(
             r"[^\w.=+-]", "-", "".join(f"-{name}={value}" for name, value in self.options)
         )
@@ -85,6 +88,11 @@ class ScoredCell:
     """Its row of the table: see `row_of`."""
     judge_nll: "pd.Series"
     """Nats a token under the judge, by the id of the sequence; NaN where none is known."""
+    tokens: "pd.Series | None" = None
+    """Judged tokens of each, where every token counts alike in differences; None: each pair."""
+
+
+Request = TypeVar("Request", bound="CellRequest")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +108,25 @@ class CellRequest:
     top_p: float = SamplingOptions.top_p
     batch_tokens: int = SamplingOptions.batch_tokens
     precision: str = SamplingOptions.precision
+    draws: str = SamplingOptions.draws
     offline: bool = False
+    sweep: str = SWEEP
+    """Folder beside, of a curve's other points."""
+
+    @classmethod
+    def of(cls: type[Request], options: Any, folder: Path, length: str, **own: Any) -> Request:
+        """With what the options of a verb say of how sequences are drawn.
+
+        Args:
+            own: what they do not say, or say otherwise.
+        """
+        names = ("num", "seed", "device", "top_p", "batch_tokens", "precision", "offline")
+        said = {name: getattr(options, name) for name in names if hasattr(options, name)}
+        return cls(folder=folder, length=length, **said | own)
 
     def path(self, cell: Cell, suffix: str) -> Path:
-        """Of a file of the cell: those of a curve's other points lie in a folder of their own."""
-        folder = self.folder if cell.temperature == 1 else self.folder.with_name(SWEEP)
+        """Of a file of the cell."""
+        folder = self.folder if cell.temperature == 1 else self.folder.with_name(self.sweep)
         return folder / f"{cell.name}{suffix}"
 
     def is_made(self, cell: Cell) -> bool:
@@ -127,6 +149,7 @@ class CellRequest:
             "device": self.device,
             "batch_tokens": self.batch_tokens,
             "precision": self.precision,
+            "draws": self.draws,
             "offline": self.offline,
             "resume": True,
         }

@@ -1,14 +1,15 @@
 """What `compare` does in both programs: distil by each method, sample, score, one table.
 
-A program's subclass of `Comparison` says how models are opened, sequences made, scored and shown.
+What it must know of a program is one object, a `ComparisonDomain`; `quickstart` takes one too.
 """
 
 import shutil
 import sys
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any
 
 import pandas as pd
 import torch
@@ -27,6 +28,7 @@ from didi_core.commands.comparing.study import (
     claim_folder,
     label_of,
     other_than_own,
+    study_of,
 )
 from didi_core.commands.comparing.sweep import (
     MeasuredSet,
@@ -36,8 +38,8 @@ from didi_core.commands.comparing.sweep import (
     baseline_of,
     sweep_of,
 )
-from didi_core.commands.comparing.table import compare_cells, write_table
-from didi_core.commands.generating.options import SamplingOptions
+from didi_core.commands.comparing.table import compare_cells, table_of, write_table
+from didi_core.commands.generating.options import GenerationResult, SamplingOptions
 from didi_core.commands.generating.run import batch_writer
 from didi_core.commands.training.distill import DistillRun, check_process, distill
 from didi_core.commands.training.domain import TrainingDomain
@@ -51,182 +53,196 @@ from didi_core.training.devices import TORCH_TYPES, resolve_device, settle_preci
 
 TABLE = "comparison.csv"
 
-Options = TypeVar("Options", bound=CompareOptions)
 
+@dataclass(frozen=True)
+class Bench:
+    """What one comparison scores with, and what all its cells share."""
 
-class Comparison(ABC, Generic[Options]):
-    """One comparison of one program. Finished students, sequences and scores are kept."""
-
-    diversity_label: ClassVar[str]
-    """What curves over temperatures are compared at, with its unit."""
-    training: ClassVar[TrainingDomain[Any, Any]]
-    """The program's, for distillations."""
+    request: CellRequest
     judge: Any
-    """What `open_judge` opened; it has a `name`."""
+    """It has a `name`."""
+    natural: Callable[[Cell], Natural | None] = lambda _: None
+    """Natural data, at whose diversity curves are compared, beside a cell that was made: all have
+    the same ids and lengths. None where none are known."""
+    more_rows: tuple[dict[str, Any], ...] = ()
+    """Rows of the table that no model made."""
+    reference_rows: dict[str, Any] | None = None
+    """What the judge's folder knows of real sequences."""
+    warmed: set[tuple[str, str]] = field(default_factory=set)
+    """Models and labels of samplers that were called once."""
 
-    def __init__(self, options: Options) -> None:
-        self.options = settle_precision(options)
-        self.study = self.parse()
-        self.device = resolve_device(options.device)
-        self._warm: set[tuple[str, str]] = set()
-        """Models and labels of samplers that were called once."""
 
-    @abstractmethod
-    def parse(self) -> Study:
-        """The request.
+@dataclass(frozen=True, kw_only=True)
+class ComparisonDomain:
+    """What a comparison must know of a program: how all is opened, made, scored and shown."""
 
-        Raises:
-            UserError: every flag that makes no sense, together.
-        """
+    settings_of: Callable[[Any, str], DistillSettings]
+    """From options and method: settings of the distillation."""
+    training: TrainingDomain[Any, Any]
+    """What the distillations know of the program."""
+    open_model: Callable[..., LoadedModel]
+    """By name and device, as `generate` opens it; `flag` is what messages call the name."""
+    open_writer: Callable[..., LoadedModel]
+    """The same, which may also be autoregressive: a baseline."""
+    prepare: Callable[[Any, LoadedModel, torch.device], Bench]
+    """From options and teacher: open what scores the sequences, before anything is made."""
+    make: Callable[[Cell, Any, LoadedModel], GenerationResult]
+    """Sequences of a cell, or those that are there already."""
+    score: Callable[[Cell, Any, GenerationResult, Any], ScoredCell]
+    """Their scores under the judge, or those that are there already."""
+    measure: Callable[[ScoredCell, Any], MeasuredSet]
+    """What a scored cell puts on its curve over temperatures."""
+    diversity_label: str
+    """What curves over temperatures are compared at, with its unit."""
+    show: Callable[[Any, pd.DataFrame, Bench, Sweep], Path | None]
+    """Write the page or figure of a table; None where the extra `report` is not installed."""
 
-    @abstractmethod
-    def settings_of(self, method: str) -> DistillSettings:
-        """Settings of the distillation by one method."""
 
-    @property
-    def opening(self) -> dict[str, Any]:
-        """How the models that write are opened, as `generate` would open them."""
-        options = self.options
-        return {"offline": options.offline, "dtype": TORCH_TYPES[options.precision]}
+def run_comparison(options: CompareOptions, domain: ComparisonDomain) -> CompareResult:
+    """See the program's `compare`. Finished students, sequences and scores are kept."""
+    options = settle_precision(options)
+    study = study_of(options, partial(domain.settings_of, options))
+    bench, opened = _open(study, options, domain)
+    cells, left_out = cells_of(study, label_of(options.teacher), opened)
+    scored = make_and_score(domain, bench, cells, opened)
+    rows = _rows(scored, options, opened)
+    table, report = _finish(rows, Sweep(), options, domain, bench)
+    sweep = _sweep(scored, study, options, domain, bench, opened)
+    if sweep.record is not None:
+        rows = add_columns(rows, scored, sweep.record)
+        table, report = _finish(rows, sweep, options, domain, bench)
+    drawn = other_than_own([(c.model, c.sampler) for c in cells if c.steps], opened)
+    path, notes = options.out / TABLE, (*_notes(study, bench), *drawn, *sweep.notes)
+    return CompareResult(options.out, path, table, report, left_out, sweep.path, notes)
 
-    @abstractmethod
-    def open_model(self, name: str, device: torch.device, flag: str) -> LoadedModel:
-        """The model that `flag` names."""
 
-    @abstractmethod
-    def open_writer(self, name: str, device: torch.device, flag: str) -> LoadedModel:
-        """The same, which may also be autoregressive: a baseline."""
+def _open(
+    study: Study, options: CompareOptions, domain: ComparisonDomain
+) -> tuple[Bench, dict[str, LoadedModel]]:
+    """The judge, and all models by label, the teacher first; students of methods are distilled."""
+    device = resolve_device(options.device)
+    dtype = TORCH_TYPES[options.precision]
+    opening: dict[str, Any] = {"device": device, "offline": options.offline, "dtype": dtype}
+    check_folder(options)
+    teacher = domain.open_model(options.teacher, **opening, flag="--teacher")
+    _check_teacher(study, options, domain, teacher)
+    bench, opened = domain.prepare(options, teacher, device), {label_of(options.teacher): teacher}
+    for student in study.students:
+        opened[label_of(student)] = domain.open_writer(student, **opening, flag="--students")
+    claim_folder(options)  # not before: the old comparison goes here with --overwrite
+    for method in study.methods:
+        folder = _student(method, study, options, domain)
+        opened[folder.name] = domain.open_model(str(folder), **opening, flag="--methods")
+    return bench, opened
 
-    @abstractmethod
-    def open_judge(self, teacher: LoadedModel) -> None:
-        """Open what scores the sequences, before anything is made; kept by the subclass."""
 
-    @property
-    @abstractmethod
-    def request(self) -> CellRequest:
-        """What all cells share."""
+def _check_teacher(
+    study: Study, options: CompareOptions, domain: ComparisonDomain, teacher: LoadedModel
+) -> None:
+    """Raise UserError where a method cannot distil it, before any is distilled."""
+    for method in study.methods:
+        settings = DistillRun(domain.settings_of(options, method), domain.training).settings
+        check_process(settings.method["name"], teacher, ("--methods ", "--teacher "))
+        if settings.reference == "pool":
+            check_pool_steps(teacher.process, settings.pool_steps, "--pool-steps ")
 
-    @abstractmethod
-    def make_and_score(self, cell: Cell, model: LoadedModel) -> ScoredCell:
-        """Sequences of a cell and their scores, or those that are there already."""
 
-    @abstractmethod
-    def measure(self, scored: ScoredCell) -> MeasuredSet:
-        """What a scored cell puts on its curve over temperatures."""
+def _student(method: str, study: Study, options: CompareOptions, domain: ComparisonDomain) -> Path:
+    """The student of one method."""
+    settings = domain.settings_of(options, method)
+    if not is_distilled(settings):
+        print(f"Distilling with {method}, {_budget_in_words(options)}.", file=sys.stderr)
+        for other in study.methods:  # all start from one pool of the teacher's samples
+            copy_pool(options.out / label_of(other) / "pool", Path(settings.out) / "pool")
+        distill(settings, domain.training)
+    return Path(settings.out)
 
-    @abstractmethod
-    def natural(self, baseline: Cell | None) -> Natural | None:
-        """Natural data, at whose diversity curves are compared; None where none are known.
 
-        Args:
-            baseline: a cell that was made; all cells have the same ids and lengths.
-        """
+def is_distilled(settings: DistillSettings) -> bool:
+    """Whether the student is there: `config.json` is the last file of a finished one."""
+    return (Path(settings.out) / "config.json").is_file()
 
-    @abstractmethod
-    def finish(self, table: pd.DataFrame, sweep: Sweep) -> tuple[pd.DataFrame, Path | None]:
-        """The table with the program's own rows, and its page or figure, which is written here.
 
-        Args:
-            sweep: what further temperatures gave; without a record where there are none.
-        """
+def _budget_in_words(options: CompareOptions) -> str:
+    budget = f"{options.budget:g} seconds"
+    if options.data:
+        return budget
+    calls = f"{options.pool_steps} calls" if options.pool_steps else "a call a token"
+    return f"{budget} after {options.pool_size} samples of the teacher in {calls} each"
 
-    def run(self) -> CompareResult:
-        """See the program's `compare`."""
-        options, study = self.options, self.study
-        check_folder(options)
-        teacher = self.open_model(options.teacher, self.device, "--teacher")
-        self._check_teacher(teacher)
-        opened = {label_of(options.teacher): teacher}
-        self.open_judge(teacher)
-        for student in study.students:
-            opened[label_of(student)] = self.open_writer(student, self.device, "--students")
-        claim_folder(options)  # not before: the old comparison goes here with --overwrite
-        for method in study.methods:
-            folder = self._student(method)
-            opened[folder.name] = self.open_model(str(folder), self.device, "--methods")
-        cells, left_out = cells_of(study, label_of(options.teacher), opened)
-        scored = self._make_and_score(cells, opened)
-        rows = compare_cells(scored, label_of(options.teacher), options.seed)
-        if options.top_p != 1:
-            rows.insert(rows.columns.get_loc("n"), "top_p", options.top_p)
-        exponents = [_exponent(cell, opened[cell.model]) for cell in cells]
-        if any(each != 1 for each in exponents):
-            rows.insert(rows.columns.get_loc("n"), "reveal_exponent", exponents)
-        table, report = self._finish(rows, Sweep())
-        sweep = self._sweep(scored, opened)
-        if sweep.record is not None:
-            table, report = self._finish(add_columns(rows, scored, sweep.record), sweep)
-        drawn = other_than_own([(c.model, c.sampler) for c in cells if c.steps], opened)
-        path, notes = options.out / TABLE, (*self._notes(), *drawn, *sweep.notes)
-        return CompareResult(options.out, path, table, report, left_out, sweep.path, notes)
 
-    def _notes(self) -> list[str]:
-        """What a reader must know about this choice of models."""
-        if self.judge.name not in self.study.students:
-            return []
-        label = label_of(self.judge.name)
-        return [f"{label} is also the judge: its own judge NLL is no independent figure."]
+def make_and_score(
+    domain: ComparisonDomain,
+    bench: Bench,
+    cells: Sequence[Cell],
+    opened: Mapping[str, LoadedModel],
+) -> list[ScoredCell]:
+    """Sequences of every cell and their scores; a new model and sampler is called once before."""
+    scored = []
+    for number, cell in enumerate(cells, start=1):
+        print(f"[{number}/{len(cells)}] {cell.name}", file=sys.stderr, flush=True)
+        model = opened[cell.model]
+        if not bench.request.is_made(cell) and (cell.model, cell.label) not in bench.warmed:
+            bench.warmed.add((cell.model, cell.label))
+            warm_up(bench.request, cell, model)
+        made = domain.make(cell, bench.request, model)
+        scored.append(domain.score(cell, bench.request, made, bench.judge))
+    return scored
 
-    def _finish(self, rows: pd.DataFrame, sweep: Sweep) -> tuple[pd.DataFrame, Path | None]:
-        table, report = self.finish(rows, sweep)
-        write_table(table, self.options.out / TABLE)
-        return table, report
 
-    def _make_and_score(
-        self, cells: Sequence[Cell], opened: Mapping[str, LoadedModel]
-    ) -> list[ScoredCell]:
-        scored = []
-        for number, cell in enumerate(cells, start=1):
-            print(f"[{number}/{len(cells)}] {cell.name}", file=sys.stderr, flush=True)
-            if not self.request.is_made(cell):
-                self._warm_up(cell, opened[cell.model])
-            scored.append(self.make_and_score(cell, opened[cell.model]))
-        return scored
+def _rows(
+    scored: Sequence[ScoredCell], options: CompareOptions, opened: Mapping[str, LoadedModel]
+) -> pd.DataFrame:
+    """Rows of all cells, paired; with what is not as usual in how they were drawn."""
+    rows = compare_cells(scored, label_of(options.teacher), options.seed)
+    if options.top_p != 1:
+        rows.insert(rows.columns.get_loc("n"), "top_p", options.top_p)
+    exponents = [_exponent(each.cell, opened[each.cell.model]) for each in scored]
+    if any(each != 1 for each in exponents):
+        rows.insert(rows.columns.get_loc("n"), "reveal_exponent", exponents)
+    return rows
 
-    def _warm_up(self, cell: Cell, model: LoadedModel) -> None:
-        """A small call of each model and sampler, before the first set of theirs is timed."""
-        if (cell.model, cell.label) not in self._warm:
-            self._warm.add((cell.model, cell.label))
-            warm_up(self.request, cell, model)
 
-    def _sweep(self, scored: Sequence[ScoredCell], opened: Mapping[str, LoadedModel]) -> Sweep:
-        """Every row at the other temperatures, and all rows at equal diversity."""
-        options, sweep = self.options, Sweep()
-        if heated := [t for t in self.study.temperatures if t != 1]:
-            baseline = baseline_of(scored, label_of(options.teacher))
-            more = self._make_and_score([e.cell.at(t) for e in scored for t in heated], opened)
-            sets = [self.measure(each) for each in (*scored, *more)]
-            natural = self.natural(baseline)
-            sweep = sweep_of(sets, baseline, options.diversity, natural, options.seed)
-        return sweep.written(options.out, self.diversity_label)
+def _finish(
+    rows: pd.DataFrame,
+    sweep: Sweep,
+    options: CompareOptions,
+    domain: ComparisonDomain,
+    bench: Bench,
+) -> tuple[pd.DataFrame, Path | None]:
+    """The table with the rows that no model made, and its page or figure; both are written."""
+    table = table_of([*rows.to_dict("records"), *bench.more_rows]) if bench.more_rows else rows
+    report = domain.show(options, table, bench, sweep)
+    write_table(table, options.out / TABLE)
+    return table, report
 
-    def _check_teacher(self, teacher: LoadedModel) -> None:
-        """Raise UserError where a method cannot distil it, before any is distilled."""
-        for method in self.study.methods:
-            settings = DistillRun(self.settings_of(method), self.training).settings
-            check_process(settings.method["name"], teacher, ("--methods ", "--teacher "))
-            if settings.reference == "pool":
-                check_pool_steps(teacher.process, settings.pool_steps, "--pool-steps ")
 
-    def _student(self, method: str) -> Path:
-        """The student of one method; `config.json` is the last file of a finished one."""
-        settings = self.settings_of(method)
-        folder = Path(settings.out)
-        if (folder / "config.json").is_file():
-            return folder
-        print(f"Distilling with {method}, {self._budget_in_words()}.", file=sys.stderr)
-        for other in self.study.methods:  # all start from one pool of the teacher's samples
-            copy_pool(self.options.out / label_of(other) / "pool", folder / "pool")
-        distill(settings, self.training)
-        return folder
+def _sweep(
+    scored: Sequence[ScoredCell],
+    study: Study,
+    options: CompareOptions,
+    domain: ComparisonDomain,
+    bench: Bench,
+    opened: Mapping[str, LoadedModel],
+) -> Sweep:
+    """Every row at the other temperatures, and all rows at equal diversity."""
+    sweep = Sweep()
+    if heated := [t for t in study.temperatures if t != 1]:
+        baseline = baseline_of(scored, label_of(options.teacher))
+        cells = [each.cell.at(t) for each in scored for t in heated]
+        more = make_and_score(domain, bench, cells, opened)
+        sets = [domain.measure(each, bench.request) for each in (*scored, *more)]
+        natural = None if baseline is None else bench.natural(baseline)
+        sweep = sweep_of(sets, baseline, options.diversity, natural, options.seed)
+    return sweep.written(options.out, domain.diversity_label)
 
-    def _budget_in_words(self) -> str:
-        options = self.options
-        budget = f"{options.budget:g} seconds"
-        if options.data:
-            return budget
-        calls = f"{options.pool_steps} calls" if options.pool_steps else "a call a token"
-        return f"{budget} after {options.pool_size} samples of the teacher in {calls} each"
+
+def _notes(study: Study, bench: Bench) -> list[str]:
+    """What a reader must know about this choice of models."""
+    if bench.judge.name not in study.students:
+        return []
+    label = label_of(bench.judge.name)
+    return [f"{label} is also the judge: its own judge NLL is no independent figure."]
 
 
 def _exponent(cell: Cell, model: LoadedModel) -> float:

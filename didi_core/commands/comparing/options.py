@@ -1,8 +1,9 @@
-"""What every `compare` can be asked for, and what it returns. Imports no torch: help is fast."""
+"""What every `compare` and `quickstart` can be asked for and returns; imports no torch."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
@@ -16,13 +17,6 @@ from didi_core.cli.command_options import (
     Resume,
     Seed,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-from collections.abc import Mapping
-from dataclasses import field
-from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +125,7 @@ class CompareResult:
     """How the columns at equal diversity are to be read, and what has no curve."""
 
 
-# What every `quickstart` does and returns. Imports no torch: help is fast.
+# What every `quickstart` does and returns.
 
 METHOD: Mapping[str, Any] = {"name": "dmmd"}
 """The distillation method of the quickstart, as in configs/method/."""

@@ -1,16 +1,15 @@
-"""What `quickstart` does in both programs: distil, sample, score, compare; finished parts are kept.
+"""What `quickstart` does in both programs: a comparison with a plan for its flags.
 
-A program's subclass of `Quickstart` says how models are opened, sequences made, scored and shown.
+The fresh student, the one distilled earlier and their teacher are compared by `make_and_score`;
+finished parts are kept.
 """
 
 import json
 import sys
 import textwrap
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,13 @@ import torch
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from didi_core.commands.comparing.cells import LIMIT_SAMPLER, Cell, CellRequest, ScoredCell
+from didi_core.commands.comparing.cells import LIMIT_SAMPLER, Cell, CellRequest
+from didi_core.commands.comparing.compare import (
+    TABLE,
+    ComparisonDomain,
+    is_distilled,
+    make_and_score,
+)
 from didi_core.commands.comparing.options import (
     PAIRED_STEPS,
     STUDENT,
@@ -26,6 +31,8 @@ from didi_core.commands.comparing.options import (
     QuickstartOptions,
     QuickstartResult,
 )
+from didi_core.commands.comparing.study import label_of
+from didi_core.commands.comparing.sweep import Sweep
 from didi_core.commands.comparing.table import (
     compare_cells,
     judged_pairs,
@@ -34,7 +41,8 @@ from didi_core.commands.comparing.table import (
     warnings_of,
     write_table,
 )
-from didi_core.commands.generating.options import GenerationResult
+from didi_core.commands.training.distill import distill
+from didi_core.commands.training.settings import DistillSettings
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import ENOUGH_RECORDS, Interval
 from didi_core.io.files import write_json
@@ -46,153 +54,78 @@ from didi_core.training.devices import resolve_device
 MARKER = "quickstart.json"
 """The file that says that a folder is a quickstart's, and which."""
 
-Options = TypeVar("Options", bound=QuickstartOptions)
-
-
 Request = TypeVar("Request", bound=CellRequest)
+Settings = TypeVar("Settings", bound=DistillSettings)
 
 
-class Quickstart(ABC, Generic[Options, Request]):
-    """One quickstart of one program.
+def run_quickstart(options: QuickstartOptions, domain: ComparisonDomain) -> QuickstartResult:
+    """See the program's `quickstart`.
 
     Raises:
-        UserError: a seed that is none.
+        UserError: a seed that is none, a folder that is not ours, a model that is missing.
     """
+    if wrong := seed_errors(options.seed):
+        raise UserError(f"{wrong[0]}.")
+    plan, out, teacher = options.plan, options.out, label_of(options.plan.teacher)
+    check_folder(options)
+    device = resolve_device(options.device)
+    # What is missing shows now rather than after minutes of work.
+    opened = {
+        label_of(name): domain.open_model(name, device, offline=True)
+        for name in (plan.teacher, plan.student)
+    }
+    bench = domain.prepare(options, opened[teacher], device)
+    write_json(out / MARKER, _marker_of(options))
+    # As in training: subnormal numbers are slow, and a resumed run must round like an unbroken one.
+    torch.set_flush_denormal(True)
+    settings = domain.settings_of(options, plan.method["name"])
+    if not is_distilled(settings):
+        how = f"{plan.distill_steps} updates with method {plan.method['name']}"
+        print(f"Distilling {plan.teacher}: {how}.", file=sys.stderr, flush=True)
+        distill(settings, domain.training)
+    opened[STUDENT] = domain.open_model(settings.out, device, offline=True)
+    scored = make_and_score(domain, bench, cells_of(plan, opened), opened)
+    table = compare_cells(scored, teacher, options.seed)
+    write_table(table, out / TABLE)
+    report = domain.show(options, table, bench, Sweep())
+    at = {(each.cell.model, each.cell.steps): each for each in scored}
+    pair = at[STUDENT, PAIRED_STEPS], at[teacher, PAIRED_STEPS]
+    gain, num_pairs = paired_difference(*pair, options.seed), len(judged_pairs(*pair))
+    return QuickstartResult(out, report, out / TABLE, table, gain, num_pairs, bench.reference_rows)
 
-    noun: ClassVar[str]
-    """What one sequence is called."""
-    request_class: ClassVar[type[Any]]
 
-    def __init__(self, options: Options) -> None:
-        if wrong := seed_errors(options.seed):
-            raise UserError(f"{wrong[0]}.")
-        self.options = options
+def request_of(options: QuickstartOptions, noun: str, request_class: type[Request]) -> Request:
+    """What all cells share."""
+    plan, folder = options.plan, options.out / f"{noun}s"
+    return request_class.of(options, folder, plan.length, num=plan.num, offline=True)
 
-    @abstractmethod
-    def open_model(self, name: str | Path, device: torch.device) -> LoadedModel: ...
 
-    @abstractmethod
-    def open_judge(self, name: str, device: torch.device) -> dict[str, Any] | None:
-        """Open the judge, kept by the subclass, and give the reference rows that it knows."""
-
-    @abstractmethod
-    def distill(self, settings: dict[str, Any]) -> None:
-        """Distil with these settings of the program's `distill`."""
-
-    @abstractmethod
-    def make_cell(self, cell: Cell, request: Request, model: LoadedModel) -> GenerationResult:
-        """Sequences of a cell, or those that are there already."""
-
-    @abstractmethod
-    def score_cell(self, cell: Cell, request: Request, made: GenerationResult) -> ScoredCell:
-        """Their scores, or those that are there already."""
-
-    @abstractmethod
-    def write_report(self, table: pd.DataFrame) -> Path | None:
-        """Write the page or figure."""
-
-    def check_packages(self) -> None:
-        """Refuse to start where a package that is needed at the end is missing."""
-
-    def run(self) -> QuickstartResult:
-        """See the program's `quickstart`."""
-        options, plan, out = self.options, self.options.plan, self.options.out
-        check_folder(options)
-        self.check_packages()
-        device = resolve_device(options.device)
-        # What is missing shows now rather than after minutes of work.
-        opened = {
-            _label(name): self.open_model(name, device) for name in (plan.teacher, plan.student)
-        }
-        references = self.open_judge(plan.judge, device)
-        write_json(out / MARKER, _marker_of(options))
-        # As in training: subnormal numbers are slow, and a resumed run must round like an unbroken
-        # one.
-        torch.set_flush_denormal(True)
-        self._distil()
-        opened[STUDENT] = self.open_model(out / STUDENT, device)
-        scored = self._score(self._make(opened))
-        _say(4, "Comparing them.")
-        table = compare_cells(scored, _label(plan.teacher), options.seed)
-        write_table(table, out / "comparison.csv")
-        report = self.write_report(table)
-        student, teacher = self._pair(scored)
-        gain, pairs = (
-            paired_difference(student, teacher, options.seed),
-            judged_pairs(student, teacher),
-        )
-        return QuickstartResult(
-            out, report, out / "comparison.csv", table, gain, len(pairs), references
-        )
-
-    @property
-    def request(self) -> Request:
-        """What all cells share."""
-        options = self.options
-        return self.request_class(
-            folder=options.out / f"{self.noun}s",
-            num=options.plan.num,
-            length=options.plan.length,
-            seed=options.seed,
-            device=options.device,
-            offline=True,
-        )
-
-    def _distil(self) -> None:
-        """The fresh student; `config.json` is the last file of a finished one."""
-        options, plan = self.options, self.options.plan
-        folder = options.out / STUDENT
-        if (folder / "config.json").is_file():
-            _say(1, f"The student is in {folder} already.")
-            return
-        method = plan.method["name"]
-        _say(1, f"Distilling {plan.teacher}: {plan.distill_steps} updates with method {method}.")
-        self.distill(
-            {
-                "teacher": plan.teacher,
-                "out": str(folder),
-                "method": dict(plan.method),
-                "reference": "pool",
-                "pool_size": plan.pool_size,
-                "pool_length": plan.length,
-                "pool_steps": plan.pool_steps,
-                "steps": plan.distill_steps,
-                "tokens_per_batch": plan.tokens_per_batch,
-                "seed": options.seed,
-                "device": options.device,
-                "resume": True,
-                "offline": True,
-            }
-        )
-
-    def _make(self, opened: dict[str, LoadedModel]) -> dict[Cell, GenerationResult]:
-        """Sequences of every cell."""
-        plan, cells = self.options.plan, cells_of(self.options.plan, opened)
-        _say(2, f"Writing {len(cells)} sets of {plan.num} {self.noun}s each.")
-        made = {}
-        for cell in cells:
-            cost = made[cell] = self.make_cell(cell, self.request, opened[cell.model])
-            calls = f"{cost.mean_nfe:.1f} calls a {self.noun}"
-            print(f"      {cell.name}: {calls}, {cost.seconds:.1f} s", file=sys.stderr)
-        return made
-
-    def _score(self, made: dict[Cell, GenerationResult]) -> list[ScoredCell]:
-        _say(3, f"Scoring them with {self.options.plan.judge}.")
-        return [self.score_cell(cell, self.request, cost) for cell, cost in made.items()]
-
-    def _pair(self, scored: Sequence[ScoredCell]) -> tuple[ScoredCell, ScoredCell]:
-        """The fresh student and its teacher, at equal steps."""
-        by_cell = {(each.cell.model, each.cell.steps): each for each in scored}
-        teacher = _label(self.options.plan.teacher)
-        return by_cell[STUDENT, PAIRED_STEPS], by_cell[teacher, PAIRED_STEPS]
+def plan_settings(options: QuickstartOptions, settings_class: type[Settings]) -> Settings:
+    """Settings of the plan's distillation."""
+    plan = options.plan
+    return settings_class(
+        teacher=plan.teacher,
+        out=str(options.out / STUDENT),
+        method=dict(plan.method),
+        reference="pool",
+        pool_size=plan.pool_size,
+        pool_length=plan.length,
+        pool_steps=plan.pool_steps,
+        steps=plan.distill_steps,
+        tokens_per_batch=plan.tokens_per_batch,
+        seed=options.seed,
+        device=options.device,
+        resume=True,
+        offline=True,
+    )
 
 
 def cells_of(plan: Plan, opened: Mapping[str, LoadedModel]) -> list[Cell]:
     """What is compared, in the order of the table; each drawn as its folder says."""
     models = (
-        (_label(plan.teacher), plan.teacher_steps),
+        (label_of(plan.teacher), plan.teacher_steps),
         (STUDENT, plan.student_steps),
-        (_label(plan.student), plan.student_steps),
+        (label_of(plan.student), plan.student_steps),
     )
     return [
         Cell.limit(model)
@@ -235,15 +168,6 @@ def check_folder(options: QuickstartOptions) -> None:
 def _marker_of(options: QuickstartOptions) -> dict[str, Any]:
     """What decides the result, as it reads back from JSON."""
     return json.loads(json.dumps({"seed": options.seed, "plan": asdict(options.plan)}))
-
-
-def _label(model: str) -> str:
-    """A bundled name as it is; of a folder, its last part."""
-    return Path(model).name
-
-
-def _say(part: int, text: str) -> None:
-    print(f"[{part}/4] {text}", file=sys.stderr, flush=True)
 
 
 # What a quickstart prints: its table, and what it shows.

@@ -102,7 +102,7 @@ def sweep_of(
     natural = natural if diversity is None else None
     if baseline is None:
         return Sweep(None, ("Nothing compares at equal entropy: the teacher has no row.",))
-    most = max(len(each.ids) for each in sets)
+    most = max((len(each.ids) for each in sets), default=0)
     kept = [each for each in sets if each.ids and len(each.ids) >= most / 2]
     notes = [
         f"{each.cell.name}: {len(each.ids)} of {most} could be judged: it is on no curve."
@@ -146,12 +146,12 @@ def _level(
 def _frontiers(sets: Sequence[MeasuredSet], ids: Sequence[str]) -> list[Frontier]:
     """The curves, called by their cells at temperature 1."""
     curves: dict[Cell, list[FrontierPoint]] = {}
-    for each in sorted(sets, key=lambda each: each.cell.temperature):
+    for each in sets:
         curves.setdefault(each.cell.at(1.0), []).append(each.point(ids))
     return [
         Frontier(
             cell.name,
-            tuple(points),
+            tuple(sorted(points, key=lambda point: point.temperature)),
             {"model": cell.model, "sampler": cell.label, "steps": cell.steps},
         )
         for cell, points in curves.items()
@@ -206,21 +206,35 @@ def _out_of_reach(record: Mapping[str, Any]) -> list[str]:
 def add_columns(
     table: pd.DataFrame, scored: Sequence[ScoredCell], record: Mapping[str, Any]
 ) -> pd.DataFrame:
-    """The table with each row's NLL at equal diversity, and what that is less the baseline's.
-
-    Beside it the same at equal entropy of longer n-grams.
-    """
+    """The table with the columns of `columns_of` of each row that has a curve."""
     rows = table.to_dict("records")
     for row, each in zip(rows, scored, strict=True):
-        curve = record["frontiers"].get(each.cell.name)
-        if curve is None:
-            continue
-        row["equal_diversity"] = record["equal_diversity"]
-        row |= interval_columns("nll_at_equal_diversity", curve["nll_at_equal_diversity"])
-        row |= interval_columns("difference_at_equal_diversity", curve["minus_baseline"])
-        beside, ngrams = curve["at_equal_ngrams"] or {}, curve["ngrams_at_equal_diversity"]
-        row["ngram_entropy_at_equal_diversity"] = ngrams and ngrams["mean"]
-        row["equal_ngram_entropy"] = record["equal_ngrams"]
-        row |= interval_columns("nll_at_equal_ngram_entropy", beside.get("nll"))
-        row |= interval_columns("difference_at_equal_ngram_entropy", beside.get("minus_baseline"))
+        row |= columns_of(each.cell, record)
     return table_of(rows)
+
+
+def columns_of(
+    cell: Cell, record: Mapping[str, Any], diversity: str = "diversity", ngrams: str = "ngram"
+) -> dict[str, Any]:
+    """A cell's NLL at equal diversity, and what that is less the baseline's; none without a curve.
+
+    Beside it the same at equal entropy of longer n-grams.
+
+    Args:
+        diversity: what the columns call it.
+        ngrams: what they call longer n-grams.
+    """
+    curve = record["frontiers"].get(cell.name)
+    if curve is None:
+        return {}
+    at, beside = f"equal_{diversity}", f"equal_{ngrams}_entropy"
+    there, found = curve["ngrams_at_equal_diversity"], curve["at_equal_ngrams"] or {}
+    return {
+        at: record["equal_diversity"],
+        **interval_columns(f"nll_at_{at}", curve["nll_at_equal_diversity"]),
+        **interval_columns(f"difference_at_{at}", curve["minus_baseline"]),
+        f"{ngrams}_entropy_at_{at}": there and there["mean"],
+        beside: record["equal_ngrams"],
+        **interval_columns(f"nll_at_{beside}", found.get("nll")),
+        **interval_columns(f"difference_at_{beside}", found.get("minus_baseline")),
+    }

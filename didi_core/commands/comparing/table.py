@@ -2,19 +2,22 @@
 
 import json
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Float
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from didi_core.commands.comparing.cells import LIMIT_SAMPLER, Cell, ScoredCell
 from didi_core.commands.comparing.options import CompareResult
 from didi_core.evaluation.bootstrap import Interval, bootstrap_mean, warnings_of_few
+from didi_core.evaluation.frontier import paired_difference_of
+from didi_core.evaluation.frontier_record import interval_columns
+from didi_core.evaluation.ratio import Ratio
 from didi_core.io.files import atomic_path
+from didi_core.sampling.folder_defaults import PLAIN_SAMPLER
 
 
 def paired_difference(first: ScoredCell, second: ScoredCell, seed: int) -> Interval:
@@ -22,36 +25,61 @@ def paired_difference(first: ScoredCell, second: ScoredCell, seed: int) -> Inter
 
     Sequences of one number have the same length, and by one sampler are revealed in the same order:
     the pair shares what makes single ones vary, so that its difference varies less. Each pair
-    counts alike, whatever its length. Without a pair that was judged, all figures are NaN.
+    counts alike, whatever its length, or each token, where both sets tell their numbers. Without a
+    pair that was judged, all figures are NaN.
     """
     pairs = judged_pairs(first, second)
-    return bootstrap_mean(pairs, seed) if len(pairs) else Interval(*[float("nan")] * 3)
+    if pairs.empty:
+        return Interval(*[float("nan")] * 3)
+    if first.tokens is None or second.tokens is None:
+        return bootstrap_mean(pairs.to_numpy(), seed)
+    one, two = (
+        Ratio((each.judge_nll * tokens)[pairs.index].to_numpy(), tokens[pairs.index].to_numpy())
+        for each, tokens in ((first, first.tokens), (second, second.tokens))
+    )
+    return paired_difference_of(one, two, seed)
 
 
-def judged_pairs(first: ScoredCell, second: ScoredCell) -> Float[np.ndarray, "pair"]:
-    """Judge NLL of the first less that of the second, where both were judged."""
-    return (first.judge_nll - second.judge_nll).dropna().to_numpy()
+def judged_pairs(first: ScoredCell, second: ScoredCell) -> pd.Series:
+    """Judge NLL of the first less that of the second, by id, where both were judged."""
+    return (first.judge_nll - second.judge_nll).dropna()
+
+
+def pairs_of(
+    cells: Sequence[Cell], teacher: str, sampler: str | None = None
+) -> Iterator[tuple[Cell, str, Cell]]:
+    """Each cell with what is subtracted from it: the `teacher` in as many steps, and its `limit`.
+
+    The same model by another sampler counts as a student of its own.
+
+    Args:
+        sampler: of the teacher's cells that others are paired with; None for its plain one.
+    """
+    own = [cell for cell in cells if cell.model == teacher]
+    if sampler is None:
+        by_steps = {cell.steps: cell for cell in own if cell.is_plain}
+    else:
+        by_steps = {cell.steps: cell for cell in own if cell.sampler == sampler}
+    limit = Cell.limit(teacher)
+    for cell in cells:
+        if cell.is_baseline or cell == limit:
+            continue
+        for name, other in (("teacher", by_steps.get(cell.steps)), ("limit", limit)):
+            if other is not None and other in cells and other != cell:
+                yield cell, name, other
 
 
 def compare_cells(scored: Sequence[ScoredCell], teacher: str, seed: int) -> pd.DataFrame:
     """One row a cell; the last columns pair it with the teacher at the same steps and at its limit.
 
-    The teacher at the same steps is its plain row, which its other samplers are paired with too.
     Columns that no cell fills are left out.
     """
     by_cell = {each.cell: each for each in scored}
-    limit = by_cell.get(Cell.limit(teacher))
-    plain_rows = {c.steps: e for c, e in by_cell.items() if c.model == teacher and c.is_plain}
-    rows = []
-    for each in scored:
-        row = dict(each.row)
-        plain = plain_rows.get(each.cell.steps)
-        if each is not plain:
-            row |= _pair(each, plain, "teacher", seed)
-        if limit is not None and each is not limit:
-            row |= _pair(each, limit, "limit", seed)
-        rows.append(row)
-    return table_of(rows)
+    rows = {cell: dict(each.row) for cell, each in by_cell.items()}
+    for cell, name, other in pairs_of(list(by_cell), teacher):
+        difference = paired_difference(by_cell[cell], by_cell[other], seed)
+        rows[cell] |= interval_columns(f"nll_minus_{name}", difference.as_dict())
+    return table_of(list(rows.values()))
 
 
 def table_of(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
@@ -69,14 +97,6 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write the table as CSV, whole or not at all."""
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False)
-
-
-def _pair(each: ScoredCell, other: ScoredCell | None, name: str, seed: int) -> dict[str, float]:
-    if other is None:
-        return {}
-    pair = paired_difference(each, other, seed)
-    column = f"nll_minus_{name}"
-    return {column: pair.mean, f"{column}_low": pair.low, f"{column}_high": pair.high}
 
 
 # How a comparison is shown in the terminal.
@@ -143,7 +163,13 @@ def steps_in_words(row: Mapping[str, object]) -> str:
     return str(row["steps"])
 
 
-def _figure(row: Mapping[str, float], column: str, form: str) -> str:
+def curve_name(row: Mapping[str, object]) -> str:
+    """Model and sampler of a row; the limit ends the curve of its model's ancestral steps."""
+    sampler = PLAIN_SAMPLER if row["sampler"] == LIMIT_SAMPLER else row["sampler"]
+    return f"{row['model']}, {sampler}"
+
+
+def _figure(row: Mapping[str, Any], column: str, form: str) -> str:
     """A number; nothing where none is known, or that a curve does not pass where rows compare."""
     if pd.isna(row[column]):
         at = _COMPARED_AT.get(column)
@@ -151,7 +177,7 @@ def _figure(row: Mapping[str, float], column: str, form: str) -> str:
     return form.format(row[column]) + _interval(row, column)
 
 
-def _interval(row: Mapping[str, float], column: str) -> str:
+def _interval(row: Mapping[str, Any], column: str) -> str:
     """Ends of the interval of a difference; other columns have theirs in the table's file."""
     if column not in (_LESS_LIMIT, _LESS_TEACHER, *_COMPARED_AT):
         return ""
