@@ -60,8 +60,9 @@ def options(tmp_path: Path) -> ScoreOptions:
 
 
 def test_columns_and_statistics_are_those_of_the_family(
-    options: ScoreOptions, capsys: pytest.CaptureFixture[str]
+    options: ScoreOptions, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # test runners set it in their workers
     result = score(options)
     assert result is not None and options.family is not None and options.contacts is not None
     profile = FamilyProfile.read(options.family)
