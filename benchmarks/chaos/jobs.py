@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from didi_core.sampling.journal import partial_path
+from didi_core.io.journal import partial_path
 from didi_core.training.state_files import load_state
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 
