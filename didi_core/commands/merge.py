@@ -17,8 +17,8 @@ from didi_core.commands.generating.files import generate_json_path
 from didi_core.commands.generating.summary import count_key
 from didi_core.errors import RecordsFailed, UserError
 from didi_core.io.files import write_json
-from didi_core.io.shards import SHARD_KEY, ShardRecord, read_shard_record
 from didi_core.io.journal import partial_path
+from didi_core.io.shards import SHARD_KEY, ShardRecord, read_shard_record
 
 Record = TypeVar("Record")
 

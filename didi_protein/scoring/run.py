@@ -10,10 +10,10 @@ from didi_core.cli.run import check_output
 from didi_core.commands.processes import join_processes
 from didi_core.errors import UserError
 from didi_core.io.files import check_writable
+from didi_core.io.journal import partial_path, partials_of, process_path
 from didi_core.io.shards import Shard, parse_shard
 from didi_core.number_checks import minimum_errors, seed_errors
 from didi_core.progress import progress_bar
-from didi_core.io.journal import partial_path, partials_of, process_path
 from didi_core.training.devices import check_precision, resolve_device, settle_precision
 from didi_protein.models.judges import Judge, open_judge, open_masked_scorer
 from didi_protein.scoring.journal import KnownScores

@@ -31,6 +31,14 @@ class TextSamples(GenerationTask[GenerateOptions]):
     example = "samples.jsonl"
     template_flag = "--infill"
 
+    def __init__(self, options: GenerateOptions, tokenizer: TextTokenizer | None = None) -> None:
+        """
+        Args:
+            tokenizer: of a model that is open already; None for what its folder has.
+        """
+        super().__init__(options)
+        self.tokenizer = tokenizer
+
     def problems(self) -> list[str]:
         options = self.options
         wrong = []
@@ -58,6 +66,8 @@ class TextSamples(GenerationTask[GenerateOptions]):
 
     def _tokenizer(self, model: LoadedModel) -> TextTokenizer:
         options = self.options
+        if self.tokenizer is not None:
+            return self.tokenizer
         if options.tokenizer is not None:
             return open_named_tokenizer(options.tokenizer, offline=options.offline)
         return tokenizer_of(model, offline=options.offline)
