@@ -47,77 +47,6 @@ Figures = dict[str, Any]
 """A part of the result, as its JSON has it."""
 
 
-def run_evaluate(
-    options: EvaluateOptions,
-    model: LanguageModel | None = None,
-    judge: CausalLanguageModel | None = None,
-) -> EvaluateResult:
-    """See `didi_text.evaluate.evaluate`."""
-    check_options(options)
-    options = settle_precision(options)
-    for path in (options.out, partial_path(options.out), sample_folder(options.out)):
-        check_output(path, resume=options.resume, overwrite=options.overwrite)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    device = resolve_device(options.device)
-    if model is None and options.model is not None:
-        model = open_language_model(options.model, device, offline=options.offline)
-    described = None if model is None else describe_model(model)
-    settings = _deciding(options)
-    journal = evaluation_journal(options.out, {**settings, "model": described})
-    if options.resume and (done := finished_result(options.out, journal.settings)) is not None:
-        return EvaluateResult(options.out, done)
-    started = time.perf_counter()
-    figures = _measured(EvaluationContext(options, model, judge, device, journal))
-    result = {
-        "format": FORMAT,
-        "task": options.task,
-        **figures,
-        "model": described,
-        "settings": settings,
-        "device": str(device),
-        "seconds": round(time.perf_counter() - started, 3),
-        "versions": package_versions(),
-    }
-    write_json(options.out, result)
-    journal.remove()
-    _remove(sample_folder(options.out))
-    return EvaluateResult(options.out, result)
-
-
-def _deciding(options: EvaluateOptions) -> dict[str, Any]:
-    """Return the options that decide the figures; a run is continued only with the same."""
-    return {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in vars(options).items()
-        if name not in _PASSING
-    }
-
-
-def finished_result(out: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what a finished run with these settings left; None where none is there.
-
-    Raises:
-        UserError: there is one with other settings, or a file of another origin.
-    """
-    if not out.exists() or partial_path(out).exists() or sample_folder(out).exists():
-        return None
-    try:
-        result = json.loads(out.read_text(encoding="utf-8"))
-        stored = {**result["settings"], "model": result["model"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"--resume: {out} is no result of this command; replace it with --overwrite, or "
-            "choose another --out."
-        ) from error
-    require_same_settings(stored, settings, out)
-    return result
-
-
-# The work in progress: the figures of finished parts in a journal, and samples in a folder.
-
-
 @dataclass(frozen=True)
 class Part:
     """What one line of the journal holds."""
@@ -128,24 +57,6 @@ class Part:
     @classmethod
     def from_json(cls, line: Any) -> "Part":
         return cls(line["name"], line["figures"])
-
-
-def evaluation_journal(out: Path, settings: Mapping[str, Any]) -> Journal[Part]:
-    """Return the journal of an evaluation; nothing is read or written yet."""
-    return Journal(partial_path(out), "evaluate", settings, Part.from_json)
-
-
-def sample_folder(out: Path) -> Path:
-    """Return where `generate` keeps the samples that are being made or judged."""
-    return out.with_name(out.name + ".samples.partial")
-
-
-def _remove(path: Path) -> None:
-    """Remove the folder of samples, which of earlier versions was a file."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -205,7 +116,102 @@ class EvaluationContext:
         )
 
 
-def _measured(context: EvaluationContext) -> Figures:
+def run_evaluate(
+    options: EvaluateOptions,
+    model: LanguageModel | None = None,
+    judge: CausalLanguageModel | None = None,
+) -> EvaluateResult:
+    """See `didi_text.evaluate.evaluate`."""
+    check_options(options)
+    options = settle_precision(options)
+    for path in (options.out, partial_path(options.out), sample_folder(options.out)):
+        check_output(path, resume=options.resume, overwrite=options.overwrite)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    device = resolve_device(options.device)
+    if model is None and options.model is not None:
+        model = open_language_model(options.model, device, offline=options.offline)
+    journal = evaluation_journal(options.out, _deciding_settings(options, model))
+    if options.resume and (done := finished_result(options.out, journal.settings)) is not None:
+        return EvaluateResult(options.out, done)
+    context = EvaluationContext(options, model, judge, device, journal)
+    started = time.perf_counter()
+    figures = _measure(context)
+    result = _result(context, figures, time.perf_counter() - started)
+    write_json(options.out, result)
+    journal.remove()
+    _remove(sample_folder(options.out))
+    return EvaluateResult(options.out, result)
+
+
+def _deciding_settings(options: EvaluateOptions, model: LanguageModel | None) -> dict[str, Any]:
+    """Return all that decides the figures; a run is continued only with the same."""
+    shown = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in vars(options).items()
+        if name not in _PASSING
+    }
+    return {**shown, "model": None if model is None else describe_model(model)}
+
+
+def _result(context: EvaluationContext, figures: Figures, seconds: float) -> dict[str, Any]:
+    """Return the contents of the file."""
+    settings = dict(context.journal.settings)
+    return {
+        "format": FORMAT,
+        "task": context.options.task,
+        **figures,
+        "model": settings.pop("model"),
+        "settings": settings,
+        "device": str(context.device),
+        "seconds": round(seconds, 3),
+        "versions": package_versions(),
+    }
+
+
+def finished_result(out: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a finished run with these settings left; None where none is there.
+
+    Raises:
+        UserError: there is one with other settings, or a file of another origin.
+    """
+    if not out.exists() or partial_path(out).exists() or sample_folder(out).exists():
+        return None
+    try:
+        result = json.loads(out.read_text(encoding="utf-8"))
+        stored = {**result["settings"], "model": result["model"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"--resume: {out} is no result of this command; replace it with --overwrite, or "
+            "choose another --out."
+        ) from error
+    require_same_settings(stored, settings, out)
+    return result
+
+
+# The work in progress: the figures of finished parts in a journal, and samples in a folder.
+
+
+def evaluation_journal(out: Path, settings: Mapping[str, Any]) -> Journal[Part]:
+    """Return the journal of an evaluation; nothing is read or written yet."""
+    return Journal(partial_path(out), "evaluate", settings, Part.from_json)
+
+
+def sample_folder(out: Path) -> Path:
+    """Return where `generate` keeps the samples that are being made or judged."""
+    return out.with_name(out.name + ".samples.partial")
+
+
+def _remove(path: Path) -> None:
+    """Remove the folder of samples, which of earlier versions was a file."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _measure(context: EvaluationContext) -> Figures:
     """Return the figures of the task, with what was finished before taken over."""
     options, journal = context.options, context.journal
     samples = sample_folder(options.out)
