@@ -1,6 +1,7 @@
 """The journal of finished work: what is read again after a cut at any byte, and what is refused."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,13 @@ from didi_core.errors import UserError
 from didi_core.io.journal import Journal, partial_path, partials_of, process_path
 
 SETTINGS = {"seed": 3, "model": "tiny", "lengths": [3, 4]}
+_MORE = os.environ.get("DIDI_FUZZ_CASES")
 HERE = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+    max_examples=int(_MORE or 50),
+    derandomize=_MORE is None,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),  # every write waits for the disk
 )
 NUMBER = st.floats(allow_nan=False, allow_infinity=False) | st.integers()
 
