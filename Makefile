@@ -2,7 +2,7 @@
 # make test         the whole test suite
 # make lint         style and types
 # make chaos        kill -9 at random moments, twenty times each verb; fuzz: every reader, 100,000 cases
-# make docs         the documentation as a site, in build/site
+# make docs         the documentation as a site, in build/site; tables: its tables of columns
 # make frontier-quick, frontier, ablation, duality   the study of docs/frontier.md; stopped, each goes on
 #
 # PYTHON chooses the interpreter of the virtual environment, ARGS adds to a command:
@@ -13,7 +13,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: quickstart test lint chaos fuzz docs frontier-quick frontier ablation duality
+.PHONY: quickstart test lint chaos fuzz docs tables frontier-quick frontier ablation duality
 
 # The network is needed for the installation alone.
 quickstart: .venv/installed-quickstart
@@ -30,6 +30,9 @@ lint: .venv/installed-dev
 
 docs: .venv/installed-docs
 	$(BIN)/python -m mkdocs build $(ARGS)
+
+tables: .venv/installed-dev
+	$(BIN)/python -m didi_protein.scoring.columns docs/outputs.md docs/filter.md
 
 # Writes benchmarks/results/chaos.json; ARGS="--kills 50 --jobs generate --seed 1" for more.
 chaos: .venv/installed-dev

@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from didi_core.cli.command_options import JsonOutput, Overwrite
+from didi_protein.scoring.columns import COLUMN
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def _bound(name: str) -> str:
+    """Return the help of the flag that bounds a column."""
+    column = COLUMN[name]
+    least = "Least" if column.filter_flag.startswith("--min-") else "Largest"
+    return f"{least} {name}, {column.range_and_unit}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,16 +28,14 @@ class FilterOptions:
         Path, Argument(metavar="F.csv", help="Table that score wrote: .csv, .parquet or .jsonl.")
     ]
     out: Annotated[Path, Option(help="FASTA to write, best design first (.fasta, .fasta.gz).")]
-    min_plddt: Annotated[float | None, Option(help="Least mean_plddt, 0 to 100.")] = None
-    min_ptm: Annotated[float | None, Option(help="Least ptm, 0 to 1.")] = None
-    max_pae: Annotated[float | None, Option(help="Largest mean_pae, ångström.")] = None
+    min_plddt: Annotated[float | None, Option(help=_bound("mean_plddt"))] = None
+    min_ptm: Annotated[float | None, Option(help=_bound("ptm"))] = None
+    max_pae: Annotated[float | None, Option(help=_bound("mean_pae"))] = None
     foldable: Annotated[
         bool, Option("--foldable", help="Only designs that pass the folding rule of score.")
     ] = False
-    max_judge_perplexity: Annotated[
-        float | None, Option(help="Largest judge_perplexity, 1 and up.")
-    ] = None
-    max_repeat: Annotated[float | None, Option(help="Largest repeat_fraction, 0 to 1.")] = None
+    max_judge_perplexity: Annotated[float | None, Option(help=_bound("judge_perplexity"))] = None
+    max_repeat: Annotated[float | None, Option(help=_bound("repeat_fraction"))] = None
     max_identity: Annotated[
         float | None,
         Option(help="Largest identity to a natural sequence of score --reference, 0 to 1."),

@@ -1,39 +1,13 @@
-"""Which way each column of the score table is better, and the order of designs that follows."""
+"""The order of designs: best first, and those too short to judge last."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from didi_protein.scoring.properties import DEVELOPABILITY_COLUMNS
+from didi_protein.scoring.columns import COLUMN
 
-HIGHER_IS_BETTER: Mapping[str, bool] = {
-    "mean_plddt": True,
-    "mean_plddt_all_atom": True,
-    "ptm": True,
-    "mean_pae": False,
-    "foldable": True,
-    "judge_perplexity": False,
-    "pseudo_perplexity": False,
-    "pseudo_perplexity_one_pass": False,
-    "repeat_fraction": False,
-    "low_complexity_fraction": False,
-    "aa_entropy": True,
-    "instability_index": False,
-    "gravy": False,  # soluble proteins lie below 0
-    "nearest_reference_identity": False,  # new rather than known
-    "max_reference_tm": False,
-    **dict.fromkeys(DEVELOPABILITY_COLUMNS, False),
-}
-OVER_RESIDUES = frozenset(
-    (
-        "mean_plddt", "mean_plddt_all_atom", "ptm", "mean_pae", "judge_perplexity",
-        "pseudo_perplexity", "pseudo_perplexity_one_pass", "repeat_fraction",
-        "low_complexity_fraction", "aa_entropy", "instability_index", "gravy",
-    )
-)  # fmt: skip
-"""Columns that are means over the residues of a design: of few they are chance."""
 SHORTEST_JUDGED = 20
 """Residues. Below it a mean over residues says nothing: a lone methionine is all but certain to any
 judge, and would be the best of all designs. The shortest protein known to fold alone has 20 [1]_.
@@ -59,7 +33,7 @@ def default_sort(table: pd.DataFrame) -> list[SortKey]:
     """By pLDDT where designs were folded, else by judge perplexity, else by nothing."""
     for column in DEFAULT_COLUMNS:
         if column in table and table[column].notna().any():
-            return [SortKey(column, HIGHER_IS_BETTER[column])]
+            return [SortKey(column, COLUMN[column].better == "highest")]
     return []
 
 
@@ -71,7 +45,8 @@ def ranked(table: pd.DataFrame, keys: Sequence[SortKey]) -> pd.DataFrame:
     for key in reversed(keys):
         table = table.sort_values(key.column, ascending=not key.highest_first, kind="stable")
         missing = table[key.column].isna().to_numpy()
-        short = too_short(table).to_numpy() & ~missing & (key.column in OVER_RESIDUES)
+        of_residues = key.column in COLUMN and COLUMN[key.column].over_residues
+        short = too_short(table).to_numpy() & ~missing & of_residues
         table = table.iloc[np.argsort(2 * missing + short, kind="stable")]
     return table
 

@@ -24,7 +24,6 @@ from didi_protein.filtering.criteria import (
 from didi_protein.filtering.funnel import Funnel, rejected_table, run_funnel
 from didi_protein.filtering.options import FilterOptions, FilterResult
 from didi_protein.filtering.ranking import (
-    HIGHER_IS_BETTER,
     SortKey,
     default_sort,
     ranked,
@@ -38,7 +37,8 @@ from didi_protein.filtering.thresholds import (
     known_numbers,
     raise_all,
 )
-from didi_protein.scoring.properties import DEVELOPABILITY_COLUMNS, developability
+from didi_protein.scoring.columns import COLUMN, names_by
+from didi_protein.scoring.properties import developability
 from didi_protein.scoring.table import (
     check_ids,
     header_of_row,
@@ -196,20 +196,18 @@ SIMILARITY_FLAGS = ("-c", "0.7", "--cov-mode", "0")
 """At least 70% of both sequences aligns, as for clusters."""
 
 
-_DIRECTIONS = {"highest": True, "lowest": False}
-
-
 def add_counts(
     table: pd.DataFrame, options: FilterOptions, bounds: Sequence[Bound]
 ) -> pd.DataFrame:
     """Return the table with the counts of `scoring.properties`, where anything asks for them."""
     named = {each.column for each in bounds}
     named |= {column for column, _ in _sort_parts(options.sort_by)}
-    if not options.developability and not named & set(DEVELOPABILITY_COLUMNS):
+    motifs = list(names_by("motifs"))
+    if not options.developability and named.isdisjoint(motifs):
         return table
     scored = table["status"] == "ok"
     counts = [developability(each) for each in table.loc[scored, "sequence"]]
-    columns = pd.DataFrame(counts, index=table.index[scored], columns=list(DEVELOPABILITY_COLUMNS))
+    columns = pd.DataFrame(counts, index=table.index[scored], columns=motifs)
     table = table.drop(columns=[name for name in columns if name in table])
     return table.join(columns.astype("Int64"))
 
@@ -225,17 +223,21 @@ def sort_keys(sort_by: str | None, table: pd.DataFrame) -> list[SortKey]:
     Raises:
         UserError: a column whose better end is neither known nor said; all of them.
     """
-    parts = _sort_parts(sort_by)
-    unclear = [
-        f"--sort-by {column}: say which end is better, {column}:highest or {column}:lowest."
-        for column, direction in parts
-        if direction not in ("", *_DIRECTIONS) or not (direction or column in HIGHER_IS_BETTER)
-    ]
-    raise_all(unclear)
-    return [
-        SortKey(column, _DIRECTIONS.get(direction, HIGHER_IS_BETTER.get(column, True)))
-        for column, direction in parts
-    ] or default_sort(table)
+    parts = [(column, direction or _better(column)) for column, direction in _sort_parts(sort_by)]
+    raise_all(
+        [
+            f"--sort-by {column}: say which end is better, {column}:highest or {column}:lowest."
+            for column, direction in parts
+            if direction not in ("highest", "lowest")
+        ]
+    )
+    return [SortKey(column, direction == "highest") for column, direction in parts] or default_sort(
+        table
+    )
+
+
+def _better(column: str) -> str:
+    return COLUMN[column].better if column in COLUMN else ""
 
 
 def in_order(

@@ -9,8 +9,8 @@ import pandas as pd
 
 from didi_core.errors import UserError
 from didi_protein.filtering.options import FilterOptions
-from didi_protein.scoring.properties import DEVELOPABILITY_COLUMNS
-from didi_protein.scoring.table import COLUMNS, numbers_of
+from didi_protein.scoring.columns import COLUMN, ScoreColumn
+from didi_protein.scoring.table import numbers_of
 
 
 @dataclass(frozen=True)
@@ -21,31 +21,6 @@ class Bound:
     column: str
     bound: float
     is_minimum: bool
-
-
-@dataclass(frozen=True)
-class _Flag:
-    """A column that has a flag of its own."""
-
-    column: str
-    is_minimum: bool
-    low: float
-    high: float
-    unit: str
-
-
-_FLAGS = {
-    "min_plddt": _Flag("mean_plddt", True, 0, 100, "0 to 100"),
-    "min_ptm": _Flag("ptm", True, 0, 1, "0 to 1"),
-    "max_pae": _Flag("mean_pae", False, 0, float("inf"), "0 and up, in ångström"),
-    "max_judge_perplexity": _Flag("judge_perplexity", False, 1, float("inf"), "1 and up"),
-    "max_repeat": _Flag("repeat_fraction", False, 0, 1, "0 to 1"),
-    "max_identity": _Flag("nearest_reference_identity", False, 0, 1, "0 to 1"),
-}
-
-
-def name_of_flag(field: str) -> str:
-    return "--" + field.replace("_", "-")
 
 
 def bounds_of(options: FilterOptions) -> list[Bound]:
@@ -74,18 +49,26 @@ def raise_all(problems: Sequence[str]) -> None:
 
 
 def _own_flags(options: FilterOptions, problems: list[str]) -> Iterator[Bound]:
-    for field, flag in _FLAGS.items():
-        bound = getattr(options, field)
+    for column in COLUMN.values():
+        bound = bound_of(options, column)
         if bound is None:
             continue
-        if not flag.low <= bound <= flag.high:
-            problems.append(f"{name_of_flag(field)} {bound:g}: {flag.column} is {flag.unit}.")
-        elif field == "min_plddt" and 0 < bound <= 1:
+        flag = column.filter_flag
+        if not column.low <= bound <= column.high:
+            problems.append(f"{flag} {bound:g}: {column.name} is {column.range_and_unit}.")
+        elif column.name == "mean_plddt" and 0 < bound <= 1:
             problems.append(
-                f"--min-plddt {bound:g}: pLDDT is 0 to 100 here; say {100 * bound:g} if that is "
-                "what you mean."
+                f"{flag} {bound:g}: pLDDT is 0 to 100 here; say {100 * bound:g} if that is what "
+                "you mean."
             )
-        yield Bound(name_of_flag(field), flag.column, bound, flag.is_minimum)
+        yield Bound(flag, column.name, bound, is_minimum=flag.startswith("--min-"))
+
+
+def bound_of(options: FilterOptions, column: ScoreColumn) -> float | None:
+    """Return what the flag of a column says; None where it has none, or was not given."""
+    if not column.filter_flag:
+        return None
+    return getattr(options, column.filter_flag.removeprefix("--").replace("-", "_"))
 
 
 def _general_flags(flag: str, texts: Sequence[str], problems: list[str]) -> Iterator[Bound]:
@@ -100,34 +83,12 @@ def _general_flags(flag: str, texts: Sequence[str], problems: list[str]) -> Iter
         yield Bound(f"{flag} {column}", column, bound, flag == "--min")
 
 
-# Columns as filters see them: their numbers, and which flag of `score` computes one.
-
-_SCORE_FLAGS = {
-    **dict.fromkeys(
-        ("mean_plddt", "mean_plddt_all_atom", "ptm", "mean_pae", "foldable"), "--fold MODEL"
-    ),
-    "judge_perplexity": "--judge tiny-judge",
-    **dict.fromkeys(("pseudo_perplexity", "pseudo_perplexity_one_pass"), "--pseudo MODEL"),
-    "nearest_reference_identity": "--reference NATURAL.fasta",
-}
-
-
-_OTHER_WAYS = {
-    "cluster": "score the whole set with the extra metrics installed (pip install "
-    "'didi-protein[metrics]'); merge fills it in for shards",
-    "structure_cluster": "run score with --fold MODEL --pdb-dir DIR, and Foldseek on the path",
-    "max_reference_tm": "run score with --reference FOLDER of structures, and Foldseek on the path",
-}
-
-
-NONE_FOUND_IS_EMPTY = {"nearest_reference_identity": "sequence", "max_reference_tm": "pdb_file"}
-"""Columns in which empty means that nothing alike was found, once the comparison was made; with the
-column that a row must have to be compared."""
+# Columns as filters see them: their numbers, and what to do where there are none.
 
 
 def compared_columns(summary: Mapping[str, Any]) -> frozenset[str]:
-    """Those of `NONE_FOUND_IS_EMPTY` that were computed, says `NAME.summary.json`, even if no row
-    has a value."""
+    """Return the columns that hold comparisons with references, and were computed, says
+    `NAME.summary.json`, even if no row has a value."""
     found = {
         "nearest_reference_identity": summary.get("reference") is not None,
         "max_reference_tm": "max_reference_tm" in (summary.get("definitions") or {}),
@@ -137,9 +98,7 @@ def compared_columns(summary: Mapping[str, Any]) -> frozenset[str]:
 
 def how_to_compute(column: str) -> str:
     """What to do where a column was never computed."""
-    if column in _SCORE_FLAGS:
-        return f"run score with {_SCORE_FLAGS[column]} (and --resume)"
-    return _OTHER_WAYS.get(column, "write the table again with score")
+    return COLUMN[column].how_to_compute if column in COLUMN else "write the table again with score"
 
 
 def numbers(table: pd.DataFrame, column: str, flag: str) -> pd.Series:
@@ -155,7 +114,7 @@ def numbers(table: pd.DataFrame, column: str, flag: str) -> pd.Series:
 
 def _like(column: str, table: pd.DataFrame) -> str:
     """Columns that were perhaps meant."""
-    known = {*COLUMNS, *DEVELOPABILITY_COLUMNS, *table.columns}
+    known = {*COLUMN, *table.columns}
     close = difflib.get_close_matches(column, sorted(known), n=3, cutoff=0.5)
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
@@ -173,8 +132,9 @@ def known_numbers(
         UserError: as `numbers`, or no row has a value.
     """
     values = numbers(table, column, flag)
-    if column in NONE_FOUND_IS_EMPTY and (reference_used or values.notna().any()):
-        return values.mask(values.isna() & table[NONE_FOUND_IS_EMPTY[column]].notna(), 0.0)
+    compared = COLUMN[column].compared if column in COLUMN else ""
+    if compared and (reference_used or values.notna().any()):
+        return values.mask(values.isna() & table[compared].notna(), 0.0)
     if len(values) and not values.notna().any():
         raise UserError(
             f"{flag}: {column} was not computed in this table; {how_to_compute(column)}."

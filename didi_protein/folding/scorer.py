@@ -9,6 +9,7 @@ from didi_protein.folding.memory import require_memory, with_smaller_chunks
 from didi_protein.folding.network import FoldingModel
 from didi_protein.folding.structure_files import FoldFiles
 from didi_protein.folding.trunk import run_network
+from didi_protein.scoring.columns import names_by
 from didi_protein.sequences.fasta import ProteinRecord
 
 FOLD_VERSION = 1
@@ -26,13 +27,7 @@ class FoldScorer:
     chunk_size: int | None = None
     """See `run_network`; the first that is tried."""
     name: str = "fold"
-    columns: tuple[str, ...] = (
-        "mean_plddt",
-        "mean_plddt_all_atom",
-        "ptm",
-        "mean_pae",
-        "pdb_file",
-    )
+    columns: tuple[str, ...] = names_by("fold")
     max_length: int | None = None
 
     @property

@@ -22,7 +22,7 @@ from didi_protein.reporting.figures import (
     figures_from_rows,
     figures_from_summary,
     figures_of_curve,
-    folding_figures,
+    means_of_rows,
 )
 from didi_protein.reporting.tables import ScoreTable
 
@@ -50,7 +50,7 @@ class Cell:
         table: path of that table.
         designs: the scored rows (status ok).
         num_records: all rows, failed ones too.
-        figures: figure name -> estimate; names are those of `report_columns`.
+        figures: figure name -> estimate; names are those of `reporting.figures`.
         recomputed: whether the figures come from the rows rather than from the summary.
         shares_settings: whether another cell has the same model, sampler and steps.
         judges_itself: whether its model is also the judge, which finds its own designs likely.
@@ -135,13 +135,13 @@ def _mark_shared(cells: Sequence[Cell]) -> list[Cell]:
 def _cells_of_table(table: ScoreTable) -> Iterator[Cell]:
     groups = list(_groups(table))
     for (model, sampler, steps), rows in groups:
-        designs = rows[rows["status"] == "ok"] if "status" in rows else rows
+        designs = rows[rows["status"] == "ok"]
         summary = table.summary if len(groups) == 1 and _summarises(table) else None
-        figures = folding_figures(designs)
         if summary is None:
-            figures |= figures_from_rows(designs, _has_reference(table))
+            figures = figures_from_rows(designs, _has_reference(table))
         else:
-            figures |= figures_from_summary(summary.get("set") or {})
+            figures = figures_from_summary(summary.get("set") or {})
+        figures |= means_of_rows(designs)
         if len(groups) == 1 and table.timing is not None:
             figures |= _time_figures(table.timing)
         yield Cell(
@@ -173,7 +173,7 @@ def _has_reference(table: ScoreTable) -> bool:
     """Whether the rows were compared with natural sequences, even where none is near."""
     column = "nearest_reference_identity"
     stated = (table.summary or {}).get("reference") is not None
-    return column in table.rows and (stated or bool(table.rows[column].notna().any()))
+    return stated or bool(table.rows[column].notna().any())
 
 
 def _groups(table: ScoreTable) -> Iterator[tuple[tuple[str, str, int | None], pd.DataFrame]]:

@@ -9,28 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from didi_protein.filtering.ranking import default_sort, ranked
+from didi_protein.filtering.ranking import SortKey, default_sort, ranked
 from didi_protein.reporting.cells import Cell
 from didi_protein.reporting.filters import FilterOutcome, rejected_everywhere
 from didi_protein.reporting.structures import Trace, described, read_trace, still_svg
+from didi_protein.scoring.columns import COLUMN
 from didi_protein.scoring.table import HEADER_PREFIX
 from didi_protein.sequences.fasta import NAME_KEY, ProteinRecord, unique_ids
 from didi_protein.similarity.neighbours import COPY_IDENTITY
-
-# Column of the table -> heading of the figure on a design's card, format.
-SHOWN_FIGURES = {
-    "judge_perplexity": ("judge perplexity", "{:.2f}"),
-    "mean_plddt": ("pLDDT", "{:.1f}"),
-    "ptm": ("pTM", "{:.2f}"),
-    "mean_pae": ("PAE", "{:.1f} Å"),
-    "repeat_fraction": ("repeats", "{:.0%}"),
-    "nearest_reference_identity": ("identity to nearest natural", "{:.0%}"),
-    "instability_index": ("instability", "{:.0f}"),
-    "isoelectric_point": ("pI", "{:.1f}"),
-}
-
-
-RANKED_BY = {"mean_plddt": "highest pLDDT", "judge_perplexity": "lowest judge perplexity"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +71,7 @@ def best_designs(
     to rank by, and the list is empty. What `filter` rejected is left out, and so is what the judge
     itself wrote where it would be the one to rank it.
     """
-    by_judge = ranked_by(cells) == RANKED_BY["judge_perplexity"]
+    by_judge = [key.column for key in _order(cells)] == ["judge_perplexity"]
     cells = [cell for cell in cells if not (by_judge and cell.judges_itself)]
     frames = [_candidates(cell, number, outcomes) for number, cell in enumerate(cells)]
     designs = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
@@ -108,8 +94,13 @@ def _candidates(cell: Cell, number: int, outcomes: Sequence[FilterOutcome]) -> p
 
 def ranked_by(cells: Sequence[Cell]) -> str:
     """What decides which designs are best, in words; "" where nothing does."""
-    keys = default_sort(pd.concat([cell.designs for cell in cells])) if cells else []
-    return RANKED_BY[keys[0].column] if keys else ""
+    return ", ".join(
+        f"{COLUMN[each.column].better} {COLUMN[each.column].heading}" for each in _order(cells)
+    )
+
+
+def _order(cells: Sequence[Cell]) -> list[SortKey]:
+    return default_sort(pd.concat([cell.designs for cell in cells])) if cells else []
 
 
 def _unique_identifiers(pairs: Sequence[tuple[str, str]]) -> list[str]:
@@ -143,9 +134,9 @@ def _design(row: dict[str, Any], cell: Cell, identifier: str, name: str) -> Desi
         sequence=row["sequence"],
         origin=_origin(row, cell),
         figures=[
-            (heading, style.format(row[column]))
-            for column, (heading, style) in SHOWN_FIGURES.items()
-            if pd.notna(row.get(column))
+            (column.heading, f"{column.write(row[column.name])} {column.unit}".strip())
+            for column in COLUMN.values()
+            if column.on_card and pd.notna(row.get(column.name))
         ],
         is_copy=bool(pd.notna(identity) and identity >= COPY_IDENTITY),
         is_foldable=None if pd.isna(foldable) else bool(foldable),

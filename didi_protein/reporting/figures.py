@@ -1,18 +1,13 @@
 """The figures of one cell, each with its interval and the number of designs it rests on."""
 
-import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
-from didi_core.evaluation.entropy import pooled_kmer_entropy
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
-from didi_protein.similarity.neighbours import NEIGHBOUR_IDENTITY
+from didi_protein.scoring.columns import COLUMN
+from didi_protein.scoring.set_measures import figures_of_rows, mean_figures
 
 
 @dataclass(frozen=True)
@@ -37,8 +32,14 @@ class Estimate:
         return Estimate(function(self.mean), low, high, self.n)
 
 
-def figures_from_summary(summary: Mapping[str, Any]) -> dict[str, Estimate]:
-    """Figures of a set as `score` wrote them: of `summary["set"]` or of a reference row."""
+def figures_from_summary(
+    summary: Mapping[str, Any], whole: int | None = None
+) -> dict[str, Estimate]:
+    """Figures of a set as `score` names them: of `summary["set"]`, of a reference row, of rows.
+
+    Args:
+        whole: number of designs; an estimate that rests on all of them does not say so.
+    """
     names = {
         "judge_nll": "judge_nll",
         "judge_perplexity": "judge_perplexity",
@@ -51,9 +52,19 @@ def figures_from_summary(summary: Mapping[str, Any]) -> dict[str, Estimate]:
         "low_complexity_fraction": "mean_low_complexity_fraction",
         "calls": "mean_nfe",
         "length": "mean_length",
-    }
-    found = {name: _estimate(summary.get(theirs)) for name, theirs in names.items()}
+    } | {column.name: column.figure.name for column in COLUMN.values() if column.figure}
+    found = {name: _estimate(summary.get(theirs), whole) for name, theirs in names.items()}
     return {name: estimate for name, estimate in found.items() if estimate is not None}
+
+
+def figures_from_rows(designs: pd.DataFrame, has_reference: bool) -> dict[str, Estimate]:
+    """What the rows of a table allow, where no summary tells it."""
+    return figures_from_summary(figures_of_rows(designs, has_reference), len(designs))
+
+
+def means_of_rows(designs: pd.DataFrame) -> dict[str, Estimate]:
+    """Means of the columns that have a figure of their own, such as pLDDT."""
+    return figures_from_summary(mean_figures(designs), len(designs))
 
 
 def figures_of_curve(curve: Mapping[str, Any]) -> dict[str, Estimate]:
@@ -72,88 +83,15 @@ def figures_of_curve(curve: Mapping[str, Any]) -> dict[str, Estimate]:
     return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 
-def _estimate(value: Any) -> Estimate | None:
+def _estimate(value: Any, whole: int | None = None) -> Estimate | None:
     """From a plain number or `{"mean":, "low":, "high":}`; None where nothing was computed."""
     if isinstance(value, Mapping):
         if value.get("mean") is None:
             return None
-        return Estimate(value["mean"], value.get("low"), value.get("high"), value.get("n"))
+        n = value.get("n")
+        rests_on = None if n == whole else n
+        return Estimate(value["mean"], value.get("low"), value.get("high"), rests_on)
     return None if value is None else Estimate(float(value))
-
-
-def figures_from_rows(designs: pd.DataFrame, has_reference: bool) -> dict[str, Estimate]:
-    """What the rows of a table allow, computed as `score` does for a whole table.
-
-    Precision follows from the nearest reference of each row, where there is a reference; a row
-    without a neighbour counts as no. Recall and copies need sequences that the table does not
-    hold, and are left out.
-    """
-    figures: dict[str, Estimate] = {}
-    if not len(designs):
-        return figures
-    for name, column in {"calls": "nfe", "repeat_fraction": "repeat_fraction"}.items():
-        if (values := _known(designs, column)) is not None:
-            figures[name] = Estimate(float(values.mean()), n=_count(values, designs))
-    perplexities = _known(designs, "judge_perplexity")
-    if perplexities is not None and (perplexities > 0).all():
-        nll = _estimate_of_mean(np.log(perplexities), designs)
-        figures["judge_nll"], figures["judge_perplexity"] = nll, nll.map(math.exp)
-    if has_reference:
-        identity = designs["nearest_reference_identity"].fillna(0.0)
-        figures["precision"] = _estimate_of_mean(identity >= NEIGHBOUR_IDENTITY, designs)
-    sequences = designs["sequence"]
-    figures["distinct_fraction"] = Estimate(sequences.nunique() / len(sequences))
-    return figures | _entropy(sequences)
-
-
-def folding_figures(designs: pd.DataFrame) -> dict[str, Estimate]:
-    """pLDDT, pTM, PAE and the share foldable, where the table has them."""
-    found = {name: _known(designs, name) for name in ("mean_plddt", "ptm", "mean_pae", "foldable")}
-    return {
-        name: _estimate_of_mean(values, designs)
-        for name, values in found.items()
-        if values is not None
-    }
-
-
-def residue_composition(sequences: Iterable[str]) -> dict[str, float]:
-    """Share of each of the 20 residues in all sequences together; zeros where there are none."""
-    counts: Counter[str] = Counter()
-    for sequence in sequences:
-        counts.update(sequence)
-    total = sum(counts[residue] for residue in CANONICAL_RESIDUES)
-    return {residue: counts[residue] / max(total, 1) for residue in CANONICAL_RESIDUES}
-
-
-def _known(designs: pd.DataFrame, column: str) -> pd.Series | None:
-    """The values of `column` that are there and finite; None where there are none."""
-    if column not in designs:
-        return None
-    values = designs[column][np.isfinite(designs[column])]
-    return values if len(values) else None
-
-
-def _count(values: pd.Series, designs: pd.DataFrame) -> int | None:
-    """How many values there are, where that is fewer than the designs."""
-    return None if len(values) == len(designs) else len(values)
-
-
-def _estimate_of_mean(values: pd.Series, designs: pd.DataFrame) -> Estimate:
-    """Mean of `values` with its interval, and their number where some designs have none."""
-    return _from_interval(bootstrap_mean(values), _count(values, designs))
-
-
-def _from_interval(interval: Interval, n: int | None = None) -> Estimate:
-    return Estimate(interval.mean, interval.low, interval.high, n)
-
-
-def _entropy(sequences: Iterable[str]) -> dict[str, Estimate]:
-    """The pooled 3-mer entropy; nothing where letters are no residues or sequences too short."""
-    ids = [[CANONICAL_RESIDUES.find(letter) for letter in sequence] for sequence in sequences]
-    if any(min(each, default=0) < 0 for each in ids) or all(len(each) < 3 for each in ids):
-        return {}
-    interval = pooled_kmer_entropy(ids, 3, len(CANONICAL_RESIDUES))
-    return {"pooled_3mer_entropy": _from_interval(interval)}
 
 
 # The columns of the comparison table: heading, format, and what each says to a designer.
@@ -206,6 +144,16 @@ class Column:
         return f"{low}{self.to}{self.write(estimate.high)}"
 
 
+def _mean_of(name: str, better: str = "") -> Column:
+    """The mean of a column of the table of scores, told as `scoring.columns` tells it."""
+    column = COLUMN[name]
+    better = better or {"highest": "higher", "lowest": "lower", "": ""}[column.better]
+    write = _percent if column.written.endswith("%") else column.write
+    return Column(name, column.title, better, column.tells, write)
+
+
+_OTHER_MEANS = [_mean_of(each.name) for each in COLUMN.values() if each.figure and each.tells]
+
 COLUMNS = (
     Column(
         "calls",
@@ -215,16 +163,7 @@ COLUMNS = (
         "changes nothing needs no call, so calls can be fewer than the steps asked for.",
         _calls,
     ),
-    Column(
-        "judge_perplexity",
-        "Judge perplexity",
-        "lower",
-        "How surprised an independent protein language model is by the sequences: about the "
-        "number of residues it hesitates between at each position. 20 is pure guessing; natural "
-        "proteins show what is good. Repeats and copies score well too, so read it together with "
-        "the columns to its right.",
-        _decimals(2),
-    ),
+    _mean_of("judge_perplexity"),
     Column(
         "nll_at_equal_diversity",
         "NLL at equal entropy",
@@ -288,49 +227,11 @@ COLUMNS = (
         "designs.",
         _decimals(2),
     ),
-    Column(
+    _mean_of(
         "repeat_fraction",
-        "Repeats",
-        "natural",
-        "The share of residues inside repeats (four residues that occur again in the same design, "
-        "or a run of one letter), averaged over the designs. Well above natural is a warning: a "
-        "model may score repeats highly that will not fold.",
-        _percent,
+        better="natural",
     ),
-    Column(
-        "mean_plddt",
-        "pLDDT",
-        "higher",
-        "The folding model's confidence in the structure it predicts, 0 to 100, averaged over the "
-        "alpha carbons and the designs. Above 70 the fold is likely right; above 90 also its "
-        "details.",
-        _decimals(1),
-    ),
-    Column(
-        "ptm",
-        "pTM",
-        "higher",
-        "The folding model's confidence in the overall shape, 0 to 1. Above 0.5 the overall fold "
-        "is likely right.",
-        _decimals(2),
-    ),
-    Column(
-        "mean_pae",
-        "PAE",
-        "lower",
-        "The error the folding model expects in where residues lie to each other, in ångström, "
-        "averaged over all pairs and the designs. Below 10 the parts of a design are placed with "
-        "some confidence.",
-        _decimals(1),
-    ),
-    Column(
-        "foldable",
-        "Foldable",
-        "higher",
-        "The share of designs that pass the folding rule of the score table (its thresholds are "
-        "in the definitions below).",
-        _percent,
-    ),
+    *_OTHER_MEANS,
     Column(
         "seconds_per_design",
         "Seconds each",

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from didi_core.evaluation.frontier_plot import error_bars
 from didi_core.evaluation.frontier_record import COPIES
-from didi_protein.reporting.figures import residue_composition
 from didi_protein.reporting.styles import (
     FAINT,
     INK,
     LegendEntry,
     by_model,
 )
+from didi_protein.scoring.set_measures import residue_composition
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 
 if TYPE_CHECKING:

@@ -17,33 +17,19 @@ import pandas as pd
 from didi_core.errors import UserError, missing_extra
 from didi_core.io.tables import check_separator, csv_header
 from didi_core.io.text_files import UTF_8
+from didi_protein.scoring.columns import COLUMN
 from didi_protein.scoring.table import (
     SUFFIXES,
-    TEXT_COLUMNS,
     UNREADABLE,
     numbers_of,
-    read_cells,
+    read_scores,
     summary_path,
-    typed,
     with_words_as_ids,
 )
 
 NEEDED = ("id", "sequence")
 SELECTED_SUFFIX = ".selected.csv"
 """What `filter` kept: rows of a table that is there already, so a search of folders skips it."""
-NUMBER_COLUMNS = (
-    "steps",
-    "nfe",
-    "judge_perplexity",
-    "repeat_fraction",
-    "nearest_reference_identity",
-    "instability_index",
-    "isoelectric_point",
-    "mean_plddt",
-    "ptm",
-    "mean_pae",
-    "foldable",
-)
 
 
 @dataclass(frozen=True)
@@ -53,7 +39,7 @@ class ScoreTable:
     Attributes:
         path: the file read.
         label: its name in the report: the path below the folder given, without the suffix.
-        rows: one row a record, columns as in the file; texts are strings, never missing.
+        rows: one row a record, every column of ours; its texts are strings, never missing.
         summary: contents of `NAME.summary.json`, or None where there is none.
         timing: contents of `NAME.generate.json`, or None where there is none.
     """
@@ -150,13 +136,15 @@ def _parquet_module() -> Any:
 
 
 def _read_table(path: Path, label: str) -> ScoreTable:
-    rows = _read_rows(path)
-    for column in TEXT_COLUMNS:
-        if column in rows:
-            rows[column] = rows[column].astype(object).where(rows[column].notna(), "").astype(str)
-    for column in NUMBER_COLUMNS:
-        if column in rows:
-            rows[column] = numbers_of(rows, column, f"INPUT {path}")
+    if path.suffix == ".parquet":
+        _parquet_module()
+    rows = with_words_as_ids(read_scores(path, "INPUT", NEEDED))
+    for column in (COLUMN[name] for name in rows if name in COLUMN):
+        if column.type == "text":
+            texts = rows[column.name].astype(object)
+            rows[column.name] = texts.where(texts.notna(), "").astype(str)
+        elif column.in_report:
+            rows[column.name] = numbers_of(rows, column.name, f"INPUT {path}")
     return ScoreTable(
         path=path,
         label=label,
@@ -164,13 +152,6 @@ def _read_table(path: Path, label: str) -> ScoreTable:
         summary=_read_json(summary_path(path)),
         timing=_read_json(path.with_suffix(".generate.json")),
     )
-
-
-def _read_rows(path: Path) -> pd.DataFrame:
-    """Only an empty field is missing: a sequence or a model may well be called NA."""
-    if path.suffix == ".parquet":
-        _parquet_module()
-    return with_words_as_ids(typed(read_cells(path, "INPUT", NEEDED)))
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

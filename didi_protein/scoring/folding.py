@@ -1,23 +1,63 @@
-"""The flags of `score` that folding understands: what they must be, and the scorer they make."""
+"""What `--fold` changes in `score`: which batches are made, which files, and who is foldable.
 
-from collections.abc import Iterable
+ESMFold's own modules take long to load: they are imported only where something is folded.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, cast
 
 import torch
 
 from didi_core.cli.run import check_output
 from didi_core.errors import UserError
-from didi_protein.folding.network import PRECISIONS, open_folding_model
-from didi_protein.folding.scorer import FoldScorer
-from didi_protein.folding.structure_files import FoldFiles, safe_names
+from didi_core.io.shards import Shard
+from didi_core.training.devices import resolve_device
 from didi_protein.scoring.options import ScoreOptions
+from didi_protein.scoring.rows import Row, select_shard
+from didi_protein.scoring.scorers import Scorer
+from didi_protein.sequences.fasta import ProteinRecord
+
+if TYPE_CHECKING:
+    from didi_protein.folding.scorer import FoldScorer
+
+_THRESHOLDS = (("foldable_plddt", 100), ("foldable_ptm", 1), ("foldable_pae", 31))
 
 
-def check_fold_options(options: ScoreOptions) -> None:
+_RULED = ("mean_plddt", "ptm", "mean_pae")
+
+
+def check_folding(options: ScoreOptions) -> None:
+    """Raise UserError for values of the folding flags that cannot be meant."""
+    wrong = [
+        f"{_flag(name)} {getattr(options, name):g} must be from 0 to {most}"
+        for name, most in _THRESHOLDS
+        if not 0 <= getattr(options, name) <= most
+    ]
+    if wrong:
+        raise UserError("; ".join(wrong) + ".")
+    if options.fold != "none":
+        _check_fold_options(options)
+        return
+    for flag, value in (
+        ("--pdb-dir", options.pdb_dir),
+        ("--per-residue", options.per_residue),
+        ("--fold-recycles", options.fold_recycles),
+        ("--fold-chunk-size", options.fold_chunk_size),
+        ("--fold-pairs", options.fold_pairs),
+        ("--fold-precision", None if options.fold_precision == "auto" else options.fold_precision),
+    ):
+        if value is not None:
+            raise UserError(f"{flag} {value}: nothing is folded without --fold, as in esmfold.")
+
+
+def _check_fold_options(options: ScoreOptions) -> None:
     """Collect what is wrong with single values, and show it together.
 
     Raises:
         UserError: naming each flag and value.
     """
+    from didi_protein.folding.network import PRECISIONS
+
     wrong = []
     for flag, value, least in (
         ("--fold-recycles", options.fold_recycles, 0),
@@ -32,10 +72,73 @@ def check_fold_options(options: ScoreOptions) -> None:
         raise UserError("; ".join(wrong) + ".")
 
 
+def check_thresholds(options: ScoreOptions, records: Sequence[ProteinRecord]) -> None:
+    """Refuse thresholds of `foldable` where nothing is folded and no structure states all three.
+
+    Raises:
+        UserError: naming each flag that would not act.
+    """
+    if options.fold != "none" or any(set(_RULED) <= set(each.columns) for each in records):
+        return
+    idle = [
+        f"{_flag(name)} {value:g}"
+        for name, _ in _THRESHOLDS
+        if (value := getattr(options, name)) != getattr(ScoreOptions, name)
+    ]
+    if idle:
+        raise UserError(
+            f"{', '.join(idle)}: no pLDDT, pTM and PAE to compare with; give --fold, as in --fold "
+            "esmfold, or predicted structures that state them."
+        )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def plan_rows(
+    options: ScoreOptions, rows: Sequence[Row], shard: Shard
+) -> tuple[list[int], list[list[int]]]:
+    """The places and the batches of this shard; folding, where asked for, decides the batches."""
+    if options.fold == "none":
+        return select_shard(rows, options.batch_tokens, shard)
+    from didi_protein.folding.memory import PAIR_BUDGETS, plan_pair_batches
+
+    kind = resolve_device(options.device).type
+    budget = options.fold_pairs or PAIR_BUDGETS.get(kind, PAIR_BUDGETS["cuda"])
+    return select_shard(rows, budget, shard, plan_pair_batches)
+
+
+def check_files(
+    options: ScoreOptions, scorers: Sequence[Scorer], record_ids: Sequence[str]
+) -> None:
+    """Refuse to replace structures that exist, unless told to."""
+    for scorer in scorers:
+        if scorer.name == "fold":
+            _check_fold_files(options, cast("FoldScorer", scorer), record_ids)
+
+
+def add_foldable(options: ScoreOptions, rows: Sequence[Row]) -> None:
+    """Apply the thresholds: with others, nothing needs to be folded again."""
+    for row in rows:
+        known = row.as_dict()  # what a structure file states counts too
+        plddt, ptm, pae = (known.get(name) for name in _RULED)
+        if plddt is not None and ptm is not None and pae is not None:
+            row.values["foldable"] = bool(
+                plddt > options.foldable_plddt
+                and ptm > options.foldable_ptm
+                and pae < options.foldable_pae
+            )
+
+
 def open_fold_scorer(
     options: ScoreOptions, record_ids: Iterable[str], device: torch.device
-) -> FoldScorer:
+) -> "FoldScorer":
     """The scorer of `--fold`; see `open_folding_model` for what it raises."""
+    from didi_protein.folding.network import open_folding_model
+    from didi_protein.folding.scorer import FoldScorer
+    from didi_protein.folding.structure_files import FoldFiles, safe_names
+
     files = FoldFiles(
         safe_names(record_ids), options.out.parent, options.pdb_dir, options.per_residue
     )
@@ -45,9 +148,11 @@ def open_fold_scorer(
     return FoldScorer(model, files, options.fold_recycles, options.fold_chunk_size)
 
 
-def check_fold_files(options: ScoreOptions, files: FoldFiles, record_ids: Iterable[str]) -> None:
+def _check_fold_files(
+    options: ScoreOptions, scorer: "FoldScorer", record_ids: Iterable[str]
+) -> None:
     """Refuse to replace a structure that exists, unless told to; see `check_output`."""
     for record_id in record_ids:
-        for path in files.paths(record_id):
+        for path in scorer.files.paths(record_id):
             flag = "--pdb-dir" if path.suffix == ".pdb" else "--per-residue"
             check_output(path, resume=options.resume, overwrite=options.overwrite, flag=flag)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from didi_core.io.journal import Journal
+from didi_protein.scoring.columns import is_text
 from didi_protein.scoring.scorers import Scorer
-from didi_protein.scoring.table import TEXT_COLUMNS
 from didi_protein.sequences.fasta import ProteinRecord
 
 Values = Mapping[str, Any]
@@ -83,7 +83,7 @@ class KnownScores:
             values = {name: row.get(name) for name in scorer.columns}
             # A column that somebody edited holds texts: what it says is computed again.
             whole = all(
-                name in TEXT_COLUMNS or not isinstance(value, str) for name, value in values.items()
+                is_text(name) or not isinstance(value, str) for name, value in values.items()
             )
             known = any(value is not None for value in values.values())
             if row["status"] == "ok" and known and whole:

@@ -85,6 +85,17 @@ class ScoreOptions(CommonOptions):
     training: Annotated[
         Path | None, Option(help="FASTA of the model's training sequences: copies.")
     ] = None
+    family: Annotated[
+        Path | None,
+        Option(
+            help="Alignment of a protein family (FASTA, A2M, A3M, Stockholm), or its profile "
+            "(.hmm): how each sequence fits it, and of an alignment the set counted against it."
+        ),
+    ] = None
+    contacts: Annotated[
+        Path | None,
+        Option(help="Table of distances between the columns of --family, in angstrom."),
+    ] = None
     clean: Annotated[
         bool,
         Option(

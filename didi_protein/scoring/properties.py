@@ -27,16 +27,6 @@ TRIGGER_BITS = 2.2
 EXTENSION_BITS = 2.5
 """SEG's published window and thresholds."""
 
-PROPERTY_COLUMNS = (
-    "repeat_fraction",
-    "low_complexity_fraction",
-    "aa_entropy",
-    "instability_index",
-    "gravy",
-    "isoelectric_point",
-    "molecular_weight",
-)
-
 _RANK = np.full(128, -1)
 
 
@@ -138,18 +128,7 @@ def protparam(sequence: str) -> dict[str, float]:
 # Motifs that make trouble in the laboratory, counted from the sequence alone.
 #
 # Each count is a hint: whether a motif reacts depends on where it lies in the fold, which the
-# letters
-# do not say. `docs/filter.md` tells a user what each one means.
-
-DEVELOPABILITY_COLUMNS = (
-    "cysteine_count",
-    "odd_cysteines",
-    "n_glycosylation_sites",
-    "deamidation_sites",
-    "isomerisation_sites",
-    "acid_cleavage_sites",
-    "n_terminal_glutamine",
-)
+# letters do not say. `scoring.columns` tells a user what each one means.
 
 
 def developability(sequence: str) -> dict[str, int]:
@@ -158,7 +137,7 @@ def developability(sequence: str) -> dict[str, int]:
     >>> developability("QNGTCDGDP")["deamidation_sites"]
     1
     """
-    return {name: _COUNTS[name](sequence) for name in DEVELOPABILITY_COLUMNS}
+    return {name: count(sequence) for name, count in _COUNTS.items()}
 
 
 def _motif(pattern: str) -> Callable[[str], int]:

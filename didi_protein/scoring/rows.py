@@ -9,14 +9,10 @@ from didi_core.errors import UserError
 from didi_core.io.shards import Shard
 from didi_core.peak_memory import is_out_of_memory, release_cached_memory
 from didi_core.sampling.batching import plan_batches, shard_of
+from didi_protein.scoring.columns import is_text, names_by
 from didi_protein.scoring.journal import KnownScores
 from didi_protein.scoring.scorers import Scorer
-from didi_protein.scoring.table import (
-    HEADER_COLUMNS,
-    TEXT_COLUMNS,
-    rounded,
-    whole_number,
-)
+from didi_protein.scoring.table import rounded, whole_number
 from didi_protein.sequences.alphabet import clean_sequence, find_problem
 from didi_protein.sequences.fasta import ProteinRecord
 
@@ -66,11 +62,11 @@ class Row:
 
 def _header_values(record: ProteinRecord) -> dict[str, Any]:
     """Columns of the header's pairs. The length is left out where it says what we measured."""
-    pairs = dict(record.header)
+    pairs, ours = dict(record.header), names_by("header")
     if pairs.get("length") == str(len(record.sequence)):
         del pairs["length"]
     return {
-        key if key in HEADER_COLUMNS and _fits(key, value) else f"header_{key}": value
+        key if key in ours and _fits(key, value) else f"header_{key}": value
         for key, value in pairs.items()
     }
 
@@ -81,7 +77,7 @@ def _fits(column: str, value: str) -> bool:
     What it does not take goes where other pairs go, under its own name: nothing is lost.
     """
     try:
-        return column in TEXT_COLUMNS or whole_number(value) >= 0
+        return is_text(column) or whole_number(value) >= 0
     except ValueError:
         return False
 

@@ -1,59 +1,63 @@
-"""What `score` does: check, score in batches, compare with natural sequences, write."""
+"""What `score` does: check, score in batches, compare with natural sequences, write.
+
+Told here from top to bottom. What a batch goes through stands in `rows`, what computes columns in
+`scorers` (`folding`, `family`), the figures of the set in `summary` and `set_measures`.
+"""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from didi_core.cli.run import check_output
-from didi_core.commands.processes import join_processes
+from didi_core.commands.processes import Processes, join_processes
 from didi_core.errors import UserError
-from didi_core.io.files import check_writable
+from didi_core.io.files import check_writable, write_json
 from didi_core.io.journal import partial_path, partials_of, process_path
 from didi_core.io.shards import Shard, parse_shard
 from didi_core.number_checks import minimum_errors, seed_errors
 from didi_core.progress import progress_bar
 from didi_core.training.devices import check_precision, resolve_device, settle_precision
 from didi_protein.models.judges import Judge, open_judge, open_masked_scorer
+from didi_protein.scoring.family import FamilyScorer, family_record, open_family_scorer
+from didi_protein.scoring.folding import (
+    add_foldable,
+    check_files,
+    check_folding,
+    check_thresholds,
+    open_fold_scorer,
+    plan_rows,
+)
 from didi_protein.scoring.journal import KnownScores
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
-from didi_protein.scoring.rows import Row, check_records, score_rows, select_shard
+from didi_protein.scoring.rows import Row, check_records, score_rows
 from didi_protein.scoring.scorers import (
     JudgeScorer,
     PropertyScorer,
     PseudoScorer,
     Scorer,
 )
-from didi_protein.scoring.summary import read_stored_scorers
-from didi_protein.scoring.table import (
-    check_suffix,
-    plain_rows,
-    read_scores,
-    summary_path,
-)
-from didi_protein.sequences.fasta import ProteinRecord, read_records
-from didi_protein.structures.read import point_from, say_without_plddt
-
-if TYPE_CHECKING:
-    from didi_protein.folding.scorer import FoldScorer
-
-
-from dataclasses import dataclass
-from pathlib import Path
-
-from didi_core.commands.processes import Processes
-from didi_core.io.files import write_json
 from didi_protein.scoring.structure_measures import (
     StructureMeasures,
     StructureRequest,
     measure_structures,
 )
-from didi_protein.scoring.summary import SummaryParts, build_summary
-from didi_protein.scoring.table import build_table, write_scores
+from didi_protein.scoring.summary import SummaryParts, build_summary, read_stored_scorers
+from didi_protein.scoring.table import (
+    build_table,
+    check_suffix,
+    plain_rows,
+    read_scores,
+    summary_path,
+    write_scores,
+)
+from didi_protein.sequences.fasta import read_records
 from didi_protein.sequences.training_data import read_training_sequences
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import Neighbour, cluster_numbers, nearest_neighbours
+from didi_protein.structures.read import point_from, say_without_plddt
 
 
 def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult | None:
@@ -95,6 +99,10 @@ def _check_options(options: ScoreOptions) -> Shard:
     check_precision(options.precision)
     resolve_device(options.device)
     check_folding(options)
+    if options.contacts is not None and options.family is None:
+        raise UserError(
+            f"--contacts {options.contacts}: nothing is compared with contacts without --family."
+        )
     if options.tm_pairs < 0:
         raise UserError(f"--tm-pairs {options.tm_pairs}: give a number of pairs, or 0 for none.")
     wrong = minimum_errors(options, max_length=1, threads=1, batch_tokens=1) + seed_errors(
@@ -133,10 +141,9 @@ def open_scorers(
     if options.pseudo != "none":
         masked = open_masked_scorer(options.pseudo, device, offline=options.offline)
         scorers.append(PseudoScorer(masked, options.batch_tokens, options.precision))
+    if options.family is not None:
+        scorers.append(open_family_scorer(options, options.family))
     if options.fold != "none":
-        # Imported here: ESMFold's modules take as long to load as all of the above.
-        from didi_protein.scoring.folding import open_fold_scorer
-
         scorers.append(open_fold_scorer(options, record_ids, device))
     return scorers
 
@@ -172,103 +179,6 @@ def _score(
 
 def _ignore(done: float) -> None:
     """Progress that nobody watches."""
-
-
-# What `--fold` changes in `score`: which batches are made, which files, and who is foldable.
-#
-# ESMFold's own modules take long to load: they are imported only where something is folded.
-
-_THRESHOLDS = (("foldable_plddt", 100), ("foldable_ptm", 1), ("foldable_pae", 31))
-
-
-_RULED = ("mean_plddt", "ptm", "mean_pae")
-
-
-def check_folding(options: ScoreOptions) -> None:
-    """Raise UserError for values of the folding flags that cannot be meant."""
-    wrong = [
-        f"{_flag(name)} {getattr(options, name):g} must be from 0 to {most}"
-        for name, most in _THRESHOLDS
-        if not 0 <= getattr(options, name) <= most
-    ]
-    if wrong:
-        raise UserError("; ".join(wrong) + ".")
-    if options.fold != "none":
-        from didi_protein.scoring.folding import check_fold_options
-
-        check_fold_options(options)
-        return
-    for flag, value in (
-        ("--pdb-dir", options.pdb_dir),
-        ("--per-residue", options.per_residue),
-        ("--fold-recycles", options.fold_recycles),
-        ("--fold-chunk-size", options.fold_chunk_size),
-        ("--fold-pairs", options.fold_pairs),
-        ("--fold-precision", None if options.fold_precision == "auto" else options.fold_precision),
-    ):
-        if value is not None:
-            raise UserError(f"{flag} {value}: nothing is folded without --fold, as in esmfold.")
-
-
-def check_thresholds(options: ScoreOptions, records: Sequence[ProteinRecord]) -> None:
-    """Refuse thresholds of `foldable` where nothing is folded and no structure states all three.
-
-    Raises:
-        UserError: naming each flag that would not act.
-    """
-    if options.fold != "none" or any(set(_RULED) <= set(each.columns) for each in records):
-        return
-    idle = [
-        f"{_flag(name)} {value:g}"
-        for name, _ in _THRESHOLDS
-        if (value := getattr(options, name)) != getattr(ScoreOptions, name)
-    ]
-    if idle:
-        raise UserError(
-            f"{', '.join(idle)}: no pLDDT, pTM and PAE to compare with; give --fold, as in --fold "
-            "esmfold, or predicted structures that state them."
-        )
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def plan_rows(
-    options: ScoreOptions, rows: Sequence[Row], shard: Shard
-) -> tuple[list[int], list[list[int]]]:
-    """The places and the batches of this shard; folding, where asked for, decides the batches."""
-    if options.fold == "none":
-        return select_shard(rows, options.batch_tokens, shard)
-    from didi_protein.folding.memory import PAIR_BUDGETS, plan_pair_batches
-
-    kind = resolve_device(options.device).type
-    budget = options.fold_pairs or PAIR_BUDGETS.get(kind, PAIR_BUDGETS["cuda"])
-    return select_shard(rows, budget, shard, plan_pair_batches)
-
-
-def check_files(
-    options: ScoreOptions, scorers: Sequence[Scorer], record_ids: Sequence[str]
-) -> None:
-    """Refuse to replace structures that exist, unless told to."""
-    for scorer in scorers:
-        if scorer.name == "fold":
-            from didi_protein.scoring.folding import check_fold_files
-
-            check_fold_files(options, cast("FoldScorer", scorer).files, record_ids)
-
-
-def add_foldable(options: ScoreOptions, rows: Sequence[Row]) -> None:
-    """Apply the thresholds: with others, nothing needs to be folded again."""
-    for row in rows:
-        known = row.as_dict()  # what a structure file states counts too
-        plddt, ptm, pae = (known.get(name) for name in _RULED)
-        if plddt is not None and ptm is not None and pae is not None:
-            row.values["foldable"] = bool(
-                plddt > options.foldable_plddt
-                and ptm > options.foldable_ptm
-                and pae < options.foldable_pae
-            )
 
 
 # How rows that several processes scored come back into one table.
@@ -331,6 +241,8 @@ def finish(
     add_foldable(options, own)
     structures = _measure_structures(options, shard, scored)
     table = build_table([row.as_dict() for row in own])
+    family = next((each for each in scorers if isinstance(each, FamilyScorer)), None)
+    counted = family.measure(sequences, options.seed) if family and shard.count == 1 else None
     parts = SummaryParts(
         table=table,
         scorers=scorers,
@@ -339,6 +251,7 @@ def finish(
         neighbours=neighbours,
         clusters=clusters,
         structures=structures,
+        family=None if family is None else family_record(options, family, counted),
         shard=shard,
         places=places,
         num_records=len(rows),

@@ -13,7 +13,8 @@ import torch
 
 from didi_core.evaluation.pseudo import exact_pseudo_nll, one_pass_pseudo_nll
 from didi_protein.models.judges import Judge, MaskedScorer
-from didi_protein.scoring.properties import PROPERTY_COLUMNS, sequence_properties
+from didi_protein.scoring.columns import names_by
+from didi_protein.scoring.properties import sequence_properties
 from didi_protein.sequences.fasta import ProteinRecord
 
 PROPERTIES_VERSION = 1
@@ -49,12 +50,12 @@ class PropertyScorer:
     """Repeats, complexity, entropy and ProtParam."""
 
     name: str = "properties"
-    columns: tuple[str, ...] = PROPERTY_COLUMNS
+    columns: tuple[str, ...] = names_by("properties")
     max_length: int | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"version": PROPERTIES_VERSION}
+        return {"version": PROPERTIES_VERSION, "columns": list(self.columns)}
 
     def score(self, records: Sequence[ProteinRecord]) -> list[dict[str, Any]]:
         return [sequence_properties(record.sequence) for record in records]
@@ -68,7 +69,7 @@ class JudgeScorer:
     batch_tokens: int
     precision: str
     name: str = "judge"
-    columns: tuple[str, ...] = ("judge_perplexity",)
+    columns: tuple[str, ...] = names_by("judge")
 
     @property
     def max_length(self) -> int | None:
@@ -92,7 +93,7 @@ class PseudoScorer:
     batch_tokens: int
     precision: str
     name: str = "pseudo"
-    columns: tuple[str, ...] = ("pseudo_perplexity", "pseudo_perplexity_one_pass")
+    columns: tuple[str, ...] = names_by("pseudo")
 
     @property
     def max_length(self) -> int | None:

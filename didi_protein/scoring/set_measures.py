@@ -6,7 +6,7 @@ bootstrap_difference(measures.judge_nll, other.judge_nll)
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,13 @@ from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
 from didi_core.evaluation.entropy import pooled_kmer_entropy
 from didi_core.evaluation.judge import BATCH_TOKENS
 from didi_protein.models.judges import Judge
+from didi_protein.scoring.columns import COLUMN
 from didi_protein.scoring.properties import low_complexity_fraction, repeat_fraction
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import (
     COPY_IDENTITY,
+    NEIGHBOUR_IDENTITY,
     Neighbour,
     cluster_numbers,
     has_neighbour,
@@ -173,12 +175,12 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if len(values) else None
 
 
-def residue_composition(sequences: Sequence[str]) -> dict[str, float]:
+def residue_composition(sequences: Iterable[str]) -> dict[str, float]:
     """Share of each of the 20 residues among all residues of a set, in alphabetical order."""
     counts = Counter[str]()
     for sequence in sequences:
         counts.update(sequence)
-    total = counts.total()
+    total = sum(counts[residue] for residue in CANONICAL_RESIDUES)
     return {residue: counts[residue] / total for residue in sorted(CANONICAL_RESIDUES) if total}
 
 
@@ -228,24 +230,61 @@ def _sample(sequences: Sequence[str], judge: Judge, count: int, seed: int) -> li
     return [fitting[index] for index in sorted(chosen)]
 
 
-# Means of the confidence columns over a set, with their intervals.
-
-CONFIDENCE_FIGURES = {
-    "mean_plddt": "mean_plddt",
-    "ptm": "ptm",
-    "mean_pae": "mean_pae",
-    "foldable_fraction": "foldable",
-    "max_reference_tm": "max_reference_tm",
-}
-"""Figures that are means of a column, and the column."""
+# What the rows of a table tell of the set: for the summary, and for a report without one.
 
 
-def confidence_figures(table: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
-    """Means over the rows that are ok and have a value, `n` being their number; else None."""
-    scored = table[table["status"] == "ok"]
+def mean_figures(designs: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
+    """Return the means of columns, under their names in the summary, over the rows with a value.
+
+    Args:
+        designs: rows that were scored.
+        seed: of the bootstrap.
+
+    Returns:
+        `n`, the number of such rows, beside each mean and its interval; None where there is none.
+    """
     figures: dict[str, Any] = {}
-    for name, column in CONFIDENCE_FIGURES.items():
-        values = scored[column].dropna().astype(float).to_numpy()
-        known = bootstrap_mean(values, seed).as_dict() | {"n": len(values)} if len(values) else None
-        figures[name] = known
+    for column in COLUMN.values():
+        if column.figure is not None:
+            values, name = _values(designs, column.name), column.figure.name
+            figures[name] = None
+            if n := len(values):
+                figures[name] = bootstrap_mean(values, seed).as_dict() | {"n": n}
     return figures
+
+
+def figures_of_rows(designs: pd.DataFrame, has_reference: bool, seed: int = 0) -> dict[str, Any]:
+    """Return the other figures that the rows of a table allow, under their names in the summary.
+
+    Precision follows from the nearest reference of each row, where there is a reference; a row
+    without a neighbour counts as no. Recall and copies need sequences that the table does not
+    hold, and are left out. `n` counts the rows with a value.
+    """
+    if not len(designs):
+        return {}
+    means = {"mean_nfe": "nfe", "mean_repeat_fraction": "repeat_fraction"}
+    known = {name: _values(designs, column) for name, column in means.items()}
+    figures: dict[str, Any] = {
+        name: {"mean": float(values.mean()), "n": len(values)}
+        for name, values in known.items()
+        if len(values)
+    }
+    perplexities = _values(designs, "judge_perplexity")
+    if len(perplexities) and (perplexities > 0).all():
+        nll, n = bootstrap_mean(np.log(perplexities), seed), {"n": len(perplexities)}
+        figures |= {"judge_nll": nll.as_dict() | n, "judge_perplexity": nll.exp().as_dict() | n}
+    if has_reference:
+        identity = designs["nearest_reference_identity"].fillna(0.0).to_numpy()
+        figures["precision"] = bootstrap_mean(identity >= NEIGHBOUR_IDENTITY, seed).as_dict()
+    sequences = designs["sequence"].tolist()
+    figures["distinct_fraction"] = len(set(sequences)) / len(sequences)
+    if set().union(*sequences) <= set(CANONICAL_RESIDUES):
+        figures["pooled_3mer_entropy"] = _plain(_kmer_entropy(sequences, seed))
+    return figures
+
+
+def _values(designs: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """The numbers that stand in a column; none where there is no such column."""
+    if column not in designs:
+        return np.empty(0)
+    return designs[column].dropna().to_numpy(dtype=np.float64)

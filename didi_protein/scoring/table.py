@@ -1,4 +1,4 @@
-"""The table of scores: its columns and their types, and how it is written and read.
+"""The table of scores: how it is built, written and read; `scoring.columns` knows its columns.
 
 One row for every input record, in input order. A column that was not computed is empty: never a
 zero, never a guess. Every column that is not ours is text, from end to end.
@@ -26,45 +26,10 @@ from didi_core.io.tables import (
     read_json_lines,
     read_parquet,
 )
-from didi_protein.scoring.properties import DEVELOPABILITY_COLUMNS
+from didi_protein.scoring.columns import COLUMN, COLUMNS, names_by
 from didi_protein.sequences.fasta import NAME_KEY, is_one_word, unique_ids
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
-
-
-HEADER_COLUMNS = ("model", "sampler", "steps", "nfe", "seed")
-"""Columns filled from the FASTA header; its other pairs become `header_<key>`."""
-
-
-_TYPES_OF_COLUMNS = {
-    "id": "text", "length": "integer", "status": "text", "error": "text",
-    "model": "text", "sampler": "text", "steps": "integer", "nfe": "integer", "seed": "integer",
-    "sequence": "text",
-    "mean_plddt": "number", "mean_plddt_all_atom": "number", "ptm": "number",
-    "mean_pae": "number", "foldable": "yes_no", "pdb_file": "text",
-    "judge_perplexity": "number", "pseudo_perplexity": "number",
-    "pseudo_perplexity_one_pass": "number",
-    "repeat_fraction": "number", "low_complexity_fraction": "number", "aa_entropy": "number",
-    "instability_index": "number", "gravy": "number", "isoelectric_point": "number",
-    "molecular_weight": "number",
-    "nearest_reference": "text", "nearest_reference_identity": "number",
-    "max_reference_tm": "number", "cluster": "integer",
-}  # fmt: skip
-
-
-COLUMNS = tuple(_TYPES_OF_COLUMNS)
-
-
-COLUMN_TYPES: Mapping[str, str] = {
-    **_TYPES_OF_COLUMNS,
-    "structure_cluster": "integer",
-    "rank": "integer",
-    **dict.fromkeys(DEVELOPABILITY_COLUMNS, "integer"),
-}
-"""Of every column that is ours: text, integer, number or yes_no. Any other is text."""
-
-
-TEXT_COLUMNS = tuple(name for name, kind in COLUMN_TYPES.items() if kind == "text")
 
 
 SIGNIFICANT_DIGITS = 6
@@ -116,7 +81,7 @@ def _column(name: str, values: Sequence[Any]) -> pd.Series:
     nothing is changed, and who needs numbers asks `numbers_of`."""
     if name == "sequence":  # an empty one is a text of length 0, not a missing one
         return pd.Series([text_of(each) if _says(each) else "" for each in values], dtype=object)
-    convert, dtype = _CONVERSIONS[COLUMN_TYPES.get(name, "text")]
+    convert, dtype = _CONVERSIONS[COLUMN[name].type if name in COLUMN else "text"]
     try:
         return pd.Series([convert(each) if _says(each) else None for each in values], dtype=dtype)
     except ValueError:
@@ -255,12 +220,18 @@ def plain_rows(table: pd.DataFrame) -> Iterable[dict[str, Any]]:
         yield dict(zip(columns, values, strict=True))
 
 
-def read_scores(path: str | os.PathLike[str], name: str = "INPUT") -> pd.DataFrame:
+def read_scores(
+    path: str | os.PathLike[str],
+    name: str = "INPUT",
+    needs: Sequence[str] = ("id", "status", "sequence"),
+) -> pd.DataFrame:
     """Read a table that `write_scores` wrote. Only an empty field is missing: a sequence, an id or
     a model may well be called NA.
 
     Args:
         name: how messages call the file: the flag or argument it came from.
+        needs: columns without which it is no table of scores. A table that states no status holds
+            scored rows alone.
 
     Raises:
         UserError: the file is missing, or no table of scores.
@@ -269,16 +240,18 @@ def read_scores(path: str | os.PathLike[str], name: str = "INPUT") -> pd.DataFra
     check_suffix(source, name)
     if not source.is_file():
         raise UserError(f"{name} {source}: there is no such file; give a table that score wrote.")
-    cells = read_cells(source, name, ("id", "status", "sequence"))
+    cells = read_cells(source, name, needs)
     if source.suffix == ".jsonl" and not cells:  # a table without rows has no line to name columns
         cells = {column: [] for column in COLUMNS}
-    missing = [column for column in ("id", "status", "sequence") if column not in cells]
+    missing = [column for column in needs if column not in cells]
     if missing:
         raise UserError(f"{name} {source} is no table of scores: it has no {', '.join(missing)}.")
-    return typed(dict.fromkeys(COLUMNS) | cells)
+    if "status" not in cells:
+        cells["status"] = ["ok"] * len(cells[needs[0]])
+    return _typed(dict.fromkeys(COLUMNS) | cells)
 
 
-def typed(cells: Mapping[str, Sequence[Any] | None]) -> pd.DataFrame:
+def _typed(cells: Mapping[str, Sequence[Any] | None]) -> pd.DataFrame:
     """A table of cells by column, those of ours as their types; None stands for an empty column."""
     num_rows = next((len(values) for values in cells.values() if values is not None), 0)
     return pd.DataFrame(
@@ -327,7 +300,7 @@ def header_of_row(row: Mapping[str, Any]) -> dict[str, str]:
 
     What the header said under one of these names, and no column of ours could take, stays.
     """
-    pairs = {"length": len(row["sequence"]), **{key: row.get(key) for key in HEADER_COLUMNS}}
+    pairs = {"length": len(row["sequence"]), **{key: row.get(key) for key in names_by("header")}}
     for column, value in row.items():
         if column.startswith(HEADER_PREFIX) and not is_missing(value):
             pairs[column.removeprefix(HEADER_PREFIX)] = value

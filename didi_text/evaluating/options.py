@@ -19,7 +19,6 @@ from didi_core.cli.command_options import (
 )
 from didi_core.errors import UserError
 from didi_core.number_checks import minimum_errors, seed_errors
-from didi_core.training.devices import check_precision, resolve_device
 
 _SAMPLING = (
     "num", "length", "steps", "sampler", "sampler_option", "top_p", "draws", "grid",
@@ -162,6 +161,8 @@ def check_options(options: EvaluateOptions) -> None:
     wrong = [*_missing(options), *_senseless(options), *_idle(options)]
     if wrong:
         raise UserError("; ".join(wrong) + ".")
+    from didi_core.training.devices import check_precision, resolve_device  # torch is slow
+
     check_precision(options.precision)
     resolve_device(options.device)
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from didi_protein.scoring.properties import DEVELOPABILITY_COLUMNS, developability
+from didi_protein.scoring.columns import names_by
+from didi_protein.scoring.properties import developability
 
 
 @pytest.mark.parametrize(
@@ -29,5 +30,5 @@ def test_counts(sequence: str, column: str, count: int) -> None:
 
 
 def test_all_columns_in_order() -> None:
-    assert tuple(developability("M")) == DEVELOPABILITY_COLUMNS
+    assert tuple(developability("M")) == names_by("motifs")
     assert set(developability("M").values()) == {0}

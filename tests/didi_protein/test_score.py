@@ -21,10 +21,11 @@ from didi_core.io.journal import partial_path
 from didi_core.io.shards import read_shard_record
 from didi_protein.models.judges import open_judge
 from didi_protein.score import score, score_command
+from didi_protein.scoring.columns import COLUMNS
 from didi_protein.scoring.options import ScoreOptions
 from didi_protein.scoring.properties import sequence_properties
 from didi_protein.scoring.scorers import JudgeScorer, PropertyScorer, PseudoScorer
-from didi_protein.scoring.table import COLUMNS, read_scores
+from didi_protein.scoring.table import read_scores
 from didi_protein.sequences.fasta import ProteinRecord, write_fasta
 
 NATURAL = [ProteinRecord(f"natural_{i}", s) for i, s in enumerate(random_sequences(8, 45, 60, 7))]
@@ -73,7 +74,8 @@ def test_columns_rows_and_order_are_those_of_the_contract(options, models):
         "mean_plddt_all_atom,ptm,mean_pae,foldable,pdb_file,judge_perplexity,pseudo_perplexity,"
         "pseudo_perplexity_one_pass,repeat_fraction,low_complexity_fraction,aa_entropy,"
         "instability_index,gravy,isoelectric_point,molecular_weight,nearest_reference,"
-        "nearest_reference_identity,max_reference_tm,cluster"
+        "nearest_reference_identity,max_reference_tm,cluster,family_bits,family_evalue,"
+        "family_coverage"
     )
     table = read_scores(options.out)
     assert table["id"].tolist() == [f"d{i}" for i in range(12)] + ["natural_0", "natural_1"]
@@ -540,7 +542,7 @@ def test_help_names_every_flag_of_the_contract():
         *("--shard", "--resume", "--overwrite", "--offline", "--json", "--version"),
     ):
         assert flag in said.stdout
-    assert len(COLUMNS) == 30
+    assert len(COLUMNS) == 33
 
 
 def test_a_missing_reference_is_found_before_anything_is_written(options, tmp_path):

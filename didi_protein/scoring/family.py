@@ -1,0 +1,144 @@
+"""`score --family`: how each sequence fits a family, and the whole set counted against nature."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from didi_core.errors import UserError
+from didi_protein.families.contacts import ContactMap
+from didi_protein.families.profile import FamilyProfile
+from didi_protein.families.statistics import FamilyStatistics, measure_family
+from didi_protein.scoring.columns import names_by
+from didi_protein.scoring.options import ScoreOptions
+
+if TYPE_CHECKING:
+    from didi_protein.sequences.fasta import ProteinRecord
+
+FAMILY_VERSION = 1
+"""Raised when a definition of the columns changes: old rows are then aligned again."""
+
+
+@dataclass(frozen=True)
+class FamilyScorer:
+    """Bits, E-value and coverage under a family's profile; empty for what does not align."""
+
+    profile: FamilyProfile
+    contacts: ContactMap | None
+    fingerprint: str
+    """Of the content of the family's file."""
+    threads: int | None = None
+    name: str = "family"
+    columns: tuple[str, ...] = names_by("family")
+    max_length: int | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"file": self.fingerprint, "version": FAMILY_VERSION}
+
+    def score(self, records: Sequence["ProteinRecord"]) -> list[dict[str, Any]]:
+        found = self.profile.align([record.sequence for record in records], self.threads)
+        numbers = zip(found.bits, found.evalue, found.coverage, strict=True)
+        return [
+            {name: known_or_none(value) for name, value in zip(self.columns, each, strict=True)}
+            for each in numbers
+        ]
+
+    def measure(self, sequences: Sequence[str], seed: int) -> FamilyStatistics:
+        """Count a whole set against the family's natural sequences.
+
+        Args:
+            seed: of the bootstrap and of the controls.
+        """
+        designs = self.profile.align(sequences, self.threads)
+        nature = self.profile.align_members(self.threads)
+        return measure_family(designs, nature, self.contacts, seed=seed)
+
+
+def open_family_scorer(options: ScoreOptions, family: Path) -> FamilyScorer:
+    """Open the family of `--family`, and the contacts of `--contacts`.
+
+    Raises:
+        UserError: a file that cannot be read, contacts that nothing would be compared with, or
+            pyhmmer is missing.
+    """
+    profile = FamilyProfile.read(family, "--family")
+    contacts = None
+    if options.contacts is not None:
+        if profile.members is None:
+            raise UserError(
+                f"--contacts {options.contacts}: --family {family} is a profile alone; contacts "
+                "are counted beside natural sequences, so give the family's alignment."
+            )
+        contacts = ContactMap.read(options.contacts, profile.num_columns, "--contacts")
+    fingerprint = hashlib.sha256(family.read_bytes()).hexdigest()[:16]
+    return FamilyScorer(profile, contacts, fingerprint, options.threads)
+
+
+def family_record(
+    options: ScoreOptions, scorer: FamilyScorer, statistics: FamilyStatistics | None
+) -> dict[str, Any]:
+    """Return what the summary says of the family.
+
+    Args:
+        statistics: of the whole set; None for a shard.
+    """
+    members = scorer.profile.members
+    return {
+        "file": str(options.family),
+        "num_columns": scorer.profile.num_columns,
+        "num_sequences": None if members is None else len(members),
+        "contacts": None if options.contacts is None else str(options.contacts),
+        "statistics": None if statistics is None else known_or_none(statistics.as_dict()),
+    }
+
+
+def known_or_none(value: Any) -> Any:
+    """Return numbers as JSON has them: None for those that are undefined, at any depth."""
+    if isinstance(value, dict):
+        return {key: known_or_none(each) for key, each in value.items()}
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+_SHOWN = {
+    "n": "aligned",
+    "covariance_correlation": "pair covariances, r",
+    "covariance_slope": "pair covariances, slope",
+    "site_correlation": "residues by column, r",
+    "contact_precision": "contacts among the strongest pairs",
+    "nearest_identity": "identity to the nearest natural",
+    "copies": "at least 95% identical to a natural",
+    "pairwise_identity": "identity of two of the set",
+}
+_SETS = {"designs": "this set", "natural": "natural", "independent": "independent columns"}
+
+
+def family_table(statistics: dict[str, Any]) -> Table | None:
+    """Return the statistics of a set beside its controls, for the terminal; None where none are.
+
+    Args:
+        statistics: as the summary has them.
+    """
+    sets = {title: statistics[name] for name, title in _SETS.items() if statistics[name]}
+    if not sets:
+        return None
+    table = Table("the family", *sets)
+    for key, title in _SHOWN.items():
+        cells = [_in_words(found[key]) for found in sets.values()]
+        if any(cells):
+            table.add_row(title, *cells)
+    return table
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict) and None not in value.values():
+        return f"{value['mean']:.3g} ({value['low']:.3g} to {value['high']:.3g})"
+    if isinstance(value, dict):
+        value = value["mean"]
+    return "" if value is None else f"{value:,.3g}" if isinstance(value, float) else f"{value:,}"
