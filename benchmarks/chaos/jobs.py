@@ -8,10 +8,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from didi_core.sampling.journal import partial_path
+from didi_core.io.journal import partial_path
 from didi_core.training.state_files import load_state
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 
@@ -65,8 +66,13 @@ class Job:
     def _content(self, run: Path, name: str) -> object:
         if name in self.results:
             return (run / name).read_bytes()
-        content = json.loads((run / name).read_text(encoding="utf-8"))
-        return {key: value for key, value in content.items() if key not in _COSTS}
+        return _without_costs(json.loads((run / name).read_text(encoding="utf-8")))
+
+
+def _without_costs(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_costs(each) for key, each in value.items() if key not in _COSTS}
+    return value
 
 
 def _is_whole(checkpoint: Path) -> bool:
@@ -170,4 +176,17 @@ TEXT_GENERATE = Job(
     results=("samples.jsonl",),
     records=("samples.generate.json",),
 )
-JOBS = {job.name: job for job in (PRETRAIN, DISTILL, GENERATE, SCORE, TEXT_GENERATE)}
+TEXT_EVALUATE = Job(
+    name="text evaluate",
+    program="didi_text.app",
+    arguments=(
+        *("evaluate", "--model", "tiny", "--task", "genppl", "--num", "36", "--length", "30"),
+        *("--steps", "6", "--judge", "tiny-judge", "--batch-tokens", "128", "--device", "cpu"),
+        *("--threads", "1", "--out", "genppl.json"),
+    ),
+    resume="--resume",
+    parts=lambda run: _lines(partial_path(run / "genppl.json.samples.partial" / "samples.jsonl")),
+    results=(),
+    records=("genppl.json",),
+)
+JOBS = {job.name: job for job in (PRETRAIN, DISTILL, GENERATE, SCORE, TEXT_GENERATE, TEXT_EVALUATE)}

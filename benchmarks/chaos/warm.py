@@ -33,7 +33,7 @@ _IMPORTS = (
         "lightning.fabric",
         "didi_text.app",
     ),
-    *("didi_text.samples.samples", "transformers.models.llama.modeling_llama"),
+    *("didi_text.evaluating.run", "transformers.models.llama.modeling_llama"),
 )
 
 

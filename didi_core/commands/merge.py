@@ -16,6 +16,7 @@ from typer import Argument, Option
 from didi_core.cli.command_options import JsonOutput, Overwrite
 from didi_core.errors import RecordsFailed, UserError
 from didi_core.io.files import write_json
+from didi_core.io.journal import partial_path
 from didi_core.io.shards import SHARD_KEY, ShardRecord, read_shard_record
 
 Record = TypeVar("Record")
@@ -133,8 +134,6 @@ def _missing_shards(count: int, given: set[int]) -> list[str]:
 
 
 def _describe_absent(path: Path) -> str:
-    from didi_core.sampling.journal import partial_path
-
     if partial_path(path).exists():
         return f"{path} (unfinished: run its command again with --resume)"
     return f"{path} (no such file)"

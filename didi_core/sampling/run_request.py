@@ -10,15 +10,17 @@ known.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
+from didi_core.io.journal import Journal
 from didi_core.io.shards import Shard
 from didi_core.progress import progress_bar
 from didi_core.sampling.batching import plan_batches, shard_of
 from didi_core.sampling.filling import OUT_OF_MEMORY, Engine, planned_calls
-from didi_core.sampling.journal import PartialFile
 from didi_core.sampling.request import SampledRecord, SampleSettings
 from didi_core.sampling.time_estimate import print_estimate
 
@@ -68,10 +70,47 @@ class Acceptance:
             self.taken.update(tuple(each.ids) for each in finished if each.failure is None)
 
 
+@dataclass(frozen=True)
+class FinishedBatch:
+    """What one line of the journal holds."""
+
+    seconds: float
+    """Wall-clock time of the batch."""
+    rows: list[SampledRecord]
+
+    @classmethod
+    def from_json(cls, line: Any) -> "FinishedBatch":
+        return cls(line["seconds"], [SampledRecord(**row) for row in line["rows"]])
+
+
+@dataclass(frozen=True)
+class SampledBatches:
+    """Batches of a request that are finished, in the order in which they were."""
+
+    journal: Journal[FinishedBatch]
+
+    @classmethod
+    def at(cls, path: Path, settings: Mapping[str, Any]) -> "SampledBatches":
+        """Return those that a file is to hold, or holds; nothing is read or written yet."""
+        return cls(Journal(path, "generate", settings, FinishedBatch.from_json))
+
+    @property
+    def path(self) -> Path:
+        return self.journal.path
+
+    @property
+    def seconds(self) -> float:
+        return sum(batch.seconds for batch in self.journal.entries)
+
+    @property
+    def rows(self) -> list[SampledRecord]:
+        return [row for batch in self.journal.entries for row in batch.rows]
+
+
 def run_request(
     request: Request,
     engine: Engine,
-    partial: PartialFile,
+    partial: SampledBatches,
     *,
     batches: Sequence[Sequence[int]] | None = None,
     quiet: bool = False,
@@ -103,7 +142,7 @@ def run_request(
             engine.meter.rows = done
             started = time.perf_counter()
             finished = draw_batch(request, engine, batch, acceptance)
-            partial.append(time.perf_counter() - started, finished)
+            partial.journal.append(FinishedBatch(time.perf_counter() - started, finished))
             done += planned
 
 

@@ -10,7 +10,7 @@ from didi_core.io.shards import Shard
 from didi_core.peak_memory import is_out_of_memory, release_cached_memory
 from didi_core.sampling.batching import plan_batches, shard_of
 from didi_protein.scoring.columns import is_text, names_by
-from didi_protein.scoring.journal import Journal
+from didi_protein.scoring.journal import KnownScores
 from didi_protein.scoring.scorers import Scorer
 from didi_protein.scoring.table import rounded, whole_number
 from didi_protein.sequences.alphabet import clean_sequence, find_problem
@@ -164,7 +164,7 @@ def score_rows(
     rows: Sequence[Row],
     batches: Sequence[Sequence[int]],
     scorers: Sequence[Scorer],
-    journal: Journal,
+    known_scores: KnownScores,
     on_progress: Callable[[int], None],
 ) -> None:
     """Fill in `values`, and `status` where something failed; known values are not computed again.
@@ -176,15 +176,15 @@ def score_rows(
     for batch in batches:
         members = [rows[place] for place in batch]
         for scorer in scorers:
-            _apply(scorer, members, journal)
+            _apply(scorer, members, known_scores)
         done += sum(len(row.record.sequence) for row in members)
         on_progress(done)
 
 
-def _apply(scorer: Scorer, rows: Sequence[Row], journal: Journal) -> None:
+def _apply(scorer: Scorer, rows: Sequence[Row], known_scores: KnownScores) -> None:
     unknown = []
     for row in rows:
-        known = journal.get(scorer, row.record)
+        known = known_scores.get(scorer, row.record)
         if known is not None and isinstance(scorer, KeepsFiles):
             known = known if scorer.still_stands(row.record, known) else None
         if known is None:
@@ -198,7 +198,7 @@ def _apply(scorer: Scorer, rows: Sequence[Row], journal: Journal) -> None:
     ]
     for row, values in scored:
         row.values |= values
-    journal.add(scorer, [row.record for row, _ in scored], [values for _, values in scored])
+    known_scores.add(scorer, [row.record for row, _ in scored], [values for _, values in scored])
 
 
 def _outcomes(scorer: Scorer, rows: Sequence[Row]) -> Iterator[dict[str, Any] | None]:

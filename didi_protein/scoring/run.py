@@ -15,10 +15,10 @@ from didi_core.cli.run import check_output
 from didi_core.commands.processes import Processes, join_processes
 from didi_core.errors import UserError
 from didi_core.io.files import check_writable, write_json
+from didi_core.io.journal import partial_path, partials_of, process_path
 from didi_core.io.shards import Shard, parse_shard
 from didi_core.number_checks import minimum_errors, seed_errors
 from didi_core.progress import progress_bar
-from didi_core.sampling.journal import partial_path, partials_of, process_path
 from didi_core.training.devices import check_precision, resolve_device, settle_precision
 from didi_protein.models.judges import Judge, open_judge, open_masked_scorer
 from didi_protein.scoring.family import FamilyScorer, family_record, open_family_scorer
@@ -30,7 +30,7 @@ from didi_protein.scoring.folding import (
     open_fold_scorer,
     plan_rows,
 )
-from didi_protein.scoring.journal import Journal
+from didi_protein.scoring.journal import KnownScores
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.rows import Row, check_records, score_rows
 from didi_protein.scoring.scorers import (
@@ -65,7 +65,7 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
     shard = _check_options(options)
     options = settle_precision(options)
     processes = join_processes()
-    journal = Journal(process_path(partial_path(options.out), processes.rank))
+    known = KnownScores(process_path(partial_path(options.out), processes.rank))
     if processes.is_first:
         _check_outputs(options)
     if options.threads is not None:
@@ -84,13 +84,13 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
     if processes.is_first:
         check_files(options, scorers, [rows[place].record.id for place in places])
     processes.wait()
-    _recall(options, journal, scorers)
+    _recall(options, known, scorers)
     processes.wait()
     own = processes.share(batches)
-    _score(options, rows, own, scorers, journal, quiet=not processes.is_first)
+    _score(options, rows, own, scorers, known, quiet=not processes.is_first)
     if not gather_rows(processes, rows, [place for batch in own for place in batch]):
         return None
-    return finish(options, natural, shard, rows, places, scorers, journal)
+    return finish(options, natural, shard, rows, places, scorers, known)
 
 
 def _check_options(options: ScoreOptions) -> Shard:
@@ -148,21 +148,18 @@ def open_scorers(
     return scorers
 
 
-def _recall(options: ScoreOptions, journal: Journal, scorers: Sequence[Scorer]) -> None:
+def _recall(options: ScoreOptions, known: KnownScores, scorers: Sequence[Scorer]) -> None:
     """Take over what an earlier run with the same settings found, or forget it."""
     if not options.resume:
-        journal.clear()
+        known.clear()
         return
-    journal.load()
-    for other in partials_of(options.out):
-        if other != journal.path:
-            journal.load_from(other)
+    known.resume(partials_of(options.out))
     if options.out.is_file():
         stored = read_stored_scorers(summary_path(options.out))
         rows = list(plain_rows(read_scores(options.out, "--out")))
         for scorer in scorers:
             if stored.get(scorer.name) == scorer.settings:
-                journal.take_table(scorer, rows)
+                known.take_table(scorer, rows)
 
 
 def _score(
@@ -170,14 +167,14 @@ def _score(
     rows: Sequence[Row],
     batches: Sequence[Sequence[int]],
     scorers: Sequence[Scorer],
-    journal: Journal,
+    known: KnownScores,
     *,
     quiet: bool,
 ) -> None:
     total = sum(len(rows[place].record.sequence) for batch in batches for place in batch)
     shown = nullcontext(_ignore) if quiet or options.quiet else progress_bar("scoring", total)
     with shown as on_progress:
-        score_rows(rows, batches, scorers, journal, on_progress)
+        score_rows(rows, batches, scorers, known, on_progress)
 
 
 def _ignore(done: float) -> None:
@@ -231,9 +228,9 @@ def finish(
     rows: Sequence[Row],
     places: Sequence[int],
     scorers: Sequence[Scorer],
-    journal: Journal,
+    known: KnownScores,
 ) -> ScoreResult:
-    """Compare with natural sequences, write table and summary, and let go of the journal."""
+    """Compare with natural sequences, write table and summary, and let the work in progress go."""
     own = [rows[place] for place in places]
     scored = [row for row in own if row.status == "ok"]
     sequences = [row.record.sequence for row in scored]
@@ -265,7 +262,7 @@ def finish(
     summary_file.unlink(missing_ok=True)
     write_scores(options.out, table)
     write_json(summary_file, summary)
-    journal.clear()
+    known.clear()
     for other in partials_of(options.out):
         other.unlink()
     return ScoreResult(table, summary, options.out, summary_file, len(own) - len(scored))

@@ -30,9 +30,9 @@ from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import warnings_of_few
 from didi_core.evaluation.timing import Write, measure_latency, search_throughput
 from didi_core.io.files import atomic_path, write_json
+from didi_core.io.journal import require_same_settings
 from didi_core.peak_memory import is_out_of_memory, release_cached_memory
 from didi_core.progress import progress_bar
-from didi_core.sampling.journal import require_same_settings
 from didi_core.training.devices import describe_device, settle_precision
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_text.benchmarking.options import BenchmarkOptions, BenchmarkResult

@@ -1,9 +1,8 @@
 """A set of samples under one judge: the figures that every verb of samples reports alike."""
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import Interval, bootstrap_mean, bootstrap_ratio
 from didi_core.evaluation.entropy import Ids, unigram_entropy
 from didi_core.evaluation.ratio import PooledKmerEntropy
-from didi_core.sampling.sampler_options import SamplerOptions, options_in_words, sampler_label
+from didi_core.sampling.sampler_options import options_in_words, sampler_label
 from didi_text.corpora.documents import document_kind, read_documents, read_json_records
 from didi_text.models.judges import JUDGE_TOKENS, Judged, judge_texts
 from didi_text.models.load import CausalLanguageModel
@@ -211,40 +210,6 @@ def one_line(figures: dict[str, Any]) -> str:
         f"repetition {figures['repetition']['mean']:.3f}, {figures['num_samples']:,} samples: "
         f"{drawn_in_words(figures['samples'])}"
     )
-
-
-@dataclass(frozen=True)
-class SampleRequest:
-    """What is to be generated."""
-
-    num: int
-    length: int
-    steps: int | None
-    sampler: str | None
-    """None: what the model's folder names."""
-    seed: int
-    batch_tokens: int
-    draws: str = "float64"
-    grid: str = "exact"
-    top_p: float = 1.0
-    sampler_options: SamplerOptions = field(default_factory=dict)
-    """Settings of one sampler alone."""
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def check(self, max_tokens: int | None) -> None:
-        """Refuse what cannot be meant.
-
-        Raises:
-            UserError: naming the flag.
-        """
-        if self.num < 1:
-            raise UserError(f"--num {self.num} must be at least 1.")
-        if self.length < 2:
-            raise UserError(f"--length {self.length} must be at least 2 tokens.")
-        if self.length > (max_tokens or math.inf):
-            raise UserError(f"--length {self.length}: the model reads {max_tokens} tokens at most.")
 
 
 # Variety of samples: unigram entropy of each, distinct n-grams of the set, repetition within.

@@ -49,13 +49,19 @@ def _open_tokenizer(options: GenerateOptions, model: LoadedModel) -> TextTokeniz
     return tokenizer_of(model, offline=options.offline)
 
 
-def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[SampleRecord]:
+def plan_samples(
+    options: GenerateOptions, model: LoadedModel, tokenizer: TextTokenizer | None = None
+) -> GenerationTask[SampleRecord]:
     """Return samples numbered from 1; of several prompts, `num` each, in order.
+
+    Args:
+        tokenizer: of a model that is open already; None for the one asked for, or of its folder.
 
     Raises:
         UserError: see `read_lengths` and `read_prompts`, or a prompt that does not fit.
     """
-    tokenizer, limit = _open_tokenizer(options, model), length_limit(model)
+    tokenizer = tokenizer or _open_tokenizer(options, model)
+    limit = length_limit(model)
     if prompts := _prompts(options, tokenizer):
         rows = _prompted(options, prompts, tokenizer, limit)
     else:
@@ -126,6 +132,6 @@ SAMPLES = GenerationDomain(
     template_flag="--infill",
     problems=_problems,
     open_model=_open_model,
-    plan=_plan,
+    plan=plan_samples,
     write=write_samples,
 )

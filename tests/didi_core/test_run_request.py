@@ -16,10 +16,9 @@ from didi_core.io.shards import Shard, parse_shard
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.sampling.ancestral import ancestral, first_hitting
 from didi_core.sampling.filling import build_engine
-from didi_core.sampling.journal import PartialFile, continue_partial, start_partial
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import SampledRecord, SampleSettings
-from didi_core.sampling.run_request import MAX_TRIES, Request, run_request
+from didi_core.sampling.run_request import MAX_TRIES, Request, SampledBatches, run_request
 
 LENGTHS = [5, 30, 17, 9, 12, 25, 3, 15, 14, 28] * 2
 
@@ -40,8 +39,20 @@ def request_of(vocabulary: Vocabulary, lengths: list[int] = LENGTHS, **changes: 
     return Request(rows, **{**defaults, **changes})
 
 
+def start_partial(path: Path, settings: dict) -> SampledBatches:
+    partial = SampledBatches.at(path, settings)
+    partial.journal.begin()
+    return partial
+
+
+def continue_partial(path: Path, settings: dict) -> SampledBatches:
+    partial = SampledBatches.at(path, settings)
+    partial.journal.resume()
+    return partial
+
+
 def run(
-    request: Request, predictor: Predictor, path: Path, partial: PartialFile | None = None
+    request: Request, predictor: Predictor, path: Path, partial: SampledBatches | None = None
 ) -> list[SampledRecord]:
     partial = partial or start_partial(path, {})
     build = ancestral if request.settings.steps else first_hitting
@@ -104,7 +115,7 @@ def test_a_run_cut_short_is_continued_bit_for_bit(tmp_path: Path, torn: bytes) -
     with open(path, "ab") as stream:
         stream.write(b"".join(lines[1:4]) + torn)
     partial = continue_partial(path, settings)
-    assert len(partial.batches) == 3
+    assert len(partial.journal.entries) == 3
     assert run(request, predictor, path, partial) == whole
     again = continue_partial(path, settings)
     assert sorted(again.rows, key=lambda row: row.record) == whole

@@ -13,7 +13,7 @@ import pytest
 from generate_fixtures import design, write_tiny_model
 
 from didi_core.errors import UserError
-from didi_core.sampling.journal import partial_path, partials_of, process_path
+from didi_core.io.journal import partial_path, partials_of, process_path
 from didi_protein.generating import designs
 
 JOBS: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ import pytest
 from generate_fixtures import command, design, sequences, write_tiny_model
 
 from didi_core.errors import UserError
-from didi_core.sampling.journal import partial_path
+from didi_core.io.journal import partial_path
 
 # Many small batches of many steps: about two seconds of work, in which a signal finds its place.
 LONG_RUN = {"num": 80, "length": "40-60", "steps": 25, "batch_tokens": 256}

@@ -17,8 +17,8 @@ from scoring_fixtures import random_sequences, write_judge, write_masked
 from typer.testing import CliRunner
 
 from didi_core.errors import RecordsFailed, UserError
+from didi_core.io.journal import partial_path
 from didi_core.io.shards import read_shard_record
-from didi_core.sampling.journal import partial_path
 from didi_protein.models.judges import open_judge
 from didi_protein.score import score, score_command
 from didi_protein.scoring.columns import COLUMNS

@@ -22,8 +22,10 @@ from text_models import sample, write_tiny_model
 from didi_core.cli.run import run_program
 from didi_core.errors import UserError
 from didi_core.evaluation.bounds import bound_samples
+from didi_core.sampling import run_request
 from didi_text.corpora.packing import Packing, pack
 from didi_text.evaluate import evaluate
+from didi_text.evaluating import run as evaluate_run
 from didi_text.evaluating.choice import (
     encode_for,
     encode_pairs,
@@ -35,8 +37,9 @@ from didi_text.evaluating.mauve import features
 from didi_text.evaluating.options import EvaluateOptions
 from didi_text.evaluating.show import lines_of
 from didi_text.models.judges import judge_texts, open_judge, scored_tokens
-from didi_text.models.load import DiffusionLanguageModel, is_causal
+from didi_text.models.load import DiffusionLanguageModel, describe_model, is_causal
 from didi_text.models.writers import open_language_model
+from didi_text.samples.measures import read_samples
 from didi_text.samples.reference import reference_samples
 
 QUIET = {"device": "cpu", "quiet": True}
@@ -218,39 +221,105 @@ def test_every_figure_says_how_its_samples_were_drawn(tmp_path: Path, suffix: st
 
 
 def test_genppl_continues_interrupted_sampling(tmp_path: Path, monkeypatch) -> None:
-    from didi_text.evaluating import run as evaluate_samples
-    from didi_text.evaluating import run as evaluate_tasks
-
     model, judge = tiny_masked_model(), tiny_causal_model()
     given = options(tmp_path, "genppl", num=6, length=16, steps=2, judge_tokens=64, batch_tokens=32)
     whole = evaluate(given, model, judge).figures["figures"]
     given.out.unlink()
+    real, drawn = run_request.draw_batch, []
+
+    def draw_batch(*asked):
+        drawn.append(asked[1])
+        if len(drawn) == 3:  # of three batches
+            raise KeyboardInterrupt
+        return real(*asked)
+
+    monkeypatch.setattr(run_request, "draw_batch", draw_batch)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(given, model, judge)
+    assert not given.out.exists()
+    with pytest.raises(UserError, match="exists"):
+        evaluate(given, model, judge)
+    with pytest.raises(UserError, match="made with other settings: steps was 2"):
+        evaluate(replace(given, steps=3, resume=True), model, judge)
+    resumed = evaluate(replace(given, resume=True), model, judge).figures["figures"]
+    assert len(drawn) == 4 and drawn[2] == drawn[3], "what was made is not made again"
+    assert resumed["per_sample_nats"] == whole["per_sample_nats"]
+    assert [each.name for each in tmp_path.glob("out*")] == ["out.json"]
+
+
+def test_genppl_stopped_while_judging_keeps_its_samples(tmp_path: Path, monkeypatch) -> None:
+    model, judge = tiny_masked_model(), tiny_causal_model()
+    given = options(tmp_path, "genppl", num=6, length=16, steps=2, judge_tokens=64, batch_tokens=32)
+    whole = evaluate(given, model, judge).figures["figures"]
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluate_tasks, "measure_samples", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(given, model, judge)
-    monkeypatch.undo()
-    with pytest.raises(UserError, match="exists"):
-        evaluate(given, model, judge)
-    partial = Path(f"{given.out}.samples.partial")
-    lines = partial.read_text().splitlines(keepends=True)
-    partial.write_text("".join(lines[:3]))  # two of three batches
-    with pytest.raises(UserError, match="made with other settings: steps was 2"):
-        evaluate(replace(given, steps=3, resume=True), model, judge)
-    calls = []
-    real = evaluate_samples.run_request
-    monkeypatch.setattr(
-        evaluate_samples,
-        "run_request",
-        lambda *a, **k: calls.append(len(a[2].batches)) or real(*a, **k),
-    )
-    resumed = evaluate(replace(given, resume=True), model, judge).figures["figures"]
-    assert calls == [2]
+    with monkeypatch.context() as patched:
+        patched.setattr(evaluate_run, "measure_samples", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(replace(given, overwrite=True), model, judge)
+    with monkeypatch.context() as patched:
+        patched.setattr(run_request, "draw_batch", interrupted)
+        resumed = evaluate(replace(given, resume=True), model, judge).figures["figures"]
     assert resumed["per_sample_nats"] == whole["per_sample_nats"]
-    assert not partial.exists()
+    # What another run left, an earlier version's file of samples too, goes with --overwrite.
+    (tmp_path / "out.json.samples.partial").write_text('{"settings": {}}\n')
+    (tmp_path / "out.json.partial").write_text('{"settings": {"options": {}, "model": null}}\n')
+    with pytest.raises(UserError, match="no unfinished run of this command"):
+        evaluate(replace(given, resume=True), model, judge)
+    evaluate(replace(given, overwrite=True), model, judge)
+    assert [each.name for each in tmp_path.glob("out*")] == ["out.json"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        {"steps": 4},
+        {"steps": 4, "sampler": "remdm", "sampler_option": ["eta=0.9", "schedule=rescale"]},
+        {"sampler": "first-hitting", "top_p": 0.8, "draws": "float32"},
+        {"causal": True, "steps": None, "top_p": 0.9},
+    ],
+    ids=["ancestral", "remdm", "first-hitting", "autoregressive"],
+)
+def test_the_samples_are_those_that_generate_writes(
+    tmp_path: Path, monkeypatch, precision: str, drawn: dict
+) -> None:
+    causal = drawn.get("causal", False)
+    folder = (save_causal if causal else write_tiny_model)(tmp_path / "model")
+    flags = {name: value for name, value in drawn.items() if name != "causal"}
+    flags |= {"num": 6, "seed": 7, "batch_tokens": 64, "precision": precision}
+    written = sample(folder, tmp_path / "s.jsonl", length="16", **flags)
+    expected = read_samples(written.out)
+    judged, real = [], evaluate_run.measure_samples
+    monkeypatch.setattr(
+        evaluate_run,
+        "measure_samples",
+        lambda samples, *given, **named: judged.append(samples) or real(samples, *given, **named),
+    )
+    given = options(tmp_path, "genppl", length=16, overwrite=True, **flags)
+    result = evaluate(replace(given, model=str(folder)), None, tiny_causal_model())
+    opened = open_language_model(str(folder))
+    evaluate(replace(given, model=str(folder)), opened, tiny_causal_model())
+    assert all(each.dtype == torch.float32 for each in opened.network.parameters()), "as it was"
+    for samples in judged:
+        assert (samples.texts, samples.ids) == (expected.texts, expected.ids)
+    made = result.figures["figures"]["samples"]
+    assert made["mean_calls"] == written.mean_nfe and made["num"] == written.num_made == 6
+    assert result.figures["model"]["weights"] == describe_model(opened)["weights"]
+
+
+def test_bf16_samples_are_others_than_those_of_float32(tmp_path: Path) -> None:
+    folder, judge = write_tiny_model(tmp_path / "model"), tiny_causal_model()
+    given = options(
+        tmp_path, "genppl", num=16, length=32, steps=16, model=str(folder), overwrite=True
+    )
+    plain, rounded = (
+        evaluate(replace(given, precision=each), None, judge).figures["figures"]
+        for each in ("float32", "bf16")
+    )
+    assert plain["per_sample_entropy"] != rounded["per_sample_entropy"]
 
 
 @pytest.mark.parametrize(
@@ -378,8 +447,6 @@ def test_zero_shot_joins_without_ends_and_marks_other_splits(tmp_path: Path) -> 
 
 
 def test_zero_shot_resumes_after_the_sets_that_are_done(tmp_path: Path, monkeypatch) -> None:
-    from didi_text.evaluating import run as evaluate_tasks
-
     model = tiny_masked_model()
     files = {name: tmp_path / f"{name}.txt" for name in ("ptb", "lm1b")}
     for file in files.values():
@@ -388,7 +455,7 @@ def test_zero_shot_resumes_after_the_sets_that_are_done(tmp_path: Path, monkeypa
     given = options(tmp_path, "zeroshot", data=data)
     whole = evaluate(given, model).figures["sets"]
     given.out.unlink()
-    real, seen = evaluate_tasks.texts_of, []
+    real, seen = evaluate_run.texts_of, []
 
     def texts_of(chosen, **named):
         seen.append(chosen.chosen.name)
@@ -396,7 +463,7 @@ def test_zero_shot_resumes_after_the_sets_that_are_done(tmp_path: Path, monkeypa
             raise KeyboardInterrupt
         return real(chosen, **named)
 
-    monkeypatch.setattr(evaluate_tasks, "texts_of", texts_of)
+    monkeypatch.setattr(evaluate_run, "texts_of", texts_of)
     with pytest.raises(KeyboardInterrupt):
         evaluate(given, model)
     with pytest.raises(UserError, match="seed was 0, now 1"):
@@ -409,8 +476,6 @@ def test_zero_shot_resumes_after_the_sets_that_are_done(tmp_path: Path, monkeypa
 def test_a_finished_run_is_kept_and_another_is_no_continuation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from didi_text.evaluating import run as evaluate_run
-
     model, data = tiny_causal_model(), write_jsonl(tmp_path / "valid.jsonl")
     given = options(tmp_path, "bound", data=str(data), resume=True)
     whole = evaluate(given, model).figures  # nothing is there yet

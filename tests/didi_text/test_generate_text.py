@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from didi_core.commands.merge import MergeOptions, ShardsMissing
 from didi_core.errors import UserError
-from didi_core.sampling.journal import partial_path
+from didi_core.io.journal import partial_path
 from didi_text.app import app
 from didi_text.corpora.documents import read_documents
 from didi_text.merge import merge

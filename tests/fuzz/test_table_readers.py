@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from didi_core.commands.merge import ShardsMissing, open_shards
-from didi_core.sampling.journal import continue_partial
+from didi_core.sampling.run_request import SampledBatches
 from didi_core.training.state_files import load_state, save_state
 from didi_protein.reporting.tables import read_tables
-from didi_protein.scoring.journal import Journal
+from didi_protein.scoring.journal import KnownScores
 from didi_protein.scoring.table import build_table, read_scores, summary_path
 from didi_text.corpora.documents import read_documents
-from didi_text.evaluating.run import PartsJournal, finished_result
+from didi_text.evaluating.run import evaluation_journal, finished_result
 from didi_text.evaluating.zero_shot import (
     read_csv,
     read_jsonl,
@@ -41,8 +41,9 @@ NEWS = b'"3","A ""B""","C, d"\n"4","E","F"\n'
 TEXTS = b'{"text": "The cat.", "id": "s1", "license": "x"}\n{"text": "On the mat.", "id": "s2"}\n'
 SETTINGS = {"seed": 0}
 PARTIAL = (
-    b'{"settings": {"seed": 0}}\n{"seconds": 0.5, "rows": [{"record": 0, "ids": [1], '
-    b'"denoiser_calls": 1, "discriminator_calls": 0, "tries": 1, "failure": null}]}\n'
+    b'{"command": "generate", "settings": {"seed": 0}}\n'
+    b'{"seconds": 0.5, "rows": [{"record": 0, "ids": [1], "denoiser_calls": 1, '
+    b'"discriminator_calls": 0, "tries": 1, "failure": null}]}\n'
 )
 
 
@@ -88,21 +89,24 @@ def test_jsonl(tmp_path: Path, content: bytes) -> None:
 @CASES
 @given(
     content=damaged(
-        PARTIAL, b'{"settings": {"options": {}, "model": "m"}}\n{"name": "a", "figures": 1}\n',
-        b'{"scorer": "[]", "rows": {"k": {"gravy": 1.0}}}\n', b'{"settings": {}, "model": "m"}',
+        PARTIAL,
+        b'{"command": "evaluate", "settings": {"model": "m"}}\n{"name": "a", "figures": {}}\n',
+        b'{"command": "score", "settings": {}}\n{"scorer": "[]", "rows": {"k": {"gravy": 1.0}}}\n',
+        b'{"settings": {}, "model": "m"}',
         words=(b"null", b"[]", b"{}", b"\n"),
     )
 )  # fmt: skip
 def test_work_in_progress(tmp_path: Path, content: bytes) -> None:
     with only_user_errors():
-        continue_partial(write(tmp_path, "d.partial", content), SETTINGS)
+        SampledBatches.at(write(tmp_path, "d.partial", content), SETTINGS).journal.resume()
     with only_user_errors():
-        Journal(write(tmp_path, "s.partial", content)).load()
+        KnownScores(write(tmp_path, "s.partial", content)).resume([])
+    write(tmp_path, "e.json.partial", content)
     with only_user_errors():
-        journal = PartsJournal(write(tmp_path, "e.partial", content))
-        journal.start({"options": {}, "model": "m"}, resume=True)
+        evaluation_journal(tmp_path / "e.json", {"model": "m"}).resume()
+    (tmp_path / "e.json.partial").unlink()
     with only_user_errors():
-        finished_result(write(tmp_path, "e.json", content), {"options": {}, "model": "m"})
+        finished_result(write(tmp_path, "e.json", content), {"model": "m"})
 
 
 @CASES

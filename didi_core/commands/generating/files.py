@@ -9,16 +9,13 @@ from typing import Any
 from didi_core.cli.run import check_output
 from didi_core.errors import UserError
 from didi_core.io.files import Unwritable, write_json
-from didi_core.sampling.journal import (
-    PartialFile,
-    continue_partial,
+from didi_core.io.journal import (
     partial_path,
     partials_of,
     process_path,
-    read_partial,
     require_same_settings,
-    start_partial,
 )
+from didi_core.sampling.run_request import SampledBatches
 
 
 def generate_json_path(out: Path) -> Path:
@@ -69,30 +66,36 @@ class OutputFiles:
         for path in partials_of(self.out):
             path.unlink(missing_ok=True)
 
-    def read_others(self, settings: Mapping[str, Any], rank: int) -> list[PartialFile]:
+    def read_others(self, settings: Mapping[str, Any], rank: int) -> list[SampledBatches]:
         """What other processes than `rank` have finished of this request, also in earlier runs.
 
         Raises:
             UserError: it was made with other settings.
         """
         own = process_path(self.partial, rank)
-        return [read_partial(path, settings) for path in partials_of(self.out) if path != own]
+        paths = (path for path in partials_of(self.out) if path != own)
+        others = [SampledBatches.at(path, settings) for path in paths]
+        for each in others:
+            each.journal.load()
+        return others
 
     def open_partial(
         self, settings: Mapping[str, Any], *, resume: bool, rank: int = 0
-    ) -> PartialFile:
+    ) -> SampledBatches:
         """The work in progress of process `rank`: continued where there is some, else new.
 
         Raises:
             UserError: it was made with other settings, or the place cannot be written.
         """
-        path = process_path(self.partial, rank)
-        if resume and path.exists():
-            return continue_partial(path, settings)
+        own = SampledBatches.at(process_path(self.partial, rank), settings)
+        if resume and own.path.exists():
+            own.journal.resume()
+            return own
         try:
-            return start_partial(path, settings)
+            own.journal.begin()
         except Unwritable as error:
             raise UserError(f"--out {self.out}: {error}") from error
+        return own
 
     def finished_summary(self, settings: Mapping[str, Any]) -> dict[str, Any] | None:
         """What a finished run with these settings left; None where none is there.

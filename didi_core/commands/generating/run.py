@@ -33,7 +33,6 @@ from didi_core.peak_memory import PeakMemory
 from didi_core.sampling.autoregressive import keeps_after_free
 from didi_core.sampling.filling import Engine, build_engine, build_prior
 from didi_core.sampling.folder_defaults import PLAIN_SAMPLER, choose_sampler, stored_reveal_exponent
-from didi_core.sampling.journal import PartialFile
 from didi_core.sampling.registry import (
     SamplerSpec,
     build_predictor,
@@ -48,7 +47,12 @@ from didi_core.sampling.request import (
     SampledRecord,
     SampleSettings,
 )
-from didi_core.sampling.run_request import Request, resolve_duplicates, run_request
+from didi_core.sampling.run_request import (
+    Request,
+    SampledBatches,
+    resolve_duplicates,
+    run_request,
+)
 from didi_core.sampling.sampler_options import parse_options, split_name
 from didi_core.training.devices import settle_precision
 
@@ -231,10 +235,10 @@ class _Share:
     request: Request
     """The request, as far as the process can fulfil it."""
     batches: Sequence[Sequence[int]]
-    own: PartialFile
-    others: Sequence[PartialFile]
+    own: SampledBatches
+    others: Sequence[SampledBatches]
 
-    def gather(self, processes: Processes) -> list[PartialFile]:
+    def gather(self, processes: Processes) -> list[SampledBatches]:
         """Return all parts on the first process, none on the others."""
         parts = processes.collect(self.own)
         return (
@@ -272,7 +276,7 @@ def _open_share(
 
 
 def _settled(
-    request: Request, share: _Share, parts: Sequence[PartialFile], engine: Engine
+    request: Request, share: _Share, parts: Sequence[SampledBatches], engine: Engine
 ) -> list[SampledRecord]:
     """Return all records in their order, unique where they must be."""
     rows = {row.record: row for part in parts for row in part.rows}
