@@ -93,7 +93,7 @@ def _stopped(how: str, goes_on: bool) -> str:
 
 
 def _explained(error: Exception, goes_on: bool) -> str | None:
-    """What to tell of a machine without room; None of an error of our own."""
+    """Say what to tell of a machine without room; None of an error of our own."""
     if getattr(error, "errno", None) in _TOO_MANY_FILES or "Too many open files" in str(error):
         return "too many files are open at once: allow more, as with ulimit -n 4096."
     where = getattr(error, "filename", None) or "An output"
@@ -117,7 +117,7 @@ def _complain(message: str, status: int) -> int:
 
 
 def console() -> Console:
-    """The console for tables people read: standard output.
+    """Open the console for tables people read: standard output.
 
     In a file or a pipe, which have no width, a table is as wide as what it holds, unless COLUMNS
     says otherwise.

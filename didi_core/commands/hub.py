@@ -127,7 +127,7 @@ def _check_name(repo: str) -> None:
 
 
 def licensed_card(card: Path, license_name: str | None) -> str | None:
-    """The card with that license in its head; None where it names one already.
+    """Return the card with that license in its head; None where it names one already.
 
     Raises:
         UserError: it names none, and none is given; or another one is.
@@ -165,7 +165,7 @@ def _token() -> str:
 
 
 def _upload(options: PushOptions, files: list[Path], program: str, token: str) -> str:
-    """The address of the commit."""
+    """Upload the files, and return the address of the commit."""
     hub = HfApi(token=token)
     try:
         # Left to the hub where it is not asked for: an organisation may have its own rule.

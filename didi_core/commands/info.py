@@ -107,7 +107,7 @@ def collect_info(
 
 
 def cached_models(cache: Path) -> list[str]:
-    """Ids of the hub models in a cache folder, sorted; revisions as `--model` takes them."""
+    """List the hub models in a cache folder, sorted; revisions as `--model` takes them."""
     try:
         found = scan_cache_dir(cache)
     except CacheNotFound:
@@ -117,5 +117,5 @@ def cached_models(cache: Path) -> list[str]:
 
 
 def _names(repository: str, refs: Iterable[str]) -> list[str]:
-    """One of the main branch, or of a commit alone, has no `@`."""
+    """Name a repository by its refs: the main branch, or a commit alone, has no `@`."""
     return [repository if ref == "main" else f"{repository}@{ref}" for ref in refs or ("main",)]

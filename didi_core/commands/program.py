@@ -39,7 +39,7 @@ class Program(typer.Typer):
 
 
 def new_program(name: str, help_text: str) -> typer.Typer:
-    """A program without verbs, which knows `--version`."""
+    """Make a program without verbs, which knows `--version`."""
     app = Program(
         name=name,
         help=help_text,

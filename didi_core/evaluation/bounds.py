@@ -75,11 +75,11 @@ class BoundSamples:
     """[sequences]: tokens that are scored."""
 
     def per_sequence(self) -> NDArray[np.float64]:
-        """Nats of each whole sequence [sequences]."""
+        """Return the nats of each whole sequence [sequences]."""
         return self.nats.mean(axis=0)
 
     def estimate(self) -> BoundEstimate:
-        """The bound over all sequences, in nats a token."""
+        """Return the bound over all sequences, in nats a token."""
         draws, count = self.nats.shape
         tokens = int(self.lengths.sum())
         mean = float(self.nats.sum() / (draws * tokens))
@@ -95,7 +95,7 @@ def order_masking(
     t: Float[Tensor, "batch"],
     uniform: Float[Tensor, "batch width"],
 ) -> tuple[Bool[Tensor, "batch width"], Float[Tensor, "batch"]]:
-    """The last m tokens of a random order, m = ceil(t L), and their weight L/m."""
+    """Mask the last m tokens of a random order, m = ceil(t L); their weight is L/m."""
     length = maskable.sum(-1)
     count = (t.double() * length).ceil().clamp(min=1).minimum(length)
     # Positions that cannot be masked come first in the order, and so are never among the last.
@@ -193,7 +193,7 @@ class _Estimator:
         record: Int[Tensor, "batch"],
         draw: Int[Tensor, "batch"],
     ) -> Float[Tensor, "batch"]:
-        """Of each whole sequence of a batch, noised once."""
+        """Return the nats of each whole sequence of a batch, noised once."""
         position = torch.arange(batch.tokens.shape[1])
         keys = (record.unsqueeze(-1), position, draw.unsqueeze(-1))
         uniform = keyed_uniform(self.seed, Stream.CORRUPT, *keys)
@@ -215,7 +215,7 @@ def _batch(
 
 
 def _times(count: int, draws: int, spread: str, seed: int) -> Float[Tensor, "draws count"]:
-    """A time for each draw of each sequence, spread evenly over (0, 1)."""
+    """Draw a time for each draw of each sequence, spread evenly over (0, 1)."""
     if spread == "draws":
         shift = keyed_uniform(seed, Stream.TIME, torch.arange(count))
         return ((torch.arange(draws).unsqueeze(-1) + shift) / draws).float()

@@ -35,7 +35,7 @@ _NATURAL_STREAM = 1
 
 
 def causal_judge(model: nn.Module, bos_id: int, batch_tokens: int = BATCH_TOKENS) -> Measure:
-    """An autoregressive judge: the mean over sequences of nats a token (see `judge`)."""
+    """Make a measure of an autoregressive judge: nats a token, averaged over sequences."""
     return lambda sequences: Ratio.mean_of(causal_nll(model, sequences, bos_id, batch_tokens))
 
 
@@ -332,7 +332,7 @@ def _resampled_levels(
 def paired_difference_of(
     first: Ratio, second: Ratio, seed: int = 0, num_resamples: int = NUM_RESAMPLES
 ) -> Interval:
-    """The first figure less the second, with its 95% interval; record i of both is one pair.
+    """Subtract the second figure from the first, with 95% interval; record i of both is one pair.
 
     Raises:
         ValueError: the figures do not rest on as many records.
@@ -347,6 +347,6 @@ def paired_difference_of(
 
 
 def interval_of(ratio: Ratio, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> Interval:
-    """A single figure with its 95% interval."""
+    """Return a single figure with its 95% interval."""
     chunks = [ratio.resampled(c) for c in resample_counts(len(ratio), seed, num_resamples)]
     return percentile_interval(ratio.value, np.concatenate(chunks))

@@ -49,7 +49,7 @@ class GradientMoment:
 
 
 def causal_token_loss(bos_id: int) -> RowLoss:
-    """Loss of an autoregressive judge: mean NLL a token of each sequence."""
+    """Make the loss of an autoregressive judge: mean NLL a token of each sequence."""
 
     def loss(model: nn.Module, rows: Sequences) -> Float[Tensor, "batch"]:
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.float64)
@@ -117,7 +117,7 @@ def _mean_gradient(
 
 
 def _unbiased(difference: Float[Tensor, "group parameter"]) -> tuple[float, float]:
-    """Mean product of different groups' differences, and its jackknife standard error."""
+    """Average the products of different groups' differences; with the jackknife standard error."""
     products = (difference @ difference.T).double()
     count = len(products)
     off_diagonal = products - torch.diag(products.diag())

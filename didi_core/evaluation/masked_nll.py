@@ -27,7 +27,7 @@ def row_nll(
     t: Float[Tensor, "batch"],
     autocast: torch.dtype | None,
 ) -> Float[Tensor, "batch"]:
-    """Sum over masked positions of -log p(token | the rest), in nats, float64 on the CPU.
+    """Sum over masked positions -log p(token | the rest), in nats, float64 on the CPU.
 
     Probabilities are over the generable ids, in float32 or better.
 
@@ -53,7 +53,7 @@ def row_bound(
     uniform: Float[Tensor, "batch width"],
     autocast: torch.dtype | None,
 ) -> Float[Tensor, "batch"]:
-    """One-sample estimate of each row's likelihood bound, in nats, float64 on the CPU.
+    """Estimate each row's likelihood bound by one sample, in nats, float64 on the CPU.
 
     Args:
         t: time of each row in (0, 1).
@@ -82,7 +82,7 @@ def _row_sums(
     autocast: torch.dtype | None,
     score: Score,
 ) -> Float[Tensor, "batch"]:
-    """Sum of the scores at the positions `at` of each row."""
+    """Sum the scores at the positions `at` of each row."""
     told = time_input(denoiser, alpha.to(noised.device))
     with torch.autocast(noised.device.type, autocast, enabled=autocast is not None):
         logits = denoiser.logits_at(noised, batch.lengths, at, **told)

@@ -60,7 +60,7 @@ class Unwritable(UserError):
 
 
 def unwritable(path: str | os.PathLike[str], error: Exception) -> Unwritable | None:
-    """What to tell the user of a failed write; None where it was no matter of the disk."""
+    """Say what to tell the user of a failed write; None where it was no matter of the disk."""
     number = _errno_of(error)
     if number not in _MENDS:
         return None
@@ -111,7 +111,7 @@ def check_writable(path: str | os.PathLike[str], flag: str = "--out") -> None:
 
 
 def path_from(folder: Path, path: Path) -> str:
-    """A path as seen from a folder, with slashes; where links lead is looked up before.
+    """Return a path as seen from a folder, with slashes; where links lead is looked up before.
 
     Without that `..` would leave the folder behind a link, and not the link.
     """
@@ -146,7 +146,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _new_place(target: Path) -> tuple[int | None, Path]:
-    """An empty folder, locked as long as this process lives and keeps it open.
+    """Make an empty folder, locked as long as this process lives and keeps it open.
 
     A folder and not the file: some writers (safetensors 0.8) write another file, which a lock of
     ours would not be on, and which a kill would leave under a name of theirs.

@@ -36,13 +36,13 @@ class DitFiles:
 
 
 def checkpoint_file(name: str) -> Path | None:
-    """The path `name` where it is a training checkpoint rather than a folder or a hub id."""
+    """Return the path `name` where it is a training checkpoint rather than a folder or a hub id."""
     path = Path(at_home(name))
     return path if path.suffix == CHECKPOINT_SUFFIX and path.is_file() else None
 
 
 def holds_dit(folder: Path, config: Mapping[str, Any] | None) -> bool:
-    """Whether the folder's network is in this layout.
+    """Return whether the folder's network is in this layout.
 
     Without a `config.json`, a folder in which names stand without prefix counts (DiDi-Instruct's),
     and so does a lone training checkpoint; a folder of ours that was not finished does not.

@@ -51,7 +51,8 @@ class Kind:
 
 
 def require_read(kind: Kind, source: str, *, kind_known: bool) -> None:
-    """
+    """Refuse a network that is no masked diffusion model that we read.
+
     Args:
         kind_known: it is known to be a masked model, though its configuration does not say.
 
@@ -71,7 +72,7 @@ def require_read(kind: Kind, source: str, *, kind_known: bool) -> None:
 
 
 def _other(kind: Kind) -> str | None:
-    """By which key it is what else; None where no key says so."""
+    """Name the key by which it is something else; None where no key says so."""
     model_type = str(kind.model_type).lower()
     if model_type in OTHER_TYPES:
         return f"model_type {kind.model_type!r} is {OTHER_TYPES[model_type]}"

@@ -41,7 +41,7 @@ DOWNLOAD = "download"
 
 
 def find_folder(name: str, *, offline: bool, program: str, flag: str = "") -> Path:
-    """The folder `name`, or the local copy of the hub repository of that name.
+    """Find the folder `name`, or the local copy of the hub repository of that name.
 
     Args:
         offline: do not touch the network; only what the cache (`HF_HOME`) holds.
@@ -62,7 +62,7 @@ def find_folder(name: str, *, offline: bool, program: str, flag: str = "") -> Pa
 
 
 def fetch_snapshot(name: str, *, offline: bool, program: str, flag: str = "") -> Path:
-    """The local copy of a hub repository; safetensors if it has them, else pickled weights.
+    """Fetch a hub repository; its safetensors if it has them, else pickled weights.
 
     Raises:
         UserError: it cannot be had, or there is no model in it.
@@ -87,7 +87,7 @@ def fetch_part(
     revision: str | None = None,
     called: str = "",
 ) -> Path:
-    """The local copy of those files of a hub repository that match `patterns`.
+    """Fetch those files of a hub repository that match `patterns`, and return the local copy.
 
     Args:
         repo_type: "model" or "dataset".

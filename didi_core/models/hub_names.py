@@ -14,7 +14,7 @@ _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]
 
 
 def split_revision(name: str) -> tuple[str, str | None]:
-    """Repository and revision; None where none is named.
+    """Split a name into repository and revision; None where no revision is named.
 
     >>> split_revision("jdeschena/sdtt@baselines_kld_step_70000")
     ('jdeschena/sdtt', 'baselines_kld_step_70000')
@@ -26,7 +26,8 @@ def split_revision(name: str) -> tuple[str, str | None]:
 
 
 def require_revision(revision: str, said: str) -> None:
-    """
+    """Refuse a revision that git could not name.
+
     Args:
         said: the flag and the whole name, for the message.
 
@@ -41,7 +42,7 @@ def require_revision(revision: str, said: str) -> None:
 
 
 def may_be_hub_id(name: str) -> bool:
-    """Whether `name` has the form OWNER/NAME or NAME, with a revision or without.
+    """Return whether `name` has the form OWNER/NAME or NAME, with a revision or without.
 
     >>> [may_be_hub_id(name) for name in ("a/b", "a/b@refs/pr/1", "a/b/c", "./a@b")]
     [True, True, False, False]
@@ -51,7 +52,7 @@ def may_be_hub_id(name: str) -> bool:
 
 
 def last_name(model: str) -> str:
-    """The last part of a path or of a hub id, which keeps its revision.
+    """Return the last part of a path or of a hub id, which keeps its revision.
 
     >>> last_name("runs/student"), last_name("owner/model@refs/pr/1")
     ('student', 'model@refs/pr/1')

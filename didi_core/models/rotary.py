@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def inverse_frequencies(head_dim: int, base: float = 10_000.0) -> Float[Tensor, "half"]:
-    """Radians a position by which each pair of channels turns, in float32 on the CPU."""
+    """Return the radians a position by which each pair of channels turns, in float32 on the CPU."""
     exponent = torch.arange(0, head_dim, 2, dtype=torch.float32)
     return 1.0 / (base ** (exponent / head_dim))
 

@@ -52,13 +52,13 @@ def refuse_lone_shards(folder: Path, paths: Iterable[Path]) -> None:
 
 
 def extra_files(folder: Path) -> dict[str, Path]:
-    """Paths of the extra weights that the folder has, by their name without suffix."""
+    """Return the paths of the extra weights that the folder has, by their name without suffix."""
     paths = (folder / name for name in EXTRA_FILES)
     return {path.stem: path for path in paths if path.is_file()}
 
 
 def lone_checkpoint(folder: Path) -> Path | None:
-    """The training checkpoint (`.ckpt`) that holds the folder's weights; None where none does."""
+    """Find the training checkpoint (`.ckpt`) that holds the folder's weights, if one does."""
     if any((folder / name).is_file() for name in (*_WHOLE, *_INDEX)):
         return None
     if not shown(folder.glob("*.ckpt")):
@@ -68,7 +68,7 @@ def lone_checkpoint(folder: Path) -> Path | None:
 
 
 def read_folder_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of the folder's network; safetensors win over pickled files.
+    """Read all tensors of the folder's network; safetensors win over pickled files.
 
     Raises:
         UserError: no weights, several candidates, a shard missing, or a file that cannot be read.

@@ -36,7 +36,7 @@ class CurriculumSettings:
     """Shares of noised tokens it draws from, uniformly."""
 
     def problems(self) -> list[str]:
-        """What is wrong with the values, each with the setting's name."""
+        """List what is wrong with the values, each with the setting's name."""
         return negative_errors(self, "steps") + range_errors(self, "mask_range", 0.0, 1.0)
 
 
@@ -62,7 +62,7 @@ class DiffusionPretraining(Pretraining):
             self.gaussian = GaussianCurriculum(gaussian, data.vocabulary, seed)
 
     def total_loss(self, share: BatchShare) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
-        """The bound over all tokens; in the gentle start, -log p(x_l | z_t) where it predicts."""
+        """Return the bound over all tokens; in the gentle start, -log p(x_l | z_t) instead."""
         batch, device = share.batch, share.batch.tokens.device
         t = self.times(share).to(device)
         process, noised, soft = self.corrupt(share, t)
@@ -80,7 +80,7 @@ class DiffusionPretraining(Pretraining):
     def corrupt(
         self, share: BatchShare, t: Float[Tensor, "batch"]
     ) -> tuple[Process, Int[Tensor, "batch width"], SoftTokens | None]:
-        """The process of this step, z_t, and what the network sees in its place, if not z_t."""
+        """Draw z_t: return its process, z_t, and what the network sees instead, if anything."""
         batch = share.batch
         gaussian = self.gaussian
         if gaussian and share.step < phase_length(gaussian.settings.steps, share.steps):
@@ -92,7 +92,7 @@ class DiffusionPretraining(Pretraining):
         return self.process, self.process.corrupt(batch.tokens, batch.maskable, t, uniform), None
 
     def times(self, share: BatchShare) -> Float[Tensor, "batch"]:
-        """Each row's time; those of the whole batch cover their range evenly, in any order.
+        """Draw each row's time; those of the whole batch cover their range evenly, in any order.
 
         A batch lists its rows by width, and what a row's length is must not tell its time.
         """

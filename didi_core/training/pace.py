@@ -8,7 +8,7 @@ from didi_core.distill.optimizers import TimedSteps
 
 
 def planned_steps(done: int, steps: int, elapsed: float, max_seconds: float, fabric: Fabric) -> int:
-    """Updates in all, from the pace so far; `steps` where there is no limit of time.
+    """Count the updates in all, by the pace so far; `steps` where there is no limit of time.
 
     A method that is told so is as far in its rounds, and its rates as far in their decay, as the
     time is spent; warm-up and curricula take a share of it at most (`TimedSteps`). More than

@@ -93,7 +93,7 @@ class ContactMap:
 
 
 def _read_pairs(path: str | os.PathLike[str], name: str) -> list[tuple[int, int, int, float]]:
-    """Line number, columns and distance of every row."""
+    """Read line number, columns and distance of every row."""
     found = []
     with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
         try:
@@ -165,7 +165,7 @@ def coupling_scores(
 def _mixed_covariances(
     rows: Rows, weights: Float[ndarray, "sequences"] | None
 ) -> Float[ndarray, "states states"]:
-    """C of frequencies mixed half and half with uniform ones, in float32, all columns i and j."""
+    """Return C of frequencies mixed in half with uniform ones, in float32, for all columns."""
     num_columns, letters = rows.shape[1], NUM_RESIDUES + 1
     num_states = num_columns * NUM_RESIDUES
     counted = np.ones(len(rows), dtype=np.float32) if weights is None else weights
@@ -186,7 +186,7 @@ def _mixed_covariances(
 
 
 def _block_norms(couplings: Float[ndarray, "states states"]) -> Float[ndarray, "columns columns"]:
-    """Frobenius norm of every 20 x 20 block in zero-sum gauge, in float64."""
+    """Return the Frobenius norm of every 20 x 20 block in zero-sum gauge, in float64."""
     num_columns = len(couplings) // NUM_RESIDUES
     norms = np.empty((num_columns, num_columns))
     for column in range(num_columns):

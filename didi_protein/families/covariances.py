@@ -129,7 +129,7 @@ def pair_covariances(rows: Rows, entries: PairEntries) -> Float[ndarray, "entrie
 def _covariance_blocks(
     rows: Rows, entries: PairEntries, weights: Float[ndarray, "resamples sequences"]
 ) -> Iterator[Float[ndarray, "resamples some"]]:
-    """C at blocks of entries, for each resample."""
+    """Yield C at blocks of entries, for each resample."""
     frequencies = resampled_frequencies(rows, weights)
     total = weights.sum(axis=1, dtype=np.float64)[:, None]
     columns = np.ascontiguousarray(rows.T)

@@ -44,14 +44,14 @@ def mean_identities(rows: Rows) -> Float[ndarray, "sequences"]:
 
 
 def _blocks(rows: Rows) -> Iterator[tuple[int, ndarray, ndarray]]:
-    """Place, one-hot residues [block, states] and filled columns [block, columns] of blocks."""
+    """Yield place, one-hot residues [block, states], filled columns [block, columns] of blocks."""
     for start in range(0, len(rows), _AT_ONCE):
         block = rows[start : start + _AT_ONCE]
         yield start, one_hot(block), (block < NUM_RESIDUES).astype(np.float32)
 
 
 def _identities(hot: ndarray, filled: ndarray, other: ndarray, other_filled: ndarray) -> ndarray:
-    """Identities [block, other block] in float64, in which 19 of 20 is 0.95; counts are exact."""
+    """Return identities [block, other block] in float64, where 19 of 20 is 0.95; exact counts."""
     both = filled @ other_filled.T
     either = filled.sum(axis=1)[:, None] + other_filled.sum(axis=1)[None] - both
     return (hot @ other.T).astype(np.float64) / np.maximum(either, 1)

@@ -274,7 +274,7 @@ class FamilyReference:
     def _warnings(
         self, designs: SetStatistics, natural: SetStatistics, independent: SetStatistics
     ) -> list[str]:
-        """What is claimed on too little."""
+        """Warn of what is claimed on too little."""
         found = warnings_of_few(designs.n, "designs")
         unaligned = designs.n_given - designs.n
         if unaligned:

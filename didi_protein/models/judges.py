@@ -53,7 +53,7 @@ class Judge:
         batch_tokens: int = BATCH_TOKENS,
         autocast: torch.dtype | None = None,
     ) -> NDArray[np.float64]:
-        """Nats per residue [len(sequences)]; perplexity is its exponential."""
+        """Return nats per residue [len(sequences)]; perplexity is its exponential."""
         ids = [[self.id_of_residue[residue] for residue in sequence] for sequence in sequences]
         return causal_nll(self.model, ids, self.bos_id, batch_tokens, autocast)
 

@@ -25,7 +25,7 @@ def check_lengths(spec: str) -> None:
 
 
 def design_lengths(spec: str, num: int, seed: int, limit: int) -> list[int]:
-    """Length, in residues, of each of `num` designs.
+    """Draw the length, in residues, of each of `num` designs.
 
     Args:
         spec: the value of `--length`.
@@ -48,7 +48,7 @@ def _lengths_of_file(name: str) -> list[int]:
 
 
 def _reference_lengths(name: str, limit: int) -> list[int]:
-    """Lengths of the records of a FASTA file that the model can make; what is left out is said."""
+    """Read the lengths of a FASTA's records that the model can make; what is left out is said."""
     lengths = _lengths_of_file(name)
     usable = [length for length in lengths if 1 <= length <= limit]
     if not usable:

@@ -37,7 +37,7 @@ class Trace:
 
 
 def is_available() -> bool:
-    """Whether the package that brings TM-align is installed."""
+    """Tell whether the package that brings TM-align is installed."""
     try:
         import tmtools  # noqa: F401
     except ImportError:
@@ -46,12 +46,12 @@ def is_available() -> bool:
 
 
 def version() -> str:
-    """Of the package that brings TM-align."""
+    """Return the version of the package that brings TM-align."""
     return package_version("tmtools")
 
 
 def tm_score(one: Trace, other: Trace) -> float:
-    """TM-score of a pair, 0 to 1; `tm_score(a, b) == tm_score(b, a)` exactly.
+    """Return a pair's TM-score, 0 to 1; `tm_score(a, b) == tm_score(b, a)` exactly.
 
     Raises:
         ValueError: a chain is shorter than `MIN_RESIDUES`.
@@ -69,7 +69,7 @@ def tm_score(one: Trace, other: Trace) -> float:
 
 
 def _order(trace: Trace) -> tuple[int, str, bytes]:
-    """TM-align's search depends, slightly, on which chain comes first."""
+    """Return a chain's sort key: which one comes first changes TM-align's search slightly."""
     return len(trace), trace.sequence, trace.coordinates.tobytes()
 
 
@@ -110,7 +110,7 @@ class PairwiseTm:
     """Mean over the pairs of each bin."""
 
     def as_dict(self) -> dict[str, Any]:
-        """As under `set` in the summary."""
+        """Return it as under `set` in the summary."""
         rows = [
             {
                 "min_length": each.min_length,
@@ -127,7 +127,7 @@ class PairwiseTm:
 
 
 def definition(max_pairs: int) -> str:
-    """The measure in a sentence, with version and settings."""
+    """Say the measure in a sentence, with version and settings."""
     return (
         "mean TM-score of pairs of designs whose lengths share a bin of "
         f"{BIN_WIDTH} residues, by TM-align (tmtools {version()}, C-alpha atoms); of a "
@@ -139,7 +139,7 @@ def definition(max_pairs: int) -> str:
 
 
 def plan_pairs(lengths: Sequence[int], max_pairs: int, seed: int = 0) -> list[LengthBin]:
-    """The bins with two designs or more, and which pairs of each are compared.
+    """Choose the bins with two designs or more, and which pairs of each are compared.
 
     Small bins are compared whole; the others share what is left of `max_pairs` evenly.
     """
@@ -172,7 +172,7 @@ def _quotas(possible: dict[int, int], max_pairs: int) -> dict[int, int]:
 
 
 def _draw_pairs(places: Sequence[int], count: int, seed: list[int]) -> list[tuple[int, int]]:
-    """`count` different pairs of `places`, all equally likely, in order."""
+    """Draw `count` different pairs of `places`, all equally likely, in order."""
     possible = len(places) * (len(places) - 1) // 2
     chosen = np.random.default_rng(seed).choice(possible, size=count, replace=False)
     # Pair number k stands at row j of the triangle whose row j holds (0, j) to (j - 1, j).
@@ -214,7 +214,7 @@ def _interval(
     means: Sequence[float],
     seed: int,
 ) -> Interval:
-    """Designs are resampled within their bins; a pair counts as often as both its designs."""
+    """Resample designs within their bins; a pair counts as often as both its designs."""
     generator = np.random.default_rng(seed)
     sums, weights = np.zeros(NUM_RESAMPLES), np.zeros(NUM_RESAMPLES)
     for each, score in zip(bins, scores, strict=True):

@@ -45,7 +45,7 @@ class Evidence:
 
 
 def pdb_evidence(text: str) -> Evidence:
-    """What the records of a PDB file say; coordinates are not looked at."""
+    """Read what the records of a PDB file say; coordinates are not looked at."""
     lines = [line for line in text.splitlines() if line[:6] not in ("ATOM  ", "HETATM")]
     names = [
         (line[:6].strip(), line[6:].strip())
@@ -86,7 +86,7 @@ def _is_unit_cell(line: str) -> bool:
 
 
 def _programs(texts: Sequence[tuple[str, str]]) -> tuple[str | None, str | None]:
-    """What says pLDDT, and what says another score: at most one of the two."""
+    """Find what says pLDDT, and what says another score: at most one of the two."""
     for place, text in texts:
         if _STATEMENT.search(text.upper()):
             return f"{place} says that B-factors are pLDDT", None
@@ -108,7 +108,7 @@ _EXPERIMENTAL_CATEGORIES = (
 
 
 def cif_evidence(items: Mapping[str, Sequence[str]]) -> Evidence:
-    """What the categories of an mmCIF file say.
+    """Read what the categories of an mmCIF file say.
 
     Args:
         items: values by item, names in lower case, as of `structure_cif.cif_items`.
@@ -126,7 +126,7 @@ def cif_evidence(items: Mapping[str, Sequence[str]]) -> Evidence:
 
 
 def _local_metrics(items: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Names of the quality metrics that have a value for each residue (ModelCIF)."""
+    """Yield the names of the quality metrics that have a value for each residue (ModelCIF)."""
     modes = items.get("_ma_qa_metric.mode", ())
     for number, mode in enumerate(modes):
         values = [

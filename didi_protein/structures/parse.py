@@ -336,7 +336,7 @@ def _refuse_repeated(atoms: Sequence[_AtomSite], where: str) -> None:
 
 
 def _rank(atoms: Sequence[_AtomSite]) -> tuple[bool, float]:
-    """Order alternates: one with a C-alpha first, then by the occupancy of their own atoms."""
+    """Rank alternates: one with a C-alpha first, then by the occupancy of their own atoms."""
     own = [_occupancy(atom) for atom in atoms if atom.alternate != " "]
     has_alpha = any(atom.name == "CA" for atom in atoms)
     mean = sum(own) / len(own) if own else 1.0

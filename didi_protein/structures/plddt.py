@@ -70,7 +70,7 @@ def _contradicted(evidence: Evidence) -> str | None:
 
 
 def _why_no_plddt(atoms: _Atoms) -> str | None:
-    """What no predictor's column would hold, whatever the file says."""
+    """Say what no predictor's column would hold, whatever the file says."""
     if not np.isfinite(atoms.b_factor).all():
         return "B-factors that are missing or no finite numbers"
     low, high = float(atoms.b_factor.min()), float(atoms.b_factor.max())
@@ -91,7 +91,7 @@ def _why_undeclared(evidence: Evidence, atoms: _Atoms, model: Model) -> str | No
 
 
 def _why_unlike_a_prediction(evidence: Evidence, atoms: _Atoms, model: Model) -> str | None:
-    """What speaks against a predicted model in a file that says nothing of its origin.
+    """Say what speaks against a predicted model in a file that says nothing of its origin.
 
     AlphaFold and ColabFold give all atoms of a residue one pLDDT, and resolve every residue of one
     unbroken chain; refined temperature factors differ from atom to atom, and crystals have gaps,
@@ -160,7 +160,7 @@ _PAE_KEYS = ("pae", "predicted_aligned_error")
 
 
 def read_sidecar(structure: Path, num_residues: int) -> dict[str, float]:
-    """`ptm` (0 to 1) and `mean_pae` (ångström, over all pairs), as far as a JSON states them.
+    """Read `ptm` (0 to 1) and `mean_pae` (ångström, over all pairs), as far as a JSON states them.
 
     A JSON whose PAE is not of `num_residues` residues belongs to something else: nothing is taken.
     """

@@ -68,7 +68,7 @@ class StructureChain:
 
 
 def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[StructureChain]:
-    """Every protein chain of the first model of a file.
+    """Read every protein chain of the first model of a file.
 
     Args:
         name: how messages call the file: the flag or argument it came from.
@@ -160,7 +160,7 @@ def point_from(columns: Iterable[dict[str, Any]], folder: Path) -> None:
 
 
 def say_without_plddt(columns: Iterable[Mapping[str, Any]]) -> None:
-    """One line on standard error for every reason for which chains read have no pLDDT."""
+    """Print one line on standard error for every reason for which chains read have no pLDDT."""
     sources = [each[SOURCE_COLUMN] for each in columns if SOURCE_COLUMN in each]
     refused = Counter(each.removeprefix(NO_PLDDT) for each in sources if each.startswith(NO_PLDDT))
     for reason, count in refused.items():
@@ -179,7 +179,7 @@ def _confidence(chain: Chain, sequence: str, decision: PlddtDecision) -> dict[st
 
 
 def stated_sequences(path: str | os.PathLike[str], name: str = "INPUT") -> dict[str, str]:
-    """Sequence by chain of SEQRES, or of `_pdbx_poly_seq_scheme` in mmCIF; {} where none is stated.
+    """Read the sequence by chain of SEQRES, or of `_pdbx_poly_seq_scheme` in mmCIF; {} without one.
 
     Raises:
         UserError: the file cannot be read.
@@ -215,7 +215,7 @@ def _cif_sequences(items: dict[str, list[str]]) -> dict[str, str]:
 
 
 def fill_gaps(sequence: str, stated: str | None) -> str:
-    """`sequence` with each X replaced, if it fits into `stated` at exactly one place.
+    """Replace each X of `sequence`, if it fits into `stated` at exactly one place.
 
     >>> fill_gaps("MKXXQR", "GSMKTAQRHHH")
     'MKTAQR'

@@ -134,7 +134,7 @@ def open_causal(
     flag: str = "--judge",
     tokenizer: TextTokenizer | None = None,
 ) -> CausalLanguageModel:
-    """A causal LM and its tokenizer.
+    """Open a causal LM and its tokenizer.
 
     Args:
         tokenizer: another than its folder has.
@@ -155,7 +155,7 @@ def open_causal(
 
 
 def describe_model(model: LanguageModel) -> dict[str, object]:
-    """What decides a figure, for result files."""
+    """Say what decides a figure, for result files."""
     return {
         "name": model.name,
         "kind": model.kind,
@@ -192,7 +192,7 @@ def open_model(
 
 
 def tokenizer_of(model: LoadedModel, *, offline: bool = False) -> TextTokenizer:
-    """The tokenizer of an open model."""
+    """Return the tokenizer of an open model."""
     return open_model_tokenizer(model.folder, offline=offline)
 
 
@@ -203,7 +203,7 @@ def save_text_model(
     card: str,
     extra_config: Mapping[str, Any] | None = None,
 ) -> None:
-    """A model folder with its tokenizer."""
+    """Save a model folder with its tokenizer."""
     save_model_folder(
         folder,
         model,
