@@ -245,8 +245,8 @@ def _first_sentence(
         return f"{unknown[0]}=: there is no such setting{hint} {help_line}"
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         return _unknown_choice(error.missing_cfg_file, list(error.options), groups or {})
-    if said := wrong_type(error) or _of_grammar(error):
-        return f"{said} {help_line}"
+    if message := wrong_type(error) or _of_grammar(error):
+        return f"{message} {help_line}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     keys = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key")]
     shown = [
@@ -284,8 +284,10 @@ def _of_grammar(error: Exception) -> str | None:
             f"{error.override}: settings are written KEY=VALUE, with a number, a word, true, false "
             "or a list such as [0.9,0.99] as the value."
         )
-    found = ((re.search(pattern, str(error), re.DOTALL), said) for pattern, said in _GRAMMAR)
-    written = next((said.format(*match.groups()) for match, said in found if match), None)
+    matches = (
+        (re.search(pattern, str(error), re.DOTALL), template) for pattern, template in _GRAMMAR
+    )
+    written = next((template.format(*match.groups()) for match, template in matches if match), None)
     key = re.search(r"full_key: (\S+)", str(error))
     return f"{key[1]}=: {written}" if written and key else written
 

@@ -62,14 +62,14 @@ def _folders(arguments: Sequence[str]) -> Iterator[Path]:
 def _files(folder: Path) -> list[Path]:
     """List the YAML files in a folder, and where its links lead: Hydra follows those."""
     seen: set[str] = set()
-    found = []
+    files = []
     for here, below, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(here)
         if real in seen:  # a link that leads back
             below.clear()
         seen.add(real)
-        found += [Path(here, each) for each in names if each.endswith((".yaml", ".yml"))]
-    return sorted(found)
+        files += [Path(here, each) for each in names if each.endswith((".yaml", ".yml"))]
+    return sorted(files)
 
 
 def _refuse_in_file(path: Path, place: Path) -> None:

@@ -230,15 +230,15 @@ def fetch_all(
     from didi_core.models.named import nearest_name
 
     known = list(known)
-    found: dict[str, Path] = {}
+    fetched: dict[str, Path] = {}
     problems: list[str] = []
     for name in names:
         try:
-            found[name] = fetch_one(name)
+            fetched[name] = fetch_one(name)
         except UserError as error:
             near = None if name in known else nearest_name(name, known)
             hint = "" if near is None else f"{name}: did you mean {near}? "
             problems.append(f"{hint}{error}")
     if problems:
-        raise UserError("\n".join([*problems, *(f"{name}: fetched" for name in found)]))
-    return found
+        raise UserError("\n".join([*problems, *(f"{name}: fetched" for name in fetched)]))
+    return fetched

@@ -53,12 +53,12 @@ class Info:
     """What needs the user's attention."""
 
 
-def show_info(found: Info, *, as_json: bool) -> None:
+def show_info(info: Info, *, as_json: bool) -> None:
     """Print on standard output."""
     if as_json:
-        print(json.dumps(asdict(found), indent=2))
+        print(json.dumps(asdict(info), indent=2))
         return
-    for name, value in asdict(found).items():
+    for name, value in asdict(info).items():
         print(f"{name.replace('_', ' '):16s} {_in_words(value)}")
 
 
@@ -109,10 +109,10 @@ def collect_info(
 def cached_models(cache: Path) -> list[str]:
     """List the hub models in a cache folder, sorted; revisions as `--model` takes them."""
     try:
-        found = scan_cache_dir(cache)
+        scanned = scan_cache_dir(cache)
     except CacheNotFound:
         return []
-    models = [repo for repo in found.repos if repo.repo_type == "model"]
+    models = [repo for repo in scanned.repos if repo.repo_type == "model"]
     return sorted(name for repo in models for name in _names(repo.repo_id, repo.refs))
 
 

@@ -53,12 +53,12 @@ class Processes:
         if self.count > 1:
             distributed.barrier()
 
-    def collect(self, found: Item) -> list[Item] | None:
+    def collect(self, part: Item) -> list[Item] | None:
         """Collect what all processes found, in their order, on the first one; None elsewhere."""
         if self.count == 1:
-            return [found]
+            return [part]
         received: list[Any] | None = [None] * self.count if self.is_first else None
-        distributed.gather_object(found, received)
+        distributed.gather_object(part, received)
         return received
 
 

@@ -84,14 +84,14 @@ def add_settings_verb(
 
     program = f"{app.info.name} {verb}"
 
-    def run_job(found: Any) -> None:
+    def run_job(job: Any) -> None:
         from didi_core.cli.hydra_app import overrides_of_job
         from didi_core.commands.training.launch import needs_processes, run_in_processes
 
-        if needs_processes(found.devices) and not found.plan:
-            run_in_processes(program, overrides_of_job(found), found.devices)
+        if needs_processes(job.devices) and not job.plan:
+            run_in_processes(program, overrides_of_job(job), job.devices)
         else:
-            _imported(task)(found)
+            _imported(task)(job)
 
     def command(context: typer.Context) -> None:
         from didi_core.cli.hydra_app import run_hydra

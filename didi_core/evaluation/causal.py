@@ -73,11 +73,11 @@ def _batch_nll(
     return torch.cat(parts).view(len(rows), -1).cpu().numpy()
 
 
-def _padded(rows: Sequence[Sequence[int]], limit: int | None) -> Int[Tensor, "batch width"]:
+def _padded(rows: Sequence[Sequence[int]], max_length: int | None) -> Int[Tensor, "batch width"]:
     """Pad rows to one array; the last column is a target only, so inputs have a bucket's width."""
     longest = max(len(row) for row in rows)
     edge = bucket_width(longest - 1)
-    width = 1 + (edge if limit is None else max(longest - 1, min(edge, limit)))
+    width = 1 + (edge if max_length is None else max(longest - 1, min(edge, max_length)))
     padded = torch.zeros(len(rows), width, dtype=torch.long)
     for index, row in enumerate(rows):
         padded[index, : len(row)] = torch.as_tensor(row)

@@ -240,8 +240,8 @@ def find_crossings(
     rows, is_lost = np.arange(len(levels)), ~usable.any(axis=1)
     nearest = np.abs(diversities - level).argmin(axis=1)
     segments = np.where(is_lost, nearest.clip(max=len(gaps) - 1), segments)
-    found = np.where(is_lost, nearest - segments, shares[rows, segments])
-    return Crossings(segments, found, temperatures[segments] + found * gaps[segments])
+    positions = np.where(is_lost, nearest - segments, shares[rows, segments])
+    return Crossings(segments, positions, temperatures[segments] + positions * gaps[segments])
 
 
 Figure = Callable[[FrontierPoint], Ratio]

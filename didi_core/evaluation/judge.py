@@ -88,8 +88,8 @@ _IGNORED = -100
 def _width(model: nn.Module, rows: Sequence[Sequence[int]]) -> int:
     """Return a fixed bucket edge, but within the positions that the model has embeddings for."""
     longest = max(len(row) for row in rows)
-    limit, edge = position_limit(model), bucket_width(longest)
-    return edge if limit is None else max(longest, min(edge, limit))
+    max_length, edge = position_limit(model), bucket_width(longest)
+    return edge if max_length is None else max(longest, min(edge, max_length))
 
 
 def _shifted(

@@ -83,9 +83,9 @@ def _row_sums(
     score: Score,
 ) -> Float[Tensor, "batch"]:
     """Sum the scores at the positions `at` of each row."""
-    told = time_input(denoiser, alpha.to(noised.device))
+    condition = time_input(denoiser, alpha.to(noised.device))
     with torch.autocast(noised.device.type, autocast, enabled=autocast is not None):
-        logits = denoiser.logits_at(noised, batch.lengths, at, **told)
+        logits = denoiser.logits_at(noised, batch.lengths, at, **condition)
     rank_of_id = vocabulary.rank_of_id.to(noised.device)
     row = at.nonzero()[:, 0]
     columns = (logits, rank_of_id[batch.tokens[at]], rank_of_id[noised[at]], row)

@@ -136,11 +136,11 @@ def _require_space(folder: Path, needed: int) -> None:
 def _checked(remote: RemoteFile, path: Path) -> Path:
     if remote.md5 is None:
         return path
-    found = file_md5(path)
-    if found != remote.md5:
+    digest = file_md5(path)
+    if digest != remote.md5:
         path.unlink()
         raise UserError(
-            f"{remote.url} has the MD5 checksum {found}, not {remote.md5}: the file is damaged or "
+            f"{remote.url} has the MD5 checksum {digest}, not {remote.md5}: the file is damaged or "
             "another one, and was removed. Run the same command again."
         )
     return path

@@ -70,5 +70,5 @@ class CausalNetwork(nn.Module):
 
 def position_limit(network: nn.Module) -> int | None:
     """Return how many tokens the network has positions for; None where nothing says so."""
-    limit = getattr(getattr(network, "config", None), "max_position_embeddings", None)
-    return limit if isinstance(limit, int) else None
+    positions = getattr(getattr(network, "config", None), "max_position_embeddings", None)
+    return positions if isinstance(positions, int) else None

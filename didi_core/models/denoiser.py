@@ -39,6 +39,6 @@ def told_the_time(network: Denoiser) -> Denoiser:
     """
     if not isinstance(network, DitDenoiser):
         return network
-    told = copy.copy(network)
-    told.settings = replace(network.settings, time_conditioned=True)
-    return told
+    conditioned = copy.copy(network)
+    conditioned.settings = replace(network.settings, time_conditioned=True)
+    return conditioned

@@ -79,23 +79,25 @@ def _other(kind: Kind) -> str | None:
     if kind.diffusion not in (None, "absorbing_state"):
         return f"diffusion {kind.diffusion!r} is {_UDLM}"
     named = {"algo.name": kind.algorithm, "parameterization": kind.parameterization}
-    found = [f"{key} {name!r} is {_OTHERS[name]}" for key, name in named.items() if name in _OTHERS]
-    return found[0] if found else None
+    reasons = [
+        f"{key} {name!r} is {_OTHERS[name]}" for key, name in named.items() if name in _OTHERS
+    ]
+    return reasons[0] if reasons else None
 
 
 def _require_parameterization(kind: Kind, source: str) -> None:
-    said = kind.parameterization
-    if said not in (None, "mean", *_MASKED):
-        raise UserError(f"{source}: parameterization {said!r} is not read; {_READ}.")
-    if said == "mean" and not kind.is_uniform:
+    parameterization = kind.parameterization
+    if parameterization not in (None, "mean", *_MASKED):
+        raise UserError(f"{source}: parameterization {parameterization!r} is not read; {_READ}.")
+    if parameterization == "mean" and not kind.is_uniform:
         raise UserError(
             f"{source}: parameterization 'mean' is Duo's and D3PM's, and algo.name "
             f"{kind.algorithm!r} does not tell which: it is not read. If it is a uniform model of "
             "the Duo kind, put a config.json with model_type 'duo' beside it."
         )
-    if said in _MASKED and kind.is_uniform:
+    if parameterization in _MASKED and kind.is_uniform:
         uniform = "model_type 'duo'" if kind.algorithm is None else f"algo.name {kind.algorithm!r}"
         raise UserError(
-            f"{source}: parameterization {said!r} is a masked model's, and {uniform} a uniform "
-            "one's: mend its config.json."
+            f"{source}: parameterization {parameterization!r} is a masked model's, and "
+            f"{uniform} a uniform one's: mend its config.json."
         )

@@ -116,8 +116,8 @@ def from_published(
         denoiser = EsmDenoiser(settings)
     shapes = {name: tensor.shape for name, tensor in denoiser.state_dict().items()}
     expected = _published_shapes(shapes)
-    found = {name for name in weights if not _IGNORED.fullmatch(name)}
-    require_same_names(expected, found, source)
+    names = {name for name in weights if not _IGNORED.fullmatch(name)}
+    require_same_names(expected, names, source)
     used = {name: weights[name] for name in expected}
     _require_tied(weights, source)
     require_shapes(used, expected, source)
@@ -148,7 +148,7 @@ def _with_usual_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     prefix = next((n.removesuffix(_EMBEDDING) for n in weights if n.endswith(_EMBEDDING)), "")
     usual = {}
     for name, tensor in weights.items():
-        new = _NORM_ALIAS.sub(lambda found: _NORM_NAMES[found[0]], name.removeprefix(prefix))
+        new = _NORM_ALIAS.sub(lambda match: _NORM_NAMES[match[0]], name.removeprefix(prefix))
         # Two tensors that would share a name stay apart, and one of them is then unexpected.
         usual[name if new in weights and new != name else new] = tensor
     return usual

@@ -25,20 +25,20 @@ def split_revision(name: str) -> tuple[str, str | None]:
     return repository, revision if at else None
 
 
-def require_revision(revision: str, said: str) -> None:
+def require_revision(revision: str, display_name: str) -> None:
     """Refuse a revision that git could not name.
 
     Args:
-        said: the flag and the whole name, for the message.
+        display_name: the flag and the whole name, for the message.
 
     Raises:
         UserError: it is empty, or no branch, tag or commit can be called so.
     """
-    mend = "give a branch, a tag or a commit, as OWNER/NAME@main, or leave the @ out"
+    fix = "give a branch, a tag or a commit, as OWNER/NAME@main, or leave the @ out"
     if not revision:
-        raise UserError(f"{said}: the revision after @ is empty: {mend}.")
+        raise UserError(f"{display_name}: the revision after @ is empty: {fix}.")
     if not _REVISION.fullmatch(revision) or ".." in revision:
-        raise UserError(f"{said}: {revision!r} after @ cannot be a revision: {mend}.")
+        raise UserError(f"{display_name}: {revision!r} after @ cannot be a revision: {fix}.")
 
 
 def may_be_hub_id(name: str) -> bool:

@@ -8,17 +8,17 @@ from torch import Tensor
 from didi_core.errors import UserError
 
 
-def require_same_names(expected: Iterable[str], found: Iterable[str], source: str) -> None:
+def require_same_names(expected: Iterable[str], actual: Iterable[str], source: str) -> None:
     """Refuse weights of which tensors are missing or unexpected.
 
     Raises:
         UserError: tensors are missing or unexpected; the message lists both.
     """
-    expected, found = set(expected), set(found)
+    expected, actual = set(expected), set(actual)
     complaints = []
-    if missing := sorted(expected - found):
+    if missing := sorted(expected - actual):
         complaints.append(f"missing: {', '.join(missing)}")
-    if unexpected := sorted(found - expected):
+    if unexpected := sorted(actual - expected):
         complaints.append(f"unexpected: {', '.join(unexpected)}")
     if complaints:
         raise UserError(

@@ -67,8 +67,8 @@ class DiffusionPretraining(Pretraining):
         t = self.times(share).to(device)
         process, noised, soft = self.corrupt(share, t)
         at = process.predicted(noised, batch.maskable)
-        told = time_input(self.network.module, process.schedule.alpha(t))
-        logits = self.network.logits_at(noised, batch.lengths, at, soft, **told)
+        condition = time_input(self.network.module, process.schedule.alpha(t))
+        logits = self.network.logits_at(noised, batch.lengths, at, soft, **condition)
         log_probs = process.log_prediction(self.data.vocabulary.generable_logits(logits))
         rank_of_id = self.data.vocabulary.rank_of_id.to(device)
         clean = rank_of_id[batch.tokens[at]]

@@ -115,8 +115,10 @@ class _Run:
 
     def planned_steps(self) -> int:
         """Count the updates that the run will have, as far as the clock tells."""
-        limit = self.settings.max_seconds
-        return planned_steps(self.done, self.settings.steps, self.elapsed(), limit, self.fabric)
+        max_seconds = self.settings.max_seconds
+        return planned_steps(
+            self.done, self.settings.steps, self.elapsed(), max_seconds, self.fabric
+        )
 
     def step(self, planned: int) -> dict[str, float]:
         """Do the next update of `planned`; its figures."""

@@ -42,13 +42,13 @@ class MetricsLog:
 
 def package_versions() -> dict[str, str]:
     """Return the versions of what decides a result."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in RECORDED_PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def git_revision() -> str | None:

@@ -94,7 +94,7 @@ class ContactMap:
 
 def _read_pairs(path: str | os.PathLike[str], name: str) -> list[tuple[int, int, int, float]]:
     """Read line number, columns and distance of every row."""
-    found = []
+    pairs = []
     with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
         try:
             table = csv.reader(stream, delimiter="\t")
@@ -108,12 +108,12 @@ def _read_pairs(path: str | os.PathLike[str], name: str) -> list[tuple[int, int,
             places = [header.index(each) for each in _HEADER]
             for row in table:
                 if row:
-                    found.append((table.line_num, *_pair(row, places, table.line_num, path, name)))
+                    pairs.append((table.line_num, *_pair(row, places, table.line_num, path, name)))
         except csv.Error as error:
             raise UserError(f"{name} {path} is no table with tabs ({error}).") from error
-    if not found:
+    if not pairs:
         raise UserError(f"{name} {path} holds no pair of columns.")
-    return found
+    return pairs
 
 
 def _pair(

@@ -189,5 +189,5 @@ def fit_sites(
     sites -= sites.mean(axis=1, keepdims=True)
     centred = natural - natural.mean()
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = (sites @ centred) / np.sqrt((sites**2).sum(axis=1) * (centred**2).sum())
-    return normal_interval(found[0], found[1:], "correlation")
+        correlations = (sites @ centred) / np.sqrt((sites**2).sum(axis=1) * (centred**2).sum())
+    return normal_interval(correlations[0], correlations[1:], "correlation")

@@ -19,9 +19,9 @@ def nearest_identities(rows: Rows, references: Rows) -> Float[ndarray, "sequence
     nearest = np.zeros(len(rows))
     for start, hot, filled in _blocks(rows):
         for _, other, other_filled in _blocks(references):
-            found = _identities(hot, filled, other, other_filled).max(axis=1)
+            identities = _identities(hot, filled, other, other_filled).max(axis=1)
             part = nearest[start : start + len(hot)]
-            np.maximum(part, found, out=part)
+            np.maximum(part, identities, out=part)
     return nearest
 
 
@@ -36,10 +36,10 @@ def mean_identities(rows: Rows) -> Float[ndarray, "sequences"]:
     totals = np.zeros(len(rows))
     for start, hot, filled in _blocks(rows):
         for other_start, other, other_filled in _blocks(rows):
-            found = _identities(hot, filled, other, other_filled)
+            identities = _identities(hot, filled, other, other_filled)
             if start == other_start:
-                np.fill_diagonal(found, 0)  # not with itself
-            totals[start : start + len(hot)] += found.sum(axis=1)
+                np.fill_diagonal(identities, 0)  # not with itself
+            totals[start : start + len(hot)] += identities.sum(axis=1)
     return totals / (len(rows) - 1)
 
 

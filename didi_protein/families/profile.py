@@ -131,11 +131,11 @@ class FamilyProfile:
         bits, evalue, coverage = (np.full(count, np.nan) for _ in range(3))
         for place, score, expected in _search(self.hmm, sequences, threads):
             bits[place], evalue[place] = score, expected
-        found = np.flatnonzero(~np.isnan(bits))
-        for start in range(0, len(found), _AT_ONCE):
-            places = found[start : start + _AT_ONCE]
+        aligned = np.flatnonzero(~np.isnan(bits))
+        for start in range(0, len(aligned), _AT_ONCE):
+            places = aligned[start : start + _AT_ONCE]
             rows[places] = _align(self.hmm, [sequences[place] for place in places])
-        coverage[found] = (rows[found] != GAP).mean(axis=1)
+        coverage[aligned] = (rows[aligned] != GAP).mean(axis=1)
         return FamilyAlignment(sequences, rows, bits, evalue, coverage)
 
 

@@ -66,11 +66,11 @@ def require_memory(config: EsmConfig, batch: int, width: int, device: torch.devi
 
 def available_memory() -> int | None:
     """Return the bytes a process may still take without swapping; None where nothing says so."""
-    found = [_available_in_container(limit, used) for limit, used in _CGROUP]
+    available = [_available_in_container(limit, used) for limit, used in _CGROUP]
     if _MEMINFO.is_file():
         lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
-        found.append(int(lines["MemAvailable"].split()[0]) * 1024)
-    return min((each for each in found if each is not None), default=None)
+        available.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    return min((each for each in available if each is not None), default=None)
 
 
 def _available_in_container(limit: Path, used: Path) -> int | None:

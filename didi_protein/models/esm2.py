@@ -103,8 +103,8 @@ def _build(fair_esm: Any, shape: Any) -> nn.Module:
 
 def _check_names(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Require that all tensors are there and known, save the contact head's, which is not used."""
-    expected, found = set(network.state_dict()), set(tensors)
-    wrong = [key for key in sorted(expected ^ found) if not _UNUSED.match(key)]
+    expected, names = set(network.state_dict()), set(tensors)
+    wrong = [key for key in sorted(expected ^ names) if not _UNUSED.match(key)]
     if wrong:
         raise UserError(f"{path} does not fit ESM-2: missing or unexpected {', '.join(wrong)}.")
 

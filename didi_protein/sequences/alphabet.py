@@ -73,8 +73,8 @@ def find_problem(sequence: str) -> str | None:
     classes: dict[str, list[int]] = {}
     for match in _NOT_CANONICAL.finditer(sequence):
         classes.setdefault(_class_of(match.group()), []).append(match.start() + 1)
-    found = ", ".join(_describe(name, positions) for name, positions in classes.items())
-    return found + ("; --clean mends this" if is_canonical(clean_sequence(sequence)) else "")
+    problem = ", ".join(_describe(name, positions) for name, positions in classes.items())
+    return problem + ("; --clean mends this" if is_canonical(clean_sequence(sequence)) else "")
 
 
 def _class_of(letter: str) -> str:

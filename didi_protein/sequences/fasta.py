@@ -94,7 +94,7 @@ def _is_plain(key: str, value: str) -> bool:
 
 
 def _encoded(text: str) -> str:
-    signs = re.sub(r"[%=]|\s|\x00", lambda found: quote(found[0], safe=""), text)
+    signs = re.sub(r"[%=]|\s|\x00", lambda match: quote(match[0], safe=""), text)
     return signs.encode("utf-8", "backslashreplace").decode()
 
 
@@ -276,5 +276,5 @@ def header_of_name(path: str | os.PathLike[str]) -> dict[str, str]:
     {'steps': '500'}
     """
     name = Path(path).name.removesuffix(".gz")
-    found = _NAME.fullmatch(Path(name).stem)
-    return {"steps": found[1]} if found else {}
+    match = _NAME.fullmatch(Path(name).stem)
+    return {"steps": match[1]} if match else {}

@@ -166,10 +166,10 @@ def _table(path: Path) -> Iterator[list[str]]:
 
 def _place(name: str) -> int:
     """Read the number, which stands first: versions differ in what else of a name they keep."""
-    found = re.match(r"\d{8}", name)
-    if found is None:
+    match = re.match(r"\d{8}", name)
+    if match is None:
         raise UserError(f"Foldseek {version()} calls a design {name!r}, which is none of ours.")
-    return int(found.group())
+    return int(match.group())
 
 
 def _run(arguments: Sequence[str], cwd: Path | None = None) -> str:

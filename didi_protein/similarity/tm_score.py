@@ -64,8 +64,10 @@ def tm_score(one: Trace, other: Trace) -> float:
     if min(len(one), len(other)) < MIN_RESIDUES:
         raise ValueError(f"TM-align needs {MIN_RESIDUES} residues or more")
     first, second = sorted((one, other), key=_order)
-    found = tmtools.tm_align(first.coordinates, second.coordinates, first.sequence, second.sequence)
-    return (found.tm_norm_chain1 + found.tm_norm_chain2) / 2
+    alignment = tmtools.tm_align(
+        first.coordinates, second.coordinates, first.sequence, second.sequence
+    )
+    return (alignment.tm_norm_chain1 + alignment.tm_norm_chain2) / 2
 
 
 def _order(trace: Trace) -> tuple[int, str, bytes]:
@@ -197,13 +199,13 @@ def mean_pairwise_tm(
         return None
     scores, done = [], 0
     for each in bins:
-        found = []
+        pair_scores = []
         for i, j in each.pairs:
-            found.append(tm_score(traces[i], traces[j]))
+            pair_scores.append(tm_score(traces[i], traces[j]))
             done += 1
             if on_progress is not None:
                 on_progress(done)
-        scores.append(np.array(found))
+        scores.append(np.array(pair_scores))
     means = tuple(float(each.mean()) for each in scores)
     return PairwiseTm(_interval(bins, scores, means, seed), tuple(bins), means)
 

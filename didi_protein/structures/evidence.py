@@ -91,9 +91,9 @@ def _programs(texts: Sequence[tuple[str, str]]) -> tuple[str | None, str | None]
         if _STATEMENT.search(text.upper()):
             return f"{place} says that B-factors are pLDDT", None
     for place, text in texts:
-        if found := _PROGRAMS.search(text.upper()):
-            said = f"{place} names {found.group()}"
-            return (said, None) if found["predictor"] else (None, said)
+        if match := _PROGRAMS.search(text.upper()):
+            source = f"{place} names {match.group()}"
+            return (source, None) if match["predictor"] else (None, source)
     return None, None
 
 
@@ -144,7 +144,7 @@ def _cif_experiment(items: Mapping[str, Sequence[str]]) -> str | None:
             return f"_exptl.method {method}"
     for key, values in items.items():
         if key.startswith(_EXPERIMENTAL_CATEGORIES) and not key.endswith((".entry_id", ".id")):
-            said = next((value for value in values if value not in ("?", ".", "")), None)
-            if said is not None:
+            value_given = next((value for value in values if value not in ("?", ".", "")), None)
+            if value_given is not None:
                 return f"{key.partition('.')[0]} is filled"
     return "_atom_site_anisotrop is filled" if "_atom_site_anisotrop.id" in items else None

@@ -132,12 +132,12 @@ def list_remote(corpus: HubCorpus) -> list[str]:
 
     where = f"datasets/{corpus.repository}@{corpus.revision}/{corpus.files}"
     try:
-        found = sorted(HfFileSystem().glob(where))
+        paths = sorted(HfFileSystem().glob(where))
     except OSError as error:
         raise UserError(f"{corpus.repository} cannot be streamed: {error}.") from error
-    if not found:
+    if not paths:
         raise UserError(f"{corpus.repository} has no {corpus.files} at {corpus.revision}.")
-    return [f"hf://{path}" for path in found]
+    return [f"hf://{path}" for path in paths]
 
 
 def split_range(num_documents: int, held_out: int, split: str) -> range:

@@ -107,12 +107,12 @@ def open_saved_model(
         default_vocabulary=wanted,
         program="didi-text",
     )
-    found = loaded.vocabulary
-    if (found.size, found.mask_id) != (wanted.size, wanted.mask_id):
+    vocabulary = loaded.vocabulary
+    if (vocabulary.size, vocabulary.mask_id) != (wanted.size, wanted.mask_id):
         raise UserError(
-            f"{as_written(flag, name)} has {found.size:,} ids and the mask {found.mask_id:,}; its "
-            f"tokenizer has {wanted.size:,} and {wanted.mask_id:,}: put the right tokenizer into "
-            "the folder."
+            f"{as_written(flag, name)} has {vocabulary.size:,} ids and the mask "
+            f"{vocabulary.mask_id:,}; its tokenizer has {wanted.size:,} and {wanted.mask_id:,}: put "
+            "the right tokenizer into the folder."
         )
     return DiffusionLanguageModel(name, replace(loaded, name=name), spelling)
 

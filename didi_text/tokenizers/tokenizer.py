@@ -74,9 +74,9 @@ class TextTokenizer:
         )
 
     def _id_of(self, token: str) -> int:
-        found = self.backend.token_to_id(token)
-        assert found is not None, f"{token}: `layout_of` refuses a tokenizer without it"
-        return found
+        token_id = self.backend.token_to_id(token)
+        assert token_id is not None, f"{token}: `layout_of` refuses a tokenizer without it"
+        return token_id
 
     @cached_property
     def digest(self) -> str:
