@@ -111,8 +111,8 @@ def open_saved_model(
     if (vocabulary.size, vocabulary.mask_id) != (wanted.size, wanted.mask_id):
         raise UserError(
             f"{as_written(flag, name)} has {vocabulary.size:,} ids and the mask "
-            f"{vocabulary.mask_id:,}; its tokenizer has {wanted.size:,} and {wanted.mask_id:,}: put "
-            "the right tokenizer into the folder."
+            f"{vocabulary.mask_id:,}; its tokenizer has {wanted.size:,} and {wanted.mask_id:,}: "
+            "put the right tokenizer into the folder."
         )
     return DiffusionLanguageModel(name, replace(loaded, name=name), spelling)
 
