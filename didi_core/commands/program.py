@@ -48,10 +48,11 @@ def new_program(name: str, help_text: str) -> typer.Typer:
         add_completion=False,
     )
 
-    def show_version(show: bool) -> None:
+    def show_version(show: bool) -> bool:
         if show:
             print(f"{name} {__version__}")
             raise typer.Exit
+        return show  # what Typer then gives to `program`
 
     def program(
         version: bool = typer.Option(

@@ -96,8 +96,8 @@ class UniformProcess:
         return joint / (own + (1.0 - alpha_t))
 
     def forward(
-        self, probs: Float[Tensor, "n generable"], alpha: float
-    ) -> Float[Tensor, "n generable"]:
+        self, probs: Float[Tensor, "*n generable"], alpha: float
+    ) -> Float[Tensor, "*n generable"]:
         """Return q(z | x ~ p) at `alpha`: probabilities of the generable tokens."""
         return alpha * probs + (1.0 - alpha) / self.num_tokens
 

@@ -75,7 +75,7 @@ def test_loss_and_gradient_do_not_notice(decomposed: bool) -> None:
             assert steps[0].equal is None
         # Another teacher than the student, so that the divergence has a gradient.
         method.teacher = tiny_denoiser(seed=3, dtype=torch.float64)
-        advantage = torch.linspace(-1, 1, tau.numel())[:, None].expand(drawn.batch.tokens.shape)
+        advantage = torch.linspace(-1, 1, tau.numel())
         loss, figures = method.student_loss(drawn.batch, steps, advantage, tau)
         loss.backward()
         gradient = [each.grad for each in method.student.module.parameters()]
