@@ -10,16 +10,8 @@ import os
 import jaxtyping
 import pytest
 
-# A whole number is a float here, as it is for any static checker; and a pair of settings is a list
-# where it comes from a configuration, whatever the type OmegaConf was given.
-PAIR = "tuple[float, float]"
-CHECKER = (
-    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, "
-    f"hint_overrides=beartype.FrozenDict({{{PAIR}: {PAIR} | list[float]}})))"
-)
-
 if os.environ.get("DIDI_CHECK_TYPES") == "1":
-    jaxtyping.install_import_hook(["didi_core", "didi_protein", "didi_text"], CHECKER)
+    jaxtyping.install_import_hook(["didi_core", "didi_protein", "didi_text"], "shape_checks.check")
 
 
 @pytest.fixture

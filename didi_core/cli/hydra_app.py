@@ -57,7 +57,7 @@ _VALUED = (
 
 def config_folder() -> Path:
     """Find the configuration: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     for folder in (package / "_configs", package.parent / "configs"):
         if (folder / "pretrain.yaml").exists():
             return folder
@@ -238,11 +238,11 @@ def _first_sentence(
         known = [field.name for field in fields(settings_class)]
         names = [each for each in unknown.groups() if each]
         part = names[0].rpartition(".")[0]  # of a group's own settings none is known here
-        near = [] if part else get_close_matches(unknown[0], known, 1)
+        near = [] if part else get_close_matches(names[0], known, 1)
         hint = f"; did you mean {near[0]}=?" if near else "."
         if part and choices_of(part):
             help_line = f"(see every setting of a {part} with: {program} --help {part}=NAME)"
-        return f"{unknown[0]}=: there is no such setting{hint} {help_line}"
+        return f"{names[0]}=: there is no such setting{hint} {help_line}"
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         return _unknown_choice(error.missing_cfg_file, list(error.options), groups or {})
     if message := wrong_type(error) or _of_grammar(error):

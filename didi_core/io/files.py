@@ -125,8 +125,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         Unwritable: the disk is full, or the place cannot be written.
+        UserError: `path` is a device or a pipe, which must not be replaced.
     """
     target = Path(path)
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise UserError(f"{target} is a device or a pipe, not a file: give the name of a file.")
     with _explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target.parent)

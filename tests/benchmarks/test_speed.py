@@ -130,7 +130,7 @@ def test_plain_didi_loss_is_ours(didi: DidiInstruct) -> None:
     steps = [Step(each.before, each.after) for each in reverse]
     weight = didi.times.weight(tau)
     settings = didi.settings
-    plain = didi_loss(settings, batch, steps, advantage[:, 0], weight, (student, teacher), MASK)
+    plain = didi_loss(settings, batch, steps, advantage, weight, (student, teacher), MASK)
     torch.testing.assert_close(plain, ours, rtol=1e-5, atol=1e-5)
     found = [gradient(loss, didi.student.module) for loss in (plain, ours)]
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
@@ -153,7 +153,7 @@ def test_plain_judgement_is_ours(didi: DidiInstruct) -> None:
     ours = terms.discriminator_loss(*chosen, 0.1)
     torch.testing.assert_close(plain, ours, rtol=1e-5, atol=1e-6)
     assert fake.masked.any(-1).all()  # ours leaves a row without masks out of its group
-    advantage = didi.judge(batch, fake).advantage[:, 0]
+    advantage = didi.judge(batch, fake).advantage
     found = didi_advantage(logits[1], fake.masked, didi.settings)
     torch.testing.assert_close(found, advantage, rtol=1e-4, atol=1e-4)
 

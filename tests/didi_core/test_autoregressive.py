@@ -22,7 +22,12 @@ from didi_core.sampling.autoregressive import AutoregressiveSampler, keeps_after
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.folder_defaults import choose_sampler
 from didi_core.sampling.predictor import NextTokenPredictor
-from didi_core.sampling.registry import build_predictor, check_settings, find_sampler
+from didi_core.sampling.registry import (
+    build_predictor,
+    build_sampler,
+    check_settings,
+    find_sampler,
+)
 from didi_core.sampling.request import DrawSettings, SampleSettings
 from didi_core.sampling.time_estimate import estimate_seconds
 
@@ -271,7 +276,7 @@ def test_it_is_the_sampler_of_its_process_and_of_no_other(network: GPT2LMHeadMod
     assert isinstance(kind.build(predictor, model, {}), AutoregressiveSampler)
     for name in ("ancestral", "first-hitting", "psi"):
         with pytest.raises(UserError, match=f"--sampler {name}: .* gpt .*; use autoregressive"):
-            find_sampler(name).build(predictor, model, {})
+            build_sampler(find_sampler(name), predictor, model, {})
     with pytest.raises(UserError, match="has no options, but got eta"):
         kind.build(predictor, model, {"eta": 1})
     with pytest.raises(UserError, match="--without-noise: --model gpt has no noise input"):

@@ -50,8 +50,9 @@ LIKED = torch.tensor([0.7, -0.4, 1.1, 0.2, -2.0], dtype=torch.float64)
 class ToyDiscriminator(Discriminator):
     """Logit of a position: the liking of the row's tokens, soft ones by their probabilities."""
 
-    def __init__(self) -> None:
+    def __init__(self, liked: Tensor = LIKED) -> None:
         nn.Module.__init__(self)
+        self.liked = liked
 
     def logits_at(
         self,
@@ -62,9 +63,9 @@ class ToyDiscriminator(Discriminator):
         alpha: Tensor | None = None,
     ) -> Tensor:
         del alpha
-        value = LIKED[tokens]
+        value = self.liked[tokens]
         if soft is not None:
-            value = value.masked_scatter(soft.at, soft.probabilities @ LIKED)
+            value = value.masked_scatter(soft.at, soft.probabilities @ self.liked)
         position = torch.arange(1, tokens.shape[1] + 1)
         real = position <= lengths[:, None]
         return ((value * real).sum(-1, keepdim=True) + 0.1 * position)[at]

@@ -23,7 +23,7 @@ from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
-from didi_core.sampling.registry import SAMPLERS, find_sampler
+from didi_core.sampling.registry import SAMPLERS, build_sampler, find_sampler
 from didi_core.sampling.request import DrawSettings, Sampler, SampleSettings
 from didi_core.sampling.sampler_options import from_options
 from didi_core.sampling.uniform import (
@@ -273,7 +273,7 @@ def test_samplers_say_which_process_they_serve() -> None:
         ("psi", masked, "ancestral, greedy-tail, first-hitting"),
     ):
         with pytest.raises(UserError, match=rf"--sampler {name}: --model mine .*use {fitting}"):
-            find_sampler(name).build(predictor, model, {})
+            build_sampler(find_sampler(name), predictor, model, {})
     with pytest.raises(UserError, match="ancestral has no options"):
         find_sampler("ancestral").build(predictor, uniform, {"eta": 1})
     sampler = find_sampler("psi").build(predictor, uniform, {"eta": "0.3"})
