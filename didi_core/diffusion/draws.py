@@ -43,6 +43,7 @@ def _shift_right(value: Tensor, bits: int) -> Tensor:
 
 
 def _mix(value: Tensor) -> Tensor:
+    # SplitMix64's finaliser: each bit of the value comes to flip each bit of the result.
     value = (value ^ _shift_right(value, 30)) * _MULTIPLIER_1
     value = (value ^ _shift_right(value, 27)) * _MULTIPLIER_2
     return value ^ _shift_right(value, 31)
@@ -69,6 +70,7 @@ def keyed_uniform(
         keys: integers or int64 tensors (record, position, step, ...) that broadcast.
     """
     bits = _shift_right(keyed_hash(seed, stream, *keys, device=device), 12)
+    # 52 bits, each cell's middle: neither 0 nor 1, whose logarithms the draws could not take.
     return (bits.double() + 0.5) * 2.0**-52
 
 

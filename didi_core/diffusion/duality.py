@@ -40,13 +40,16 @@ def transformation(
         gamma: -log of the signal-to-noise ratio.
         num_tokens: K, at least 2.
     """
+    # alpha~ / sigma~, the true token's mean where every entry has deviation one.
     mean = (-gamma.double() / 2).exp()
     node = torch.arange(-_REACH, _REACH + _GAP / 2, _GAP, dtype=torch.float64, device=gamma.device)
     density = (-node.square() / 2).exp() / math.sqrt(2 * math.pi) * _GAP
     # N(z; mean, 1) is the density of node = z - mean; its slope in the mean is node times itself.
+    # Phi(z)^(K - 1): the chance that none of the others is larger.
     others = ((num_tokens - 1) * torch.special.log_ndtr(node + mean.unsqueeze(-1))).exp()
     largest = others @ density
     slope = others @ (density * node)
+    # dT/dgamma = K / (K - 1) dI/dmean dmean/dgamma, and dmean/dgamma = -mean / 2.
     scale = num_tokens / (num_tokens - 1)
     return (num_tokens * largest - 1) / (num_tokens - 1), -scale * slope * mean / 2
 

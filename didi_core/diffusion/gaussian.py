@@ -48,6 +48,7 @@ class GaussianNoise:
         return ranks, torch.zeros_like(entries).scatter(-1, entries.argmax(-1, keepdim=True), 1.0)
 
     def _entries(self, gamma: Float[Tensor, "n"]) -> Float[Tensor, "n entries"]:
+        # alpha~ and sigma~: their squares sum to one, and their ratio's is the SNR exp(-gamma).
         mean, deviation = torch.sigmoid(-gamma).sqrt(), torch.sigmoid(gamma).sqrt()
         own = mean + deviation * self.own
         return torch.cat([own[:, None], deviation[:, None] * self.others], dim=-1)

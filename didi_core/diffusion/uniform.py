@@ -89,6 +89,8 @@ class UniformProcess:
             alpha_s: of the state to come, above alpha_t.
         """
         ratio, at = alpha_t / alpha_s, noised.unsqueeze(-1)
+        # First what every token j has: (alpha_s - alpha_t) x_j + (1 - a)(1 - alpha_s) / K. Then what
+        # z_t has beside: K alpha_t x(z_t) + a - alpha_t. The whole sums to the denominator.
         own = self.num_tokens * alpha_t * probs.gather(-1, at)
         change = (1.0 - ratio) * (1.0 - alpha_s) / self.num_tokens
         joint = (alpha_s - alpha_t) * probs + change
@@ -130,15 +132,19 @@ class UniformProcess:
         log_f = torch.log1p(beta.unsqueeze(-1) * probs)
         log_f_noised = log_f.gather(-1, noised.unsqueeze(-1)).squeeze(-1)
         log_f_clean = log_f.gather(-1, clean.unsqueeze(-1)).squeeze(-1)
+        # log s_j = log f_j - log f(z_t), summed over all K; gain is log f of a one-hot's token.
         sum_log_s = log_f.sum(-1) - size * log_f_noised
         gain = torch.log1p(beta)
 
         # Sums of s_j and of r_j are (K + beta) / f(z_t), and the same with the one-hot's f.
         excess = unmoved.to(probs) - probs.gather(-1, noised.unsqueeze(-1)).squeeze(-1)
         difference = (size + beta) * beta * excess * (-log_f_noised - gain * unmoved).exp()
+        # sum_j r_j log(r_j / s_j). Where z_t is the true token, r_j = 1 / (1 + beta) for the K - 1
+        # others and its own term is 0; where it is not, r_j = 1, and 1 + beta at the true token.
         kept = -((size - 1) * gain + sum_log_s) / (1.0 + beta)
         moved = (1.0 + beta) * gain - beta * (log_f_clean - log_f_noised) - sum_log_s
         divergence = difference + torch.where(unmoved, kept, moved)
+        # weight / beta = -alpha' / (K alpha): the rate at which a token jumps to each other one.
         return self.schedule.weight(t).to(log_probs.dtype) / beta * divergence
 
     def denoised(

@@ -83,6 +83,8 @@ class BoundSamples:
         draws, count = self.nats.shape
         tokens = int(self.lengths.sum())
         mean = float(self.nats.sum() / (draws * tokens))
+        # What an item has above its share of the mean; half the mean squared difference of
+        # neighbours in time is the variance that the even spread of the times leaves.
         residual = (self.nats - mean * self.lengths).ravel()
         gaps = np.diff(residual[np.argsort(self.times.ravel(), kind="stable")])
         variance = float((gaps**2).mean() / 2) if len(gaps) else float("nan")
@@ -99,6 +101,7 @@ def order_masking(
     length = maskable.sum(-1)
     count = (t.double() * length).ceil().clamp(min=1).minimum(length)
     # Positions that cannot be masked come first in the order, and so are never among the last.
+    # The argsort of an argsort is each entry's rank.
     rank = uniform.masked_fill(~maskable, -1.0).argsort(-1).argsort(-1)
     masked = maskable & (rank >= maskable.shape[-1] - count.unsqueeze(-1))
     return masked, length / count
@@ -202,6 +205,7 @@ class _Estimator:
             return row_bound(*asked, self.process, here, t, uniform, self.autocast)
         masked, weight = order_masking(batch.maskable, t, uniform)
         total = row_nll(*asked, here, masked.to(self.device), t, self.autocast)
+        # L/m times the sum over the m masked tokens ([2]_, equation 4).
         return total * weight.double()
 
 

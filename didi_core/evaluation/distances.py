@@ -106,6 +106,7 @@ def _halves(
     kinds, inverse = np.unique(np.concatenate(pooled), return_inverse=True)
     split = inverse[: len(pooled[0])], inverse[len(pooled[0]) :]
     shares = [np.bincount(part, minlength=len(kinds)) / len(part) for part in split]
+    # p and q over the kinds of k-mers that either set holds, and m = (p + q) / 2.
     middle = 0.5 * (shares[0] + shares[1])
     left, right = (
         _per_record(np.log(share[part] / middle[part]), codes)

@@ -64,6 +64,7 @@ def kmer_surprise(
     _, inverse, occurrences = np.unique(
         np.concatenate(codes), return_inverse=True, return_counts=True
     )
+    # -log p of every k-mer where it stands, p being its share of all.
     surprise = -np.log(occurrences / counts.sum())[inverse]
     owner = np.repeat(np.arange(len(codes)), counts)
     sums = np.bincount(owner, weights=surprise, minlength=len(codes)).astype(np.float64)

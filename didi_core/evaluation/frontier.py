@@ -231,12 +231,14 @@ def find_crossings(
     nearest_on_flat = np.clip((anchor - temperatures[:-1]) / gaps, 0, 1)
     shares = np.where(is_flat, nearest_on_flat, (level - left) / np.where(is_flat, 1.0, rise))
     passes = np.where(is_flat, left == level, (shares >= 0) & (shares <= 1))
+    # Where no segment passes it: the first drawn on to the left, or the last to the right.
     beyond = np.zeros_like(passes)
     beyond[:, 0] |= (shares[:, 0] < 0) & ~is_flat[:, 0]
     beyond[:, -1] |= (shares[:, -1] > 1) & ~is_flat[:, -1]
     usable = np.where(passes.any(axis=1, keepdims=True), passes, beyond)
     where = temperatures[:-1] + shares * gaps
     segments = np.where(usable, np.abs(where - anchor), np.inf).argmin(axis=1)
+    # Flat ends are not drawn on: then the set of nearest diversity stands in, at share 0 or 1.
     rows, is_lost = np.arange(len(levels)), ~usable.any(axis=1)
     nearest = np.abs(diversities - level).argmin(axis=1)
     segments = np.where(is_lost, nearest.clip(max=len(gaps) - 1), segments)

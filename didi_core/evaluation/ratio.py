@@ -55,6 +55,7 @@ def resample_counts(
     for start in range(0, num_resamples, chunk):
         size = min(chunk, num_resamples - start)
         drawn = generator.integers(num_records, size=(size, num_records))
+        # Each resample counts in its own stretch of one long histogram.
         offsets = np.arange(size)[:, None] * num_records
         flat = np.bincount((drawn + offsets).ravel(), minlength=size * num_records)
         yield flat.reshape(size, num_records)

@@ -47,6 +47,7 @@ def self_attention(
     """
     batch, width, size = qkv.shape
     heads = qkv.view(batch, width, 3, num_heads, size // (3 * num_heads))
+    # [batch, width, 3, heads, head_dim] to three of [batch, heads, width, head_dim].
     query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
     query, key = rotate(query, *rotary), rotate(key, *rotary)
     if watch is not None:

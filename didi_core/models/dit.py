@@ -74,6 +74,7 @@ class DitBlock(nn.Module):
         rotary: tuple[Tensor, Tensor],
         keep: Bool[Tensor, "batch width"] | None,
     ) -> Float[Tensor, "batch width hidden"]:
+        # adaLN: each branch is shifted and scaled before, and gated after (DiT, section 3.2).
         parts = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
         shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = parts
         qkv = self.qkv(modulate(self.attention_norm(hidden), shift, scale))

@@ -130,6 +130,7 @@ class EsmDenoiser(HeadAtPositions):
 
         What the time does to the norms starts at zero.
         """
+        # Two branches a block add to the stream: all together as much as one of them at 0.02.
         residual = 0.02 / (2 * self.settings.num_layers) ** 0.5
         for name, parameter in self.named_parameters():
             if parameter.ndim < 2:
@@ -214,5 +215,6 @@ class EsmDenoiser(HeadAtPositions):
 
     def head(self, hidden: Float[Tensor, "n hidden"]) -> Float[Tensor, "n vocabulary"]:
         """Return logits at chosen positions: gather them from the trunk's output first."""
+        # ESM-2's head, whose output matrix is the embedding's (tied).
         features = self.head_norm(F.gelu(self.head_dense(hidden)))
         return F.linear(features, self.embedding.weight, self.head_bias)

@@ -101,6 +101,7 @@ class MaskNoise(nn.Module):
         """Draw weights that give noise of root mean square `scale`; exact zeros at 0."""
         generator = keyed_generator(seed, Stream.NOISE, -1)
         weight = torch.randn(self.projection.weight.shape, generator=generator)
+        # A channel sums `size` standard normal latents, each weighted: variance scale^2.
         self.projection.weight.data.copy_(weight * scale / self.size**0.5)
 
     def forward(self, latents: Float[Tensor, "n size"]) -> Float[Tensor, "n hidden"]:

@@ -43,5 +43,6 @@ def rotate(
     """Rotate queries or keys, in float32 or better, back in their own dtype."""
     half = states.shape[-1] // 2
     wide = states if states.dtype == torch.float64 else states.float()
+    # Channels i and i + half are a point (x, y): x cos - y sin, and y cos + x sin.
     turned = torch.cat([-wide[..., half:], wide[..., :half]], dim=-1)
     return (wide * cosine + turned * sine).to(states.dtype)

@@ -47,6 +47,7 @@ class AutoregressivePretraining(Pretraining):
         batch, step = share.batch, share.step
         record = torch.as_tensor(share.records)
         position = torch.arange(batch.tokens.shape[1])
+        # Three draws: a row's share, which of its tokens are replaced, and by what.
         part = self.input_noise * keyed_uniform(self.seed, Stream.TIME, record, step)
         uniform = keyed_uniform(self.seed, Stream.CORRUPT, record[:, None], position, step)
         replaced = (uniform < part[:, None]).to(batch.tokens.device) & batch.maskable

@@ -72,9 +72,11 @@ class DiffusionPretraining(Pretraining):
         log_probs = process.log_prediction(self.data.vocabulary.generable_logits(logits))
         rank_of_id = self.data.vocabulary.rank_of_id.to(device)
         clean = rank_of_id[batch.tokens[at]]
+        # One entry for each predicted position, in row-major order; each has its row's time.
         drawn = log_probs, clean, rank_of_id[noised[at]], t[at.nonzero()[:, 0]]
         if share.step < phase_length(self.curriculum.steps, share.steps):
             return process.denoising_terms(*drawn).sum(), at.sum()
+        # Over all tokens, predicted or not: the bound of a sequence is the sum of its terms.
         return process.bound_terms(*drawn).sum(), batch.maskable.sum()
 
     def corrupt(

@@ -70,5 +70,6 @@ class GaussianCurriculum:
         noise = noise_of(clean, uniform, self.vocabulary.num_generable)
         gamma = self.schedule.gamma(t)[row]
         ranks, probabilities = noise.softmax(gamma, self.settings.temperature)
+        # One draw of w_t gives both: its argmax is z_t, in the loss, and its softmax the input.
         noised = batch.tokens.masked_scatter(batch.maskable, ids[noise.argmax(gamma)])
         return noised, SoftTokens(batch.maskable, probabilities, ids[ranks])
