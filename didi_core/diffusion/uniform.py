@@ -89,8 +89,8 @@ class UniformProcess:
             alpha_s: of the state to come, above alpha_t.
         """
         ratio, at = alpha_t / alpha_s, noised.unsqueeze(-1)
-        # First what every token j has: (alpha_s - alpha_t) x_j + (1 - a)(1 - alpha_s) / K. Then what
-        # z_t has beside: K alpha_t x(z_t) + a - alpha_t. The whole sums to the denominator.
+        # First what every token j has: (alpha_s - alpha_t) x_j + (1 - a)(1 - alpha_s) / K. Then
+        # what z_t has beside: K alpha_t x(z_t) + a - alpha_t. The whole sums to the denominator.
         own = self.num_tokens * alpha_t * probs.gather(-1, at)
         change = (1.0 - ratio) * (1.0 - alpha_s) / self.num_tokens
         joint = (alpha_s - alpha_t) * probs + change
