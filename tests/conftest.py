@@ -16,5 +16,9 @@ if os.environ.get("DIDI_CHECK_TYPES") == "1":
 
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lift the checks for a test that compiles: torch's tracer does not go through them."""
+    """Lift the checks where they cannot hold.
+
+    A test that compiles: torch's tracer does not go through them. A test that gives a network of
+    its own to a function whose signature names ours.
+    """
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
