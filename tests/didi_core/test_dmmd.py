@@ -200,7 +200,9 @@ def test_own_states_keep_the_mask_and_hold_the_student_s_own_tokens() -> None:
     assert not step.before.requires_grad and step.log_probs.requires_grad
     # A row alone makes the same state.
     row = int(own.nonzero()[0])
-    alone = method.student_step(batch.rows(slice(row, row + 1)), rows[[row]], t[[row]], s[[row]], key=7)
+    alone = method.student_step(
+        batch.rows(slice(row, row + 1)), rows[[row]], t[[row]], s[[row]], key=7
+    )
     assert torch.equal(alone.before[0], step.before[row])
 
 
