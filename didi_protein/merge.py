@@ -6,43 +6,9 @@ Takes FASTA files of `generate` or tables of `score`; records come back in the o
 Beside each shard stands the JSON file in which it says which records it holds.
 """
 
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
 from didi_core.cli.command_options import command_of
 from didi_core.cli.run import check_output
-from didi_core.commands.generating.files import generate_json_path
-from didi_core.commands.merge import (
-    MergeOptions,
-    MergeResult,
-    RecordFormat,
-    ShardFile,
-    ShardsMissing,
-    merge_generated,
-    open_shards,
-    report_merge,
-)
-from didi_core.errors import UserError
-from didi_core.io.files import check_writable, write_json
-from didi_core.io.shards import SHARD_KEY
-from didi_protein.scoring.table import (
-    SUFFIXES,
-    build_table,
-    plain_rows,
-    read_scores,
-    summary_path,
-    write_scores,
-)
-from didi_protein.sequences.fasta import (
-    FASTA_SUFFIXES,
-    ProteinRecord,
-    read_records,
-    write_fasta,
-)
-from didi_protein.similarity import mmseqs
-from didi_protein.similarity.neighbours import cluster_numbers
+from didi_core.commands.merge import MergeOptions, MergeResult, ShardsMissing, report_merge
 
 __all__ = ["MergeOptions", "MergeResult", "ShardsMissing", "merge", "merge_command"]
 
@@ -55,6 +21,7 @@ def merge(options: MergeOptions) -> MergeResult:
         UserError: an input that was not written with `--shard`, shards of different requests, or
             an output that exists.
     """
+    from didi_protein.scoring.merge import run_merge
 
     check_output(options.out, overwrite=options.overwrite)
     return run_merge(options.shards, options.out)
@@ -67,81 +34,3 @@ def _run_command(options: MergeOptions) -> None:
 merge_command = command_of(
     MergeOptions, _run_command, "Put together what --shard wrote apart, in the original order."
 )
-
-
-# What `didi-protein merge` does.
-
-_OF_ONE_SHARD = ("num_records", "num_ok", "by_status", "set", "warnings")
-"""What a score summary says of its own rows."""
-
-
-def run_merge(paths: Sequence[Path], out: Path) -> MergeResult:
-    """See `didi_protein.merge.merge`."""
-    is_fasta = _is_fasta(out)
-    if any(_is_fasta(path) != is_fasta for path in paths):
-        raise UserError(f"--out {out}: shards and output must be all FASTA or all score tables.")
-    check_writable(out)
-    if is_fasta:
-        return merge_generated(open_shards(paths, generate_json_path), out, DESIGNS)
-    return _merge_tables(open_shards(paths, summary_path), out)
-
-
-def _is_fasta(path: Path) -> bool:
-    suffix = Path(path.name.removesuffix(".gz")).suffix
-    if suffix not in (*FASTA_SUFFIXES, *SUFFIXES):
-        raise UserError(f"{path}: neither a FASTA file nor a table ({', '.join(SUFFIXES)}).")
-    return suffix in FASTA_SUFFIXES
-
-
-def _describe(record: ProteinRecord) -> tuple[str, str, int]:
-    tries = record.header.get("tries", "1")
-    return record.id, record.sequence, int(tries) if tries.isdecimal() else 1
-
-
-DESIGNS = RecordFormat(
-    noun="design",
-    read=lambda path: read_records([path], "SHARD"),
-    write=write_fasta,
-    describe=_describe,
-)
-
-
-def _merge_tables(shards: Sequence[ShardFile], out: Path) -> MergeResult:
-    tables = [read_scores(shard.path, "SHARD") for shard in shards]
-    places = [
-        place
-        for shard, table in zip(shards, tables, strict=True)
-        for place in shard.places(len(table))
-    ]
-    rows = [row for table in tables for row in plain_rows(table)]
-    order = sorted(range(len(rows)), key=places.__getitem__)
-    ordered = [rows[number] for number in order]
-    _add_clusters(ordered)
-    merged = build_table(ordered)
-    # The summary last, as `score` does: it vouches for the settings that made the table.
-    summary_path(out).unlink(missing_ok=True)
-    write_scores(out, merged)
-    write_json(summary_path(out), _merged_table_summary(shards))
-    print(
-        f"For the figures of the whole set, give the command of the shards without --shard and "
-        f"with --resume --out {out}: nothing is scored again.",
-        file=sys.stderr,
-    )
-    return MergeResult(out, len(shards), len(merged), 0, summary_path(out))
-
-
-def _add_clusters(rows: Sequence[dict[str, Any]]) -> None:
-    """Number the clusters of the whole set: a shard cannot know them."""
-    if not mmseqs.is_available():
-        return
-    scored = [row for row in rows if row["status"] == "ok"]
-    numbers = cluster_numbers([row["sequence"] for row in scored])
-    for row, number in zip(scored, numbers, strict=True):
-        row["cluster"] = number
-
-
-def _merged_table_summary(shards: Sequence[ShardFile]) -> dict[str, Any]:
-    """What the shards' summaries share; the figures of a set are no sums of its parts'."""
-    own = (SHARD_KEY, *_OF_ONE_SHARD)
-    shared = {name: value for name, value in shards[0].side.items() if name not in own}
-    return {**shared, "num_shards": len(shards)}

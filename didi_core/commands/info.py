@@ -7,16 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
-import torch
-from huggingface_hub import constants, scan_cache_dir
-from huggingface_hub.errors import CacheNotFound
 from typer import Option
 
 from didi_core.cli.command_options import Device, JsonOutput
-from didi_core.models.attention import attention_backend
 from didi_core.models.bundled import BundledModels
-from didi_core.training.devices import describe_device, resolve_device, settle_precision
-from didi_core.training.run_folder import package_versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +84,13 @@ def collect_info(
     Raises:
         UserError: an unknown device or precision, or CUDA where there is none.
     """
+    import torch
+    from huggingface_hub import constants
+
+    from didi_core.models.attention import attention_backend
+    from didi_core.training.devices import describe_device, resolve_device, settle_precision
+    from didi_core.training.run_folder import package_versions
+
     device = resolve_device(options.device)
     bf16 = settle_precision(options).precision == "bf16"
     cache = Path(constants.HF_HUB_CACHE)
@@ -108,6 +109,9 @@ def collect_info(
 
 def cached_models(cache: Path) -> list[str]:
     """List the hub models in a cache folder, sorted; revisions as `--model` takes them."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
     try:
         scanned = scan_cache_dir(cache)
     except CacheNotFound:

@@ -1,6 +1,7 @@
 """Putting together what `--shard i/n` wrote apart: which shards there are, and their summary.
 
-Beside each shard stands the JSON file in which it says which records of the whole it holds.
+Beside each shard stands the JSON file in which it says which records of the whole it holds. What
+needs torch is imported where it is used: help is fast.
 """
 
 import itertools
@@ -13,12 +14,9 @@ from typing import Annotated, Any, TypeVar
 from typer import Argument, Option
 
 from didi_core.cli.command_options import JsonOutput, Overwrite
-from didi_core.commands.generating.files import generate_json_path
-from didi_core.commands.generating.summary import count_key
 from didi_core.errors import RecordsFailed, UserError
 from didi_core.io.files import write_json
 from didi_core.io.shards import SHARD_KEY, ShardRecord, read_shard_record
-from didi_core.sampling.journal import partial_path
 
 Record = TypeVar("Record")
 
@@ -107,6 +105,9 @@ class MergeResult:
 
 def merge_generated(shards: Sequence[ShardFile], out: Path, form: RecordFormat) -> MergeResult:
     """Write the records of `generate`'s shards in the order of the whole, and their summary."""
+    from didi_core.commands.generating.files import generate_json_path
+    from didi_core.commands.generating.summary import count_key
+
     placed: list[tuple[int, Any]] = []
     for shard in shards:
         # A shard of a small request may hold no record at all.
@@ -132,6 +133,8 @@ def _missing_shards(count: int, given: set[int]) -> list[str]:
 
 
 def _describe_absent(path: Path) -> str:
+    from didi_core.sampling.journal import partial_path
+
     if partial_path(path).exists():
         return f"{path} (unfinished: run its command again with --resume)"
     return f"{path} (no such file)"
@@ -197,6 +200,8 @@ def _without_copies(
 
 def _merged_summary(shards: Sequence[ShardFile], noun: str) -> dict[str, Any]:
     """Merge all shards to one `generate.json`: sums, and the settings they share."""
+    from didi_core.commands.generating.summary import count_key
+
     sides = [shard.side for shard in shards]
     summary = {name: value for name, value in sides[0].items() if name != SHARD_KEY}
     summary |= {name: sum(side[name] for side in sides) for name in _SUMS}
