@@ -6,7 +6,7 @@ Gaps count as differences, insertions are dropped. Computed for all pairs by cou
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from didi_protein.families.covariances import NUM_RESIDUES, Rows, one_hot
@@ -14,7 +14,9 @@ from didi_protein.families.covariances import NUM_RESIDUES, Rows, one_hot
 _AT_ONCE = 1_024  # rows of either side: 8 MB of identities, 80 kB of one-hot a column
 
 
-def nearest_identities(rows: Rows, references: Rows) -> Float[ndarray, "sequences"]:
+def nearest_identities(
+    rows: Rows, references: UInt8[ndarray, "references columns"]
+) -> Float[ndarray, "sequences"]:
     """Return the identity of each row to the reference most like it, 0 to 1."""
     nearest = np.zeros(len(rows))
     for start, hot, filled in _blocks(rows):
