@@ -1,6 +1,7 @@
 # make quickstart   from a clone to scored designs; run again, it continues
 # make test         the whole test suite
 # make lint         style and types
+# make types        signatures checked while tests run, shapes of tensors among them
 # make chaos        kill -9 at random moments, twenty times each verb; fuzz: every reader, 100,000 cases
 # make docs         the documentation as a site, in build/site
 # make tables       its tables of samplers, methods and columns, from what the code says of them
@@ -14,7 +15,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: quickstart test lint chaos fuzz docs tables frontier-quick frontier ablation duality
+.PHONY: quickstart test lint types chaos fuzz docs tables frontier-quick frontier ablation duality
 
 # The network is needed for the installation alone.
 quickstart: .venv/installed-quickstart
@@ -28,6 +29,15 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m mypy
+
+# What is fast of the core; for more, DIDI_CHECK_TYPES=1 pytest tests/... . Processes that a test starts
+# run unchecked.
+TYPED := absorbing attention batch_plan causal dcd didi_loss discriminator dit draws duality equal_rows \
+	gaussian judge noise positions precision recompute remdm reveal safe_reader sdtt terms transfer uniform
+
+types: .venv/installed-dev
+	DIDI_CHECK_TYPES=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" \
+		$(TYPED:%=tests/didi_core/test_%.py) $(ARGS)
 
 docs: .venv/installed-docs
 	$(BIN)/python -m mkdocs build $(ARGS)

@@ -10,21 +10,17 @@ import os
 import jaxtyping
 import pytest
 
-# A whole number is a float here, as it is for any static checker; and a pair of settings is a list
-# where it comes from a configuration, whatever the type OmegaConf was given.
-PAIR = "tuple[float, float]"
-CHECKER = (
-    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True, "
-    f"hint_overrides=beartype.FrozenDict({{{PAIR}: {PAIR} | list[float]}})))"
-)
-
 pytest.register_assert_rewrite("quickstart_checks")  # it is no test file by its name
 
 if os.environ.get("DIDI_CHECK_TYPES") == "1":
-    jaxtyping.install_import_hook(["didi_core", "didi_protein", "didi_text"], CHECKER)
+    jaxtyping.install_import_hook(["didi_core", "didi_protein", "didi_text"], "shape_checks.check")
 
 
 @pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lift the checks for a test that compiles: torch's tracer does not go through them."""
+    """Lift the checks where they cannot hold.
+
+    A test that compiles: torch's tracer does not go through them. A test that gives a network of
+    its own to a function whose signature names ours.
+    """
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

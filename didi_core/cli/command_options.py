@@ -61,7 +61,7 @@ def _show_version(context: typer.Context, show: bool) -> None:
 def command_of(
     options_class: type[Options], run: Callable[[Options], object], help_text: str
 ) -> Callable[..., None]:
-    """A function for `typer` whose parameters are the fields of `options_class`.
+    """Make a function for `typer` whose parameters are the fields of `options_class`.
 
     Args:
         run: called with the filled dataclass.

@@ -56,7 +56,7 @@ _VALUED = (
 
 
 def config_folder() -> Path:
-    """Where the configuration lies: inside the installed package, or beside it in a checkout."""
+    """Find the configuration: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).parents[1]
     for folder in (package / "_configs", package.parent / "configs"):
         if (folder / "pretrain.yaml").exists():
@@ -67,7 +67,7 @@ def config_folder() -> Path:
 
 
 def choices_of(group: str) -> list[str]:
-    """What a configuration group offers, as in `method=`: the names of its files."""
+    """List what a configuration group offers, as in `method=`: the names of its files."""
     return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
 
 
@@ -174,7 +174,7 @@ def _renamed(argument: str, groups: Mapping[str, str]) -> str:
 def compose_settings(
     config_name: str, settings_class: type[Settings], overrides: Sequence[str]
 ) -> Settings:
-    """The settings that the command line `overrides` would give, for programs that run many jobs.
+    """Compose the settings that the command line `overrides` would give, for programs of many jobs.
 
     Raises:
         UserError: as `run_hydra`.
@@ -189,7 +189,7 @@ def compose_settings(
 
 
 def compose_plain(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """What the configuration holds with these overrides; `???` where a value is required."""
+    """Return what the configuration holds with these overrides; `???` where a value is required."""
     # A job that is running has its own, which Hydra would not have beside another.
     running = GlobalHydra.instance()
     kept, running.hydra = running.hydra, None
@@ -202,7 +202,7 @@ def compose_plain(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def settings_from(config: DictConfig, settings_class: type[Settings]) -> Settings:
-    """A typed `settings_class` from a composed configuration.
+    """Make a typed `settings_class` from a composed configuration.
 
     Raises:
         UserError: required keys that were left out, all at once.
@@ -223,7 +223,7 @@ def settings_from(config: DictConfig, settings_class: type[Settings]) -> Setting
 
 
 def as_plain(settings: object) -> Any:
-    """Nested dataclasses as dictionaries, for run.json."""
+    """Turn nested dataclasses into dictionaries, for run.json."""
     if is_dataclass(settings):
         return {field.name: as_plain(getattr(settings, field.name)) for field in fields(settings)}
     return list(settings) if isinstance(settings, tuple) else settings
@@ -232,7 +232,7 @@ def as_plain(settings: object) -> Any:
 def _first_sentence(
     error: Exception, program: str, settings_class: type, groups: Mapping[str, str] | None = None
 ) -> str:
-    """The error in one line that names the key; Hydra's advice for unknown ones leads nowhere."""
+    """Say the error in one line that names the key, without Hydra's advice for unknown ones."""
     help_line = f"(see every setting with: {program} --help)"
     if unknown := _UNKNOWN_SETTING.search(str(error)):
         known = [field.name for field in fields(settings_class)]
@@ -245,8 +245,8 @@ def _first_sentence(
         return f"{names[0]}=: there is no such setting{hint} {help_line}"
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         return _unknown_choice(error.missing_cfg_file, list(error.options), groups or {})
-    if said := wrong_type(error) or _of_grammar(error):
-        return f"{said} {help_line}"
+    if message := wrong_type(error) or _of_grammar(error):
+        return f"{message} {help_line}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     keys = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key")]
     shown = [
@@ -284,14 +284,16 @@ def _of_grammar(error: Exception) -> str | None:
             f"{error.override}: settings are written KEY=VALUE, with a number, a word, true, false "
             "or a list such as [0.9,0.99] as the value."
         )
-    found = ((re.search(pattern, str(error), re.DOTALL), said) for pattern, said in _GRAMMAR)
-    written = next((said.format(*match.groups()) for match, said in found if match), None)
+    matches = (
+        (re.search(pattern, str(error), re.DOTALL), template) for pattern, template in _GRAMMAR
+    )
+    written = next((template.format(*match.groups()) for match, template in matches if match), None)
     key = re.search(r"full_key: (\S+)", str(error))
     return f"{key[1]}=: {written}" if written and key else written
 
 
 def _unknown_choice(missing: str, known: Sequence[str], groups: Mapping[str, str]) -> str:
-    """Of a group's file that is not there, as in text_model/tny: the setting as users give it."""
+    """Name the setting as users give it where a choice is unknown, as in text_model/tny."""
     group, _, given = missing.rpartition("/")
     called = {full.partition("@")[0]: name for name, full in groups.items()}
     near = get_close_matches(given, known, 1)
@@ -300,7 +302,7 @@ def _unknown_choice(missing: str, known: Sequence[str], groups: Mapping[str, str
 
 
 def _refuse_flags(arguments: Sequence[str], program: str) -> None:
-    """Flags of the other verbs, given where settings are key=value."""
+    """Refuse flags of the other verbs, given where settings are key=value."""
     for at, argument in enumerate(arguments):
         name = argument.partition("=")[0]
         if argument in _VALUED and not arguments[at + 1 : at + 2]:

@@ -46,7 +46,7 @@ def refuse_code(arguments: Sequence[str]) -> None:
 
 
 def _forbidden(text: str) -> list[str]:
-    """Forbidden names among those of a dotted key, a group or a package."""
+    """List the forbidden names among those of a dotted key, a group or a package."""
     return [each for each in re.split(r"\W+", text) if each in _FORBIDDEN]
 
 
@@ -60,16 +60,16 @@ def _folders(arguments: Sequence[str]) -> Iterator[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The YAML files in a folder, and where its links lead: Hydra follows those."""
+    """List the YAML files in a folder, and where its links lead: Hydra follows those."""
     seen: set[str] = set()
-    found = []
+    files = []
     for here, below, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(here)
         if real in seen:  # a link that leads back
             below.clear()
         seen.add(real)
-        found += [Path(here, each) for each in names if each.endswith((".yaml", ".yml"))]
-    return sorted(found)
+        files += [Path(here, each) for each in names if each.endswith((".yaml", ".yml"))]
+    return sorted(files)
 
 
 def _refuse_in_file(path: Path, place: Path) -> None:
@@ -98,7 +98,7 @@ def _refuse_in_file(path: Path, place: Path) -> None:
 
 
 def _words(value: Any, where: str = "") -> Iterator[str]:
-    """Every key, and of the values what names a key, a group or a package.
+    """Yield every key, and of the values what names a key, a group or a package.
 
     Args:
         where: the key above.

@@ -73,9 +73,9 @@ def run_program(program: Callable[[], object], *, goes_on: bool = False) -> int:
             return 0  # the same, by way of click or rich
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except Exception as error:
-        if (told := _explained(error, goes_on)) is None:
+        if (message := _explained(error, goes_on)) is None:
             raise
-        return _complain(f"Error: {told}", 2)
+        return _complain(f"Error: {message}", 2)
     if status == 130:
         return _complain(_stopped("Interrupted", goes_on), 130)
     return status if isinstance(status, int) else 0
@@ -86,19 +86,19 @@ def _verb() -> str:
 
 
 def _stopped(how: str, goes_on: bool) -> str:
-    mend = _SAME_COMMAND if goes_on else _CONTINUES.get(_verb())
-    if mend is None:
+    fix = _SAME_COMMAND if goes_on else _CONTINUES.get(_verb())
+    if fix is None:
         return f"{how}; the same command starts anew."
-    return f"{how}; what was finished is saved (continue with {mend})."
+    return f"{how}; what was finished is saved (continue with {fix})."
 
 
 def _explained(error: Exception, goes_on: bool) -> str | None:
-    """What to tell of a machine without room; None of an error of our own."""
+    """Say what to tell of a machine without room; None of an error of our own."""
     if getattr(error, "errno", None) in _TOO_MANY_FILES or "Too many open files" in str(error):
         return "too many files are open at once: allow more, as with ulimit -n 4096."
     where = getattr(error, "filename", None) or "An output"
-    if (told := unwritable(where, error)) is not None:
-        return str(told)
+    if (failure := unwritable(where, error)) is not None:
+        return str(failure)
     # Imported here, where torch is loaded already if it was what failed: help is fast.
     from didi_core.peak_memory import is_out_of_memory
 
@@ -107,8 +107,8 @@ def _explained(error: Exception, goes_on: bool) -> str | None:
     reason = (str(error) or type(error).__name__).splitlines()[0]
     smaller = {"--resume": "--batch-tokens", "resume=true": "tokens_per_batch="}
     flag = smaller.get(_CONTINUES.get(_verb(), ""))
-    mend = f"Take smaller batches ({flag}) or a larger device." if flag else "Take a larger device."
-    return f"{_stopped(f'out of memory ({reason})', goes_on)} {mend}"
+    fix = f"Take smaller batches ({flag}) or a larger device." if flag else "Take a larger device."
+    return f"{_stopped(f'out of memory ({reason})', goes_on)} {fix}"
 
 
 def _complain(message: str, status: int) -> int:
@@ -117,15 +117,15 @@ def _complain(message: str, status: int) -> int:
 
 
 def console() -> Console:
-    """The console for tables people read: standard output.
+    """Open the console for tables people read: standard output.
 
     In a file or a pipe, which have no width, a table is as wide as what it holds, unless COLUMNS
     says otherwise.
     """
-    found = Console(soft_wrap=False)
-    if not found.is_terminal and "COLUMNS" not in os.environ:
-        found.width = _UNBOUNDED_WIDTH
-    return found
+    output = Console(soft_wrap=False)
+    if not output.is_terminal and "COLUMNS" not in os.environ:
+        output.width = _UNBOUNDED_WIDTH
+    return output
 
 
 def print_table(table: Table) -> None:

@@ -35,20 +35,20 @@ def flags_as_settings(arguments: Sequence[str]) -> list[str]:
     Raises:
         UserError: a flag that needs a value has none.
     """
-    found, left = [], iter(arguments)
+    overrides, left = [], iter(arguments)
     for argument in left:
         flag, equals, value = argument.partition("=")
         key = flag.removeprefix("--")
         if flag in SWITCHES:
-            found.append(f"{key}={value if equals else 'true'}")
+            overrides.append(f"{key}={value if equals else 'true'}")
         elif flag in VALUED_FLAGS:
             given = value if equals else next(left, None)
             if given is None or (not equals and given.startswith("--")):
                 raise UserError(f"{flag}: give it a value, as in {flag} VALUE or {key}=VALUE.")
-            found.append(f"{key}={given}")
+            overrides.append(f"{key}={given}")
         else:
-            found.append(argument)
-    return found
+            overrides.append(argument)
+    return overrides
 
 
 def text_settings(settings_class: type) -> set[str]:

@@ -24,7 +24,7 @@ def settings_help(
     arguments: Sequence[str] = (),
     groups: Mapping[str, str] | None = None,
 ) -> str:
-    """What `program --help` prints.
+    """Return what `program --help` prints.
 
     Args:
         program: with its verb, as in "didi-protein distill".
@@ -57,7 +57,7 @@ def settings_help(
 
 
 def _flags_help(path: Path) -> str:
-    """The settings that may be given as flags, and how names are read."""
+    """List the settings that may be given as flags, and how names are read."""
     groups = {group: None for group, _ in _groups(path)}
     keys = yaml.safe_load(path.read_text(encoding="utf-8")) | groups
     flags = [f"{flag} VALUE" for flag in VALUED_FLAGS if flag[2:] in keys]
@@ -70,7 +70,7 @@ def _flags_help(path: Path) -> str:
 
 
 def _called(group: str, groups: Mapping[str, str]) -> str:
-    """What users call a group."""
+    """Return what users call a group."""
     return next((name for name, full in groups.items() if full == group), group)
 
 
@@ -97,7 +97,7 @@ def _group_help(group: str, called: str, choice: str, groups: Mapping[str, str])
 
 
 def _groups(path: Path) -> Iterator[tuple[str, str]]:
-    """The groups of a configuration, each with the choice that it makes by default."""
+    """Yield the groups of a configuration, each with the choice that it makes by default."""
     for entry in _defaults(path):
         if isinstance(entry, dict):
             ((group, choice),) = entry.items()
@@ -106,7 +106,7 @@ def _groups(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _overridden(path: Path) -> Iterator[tuple[str, str]]:
-    """The choices that a file makes of other groups."""
+    """Yield the choices that a file makes of other groups."""
     for entry in _defaults(path):
         if isinstance(entry, dict):
             for group, choice in entry.items():
@@ -118,7 +118,7 @@ def _defaults(path: Path) -> list[Any]:
 
 
 def _settings(path: Path) -> str:
-    """The lines of a file that users may change: without its head, `defaults` and `hydra`."""
+    """Return a file's lines that users may change: no head, no `defaults`, no `hydra`."""
     kept, skipping = [], True
     for line in path.read_text(encoding="utf-8").splitlines():
         if line[:1].strip() and not line.startswith("#"):

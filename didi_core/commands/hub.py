@@ -127,7 +127,7 @@ def _check_name(repo: str) -> None:
 
 
 def licensed_card(card: Path, license_name: str | None) -> str | None:
-    """The card with that license in its head; None where it names one already.
+    """Return the card with that license in its head; None where it names one already.
 
     Raises:
         UserError: it names none, and none is given; or another one is.
@@ -165,7 +165,7 @@ def _token() -> str:
 
 
 def _upload(options: PushOptions, files: list[Path], program: str, token: str) -> str:
-    """The address of the commit."""
+    """Upload the files, and return the address of the commit."""
     hub = HfApi(token=token)
     try:
         # Left to the hub where it is not asked for: an organisation may have its own rule.
@@ -230,15 +230,15 @@ def fetch_all(
     from didi_core.models.named import nearest_name
 
     known = list(known)
-    found: dict[str, Path] = {}
+    fetched: dict[str, Path] = {}
     problems: list[str] = []
     for name in names:
         try:
-            found[name] = fetch_one(name)
+            fetched[name] = fetch_one(name)
         except UserError as error:
             near = None if name in known else nearest_name(name, known)
             hint = "" if near is None else f"{name}: did you mean {near}? "
             problems.append(f"{hint}{error}")
     if problems:
-        raise UserError("\n".join([*problems, *(f"{name}: fetched" for name in found)]))
-    return found
+        raise UserError("\n".join([*problems, *(f"{name}: fetched" for name in fetched)]))
+    return fetched

@@ -47,12 +47,12 @@ class Info:
     """What needs the user's attention."""
 
 
-def show_info(found: Info, *, as_json: bool) -> None:
+def show_info(info: Info, *, as_json: bool) -> None:
     """Print on standard output."""
     if as_json:
-        print(json.dumps(asdict(found), indent=2))
+        print(json.dumps(asdict(info), indent=2))
         return
-    for name, value in asdict(found).items():
+    for name, value in asdict(info).items():
         print(f"{name.replace('_', ' '):16s} {_in_words(value)}")
 
 
@@ -108,18 +108,18 @@ def collect_info(
 
 
 def cached_models(cache: Path) -> list[str]:
-    """Ids of the hub models in a cache folder, sorted; revisions as `--model` takes them."""
+    """List the hub models in a cache folder, sorted; revisions as `--model` takes them."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        found = scan_cache_dir(cache)
+        scanned = scan_cache_dir(cache)
     except CacheNotFound:
         return []
-    models = [repo for repo in found.repos if repo.repo_type == "model"]
+    models = [repo for repo in scanned.repos if repo.repo_type == "model"]
     return sorted(name for repo in models for name in _names(repo.repo_id, repo.refs))
 
 
 def _names(repository: str, refs: Iterable[str]) -> list[str]:
-    """One of the main branch, or of a commit alone, has no `@`."""
+    """Name a repository by its refs: the main branch, or a commit alone, has no `@`."""
     return [repository if ref == "main" else f"{repository}@{ref}" for ref in refs or ("main",)]

@@ -41,7 +41,7 @@ class ShardFile:
     record: ShardRecord
 
     def places(self, num_records: int) -> list[int]:
-        """Place in the whole of each of the `num_records` records found in the file.
+        """Return the place in the whole of each of the `num_records` records found in the file.
 
         Raises:
             UserError: it was written with another number of them.
@@ -67,7 +67,7 @@ class RecordFormat:
 
 
 def open_shards(paths: Sequence[Path], side_path: Callable[[Path], Path]) -> list[ShardFile]:
-    """All shards, in order.
+    """Open all shards, in order.
 
     Args:
         side_path: where the JSON file beside an output stands.
@@ -128,7 +128,7 @@ def merge_generated(shards: Sequence[ShardFile], out: Path, form: RecordFormat) 
 
 
 def _missing_shards(count: int, given: set[int]) -> list[str]:
-    """The first of them by name: a damaged file may speak of any number of shards."""
+    """Name the first missing ones: a damaged file may speak of any number of shards."""
     absent = (i for i in range(1, count + 1) if i not in given)
     return [f"shard {i}/{count}" for i in itertools.islice(absent, _MOST_NAMED)]
 
@@ -180,7 +180,7 @@ def _request_of(shard: ShardFile) -> dict[str, Any]:
 def _without_copies(
     records: Sequence[Record], form: RecordFormat
 ) -> tuple[list[Record], list[dict[str, Any]]]:
-    """Records without those that equal an earlier one, and these as failures.
+    """Return the records without those that equal an earlier one, and these as failures.
 
     `--unique` holds within a shard only, because a shard does not see the others.
     """
@@ -198,7 +198,7 @@ def _without_copies(
 
 
 def _merged_summary(shards: Sequence[ShardFile], noun: str) -> dict[str, Any]:
-    """One `generate.json` for all shards: sums, and the settings they share."""
+    """Merge all shards to one `generate.json`: sums, and the settings they share."""
     from didi_core.commands.generating.summary import count_key
 
     sides = [shard.side for shard in shards]

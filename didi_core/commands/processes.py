@@ -38,27 +38,27 @@ class Processes:
         return self.rank == 0
 
     def device(self, name: str) -> torch.device:
-        """The device of `--device`; the GPU of this process where only the kind is said."""
+        """Return the device of `--device`; the GPU of this process where only the kind is said."""
         device = resolve_device(name)
         if self.count > 1 and device == torch.device("cuda"):
             return torch.device("cuda", self.local_rank)
         return device
 
     def share(self, batches: Sequence[Item]) -> list[Item]:
-        """The batches of this process."""
+        """Choose the batches of this process."""
         return list(batches[self.rank :: self.count])
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here."""
         if self.count > 1:
             distributed.barrier()
 
-    def collect(self, found: Item) -> list[Item] | None:
-        """What all processes found, in their order, on the first one; None on the others."""
+    def collect(self, part: Item) -> list[Item] | None:
+        """Collect what all processes found, in their order, on the first one; None elsewhere."""
         if self.count == 1:
-            return [found]
+            return [part]
         received: list[Any] | None = [None] * self.count if self.is_first else None
-        distributed.gather_object(found, received)
+        distributed.gather_object(part, received)
         return received
 
 
@@ -74,7 +74,7 @@ def of_first(result: Item | None) -> Item:
 
 
 def join_processes() -> Processes:
-    """The processes that torchrun started, connected; this one alone where it did not."""
+    """Join the processes that torchrun started; this one alone where it did not."""
     if not started_by_torchrun() or int(os.environ["WORLD_SIZE"]) == 1:
         return Processes()
     if not distributed.is_initialized():

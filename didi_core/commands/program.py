@@ -39,7 +39,7 @@ class Program(typer.Typer):
 
 
 def new_program(name: str, help_text: str) -> typer.Typer:
-    """A program without verbs, which knows `--version`."""
+    """Make a program without verbs, which knows `--version`."""
     app = Program(
         name=name,
         help=help_text,
@@ -48,10 +48,11 @@ def new_program(name: str, help_text: str) -> typer.Typer:
         add_completion=False,
     )
 
-    def show_version(show: bool) -> None:
+    def show_version(show: bool) -> bool:
         if show:
             print(f"{name} {__version__}")
             raise typer.Exit
+        return show  # what Typer then gives to `program`
 
     def program(
         version: bool = typer.Option(
@@ -84,14 +85,14 @@ def add_settings_verb(
 
     program = f"{app.info.name} {verb}"
 
-    def run_job(found: Any) -> None:
+    def run_job(job: Any) -> None:
         from didi_core.cli.hydra_app import overrides_of_job
         from didi_core.commands.training.launch import needs_processes, run_in_processes
 
-        if needs_processes(found.devices) and not found.plan:
-            run_in_processes(program, overrides_of_job(found), found.devices)
+        if needs_processes(job.devices) and not job.plan:
+            run_in_processes(program, overrides_of_job(job), job.devices)
         else:
-            _imported(task)(found)
+            _imported(task)(job)
 
     def command(context: typer.Context) -> None:
         from didi_core.cli.hydra_app import run_hydra

@@ -35,7 +35,7 @@ class BatchPlan:
         self._batches: list[np.ndarray] = []
 
     def batch(self, step: int) -> np.ndarray:
-        """Record numbers of step `step`."""
+        """Return the record numbers of step `step`."""
         if step < self._first_step:
             self._epoch, self._first_step, self._batches = -1, 0, []
         while step >= self._first_step + len(self._batches):
@@ -45,7 +45,7 @@ class BatchPlan:
         return self._batches[step - self._first_step]
 
     def batches_per_epoch(self) -> int:
-        """Number of batches of the first epoch; later ones may differ by a few."""
+        """Count the batches of the first epoch; later ones may differ by a few."""
         return len(self._plan_epoch(0))
 
     def _plan_epoch(self, epoch: int) -> list[np.ndarray]:

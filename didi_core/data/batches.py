@@ -38,7 +38,7 @@ class TokenBatch:
 
 
 def bucket_width(length: int) -> int:
-    """The padded width of a sequence of `length` tokens: the next edge at or above it.
+    """Return the padded width of a sequence of `length` tokens: the next edge at or above it.
 
     Edges are 16 apart up to 256, 32 up to 512, then 64: at most an eighth is padding beyond 128.
     """
@@ -59,7 +59,7 @@ def pad_batch(sequences: Sequence[Sequence[int]], vocabulary: Vocabulary) -> Tok
 def maskable_positions(
     lengths: Int[Tensor, "batch"], width: int, vocabulary: Vocabulary
 ) -> Bool[Tensor, "batch width"]:
-    """True between the framing tokens of each row."""
+    """Mark the positions between the framing tokens of each row."""
     position = torch.arange(width, device=lengths.device)
     first = int(vocabulary.bos_id is not None)
     last = lengths.unsqueeze(-1) - int(vocabulary.eos_id is not None)
@@ -67,7 +67,7 @@ def maskable_positions(
 
 
 def padding_mask(lengths: Int[Tensor, "batch"], width: int) -> Bool[Tensor, "batch width"]:
-    """True at real tokens, False at padding."""
+    """Mark real tokens by True, padding by False."""
     return torch.arange(width, device=lengths.device) < lengths.unsqueeze(-1)
 
 
@@ -77,18 +77,18 @@ def padding_mask(lengths: Int[Tensor, "batch"], width: int) -> Bool[Tensor, "bat
 def segment_sum(
     values: Float[Tensor, "n"], row: Int[Tensor, "n"], num_rows: int
 ) -> Float[Tensor, "rows"]:
-    """Sum of the values that belong to each row."""
+    """Sum the values that belong to each row."""
     return values.new_zeros(num_rows).index_add(0, row, values)
 
 
 def mean_or_zero(values: Float[Tensor, "n"]) -> Float[Tensor, ""]:
-    """Mean of the values; 0 where there are none."""
+    """Average the values; 0 where there are none."""
     return values.sum() / max(1, len(values))
 
 
 def segment_mean(
     values: Float[Tensor, "n"], row: Int[Tensor, "n"], num_rows: int
 ) -> Float[Tensor, "rows"]:
-    """Mean of the values that belong to each row; 0 for a row without values."""
+    """Average the values that belong to each row; 0 for a row without values."""
     count = segment_sum(torch.ones_like(values), row, num_rows)
     return segment_sum(values, row, num_rows) / count.clamp_min(1)

@@ -36,7 +36,7 @@ class Corpus:
         return np.diff(self.starts)
 
     def no_longer_than(self, max_length: int, called: str = "sequence") -> "Corpus":
-        """The sequences of at most `max_length` ids.
+        """Keep the sequences of at most `max_length` ids.
 
         Args:
             called: what messages call one of them.
@@ -50,14 +50,14 @@ class Corpus:
         return Corpus.from_ids([self.flat[self.starts[i] : self.starts[i + 1]] for i in kept])
 
     def ids(self, record: int, crop: int, uniform: float = 0.0) -> list[int]:
-        """Ids of a record; of a longer one, the window of `crop` ids that `uniform` chooses."""
+        """Return a record's ids; of a longer one, the window of `crop` ids that `uniform` sets."""
         start, end = int(self.starts[record]), int(self.starts[record + 1])
         start += int(uniform * (max(0, end - start - crop) + 1))
         return self.flat[start : min(end, start + crop)].tolist()
 
 
 def all_longer(lengths: np.ndarray, max_length: int, called: str) -> UserError:
-    """The error where no sequence is short enough."""
+    """Return the error where no sequence is short enough."""
     return UserError(
         f"max_length={max_length}: every {called} is longer; the shortest has "
         f"{min(lengths, default=0)} tokens. Give a larger max_length or other data."
@@ -65,7 +65,7 @@ def all_longer(lengths: np.ndarray, max_length: int, called: str) -> UserError:
 
 
 def share_of_batch(num_records: int, rank: int, world_size: int) -> tuple[np.ndarray, int]:
-    """Places in the batch of the records of process `rank`, and the weight of their loss: 1.
+    """Choose the places in the batch of process `rank`'s records, and the weight of their loss: 1.
 
     A process for which none is left computes the first record with weight 0, because every
     process must take part in every update.
@@ -101,7 +101,7 @@ class CorpusBatches:
         return self.plan.batch(step)
 
     def batch(self, records: np.ndarray, step: int) -> TokenBatch:
-        """The framed, padded sequences of `records`; crops are keyed by (seed, record, step)."""
+        """Frame and pad the sequences of `records`; crops are keyed by (seed, record, step)."""
         crop_at = keyed_uniform(self.seed, Stream.DATA, torch.as_tensor(records), step)
         rows = [
             self.vocabulary.frame(self.corpus.ids(int(record), self.max_length, float(where)))

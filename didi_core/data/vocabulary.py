@@ -53,7 +53,7 @@ class Vocabulary:
         return {token: index for index, token in enumerate(self.tokens)}
 
     def log_probs(self, logits: Float[Tensor, "*n vocabulary"]) -> Float[Tensor, "*n generable"]:
-        """Normalised log-probabilities over the generable ids alone, in float32 or better.
+        """Return normalised log-probabilities over the generable ids alone, in float32 or better.
 
         This is the SUBS parameterisation's first half (MDLM, arXiv 2406.07524, section 3.2.3):
         the mask, and every other id that is never written, has probability zero.
@@ -63,7 +63,7 @@ class Vocabulary:
     def generable_logits(
         self, logits: Float[Tensor, "*n vocabulary"]
     ) -> Float[Tensor, "*n generable"]:
-        """The logits of the generable ids, in float32 or better."""
+        """Return the logits of the generable ids, in float32 or better."""
         first, last = self.generable_ids[0], self.generable_ids[-1]
         if last - first + 1 == self.num_generable:
             chosen = logits[..., first : last + 1]  # a view: with 50,000 tokens a copy is large
@@ -72,7 +72,7 @@ class Vocabulary:
         return chosen if chosen.dtype == torch.float64 else chosen.float()
 
     def frame(self, ids: Iterable[int]) -> list[int]:
-        """`ids` with bos and eos around them."""
+        """Put bos and eos around `ids`."""
         before = [] if self.bos_id is None else [self.bos_id]
         after = [] if self.eos_id is None else [self.eos_id]
         return [*before, *ids, *after]

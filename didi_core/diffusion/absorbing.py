@@ -27,12 +27,12 @@ class AbsorbingProcess:
         t: Float[Tensor, "batch"],
         uniform: Float[Tensor, "batch width"],
     ) -> Int[Tensor, "batch width"]:
-        """z_t: each maskable token is kept with probability alpha(t), else becomes mask."""
+        """Draw z_t: each maskable token is kept with probability alpha(t), else becomes mask."""
         masked = maskable & (uniform >= self.schedule.alpha(t).unsqueeze(-1))
         return tokens.masked_fill(masked, self.mask_id)
 
     def reveal_probability(self, alpha_t: float, alpha_s: float, sigma: float = 0.0) -> float:
-        """Chance that a position masked at t is revealed: (alpha_s - alpha_t) / (1 - alpha_t).
+        """Return (alpha_s - alpha_t) / (1 - alpha_t), the chance that a mask is revealed.
 
         Args:
             sigma: chance that a revealed position is masked again in the same step, at most
@@ -44,11 +44,11 @@ class AbsorbingProcess:
     def predicted(
         self, noised: Int[Tensor, "batch width"], maskable: Bool[Tensor, "batch width"]
     ) -> Bool[Tensor, "batch width"]:
-        """Where the bound needs a prediction: at masks, since SUBS carries the rest over."""
+        """Mark where the bound needs a prediction: at masks, since SUBS carries the rest over."""
         return maskable & (noised == self.mask_id)
 
     def log_prediction(self, logits: Float[Tensor, "n generable"]) -> Float[Tensor, "n generable"]:
-        """log x_theta: normalised log-probabilities."""
+        """Return log x_theta: normalised log-probabilities."""
         return logits.log_softmax(-1)
 
     def bound_terms(
@@ -58,7 +58,7 @@ class AbsorbingProcess:
         noised: Int[Tensor, "n"],
         t: Float[Tensor, "n"],
     ) -> Float[Tensor, "n"]:
-        """Each masked position's part of a one-sample estimate of the bound on -log p(x), in nats.
+        """Return each masked position's part of a one-sample bound on -log p(x), in nats.
 
         -alpha'(t) / (1 - alpha(t)) times -log p(x | z_t) (MDLM equation 10). The mean over t,
         uniform in (0, 1), of a sequence's sum bounds -log p(x).
@@ -78,7 +78,7 @@ class AbsorbingProcess:
         noised: Int[Tensor, "n"],
         t: Float[Tensor, "n"],
     ) -> Float[Tensor, "n"]:
-        """-log p(x_l | z_t) of each masked position, in nats; arguments as in `bound_terms`."""
+        """Return -log p(x_l | z_t) of each masked position, in nats; see `bound_terms`."""
         del noised, t  # a mask says nothing of its token
         return -log_probs.gather(-1, clean.unsqueeze(-1)).squeeze(-1)
 
@@ -86,7 +86,7 @@ class AbsorbingProcess:
 def low_discrepancy_times(
     count: int, uniform: Float[Tensor, ""] | float, low: float = 0.0, high: float = 1.0
 ) -> Float[Tensor, "count"]:
-    """`count` times spread evenly over (low, high) by one uniform shift (MDLM, appendix).
+    """Spread `count` times evenly over (low, high) by one uniform shift (MDLM, appendix).
 
     One of them at random is uniform; together they cover the interval, which lowers the variance.
     They ascend: shuffle them where rows are in an order of their own.

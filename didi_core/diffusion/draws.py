@@ -38,11 +38,12 @@ class Stream(enum.IntEnum):
 
 
 def _shift_right(value: Tensor, bits: int) -> Tensor:
-    """Logical shift: torch's `>>` on int64 copies the sign bit."""
+    """Shift logically: torch's `>>` on int64 copies the sign bit."""
     return (value >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def _mix(value: Tensor) -> Tensor:
+    # SplitMix64's finaliser: each bit of the value comes to flip each bit of the result.
     value = (value ^ _shift_right(value, 30)) * _MULTIPLIER_1
     value = (value ^ _shift_right(value, 27)) * _MULTIPLIER_2
     return value ^ _shift_right(value, 31)
@@ -51,7 +52,7 @@ def _mix(value: Tensor) -> Tensor:
 def keyed_hash(
     seed: int, stream: Stream, *keys: Int[Tensor, "..."] | int, device: torch.device | str = "cpu"
 ) -> Int[Tensor, "..."]:
-    """A 64-bit hash of the seed, the stream and the keys, which broadcast against each other."""
+    """Hash the seed, the stream and the keys, which broadcast against each other, to 64 bits."""
     state = _mix(torch.tensor(seed, device=device) * _GOLDEN + int(stream))
     for key in keys:
         state = _mix(state + (torch.as_tensor(key, device=device) + 1) * _GOLDEN)
@@ -61,7 +62,7 @@ def keyed_hash(
 def keyed_uniform(
     seed: int, stream: Stream, *keys: Int[Tensor, "..."] | int, device: torch.device | str = "cpu"
 ) -> Float[Tensor, "..."]:
-    """Float64 uniforms in the open interval (0, 1), one for each combination of keys.
+    """Return float64 uniforms in the open interval (0, 1), one for each combination of keys.
 
     Args:
         seed: the user's seed.
@@ -69,11 +70,12 @@ def keyed_uniform(
         keys: integers or int64 tensors (record, position, step, ...) that broadcast.
     """
     bits = _shift_right(keyed_hash(seed, stream, *keys, device=device), 12)
+    # 52 bits, each cell's middle: neither 0 nor 1, whose logarithms the draws could not take.
     return (bits.double() + 0.5) * 2.0**-52
 
 
 def keyed_generator(seed: int, stream: Stream, *keys: int) -> torch.Generator:
-    """A CPU generator seeded by the key, for training, where the batch is part of the design."""
+    """Seed a CPU generator by the key, for training, where the batch is part of the design."""
     value = int(keyed_hash(seed, stream, *keys))
     return torch.Generator().manual_seed(value & (2**63 - 1))
 
@@ -81,7 +83,7 @@ def keyed_generator(seed: int, stream: Stream, *keys: int) -> torch.Generator:
 def draw_categorical(
     log_probs: Float[Tensor, "n k"], uniform: Float[Tensor, "n"]
 ) -> Int[Tensor, "n"]:
-    """Exact draws by the inverse cumulative distribution, in float64.
+    """Draw exactly, by the inverse cumulative distribution, in float64.
 
     Float32 Gumbel noise lowers the effective temperature (arXiv 2409.02908), so it is not used
     unless a paper is to be reproduced (`draw_gumbel_float32`).
@@ -105,6 +107,6 @@ def draw_categorical(
 def draw_gumbel_float32(
     log_probs: Float[Tensor, "n k"], uniform: Float[Tensor, "n k"]
 ) -> Int[Tensor, "n"]:
-    """Arg-max of log-probabilities plus Gumbel noise, all in float32, as the papers' code draws."""
+    """Draw by arg-max of log-probabilities plus Gumbel noise in float32, as the papers' code."""
     noise = -(-(uniform.float() + 1e-10).log() + 1e-10).log()
     return (log_probs.float() + noise).argmax(-1)

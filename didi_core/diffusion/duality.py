@@ -34,25 +34,28 @@ _GAMMA_BRACKET = (-20.0, 20.0)
 def transformation(
     gamma: Float[Tensor, "*n"], num_tokens: int
 ) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
-    """T and its derivative with respect to gamma, in float64.
+    """Return T and its derivative with respect to gamma, in float64.
 
     Args:
         gamma: -log of the signal-to-noise ratio.
         num_tokens: K, at least 2.
     """
+    # alpha~ / sigma~, the true token's mean where every entry has deviation one.
     mean = (-gamma.double() / 2).exp()
     node = torch.arange(-_REACH, _REACH + _GAP / 2, _GAP, dtype=torch.float64, device=gamma.device)
     density = (-node.square() / 2).exp() / math.sqrt(2 * math.pi) * _GAP
     # N(z; mean, 1) is the density of node = z - mean; its slope in the mean is node times itself.
+    # Phi(z)^(K - 1): the chance that none of the others is larger.
     others = ((num_tokens - 1) * torch.special.log_ndtr(node + mean.unsqueeze(-1))).exp()
     largest = others @ density
     slope = others @ (density * node)
+    # dT/dgamma = K / (K - 1) dI/dmean dmean/dgamma, and dmean/dgamma = -mean / 2.
     scale = num_tokens / (num_tokens - 1)
     return (num_tokens * largest - 1) / (num_tokens - 1), -scale * slope * mean / 2
 
 
 def gamma_of(alpha: float, num_tokens: int) -> float:
-    """The gamma at which T equals `alpha`, in (0, 1): bisection, for T falls as gamma grows."""
+    """Find the gamma at which T equals `alpha`, in (0, 1), by bisection: T falls as gamma grows."""
     assert 0.0 < alpha < 1.0
     low, high = _GAMMA_BRACKET
     for _ in range(60):
@@ -77,7 +80,7 @@ class GaussianSchedule:
 
     @classmethod
     def between(cls, ends: tuple[float, float], num_tokens: int) -> "GaussianSchedule":
-        """The schedule whose alpha falls from the first to the second of `ends`."""
+        """Return the schedule whose alpha falls from the first to the second of `ends`."""
         return cls(num_tokens, *(gamma_of(alpha, num_tokens) for alpha in ends))
 
     def gamma(self, t: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
@@ -91,6 +94,6 @@ class GaussianSchedule:
         return ((self.gamma_max - self.gamma_min) * slope).to(t)
 
     def weight(self, t: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        """-alpha'(t) / (1 - alpha(t))."""
+        """Return -alpha'(t) / (1 - alpha(t))."""
         alpha, slope = transformation(self.gamma(t), self.num_tokens)
         return (-(self.gamma_max - self.gamma_min) * slope / (1.0 - alpha)).to(t)

@@ -31,14 +31,14 @@ class GaussianNoise:
     """Their noise."""
 
     def argmax(self, gamma: Float[Tensor, "n"]) -> Int[Tensor, "n"]:
-        """Rank of the largest entry of w: the token z_t of the uniform process."""
+        """Return the rank of the largest entry of w: the token z_t of the uniform process."""
         entries = self._entries(gamma)
         return torch.where(entries[:, 0] >= entries[:, 1], self.clean, self.ranks[:, 0])
 
     def softmax(
         self, gamma: Float[Tensor, "n"], temperature: float
     ) -> tuple[Int[Tensor, "n entries"], Float[Tensor, "n entries"]]:
-        """Ranks of the true and of the k other tokens, and softmax(w / temperature) over them.
+        """Rank the true and the k other tokens, and return softmax(w / temperature) over them.
 
         At temperature 0 it is the one-hot vector of `argmax`.
         """
@@ -48,20 +48,21 @@ class GaussianNoise:
         return ranks, torch.zeros_like(entries).scatter(-1, entries.argmax(-1, keepdim=True), 1.0)
 
     def _entries(self, gamma: Float[Tensor, "n"]) -> Float[Tensor, "n entries"]:
+        # alpha~ and sigma~: their squares sum to one, and their ratio's is the SNR exp(-gamma).
         mean, deviation = torch.sigmoid(-gamma).sqrt(), torch.sigmoid(gamma).sqrt()
         own = mean + deviation * self.own
         return torch.cat([own[:, None], deviation[:, None] * self.others], dim=-1)
 
 
 def num_uniforms(num_others: int) -> int:
-    """How many uniforms a position's noise takes."""
+    """Count the uniforms that a position's noise takes."""
     return 2 * num_others + 1
 
 
 def noise_of(
     clean: Int[Tensor, "n"], uniform: Float[Tensor, "n uniforms"], num_tokens: int
 ) -> GaussianNoise:
-    """The noise of each position from float64 uniforms in (0, 1), `num_uniforms(k)` of them."""
+    """Make each position's noise from `num_uniforms(k)` float64 uniforms in (0, 1)."""
     k = (uniform.shape[-1] - 1) // 2
     own, sizes, who = uniform.split([1, k, k], dim=-1)
     left = num_tokens - 1 - torch.arange(k, device=uniform.device)
@@ -76,7 +77,7 @@ def noise_of(
 
 
 def distinct(uniform: Float[Tensor, "n k"], size: int) -> Int[Tensor, "n k"]:
-    """k different numbers below `size` in each row, in uniformly random order."""
+    """Draw k different numbers below `size` in each row, in uniformly random order."""
     k = uniform.shape[-1]
     if k == size:
         return uniform.argsort(-1)

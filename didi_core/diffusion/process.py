@@ -36,17 +36,17 @@ class Process(Protocol):
         t: Float[Tensor, "batch"],
         uniform: Float[Tensor, "batch width"],
     ) -> Int[Tensor, "batch width"]:
-        """z_t; only `maskable` positions change."""
+        """Draw z_t; only `maskable` positions change."""
         ...
 
     def predicted(
         self, noised: Int[Tensor, "batch width"], maskable: Bool[Tensor, "batch width"]
     ) -> Bool[Tensor, "batch width"]:
-        """Positions of z_t at which the bound needs the network's prediction."""
+        """Mark the positions of z_t at which the bound needs the network's prediction."""
         ...
 
     def log_prediction(self, logits: Float[Tensor, "n generable"]) -> Float[Tensor, "n generable"]:
-        """What the network's logits at predicted positions mean, as the terms below want it.
+        """Return what the network's logits at predicted positions mean, as the terms below want it.
 
         Log-probabilities, but for `sedd`, whose predictions need not sum to one.
         """
@@ -59,7 +59,7 @@ class Process(Protocol):
         noised: Int[Tensor, "n"],
         t: Float[Tensor, "n"],
     ) -> Float[Tensor, "n"]:
-        """Each predicted position's part of the bound on -log p(x), in nats.
+        """Return each predicted position's part of the bound on -log p(x), in nats.
 
         Args:
             log_probs: from `log_prediction`.
@@ -76,14 +76,14 @@ class Process(Protocol):
         noised: Int[Tensor, "n"],
         t: Float[Tensor, "n"],
     ) -> Float[Tensor, "n"]:
-        """-log p(x_l | z_t) of each predicted position, in nats; arguments as in `bound_terms`."""
+        """Return -log p(x_l | z_t) of each predicted position, in nats; see `bound_terms`."""
         ...
 
 
 def build_process(
     name: str, vocabulary: Vocabulary, schedule: LogLinearSchedule | None = None
 ) -> Process:
-    """The process of that name, one of `PROCESSES`; eps is 0 where no schedule is given."""
+    """Build the process of that name, one of `PROCESSES`; eps is 0 where no schedule is given."""
     assert name in PROCESSES
     schedule = schedule or LogLinearSchedule()
     if name == "uniform":
@@ -94,7 +94,7 @@ def build_process(
 
 
 def kind_of(process: str) -> str:
-    """What model cards and their tags call a model of the process.
+    """Return what model cards and their tags call a model of the process.
 
     >>> kind_of("absorbing"), kind_of("sedd"), kind_of("autoregressive")
     ('masked', 'sedd', 'autoregressive')
@@ -103,7 +103,7 @@ def kind_of(process: str) -> str:
 
 
 def article_of(process: str) -> str:
-    """What a model of the process is called, with its article.
+    """Return what a model of the process is called, with its article.
 
     >>> article_of("absorbing"), article_of("autoregressive")
     ('a masked', 'an autoregressive')

@@ -35,7 +35,7 @@ class LogLinearSchedule:
         return (-(1.0 - self.eps)) * t.new_ones(()).expand_as(t)
 
     def weight(self, t: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        """omega(t) = -alpha'(t) / (1 - alpha(t)): the weight of a masked position's loss.
+        """Return omega(t) = -alpha'(t) / (1 - alpha(t)): the weight of a masked position's loss.
 
         Here it is 1 / t for every eps. Taken as the quotient it would be infinite in float32 for
         t below about 3e-8, which a long training meets.

@@ -24,7 +24,7 @@ class ScoreEntropyProcess(AbsorbingProcess):
     """The absorbing process, its predictions scored by denoising score entropy."""
 
     def log_prediction(self, logits: Float[Tensor, "n generable"]) -> Float[Tensor, "n generable"]:
-        """log mu: logits over K, so that mu sums to one where a fresh network says zero."""
+        """Return log mu: logits over K, so that mu sums to one where a fresh network says zero."""
         return logits - math.log(logits.shape[-1])
 
     def denoising_terms(
@@ -34,7 +34,7 @@ class ScoreEntropyProcess(AbsorbingProcess):
         noised: Int[Tensor, "n"],
         t: Float[Tensor, "n"],
     ) -> Float[Tensor, "n"]:
-        """sum_j mu(j) - 1 - log mu(x_l) of each masked position, in nats.
+        """Return sum_j mu(j) - 1 - log mu(x_l) of each masked position, in nats.
 
         It is never below -log p(x_l | z_t) of the same mu normalised, and equal to it where mu sums
         to one. `bound_terms` weighs it with -alpha' / (1 - alpha), which is the paper's form

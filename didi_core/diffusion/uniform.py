@@ -47,7 +47,7 @@ class UniformProcess:
         t: Float[Tensor, "batch"],
         uniform: Float[Tensor, "batch width"],
     ) -> Int[Tensor, "batch width"]:
-        """z_t: each maskable token is kept with probability alpha(t), else drawn uniformly.
+        """Draw z_t: each maskable token is kept with probability alpha(t), else drawn uniformly.
 
         The drawn token may be the one that stood there. At t = 1 this is the prior.
         """
@@ -61,12 +61,12 @@ class UniformProcess:
     def predicted(
         self, noised: Int[Tensor, "batch width"], maskable: Bool[Tensor, "batch width"]
     ) -> Bool[Tensor, "batch width"]:
-        """Where the network's prediction enters the bound: wherever a token may be noise."""
+        """Mark where the network's prediction enters the bound: wherever a token may be noise."""
         del noised
         return maskable
 
     def log_prediction(self, logits: Float[Tensor, "n generable"]) -> Float[Tensor, "n generable"]:
-        """log x_theta: normalised log-probabilities."""
+        """Return log x_theta: normalised log-probabilities."""
         return logits.log_softmax(-1)
 
     def reverse_posterior(
@@ -76,7 +76,7 @@ class UniformProcess:
         alpha_t: float,
         alpha_s: float,
     ) -> Float[Tensor, "n generable"]:
-        """q(z_s | z_t, x ~ p): probabilities of the generable tokens (Duo, equation 5).
+        """Return q(z_s | z_t, x ~ p): probabilities of the generable tokens (Duo, equation 5).
 
         With a = alpha_t / alpha_s and e the one-hot of z_t it is [K alpha_t e * x
         + (a - alpha_t) e + (alpha_s - alpha_t) x + (1 - a)(1 - alpha_s) / K]
@@ -89,6 +89,8 @@ class UniformProcess:
             alpha_s: of the state to come, above alpha_t.
         """
         ratio, at = alpha_t / alpha_s, noised.unsqueeze(-1)
+        # First what every token j has: (alpha_s - alpha_t) x_j + (1 - a)(1 - alpha_s) / K. Then
+        # what z_t has beside: K alpha_t x(z_t) + a - alpha_t. The whole sums to the denominator.
         own = self.num_tokens * alpha_t * probs.gather(-1, at)
         change = (1.0 - ratio) * (1.0 - alpha_s) / self.num_tokens
         joint = (alpha_s - alpha_t) * probs + change
@@ -96,9 +98,9 @@ class UniformProcess:
         return joint / (own + (1.0 - alpha_t))
 
     def forward(
-        self, probs: Float[Tensor, "n generable"], alpha: float
-    ) -> Float[Tensor, "n generable"]:
-        """q(z | x ~ p) at `alpha`: probabilities of the generable tokens."""
+        self, probs: Float[Tensor, "*n generable"], alpha: float
+    ) -> Float[Tensor, "*n generable"]:
+        """Return q(z | x ~ p) at `alpha`: probabilities of the generable tokens."""
         return alpha * probs + (1.0 - alpha) / self.num_tokens
 
     def bound_terms(
@@ -108,7 +110,7 @@ class UniformProcess:
         noised: Int[Tensor, "n"],
         t: Float[Tensor, "n"],
     ) -> Float[Tensor, "n"]:
-        """Each position's part of a one-sample estimate of the bound on -log p(x), in nats.
+        """Return each position's part of a one-sample estimate of the bound on -log p(x), in nats.
 
         The Rao-Blackwellised form (Duo, section 3.3): true and predicted rates of change from
         z_t to every token j, r_j and s_j, enter as sum_j [s_j - r_j + r_j log(r_j / s_j)], and
@@ -130,15 +132,19 @@ class UniformProcess:
         log_f = torch.log1p(beta.unsqueeze(-1) * probs)
         log_f_noised = log_f.gather(-1, noised.unsqueeze(-1)).squeeze(-1)
         log_f_clean = log_f.gather(-1, clean.unsqueeze(-1)).squeeze(-1)
+        # log s_j = log f_j - log f(z_t), summed over all K; gain is log f of a one-hot's token.
         sum_log_s = log_f.sum(-1) - size * log_f_noised
         gain = torch.log1p(beta)
 
         # Sums of s_j and of r_j are (K + beta) / f(z_t), and the same with the one-hot's f.
         excess = unmoved.to(probs) - probs.gather(-1, noised.unsqueeze(-1)).squeeze(-1)
         difference = (size + beta) * beta * excess * (-log_f_noised - gain * unmoved).exp()
+        # sum_j r_j log(r_j / s_j). Where z_t is the true token, r_j = 1 / (1 + beta) for the K - 1
+        # others and its own term is 0; where it is not, r_j = 1, and 1 + beta at the true token.
         kept = -((size - 1) * gain + sum_log_s) / (1.0 + beta)
         moved = (1.0 + beta) * gain - beta * (log_f_clean - log_f_noised) - sum_log_s
         divergence = difference + torch.where(unmoved, kept, moved)
+        # weight / beta = -alpha' / (K alpha): the rate at which a token jumps to each other one.
         return self.schedule.weight(t).to(log_probs.dtype) / beta * divergence
 
     def denoised(
@@ -147,7 +153,7 @@ class UniformProcess:
         noised: Int[Tensor, "n"],
         t: Float[Tensor, "n"],
     ) -> Float[Tensor, "n generable"]:
-        """log p(x_l | z_t) of each position, the reverse posterior at alpha_s = 1.
+        """Return log p(x_l | z_t) of each position, the reverse posterior at alpha_s = 1.
 
         x_theta leaves the position's own token out, and this puts it back: p(x_l = j | z_t)
         = x_theta(j) (1 + beta [j = z_t]) / (1 + beta x_theta(z_t)). Arguments as in `bound_terms`.
@@ -163,7 +169,7 @@ class UniformProcess:
         noised: Int[Tensor, "n"],
         t: Float[Tensor, "n"],
     ) -> Float[Tensor, "n"]:
-        """-log p(x_l | z_t) of each position, in nats: `denoised` at the true token alone.
+        """Return -log p(x_l | z_t) of each position, in nats: `denoised` at the true token alone.
 
         Were x_theta scored itself, the network would learn p(x_l | z_t), which is wrong in the
         formulas above. Arguments as in `bound_terms`.
@@ -175,7 +181,7 @@ class UniformProcess:
         return torch.log1p(beta * log_noised.exp()) - log_clean - own
 
     def _signal(self, t: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-        """beta = K alpha / (1 - alpha), in float64: float32 has no 1 - alpha at small times."""
+        """Return beta = K alpha / (1 - alpha), in float64: float32 has no 1 - alpha at small t."""
         alpha = self.schedule.alpha(t.double())
         odds = alpha.clamp_min(_SMALLEST) / (1.0 - alpha).clamp_min(_SMALLEST)
         return self.num_tokens * odds

@@ -58,7 +58,7 @@ class ReverseStep:
         chosen = self.log_probs.gather(-1, self.drawn.unsqueeze(-1)).squeeze(-1)
         return chosen * self.revealed
 
-    def at_masked(self, entries: Float[Tensor, "entries"]) -> Float[Tensor, "masked"]:
+    def at_masked(self, entries: Float[Tensor, "entries *rest"]) -> Float[Tensor, "masked *rest"]:
         """Spread what was computed for each row of `log_probs` to every masked position."""
         return entries if self.equal is None else entries[self.equal.entry]
 

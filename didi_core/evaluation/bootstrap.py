@@ -28,21 +28,21 @@ class Interval:
         return asdict(self)
 
     def exp(self) -> "Interval":
-        """The estimate and its ends on the exponential scale: a perplexity from nats."""
+        """Put the estimate and its ends on the exponential scale: a perplexity from nats."""
         return Interval(*(float(np.exp(end)) for end in (self.mean, self.low, self.high)))
 
 
 def percentile_interval(
     estimate: float, resampled: Sequence[float] | NDArray[np.float64], level: float = LEVEL
 ) -> Interval:
-    """The estimate, with the ends of the middle `level` of its resamples."""
+    """Return the estimate, with the ends of the middle `level` of its resamples."""
     tail = (1 - level) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail])
     return Interval(float(estimate), float(low), float(high))
 
 
 def warnings_of_few(num_records: int, what: str) -> list[str]:
-    """What to print beside intervals from few records; nothing where there are enough.
+    """Say what to print beside intervals from few records; nothing where there are enough.
 
     Args:
         what: the records, in the plural: "designs", "samples a row".
@@ -63,7 +63,7 @@ def warnings_of_few(num_records: int, what: str) -> list[str]:
 def bootstrap_mean(
     values: ArrayLike, seed: int = 0, num_resamples: int = NUM_RESAMPLES, level: float = LEVEL
 ) -> Interval:
-    """Mean of `values` [n], resampled with replacement.
+    """Estimate the mean of `values` [n], resampled with replacement.
 
     A share is the mean of zeros and ones. Where all values agree the interval has no width: it
     then says nothing of what a larger sample would show.
@@ -82,7 +82,7 @@ def bootstrap_ratio(
     num_resamples: int = NUM_RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """Sum of `numerators` [n] over sum of `denominators` [n]; the pairs are resampled together.
+    """Estimate the sum of `numerators` [n] over that of `denominators` [n], resampled in pairs.
 
     With counts as denominators this is a mean per token whose sampling unit is the sequence.
     """
@@ -99,7 +99,7 @@ def bootstrap_difference(
     num_resamples: int = NUM_RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """Mean of `first` [n] less mean of `second` [m]: independent samples, each resampled alone."""
+    """Estimate mean of `first` [n] less mean of `second` [m]: independent, each resampled alone."""
     one, two = _checked(first)[:, None], _checked(second)[:, None]
     # Two streams of one seed: the same stream twice would correlate samples of equal size.
     seeds = np.random.SeedSequence(seed).spawn(2)
@@ -122,7 +122,7 @@ def _checked(values: ArrayLike) -> NDArray[np.float64]:
 def _resampled_means(
     rows: NDArray[np.float64], seed: int | np.random.SeedSequence, num_resamples: int
 ) -> Iterator[NDArray[np.float64]]:
-    """Column means [chunk, columns] of resampled `rows` [n, columns], in chunks."""
+    """Yield column means [chunk, columns] of resampled `rows` [n, columns], in chunks."""
     generator = np.random.default_rng(seed)
     chunk = max(1, _INDICES_AT_ONCE // len(rows))
     for start in range(0, num_resamples, chunk):

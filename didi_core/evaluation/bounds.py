@@ -75,14 +75,16 @@ class BoundSamples:
     """[sequences]: tokens that are scored."""
 
     def per_sequence(self) -> NDArray[np.float64]:
-        """Nats of each whole sequence [sequences]."""
+        """Return the nats of each whole sequence [sequences]."""
         return self.nats.mean(axis=0)
 
     def estimate(self) -> BoundEstimate:
-        """The bound over all sequences, in nats a token."""
+        """Return the bound over all sequences, in nats a token."""
         draws, count = self.nats.shape
         tokens = int(self.lengths.sum())
         mean = float(self.nats.sum() / (draws * tokens))
+        # What an item has above its share of the mean; half the mean squared difference of
+        # neighbours in time is the variance that the even spread of the times leaves.
         residual = (self.nats - mean * self.lengths).ravel()
         gaps = np.diff(residual[np.argsort(self.times.ravel(), kind="stable")])
         variance = float((gaps**2).mean() / 2) if len(gaps) else float("nan")
@@ -95,10 +97,11 @@ def order_masking(
     t: Float[Tensor, "batch"],
     uniform: Float[Tensor, "batch width"],
 ) -> tuple[Bool[Tensor, "batch width"], Float[Tensor, "batch"]]:
-    """The last m tokens of a random order, m = ceil(t L), and their weight L/m."""
+    """Mask the last m tokens of a random order, m = ceil(t L); their weight is L/m."""
     length = maskable.sum(-1)
     count = (t.double() * length).ceil().clamp(min=1).minimum(length)
     # Positions that cannot be masked come first in the order, and so are never among the last.
+    # The argsort of an argsort is each entry's rank.
     rank = uniform.masked_fill(~maskable, -1.0).argsort(-1).argsort(-1)
     masked = maskable & (rank >= maskable.shape[-1] - count.unsqueeze(-1))
     return masked, length / count
@@ -193,7 +196,7 @@ class _Estimator:
         record: Int[Tensor, "batch"],
         draw: Int[Tensor, "batch"],
     ) -> Float[Tensor, "batch"]:
-        """Of each whole sequence of a batch, noised once."""
+        """Return the nats of each whole sequence of a batch, noised once."""
         position = torch.arange(batch.tokens.shape[1])
         keys = (record.unsqueeze(-1), position, draw.unsqueeze(-1))
         uniform = keyed_uniform(self.seed, Stream.CORRUPT, *keys)
@@ -202,6 +205,7 @@ class _Estimator:
             return row_bound(*asked, self.process, here, t, uniform, self.autocast)
         masked, weight = order_masking(batch.maskable, t, uniform)
         total = row_nll(*asked, here, masked.to(self.device), t, self.autocast)
+        # L/m times the sum over the m masked tokens ([2]_, equation 4).
         return total * weight.double()
 
 
@@ -215,7 +219,7 @@ def _batch(
 
 
 def _times(count: int, draws: int, spread: str, seed: int) -> Float[Tensor, "draws count"]:
-    """A time for each draw of each sequence, spread evenly over (0, 1)."""
+    """Draw a time for each draw of each sequence, spread evenly over (0, 1)."""
     if spread == "draws":
         shift = keyed_uniform(seed, Stream.TIME, torch.arange(count))
         return ((torch.arange(draws).unsqueeze(-1) + shift) / draws).float()

@@ -28,7 +28,7 @@ def token_nll(
     autocast: torch.dtype | None = None,
     show: Callable[[float], object] = float,
 ) -> list[NDArray[np.float64]]:
-    """Nats of each token but the first, given those before it, for each row in input order.
+    """Return the nats of each token but the first, given those before it, for each row in order.
 
     Args:
         model: a causal LM: `model(input_ids=...)` has `logits` [batch, width, vocabulary].
@@ -73,11 +73,11 @@ def _batch_nll(
     return torch.cat(parts).view(len(rows), -1).cpu().numpy()
 
 
-def _padded(rows: Sequence[Sequence[int]], limit: int | None) -> Int[Tensor, "batch width"]:
-    """Rows as one array; the last column is a target only, so inputs have a bucket's width."""
+def _padded(rows: Sequence[Sequence[int]], max_length: int | None) -> Int[Tensor, "batch width"]:
+    """Pad rows to one array; the last column is a target only, so inputs have a bucket's width."""
     longest = max(len(row) for row in rows)
     edge = bucket_width(longest - 1)
-    width = 1 + (edge if limit is None else max(longest - 1, min(edge, limit)))
+    width = 1 + (edge if max_length is None else max(longest - 1, min(edge, max_length)))
     padded = torch.zeros(len(rows), width, dtype=torch.long)
     for index, row in enumerate(rows):
         padded[index, : len(row)] = torch.as_tensor(row)

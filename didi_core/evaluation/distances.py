@@ -50,7 +50,7 @@ def kmer_distance(
     vocabulary_size: int,
     seed: int = 0,
 ) -> KmerDistance:
-    """Divergence of `sequences` from `data`, and of `other_data` from `data`, at equal size.
+    """Measure the divergence of `sequences` and of `other_data` from `data`, at equal size.
 
     Args:
         data: sequences of the law to be met.
@@ -72,7 +72,7 @@ def kmer_distance(
 def kmer_jensen_shannon(
     first: Sequences, second: Sequences, k: int, vocabulary_size: int, seed: int = 0
 ) -> Interval:
-    """Plug-in Jensen-Shannon divergence of the pooled k-mers of two sets, in nats.
+    """Estimate the Jensen-Shannon divergence of two sets' pooled k-mers by plug-in, in nats.
 
     The interval is of the spread between sets of these sizes: it does not take the bias away, and
     near zero its end may lie below.
@@ -99,13 +99,14 @@ def kmer_jensen_shannon(
 def _halves(
     first: list[NDArray[np.int64]], second: list[NDArray[np.int64]], k: int
 ) -> tuple[Ratio, Ratio]:
-    """Mean of log p/m over the k-mers of the first set, and of log q/m over the second's."""
+    """Return means of log p/m over the first set's k-mers, and of log q/m over the second's."""
     pooled = [np.concatenate(part) for part in (first, second)]
     if not (len(pooled[0]) and len(pooled[1])):
         raise ValueError(f"no sequence of a set is {k} tokens long or longer")
     kinds, inverse = np.unique(np.concatenate(pooled), return_inverse=True)
     split = inverse[: len(pooled[0])], inverse[len(pooled[0]) :]
     shares = [np.bincount(part, minlength=len(kinds)) / len(part) for part in split]
+    # p and q over the kinds of k-mers that either set holds, and m = (p + q) / 2.
     middle = 0.5 * (shares[0] + shares[1])
     left, right = (
         _per_record(np.log(share[part] / middle[part]), codes)
@@ -115,7 +116,7 @@ def _halves(
 
 
 def _per_record(values: NDArray[np.float64], codes: list[NDArray[np.int64]]) -> Ratio:
-    """Sums of a value a k-mer over each record's k-mers; records without one are left out."""
+    """Sum a value a k-mer over each record's k-mers; records without one are left out."""
     counts = np.array([len(each) for each in codes])
     owner = np.repeat(np.arange(len(codes)), counts)
     sums = np.bincount(owner, weights=values, minlength=len(codes))

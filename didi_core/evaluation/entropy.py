@@ -16,7 +16,7 @@ Ids = Sequence[int] | NDArray[np.integer]
 
 
 def unigram_entropy(ids: Ids) -> float:
-    """Entropy of the tokens of one sequence, in nats: 0 (one token only) to ln(distinct tokens).
+    """Return the entropy of one sequence's tokens, in nats: 0 (one only) to ln(distinct tokens).
 
     Raises:
         ValueError: the sequence is empty.
@@ -29,7 +29,7 @@ def unigram_entropy(ids: Ids) -> float:
 def pooled_kmer_entropy(
     sequences: Sequence[Ids], k: int, vocabulary_size: int, seed: int = 0
 ) -> Interval:
-    """Entropy of all overlapping k-mers of a set, pooled, in nats, with its bootstrap interval.
+    """Estimate the entropy of all overlapping k-mers of a set, pooled, in nats, with its interval.
 
     Sequences shorter than `k` hold no k-mer. The plug-in estimate grows with the size of the set,
     so only sets of like size and lengths compare. Resampled sets hold fewer distinct k-mers, which
@@ -48,7 +48,7 @@ def pooled_kmer_entropy(
 def kmer_surprise(
     sequences: Sequence[Ids], k: int, vocabulary_size: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """What each sequence adds to the entropy of the pooled k-mers.
+    """Return what each sequence adds to the entropy of the pooled k-mers.
 
     Returns:
         For each sequence the sum over its k-mers of -log p(k-mer), p being the pooled frequencies,
@@ -64,6 +64,7 @@ def kmer_surprise(
     _, inverse, occurrences = np.unique(
         np.concatenate(codes), return_inverse=True, return_counts=True
     )
+    # -log p of every k-mer where it stands, p being its share of all.
     surprise = -np.log(occurrences / counts.sum())[inverse]
     owner = np.repeat(np.arange(len(codes)), counts)
     sums = np.bincount(owner, weights=surprise, minlength=len(codes)).astype(np.float64)
@@ -71,7 +72,7 @@ def kmer_surprise(
 
 
 def kmer_codes(ids: NDArray[np.int64], k: int, vocabulary_size: int) -> NDArray[np.int64]:
-    """Each overlapping k-mer [length - k + 1] as one number, in base `vocabulary_size`."""
+    """Write each overlapping k-mer [length - k + 1] as one number, in base `vocabulary_size`."""
     if vocabulary_size**k > np.iinfo(np.int64).max:
         raise ValueError(f"{k}-mers over {vocabulary_size} tokens do not fit into 64 bits")
     count = max(0, len(ids) - k + 1)

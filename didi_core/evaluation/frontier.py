@@ -35,7 +35,7 @@ _NATURAL_STREAM = 1
 
 
 def causal_judge(model: nn.Module, bos_id: int, batch_tokens: int = BATCH_TOKENS) -> Measure:
-    """An autoregressive judge: the mean over sequences of nats a token (see `judge`)."""
+    """Make a measure of an autoregressive judge: nats a token, averaged over sequences."""
     return lambda sequences: Ratio.mean_of(causal_nll(model, sequences, bos_id, batch_tokens))
 
 
@@ -231,17 +231,19 @@ def find_crossings(
     nearest_on_flat = np.clip((anchor - temperatures[:-1]) / gaps, 0, 1)
     shares = np.where(is_flat, nearest_on_flat, (level - left) / np.where(is_flat, 1.0, rise))
     passes = np.where(is_flat, left == level, (shares >= 0) & (shares <= 1))
+    # Where no segment passes it: the first drawn on to the left, or the last to the right.
     beyond = np.zeros_like(passes)
     beyond[:, 0] |= (shares[:, 0] < 0) & ~is_flat[:, 0]
     beyond[:, -1] |= (shares[:, -1] > 1) & ~is_flat[:, -1]
     usable = np.where(passes.any(axis=1, keepdims=True), passes, beyond)
     where = temperatures[:-1] + shares * gaps
     segments = np.where(usable, np.abs(where - anchor), np.inf).argmin(axis=1)
+    # Flat ends are not drawn on: then the set of nearest diversity stands in, at share 0 or 1.
     rows, is_lost = np.arange(len(levels)), ~usable.any(axis=1)
     nearest = np.abs(diversities - level).argmin(axis=1)
     segments = np.where(is_lost, nearest.clip(max=len(gaps) - 1), segments)
-    found = np.where(is_lost, nearest - segments, shares[rows, segments])
-    return Crossings(segments, found, temperatures[segments] + found * gaps[segments])
+    positions = np.where(is_lost, nearest - segments, shares[rows, segments])
+    return Crossings(segments, positions, temperatures[segments] + positions * gaps[segments])
 
 
 Figure = Callable[[FrontierPoint], Ratio]
@@ -332,7 +334,7 @@ def _resampled_levels(
 def paired_difference_of(
     first: Ratio, second: Ratio, seed: int = 0, num_resamples: int = NUM_RESAMPLES
 ) -> Interval:
-    """The first figure less the second, with its 95% interval; record i of both is one pair.
+    """Subtract the second figure from the first, with 95% interval; record i of both is one pair.
 
     Raises:
         ValueError: the figures do not rest on as many records.
@@ -347,6 +349,6 @@ def paired_difference_of(
 
 
 def interval_of(ratio: Ratio, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> Interval:
-    """A single figure with its 95% interval."""
+    """Return a single figure with its 95% interval."""
     chunks = [ratio.resampled(c) for c in resample_counts(len(ratio), seed, num_resamples)]
     return percentile_interval(ratio.value, np.concatenate(chunks))

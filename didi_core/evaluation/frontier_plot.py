@@ -60,7 +60,7 @@ def plot_frontiers(
 
 
 def draw_curve(axes: "Axes", name: str, points: Sequence[PlottedPoint]) -> None:
-    """Points in their order, with error bars and labels."""
+    """Draw points in their order, with error bars and labels."""
     across, up = [each.across["mean"] for each in points], [each.up["mean"] for each in points]
     bars = [error_bars([each.across for each in points]), error_bars([each.up for each in points])]
     axes.errorbar(across, up, xerr=bars[0], yerr=bars[1], marker="o", markersize=4, label=name)
@@ -69,7 +69,7 @@ def draw_curve(axes: "Axes", name: str, points: Sequence[PlottedPoint]) -> None:
 
 
 def error_bars(intervals: Sequence[Mapping[str, float]]) -> list[list[float]]:
-    """Lengths of the bars below and above each estimate."""
+    """Return the lengths of the bars below and above each estimate."""
     # A percentile interval of a biased figure need not hold its estimate: no negative bar.
     return [
         [max(0.0, each["mean"] - each["low"]) for each in intervals],

@@ -29,7 +29,7 @@ COPIES = (
 def frontier_record(
     frontiers: Sequence[Frontier], level: Level, baseline: str | None = None, seed: int = 0
 ) -> dict[str, Any]:
-    """Everything as plain values: each point, and each curve at equal diversity.
+    """Return everything as plain values: each point, and each curve at equal diversity.
 
     Args:
         level: where the curves are compared, as a rule that of natural data.
@@ -58,12 +58,12 @@ def frontier_record(
 
 
 def _level_record(level: Level, seed: int) -> dict[str, Any]:
-    """What the diversity compared at is of, with its own interval where it is measured."""
-    found: dict[str, Any] = {"source": level.source, "n": None}
+    """Say of what the diversity compared at is, with its own interval where it is measured."""
+    record: dict[str, Any] = {"source": level.source, "n": None}
     for name, each in (("diversity", level.diversity), ("ngrams", level.ngrams)):
-        found[name] = interval_of(each, seed).as_dict() if isinstance(each, Ratio) else None
-        found["n"] = len(each) if isinstance(each, Ratio) else found["n"]
-    return found
+        record[name] = interval_of(each, seed).as_dict() if isinstance(each, Ratio) else None
+        record["n"] = len(each) if isinstance(each, Ratio) else record["n"]
+    return record
 
 
 def _at(
@@ -79,23 +79,23 @@ def _at(
 def _at_equal_ngrams(
     frontier: Frontier, base: Frontier | None, level: Level, seed: int
 ) -> dict[str, Any] | None:
-    """The curve at equal entropy of longer n-grams; None where curves have none."""
+    """Return the curve at equal entropy of longer n-grams; None where curves have none."""
     curve, other = frontier.over_ngrams, base and base.over_ngrams
     if curve is None or level.ngrams is None:
         return None
-    found = _at(curve, other, level.ngrams, seed)
-    return {"nll": found["nll_at_equal_diversity"], "minus_baseline": found["minus_baseline"]}
+    equal = _at(curve, other, level.ngrams, seed)
+    return {"nll": equal["nll_at_equal_diversity"], "minus_baseline": equal["minus_baseline"]}
 
 
 def interval_columns(column: str, interval: Mapping[str, float] | None) -> dict[str, float | None]:
-    """An interval of a record as three columns of a table; empty where there is none."""
-    found = interval or {}
-    ends = {f"{column}_{end}": found.get(end) for end in ("low", "high")}
-    return {column: found.get("mean"), **ends}
+    """Spread an interval of a record over three columns of a table; empty where there is none."""
+    known = interval or {}
+    ends = {f"{column}_{end}": known.get(end) for end in ("low", "high")}
+    return {column: known.get("mean"), **ends}
 
 
 def write_frontiers(path: Path, record: Mapping[str, Any]) -> None:
-    """One JSON of `frontier_record`."""
+    """Write one JSON of `frontier_record`."""
     write_json(path, record)
 
 

@@ -49,7 +49,7 @@ class GradientMoment:
 
 
 def causal_token_loss(bos_id: int) -> RowLoss:
-    """Loss of an autoregressive judge: mean NLL a token of each sequence."""
+    """Make the loss of an autoregressive judge: mean NLL a token of each sequence."""
 
     def loss(model: nn.Module, rows: Sequences) -> Float[Tensor, "batch"]:
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.float64)
@@ -117,13 +117,16 @@ def _mean_gradient(
 
 
 def _unbiased(difference: Float[Tensor, "group parameter"]) -> tuple[float, float]:
-    """Mean product of different groups' differences, and its jackknife standard error."""
+    """Average the products of different groups' differences; with the jackknife standard error."""
     products = (difference @ difference.T).double()
     count = len(products)
+    # Groups are independent: the product of two estimates the squared mean difference, where a
+    # group's product with itself would add its variance.
     off_diagonal = products - torch.diag(products.diag())
     whole = off_diagonal.sum() / (count * (count - 1))
     if count < 3:
         return float(whole), float("nan")
+    # Leaving a group out takes its row and its column away.
     without = off_diagonal.sum() - 2 * off_diagonal.sum(0)
     without = without / ((count - 1) * (count - 2))
     error = ((count - 1) / count * (without - without.mean()).square().sum()).sqrt()

@@ -27,7 +27,7 @@ def causal_nll(
     batch_tokens: int = BATCH_TOKENS,
     autocast: torch.dtype | None = None,
 ) -> NDArray[np.float64]:
-    """Negative log-likelihood per token, in nats, of each sequence, in input order.
+    """Return the negative log-likelihood a token, in nats, of each sequence, in input order.
 
     Args:
         model: a causal LM: `model(input_ids=...)` has `logits` [batch, width, vocabulary].
@@ -69,7 +69,7 @@ def row_nll(
     bos_id: int,
     autocast: torch.dtype | None = None,
 ) -> Float[Tensor, "batch"]:
-    """Negative log-likelihood of each row, in nats, summed over its tokens; carries a gradient."""
+    """Sum the negative log-likelihood of each row's tokens, in nats; carries a gradient."""
     device = next(model.parameters()).device
     inputs, targets = _shifted(rows, bos_id, _width(model, rows))
     inputs, targets = inputs.to(device), targets.to(device)
@@ -86,16 +86,16 @@ _IGNORED = -100
 
 
 def _width(model: nn.Module, rows: Sequence[Sequence[int]]) -> int:
-    """A fixed bucket edge, but within the positions that the model has embeddings for."""
+    """Return a fixed bucket edge, but within the positions that the model has embeddings for."""
     longest = max(len(row) for row in rows)
-    limit, edge = position_limit(model), bucket_width(longest)
-    return edge if limit is None else max(longest, min(edge, limit))
+    max_length, edge = position_limit(model), bucket_width(longest)
+    return edge if max_length is None else max(longest, min(edge, max_length))
 
 
 def _shifted(
     rows: Sequence[Sequence[int]], bos_id: int, width: int
 ) -> tuple[Int[Tensor, "batch width"], Int[Tensor, "batch width"]]:
-    """Inputs (bos, then all ids but the last) and targets (the ids), padded on the right."""
+    """Return inputs (bos, then all ids but the last) and targets (the ids), padded on the right."""
     inputs = torch.full((len(rows), width), bos_id)  # any id would do as padding
     targets = torch.full((len(rows), width), _IGNORED)
     for index, row in enumerate(rows):

@@ -27,7 +27,7 @@ def row_nll(
     t: Float[Tensor, "batch"],
     autocast: torch.dtype | None,
 ) -> Float[Tensor, "batch"]:
-    """Sum over masked positions of -log p(token | the rest), in nats, float64 on the CPU.
+    """Sum over masked positions -log p(token | the rest), in nats, float64 on the CPU.
 
     Probabilities are over the generable ids, in float32 or better.
 
@@ -53,7 +53,7 @@ def row_bound(
     uniform: Float[Tensor, "batch width"],
     autocast: torch.dtype | None,
 ) -> Float[Tensor, "batch"]:
-    """One-sample estimate of each row's likelihood bound, in nats, float64 on the CPU.
+    """Estimate each row's likelihood bound by one sample, in nats, float64 on the CPU.
 
     Args:
         t: time of each row in (0, 1).
@@ -82,10 +82,10 @@ def _row_sums(
     autocast: torch.dtype | None,
     score: Score,
 ) -> Float[Tensor, "batch"]:
-    """Sum of the scores at the positions `at` of each row."""
-    told = time_input(denoiser, alpha.to(noised.device))
+    """Sum the scores at the positions `at` of each row."""
+    condition = time_input(denoiser, alpha.to(noised.device))
     with torch.autocast(noised.device.type, autocast, enabled=autocast is not None):
-        logits = denoiser.logits_at(noised, batch.lengths, at, **told)
+        logits = denoiser.logits_at(noised, batch.lengths, at, **condition)
     rank_of_id = vocabulary.rank_of_id.to(noised.device)
     row = at.nonzero()[:, 0]
     columns = (logits, rank_of_id[batch.tokens[at]], rank_of_id[noised[at]], row)

@@ -13,7 +13,7 @@ def ngram_baselines(
     held_out: Sequence[Ids],
     num_tokens: int,
 ) -> dict[str, float]:
-    """Nats a token of add-one unigram and bigram models: what any real model must beat."""
+    """Return nats a token of add-one unigram and bigram models: what any real model must beat."""
     unigram = np.ones(num_tokens)
     bigram = np.ones((num_tokens + 1, num_tokens))  # the last row: the sequence's first token
     for sequence in training:

@@ -31,7 +31,7 @@ def exact_pseudo_nll(
     batch_tokens: int = BATCH_TOKENS,
     autocast: torch.dtype | None = None,
 ) -> float:
-    """Mean over positions of -log p(token | all others), in nats; one forward row a position.
+    """Average -log p(token | all others) over positions, in nats; one forward row a position.
 
     Probabilities are over the generable ids: the others are never written.
 
@@ -67,7 +67,7 @@ def one_pass_pseudo_nll(
     batch_tokens: int = BATCH_TOKENS,
     autocast: torch.dtype | None = None,
 ) -> NDArray[np.float64]:
-    """Mean over positions of -log p(token | whole sequence), in nats, of each sequence."""
+    """Average -log p(token | whole sequence) over each sequence's positions, in nats."""
     framed = [vocabulary.frame(sequence) for sequence in sequences]
     result = np.empty(len(sequences))
     for records in plan_batches([len(each) for each in framed], batch_tokens):
@@ -89,7 +89,7 @@ def _nll_at(
     targets: Int[Tensor, "n"],
     autocast: torch.dtype | None,
 ) -> Float[Tensor, "n"]:
-    """-log p(target) at the positions `at` (row, column), float64 on the CPU."""
+    """Return -log p(target) at the positions `at` (row, column), float64 on the CPU."""
     device = next(denoiser.parameters()).device
     row, column = (index.to(device) for index in at)
     with torch.autocast(device.type, autocast, enabled=autocast is not None):

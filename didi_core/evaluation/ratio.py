@@ -28,7 +28,7 @@ class Ratio:
 
     @classmethod
     def mean_of(cls, values: Sequence[float] | np.ndarray) -> "Ratio":
-        """The plain mean of one value a record."""
+        """Make the plain mean of one value a record."""
         array = np.asarray(values, dtype=np.float64)
         return cls(array, np.ones_like(array))
 
@@ -42,19 +42,20 @@ class Ratio:
     def resampled(
         self, counts: Int[np.ndarray, "resample record"]
     ) -> Float[np.ndarray, "resample"]:
-        """The figure of each resample, given how often it holds each record."""
+        """Return the figure of each resample, given how often it holds each record."""
         return (counts @ self.numerators) / (counts @ self.denominators)
 
 
 def resample_counts(
     num_records: int, seed: int | Sequence[int], num_resamples: int = NUM_RESAMPLES
 ) -> Iterator[Int[np.ndarray, "resample record"]]:
-    """How often each resample holds each record, in chunks; the same for the same arguments."""
+    """Count how often each resample holds each record, in chunks; equal for equal arguments."""
     generator = np.random.default_rng(seed)
     chunk = max(1, _COUNTS_AT_ONCE // num_records)
     for start in range(0, num_resamples, chunk):
         size = min(chunk, num_resamples - start)
         drawn = generator.integers(num_records, size=(size, num_records))
+        # Each resample counts in its own stretch of one long histogram.
         offsets = np.arange(size)[:, None] * num_records
         flat = np.bincount((drawn + offsets).ravel(), minlength=size * num_records)
         yield flat.reshape(size, num_records)

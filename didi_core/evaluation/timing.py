@@ -107,7 +107,7 @@ def search_throughput(
 
 
 def _rate(write: Write, batch: int, tokens: int, clock: Clock, first: bool) -> BatchRate | None:
-    """None where memory does not hold the batch."""
+    """Measure the rate at this batch; None where memory does not hold it."""
     records = range(batch)
     try:
         seconds = min(_seconds(write, records, clock) for _ in range(RUNS_OF_A_BATCH))

@@ -100,8 +100,7 @@ def _draw_sweep(axes: "Axes", points: Sequence[PlottedPoint], colour: str) -> No
 
 
 def _log_where_wide(axis: "XAxis | YAxis", values: Sequence[float]) -> None:
-    """A logarithmic axis with plain numbers, for figures of which the largest is many times the
-    least; within one decade its ticks would be too few to read."""
+    """Scale an axis by logarithms, with plain numbers, where its values span a wide range."""
     if not values or max(values) < WIDE * min(values):
         return
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})

@@ -92,7 +92,7 @@ def _receive_all(
 
 
 def _receive(url: str, part: Path, show: Callable[[float], None]) -> bool:
-    """One request. Returns whether the file is whole."""
+    """Make one request, and return whether the file is whole."""
     have = _size(part)
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
@@ -116,7 +116,7 @@ def _receive(url: str, part: Path, show: Callable[[float], None]) -> bool:
 
 
 def _whole_or_anew(content_range: str | None, part: Path) -> bool:
-    """The answer to a range past the end is `bytes */TOTAL`: is the part that long?"""
+    """Compare the part with `bytes */TOTAL`, the answer to a range past its end; delete others."""
     total = (content_range or "").rpartition("/")[2]
     if total == str(_size(part)):
         return True
@@ -136,18 +136,18 @@ def _require_space(folder: Path, needed: int) -> None:
 def _checked(remote: RemoteFile, path: Path) -> Path:
     if remote.md5 is None:
         return path
-    found = file_md5(path)
-    if found != remote.md5:
+    digest = file_md5(path)
+    if digest != remote.md5:
         path.unlink()
         raise UserError(
-            f"{remote.url} has the MD5 checksum {found}, not {remote.md5}: the file is damaged or "
+            f"{remote.url} has the MD5 checksum {digest}, not {remote.md5}: the file is damaged or "
             "another one, and was removed. Run the same command again."
         )
     return path
 
 
 def file_md5(path: Path) -> str:
-    """MD5 of a file: what archives publish; it guards against damage, not against malice."""
+    """Return a file's MD5: what archives publish; it guards against damage, not malice."""
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as stream:
         while block := stream.read(BLOCK_BYTES):

@@ -25,7 +25,7 @@ except ImportError:  # Windows: what a kill leaves stays there
 
 _MARK = ".didi-"
 """In the name of a folder that holds a file which is not whole yet."""
-_MENDS = {
+_FIXES = {
     errno.ENOSPC: "make room there",
     errno.EDQUOT: "make room within your quota",
     errno.EFBIG: "let files grow larger (ulimit -f)",
@@ -60,19 +60,19 @@ class Unwritable(UserError):
 
 
 def unwritable(path: str | os.PathLike[str], error: Exception) -> Unwritable | None:
-    """What to tell the user of a failed write; None where it was no matter of the disk."""
+    """Say what to tell the user of a failed write; None where it was no matter of the disk."""
     number = _errno_of(error)
-    if number not in _MENDS:
+    if number not in _FIXES:
         return None
-    return Unwritable(f"{path} cannot be written ({os.strerror(number)}): {_MENDS[number]}.")
+    return Unwritable(f"{path} cannot be written ({os.strerror(number)}): {_FIXES[number]}.")
 
 
 def _errno_of(error: Exception) -> int | None:
     if isinstance(error, OSError):
         return error.errno
     # What safetensors writes in Rust fails with an exception of its own.
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    return int(match[1]) if match else None
 
 
 @contextmanager
@@ -80,9 +80,9 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, UserError) or (told := unwritable(path, error)) is None:
+        if isinstance(error, UserError) or (failure := unwritable(path, error)) is None:
             raise
-        raise told from error
+        raise failure from error
 
 
 def check_writable(path: str | os.PathLike[str], flag: str = "--out") -> None:
@@ -106,12 +106,12 @@ def check_writable(path: str | os.PathLike[str], flag: str = "--out") -> None:
             if handle is not None:
                 os.close(handle)
     except OSError as error:
-        mend = _MENDS.get(error.errno or 0, "choose another place")
-        raise Unwritable(f"{flag} {path}: cannot be written ({error.strerror}): {mend}.") from error
+        fix = _FIXES.get(error.errno or 0, "choose another place")
+        raise Unwritable(f"{flag} {path}: cannot be written ({error.strerror}): {fix}.") from error
 
 
 def path_from(folder: Path, path: Path) -> str:
-    """A path as seen from a folder, with slashes; where links lead is looked up before.
+    """Return a path as seen from a folder, with slashes; where links lead is looked up before.
 
     Without that `..` would leave the folder behind a link, and not the link.
     """
@@ -149,7 +149,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _new_place(target: Path) -> tuple[int | None, Path]:
-    """An empty folder, locked as long as this process lives and keeps it open.
+    """Make an empty folder, locked as long as this process lives and keeps it open.
 
     A folder and not the file: some writers (safetensors 0.8) write another file, which a lock of
     ours would not be on, and which a kill would leave under a name of theirs.
@@ -224,10 +224,10 @@ def append_durably(path: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        if (told := unwritable(path, error)) is None:
+        if (failure := unwritable(path, error)) is None:
             raise
         raise Unwritable(
-            f"{str(told)[:-1]}, then continue with --resume; what was finished before is saved."
+            f"{str(failure)[:-1]}, then continue with --resume; what was finished before is saved."
         ) from error
 
 

@@ -26,7 +26,7 @@ class Shard:
 
 
 def parse_shard(text: str | None) -> Shard:
-    """The shard that `--shard` names; the whole when None.
+    """Parse the shard that `--shard` names; the whole when None.
 
     Raises:
         UserError: not of the form i/n with 1 <= i <= n.
@@ -59,7 +59,7 @@ def shard_record(shard: Shard, num_records: int, records: Sequence[int]) -> Shar
 
 
 def read_shard_record(side_file: Mapping[str, Any]) -> ShardRecord | None:
-    """The record in the JSON written beside an output; None if it was not written as a shard.
+    """Read the record in the JSON beside an output; None if it was not written as a shard.
 
     Raises:
         TypeError, ValueError: what is written there cannot be a shard.

@@ -70,7 +70,7 @@ def check_separator(header: Sequence[str], path: Path, name: str, needs: Collect
 
 
 def _csv_rows(path: Path, name: str, separator: str) -> Generator[list[str], None, None]:
-    """Rows of a CSV file, blank lines left out."""
+    """Yield the rows of a CSV file, blank lines left out."""
     with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
         # A line break within a cell stays what it is.
         cast(io.TextIOWrapper, stream).reconfigure(newline="")
@@ -92,7 +92,7 @@ def _refuse_twins(header: Sequence[str], path: Path, name: str) -> None:
 
 
 def _filled(row: list[str], width: int, place: str) -> list[str]:
-    """A row of the width of the header; cells left out at its end are empty."""
+    """Fill a row to the width of the header; cells left out at its end are empty."""
     if any(row[width:]):
         raise UserError(f"{place} has {len(row)} cells, the header {width}: mend that row.")
     return row[:width] + [""] * (width - len(row))
@@ -128,7 +128,7 @@ def _json_object(line: str, place: str) -> dict[str, Any]:
 
 
 def _nested(row: Mapping[str, Any]) -> dict[str, str]:
-    """Lists and objects as the text of their JSON."""
+    """Turn lists and objects into the text of their JSON."""
     return {
         name: json.dumps(value, ensure_ascii=False)
         for name, value in row.items()
@@ -146,7 +146,7 @@ def read_parquet(path: Path) -> Columns:
 
 
 def is_missing(value: object) -> bool:
-    """Whether a cell is empty; a text never is, not even one of no letters."""
+    """Return whether a cell is empty; a text never is, not even one of no letters."""
     if isinstance(value, float):
         return value != value
     return value is None or value is pd.NA or value is pd.NaT

@@ -17,7 +17,7 @@ from didi_core.io.files import atomic_path
 
 @contextmanager
 def packed_writer(path: str | os.PathLike[str], level: int = 6) -> Iterator[IO[bytes]]:
-    """A stream to a file that appears whole; packed where its name ends in `.gz`.
+    """Open a stream to a file that appears whole; packed where its name ends in `.gz`.
 
     No time stamp and no name goes into the gzip header: the same content gives the same bytes.
     """
@@ -29,7 +29,7 @@ def packed_writer(path: str | os.PathLike[str], level: int = 6) -> Iterator[IO[b
 
 @contextmanager
 def text_writer(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
-    """The same for text, in UTF-8."""
+    """Open the same for text, in UTF-8."""
     with packed_writer(path) as raw, io.TextIOWrapper(raw, "utf-8", newline="\n") as stream:
         yield stream
 
@@ -105,7 +105,7 @@ def refuse_pointer(head: bytes, called: str | os.PathLike[str]) -> None:
 
 
 def _every_other_is_zero(head: bytes) -> bool:
-    """Whether it looks like Latin letters in two bytes each, without a mark."""
+    """Tell whether it looks like Latin letters in two bytes each, without a mark."""
     even, odd = head[: len(head) // 2 * 2 : 2], head[1::2]
     return len(head) > 3 and ({*even} == {0} != {*odd} or {*odd} == {0} != {*even})
 
@@ -142,7 +142,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 @contextmanager
 def open_text(path: str | os.PathLike[str], name: str = "INPUT") -> Iterator[IO[str]]:
-    """A text stream over `path` (`-`: standard input). Compression is seen from the content.
+    """Open a text stream over `path` (`-`: standard input). Compression is seen from the content.
 
     Args:
         name: how messages call the file: the flag or argument it came from.

@@ -39,7 +39,7 @@ def modulate(
     shift: Float[Tensor, "rows 1 hidden"],
     scale: Float[Tensor, "rows 1 hidden"],
 ) -> Float[Tensor, "batch width hidden"]:
-    """hidden * (1 + scale) + shift; rows is the batch, or 1 where all rows share a condition."""
+    """Return hidden * (1 + scale) + shift; rows is the batch, or 1 where rows share a condition."""
     return torch.addcmul(shift, hidden, 1 + scale)
 
 
@@ -57,7 +57,7 @@ class SigmaEmbedding(nn.Module):
 
 
 def sinusoids(sigma: Float[Tensor, "rows"]) -> Float[Tensor, "rows frequencies"]:
-    """Cosines, then sines, of sigma at frequencies falling from 1 to nearly 1 / LONGEST_PERIOD."""
+    """Return cosines, then sines, of sigma; frequencies fall from 1 to near 1 / LONGEST_PERIOD."""
     half = NUM_FREQUENCIES // 2
     wide = sigma if sigma.dtype == torch.float64 else sigma.float()
     exponent = torch.arange(half, device=sigma.device, dtype=wide.dtype) / half
@@ -66,12 +66,12 @@ def sinusoids(sigma: Float[Tensor, "rows"]) -> Float[Tensor, "rows frequencies"]
 
 
 def sigma_of_alpha(alpha: Float[Tensor, "rows"]) -> Float[Tensor, "rows"]:
-    """-log alpha, the total noise by which the published networks know the time."""
+    """Return -log alpha, the total noise by which the published networks know the time."""
     return -alpha.clamp_min(LOWEST_TRAINED_ALPHA).log()
 
 
 def require_alpha(alpha: Float[Tensor, "rows"] | None) -> Float[Tensor, "rows"]:
-    """`alpha` itself, of a network that is conditioned on time.
+    """Return `alpha` itself, of a network that is conditioned on time.
 
     Raises:
         UserError: it is None.

@@ -22,7 +22,7 @@ def flash_attention_installed() -> bool:
 
 
 def attention_backend(device: torch.device, dtype: torch.dtype) -> str:
-    """The backend that `attend` will use: "flash", "sdpa" or "plain"."""
+    """Name the backend that `attend` will use: "flash", "sdpa" or "plain"."""
     half = dtype in (torch.float16, torch.bfloat16)
     if device.type == "cuda" and half and flash_attention_installed():
         return "flash"
@@ -38,7 +38,7 @@ def self_attention(
     keep: Bool[Tensor, "batch width"] | None,
     watch: AttentionWatch | None,
 ) -> Float[Tensor, "batch width hidden"]:
-    """Attention of a block of ours: rotary positions, all heads beside one another.
+    """Attend as a block of ours does: rotary positions, all heads beside one another.
 
     Args:
         qkv: the three projections, one after the other.
@@ -47,6 +47,7 @@ def self_attention(
     """
     batch, width, size = qkv.shape
     heads = qkv.view(batch, width, 3, num_heads, size // (3 * num_heads))
+    # [batch, width, 3, heads, head_dim] to three of [batch, heads, width, head_dim].
     query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
     query, key = rotate(query, *rotary), rotate(key, *rotary)
     if watch is not None:
@@ -61,7 +62,7 @@ def attend(
     keep: Bool[Tensor, "batch width"] | None,
     scale: float | None = None,
 ) -> Float[Tensor, "batch heads width head_dim"]:
-    """Softmax attention over the positions of each row that `keep` marks.
+    """Attend by softmax over the positions of each row that `keep` marks.
 
     Args:
         keep: True at real tokens; None when no row is padded. Outputs at padding are undefined.

@@ -41,7 +41,7 @@ class AttentionWatch:
             self.count += 1
 
     def mean(self) -> Float[Tensor, "batch width width"]:
-        """Mean weight that a position (the first width) gives to another (the second).
+        """Return the mean weight that a position (the first width) gives to another (the second).
 
         Raises:
             UserError: no block was called: the network is not one of this package.

@@ -22,15 +22,15 @@ class BundledModels:
         return (*self.denoisers, self.judge)
 
     def folder(self, name: str) -> Path:
-        """Where the model of that name lies."""
+        """Return where the model of that name lies."""
         return Path(str(files(self.package) / "_models" / name))
 
     def ships(self, name: str) -> bool:
-        """Whether the weights of that name are installed."""
+        """Return whether the weights of that name are installed."""
         return any(self.folder(name).glob("*.safetensors"))
 
     def path_of(self, name: str) -> str:
-        """The folder of a bundled name; any other name as it is: a path or a hub id.
+        """Return the folder of a bundled name; any other name as it is: a path or a hub id.
 
         Raises:
             UserError: a bundled name whose weights this installation lacks.

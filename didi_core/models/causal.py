@@ -50,7 +50,7 @@ class CausalNetwork(nn.Module):
     def next_logits(
         self, tokens: Int[Tensor, "batch new"], cache: "Cache | None"
     ) -> tuple[Float[Tensor, "batch outputs"], "Cache"]:
-        """Logits of the token after `tokens`, and the cache with them in it.
+        """Return the logits of the token after `tokens`, and the cache with them in it.
 
         Args:
             tokens: those that follow what `cache` holds.
@@ -69,6 +69,6 @@ class CausalNetwork(nn.Module):
 
 
 def position_limit(network: nn.Module) -> int | None:
-    """Tokens that the network has positions for; None where nothing says so."""
-    limit = getattr(getattr(network, "config", None), "max_position_embeddings", None)
-    return limit if isinstance(limit, int) else None
+    """Return how many tokens the network has positions for; None where nothing says so."""
+    positions = getattr(getattr(network, "config", None), "max_position_embeddings", None)
+    return positions if isinstance(positions, int) else None

@@ -48,7 +48,7 @@ def write_causal_folder(
 
 
 def load_causal_model(folder: Path, described: str) -> PreTrainedModel:
-    """The network in float32 and evaluation mode, every tensor accounted for.
+    """Load the network in float32 and evaluation mode, every tensor accounted for.
 
     Args:
         described: what messages call it: the flag and its value.
@@ -87,7 +87,7 @@ def load_causal_model(folder: Path, described: str) -> PreTrainedModel:
 
 
 def read_reference_rows(folder: Path) -> dict[str, dict[str, Any]] | None:
-    """What the judge in `folder` finds of real and of shuffled sequences; None where unknown."""
+    """Read what the judge in `folder` finds of real and shuffled sequences; None where unknown."""
     path = folder / REFERENCE_ROWS
     try:
         rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -19,7 +19,7 @@ Denoiser = EsmDenoiser | DitDenoiser
 
 
 def is_time_conditioned(network: object) -> bool:
-    """Whether `logits_at` is to be told the alpha of each row.
+    """Return whether `logits_at` is to be told the alpha of each row.
 
     What trains a network holds it as `module`.
     """
@@ -28,7 +28,7 @@ def is_time_conditioned(network: object) -> bool:
 
 
 def time_input(network: object, alpha: Float[Tensor, "batch"] | None) -> dict[str, Any]:
-    """What `logits_at` is given beside tokens: alpha, where it is known and the network asks."""
+    """Return what `logits_at` is given beside tokens: alpha, if known and the network asks."""
     return {"alpha": alpha} if alpha is not None and is_time_conditioned(network) else {}
 
 
@@ -39,6 +39,6 @@ def told_the_time(network: Denoiser) -> Denoiser:
     """
     if not isinstance(network, DitDenoiser):
         return network
-    told = copy.copy(network)
-    told.settings = replace(network.settings, time_conditioned=True)
-    return told
+    conditioned = copy.copy(network)
+    conditioned.settings = replace(network.settings, time_conditioned=True)
+    return conditioned

@@ -75,7 +75,7 @@ class Discriminator(nn.Module):
         soft: SoftTokens | None = None,
         alpha: Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "chosen"]:
-        """Logits where `at` is True, in row-major order, in float32 or better.
+        """Return the logits where `at` is True, in row-major order, in float32 or better.
 
         Args:
             alpha: share of tokens kept in each row, for a trunk that is conditioned on time.
@@ -97,7 +97,7 @@ def save_discriminator(discriminator: Discriminator, path: Path) -> None:
 
 
 def load_discriminator(teacher_layout: Denoiser, path: Path) -> Discriminator:
-    """The discriminator stored at `path`, for the model it stands beside: its layout, its device.
+    """Load the discriminator stored at `path`, for the model beside it: its layout, its device.
 
     Args:
         path: a `discriminator.safetensors`, or a training checkpoint of DiDi-Instruct (`.ckpt`).
@@ -141,7 +141,7 @@ def soft_tokens(
     generable: Int[Tensor, "generable"],
     vocabulary_size: int,
 ) -> SoftTokens:
-    """The student's distribution at masked positions as input of the discriminator."""
+    """Give the student's distribution at masked positions as input of the discriminator."""
     probabilities = log_probs.new_zeros(log_probs.shape[0], vocabulary_size)
     probabilities = probabilities.index_copy(1, generable.to(log_probs.device), log_probs.exp())
     return SoftTokens(masked, probabilities)

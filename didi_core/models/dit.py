@@ -74,6 +74,7 @@ class DitBlock(nn.Module):
         rotary: tuple[Tensor, Tensor],
         keep: Bool[Tensor, "batch width"] | None,
     ) -> Float[Tensor, "batch width hidden"]:
+        # adaLN: each branch is shifted and scaled before, and gated after (DiT, section 3.2).
         parts = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
         shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = parts
         qkv = self.qkv(modulate(self.attention_norm(hidden), shift, scale))
@@ -116,7 +117,7 @@ class DitDenoiser(HeadAtPositions):
         self.checkpoint_activations = False
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Fresh weights: normal with deviation 0.02; modulation, gates and output start at zero.
+        """Draw fresh weights: normal, deviation 0.02; modulation, gates and output start at zero.
 
         So does the published network: every block begins as the identity (adaLN-Zero) and every
         token is equally likely.
@@ -141,7 +142,7 @@ class DitDenoiser(HeadAtPositions):
         soft: SoftTokens | None = None,
         noise: Float[Tensor, "batch width hidden"] | None = None,
     ) -> Float[Tensor, "batch width hidden"]:
-        """Input of the first block: embedded tokens, distributions where given; padding is zero."""
+        """Embed tokens, or distributions where given, for the first block; padding is zero."""
         table = self.embedding.weight
         embedded = F.embedding(tokens, table)
         if soft is not None:
@@ -159,7 +160,7 @@ class DitDenoiser(HeadAtPositions):
         noise: Float[Tensor, "batch width hidden"] | None = None,
         alpha: Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "batch width hidden"]:
-        """Hidden states after the final norm. Values at padding are undefined.
+        """Return the hidden states after the final norm. Values at padding are undefined.
 
         Args:
             alpha: share of tokens kept in each row, for networks conditioned on time; others
@@ -180,12 +181,12 @@ class DitDenoiser(HeadAtPositions):
         return hidden if self.output is None else self.output(hidden, condition)
 
     def _condition(self, alpha: Float[Tensor, "batch"] | None) -> Float[Tensor, "rows condition"]:
-        """The embedded time: one row for all where the network is not conditioned on it."""
+        """Embed the time: one row for all where the network is not conditioned on it."""
         if not self.settings.time_conditioned:
             return self.sigma_embedding(torch.zeros(1, device=self.embedding.weight.device))
         return self.sigma_embedding(sigma_of_alpha(require_alpha(alpha)))
 
     def head(self, hidden: Float[Tensor, "n hidden"]) -> Float[Tensor, "n vocabulary"]:
-        """Logits at chosen positions: gather them from the trunk's output first."""
+        """Return logits at chosen positions: gather them from the trunk's output first."""
         assert self.head_linear is not None
         return self.head_linear(hidden)

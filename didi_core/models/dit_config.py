@@ -35,7 +35,7 @@ _HEADS_OF_WIDTH = {256: 8, 768: 12, 1024: 16, 1280: 20}
 
 
 def is_dit_config(config: Mapping[str, Any]) -> bool:
-    """Whether a `config.json` says that the folder holds a network in this layout."""
+    """Return whether a `config.json` says that the folder holds a network in this layout."""
     model_type = config.get("model_type")
     if isinstance(model_type, str):
         return model_type == MODEL_TYPE or model_type.lower() in (*_HUB_TYPES, *OTHER_TYPES)
@@ -43,7 +43,7 @@ def is_dit_config(config: Mapping[str, Any]) -> bool:
 
 
 def is_duo(config: Mapping[str, Any]) -> bool:
-    """Whether another's configuration is that of a uniform-state model of the Duo kind."""
+    """Return whether another's configuration is that of a uniform-state model of the Duo kind."""
     return _kind_of(_flat(config)).is_uniform
 
 
@@ -79,7 +79,7 @@ def settings_from_config(
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    """All keys on one level; a nested training configuration's `model` and `algo` opened."""
+    """Lift all keys to one level, out of a nested configuration's `model` and `algo`."""
     inner = config.get("config")
     flat = dict(inner) if isinstance(inner, Mapping) else {}
     flat |= {key: value for key, value in config.items() if key != "config"}
@@ -100,13 +100,13 @@ def _kind_of(flat: Mapping[str, Any]) -> Kind:
 
 
 def _name_of(value: Any) -> str | None:
-    """What a setting is called; a group of settings (SDTT's `parameterization`) has a `name`."""
+    """Name a setting; a group of settings (SDTT's `parameterization`) has a `name`."""
     named = value.get("name") if isinstance(value, Mapping) else value
     return None if named is None else str(named)
 
 
 def _sizes_of(weights: Mapping[str, Tensor]) -> dict[str, int]:
-    """What the tensors' shapes tell; heads are not among it."""
+    """Read what the tensors' shapes tell; heads are not among it."""
     if EMBEDDING not in weights or weights[EMBEDDING].ndim != 2:
         return {}
     vocabulary_size, hidden_size = weights[EMBEDDING].shape
@@ -140,7 +140,7 @@ def _require_numbers(sizes: Mapping[str, Any], source: str) -> None:
 def config_from_settings(
     settings: DitSettings, vocabulary: Vocabulary, dtype: torch.dtype
 ) -> dict[str, Any]:
-    """The `config.json` of a folder of ours; `transformers` does not know its type."""
+    """Return the `config.json` of a folder of ours; `transformers` does not know its type."""
     return {
         "model_type": MODEL_TYPE,
         "architectures": [ARCHITECTURE],

@@ -36,13 +36,13 @@ class DitFiles:
 
 
 def checkpoint_file(name: str) -> Path | None:
-    """The path `name` where it is a training checkpoint rather than a folder or a hub id."""
+    """Return the path `name` where it is a training checkpoint rather than a folder or a hub id."""
     path = Path(at_home(name))
     return path if path.suffix == CHECKPOINT_SUFFIX and path.is_file() else None
 
 
 def holds_dit(folder: Path, config: Mapping[str, Any] | None) -> bool:
-    """Whether the folder's network is in this layout.
+    """Return whether the folder's network is in this layout.
 
     Without a `config.json`, a folder in which names stand without prefix counts (DiDi-Instruct's),
     and so does a lone training checkpoint; a folder of ours that was not finished does not.
@@ -65,9 +65,9 @@ def read_dit_folder(folder: Path, config: Mapping[str, Any] | None) -> DitFiles:
     """
     checkpoint = lone_checkpoint(folder)
     if checkpoint is not None:
-        found = read_dit_checkpoint(checkpoint, config)
+        files = read_dit_checkpoint(checkpoint, config)
         return DitFiles(
-            found.settings, found.weights, found.config, {**found.extras, **extra_files(folder)}
+            files.settings, files.weights, files.config, {**files.extras, **extra_files(folder)}
         )
     weights = without_prefix(read_folder_weights(folder))
     extras = extra_files(folder)
@@ -87,13 +87,15 @@ def read_dit_checkpoint(path: Path, config: Mapping[str, Any] | None = None) -> 
     Raises:
         UserError: see `read_lightning_checkpoint` and `settings_from_config`.
     """
-    found = read_lightning_checkpoint(path)
-    if not is_dit(found.weights):
+    checkpoint = read_lightning_checkpoint(path)
+    if not is_dit(checkpoint.weights):
         raise UserError(f"{path} is no network in MDLM's layout: it has no {EMBEDDING}.")
-    chosen = dict(found.config if config is None else config)
-    settings = settings_from_config(chosen, str(path), found.weights, kind_known=found.is_distilled)
-    extras = {"discriminator": path} if found.discriminator else {}
-    return DitFiles(settings, found.weights, chosen, extras)
+    chosen = dict(checkpoint.config if config is None else config)
+    settings = settings_from_config(
+        chosen, str(path), checkpoint.weights, kind_known=checkpoint.is_distilled
+    )
+    extras = {"discriminator": path} if checkpoint.discriminator else {}
+    return DitFiles(settings, checkpoint.weights, chosen, extras)
 
 
 def _safetensors_names(path: Path) -> set[str]:

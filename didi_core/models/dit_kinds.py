@@ -51,7 +51,8 @@ class Kind:
 
 
 def require_read(kind: Kind, source: str, *, kind_known: bool) -> None:
-    """
+    """Refuse a network that is no masked diffusion model that we read.
+
     Args:
         kind_known: it is known to be a masked model, though its configuration does not say.
 
@@ -71,30 +72,32 @@ def require_read(kind: Kind, source: str, *, kind_known: bool) -> None:
 
 
 def _other(kind: Kind) -> str | None:
-    """By which key it is what else; None where no key says so."""
+    """Name the key by which it is something else; None where no key says so."""
     model_type = str(kind.model_type).lower()
     if model_type in OTHER_TYPES:
         return f"model_type {kind.model_type!r} is {OTHER_TYPES[model_type]}"
     if kind.diffusion not in (None, "absorbing_state"):
         return f"diffusion {kind.diffusion!r} is {_UDLM}"
     named = {"algo.name": kind.algorithm, "parameterization": kind.parameterization}
-    found = [f"{key} {name!r} is {_OTHERS[name]}" for key, name in named.items() if name in _OTHERS]
-    return found[0] if found else None
+    reasons = [
+        f"{key} {name!r} is {_OTHERS[name]}" for key, name in named.items() if name in _OTHERS
+    ]
+    return reasons[0] if reasons else None
 
 
 def _require_parameterization(kind: Kind, source: str) -> None:
-    said = kind.parameterization
-    if said not in (None, "mean", *_MASKED):
-        raise UserError(f"{source}: parameterization {said!r} is not read; {_READ}.")
-    if said == "mean" and not kind.is_uniform:
+    parameterization = kind.parameterization
+    if parameterization not in (None, "mean", *_MASKED):
+        raise UserError(f"{source}: parameterization {parameterization!r} is not read; {_READ}.")
+    if parameterization == "mean" and not kind.is_uniform:
         raise UserError(
             f"{source}: parameterization 'mean' is Duo's and D3PM's, and algo.name "
             f"{kind.algorithm!r} does not tell which: it is not read. If it is a uniform model of "
             "the Duo kind, put a config.json with model_type 'duo' beside it."
         )
-    if said in _MASKED and kind.is_uniform:
+    if parameterization in _MASKED and kind.is_uniform:
         uniform = "model_type 'duo'" if kind.algorithm is None else f"algo.name {kind.algorithm!r}"
         raise UserError(
-            f"{source}: parameterization {said!r} is a masked model's, and {uniform} a uniform "
-            "one's: mend its config.json."
+            f"{source}: parameterization {parameterization!r} is a masked model's, and "
+            f"{uniform} a uniform one's: mend its config.json."
         )

@@ -44,7 +44,8 @@ _OUTPUT_ORDER = ("norm_final", "linear", "adaLN_modulation")
 
 
 def published_name(name: str) -> str:
-    """
+    """Return the name of our tensor `name` in the published network.
+
     >>> published_name("blocks.3.qkv.weight"), published_name("embedding.weight")
     ('blocks.3.attn_qkv.weight', 'vocab_embed.embedding')
     """
@@ -57,7 +58,7 @@ def published_name(name: str) -> str:
 
 
 def published_order(num_layers: int) -> list[str]:
-    """Names of the published network's parameters in the order in which it lists them.
+    """List the published network's parameters by name, in the order in which it lists them.
 
     Averaged weights of its training checkpoints have no names, only this order.
     """
@@ -72,18 +73,18 @@ def published_order(num_layers: int) -> list[str]:
 
 
 def without_prefix(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names as the network's own module lists them, whatever stands before all of them."""
+    """Name weights as the network's own module does, whatever stands before all of them."""
     prefix = next((n.removesuffix(EMBEDDING) for n in weights if n.endswith(EMBEDDING)), "")
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
 
 
 def is_dit(names: Iterable[str]) -> bool:
-    """Whether tensors of these names are a network in this layout, under whatever prefix."""
+    """Return whether tensors of these names are a network in this layout, under whatever prefix."""
     return any(name.endswith(EMBEDDING) for name in names)
 
 
 def to_published(denoiser: DitDenoiser, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The weights under their published names, with `backbone.`, cast to `dtype`, on the CPU.
+    """Give the weights their published names, with `backbone.`, cast to `dtype`, on the CPU.
 
     Raises:
         UserError: a weight does not fit into `dtype`, or is not finite.
@@ -94,7 +95,7 @@ def to_published(denoiser: DitDenoiser, dtype: torch.dtype) -> dict[str, Tensor]
 
 
 def published_state(network: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Copies of a network's tensors under their published names, without prefix."""
+    """Copy a network's tensors under their published names, without prefix."""
     return {
         published_name(name): tensor.detach().to("cpu", dtype).contiguous().clone()
         for name, tensor in network.state_dict().items()
@@ -104,7 +105,7 @@ def published_state(network: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]
 def from_published(
     weights: Mapping[str, Tensor], settings: DitSettings, source: str
 ) -> DitDenoiser:
-    """A denoiser that holds `weights`, in float32.
+    """Build a denoiser that holds `weights`, in float32.
 
     Args:
         weights: tensors under their published names; a common prefix (`backbone.`) is allowed.
@@ -123,7 +124,7 @@ def from_published(
 
 
 def read_state(weights: Mapping[str, Tensor], network: nn.Module, source: str) -> dict[str, Tensor]:
-    """The state of `network`, in float32, from tensors under their published names.
+    """Read the state of `network`, in float32, from tensors under their published names.
 
     Raises:
         UserError: as `from_published`.

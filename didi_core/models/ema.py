@@ -30,7 +30,7 @@ class ExponentialMovingAverage:
         self._skeleton: nn.Module | None = None
 
     def place(self, device: torch.device, mesh: DeviceMesh | None) -> None:
-        """To the device, or spread over the processes of `mesh`, as the network that it follows."""
+        """Move to the device, or spread over `mesh`'s processes, as the network that it follows."""
         if mesh is None:
             self.module.to(device)
         else:
@@ -38,7 +38,7 @@ class ExponentialMovingAverage:
             shard_network(self.module, mesh)
 
     def whole(self) -> nn.Module:
-        """The averaged network; where it is sharded a copy of it. Every process must call this."""
+        """Return the averaged network; if sharded, a whole copy. Every process must call this."""
         return whole_network(self.module, self._skeleton)
 
     @torch.no_grad()

@@ -126,10 +126,11 @@ class EsmDenoiser(HeadAtPositions):
         self.checkpoint_activations = False
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Fresh weights: normal with deviation 0.02, smaller where a block writes to the stream.
+        """Draw fresh weights: normal, deviation 0.02, smaller where a block writes to the stream.
 
         What the time does to the norms starts at zero.
         """
+        # Two branches a block add to the stream: all together as much as one of them at 0.02.
         residual = 0.02 / (2 * self.settings.num_layers) ** 0.5
         for name, parameter in self.named_parameters():
             if parameter.ndim < 2:
@@ -154,7 +155,7 @@ class EsmDenoiser(HeadAtPositions):
         soft: SoftTokens | None = None,
         noise: Float[Tensor, "batch width hidden"] | None = None,
     ) -> Float[Tensor, "batch width hidden"]:
-        """Input of the first block; padding is zero.
+        """Return the input of the first block; padding is zero.
 
         With token dropout the mask's embedding is zeroed and the rest multiplied by
         0.88 / (1 - share of masks); framing counts in the share. A position given softly keeps
@@ -189,7 +190,7 @@ class EsmDenoiser(HeadAtPositions):
         noise: Float[Tensor, "batch width hidden"] | None = None,
         alpha: Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "batch width hidden"]:
-        """Hidden states after the final norm. Values at padding are undefined.
+        """Return the hidden states after the final norm. Values at padding are undefined.
 
         Args:
             alpha: share of tokens kept in each row, for networks conditioned on time; others
@@ -209,10 +210,11 @@ class EsmDenoiser(HeadAtPositions):
         return self.final_norm(hidden, condition)
 
     def _condition(self, alpha: Float[Tensor, "batch"] | None) -> Float[Tensor, "batch condition"]:
-        """The embedded time of each row."""
+        """Embed the time of each row."""
         return self.sigma_embedding(sigma_of_alpha(require_alpha(alpha)))
 
     def head(self, hidden: Float[Tensor, "n hidden"]) -> Float[Tensor, "n vocabulary"]:
-        """Logits at chosen positions: gather them from the trunk's output first."""
+        """Return logits at chosen positions: gather them from the trunk's output first."""
+        # ESM-2's head, whose output matrix is the embedding's (tied).
         features = self.head_norm(F.gelu(self.head_dense(hidden)))
         return F.linear(features, self.embedding.weight, self.head_bias)

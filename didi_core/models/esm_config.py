@@ -108,7 +108,7 @@ def _require_supported(config: Mapping[str, Any], source: str) -> None:
 def config_from_settings(
     settings: EsmSettings, vocabulary: Vocabulary, dtype: torch.dtype
 ) -> dict[str, Any]:
-    """The `config.json` with which `transformers.AutoModelForMaskedLM` opens the folder.
+    """Return the `config.json` with which `transformers.AutoModelForMaskedLM` opens the folder.
 
     It refuses that of a network conditioned on time.
     """

@@ -52,7 +52,7 @@ _IGNORED = re.compile(
 
 
 def published_names(name: str) -> list[str]:
-    """The published tensor or tensors that make up our tensor `name`, in stacking order."""
+    """Return the published tensor or tensors that make up our tensor `name`, in stacking order."""
     if name == "head_bias":
         return ["lm_head.bias"]
     module, _, kind = name.rpartition(".")
@@ -66,7 +66,7 @@ def published_names(name: str) -> list[str]:
 
 
 def to_published(denoiser: EsmDenoiser, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The weights under their published names, cast to `dtype`, on the CPU.
+    """Give the weights their published names, cast to `dtype`, on the CPU.
 
     The head that predicts contacts, which this network lacks, is written as zeros. The output
     matrix is the embedding and is not written twice. Rotary frequencies are written for each
@@ -94,7 +94,7 @@ def to_published(denoiser: EsmDenoiser, dtype: torch.dtype) -> dict[str, Tensor]
 def from_published(
     weights: Mapping[str, Tensor], settings: EsmSettings, source: str
 ) -> EsmDenoiser:
-    """A denoiser that holds `weights`, in float32.
+    """Build a denoiser that holds `weights`, in float32.
 
     Args:
         weights: tensors under their published names; a common prefix, as training frameworks
@@ -116,8 +116,8 @@ def from_published(
         denoiser = EsmDenoiser(settings)
     shapes = {name: tensor.shape for name, tensor in denoiser.state_dict().items()}
     expected = _published_shapes(shapes)
-    found = {name for name in weights if not _IGNORED.fullmatch(name)}
-    require_same_names(expected, found, source)
+    names = {name for name in weights if not _IGNORED.fullmatch(name)}
+    require_same_names(expected, names, source)
     used = {name: weights[name] for name in expected}
     _require_tied(weights, source)
     require_shapes(used, expected, source)
@@ -131,7 +131,7 @@ def from_published(
 
 
 def _published_shapes(shapes: Mapping[str, torch.Size]) -> dict[str, torch.Size]:
-    """What the file must hold, from the shapes of our tensors."""
+    """Return what the file must hold, from the shapes of our tensors."""
     expected = {}
     for name, shape in shapes.items():
         parts = published_names(name)
@@ -140,7 +140,7 @@ def _published_shapes(shapes: Mapping[str, torch.Size]) -> dict[str, torch.Size]
 
 
 def _with_usual_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without a prefix common to the network, and norms called `weight` and `bias`.
+    """Strip a prefix common to the network, and call norms `weight` and `bias`.
 
     `save_pretrained` of transformers 5 was seen (5.23.0) to write the blocks' norms as `gamma`
     and `beta`, as TensorFlow called them.
@@ -148,7 +148,7 @@ def _with_usual_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     prefix = next((n.removesuffix(_EMBEDDING) for n in weights if n.endswith(_EMBEDDING)), "")
     usual = {}
     for name, tensor in weights.items():
-        new = _NORM_ALIAS.sub(lambda found: _NORM_NAMES[found[0]], name.removeprefix(prefix))
+        new = _NORM_ALIAS.sub(lambda match: _NORM_NAMES[match[0]], name.removeprefix(prefix))
         # Two tensors that would share a name stay apart, and one of them is then unexpected.
         usual[name if new in weights and new != name else new] = tensor
     return usual

@@ -10,7 +10,7 @@ SAMPLED_VALUES = 64
 
 
 def weights_digest(network: nn.Module) -> str:
-    """Sixteen hexadecimal digits from the names, shapes, types and a sample of all weights."""
+    """Digest the names, shapes, types and a sample of all weights to sixteen hexadecimal digits."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

@@ -167,7 +167,8 @@ def load_denoiser(
 def _load_dit(
     read: DitFiles, config: Mapping[str, Any], where: Path, default: Vocabulary | None
 ) -> tuple[DitDenoiser, Vocabulary]:
-    """
+    """Load a network in the DiT layout, and its vocabulary.
+
     Args:
         where: the folder, or the checkpoint's file, which has no vocabulary of its own.
     """
@@ -179,7 +180,7 @@ def _load_dit(
 
 
 def _only_generable(vocabulary: Vocabulary, settings: DitSettings) -> bool:
-    """Whether the network's ids are the generable ones alone: Duo's have no mask."""
+    """Return whether the network's ids are the generable ones alone: Duo's have no mask."""
     return vocabulary.generable_ids == tuple(range(settings.vocabulary_size))
 
 
@@ -213,7 +214,7 @@ def _ready(
 
 
 def _read_config(folder: Path) -> dict[str, Any] | None:
-    """`config.json`; None where there is none."""
+    """Read `config.json`; None where there is none."""
     path = folder / "config.json"
     if not path.is_file():
         return None
@@ -228,7 +229,7 @@ def _read_config(folder: Path) -> dict[str, Any] | None:
 
 
 def _require_own(own: Any, path: Path) -> None:
-    """What we keep under "didi" is read in many places: what is wrong there is said here."""
+    """Refuse what is wrong under "didi" in `config.json`, which is read in many places."""
     if own is None:
         return
     if not isinstance(own, dict):

@@ -16,12 +16,12 @@ from didi_core.io.files import write_json, write_text
 
 
 def vocabulary_config(vocabulary: Vocabulary) -> dict[str, Any]:
-    """What `config.json` keeps under "didi"."""
+    """Return what `config.json` keeps under "didi"."""
     return {"generable_ids": list(vocabulary.generable_ids)}
 
 
 def tokenizer_config(vocabulary: Vocabulary) -> dict[str, Any]:
-    """The same for a folder whose tokenizer's files say what its ids mean."""
+    """Return the same for a folder whose tokenizer's files say what its ids mean."""
     return {"num_generable": vocabulary.num_generable}
 
 
@@ -60,7 +60,7 @@ def _special_tokens(vocabulary: Vocabulary) -> dict[str, str]:
 def read_vocabulary(
     folder: Path, config: Mapping[str, Any], default: Vocabulary | None
 ) -> Vocabulary:
-    """The vocabulary of a folder of ours, or `default` where it agrees with another's.
+    """Read the vocabulary of a folder of ours, or `default` where it agrees with another's.
 
     Raises:
         UserError: the folder does not say what its ids mean and there is no default, or its
@@ -101,7 +101,7 @@ def _own_vocabulary(
 
 
 def _require_ids(folder: Path, generable: Any, config: Mapping[str, Any], size: int) -> None:
-    """The roles in `config.json` are ids of `vocab.txt`, and no special token is generable."""
+    """Require that the roles are ids of `vocab.txt`, and that no special token is generable."""
     roles = ("mask_token_id", "pad_token_id", "bos_token_id", "eos_token_id")
     special = [config.get(role) for role in roles]
     if any(not _is_id(index, size) for index in special[:2]) or any(

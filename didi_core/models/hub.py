@@ -41,7 +41,7 @@ DOWNLOAD = "download"
 
 
 def find_folder(name: str, *, offline: bool, program: str, flag: str = "") -> Path:
-    """The folder `name`, or the local copy of the hub repository of that name.
+    """Find the folder `name`, or the local copy of the hub repository of that name.
 
     Args:
         offline: do not touch the network; only what the cache (`HF_HOME`) holds.
@@ -55,14 +55,18 @@ def find_folder(name: str, *, offline: bool, program: str, flag: str = "") -> Pa
     if path.is_dir():
         return path
     if path.exists():
-        raise UserError(f"{_said(flag, name)} is a file: give the model folder that holds it.")
+        raise UserError(
+            f"{_display_name(flag, name)} is a file: give the model folder that holds it."
+        )
     if not may_be_hub_id(name):
-        raise UserError(f"{_said(flag, name)}: there is no such model folder; check the path.")
+        raise UserError(
+            f"{_display_name(flag, name)}: there is no such model folder; check the path."
+        )
     return fetch_snapshot(name, offline=offline, program=program, flag=flag)
 
 
 def fetch_snapshot(name: str, *, offline: bool, program: str, flag: str = "") -> Path:
-    """The local copy of a hub repository; safetensors if it has them, else pickled weights.
+    """Fetch a hub repository; its safetensors if it has them, else pickled weights.
 
     Raises:
         UserError: it cannot be had, or there is no model in it.
@@ -72,7 +76,9 @@ def fetch_snapshot(name: str, *, offline: bool, program: str, flag: str = "") ->
     if not any(folder.glob("*.safetensors")):
         folder = _snapshot(asked, _DESCRIPTION + _PICKLED)
     if not folder.is_dir() or not any(folder.iterdir()):
-        raise UserError(f"{asked.said} holds no model on the Hugging Face hub: {asked.elsewhere}.")
+        raise UserError(
+            f"{asked.display_name} holds no model on the Hugging Face hub: {asked.hint}."
+        )
     return folder
 
 
@@ -87,7 +93,7 @@ def fetch_part(
     revision: str | None = None,
     called: str = "",
 ) -> Path:
-    """The local copy of those files of a hub repository that match `patterns`.
+    """Fetch those files of a hub repository that match `patterns`, and return the local copy.
 
     Args:
         repo_type: "model" or "dataset".
@@ -115,12 +121,12 @@ class _Asked:
     called: str = ""
 
     @property
-    def said(self) -> str:
-        said = _said(self.flag, self.name)
-        return f"{self.called} ({said})" if self.called else said
+    def display_name(self) -> str:
+        name = _display_name(self.flag, self.name)
+        return f"{self.called} ({name})" if self.called else name
 
     @property
-    def elsewhere(self) -> str:
+    def hint(self) -> str:
         """What to do where the repository is there and its files are none of a model's."""
         repository, revision = split_revision(self.name)
         if revision is not None:
@@ -131,7 +137,7 @@ class _Asked:
         )
 
     @property
-    def mend(self) -> str:
+    def fix(self) -> str:
         """What to do where it cannot be had now."""
         if self.flag == DOWNLOAD:
             return (
@@ -147,14 +153,14 @@ class _Asked:
         )
 
 
-def _said(flag: str, name: str) -> str:
+def _display_name(flag: str, name: str) -> str:
     return as_written(flag, name) if flag else name
 
 
 def _snapshot(asked: _Asked, patterns: list[str], **where: Any) -> Path:
     repository, revision = split_revision(asked.name)
     if revision is not None:
-        require_revision(revision, asked.said)
+        require_revision(revision, asked.display_name)
         where = {**where, "revision": revision}
     try:
         return Path(
@@ -164,23 +170,24 @@ def _snapshot(asked: _Asked, patterns: list[str], **where: Any) -> Path:
         )
     except RevisionNotFoundError as error:
         raise UserError(
-            f"{asked.said}: {repository} has no branch, tag or commit of that name on the Hugging "
-            f"Face hub: {asked.elsewhere}."
+            f"{asked.display_name}: {repository} has no branch, tag or commit of that name "
+            f"on the Hugging Face hub: {asked.hint}."
         ) from error
     except RepositoryNotFoundError as error:
         raise UserError(
-            f"{asked.said} is neither a folder here nor a model on the Hugging Face hub that may "
-            "be read: check the name (for a private or gated model, log in with `hf auth login`)."
+            f"{asked.display_name} is neither a folder here nor a model on the Hugging Face hub "
+            "that may be read: check the name (for a private or gated model, log in with "
+            "`hf auth login`)."
         ) from error
     except HFValidationError as error:
         raise UserError(
-            f"{asked.said}: there is no such folder, and it cannot be a hub id: {error}"
+            f"{asked.display_name}: there is no such folder, and it cannot be a hub id: {error}"
         ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HTTP_ERROR, OSError) as error:
         if isinstance(error, OSError) and error.errno in _DISK_PROBLEMS:
             raise
         when = "may not be fetched" if asked.offline else "cannot be fetched now"
         raise UserError(
-            f"{asked.said} is not a folder here, not in the Hugging Face cache, and {when}: "
-            f"{asked.mend}."
+            f"{asked.display_name} is not a folder here, not in the Hugging Face cache, "
+            f"and {when}: {asked.fix}."
         ) from error

@@ -14,7 +14,7 @@ _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]
 
 
 def split_revision(name: str) -> tuple[str, str | None]:
-    """Repository and revision; None where none is named.
+    """Split a name into repository and revision; None where no revision is named.
 
     >>> split_revision("jdeschena/sdtt@baselines_kld_step_70000")
     ('jdeschena/sdtt', 'baselines_kld_step_70000')
@@ -25,23 +25,24 @@ def split_revision(name: str) -> tuple[str, str | None]:
     return repository, revision if at else None
 
 
-def require_revision(revision: str, said: str) -> None:
-    """
+def require_revision(revision: str, display_name: str) -> None:
+    """Refuse a revision that git could not name.
+
     Args:
-        said: the flag and the whole name, for the message.
+        display_name: the flag and the whole name, for the message.
 
     Raises:
         UserError: it is empty, or no branch, tag or commit can be called so.
     """
-    mend = "give a branch, a tag or a commit, as OWNER/NAME@main, or leave the @ out"
+    fix = "give a branch, a tag or a commit, as OWNER/NAME@main, or leave the @ out"
     if not revision:
-        raise UserError(f"{said}: the revision after @ is empty: {mend}.")
+        raise UserError(f"{display_name}: the revision after @ is empty: {fix}.")
     if not _REVISION.fullmatch(revision) or ".." in revision:
-        raise UserError(f"{said}: {revision!r} after @ cannot be a revision: {mend}.")
+        raise UserError(f"{display_name}: {revision!r} after @ cannot be a revision: {fix}.")
 
 
 def may_be_hub_id(name: str) -> bool:
-    """Whether `name` has the form OWNER/NAME or NAME, with a revision or without.
+    """Return whether `name` has the form OWNER/NAME or NAME, with a revision or without.
 
     >>> [may_be_hub_id(name) for name in ("a/b", "a/b@refs/pr/1", "a/b/c", "./a@b")]
     [True, True, False, False]
@@ -51,7 +52,7 @@ def may_be_hub_id(name: str) -> bool:
 
 
 def last_name(model: str) -> str:
-    """The last part of a path or of a hub id, which keeps its revision.
+    """Return the last part of a path or of a hub id, which keeps its revision.
 
     >>> last_name("runs/student"), last_name("owner/model@refs/pr/1")
     ('student', 'model@refs/pr/1')

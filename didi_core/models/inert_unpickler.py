@@ -54,7 +54,7 @@ class Unlisted:
 
 
 def _rebuild_tensor(storage: Any, offset: int, size: Any, stride: Any, *_ignored: object) -> Tensor:
-    """A view of `storage`; gradients, hooks and metadata in the file are left out."""
+    """Return a view of `storage`; gradients, hooks and metadata in the file are left out."""
     if not isinstance(storage, torch.storage.TypedStorage):
         raise pickle.UnpicklingError(f"a tensor over a {type(storage).__name__}")
     last = offset + sum((extent - 1) * step for extent, step in zip(size, stride, strict=True))
@@ -70,14 +70,14 @@ def _rebuild_parameter(data: Tensor, *_ignored: object) -> Tensor:
 
 
 def _rebuild_subclass(function: Any, _kind: object, arguments: tuple, *_ignored: object) -> Tensor:
-    """A tensor with Python attributes, or of a subclass: the plain tensor."""
+    """Return the plain tensor of one with Python attributes, or of a subclass."""
     if function is not _rebuild_tensor and function is not _rebuild_parameter:
         raise pickle.UnpicklingError("a tensor of an unknown kind")
     return function(*arguments)
 
 
 def _default_dict(*_ignored: object) -> dict:
-    """A defaultdict without its factory; its items follow one by one."""
+    """Make a defaultdict without its factory; its items follow one by one."""
     return {}
 
 
@@ -86,7 +86,7 @@ def _counter(counts: object = None) -> dict:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """How protocol 2 writes bytes."""
+    """Return bytes as protocol 2 writes them."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"bytes written as {encoding!r}")
     return text.encode(encoding)
@@ -211,5 +211,5 @@ class InertPickle:
         self.Unpickler = Unpickler
 
     def load(self, file: io.BufferedIOBase, **options: Any) -> object:
-        """Legacy files hold several pickles; torch reads the first and last ones by this."""
+        """Load one of a legacy file's several pickles; torch reads the first and last by this."""
         return self.Unpickler(file, **options).load()

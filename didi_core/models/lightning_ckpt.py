@@ -78,7 +78,7 @@ def _require_known(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _shadow(ema: object, path: Path) -> list[Tensor] | None:
-    """The averaged parameters, in order; None where training kept no average."""
+    """Return the averaged parameters, in order; None where training kept no average."""
     if ema is None:
         return None
     shadow = ema.get("shadow_params") if isinstance(ema, Mapping) else None
@@ -88,7 +88,7 @@ def _shadow(ema: object, path: Path) -> list[Tensor] | None:
 
 
 def _averaged(weights: Mapping[str, Tensor], shadow: list[Tensor], path: Path) -> dict[str, Tensor]:
-    """The averages under the names of the parameters they stand for.
+    """Give the averages the names of the parameters they stand for.
 
     They come in the order in which the network lists its parameters, so that order must be the
     published one, and each shape must agree.
@@ -115,7 +115,7 @@ def _config(hyper_parameters: object) -> dict[str, Any]:
 
 
 def plain_config(value: object, depth: int = 6) -> Any:
-    """Containers, numbers and text out of what the unpickler left of omegaconf's objects.
+    """Return the containers, numbers and text that the unpickler left of omegaconf's objects.
 
     A container of theirs keeps its items as `_content`, a leaf its value as `_val`. Anything else
     that is no plain value becomes None, and so does what lies deeper than `depth` containers.

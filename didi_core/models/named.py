@@ -14,7 +14,7 @@ _CAUSAL_NAMES = ("ForCausalLM", "LMHeadModel")
 
 
 def find_model(bundled: BundledModels, name: str, *, offline: bool, flag: str = "--model") -> Path:
-    """The folder of a bundled name, a path or a hub id.
+    """Find the folder of a bundled name, a path or a hub id.
 
     Args:
         flag: what messages call the name: the flag or key it came from.
@@ -44,12 +44,12 @@ def find_model(bundled: BundledModels, name: str, *, offline: bool, flag: str = 
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was perhaps meant; None where none is much alike."""
+    """Return the known name that was perhaps meant; None where none is much alike."""
     return next(iter(get_close_matches(name, list(known), 1, cutoff=0.75)), None)
 
 
 def unfinished_run(folder: Path) -> str | None:
-    """The verb whose run has not written its model yet; None of any other folder."""
+    """Name the verb whose run has not written its model yet; None of any other folder."""
     record = folder / "run.json"
     if (folder / "config.json").exists() or not record.is_file():
         return None
@@ -63,7 +63,7 @@ def unfinished_run(folder: Path) -> str | None:
 def find_denoiser(
     bundled: BundledModels, name: str, *, offline: bool, flag: str = "--model"
 ) -> Path:
-    """As `find_model`, of a model that reverses a noise process.
+    """Find a model, as `find_model`, that reverses a noise process.
 
     Args:
         flag: what messages call the name: the flag or key it came from.
@@ -85,7 +85,7 @@ def find_denoiser(
 def find_judge(
     bundled: BundledModels, name: str, *, offline: bool, otherwise: str | None = None
 ) -> Path:
-    """As `find_model`, of a model that judges sequences: the value of `--judge`.
+    """Find a model, as `find_model`, that judges sequences: the value of `--judge`.
 
     Args:
         otherwise: a judge of the hub, to name where none ships.
@@ -105,13 +105,13 @@ def find_judge(
 
 
 def is_causal(folder: Path) -> bool:
-    """Whether `config.json` names an autoregressive architecture."""
+    """Return whether `config.json` names an autoregressive architecture."""
     named = _config(folder).get("architectures")
     return isinstance(named, list) and any(str(each).endswith(_CAUSAL_NAMES) for each in named)
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    """`config.json`; empty where it is missing or damaged: opening the model says what is wrong."""
+    """Read `config.json`; empty where missing or damaged: opening the model says what is wrong."""
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

@@ -36,7 +36,7 @@ class NoiseSettings:
     the student begins exactly as its teacher."""
 
     def problems(self) -> list[str]:
-        """What is wrong with the values, each with the setting's name."""
+        """List what is wrong with the values, each with the setting's name."""
         wrong = []
         if self.kind not in ("none", *KINDS):
             wrong.append(f"noise.kind={self.kind} must be none, position or sequence")
@@ -63,7 +63,7 @@ class NoiseKeys:
 def draw_latents(
     kind: str, size: int, keys: NoiseKeys, masked: Bool[Tensor, "batch width"]
 ) -> Float[Tensor, "masked size"]:
-    """Standard normal latents in float64, one for each masked position in row-major order.
+    """Draw standard normal latents in float64, one for each masked position in row-major order.
 
     With `sequence` all positions and steps of a row share one. Padding, neighbours and batch size
     do not matter, because each number is a hash of its key.
@@ -80,7 +80,7 @@ def draw_latents(
 
 
 def _normal(uniform: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Standard normal numbers from uniforms, by the inverse distribution function."""
+    """Turn uniforms into standard normal numbers, by the inverse distribution function."""
     return torch.special.ndtri(uniform)
 
 
@@ -98,9 +98,10 @@ class MaskNoise(nn.Module):
         return self.projection.in_features
 
     def initialise(self, scale: float, seed: int) -> None:
-        """Random weights that give noise of root mean square `scale`; exact zeros at 0."""
+        """Draw weights that give noise of root mean square `scale`; exact zeros at 0."""
         generator = keyed_generator(seed, Stream.NOISE, -1)
         weight = torch.randn(self.projection.weight.shape, generator=generator)
+        # A channel sums `size` standard normal latents, each weighted: variance scale^2.
         self.projection.weight.data.copy_(weight * scale / self.size**0.5)
 
     def forward(self, latents: Float[Tensor, "n size"]) -> Float[Tensor, "n hidden"]:
@@ -123,7 +124,7 @@ class NoisyDenoiser(nn.Module):
         soft: SoftTokens | None = None,
         latents: Float[Tensor, "masked size"] | None = None,
     ) -> Float[Tensor, "chosen vocabulary"]:
-        """Logits where `at` is True.
+        """Return the logits where `at` is True.
 
         Args:
             latents: one row for each mask token of `tokens`, in row-major order.
@@ -139,7 +140,7 @@ class NoisyDenoiser(nn.Module):
 
 
 def with_noise(denoiser: Any, settings: NoiseSettings, seed: int) -> nn.Module:
-    """The denoiser with a noise input to be trained; as it is where `settings.kind` is none."""
+    """Give the denoiser a noise input to be trained; return it as it is where the kind is none."""
     if settings.kind == "none":
         return denoiser
     embedding = denoiser.embedding.weight.detach()
@@ -150,7 +151,7 @@ def with_noise(denoiser: Any, settings: NoiseSettings, seed: int) -> nn.Module:
 
 
 def without_noise(network: nn.Module) -> tuple[Any, MaskNoise | None]:
-    """The denoiser, and its noise input where it has one."""
+    """Split a network into the denoiser, and its noise input where it has one."""
     if isinstance(network, NoisyDenoiser):
         return network.denoiser, network.noise
     return network, None

@@ -34,7 +34,7 @@ def save_noise(noise: MaskNoise | None, folder: Path) -> None:
 def load_noise(
     denoiser: Denoiser, config: Mapping[str, Any], path: Path | None, source: str
 ) -> MaskNoise | None:
-    """The noise input that a model folder holds; None where it has none.
+    """Load the noise input that a model folder holds; None where it has none.
 
     Args:
         config: the folder's `config.json`; `didi.noise` names the kind.
@@ -65,5 +65,5 @@ def load_noise(
 
 
 def noise_digest(path: Path | None) -> str | None:
-    """Sixteen hexadecimal digits of the file, to tell whether the noise input has changed."""
+    """Digest the file to sixteen hexadecimal digits, which tell whether the noise changed."""
     return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -20,7 +20,7 @@ Positions = Int[Tensor, "chosen"] | Callable[[], Int[Tensor, "chosen"]]
 
 
 def flat_positions(at: Places) -> Positions:
-    """Where `at` is True, counted in row-major order.
+    """Return where `at` is True, counted in row-major order.
 
     To be asked for before the trunk: on a GPU the count is waited for, and then nothing is queued.
     """
@@ -34,7 +34,7 @@ def head_at(
     hidden: Float[Tensor, "batch width hidden"],
     positions: Positions,
 ) -> Float[Tensor, "chosen *out"]:
-    """`head` of the hidden states at `positions`.
+    """Apply `head` to the hidden states at `positions`.
 
     Args:
         head: treats each of its rows alone.
@@ -49,7 +49,7 @@ def head_at(
 
 
 def rounded_count(count: int) -> int:
-    """The next edge at or above `count`: 16 apart up to 255, then at most an eighth more.
+    """Round up to the next edge: 16 apart up to 255, then at most an eighth more.
 
     >>> [rounded_count(n) for n in (0, 1, 100, 1000, 2049)]
     [0, 16, 112, 1024, 2304]
@@ -73,7 +73,7 @@ class HeadAtPositions(nn.Module):
         noise: Float[Tensor, "batch width hidden"] | None = None,
         alpha: Float[Tensor, "batch"] | None = None,
     ) -> Float[Tensor, "chosen vocabulary"]:
-        """Trunk, then head where `at` is True, in row-major order.
+        """Run the trunk, then the head where `at` is True, in row-major order.
 
         Args:
             at: a function is asked when the blocks have been called.

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def call_block(block: nn.Module, *inputs: Any, again: bool) -> Tensor:
-    """`block(*inputs)`; with `again` computed anew where a gradient asks for its inner values."""
+    """Call `block(*inputs)`; with `again` anew where a gradient asks for its inner values."""
     if again and torch.is_grad_enabled():
         # Nothing in a block is drawn at random.
         return checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def inverse_frequencies(head_dim: int, base: float = 10_000.0) -> Float[Tensor, "half"]:
-    """Radians a position by which each pair of channels turns, in float32 on the CPU."""
+    """Return the radians a position by which each pair of channels turns, in float32 on the CPU."""
     exponent = torch.arange(0, head_dim, 2, dtype=torch.float32)
     return 1.0 / (base ** (exponent / head_dim))
 
@@ -43,5 +43,6 @@ def rotate(
     """Rotate queries or keys, in float32 or better, back in their own dtype."""
     half = states.shape[-1] // 2
     wide = states if states.dtype == torch.float64 else states.float()
+    # Channels i and i + half are a point (x, y): x cos - y sin, and y cos + x sin.
     turned = torch.cat([-wide[..., half:], wide[..., :half]], dim=-1)
     return (wide * cosine + turned * sine).to(states.dtype)

@@ -38,7 +38,7 @@ _LIGHTNING_KEYS = ("pytorch-lightning_version", "state_dict")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of a file, by name, on the CPU.
+    """Read all tensors of a file, by name, on the CPU.
 
     Args:
         path: a `.safetensors`, `.bin`, `.pt` or `.ckpt` file.
@@ -102,7 +102,7 @@ def refuse_unreadable(path: Path) -> None:
 
 
 def require_tensors(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
-    """`content` as tensors by name.
+    """Return `content` as tensors by name.
 
     Raises:
         UserError: something in it is no ordinary tensor; the message lists it.
@@ -115,7 +115,7 @@ def require_tensors(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]
 
 
 def read_checkpoint(path: Path) -> Any:
-    """Everything in a pickled file: tensors, containers, numbers, text, and stand-ins.
+    """Read everything in a pickled file: tensors, containers, numbers, text, and stand-ins.
 
     Raises:
         UserError: the file is broken, or needs a class that is not on the list and is no

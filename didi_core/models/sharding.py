@@ -39,12 +39,12 @@ def shard_network(network: nn.Module, mesh: DeviceMesh) -> None:
 
 
 def is_sharded(network: nn.Module) -> bool:
-    """Whether the tensors of `network` are spread over processes."""
+    """Return whether the tensors of `network` are spread over processes."""
     return any(isinstance(parameter, DTensor) for parameter in network.parameters())
 
 
 def skeleton_of(network: nn.Module) -> nn.Module:
-    """A copy of a network that is not sharded yet, whose parameters take no memory."""
+    """Copy a network that is not sharded yet, with parameters that take no memory."""
     hollow = {
         id(p): nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=p.requires_grad)
         for p in network.parameters()
@@ -53,7 +53,7 @@ def skeleton_of(network: nn.Module) -> nn.Module:
 
 
 def whole_network(network: nn.Module, skeleton: nn.Module | None) -> nn.Module:
-    """`network`, or where it is sharded a whole copy on the CPU; every process must call this.
+    """Return `network`, or where sharded a whole copy on the CPU; every process must call this.
 
     Args:
         skeleton: of the network before it was sharded; filled by this. On all processes but the
@@ -68,7 +68,7 @@ def whole_network(network: nn.Module, skeleton: nn.Module | None) -> nn.Module:
 
 
 def gathered(state: Any) -> Any:
-    """Nested `state` with whole tensors on the CPU in place of those that are spread.
+    """Gather nested `state`: whole tensors on the CPU in place of those that are spread.
 
     Every process must call this; all but the first get an empty tensor for each.
     """
@@ -83,14 +83,14 @@ def gathered(state: Any) -> Any:
 
 
 def spread_like(value: Tensor, target: Tensor) -> Tensor:
-    """`value`, spread as `target` is if that has its shape; every process must call this."""
+    """Spread `value` as `target` is if that has its shape; every process must call this."""
     if not isinstance(target, DTensor) or value.shape != target.shape:
         return value
     return distribute_tensor(value.to(target.device), target.device_mesh, target.placements)
 
 
 def spread_state(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """What `load_state_dict` of a network takes that may be sharded, from whole tensors."""
+    """Turn whole tensors into what `load_state_dict` takes of a network that may be sharded."""
     now = network.state_dict()
     return {
         name: spread_like(value, now[name]) if name in now else value

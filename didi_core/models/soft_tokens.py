@@ -19,7 +19,7 @@ class SoftTokens:
     """The ids of the entries, where they are not the whole vocabulary."""
 
     def expected(self, table: Float[Tensor, "vocabulary hidden"]) -> Float[Tensor, "chosen hidden"]:
-        """The mean of the embeddings in `table`."""
+        """Average the embeddings in `table` by each distribution."""
         weights = self.probabilities.to(table.dtype)
         if self.ids is None:
             return weights @ table

@@ -8,16 +8,17 @@ from torch import Tensor
 from didi_core.errors import UserError
 
 
-def require_same_names(expected: Iterable[str], found: Iterable[str], source: str) -> None:
-    """
+def require_same_names(expected: Iterable[str], actual: Iterable[str], source: str) -> None:
+    """Refuse weights of which tensors are missing or unexpected.
+
     Raises:
         UserError: tensors are missing or unexpected; the message lists both.
     """
-    expected, found = set(expected), set(found)
+    expected, actual = set(expected), set(actual)
     complaints = []
-    if missing := sorted(expected - found):
+    if missing := sorted(expected - actual):
         complaints.append(f"missing: {', '.join(missing)}")
-    if unexpected := sorted(found - expected):
+    if unexpected := sorted(actual - expected):
         complaints.append(f"unexpected: {', '.join(unexpected)}")
     if complaints:
         raise UserError(
@@ -27,7 +28,7 @@ def require_same_names(expected: Iterable[str], found: Iterable[str], source: st
 
 
 def require_layers(num_layers: int, weights: Mapping[str, Tensor], source: str) -> None:
-    """Before a network is built: one of a thousand million layers would fill the memory.
+    """Refuse a network before it is built: one of a thousand million layers would fill the memory.
 
     Raises:
         UserError: there are fewer tensors than layers.
@@ -42,7 +43,8 @@ def require_layers(num_layers: int, weights: Mapping[str, Tensor], source: str) 
 def require_shapes(
     weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size], source: str
 ) -> None:
-    """
+    """Refuse weights of which a tensor has another shape than expected.
+
     Raises:
         UserError: a tensor of `expected` has another shape in `weights`.
     """
@@ -59,7 +61,8 @@ def require_shapes(
 
 
 def require_finite(weights: Mapping[str, Tensor], source: str) -> None:
-    """
+    """Refuse weights that hold NaN or infinity.
+
     Raises:
         UserError: NaN or infinity in a tensor.
     """

@@ -43,22 +43,22 @@ def refuse_lone_shards(folder: Path, paths: Iterable[Path]) -> None:
         UserError: one of the paths is a shard of several.
     """
     listed = any((folder / name).is_file() for name in (*_WHOLE, *_INDEX))
-    found = [path.name for path in paths if _SHARD.search(path.name)]
-    if found and not listed:
+    shards = [path.name for path in paths if _SHARD.search(path.name)]
+    if shards and not listed:
         raise UserError(
-            f"{folder} has shards of weights ({', '.join(found)}) without the index that lists "
+            f"{folder} has shards of weights ({', '.join(shards)}) without the index that lists "
             f"them: fetch {' or '.join(_INDEX)} too."
         )
 
 
 def extra_files(folder: Path) -> dict[str, Path]:
-    """Paths of the extra weights that the folder has, by their name without suffix."""
+    """Return the paths of the extra weights that the folder has, by their name without suffix."""
     paths = (folder / name for name in EXTRA_FILES)
     return {path.stem: path for path in paths if path.is_file()}
 
 
 def lone_checkpoint(folder: Path) -> Path | None:
-    """The training checkpoint (`.ckpt`) that holds the folder's weights; None where none does."""
+    """Find the training checkpoint (`.ckpt`) that holds the folder's weights, if one does."""
     if any((folder / name).is_file() for name in (*_WHOLE, *_INDEX)):
         return None
     if not shown(folder.glob("*.ckpt")):
@@ -68,7 +68,7 @@ def lone_checkpoint(folder: Path) -> Path | None:
 
 
 def read_folder_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of the folder's network; safetensors win over pickled files.
+    """Read all tensors of the folder's network; safetensors win over pickled files.
 
     Raises:
         UserError: no weights, several candidates, a shard missing, or a file that cannot be read.
@@ -84,16 +84,16 @@ def read_folder_weights(folder: Path) -> dict[str, Tensor]:
 def _only_checkpoint(folder: Path) -> Path:
     suffixes = ("*.ckpt", "*.pt", "*.bin", "*.safetensors")
     paths = shown(path for suffix in suffixes for path in folder.glob(suffix))
-    found = [path for path in paths if path.name not in EXTRA_FILES]
-    if not found:
+    pickled = [path for path in paths if path.name not in EXTRA_FILES]
+    if not pickled:
         raise UserError(
             f"{folder} has no weights: model.safetensors, pytorch_model.bin or one .ckpt or .pt "
             "file is needed beside config.json."
         )
-    refuse_lone_shards(folder, found)
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(path.name for path in found)
+    refuse_lone_shards(folder, pickled)
+    if len(pickled) == 1:
+        return pickled[0]
+    names = ", ".join(path.name for path in pickled)
     raise UserError(f"{folder} has several files of weights ({names}): leave one of them.")
 
 

@@ -43,10 +43,11 @@ class AutoregressivePretraining(Pretraining):
         return _total_nll(self.network.wrapped, inputs, share.batch)
 
     def noised(self, share: BatchShare) -> Int[Tensor, "batch width"]:
-        """The tokens with a random part of each row replaced; keyed by record and step."""
+        """Replace a random part of each row's tokens; keyed by record and step."""
         batch, step = share.batch, share.step
         record = torch.as_tensor(share.records)
         position = torch.arange(batch.tokens.shape[1])
+        # Three draws: a row's share, which of its tokens are replaced, and by what.
         part = self.input_noise * keyed_uniform(self.seed, Stream.TIME, record, step)
         uniform = keyed_uniform(self.seed, Stream.CORRUPT, record[:, None], position, step)
         replaced = (uniform < part[:, None]).to(batch.tokens.device) & batch.maskable
@@ -57,7 +58,7 @@ class AutoregressivePretraining(Pretraining):
 
     @torch.no_grad()
     def validation_loss(self, data: CorpusBatches) -> float:
-        """Mean nats a token of the averaged model over one epoch of `data`."""
+        """Return the mean nats a token of the averaged model over one epoch of `data`."""
         total = count = 0.0
         for step in range(data.plan.batches_per_epoch()):
             batch = data.batch(data.records(step), step).to(self.fabric.device)
@@ -70,7 +71,7 @@ class AutoregressivePretraining(Pretraining):
 def _total_nll(
     model: nn.Module, inputs: Int[Tensor, "batch width"], batch: TokenBatch
 ) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
-    """Summed cross-entropy of the batch's tokens given `inputs`, and how many were scored."""
+    """Sum the cross-entropy of the batch's tokens given `inputs`, and count the tokens scored."""
     # Causal attention: right padding cannot reach a real position, so no mask is needed.
     logits = model(input_ids=inputs[:, :-1]).logits
     scored = batch.maskable[:, 1:]

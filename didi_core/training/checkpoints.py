@@ -54,12 +54,12 @@ class Checkpoints:
         return path
 
     def last_good(self) -> str:
-        """Where a stopped run can be continued from, in a sentence."""
+        """Say, in a sentence, where a stopped run can be continued from."""
         paths = self._paths()
         return f"The last good checkpoint: {paths[-1] if paths else 'none yet'}."
 
     def load_latest(self) -> dict[str, Any] | None:
-        """The newest readable checkpoint, or None when there is none.
+        """Load the newest readable checkpoint, or None when there is none.
 
         Raises:
             UserError: there are checkpoints and none can be read.

@@ -39,7 +39,7 @@ PATIENCE = timedelta(days=30)
 
 
 def resolve_device(device: str, name: str = "--device") -> torch.device:
-    """The torch device for a value of --device; `auto` takes a GPU where there is one.
+    """Return the torch device for a value of --device; `auto` takes a GPU where there is one.
 
     Args:
         name: the flag, or the key of a setting, that messages call.
@@ -61,14 +61,14 @@ def resolve_device(device: str, name: str = "--device") -> torch.device:
 
 
 def describe_device(device: torch.device) -> str:
-    """The machine part that computes: `cpu, 2 threads`, or the GPU's name."""
+    """Name the machine part that computes: `cpu, 2 threads`, or the GPU's name."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} threads"
 
 
 def check_precision(precision: str, name: str = "--precision") -> str:
-    """`precision` itself, if it is float32, bf16 or auto."""
+    """Return `precision` itself, if it is float32, bf16 or auto."""
     if precision not in (*PRECISIONS, "auto"):
         known = ", ".join(PRECISIONS)
         raise UserError(f"{as_written(name, precision)} is unknown: use {known} or auto.")
@@ -136,7 +136,7 @@ def settle_precision(options: Asked, flag: str = "--") -> Asked:
 
 
 def build_fabric(device: str, precision: str, devices: int = 1, strategy: str = "auto") -> "Fabric":
-    """A launched Fabric for the settings `device=`, `precision=`, `devices=` and `strategy=`.
+    """Launch a Fabric for the settings `device=`, `precision=`, `devices=` and `strategy=`.
 
     Under torchrun or SLURM it takes the processes those started. With ddp each process has all
     networks whole; with fsdp their tensors are spread over the processes. Alone, both are plain.
@@ -167,7 +167,7 @@ def build_fabric(device: str, precision: str, devices: int = 1, strategy: str = 
 
 
 def _places(chosen: torch.device, device: str, processes: int, nodes: int) -> int | list[int]:
-    """What Fabric takes as its devices: how many, or the one GPU that was named."""
+    """Return what Fabric takes as its devices: how many, or the one GPU that was named."""
     if chosen.type != "cuda" or chosen.index is None:
         return processes
     if processes * nodes > 1:
@@ -193,7 +193,7 @@ def _leave_group() -> None:
 
 
 def _sharing(strategy: str, processes: int) -> Any:
-    """Fabric's strategy for several processes."""
+    """Choose Fabric's strategy for several processes."""
     from lightning.fabric.strategies import DDPStrategy, ModelParallelStrategy
 
     from didi_core.models.sharding import shard_network
@@ -213,18 +213,18 @@ def _sharing(strategy: str, processes: int) -> Any:
 
 
 def started_by_torchrun() -> bool:
-    """Whether this process is one that torchrun started."""
+    """Return whether this process is one that torchrun started."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def started_processes() -> int:
-    """Processes of this run, on all nodes: 1 without torchrun and srun."""
+    """Count the processes of this run, on all nodes: 1 without torchrun and srun."""
     here, nodes = launched_processes() or (1, 1)
     return here * nodes
 
 
 def launched_processes() -> tuple[int, int] | None:
-    """Processes a node, and nodes, that torchrun or srun started; None where neither did."""
+    """Count the processes a node, and nodes, that torchrun or srun started; None if neither."""
     from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
     if TorchElasticEnvironment.detect():

@@ -36,7 +36,7 @@ class CurriculumSettings:
     """Shares of noised tokens it draws from, uniformly."""
 
     def problems(self) -> list[str]:
-        """What is wrong with the values, each with the setting's name."""
+        """List what is wrong with the values, each with the setting's name."""
         return negative_errors(self, "steps") + range_errors(self, "mask_range", 0.0, 1.0)
 
 
@@ -62,25 +62,27 @@ class DiffusionPretraining(Pretraining):
             self.gaussian = GaussianCurriculum(gaussian, data.vocabulary, seed)
 
     def total_loss(self, share: BatchShare) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
-        """The bound over all tokens; in the gentle start, -log p(x_l | z_t) where it predicts."""
+        """Return the bound over all tokens; in the gentle start, -log p(x_l | z_t) instead."""
         batch, device = share.batch, share.batch.tokens.device
         t = self.times(share).to(device)
         process, noised, soft = self.corrupt(share, t)
         at = process.predicted(noised, batch.maskable)
-        told = time_input(self.network.module, process.schedule.alpha(t))
-        logits = self.network.logits_at(noised, batch.lengths, at, soft, **told)
+        condition = time_input(self.network.module, process.schedule.alpha(t))
+        logits = self.network.logits_at(noised, batch.lengths, at, soft, **condition)
         log_probs = process.log_prediction(self.data.vocabulary.generable_logits(logits))
         rank_of_id = self.data.vocabulary.rank_of_id.to(device)
         clean = rank_of_id[batch.tokens[at]]
+        # One entry for each predicted position, in row-major order; each has its row's time.
         drawn = log_probs, clean, rank_of_id[noised[at]], t[at.nonzero()[:, 0]]
         if share.step < phase_length(self.curriculum.steps, share.steps):
             return process.denoising_terms(*drawn).sum(), at.sum()
+        # Over all tokens, predicted or not: the bound of a sequence is the sum of its terms.
         return process.bound_terms(*drawn).sum(), batch.maskable.sum()
 
     def corrupt(
         self, share: BatchShare, t: Float[Tensor, "batch"]
     ) -> tuple[Process, Int[Tensor, "batch width"], SoftTokens | None]:
-        """The process of this step, z_t, and what the network sees in its place, if not z_t."""
+        """Draw z_t: return its process, z_t, and what the network sees instead, if anything."""
         batch = share.batch
         gaussian = self.gaussian
         if gaussian and share.step < phase_length(gaussian.settings.steps, share.steps):
@@ -92,7 +94,7 @@ class DiffusionPretraining(Pretraining):
         return self.process, self.process.corrupt(batch.tokens, batch.maskable, t, uniform), None
 
     def times(self, share: BatchShare) -> Float[Tensor, "batch"]:
-        """Each row's time; those of the whole batch cover their range evenly, in any order.
+        """Draw each row's time; those of the whole batch cover their range evenly, in any order.
 
         A batch lists its rows by width, and what a row's length is must not tell its time.
         """

@@ -35,7 +35,7 @@ class GaussianSettings:
     """Other tokens in a mixture beside the true one; 0 for all."""
 
     def problems(self) -> list[str]:
-        """What is wrong with the values, each with the setting's name."""
+        """List what is wrong with the values, each with the setting's name."""
         return negative_errors(self, "steps", "temperature", "top_k")
 
 
@@ -54,7 +54,7 @@ class GaussianCurriculum:
     def corrupt(
         self, batch: TokenBatch, t: Float[Tensor, "batch"], records: np.ndarray, step: int
     ) -> tuple[Int[Tensor, "batch width"], SoftTokens]:
-        """z_t, and softmax(w_t / tau) at the positions that may be noised.
+        """Draw z_t, and softmax(w_t / tau) at the positions that may be noised.
 
         Args:
             records: place in the corpus of each row: with position and step the key of its noise.
@@ -70,5 +70,6 @@ class GaussianCurriculum:
         noise = noise_of(clean, uniform, self.vocabulary.num_generable)
         gamma = self.schedule.gamma(t)[row]
         ranks, probabilities = noise.softmax(gamma, self.settings.temperature)
+        # One draw of w_t gives both: its argmax is z_t, in the loss, and its softmax the input.
         noised = batch.tokens.masked_scatter(batch.maskable, ids[noise.argmax(gamma)])
         return noised, SoftTokens(batch.maskable, probabilities, ids[ranks])

@@ -108,11 +108,11 @@ class _Run:
         return self.done >= self.settings.steps or self.out_of_time
 
     def is_due(self, every: int) -> bool:
-        """Whether something is to be done after this step: at the end, and each `every` steps."""
+        """Tell whether something is due after this step: at the end, and each `every` steps."""
         return self.is_over or (every > 0 and self.done % every == 0)
 
     def elapsed(self) -> float:
-        """Seconds of training, over all resumptions."""
+        """Return the seconds of training, over all resumptions."""
         return time.monotonic() - self.started
 
     def planned_steps(self) -> int:
@@ -134,7 +134,7 @@ class _Run:
         return self.checked(figures)
 
     def checked(self, figures: dict[str, float]) -> dict[str, float]:
-        """The figures of the last update.
+        """Return the figures of the last update, if they are finite.
 
         Raises:
             UserError: one is not finite.
@@ -143,13 +143,13 @@ class _Run:
         return figures
 
     def must_stop(self, interrupted: bool) -> bool:
-        """Whether a signal has come to some process; looks at the clock, too."""
+        """Return whether a signal has come to some process; looks at the clock, too."""
         late = 0 < self.settings.max_seconds < self.elapsed()
         self.out_of_time, stopped = _on_any_process(self.fabric, late, interrupted)
         return stopped
 
     def save(self) -> None:
-        """A checkpoint of what is done, unless it has one."""
+        """Save a checkpoint of what is done, unless it has one."""
         if self.saved != self.done:
             # Of shards every process holds a part.
             state: dict[str, Any] = {"method": self.method.state_dict()}
@@ -197,7 +197,7 @@ def _deferred_signals() -> Iterator[list[BaseException]]:
 
 
 def _on_any_process(fabric: Fabric, *flags: bool) -> tuple[bool, ...]:
-    """Whether each flag is up on some process: all must stop after the same step."""
+    """Tell whether each flag is up on some process: all must stop after the same step."""
     if fabric.world_size == 1:
         return flags
     raised = fabric.all_reduce(torch.tensor(flags, device=fabric.device).int(), reduce_op="sum")

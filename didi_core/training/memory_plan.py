@@ -74,7 +74,7 @@ class MemoryPlan:
 def plan_memory(
     networks: Iterable[Network], tokens_per_batch: int, graphs: int, sharing: ParallelConfig
 ) -> MemoryPlan:
-    """The plan of a method.
+    """Plan the memory of a method.
 
     Args:
         networks: all that the method holds; their optimisers are built here to be counted.
@@ -96,7 +96,7 @@ def plan_memory(
 
 
 def network_bytes(network: Network, sharing: ParallelConfig) -> NetworkBytes:
-    """Weights (buffers included), gradients, and the moments of the optimisers."""
+    """Count the bytes of weights (buffers included), gradients, and the optimisers' moments."""
     module, share = network.module, sharing.processes if sharing.sharded else 1
     weights = _bytes(module.parameters())
     buffers = _bytes(module.buffers())
@@ -114,7 +114,7 @@ def network_bytes(network: Network, sharing: ParallelConfig) -> NetworkBytes:
 
 
 def activation_bytes(network: nn.Module, tokens: int, sharing: ParallelConfig) -> int:
-    """What one forward pass over `tokens` positions remembers, at most half of them predicted."""
+    """Count what a forward pass over `tokens` positions remembers, at most half predicted."""
     trunk = trunk_of(network)
     if trunk is None:
         return 0  # a layout that is not ours: not estimated
@@ -128,7 +128,7 @@ def activation_bytes(network: nn.Module, tokens: int, sharing: ParallelConfig) -
 
 
 def block_bytes_per_token(trunk: Denoiser, precision: str) -> int:
-    """Bytes a block remembers for a token, with attention that keeps no matrix of weights.
+    """Count the bytes a block remembers for a token, if attention keeps no matrix of weights.
 
     The stream before both norms; what goes into qkv, the output matrix and both feed-forward
     matrices; query, key and value. What tells the time keeps what comes out of both norms, and a
@@ -148,14 +148,14 @@ def block_bytes_per_token(trunk: Denoiser, precision: str) -> int:
 
 
 def trunk_of(network: nn.Module) -> Denoiser | None:
-    """The denoiser's trunk in a network, where it is one of ours."""
+    """Find the denoiser's trunk in a network, where it is one of ours."""
     return next((m for m in network.modules() if isinstance(m, Denoiser)), None)
 
 
 def alternatives(
     networks: Iterable[Network], tokens_per_batch: int, graphs: int, precision: str
 ) -> list[MemoryPlan]:
-    """Plans of the same training on 1, 2, 4 and 8 processes, shared in every way."""
+    """Plan the same training on 1, 2, 4 and 8 processes, shared in every way."""
     networks = list(networks)
     ways = [ParallelConfig(n, s, precision) for n in (1, 2, 4, 8) for s in ("ddp", "fsdp")]
     ways = [way for way in ways if way.processes > 1 or way.strategy == "ddp"]
@@ -164,7 +164,7 @@ def alternatives(
 
 
 def _gathered_bytes(network: nn.Module) -> int:
-    """Root and two blocks whole (the next is fetched early), and the gradients of one."""
+    """Count root and two blocks whole (the next is fetched early), and the gradients of one."""
     lists = [each for each in network.modules() if isinstance(each, nn.ModuleList)]
     units = [_bytes(block.parameters()) for each in lists for block in each]
     root = _bytes(network.parameters()) - sum(units)

@@ -15,7 +15,7 @@ def planned_steps(
     fabric: Fabric,
     since: tuple[int, float] = (0, 0.0),
 ) -> int:
-    """Updates in all, from the pace so far; `steps` where there is no limit of time.
+    """Count the updates in all, by the pace so far; `steps` where there is no limit of time.
 
     A method that is told so is as far in its rounds, and its rates as far in their decay, as the
     time is spent; warm-up and curricula take a share of it at most (`TimedSteps`). More than

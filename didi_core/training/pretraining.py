@@ -72,7 +72,7 @@ class Pretraining(ABC):
 
     @abstractmethod
     def total_loss(self, share: BatchShare) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
-        """Sum of the loss in nats over the share, and the count it is to be divided by."""
+        """Sum the loss in nats over the share, and count what it is to be divided by."""
 
     def step(self, step: int, steps: int) -> dict[str, float]:
         fabric = self.fabric
@@ -89,7 +89,7 @@ class Pretraining(ABC):
         return {"loss": float(reduced(fabric, loss.detach())), "gradient_norm": norm}
 
     def sampled(self) -> nn.Module:
-        """The network of `result` where it is: in shards, its calls are made by all processes."""
+        """Return the network of `result` where it is: if sharded, all processes make its calls."""
         return self.ema.module
 
     def result(self) -> nn.Module:

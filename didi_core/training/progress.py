@@ -25,7 +25,7 @@ class TrainingProgress:
         self._lines = ProgressLines("training", steps, done)
 
     def show(self, done: int, planned: int, figures: Mapping[str, float]) -> None:
-        """`done` of `planned` updates, and the first figures of the last one."""
+        """Show `done` of `planned` updates, and the first figures of the last one."""
         shown = "  ".join(f"{name} {value:.4g}" for name, value in list(figures.items())[:3])
         self._bar.update(self._task, completed=done, total=planned, figures=shown)
         tenths = 10 * done // planned
@@ -40,7 +40,7 @@ class TrainingProgress:
 
 @contextmanager
 def training_progress(done: int, steps: int, *, first: bool) -> Iterator[TrainingProgress]:
-    """On standard error.
+    """Show training's progress on standard error.
 
     Args:
         first: whether this is the first process; the others write no lines.

@@ -41,18 +41,18 @@ class MetricsLog:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of what decides a result."""
-    found = {"python": platform.python_version()}
+    """Return the versions of what decides a result."""
+    versions = {"python": platform.python_version()}
     for package in RECORDED_PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def git_revision() -> str | None:
-    """Revision of the source tree this package runs from; None in an installed copy."""
+    """Return the revision of the source tree this package runs from; None in an installed copy."""
     try:
         done = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"],
@@ -66,7 +66,7 @@ def git_revision() -> str | None:
 
 
 def read_run_record(folder: Path, flag: str = "resume=true: ") -> tuple[str, dict[str, Any]] | None:
-    """Verb and settings of the run in `folder`; None where it has no `run.json`.
+    """Read verb and settings of the run in `folder`; None where it has no `run.json`.
 
     Args:
         flag: what messages begin with: what it is read for.
@@ -89,7 +89,7 @@ def read_run_record(folder: Path, flag: str = "resume=true: ") -> tuple[str, dic
 
 
 def write_run_record(folder: Path, verb: str, settings: dict[str, Any], seed: int) -> None:
-    """`run.json`: full configuration, versions, seed and source revision."""
+    """Write `run.json`: full configuration, versions, seed and source revision."""
     record = {
         "verb": verb,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),

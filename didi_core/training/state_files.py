@@ -64,7 +64,7 @@ _UNREADABLE = (
 
 
 def tensors_of(state: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """Every tensor in a nested state, with the keys that lead to it."""
+    """Yield every tensor in a nested state, with the keys that lead to it."""
     if isinstance(state, torch.Tensor):
         yield name, state
     elif isinstance(state, (dict, list, tuple)):
@@ -74,7 +74,7 @@ def tensors_of(state: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]
 
 
 def _digest(skeleton: str, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Sixteen bytes that change with any of the content."""
+    """Digest all content to sixteen bytes, which change with any of it."""
     digest = hashlib.blake2b(skeleton.encode(), digest_size=16)
     for key in sorted(tensors):
         digest.update(tensors[key].reshape(-1).view(torch.uint8).numpy().data)

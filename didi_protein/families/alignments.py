@@ -95,7 +95,7 @@ def alignment_of(
 
 
 def _marked_rows(rows: list[str], reference: str | None) -> list[str]:
-    """The rows as in A3M, by the first reading under which they fit together."""
+    """Read the rows as in A3M, by the first reading under which they fit together."""
     if not any(letter.isupper() for row in rows for letter in row):
         rows = [row.upper() for row in rows]
     one_width = len(set(map(len, rows))) == 1

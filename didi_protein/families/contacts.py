@@ -93,8 +93,8 @@ class ContactMap:
 
 
 def _read_pairs(path: str | os.PathLike[str], name: str) -> list[tuple[int, int, int, float]]:
-    """Line number, columns and distance of every row."""
-    found = []
+    """Read line number, columns and distance of every row."""
+    pairs = []
     with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
         try:
             table = csv.reader(stream, delimiter="\t")
@@ -108,12 +108,12 @@ def _read_pairs(path: str | os.PathLike[str], name: str) -> list[tuple[int, int,
             places = [header.index(each) for each in _HEADER]
             for row in table:
                 if row:
-                    found.append((table.line_num, *_pair(row, places, table.line_num, path, name)))
+                    pairs.append((table.line_num, *_pair(row, places, table.line_num, path, name)))
         except csv.Error as error:
             raise UserError(f"{name} {path} is no table with tabs ({error}).") from error
-    if not found:
+    if not pairs:
         raise UserError(f"{name} {path} holds no pair of columns.")
-    return found
+    return pairs
 
 
 def _pair(
@@ -165,7 +165,7 @@ def coupling_scores(
 def _mixed_covariances(
     rows: Rows, weights: Float[ndarray, "sequences"] | None
 ) -> Float[ndarray, "states states"]:
-    """C of frequencies mixed half and half with uniform ones, in float32, all columns i and j."""
+    """Return C of frequencies mixed in half with uniform ones, in float32, for all columns."""
     num_columns, letters = rows.shape[1], NUM_RESIDUES + 1
     num_states = num_columns * NUM_RESIDUES
     counted = np.ones(len(rows), dtype=np.float32) if weights is None else weights
@@ -186,7 +186,7 @@ def _mixed_covariances(
 
 
 def _block_norms(couplings: Float[ndarray, "states states"]) -> Float[ndarray, "columns columns"]:
-    """Frobenius norm of every 20 x 20 block in zero-sum gauge, in float64."""
+    """Return the Frobenius norm of every 20 x 20 block in zero-sum gauge, in float64."""
     num_columns = len(couplings) // NUM_RESIDUES
     norms = np.empty((num_columns, num_columns))
     for column in range(num_columns):

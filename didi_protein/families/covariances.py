@@ -129,7 +129,7 @@ def pair_covariances(rows: Rows, entries: PairEntries) -> Float[ndarray, "entrie
 def _covariance_blocks(
     rows: Rows, entries: PairEntries, weights: Float[ndarray, "resamples sequences"]
 ) -> Iterator[Float[ndarray, "resamples some"]]:
-    """C at blocks of entries, for each resample."""
+    """Yield C at blocks of entries, for each resample."""
     frequencies = resampled_frequencies(rows, weights)
     total = weights.sum(axis=1, dtype=np.float64)[:, None]
     columns = np.ascontiguousarray(rows.T)
@@ -189,5 +189,5 @@ def fit_sites(
     sites -= sites.mean(axis=1, keepdims=True)
     centred = natural - natural.mean()
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = (sites @ centred) / np.sqrt((sites**2).sum(axis=1) * (centred**2).sum())
-    return normal_interval(found[0], found[1:], "correlation")
+        correlations = (sites @ centred) / np.sqrt((sites**2).sum(axis=1) * (centred**2).sum())
+    return normal_interval(correlations[0], correlations[1:], "correlation")

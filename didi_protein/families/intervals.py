@@ -66,5 +66,5 @@ def normal_interval(
     return Interval(float(estimate), float(ends[0]), float(ends[1]))
 
 
-def _fisher_z(correlation: ArrayLike) -> ndarray:
+def _fisher_z(correlation: ArrayLike) -> ndarray | np.float64:
     return np.arctanh(np.clip(correlation, -_NEAREST_ONE, _NEAREST_ONE))

@@ -131,11 +131,11 @@ class FamilyProfile:
         bits, evalue, coverage = (np.full(count, np.nan) for _ in range(3))
         for place, score, expected in _search(self.hmm, sequences, threads):
             bits[place], evalue[place] = score, expected
-        found = np.flatnonzero(~np.isnan(bits))
-        for start in range(0, len(found), _AT_ONCE):
-            places = found[start : start + _AT_ONCE]
+        aligned = np.flatnonzero(~np.isnan(bits))
+        for start in range(0, len(aligned), _AT_ONCE):
+            places = aligned[start : start + _AT_ONCE]
             rows[places] = _align(self.hmm, [sequences[place] for place in places])
-        coverage[found] = (rows[found] != GAP).mean(axis=1)
+        coverage[aligned] = (rows[aligned] != GAP).mean(axis=1)
         return FamilyAlignment(sequences, rows, bits, evalue, coverage)
 
 
@@ -214,7 +214,7 @@ def _build_hmm(alignment: Alignment, family: str) -> "HMM":
 
 
 def _widened(alignment: Alignment) -> tuple[list[str], list[bool]]:
-    """Rows of one width with a column for each inserted residue, and which columns are match."""
+    """Widen rows to one width, a column for each inserted residue; say which columns are match."""
     pieces = [re.split(r"[A-Z-]", row) for row in alignment.rows]  # insertions around each column
     pieces = [[insertion[:_LONGEST_INSERTION] for insertion in row] for row in pieces]
     widths = [max(map(len, slot)) for slot in zip(*pieces, strict=True)]
@@ -243,7 +243,7 @@ def _digital(sequences: Sequence[str], places: Sequence[int]) -> Any:
 def _search(
     hmm: "HMM", sequences: Sequence[str], threads: int | None
 ) -> list[tuple[int, float, float]]:
-    """Place, bit score and E-value of each sequence with a hit."""
+    """Search for the place, bit score and E-value of each sequence with a hit."""
     pyhmmer = _import_pyhmmer()
     places = [place for place, each in enumerate(sequences) if 0 < len(each) <= MAX_LENGTH]
     if not places:

@@ -114,7 +114,7 @@ class FamilyStatistics:
         """Return everything for JSON."""
         sets = ("designs", "natural", "independent", "held_out")
         plain = {
-            name: None if (found := getattr(self, name)) is None else found.as_dict()
+            name: None if (interval := getattr(self, name)) is None else interval.as_dict()
             for name in sets
         }
         counts = ("num_natural", "num_columns", "num_entries", "contact_share", "reason")
@@ -187,18 +187,18 @@ class FamilyReference:
         self, designs: FamilyAlignment, held_out: FamilyAlignment | None = None
     ) -> FamilyStatistics:
         """Count a set of designs, with its controls at the same n beside it."""
-        found = designs.take(designs.aligned)
+        aligned = designs.take(designs.aligned)
         shared: dict[str, Any] = {
             "num_natural": len(self.nature),
             "num_columns": self.nature.num_columns,
             "num_entries": len(self.entries),
             "contact_share": self._contact_share(),
         }
-        if not len(found):
+        if not len(aligned):
             reason = f"none of {len(designs)} designs aligns to the family"
             return FamilyStatistics(**shared, reason=reason)
-        measured = self._count(found.rows, found.sequences, len(designs), self.target)
-        natural, independent = self.controls(len(found))
+        measured = self._count(aligned.rows, aligned.sequences, len(designs), self.target)
+        natural, independent = self.controls(len(aligned))
         beside = None
         if held_out is not None and held_out.aligned.any():
             other = held_out.take(held_out.aligned)
@@ -274,26 +274,26 @@ class FamilyReference:
     def _warnings(
         self, designs: SetStatistics, natural: SetStatistics, independent: SetStatistics
     ) -> list[str]:
-        """What is claimed on too little."""
-        found = warnings_of_few(designs.n, "designs")
+        """Warn of what is claimed on too little."""
+        warnings = warnings_of_few(designs.n, "designs")
         unaligned = designs.n_given - designs.n
         if unaligned:
-            found.append(
+            warnings.append(
                 f"{unaligned} of {designs.n_given} designs do not align to the family: they are in "
                 "none of its statistics."
             )
-        found += _size_warnings(designs, natural)
+        warnings += _size_warnings(designs, natural)
         if len(self.nature) < MIN_NATURAL:
-            found.append(
+            warnings.append(
                 f"The family has {len(self.nature)} natural sequences: below {MIN_NATURAL} the "
                 "covariances compared are largely noise of nature's own."
             )
         if self.left_out:
-            found.append(
+            warnings.append(
                 f"Contacts are left out above {MAX_COLUMNS} columns; the family has "
                 f"{self.nature.num_columns}."
             )
-        return found + self._contact_warnings(natural, independent)
+        return warnings + self._contact_warnings(natural, independent)
 
     def _contact_warnings(self, natural: SetStatistics, independent: SetStatistics) -> list[str]:
         if self.contacts is None:
@@ -312,23 +312,23 @@ class FamilyReference:
 
 
 def _size_warnings(designs: SetStatistics, natural: SetStatistics) -> list[str]:
-    found = []
+    warnings = []
     if designs.n < ENOUGH_DESIGNS:
         reached = natural.covariance_correlation
         beside = "" if reached is None else f" (nature itself reaches {reached.mean:.2f})"
         worth = "are mostly noise" if designs.n < TOO_FEW_DESIGNS else "compare at equal n only"
-        found.append(f"Covariances and contacts of {designs.n} designs {worth}{beside}.")
+        warnings.append(f"Covariances and contacts of {designs.n} designs {worth}{beside}.")
     if designs.num_distinct < designs.n:
-        found.append(
+        warnings.append(
             f"{designs.num_distinct} of {designs.n} designs are distinct: repeats are no evidence, "
             "and intervals are too narrow by as much."
         )
     if natural.n < designs.n:
-        found.append(
+        warnings.append(
             f"Nature stands beside {designs.n} designs with {natural.n} sequences, half of what "
             "there is: compare it with as many designs."
         )
-    return found
+    return warnings
 
 
 class _Target:

@@ -91,7 +91,7 @@ def _read_fold(network: EsmForProteinFolding, batch: FoldedBatch, row: int) -> F
 def atom_plddt(
     network: EsmForProteinFolding, states: Float[Tensor, "length channels"]
 ) -> Float[Tensor, "length 37"]:
-    """Expected lDDT of each atom, 0 to 100: the mean of the head's bins (supplement, algorithm 29).
+    """Return each atom's expected lDDT, 0 to 100: the mean of the head's bins (algorithm 29).
 
     Args:
         network: its `lddt_head` gives `lddt_bins` logits for each of the 37 atoms.
@@ -105,7 +105,7 @@ def atom_plddt(
 def ptm_and_pae(
     head: nn.Linear, pair: Float[Tensor, "length length channels"]
 ) -> tuple[float, Float[Tensor, "length"]]:
-    """pTM, and the mean expected error of each residue (supplement, section 1.9.7).
+    """Return pTM, and the mean expected error of each residue (supplement, section 1.9.7).
 
     pTM is the highest, over the residue on which both structures are aligned, of the mean expected
     TM term 1 / (1 + (error / d0)^2) with d0 = 1.24 (max(length, 19) - 15)^(1/3) - 1.8.

@@ -35,7 +35,7 @@ _CGROUP = (
 
 
 def bytes_per_pair(config: EsmConfig) -> int:
-    """Peak memory of a pair entry (a residue with a residue, padding included), beside the weights.
+    """Return the peak memory of a pair entry (residue with residue, padding too), beside weights.
 
     Two moments decide: the triangle layers hold the pair representation four times over; the
     structure module three times, with the points of all heads. For ESMFold 2,880 bytes; measured
@@ -65,12 +65,12 @@ def require_memory(config: EsmConfig, batch: int, width: int, device: torch.devi
 
 
 def available_memory() -> int | None:
-    """Bytes a process may still take without swapping; None where the system does not say."""
-    found = [_available_in_container(limit, used) for limit, used in _CGROUP]
+    """Return the bytes a process may still take without swapping; None where nothing says so."""
+    available = [_available_in_container(limit, used) for limit, used in _CGROUP]
     if _MEMINFO.is_file():
         lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
-        found.append(int(lines["MemAvailable"].split()[0]) * 1024)
-    return min((each for each in found if each is not None), default=None)
+        available.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    return min((each for each in available if each is not None), default=None)
 
 
 def _available_in_container(limit: Path, used: Path) -> int | None:
@@ -81,7 +81,7 @@ def _available_in_container(limit: Path, used: Path) -> int | None:
 
 
 def smaller_chunks(chunk_size: int | None) -> Iterator[int]:
-    """Chunk sizes to try one after the other when `chunk_size` was too large."""
+    """Yield chunk sizes to try one after the other when `chunk_size` was too large."""
     size = FIRST_CHUNK if chunk_size is None else chunk_size // 2
     while size >= SMALLEST_CHUNK:
         yield size
@@ -91,7 +91,7 @@ def smaller_chunks(chunk_size: int | None) -> Iterator[int]:
 def with_smaller_chunks(
     compute: Callable[[int | None], Result], chunk_size: int | None
 ) -> tuple[Result, int | None]:
-    """`compute(chunk_size)`, again with ever smaller chunks while memory runs out.
+    """Call `compute(chunk_size)`, again with ever smaller chunks while memory runs out.
 
     Returns:
         The result, and the chunk size that was small enough.
@@ -125,7 +125,7 @@ MAX_PADDING = 0.15
 
 
 def plan_pair_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Record numbers of each batch, shortest first; a function of the whole request alone.
+    """List the record numbers of each batch, shortest first; a function of the whole request alone.
 
     Args:
         lengths: residues of each record.
@@ -146,6 +146,6 @@ def plan_pair_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
 
 def padding_waste(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
-    """Share of all pair entries computed that are padding."""
+    """Return the share of all pair entries computed that are padding."""
     padded = sum(len(batch) * max(lengths[i] for i in batch) ** 2 for batch in batches)
     return 1 - sum(lengths[i] ** 2 for batch in batches for i in batch) / padded if padded else 0.0

@@ -51,7 +51,7 @@ class FoldingModel:
         return self.network.config.esmfold_config.trunk.max_recycles - 1
 
     def encode(self, sequence: str) -> Tensor:
-        """AlphaFold's residue numbers [length] of the 20 residues, on the network's device."""
+        """Return AlphaFold's residue numbers [length] of the residues, on the network's device."""
         order = residue_constants.restype_order
         return torch.tensor([order[residue] for residue in sequence], device=self.device)
 
@@ -90,7 +90,7 @@ def open_folding_model(
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """The precision of the language-model half.
+    """Choose the precision of the language-model half.
 
     Raises:
         UserError: it is unknown.
@@ -144,7 +144,7 @@ def _load(config: EsmConfig, weights: dict[str, Tensor], flag: str) -> EsmForPro
 
 
 def _mismatches(report: dict[str, Any]) -> list[str]:
-    """Missing, unexpected and misshapen tensors, save those that are not needed or not used."""
+    """List missing, unexpected and misshapen tensors, save those not needed or not used."""
     missing = [key for key in report["missing_keys"] if not _is_optional(key, _NEVER_REQUIRED)]
     unexpected = [key for key in report["unexpected_keys"] if not _is_optional(key)]
     # Each entry is the name of a tensor, or that and both shapes, by the version of transformers.
@@ -161,7 +161,7 @@ def _is_optional(key: str, endings: tuple[str, ...] = _NEVER_REQUIRED) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the library's own bar and its report, which we check ourselves."""
+    """Silence the library's own bar and its report, which we check ourselves."""
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

@@ -47,7 +47,7 @@ class FoldScorer:
         }
 
     def still_stands(self, record: ProteinRecord, values: Mapping[str, Any]) -> bool:
-        """Whether known values need no folding: the files that are asked for are there."""
+        """Tell whether known values need no folding: the files that are asked for are there."""
         if self.files.pdb_file(record.id) not in (None, values.get("pdb_file")):
             return False
         return all(path.is_file() for path in self.files.paths(record.id))
@@ -76,7 +76,7 @@ class FoldScorer:
         ]
 
     def fold(self, records: Sequence[ProteinRecord], chunk_size: int | None) -> list[Fold]:
-        """Structures of records folded together, files aside."""
+        """Fold records together, files aside."""
         network, device = self.model.network, self.model.device
         width = max(len(record.sequence) for record in records)
         require_memory(network.config, len(records), width, device)

@@ -28,21 +28,21 @@ class FoldFiles:
     per_residue: Path | None = None
 
     def paths(self, record_id: str) -> list[Path]:
-        """All files that a folded record has."""
+        """List all files that a folded record has."""
         return [path for path in (self.pdb_path(record_id), self.csv_path(record_id)) if path]
 
     def pdb_path(self, record_id: str) -> Path | None:
-        """Of the structure; None where none is asked for."""
+        """Return the path of the structure; None where none is asked for."""
         return None if self.pdb_dir is None else self.pdb_dir / f"{self.names[record_id]}.pdb"
 
     def csv_path(self, record_id: str) -> Path | None:
-        """Of the values by residue; None where they are not asked for."""
+        """Return the path of the values by residue; None where they are not asked for."""
         if self.per_residue is None:
             return None
         return self.per_residue / f"{self.names[record_id]}.csv"
 
     def pdb_file(self, record_id: str) -> str | None:
-        """What the column `pdb_file` says: the path from the table's folder, with slashes."""
+        """Return what the column `pdb_file` says: the path from the table's folder."""
         path = self.pdb_path(record_id)
         return None if path is None else path_from(self.table_folder, path)
 
@@ -56,7 +56,7 @@ class FoldFiles:
 
 
 def pdb_text(fold: Fold, record_id: str, model: str) -> str:
-    """A PDB file with the pLDDT of each atom, 0 to 100, in the B-factor column."""
+    """Write a PDB file with the pLDDT of each atom, 0 to 100, in the B-factor column."""
     protein = OFProtein(
         aatype=fold.residues.numpy(),
         atom_positions=fold.atoms.numpy(),
@@ -77,12 +77,12 @@ def pdb_text(fold: Fold, record_id: str, model: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Printable ASCII, as the PDB format asks."""
+    """Keep printable ASCII, as the PDB format asks."""
     return "".join(each if " " <= each <= "~" else "?" for each in text)
 
 
 def per_residue_text(sequence: str, fold: Fold) -> str:
-    """One line a residue, positions from 1."""
+    """Write one line a residue, positions from 1."""
     columns: Sequence[Sequence[float]] = (
         fold.plddt.tolist(),
         fold.residue_plddt.tolist(),
@@ -114,7 +114,7 @@ _DIGITS = 10
 
 
 def safe_names(ids: Iterable[str]) -> dict[str, str]:
-    """A name, without suffix, for each id; names differ also where case is not told apart.
+    """Make a name, without suffix, for each id; names differ also where case is not told apart.
 
     An id that is safe is its own name. Any other gets its safe letters and a digest of the whole
     id. Which ids come later never changes the name of an earlier one.

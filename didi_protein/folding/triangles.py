@@ -23,7 +23,7 @@ from transformers.models.esm.modeling_esmfold import (
 
 
 def row_slices(width: int, rows: int) -> Iterator[slice]:
-    """Consecutive slices of at most `rows` rows."""
+    """Yield consecutive slices of at most `rows` rows."""
     return (slice(start, min(start + rows, width)) for start in range(0, width, rows))
 
 
@@ -35,7 +35,7 @@ def add_triangle_update(
     *,
     outgoing: bool,
 ) -> None:
-    """Triangle multiplication, added to `pair` in place (algorithms 11 and 12).
+    """Add the triangle multiplication to `pair` in place (algorithms 11 and 12).
 
     Args:
         pair_mask: True where both positions are residues; padding takes no part in any sum.
@@ -64,7 +64,7 @@ def add_triangle_attention(
     mask: Bool[Tensor, "batch width"],
     rows: int,
 ) -> None:
-    """Triangle attention, added to `pair` in place (algorithms 13 and 14).
+    """Add the triangle attention to `pair` in place (algorithms 13 and 14).
 
     Args:
         module: its `starting` says which axis.
@@ -87,7 +87,7 @@ def _attend(
     normed: Float[Tensor, "batch rows width channels"],
     bias: Float[Tensor, "batch heads width width"],
 ) -> Float[Tensor, "batch rows width channels"]:
-    """Gated attention along the last axis but one, with the sequence's bias for all its rows."""
+    """Attend, gated, along the last axis but one, with the sequence's bias for all its rows."""
     split = (*normed.shape[:-1], attention.no_heads, attention.c_hidden)
     query, key, value = (
         linear(normed).view(split).transpose(-2, -3)

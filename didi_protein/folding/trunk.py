@@ -77,7 +77,7 @@ def run_network(
 
 
 def _rows_at_once(mask: Bool[Tensor, "batch width"], chunk_size: int | None) -> int:
-    """Rows of each sequence expanded at once."""
+    """Choose how many rows of each sequence are expanded at once."""
     batch, width = mask.shape
     entries = _BLOCK_ENTRIES.get(mask.device.type, _BLOCK_ENTRIES["cuda"])
     rows = entries // width if chunk_size is None else min(chunk_size, entries // width)
@@ -87,7 +87,7 @@ def _rows_at_once(mask: Bool[Tensor, "batch width"], chunk_size: int | None) -> 
 def _embed(
     network: EsmForProteinFolding, residues: Int[Tensor, "length"]
 ) -> Float[Tensor, "length channels"]:
-    """Weighted layers of the language model, through an MLP, plus the residues' own embedding."""
+    """Weigh the language model's layers, through an MLP, and add the residues' own embedding."""
     residues = residues.unsqueeze(0)
     tokens = network.af2_idx_to_esm_idx(residues, torch.ones_like(residues))
     layers = network.compute_language_model_representations(tokens)
@@ -107,7 +107,7 @@ def _run_trunk(
     recycles: int | None,
     rows: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Pair representation, last states and atom positions after all passes."""
+    """Return pair representation, last states and atom positions after all passes."""
     batch, width = residues.shape
     pair_mask = mask.unsqueeze(2) & mask.unsqueeze(1)
     place = torch.arange(width, device=residues.device).expand(batch, width)
@@ -137,7 +137,7 @@ def _run_block(
     pair_mask: Bool[Tensor, "batch width width"],
     rows: int,
 ) -> Float[Tensor, "batch width channels"]:
-    """One block: returns the new single representation, and updates `pair` in place."""
+    """Run one block: return the new single representation, and update `pair` in place."""
     update, _ = block.seq_attention(
         block.layernorm_1(single), mask=mask, bias=block.pair_to_sequence(pair)
     )

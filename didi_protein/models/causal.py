@@ -19,7 +19,7 @@ _MASK = "<mask>"
 
 
 def build_causal_model(model: ModelSettings, vocabulary: Vocabulary) -> LlamaForCausalLM:
-    """A freshly initialised Llama-layout network; weights come from torch's global seed."""
+    """Build a freshly initialised Llama-layout network; weights come from torch's global seed."""
     config = LlamaConfig(
         vocab_size=vocabulary.size,
         hidden_size=model.hidden_size,
@@ -51,7 +51,7 @@ def save_causal_folder(
 
 
 def load_causal_folder(folder: Path, described: str) -> tuple[PreTrainedModel, Vocabulary]:
-    """The network of a folder and what its ids mean, the 20 residues generable.
+    """Load the network of a folder and what its ids mean, the 20 residues generable.
 
     Others' vocabularies may lack a mask: it is then an id of its own, which no network is given.
 
@@ -85,7 +85,7 @@ def load_causal_folder(folder: Path, described: str) -> tuple[PreTrainedModel, V
 def open_causal_model(
     folder: Path, described: str, device: torch.device | str, dtype: torch.dtype
 ) -> LoadedModel:
-    """An autoregressive model to write with; see `load_causal_folder`."""
+    """Open an autoregressive model to write with; see `load_causal_folder`."""
     network, vocabulary = load_causal_folder(folder, described)
     written = CausalNetwork(network, cast(int, vocabulary.bos_id)).to(device, dtype)
     return LoadedModel(written, vocabulary, network.config.to_dict(), str(folder), folder, {})
@@ -115,7 +115,7 @@ def _bos_id(model: PreTrainedModel, ids: dict[str, int], described: str) -> int:
 
 
 def _named_id(model: PreTrainedModel, role: str, num_tokens: int) -> int | None:
-    """The id that the configuration names; None where it is none of the vocabulary's.
+    """Return the id that the configuration names; None where it is none of the vocabulary's.
 
     Configurations have defaults of other vocabularies: GPT-2's end is 50,256.
     """

@@ -38,27 +38,27 @@ class FairEsmDenoiser(nn.Module):
         self.network: Any = network
 
     def trunk(self, tokens: Tensor, lengths: Tensor) -> Tensor:  # noqa: ARG002 (it sees the padding)
-        """Hidden states [batch, width, hidden] after the final norm."""
+        """Return hidden states [batch, width, hidden] after the final norm."""
         last = self.network.num_layers
         return self.network(tokens, repr_layers=[last])["representations"][last]
 
     def head(self, hidden: Tensor) -> Tensor:
-        """Logits [n, 33] of hidden states [n, hidden]."""
+        """Return logits [n, 33] of hidden states [n, hidden]."""
         return self.network.lm_head(hidden)
 
 
 def is_esm2_name(name: str) -> bool:
-    """Whether `name` is one of fair-esm's, such as esm2_t6_8M_UR50D."""
+    """Return whether `name` is one of fair-esm's, such as esm2_t6_8M_UR50D."""
     return _NAME.fullmatch(name) is not None
 
 
 def weights_path(name: str) -> Path:
-    """Where torch hub, and `didi-protein download`, keep the weights of an ESM-2."""
+    """Return where torch hub, and `didi-protein download`, keep the weights of an ESM-2."""
     return Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.pt"
 
 
 def load_esm2(name: str, device: torch.device | str = "cpu") -> FairEsmDenoiser:
-    """An ESM-2 in evaluation mode.
+    """Load an ESM-2 in evaluation mode.
 
     Raises:
         UserError: its weights are not here, fair-esm is not installed, or the file is no ESM-2.
@@ -102,15 +102,15 @@ def _build(fair_esm: Any, shape: Any) -> nn.Module:
 
 
 def _check_names(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """All tensors must be there and known, save the contact head's, which is not used."""
-    expected, found = set(network.state_dict()), set(tensors)
-    wrong = [key for key in sorted(expected ^ found) if not _UNUSED.match(key)]
+    """Require that all tensors are there and known, save the contact head's, which is not used."""
+    expected, names = set(network.state_dict()), set(tensors)
+    wrong = [key for key in sorted(expected ^ names) if not _UNUSED.match(key)]
     if wrong:
         raise UserError(f"{path} does not fit ESM-2: missing or unexpected {', '.join(wrong)}.")
 
 
 def _fair_esm() -> Any:
-    """The package fair-esm, not the newer one that shares its import name."""
+    """Import the package fair-esm, not the newer one that shares its import name."""
     try:
         import esm
     except ImportError as error:

@@ -53,7 +53,7 @@ class Judge:
         batch_tokens: int = BATCH_TOKENS,
         autocast: torch.dtype | None = None,
     ) -> NDArray[np.float64]:
-        """Nats per residue [len(sequences)]; perplexity is its exponential."""
+        """Return nats per residue [len(sequences)]; perplexity is its exponential."""
         ids = [[self.id_of_residue[residue] for residue in sequence] for sequence in sequences]
         return causal_nll(self.model, ids, self.bos_id, batch_tokens, autocast)
 
@@ -106,12 +106,12 @@ def open_masked_scorer(
     """
     if is_esm2_name(name):
         denoiser: nn.Module = load_esm2(name, device)
-        vocabulary, limit, predicts_visible = PROTEIN, MAX_RESIDUES, True
+        vocabulary, max_residues, predicts_visible = PROTEIN, MAX_RESIDUES, True
     else:
         loaded = open_model(name, device, offline=offline, flag="--pseudo")
         denoiser, vocabulary = loaded.denoiser, loaded.vocabulary
-        limit = loaded.denoiser.settings.max_tokens - vocabulary.num_special_per_sequence
+        max_residues = loaded.denoiser.settings.max_tokens - vocabulary.num_special_per_sequence
         predicts_visible = not {"didi", "dplm_type"} & set(loaded.config)
     return MaskedScorer(
-        name, denoiser, vocabulary, limit, weights_digest(denoiser), predicts_visible
+        name, denoiser, vocabulary, max_residues, weights_digest(denoiser), predicts_visible
     )

@@ -121,7 +121,7 @@ def measure_table(options: ScoreOptions, parts: SummaryParts) -> SetMeasures:
         rows["sequence"].tolist(),
         held_out=parts.reference if whole else None,
         training=parts.training,
-        judge_nll=np.log(perplexity) if len(rows) and perplexity.notna().all() else None,
+        judge_nll=np.log(perplexity).tolist() if len(rows) and perplexity.notna().all() else None,
         num_calls=calls.tolist(),
         neighbours=parts.neighbours,
         clusters=parts.clusters,

@@ -24,7 +24,7 @@ PROTEIN = Vocabulary(
 
 
 def encode(sequence: str) -> list[int]:
-    """Ids of a sequence of canonical residues, framed by `<cls>` and `<eos>`.
+    """Return the ids of a sequence of canonical residues, framed by `<cls>` and `<eos>`.
 
     Raises:
         KeyError: a letter is not one of the 33 tokens.
@@ -33,7 +33,7 @@ def encode(sequence: str) -> list[int]:
 
 
 def decode(ids: list[int]) -> str:
-    """Letters of the generable ids in `ids`; special tokens are left out."""
+    """Return the letters of the generable ids in `ids`; special tokens are left out."""
     ranks = PROTEIN.rank_of_id
     return "".join(PROTEIN.tokens[index] for index in ids if ranks[index] >= 0)
 
@@ -52,17 +52,17 @@ _GAPS = str.maketrans("", "", "-. \t")
 
 
 def clean_sequence(sequence: str) -> str:
-    """Upper case, without gaps (`-`, `.`, blanks) and without stop signs (`*`) at the end."""
+    """Write in upper case, without gaps (`-`, `.`, blanks) and stop signs (`*`) at the end."""
     return sequence.translate(_GAPS).upper().rstrip("*")
 
 
 def is_canonical(sequence: str) -> bool:
-    """Whether there is at least one letter and all are canonical residues in upper case."""
+    """Tell whether there is at least one letter and all are canonical residues in upper case."""
     return bool(sequence) and _NOT_CANONICAL.search(sequence) is None
 
 
 def find_problem(sequence: str) -> str | None:
-    """Why a sequence cannot be scored, in words that name what and where; None when it can.
+    """Say why a sequence cannot be scored, in words that name what and where; None when it can.
 
     Positions count from 1.
     """
@@ -73,8 +73,8 @@ def find_problem(sequence: str) -> str | None:
     classes: dict[str, list[int]] = {}
     for match in _NOT_CANONICAL.finditer(sequence):
         classes.setdefault(_class_of(match.group()), []).append(match.start() + 1)
-    found = ", ".join(_describe(name, positions) for name, positions in classes.items())
-    return found + ("; --clean mends this" if is_canonical(clean_sequence(sequence)) else "")
+    problem = ", ".join(_describe(name, positions) for name, positions in classes.items())
+    return problem + ("; --clean mends this" if is_canonical(clean_sequence(sequence)) else "")
 
 
 def _class_of(letter: str) -> str:

@@ -66,7 +66,7 @@ class ProteinRecord:
 
 
 def parse_header(title: str) -> tuple[str, dict[str, str]]:
-    """Id and `key=value` pairs of a header line without its `>`; a key that comes again is `key#2`.
+    """Split a header line without its `>` into id and `key=value` pairs; a repeated key is `key#2`.
 
     >>> parse_header("design_1 length=143 steps=8 note*=round%202")
     ('design_1', {'length': '143', 'steps': '8', 'note': 'round 2'})
@@ -79,12 +79,12 @@ def parse_header(title: str) -> tuple[str, dict[str, str]]:
 
 
 def is_one_word(text: str) -> bool:
-    """Whether a text can be an id: not empty, without blanks, line breaks or broken letters."""
+    """Tell whether a text can be an id: not empty, no blanks, line breaks or broken letters."""
     return bool(text) and not _ENDS_A_WORD.search(text)
 
 
 def _written(key: str, value: str) -> tuple[str, str]:
-    """A pair as two words of a header: encoded only where it would not be read back as it is."""
+    """Write a pair as two header words: encoded only if it would not be read back as it is."""
     return (key, value) if _is_plain(key, value) else (_encoded(key) + "*", _encoded(value))
 
 
@@ -94,12 +94,12 @@ def _is_plain(key: str, value: str) -> bool:
 
 
 def _encoded(text: str) -> str:
-    signs = re.sub(r"[%=]|\s|\x00", lambda found: quote(found[0], safe=""), text)
+    signs = re.sub(r"[%=]|\s|\x00", lambda match: quote(match[0], safe=""), text)
     return signs.encode("utf-8", "backslashreplace").decode()
 
 
 def _decoded(key: str, value: str) -> tuple[str, str] | None:
-    """The pair that `_written` wrote so; None where the words stand for themselves."""
+    """Return the pair that `_written` wrote so; None where the words stand for themselves."""
     if not key.endswith("*"):
         return None
     pair = unquote(key[:-1]), unquote(value)
@@ -107,7 +107,7 @@ def _decoded(key: str, value: str) -> tuple[str, str] | None:
 
 
 def iterate_fasta(path: str | os.PathLike[str], name: str = "INPUT") -> Iterator[tuple[str, str]]:
-    """Title and sequence of each record, streamed. `-` is standard input; `.gz` is seen by itself.
+    """Stream title and sequence of each record. `-` is standard input; `.gz` is seen by itself.
 
     Args:
         name: how messages call the file: the flag or argument it came from.
@@ -133,7 +133,7 @@ def read_records(
     *,
     keep_unreadable: bool = False,
 ) -> list[ProteinRecord]:
-    """All records of FASTA, PDB and mmCIF files and of folders of them, in order, ids made unique.
+    """Read all records of FASTA, PDB and mmCIF files and of folders, in order, ids made unique.
 
     A record whose id was already taken, by an earlier record or in another file, becomes `id#2`,
     `id#3`; one without an id is called `unnamed`. An id that is no single word, of a file whose
@@ -204,7 +204,7 @@ def expand_inputs(
 
 
 def is_structure_file(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is called like a PDB or mmCIF file, packed or not."""
+    """Return whether a file is called like a PDB or mmCIF file, packed or not."""
     return _bare_suffix(path) in STRUCTURE_SUFFIXES
 
 
@@ -214,7 +214,7 @@ def _bare_suffix(path: str | os.PathLike[str]) -> str:
 
 
 def unique_ids(ids: Sequence[str]) -> list[str]:
-    """One word for each id, repeats numbered from `#2`; never a name that the input uses itself.
+    """Make one word of each id, repeats numbered from `#2`; never a name the input itself uses.
 
     >>> unique_ids(["a b", "a", "a", "", "a#2", "a", "a_b"])
     ['a_b#2', 'a', 'a#3', 'unnamed', 'a#2', 'a#4', 'a_b']
@@ -224,7 +224,7 @@ def unique_ids(ids: Sequence[str]) -> list[str]:
 
 
 def numbered(names: Sequence[str], are_own: Sequence[bool]) -> list[str]:
-    """The names with repeats numbered; a made one leaves way to an own one that comes later."""
+    """Number repeated names; a made one leaves way to an own one that comes later."""
     taken, number = set(names), Counter[str]()
     own = {name for name, is_own in zip(names, are_own, strict=True) if is_own}
     seen: set[str] = set()
@@ -248,7 +248,7 @@ def _next_free(name: str, taken: set[str], number: Counter[str]) -> str:
 
 @contextmanager
 def fasta_writer(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
-    """A text stream for FASTA: `-` is standard output, `.gz` is compressed, files appear whole."""
+    """Open a FASTA to write: `-` is standard output, `.gz` is compressed, files appear whole."""
     if str(path) == "-":
         yield sys.stdout
         return
@@ -268,7 +268,7 @@ _NAME = re.compile(r"iter_(\d+)_L_(\d+)")
 
 
 def header_of_name(path: str | os.PathLike[str]) -> dict[str, str]:
-    """What the name of a file says of its records, as pairs of a FASTA header; {} for other names.
+    """Read what a file's name says of its records, as pairs of a FASTA header; {} for other names.
 
     The length is not among them: that of each record is counted.
 
@@ -276,5 +276,5 @@ def header_of_name(path: str | os.PathLike[str]) -> dict[str, str]:
     {'steps': '500'}
     """
     name = Path(path).name.removesuffix(".gz")
-    found = _NAME.fullmatch(Path(name).stem)
-    return {"steps": found[1]} if found else {}
+    match = _NAME.fullmatch(Path(name).stem)
+    return {"steps": match[1]} if match else {}

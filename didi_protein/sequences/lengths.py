@@ -24,20 +24,20 @@ def check_lengths(spec: str) -> None:
         read_lengths(spec, 1, 0, None, WORDS)
 
 
-def design_lengths(spec: str, num: int, seed: int, limit: int) -> list[int]:
-    """Length, in residues, of each of `num` designs.
+def design_lengths(spec: str, num: int, seed: int, max_length: int) -> list[int]:
+    """Draw the length, in residues, of each of `num` designs.
 
     Args:
         spec: the value of `--length`.
-        limit: most residues the model takes.
+        max_length: most residues the model takes.
 
     Raises:
         UserError: no such form, a range upside down, zero, or past the limit.
     """
     text = spec.strip()
     if text.startswith("from:"):
-        return draw_lengths(_reference_lengths(text.removeprefix("from:"), limit), num, seed)
-    return read_lengths(spec, num, seed, limit, WORDS)
+        return draw_lengths(_reference_lengths(text.removeprefix("from:"), max_length), num, seed)
+    return read_lengths(spec, num, seed, max_length, WORDS)
 
 
 def _lengths_of_file(name: str) -> list[int]:
@@ -47,20 +47,20 @@ def _lengths_of_file(name: str) -> list[int]:
     return [len(clean_sequence(record.sequence)) for record in records]
 
 
-def _reference_lengths(name: str, limit: int) -> list[int]:
-    """Lengths of the records of a FASTA file that the model can make; what is left out is said."""
+def _reference_lengths(name: str, max_length: int) -> list[int]:
+    """Read the lengths of a FASTA's records that the model can make; what is left out is said."""
     lengths = _lengths_of_file(name)
-    usable = [length for length in lengths if 1 <= length <= limit]
+    usable = [length for length in lengths if 1 <= length <= max_length]
     if not usable:
         raise UserError(
-            f"--length from:{name}: none of its {len(lengths)} sequences has 1 to {limit} residues "
-            "(the model's limit)."
+            f"--length from:{name}: none of its {len(lengths)} sequences has 1 to {max_length} "
+            "residues (the model's limit)."
         )
     if len(usable) < len(lengths):
         left_out = len(lengths) - len(usable)
         print(
             f"--length from:{name}: {left_out:,} of {len(lengths):,} sequences left out "
-            f"(empty, or past the model's limit of {limit} residues).",
+            f"(empty, or past the model's limit of {max_length} residues).",
             file=sys.stderr,
         )
     return usable

@@ -23,7 +23,7 @@ def read_training_sequences(
     max_length: int | None = None,
     name: str = "data=",
 ) -> list[tuple[str, str]]:
-    """Id and canonical sequence of every usable record; what was dropped, and why, on stderr.
+    """Read id and canonical sequence of every usable record; what was dropped, and why, on stderr.
 
     Lower case, gaps and a stop sign at the end are mended. Sequences with other letters than the
     20 canonical residues, and those outside the lengths given, are dropped.
@@ -80,7 +80,7 @@ def _report_dropped(path: object, num_kept: int, dropped: Counter[str]) -> None:
 
 
 def load_corpus(source: str, name: str = "data=") -> Corpus:
-    """The corpus of a FASTA path (plain or .gz), or of `uniref50` after its download.
+    """Load the corpus of a FASTA path (plain or .gz), or of `uniref50` after its download.
 
     Args:
         name: what messages call the source: the setting that it came from.

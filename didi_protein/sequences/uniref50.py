@@ -38,7 +38,7 @@ _DONE = "cache.json"
 
 
 def cache_folder() -> Path:
-    """Where the cache lies: below DIDI_CACHE, else XDG_CACHE_HOME, else ~/.cache."""
+    """Find where the cache lies: below DIDI_CACHE, else XDG_CACHE_HOME, else ~/.cache."""
     if chosen := os.environ.get("DIDI_CACHE"):
         return Path(chosen).expanduser() / "uniref50"
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -74,7 +74,7 @@ def download_uniref50(
 
 
 def open_cache(split: str = "train", folder: Path | None = None) -> Corpus:
-    """A split of the cache as a corpus of memory-mapped ids.
+    """Open a split of the cache as a corpus of memory-mapped ids.
 
     Raises:
         UserError: it was not downloaded, has no such split, or a file of it is cut short.

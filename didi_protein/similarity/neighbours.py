@@ -34,7 +34,7 @@ class Neighbour:
 def nearest_neighbours(
     sequences: Sequence[str], references: Sequence[str], threads: int | None = None
 ) -> list[Neighbour | None]:
-    """The neighbour of highest identity of each sequence; None where there is none.
+    """Find the neighbour of highest identity of each sequence; None where there is none.
 
     Among equals the one of higher bit score is taken, then the first in the file. A reference that
     is the sequence itself is always found, however short or repetitive it is.
@@ -77,7 +77,7 @@ def _rank(hit: Neighbour) -> tuple[float, float, int]:
 def has_neighbour(
     neighbours: Sequence[Neighbour | None], identity: float = NEIGHBOUR_IDENTITY
 ) -> list[bool]:
-    """Which sequences have a neighbour of at least this identity."""
+    """Tell which sequences have a neighbour of at least this identity."""
     return [each is not None and each.identity >= identity for each in neighbours]
 
 
@@ -95,7 +95,7 @@ def cluster_numbers(sequences: Sequence[str], threads: int | None = None) -> lis
 
 
 def _neighbourhoods(sequences: Sequence[str], threads: int | None) -> list[set[int]]:
-    """Indices of the neighbours of each sequence, itself among them; made symmetric."""
+    """Return the neighbours' indices of each sequence, itself among them; made symmetric."""
     neighbourhoods = [{index} for index in range(len(sequences))]
     if len(sequences) > 1:
         flags = (*mmseqs.CLUSTER_FLAGS, "--max-seqs", str(max(1_000, len(sequences))))
@@ -106,7 +106,7 @@ def _neighbourhoods(sequences: Sequence[str], threads: int | None) -> list[set[i
 
 
 def _set_cover(neighbourhoods: Sequence[set[int]]) -> list[int]:
-    """The founder of each sequence's cluster; ties go to the sequence that comes first."""
+    """Choose the founder of each sequence's cluster; ties go to the sequence that comes first."""
     founder = [-1] * len(neighbourhoods)
     queue = [(-len(members), index) for index, members in enumerate(neighbourhoods)]
     heapq.heapify(queue)

@@ -88,5 +88,5 @@ def why_scratch_failed(folder: Path) -> str | None:
 
 
 def last_lines(output: str, count: int = 3) -> str:
-    """The end of what a program said, on one line: the reason is there."""
+    """Return the end of what a program said, on one line: the reason is there."""
     return " | ".join(output.strip().splitlines()[-count:])

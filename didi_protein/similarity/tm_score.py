@@ -37,7 +37,7 @@ class Trace:
 
 
 def is_available() -> bool:
-    """Whether the package that brings TM-align is installed."""
+    """Tell whether the package that brings TM-align is installed."""
     try:
         import tmtools  # noqa: F401
     except ImportError:
@@ -46,12 +46,12 @@ def is_available() -> bool:
 
 
 def version() -> str:
-    """Of the package that brings TM-align."""
+    """Return the version of the package that brings TM-align."""
     return package_version("tmtools")
 
 
 def tm_score(one: Trace, other: Trace) -> float:
-    """TM-score of a pair, 0 to 1; `tm_score(a, b) == tm_score(b, a)` exactly.
+    """Return a pair's TM-score, 0 to 1; `tm_score(a, b) == tm_score(b, a)` exactly.
 
     Raises:
         ValueError: a chain is shorter than `MIN_RESIDUES`.
@@ -64,12 +64,14 @@ def tm_score(one: Trace, other: Trace) -> float:
     if min(len(one), len(other)) < MIN_RESIDUES:
         raise ValueError(f"TM-align needs {MIN_RESIDUES} residues or more")
     first, second = sorted((one, other), key=_order)
-    found = tmtools.tm_align(first.coordinates, second.coordinates, first.sequence, second.sequence)
-    return (found.tm_norm_chain1 + found.tm_norm_chain2) / 2
+    alignment = tmtools.tm_align(
+        first.coordinates, second.coordinates, first.sequence, second.sequence
+    )
+    return (alignment.tm_norm_chain1 + alignment.tm_norm_chain2) / 2
 
 
 def _order(trace: Trace) -> tuple[int, str, bytes]:
-    """TM-align's search depends, slightly, on which chain comes first."""
+    """Return a chain's sort key: which one comes first changes TM-align's search slightly."""
     return len(trace), trace.sequence, trace.coordinates.tobytes()
 
 
@@ -110,7 +112,7 @@ class PairwiseTm:
     """Mean over the pairs of each bin."""
 
     def as_dict(self) -> dict[str, Any]:
-        """As under `set` in the summary."""
+        """Return it as under `set` in the summary."""
         rows = [
             {
                 "min_length": each.min_length,
@@ -127,7 +129,7 @@ class PairwiseTm:
 
 
 def definition(max_pairs: int) -> str:
-    """The measure in a sentence, with version and settings."""
+    """Say the measure in a sentence, with version and settings."""
     return (
         "mean TM-score of pairs of designs whose lengths share a bin of "
         f"{BIN_WIDTH} residues, by TM-align (tmtools {version()}, C-alpha atoms); of a "
@@ -139,7 +141,7 @@ def definition(max_pairs: int) -> str:
 
 
 def plan_pairs(lengths: Sequence[int], max_pairs: int, seed: int = 0) -> list[LengthBin]:
-    """The bins with two designs or more, and which pairs of each are compared.
+    """Choose the bins with two designs or more, and which pairs of each are compared.
 
     Small bins are compared whole; the others share what is left of `max_pairs` evenly.
     """
@@ -172,7 +174,7 @@ def _quotas(possible: dict[int, int], max_pairs: int) -> dict[int, int]:
 
 
 def _draw_pairs(places: Sequence[int], count: int, seed: list[int]) -> list[tuple[int, int]]:
-    """`count` different pairs of `places`, all equally likely, in order."""
+    """Draw `count` different pairs of `places`, all equally likely, in order."""
     possible = len(places) * (len(places) - 1) // 2
     chosen = np.random.default_rng(seed).choice(possible, size=count, replace=False)
     # Pair number k stands at row j of the triangle whose row j holds (0, j) to (j - 1, j).
@@ -197,13 +199,13 @@ def mean_pairwise_tm(
         return None
     scores, done = [], 0
     for each in bins:
-        found = []
+        pair_scores = []
         for i, j in each.pairs:
-            found.append(tm_score(traces[i], traces[j]))
+            pair_scores.append(tm_score(traces[i], traces[j]))
             done += 1
             if on_progress is not None:
                 on_progress(done)
-        scores.append(np.array(found))
+        scores.append(np.array(pair_scores))
     means = tuple(float(each.mean()) for each in scores)
     return PairwiseTm(_interval(bins, scores, means, seed), tuple(bins), means)
 
@@ -214,7 +216,7 @@ def _interval(
     means: Sequence[float],
     seed: int,
 ) -> Interval:
-    """Designs are resampled within their bins; a pair counts as often as both its designs."""
+    """Resample designs within their bins; a pair counts as often as both its designs."""
     generator = np.random.default_rng(seed)
     sums, weights = np.zeros(NUM_RESAMPLES), np.zeros(NUM_RESAMPLES)
     for each, score in zip(bins, scores, strict=True):

@@ -45,7 +45,7 @@ class Evidence:
 
 
 def pdb_evidence(text: str) -> Evidence:
-    """What the records of a PDB file say; coordinates are not looked at."""
+    """Read what the records of a PDB file say; coordinates are not looked at."""
     lines = [line for line in text.splitlines() if line[:6] not in ("ATOM  ", "HETATM")]
     names = [
         (line[:6].strip(), line[6:].strip())
@@ -86,14 +86,14 @@ def _is_unit_cell(line: str) -> bool:
 
 
 def _programs(texts: Sequence[tuple[str, str]]) -> tuple[str | None, str | None]:
-    """What says pLDDT, and what says another score: at most one of the two."""
+    """Find what says pLDDT, and what says another score: at most one of the two."""
     for place, text in texts:
         if _STATEMENT.search(text.upper()):
             return f"{place} says that B-factors are pLDDT", None
     for place, text in texts:
-        if found := _PROGRAMS.search(text.upper()):
-            said = f"{place} names {found.group()}"
-            return (said, None) if found["predictor"] else (None, said)
+        if match := _PROGRAMS.search(text.upper()):
+            source = f"{place} names {match.group()}"
+            return (source, None) if match["predictor"] else (None, source)
     return None, None
 
 
@@ -108,7 +108,7 @@ _EXPERIMENTAL_CATEGORIES = (
 
 
 def cif_evidence(items: Mapping[str, Sequence[str]]) -> Evidence:
-    """What the categories of an mmCIF file say.
+    """Read what the categories of an mmCIF file say.
 
     Args:
         items: values by item, names in lower case, as of `structure_cif.cif_items`.
@@ -126,7 +126,7 @@ def cif_evidence(items: Mapping[str, Sequence[str]]) -> Evidence:
 
 
 def _local_metrics(items: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Names of the quality metrics that have a value for each residue (ModelCIF)."""
+    """Yield the names of the quality metrics that have a value for each residue (ModelCIF)."""
     modes = items.get("_ma_qa_metric.mode", ())
     for number, mode in enumerate(modes):
         values = [
@@ -144,7 +144,7 @@ def _cif_experiment(items: Mapping[str, Sequence[str]]) -> str | None:
             return f"_exptl.method {method}"
     for key, values in items.items():
         if key.startswith(_EXPERIMENTAL_CATEGORIES) and not key.endswith((".entry_id", ".id")):
-            said = next((value for value in values if value not in ("?", ".", "")), None)
-            if said is not None:
+            value_given = next((value for value in values if value not in ("?", ".", "")), None)
+            if value_given is not None:
                 return f"{key.partition('.')[0]} is filled"
     return "_atom_site_anisotrop is filled" if "_atom_site_anisotrop.id" in items else None

@@ -222,10 +222,10 @@ def _cif_atoms(items: dict[str, list[str]]) -> Iterator[_AtomSite]:
 
     def column(*names: str, default: str | None = None) -> list[str]:
         """Return the first of these items that has a value, row by row."""
-        found = [items[key] for name in names if (key := f"_atom_site.{name}") in items]
-        if not found and default is None:
+        columns = [items[key] for name in names if (key := f"_atom_site.{name}") in items]
+        if not columns and default is None:
             raise ValueError(f"_atom_site.{names[0]} is missing")
-        rows = zip(*found, strict=True) if found else iter([()] * count)
+        rows = zip(*columns, strict=True) if columns else iter([()] * count)
         return [next((v for v in row if v not in ABSENT), default or "") for row in rows]
 
     models = column("pdbx_pdb_model_num", default="1")
@@ -284,13 +284,13 @@ def _residue(site: Sequence[_AtomSite]) -> Residue | None:
     by_name: dict[str, list[_AtomSite]] = {}
     for atom in site:
         by_name.setdefault(atom.residue, []).append(atom)
-    found = [atoms for atoms in by_name.values() if _is_amino_acid(atoms)]
-    if not found:
+    residues = [atoms for atoms in by_name.values() if _is_amino_acid(atoms)]
+    if not residues:
         return None
-    if len(found) > 1 and any(atom.alternate == " " for atoms in found for atom in atoms):
-        names = " and ".join(atoms[0].residue for atoms in found)
+    if len(residues) > 1 and any(atom.alternate == " " for atoms in residues for atom in atoms):
+        names = " and ".join(atoms[0].residue for atoms in residues)
         raise ValueError(f"{where} is {names}, which are no alternates")
-    atoms = max((each for atoms in found for each in _alternates(atoms, where)), key=_rank)
+    atoms = max((each for atoms in residues for each in _alternates(atoms, where)), key=_rank)
     first = atoms[0]
     flag = f"H_{first.residue}" if first.is_hetero else " "
     residue = Residue((flag, _whole(first.number, where), first.insertion), first.residue, "")
@@ -336,7 +336,7 @@ def _refuse_repeated(atoms: Sequence[_AtomSite], where: str) -> None:
 
 
 def _rank(atoms: Sequence[_AtomSite]) -> tuple[bool, float]:
-    """Order alternates: one with a C-alpha first, then by the occupancy of their own atoms."""
+    """Rank alternates: one with a C-alpha first, then by the occupancy of their own atoms."""
     own = [_occupancy(atom) for atom in atoms if atom.alternate != " "]
     has_alpha = any(atom.name == "CA" for atom in atoms)
     mean = sum(own) / len(own) if own else 1.0

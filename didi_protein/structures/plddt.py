@@ -57,8 +57,8 @@ def decide(evidence: Evidence, model: Model) -> PlddtDecision:
         return PlddtDecision(None, refusal)
     is_fraction = float(atoms.b_factor.max()) <= 1.0
     scale = "0 to 1, times 100" if is_fraction else "0 to 100"
-    said = evidence.predictor or "one value for all atoms of each residue, all of them resolved"
-    return PlddtDecision(100.0 if is_fraction else 1.0, f"{said}; {scale}")
+    basis = evidence.predictor or "one value for all atoms of each residue, all of them resolved"
+    return PlddtDecision(100.0 if is_fraction else 1.0, f"{basis}; {scale}")
 
 
 def _contradicted(evidence: Evidence) -> str | None:
@@ -70,7 +70,7 @@ def _contradicted(evidence: Evidence) -> str | None:
 
 
 def _why_no_plddt(atoms: _Atoms) -> str | None:
-    """What no predictor's column would hold, whatever the file says."""
+    """Say what no predictor's column would hold, whatever the file says."""
     if not np.isfinite(atoms.b_factor).all():
         return "B-factors that are missing or no finite numbers"
     low, high = float(atoms.b_factor.min()), float(atoms.b_factor.max())
@@ -91,7 +91,7 @@ def _why_undeclared(evidence: Evidence, atoms: _Atoms, model: Model) -> str | No
 
 
 def _why_unlike_a_prediction(evidence: Evidence, atoms: _Atoms, model: Model) -> str | None:
-    """What speaks against a predicted model in a file that says nothing of its origin.
+    """Say what speaks against a predicted model in a file that says nothing of its origin.
 
     AlphaFold and ColabFold give all atoms of a residue one pLDDT, and resolve every residue of one
     unbroken chain; refined temperature factors differ from atom to atom, and crystals have gaps,
@@ -160,7 +160,7 @@ _PAE_KEYS = ("pae", "predicted_aligned_error")
 
 
 def read_sidecar(structure: Path, num_residues: int) -> dict[str, float]:
-    """`ptm` (0 to 1) and `mean_pae` (ångström, over all pairs), as far as a JSON states them.
+    """Read `ptm` (0 to 1) and `mean_pae` (ångström, over all pairs), as far as a JSON states them.
 
     A JSON whose PAE is not of `num_residues` residues belongs to something else: nothing is taken.
     """
@@ -173,11 +173,11 @@ def read_sidecar(structure: Path, num_residues: int) -> dict[str, float]:
 def _candidates(structure: Path) -> Iterator[Path]:
     stem = Path(structure.name.removesuffix(".gz")).stem
     names = [f"{stem}_scores.json"]
-    if found := _COLABFOLD.fullmatch(stem):
-        first, rest = found.groups()
+    if match := _COLABFOLD.fullmatch(stem):
+        first, rest = match.groups()
         names += [f"{first}_scores_{rest}.json", f"{first}_unrelaxed_{rest}_scores.json"]
-    if found := _ALPHAFOLD.fullmatch(stem):
-        names.append(f"{found[1]}-predicted_aligned_error_{found[2]}.json")
+    if match := _ALPHAFOLD.fullmatch(stem):
+        names.append(f"{match[1]}-predicted_aligned_error_{match[2]}.json")
     yield from (structure.with_name(name) for name in names)
 
 
@@ -193,11 +193,11 @@ def _read(path: Path, num_residues: int) -> dict[str, float]:
     pae = next((_matrix(content[key]) for key in _PAE_KEYS if key in content), None)
     if pae is None or pae.shape != (num_residues, num_residues) or not np.isfinite(pae).all():
         return {}
-    found = {"mean_pae": float(pae.mean())}
+    values = {"mean_pae": float(pae.mean())}
     ptm = content.get("ptm")
     if isinstance(ptm, int | float) and 0 <= ptm <= 1:
-        found["ptm"] = float(ptm)
-    return found
+        values["ptm"] = float(ptm)
+    return values
 
 
 def _matrix(value: Any) -> np.ndarray | None:

@@ -68,7 +68,7 @@ class StructureChain:
 
 
 def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[StructureChain]:
-    """Every protein chain of the first model of a file.
+    """Read every protein chain of the first model of a file.
 
     Args:
         name: how messages call the file: the flag or argument it came from.
@@ -147,7 +147,7 @@ def file_of_cell(folder: Path, cell: str) -> Path:
     if path.exists() or "\\x" not in cell:
         return path
     unescaped = re.sub(
-        rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), cell.encode()
+        rb"\\x([89a-f][0-9a-f])", lambda match: bytes.fromhex(match[1].decode()), cell.encode()
     )
     return folder / os.fsdecode(unescaped)
 
@@ -160,7 +160,7 @@ def point_from(columns: Iterable[dict[str, Any]], folder: Path) -> None:
 
 
 def say_without_plddt(columns: Iterable[Mapping[str, Any]]) -> None:
-    """One line on standard error for every reason for which chains read have no pLDDT."""
+    """Print one line on standard error for every reason for which chains read have no pLDDT."""
     sources = [each[SOURCE_COLUMN] for each in columns if SOURCE_COLUMN in each]
     refused = Counter(each.removeprefix(NO_PLDDT) for each in sources if each.startswith(NO_PLDDT))
     for reason, count in refused.items():
@@ -179,7 +179,7 @@ def _confidence(chain: Chain, sequence: str, decision: PlddtDecision) -> dict[st
 
 
 def stated_sequences(path: str | os.PathLike[str], name: str = "INPUT") -> dict[str, str]:
-    """Sequence by chain of SEQRES, or of `_pdbx_poly_seq_scheme` in mmCIF; {} where none is stated.
+    """Read the sequence by chain of SEQRES, or of `_pdbx_poly_seq_scheme` in mmCIF; {} without one.
 
     Raises:
         UserError: the file cannot be read.
@@ -192,12 +192,12 @@ def stated_sequences(path: str | os.PathLike[str], name: str = "INPUT") -> dict[
 
 
 def _pdb_sequences(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    sequences: dict[str, str] = {}
     for line in text.split("\n"):
         if line.startswith("SEQRES"):
             letters = "".join(map(letter_of_name, line[19:70].split()))
-            found[line[11:12]] = found.get(line[11:12], "") + letters
-    return found
+            sequences[line[11:12]] = sequences.get(line[11:12], "") + letters
+    return sequences
 
 
 def _cif_sequences(items: dict[str, list[str]]) -> dict[str, str]:
@@ -208,14 +208,14 @@ def _cif_sequences(items: dict[str, list[str]]) -> dict[str, str]:
     first: dict[tuple[str, str], str] = {}
     for chain, place, residue in zip(*(items[key] for key in keys), strict=True):
         first.setdefault((chain, place), residue)
-    found: dict[str, str] = {}
+    sequences: dict[str, str] = {}
     for (chain, _), residue in first.items():
-        found[chain] = found.get(chain, "") + letter_of_name(residue)
-    return found
+        sequences[chain] = sequences.get(chain, "") + letter_of_name(residue)
+    return sequences
 
 
 def fill_gaps(sequence: str, stated: str | None) -> str:
-    """`sequence` with each X replaced, if it fits into `stated` at exactly one place.
+    """Replace each X of `sequence`, if it fits into `stated` at exactly one place.
 
     >>> fill_gaps("MKXXQR", "GSMKTAQRHHH")
     'MKTAQR'
@@ -225,5 +225,5 @@ def fill_gaps(sequence: str, stated: str | None) -> str:
     if stated is None or "X" not in sequence:
         return sequence
     pattern = re.compile(f"(?=({sequence.replace('X', '.')}))")
-    found = {match.group(1) for match in pattern.finditer(stated)}
-    return found.pop() if len(found) == 1 else sequence
+    fits = {match.group(1) for match in pattern.finditer(stated)}
+    return fits.pop() if len(fits) == 1 else sequence

@@ -24,7 +24,7 @@ IDS, STARTS = "flat.ids", "flat.starts"
 
 
 def cache_root() -> Path:
-    """Where caches lie: below DIDI_CACHE, else XDG_CACHE_HOME, else ~/.cache."""
+    """Find where caches lie: below DIDI_CACHE, else XDG_CACHE_HOME, else ~/.cache."""
     if chosen := os.environ.get("DIDI_CACHE"):
         return Path(chosen).expanduser() / "text"
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -32,7 +32,7 @@ def cache_root() -> Path:
 
 
 def id_type(vocabulary_size: int) -> str:
-    """The little-endian type that holds every id."""
+    """Return the little-endian type that holds every id."""
     return "<u2" if vocabulary_size <= 2**16 else "<i4"
 
 
@@ -50,7 +50,7 @@ class CacheWriter:
 
     @classmethod
     def open(cls, folder: Path, dtype: str) -> "CacheWriter":
-        """A new cache, or the good part of one that was interrupted."""
+        """Open a new cache, or the good part of one that was interrupted."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / PROGRESS
         known = json.loads(path.read_text()) if path.is_file() else {}
@@ -102,7 +102,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def open_cache(folder: Path) -> Corpus:
-    """The sequences of a finished cache, memory-mapped.
+    """Open the sequences of a finished cache, memory-mapped.
 
     Raises:
         UserError: a file of it is cut short.

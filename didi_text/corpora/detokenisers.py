@@ -54,7 +54,7 @@ _LM1B_ENDS: Sequence[Replacement] = (
 
 
 def detokenise_ptb(text: str) -> str:
-    """Penn Treebank: contractions joined, numbers 1, unknown words a question mark.
+    """Undo Penn Treebank's spelling: contractions joined, numbers 1, unknown words a question mark.
 
     >>> detokenise_ptb("the company 's profit rose to $ N from $ N in N <unk> that n't")
     "the company's profit rose to $1 from $1 in 1 ? thatn't"
@@ -68,7 +68,7 @@ def detokenise_ptb(text: str) -> str:
 
 
 def detokenise_wikitext(text: str) -> str:
-    """WikiText: punctuation, brackets, quotation marks and headings.
+    """Undo WikiText's spelling: punctuation, brackets, quotation marks and headings.
 
     >>> detokenise_wikitext(' It cost 1 @,@ 000 ( or " so " ) , he said . \\n')
     ' It cost 1,000 (or "so"), he said.\\n'
@@ -82,7 +82,7 @@ def detokenise_wikitext(text: str) -> str:
 
 
 def detokenise_lm1b(text: str) -> str:
-    """One Billion Words: punctuation, quotations, brackets, currency, addresses.
+    """Undo One Billion Words' spelling: punctuation, quotations, brackets, currency, addresses.
 
     >>> detokenise_lm1b('He said : " It is $ 5 , is n\\'t it ? "')
     'He said: "It is $5, is n\\'t it?"'
@@ -94,7 +94,7 @@ def detokenise_lm1b(text: str) -> str:
 
 
 def detokenise_lambada(text: str) -> str:
-    """LAMBADA in OpenAI's form: straight quotation marks, and a line break before each passage.
+    """Write LAMBADA in OpenAI's form: straight quotation marks, a line break before each passage.
 
     >>> detokenise_lambada(" \\u201cNo,\\u201d he said ")
     '\\n"No," he said'
@@ -103,7 +103,7 @@ def detokenise_lambada(text: str) -> str:
 
 
 def detokenise_scientific(text: str) -> str:
-    """PubMed and arXiv: WikiText's rules, then those of One Billion Words.
+    """Undo PubMed's and arXiv's spelling: WikiText's rules, then those of One Billion Words.
 
     >>> detokenise_scientific("the rate ( p < 0.05 ) was , however , low .")
     'the rate (p < 0.05) was, however, low.'
@@ -112,7 +112,7 @@ def detokenise_scientific(text: str) -> str:
 
 
 def keep(text: str) -> str:
-    """AG News passes no detokeniser.
+    """Keep the text as it is: AG News passes no detokeniser.
 
     >>> keep("Ky. Company Wins Grant to Study Peptides (AP)")
     'Ky. Company Wins Grant to Study Peptides (AP)'

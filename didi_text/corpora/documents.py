@@ -24,7 +24,7 @@ SUFFIXES = (".jsonl", ".txt")
 
 
 def read_documents(path: Path, *, licenses: Collection[str] = ()) -> Iterator[str]:
-    """Texts of `path`, in order; empty ones are left out.
+    """Yield the texts of `path`, in order; empty ones are left out.
 
     Args:
         licenses: keep only JSONL records whose key `license` is one of these; all where empty.
@@ -44,7 +44,7 @@ def read_documents(path: Path, *, licenses: Collection[str] = ()) -> Iterator[st
 
 
 def read_json_records(path: Path, *, needs: str = "text") -> Iterator[dict[str, Any]]:
-    """The objects of a JSONL file.
+    """Yield the objects of a JSONL file.
 
     Args:
         needs: a key each must have, whose value is a string.
@@ -63,7 +63,7 @@ def read_json_records(path: Path, *, needs: str = "text") -> Iterator[dict[str, 
 
 
 def document_kind(path: Path) -> str:
-    """ ".jsonl" or ".txt".
+    """Return ".jsonl" or ".txt".
 
     Raises:
         UserError: no such file, or neither of the two.
@@ -78,7 +78,7 @@ def document_kind(path: Path) -> str:
 
 @contextmanager
 def open_text(path: Path) -> Iterator[IO[str]]:
-    """The file's text, unpacked where it ends in `.gz`; line ends stay as they are.
+    """Open the file's text, unpacked where it ends in `.gz`; line ends stay as they are.
 
     Raises:
         UserError: from the body too, of a file that is damaged or no text.
@@ -92,7 +92,7 @@ def open_text(path: Path) -> Iterator[IO[str]]:
 
 
 def parse_licenses(text: str) -> tuple[str, ...]:
-    """Licenses separated by commas.
+    """Split licenses at commas.
 
     >>> parse_licenses("public domain, CC BY 4.0")
     ('public domain', 'CC BY 4.0')

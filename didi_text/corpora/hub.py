@@ -47,13 +47,13 @@ class HubCorpus:
         return [pattern for pattern in (self.files, self.held_out_files) if pattern]
 
     def part(self, split: str) -> tuple["HubCorpus", str]:
-        """A corpus of one pattern of files, and which of its splits is this one's `split`."""
+        """Choose a corpus of one pattern of files, and its split that is this one's `split`."""
         if split == "valid" and self.held_out_files:
             return replace(self, files=self.held_out_files, held_out_files=""), "train"
         return replace(self, held_out_files=""), split
 
     def key(self, split: str) -> dict[str, object]:
-        """What decides the documents of a split, for the name of their cache."""
+        """Return what decides the documents of a split, for the name of their cache."""
         part, split = self.part(split)
         key: dict[str, object] = {
             name: getattr(part, name)
@@ -100,7 +100,7 @@ def fetch_corpus(name: str) -> Path:
 
 
 def fetch_parquet(corpus: HubCorpus, *, offline: bool = False, called: str = "") -> list[Path]:
-    """Local copies of the corpus's `files`, in order.
+    """Fetch the corpus's `files`, and return the local copies in order.
 
     Args:
         called: what `download` calls the corpus, for messages.
@@ -127,21 +127,21 @@ def fetch_parquet(corpus: HubCorpus, *, offline: bool = False, called: str = "")
 
 
 def list_remote(corpus: HubCorpus) -> list[str]:
-    """Addresses (`hf://...`) of the corpus's files, in order, for reading over the network."""
+    """List the addresses (`hf://...`) of the corpus's files, in order, for remote reading."""
     from huggingface_hub import HfFileSystem
 
     where = f"datasets/{corpus.repository}@{corpus.revision}/{corpus.files}"
     try:
-        found = sorted(HfFileSystem().glob(where))
+        paths = sorted(HfFileSystem().glob(where))
     except OSError as error:
         raise UserError(f"{corpus.repository} cannot be streamed: {error}.") from error
-    if not found:
+    if not paths:
         raise UserError(f"{corpus.repository} has no {corpus.files} at {corpus.revision}.")
-    return [f"hf://{path}" for path in found]
+    return [f"hf://{path}" for path in paths]
 
 
 def split_range(num_documents: int, held_out: int, split: str) -> range:
-    """Places of a split's documents.
+    """Return the places of a split's documents.
 
     >>> split_range(10, 3, "train"), split_range(10, 3, "valid"), split_range(10, 0, "train")
     (range(0, 7), range(7, 10), range(0, 10))
@@ -164,7 +164,7 @@ def read_parquet(
     split: str = "train",
     held_out: int = 0,
 ) -> Iterator[str]:
-    """Documents of a split, streamed with `datasets`; files that hold none of it stay unread.
+    """Stream a split's documents with `datasets`; files that hold none of it stay unread.
 
     Args:
         files: local paths or `hf://` addresses, in order.
@@ -188,7 +188,7 @@ def read_parquet(
 
 
 def count_rows(file: str | Path) -> int:
-    """Rows of a parquet file, from its footer alone."""
+    """Count the rows of a parquet file, from its footer alone."""
     try:
         import fsspec
         from pyarrow.parquet import ParquetFile
@@ -242,7 +242,7 @@ class LicenseCount:
 def count_licenses(
     records: Iterable[dict[str, Any]], tokenizer: TextTokenizer | None = None
 ) -> list[LicenseCount]:
-    """Documents, words and tokens by license and source, in alphabetical order."""
+    """Count documents, words and tokens by license and source, in alphabetical order."""
     counts: dict[tuple[str, str], list[int]] = {}
     for record in records:
         key = str(record.get("license", UNSTATED)), str(record.get("source", UNSTATED))

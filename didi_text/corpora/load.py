@@ -69,7 +69,7 @@ def load_corpus(
     offline: bool = False,
     cache: Path | None = None,
 ) -> Corpus:
-    """Blocks of `source`, from the cache where it was packed before.
+    """Load the blocks of `source`, from the cache where it was packed before.
 
     Args:
         source: a `.jsonl` or `.txt` file, plain or `.gz`; `openwebtext` or `lm1b`, and their
@@ -114,7 +114,7 @@ def encode_corpus(
     max_tokens: int | None = None,
     cache: Path | None = None,
 ) -> Corpus:
-    """Documents of `source` as ids, one sequence each, nothing added.
+    """Encode the documents of `source`, one sequence each, nothing added.
 
     Raises:
         UserError: there is no text in it.
@@ -188,7 +188,7 @@ def _hub_source(name: str, split: str, stream: bool, offline: bool) -> TextSourc
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):

@@ -54,7 +54,7 @@ class Packing:
 def pack(
     documents: Iterable[ArrayLike], packing: Packing, end_id: int
 ) -> Iterator[NDArray[np.int64]]:
-    """The blocks of `documents`, each a sequence of ids, in order.
+    """Yield the blocks of `documents`, each a sequence of ids, in order.
 
     Memory holds one document and one block.
     """

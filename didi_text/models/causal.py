@@ -12,7 +12,7 @@ from didi_text.tokenizers.tokenizer import TextTokenizer
 def build_causal_model(
     model: ModelSettings, tokenizer: TextTokenizer, block_length: int
 ) -> GPT2LMHeadModel:
-    """A freshly initialised network; weights come from torch's global seed.
+    """Build a freshly initialised network; weights come from torch's global seed.
 
     It has no mask token, and no dropout: a resumed run could not draw the same.
     """

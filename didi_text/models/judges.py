@@ -25,7 +25,7 @@ JUDGE_TOKENS = 1_024
 def open_judge(
     name: str, device: torch.device | str = "cpu", *, offline: bool = False
 ) -> CausalLanguageModel:
-    """A judge by folder, hub id or bundled name.
+    """Open a judge by folder, hub id or bundled name.
 
     Raises:
         UserError: there is none of that name, or it is no causal LM.
@@ -35,7 +35,7 @@ def open_judge(
 
 
 def bundled_judge(tokenizers: Iterable[TextTokenizer]) -> str | None:
-    """The judge that ships, where it reads the very tokens that these write; else None."""
+    """Find the judge that ships, where it reads the very tokens that these write; else None."""
     name = BUNDLED_MODELS.judge
     if not BUNDLED_MODELS.ships(name):
         return None
@@ -81,7 +81,7 @@ def judge_texts(
 
 
 def scored_tokens(ids: Sequence[int], end_id: int) -> NDArray[np.bool_]:
-    """True at every token but the ends of text after the first.
+    """Mark every token but the ends of text after the first.
 
     >>> scored_tokens([5, 9, 6, 9, 9], end_id=9).tolist()
     [True, True, True, False, False]

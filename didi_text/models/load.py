@@ -107,12 +107,12 @@ def open_saved_model(
         default_vocabulary=wanted,
         program="didi-text",
     )
-    found = loaded.vocabulary
-    if (found.size, found.mask_id) != (wanted.size, wanted.mask_id):
+    vocabulary = loaded.vocabulary
+    if (vocabulary.size, vocabulary.mask_id) != (wanted.size, wanted.mask_id):
         raise UserError(
-            f"{as_written(flag, name)} has {found.size:,} ids and the mask {found.mask_id:,}; its "
-            f"tokenizer has {wanted.size:,} and {wanted.mask_id:,}: put the right tokenizer into "
-            "the folder."
+            f"{as_written(flag, name)} has {vocabulary.size:,} ids and the mask "
+            f"{vocabulary.mask_id:,}; its tokenizer has {wanted.size:,} and {wanted.mask_id:,}: "
+            "put the right tokenizer into the folder."
         )
     return DiffusionLanguageModel(name, replace(loaded, name=name), spelling)
 
@@ -134,7 +134,7 @@ def open_causal(
     flag: str = "--judge",
     tokenizer: TextTokenizer | None = None,
 ) -> CausalLanguageModel:
-    """A causal LM and its tokenizer.
+    """Open a causal LM and its tokenizer.
 
     Args:
         tokenizer: another than its folder has.
@@ -155,7 +155,7 @@ def open_causal(
 
 
 def describe_model(model: LanguageModel) -> dict[str, object]:
-    """What decides a figure, for result files."""
+    """Say what decides a figure, for result files."""
     return {
         "name": model.name,
         "kind": model.kind,
@@ -192,7 +192,7 @@ def open_model(
 
 
 def tokenizer_of(model: LoadedModel, *, offline: bool = False) -> TextTokenizer:
-    """The tokenizer of an open model."""
+    """Return the tokenizer of an open model."""
     return open_model_tokenizer(model.folder, offline=offline)
 
 
@@ -203,7 +203,7 @@ def save_text_model(
     card: str,
     extra_config: Mapping[str, Any] | None = None,
 ) -> None:
-    """A model folder with its tokenizer."""
+    """Save a model folder with its tokenizer."""
     save_model_folder(
         folder,
         model,

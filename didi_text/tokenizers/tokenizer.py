@@ -74,9 +74,9 @@ class TextTokenizer:
         )
 
     def _id_of(self, token: str) -> int:
-        found = self.backend.token_to_id(token)
-        assert found is not None, f"{token}: `layout_of` refuses a tokenizer without it"
-        return found
+        token_id = self.backend.token_to_id(token)
+        assert token_id is not None, f"{token}: `layout_of` refuses a tokenizer without it"
+        return token_id
 
     @cached_property
     def digest(self) -> str:
@@ -84,18 +84,18 @@ class TextTokenizer:
         return hashlib.sha256(self.backend.to_str().encode()).hexdigest()[:16]
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`; nothing is added. `<|endoftext|>` in it becomes the end's id."""
+        """Return the ids of `text`; nothing is added. `<|endoftext|>` in it is the end's id."""
         return self.encode_many([text])[0]
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, computed on all processors (TOKENIZERS_PARALLELISM=false: on one)."""
+        """Encode each text, on all processors (TOKENIZERS_PARALLELISM=false: on one)."""
         parts = [self._between_ends(text) for text in texts]
         flat = [part for each in parts for part in each]
         encoded = iter(self.backend.encode_batch(flat, add_special_tokens=False))
         return [_joined([next(encoded).ids for _ in each], self.end_id) for each in parts]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of `ids`, the end of text included; masks have no text and are left out."""
+        """Return the text of `ids`, ends of text included; masks have no text and are left out."""
         mask_id = self.vocabulary.mask_id
         known = [int(index) for index in ids if index < self.size and index != mask_id]
         if self._has_end_of_text:
@@ -130,7 +130,7 @@ class TextTokenizer:
 
 
 def open_tokenizer(name: str | Path, *, offline: bool = False, flag: str = "") -> TextTokenizer:
-    """The tokenizer of a folder (`tokenizer.json`, or `vocab.json` and `merges.txt`) or hub id.
+    """Open the tokenizer of a folder (`tokenizer.json`, or `vocab.json`, `merges.txt`) or hub id.
 
     Args:
         name: a folder, a model folder of ours, a `tokenizer.json`, or a hub id such as `gpt2` or
@@ -161,7 +161,7 @@ def open_tokenizer(name: str | Path, *, offline: bool = False, flag: str = "") -
 def open_model_tokenizer(
     folder: Path, *, default: str = "gpt2", offline: bool = False
 ) -> TextTokenizer:
-    """The tokenizer of a model folder, or `default` where the folder ships none (MDLM, Duo)."""
+    """Open a model folder's tokenizer, or `default` where the folder ships none (MDLM, Duo)."""
     return open_tokenizer(folder if has_tokenizer(folder) else default, offline=offline)
 
 
@@ -171,7 +171,7 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def byte_level(model: models.BPE) -> Tokenizer:
-    """A tokenizer that splits and spells text as GPT-2 does."""
+    """Make a tokenizer that splits and spells text as GPT-2 does."""
     backend = Tokenizer(model)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -196,14 +196,14 @@ def _from_merges(folder: Path) -> Tokenizer:
 
 
 def _checked(backend: Tokenizer, where: Path) -> TextTokenizer:
-    """A tokenizer whose encoding neither cuts nor pads."""
+    """Return a tokenizer whose encoding neither cuts nor pads."""
     backend.no_truncation()
     backend.no_padding()
     return TextTokenizer(backend, layout_of(backend, where))
 
 
 def _joined(parts: Sequence[list[int]], end_id: int) -> list[int]:
-    """The ids of texts with an end of text between each two.
+    """Join the ids of texts with an end of text between each two.
 
     >>> _joined([[5], [], [6, 7]], end_id=9)
     [5, 9, 9, 6, 7]
@@ -215,7 +215,7 @@ def _joined(parts: Sequence[list[int]], end_id: int) -> list[int]:
 
 
 def _split(ids: Sequence[int], end_id: int) -> list[list[int]]:
-    """The reverse of `_joined`.
+    """Split ids as `_joined` joined them.
 
     >>> _split([5, 9, 9, 6, 7], end_id=9)
     [[5], [], [6, 7]]
@@ -243,7 +243,7 @@ text, and BERT's tokenizer puts a [CLS] before it: so [CLS] both ends documents 
 
 
 def layout_of(backend: Tokenizer, where: Path) -> Layout:
-    """The layout of a tokenizer, which is made to read special tokens as this project does.
+    """Find the layout of a tokenizer, which is made to read special tokens as this project does.
 
     Raises:
         UserError: it is neither a byte-level BPE with `<|endoftext|>`, nor a WordPiece with
@@ -264,7 +264,7 @@ def _byte_pairs(backend: Tokenizer, where: Path) -> Layout:
 
 
 def _word_pieces(backend: Tokenizer, where: Path) -> Layout:
-    """BERT's layout, with special tokens in a text read as the ordinary text they are there."""
+    """Lay out BERT's tokenizer, with special tokens in a text read as ordinary text."""
     special = [each for each in astuple(WORD_PIECES) if each is not None]
     if missing := [token for token in special if backend.token_to_id(token) is None]:
         raise UserError(f"{where}: the WordPiece tokenizer has no {', '.join(missing)} token.")

@@ -19,7 +19,7 @@ SMALLEST_SIZE = 257
 
 
 def train_tokenizer(texts: Iterable[str], size: int) -> TextTokenizer:
-    """A byte-level BPE of `size` tokens at most: fewer where the texts hold fewer pairs.
+    """Train a byte-level BPE of `size` tokens at most: fewer where the texts hold fewer pairs.
 
     `<|endoftext|>` is the last id. The mask, one above, is not counted in `size`.
 

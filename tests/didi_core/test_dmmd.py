@@ -164,7 +164,7 @@ def test_the_anchor_is_the_teacher_s_divergence_from_the_student_where_all_is_ma
     assert found.requires_grad
     expected = 0.0
     for row in range(0, len(rows), 3):
-        alone = batch.rows([row])
+        alone = batch.rows(slice(row, row + 1))
         masks = alone.tokens.masked_fill(alone.maskable, MASK)
         p, q = (
             Predictor(each, FRAMED)
@@ -198,7 +198,9 @@ def test_own_states_keep_the_mask_and_hold_the_student_s_own_tokens() -> None:
     assert not step.before.requires_grad and step.log_probs.requires_grad
     # A row alone makes the same state.
     row = int(own.nonzero()[0])
-    alone = method.student_step(batch.rows([row]), rows[[row]], t[[row]], s[[row]], key=7)
+    alone = method.student_step(
+        batch.rows(slice(row, row + 1)), rows[[row]], t[[row]], s[[row]], key=7
+    )
     assert torch.equal(alone.before[0], step.before[row])
 
 

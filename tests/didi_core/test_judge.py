@@ -185,8 +185,8 @@ def test_exact_pseudo_nll_agrees_with_one_position_at_a_time():
         tokens = torch.tensor([framed])
         tokens[0, position] = TOY.mask_id
         hidden = denoiser.trunk(tokens, torch.tensor([len(framed)]))
-        log_probs = TOY.log_probs(denoiser.head(hidden[0, position]))
-        expected -= log_probs[framed[position] - 3].item()
+        log_probs = TOY.log_probs(denoiser.head(hidden[:, position]))
+        expected -= log_probs[0, framed[position] - 3].item()
     for batch_tokens in (1, 40, 10_000):
         nll = exact_pseudo_nll(denoiser, TOY, ids, batch_tokens)
         assert nll == pytest.approx(expected / len(ids), rel=1e-5)

@@ -119,6 +119,7 @@ def test_the_number_of_steps_and_the_seed_act(tmp_path: Path) -> None:
     assert all(MASK not in row for row in content)
 
 
+@pytest.mark.usefixtures("unchecked")  # its network stands for one of ours
 def test_a_pool_at_the_limit_follows_the_teacher_s_law(tmp_path: Path) -> None:
     law = random_law(3, 2, seed=5)
     teacher = as_teacher(ExactDenoiser([law], 3), vocabulary=toy_vocabulary(3))

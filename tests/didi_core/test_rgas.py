@@ -231,6 +231,7 @@ class SaysMask(ExactDenoiser):
         return logits
 
 
+@pytest.mark.usefixtures("unchecked")  # its network stands for one of ours
 def test_the_released_sampler_draws_from_its_enumerated_law() -> None:
     """One position, three steps: tilted, re-ranked, and the one that cleans up."""
     law = random_law(3, 1, seed=5)

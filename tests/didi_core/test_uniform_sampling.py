@@ -235,6 +235,7 @@ def test_neither_neighbours_nor_padding_nor_the_grid_s_name_change_what_they_mus
     assert published.denoiser_calls.tolist() == [5, 5, 0, 5]
 
 
+@pytest.mark.usefixtures("unchecked")  # its network stands for one of ours
 def test_greedy_tail_of_a_masked_model_has_its_enumerated_law() -> None:
     """One step of two: revealed by a draw in the first with chance 1/2, else by arg-max."""
     law = random_law(3, 2, seed=6)
@@ -262,6 +263,7 @@ def model_of(predictor: Predictor, process: str) -> LoadedModel:
     return LoadedModel(predictor.denoiser, predictor.vocabulary, config, "mine", Path(), {})
 
 
+@pytest.mark.usefixtures("unchecked")  # its network stands for one of ours
 def test_samplers_say_which_process_they_serve() -> None:
     predictor = predictor_of(random_law(3, 2, seed=0), 3)
     uniform, masked = model_of(predictor, "uniform"), model_of(predictor, "absorbing")
