@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from didi_core.commands import comparing
 from didi_core.commands.comparing.options import Plan, QuickstartOptions, QuickstartResult
 from didi_core.errors import Terminated, UserError
 
@@ -60,7 +61,7 @@ def test_a_run_again_keeps_what_is_finished(
     assert again.gain == finished.gain
 
 
-@pytest.mark.parametrize("part", ["distill_run", "make", "score"])
+@pytest.mark.parametrize("part", ["distill", "make", "score"])
 def test_an_interrupted_run_ends_as_an_unbroken_one(
     quickstarts: Quickstarts,
     finished: QuickstartResult,
@@ -72,15 +73,17 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
     out, calls, domain = tmp_path / "broken", [], quickstarts.module.DOMAIN
 
     def terminated_after_the_first(*arguments: object) -> object:
-        if calls or part == "distill_run":
+        if calls or part == "distill":
             raise Terminated
         calls.append(arguments)
         return getattr(domain, part)(*arguments)
 
     with monkeypatch.context() as broken, pytest.raises(Terminated):
-        broken.setattr(
-            quickstarts.module, "DOMAIN", replace(domain, **{part: terminated_after_the_first})
-        )
+        if part == "distill":
+            broken.setattr(comparing.quickstart, "distill", terminated_after_the_first)
+        else:
+            changed = replace(domain, **{part: terminated_after_the_first})
+            broken.setattr(quickstarts.module, "DOMAIN", changed)
         quickstarts(plan, out)
     whole = quickstarts(plan, out)
     assert quickstarts.sequences_in(out) == quickstarts.sequences_in(finished.out)

@@ -228,7 +228,7 @@ def test_genppl_continues_interrupted_sampling(tmp_path: Path, monkeypatch) -> N
     real, drawn = run_request.draw_batch, []
 
     def draw_batch(*asked):
-        drawn.append(asked[1])
+        drawn.append(asked[2])
         if len(drawn) == 3:  # of three batches
             raise KeyboardInterrupt
         return real(*asked)
