@@ -18,10 +18,9 @@ from typer import Argument
 from didi_core.cli.command_options import JsonOutput, command_of
 from didi_core.commands.hub import fetch_all
 from didi_core.errors import UserError
+from didi_protein.folding import ESMFOLD, ESMFOLD_HUB_ID
 
 UNIREF50 = "uniref50"
-ESMFOLD = "esmfold"
-ESMFOLD_HUB_ID = "facebook/esmfold_v1"
 DPLM = tuple(f"airkingbd/dplm_{size}" for size in ("150m", "650m", "3b"))
 ESM2_URL = "https://dl.fbaipublicfiles.com/fair-esm/models"
 

@@ -8,103 +8,13 @@ the structures in the column `pdb_file` are shown where they are found.
 """
 
 import json
-import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import asdict
 
-from typer import Argument, Option
+from didi_core.cli.command_options import command_of
+from didi_protein.reporting.options import ReportOptions, ReportResult
+from didi_protein.reporting.write import require_packages, write_report
 
-from didi_core.cli.command_options import JsonOutput, Overwrite, command_of
-from didi_core.cli.run import check_output
-from didi_core.errors import UserError, missing_extra
-from didi_core.io.files import write_text
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportOptions:
-    """What `report` can be asked for; the help of each flag says what it does."""
-
-    inputs: Annotated[
-        list[Path],
-        Argument(
-            metavar="INPUT ...",
-            help="Tables of score (.csv, .parquet, .jsonl), F.rejected.csv of filter, or folders "
-            "searched for them.",
-        ),
-    ]
-    out: Annotated[Path, Option(help="Page to write (.html).")]
-    title: Annotated[str, Option(help="Heading of the page.")] = "Protein designs"
-    top: Annotated[int, Option(help="Best designs to show and to offer as FASTA.")] = 12
-    max_repeat: Annotated[
-        float, Option(help="Largest repeat fraction of a design among the best, 0 to 1.")
-    ] = 0.2
-    overwrite: Overwrite = False
-    json_output: JsonOutput = False
-
-
-@dataclass(frozen=True)
-class ReportResult:
-    """What was written."""
-
-    out: Path
-    num_tables: int
-    """Score tables read."""
-    num_cells: int
-    """Rows of the comparison: settings of model, sampler and steps."""
-    num_designs: int
-    """Designs they rest on, all together."""
-
-
-def write_report(
-    inputs: Iterable[str | os.PathLike[str]],
-    out: str | os.PathLike[str],
-    *,
-    title: str = ReportOptions.title,
-    top: int = ReportOptions.top,
-    max_repeat: float = ReportOptions.max_repeat,
-    overwrite: bool = False,
-    frontiers: Mapping[str, Any] | None = None,
-) -> ReportResult:
-    """Write a page that compares the score tables in `inputs`.
-
-    Args:
-        inputs: score tables and `.rejected.csv` files of filter, or folders searched for them.
-            What filter rejected is also found beside a table; the table that a `.rejected.csv`
-            is about is read where no table is named.
-        out: the page to write.
-        title: its heading.
-        top: how many designs to show and to offer as FASTA.
-        max_repeat: largest repeat fraction of a design that is shown.
-        overwrite: replace `out` if it exists.
-        frontiers: what `compare` found at several temperatures, of
-            `didi_core.evaluation.frontier_record`, by the labels of the tables: each row's place
-            at equal diversity, and the curves.
-
-    Raises:
-        UserError: no table, an unreadable one, tables without any row, `out` exists, or a package
-            is missing.
-    """
-    require_packages()
-    from didi_protein.reporting.cells import at_equal_diversity, cells_of
-    from didi_protein.reporting.filters import is_rejections, read_outcomes, tables_filtered
-    from didi_protein.reporting.page import PageSettings, render_page
-    from didi_protein.reporting.tables import read_tables
-
-    path, inputs = Path(out), list(inputs)
-    _check_options(path, top, max_repeat, overwrite)
-    tables = read_tables(
-        [each for each in inputs if not is_rejections(each)] or tables_filtered(inputs)
-    )
-    cells = at_equal_diversity(cells_of(tables), frontiers)
-    if not cells:
-        named = ", ".join(str(table.path) for table in tables)
-        raise UserError(f"INPUT {named}: no row in it, so there is nothing to report; run score.")
-    settings = PageSettings(title, top, max_repeat, frontiers)
-    write_text(path, render_page(tables, cells, read_outcomes(inputs, tables), settings))
-    num_designs = sum(len(cell.designs) for cell in cells)
-    return ReportResult(path, len(tables), len(cells), num_designs)
+__all__ = ["ReportOptions", "ReportResult", "report_command", "require_packages", "write_report"]
 
 
 def counted_in_words(result: ReportResult) -> str:
@@ -132,27 +42,3 @@ def _run_command(options: ReportOptions) -> None:
 report_command = command_of(
     ReportOptions, _run_command, "Compare sets of scored designs on one self-contained page."
 )
-
-
-def _check_options(path: Path, top: int, max_repeat: float, overwrite: bool) -> None:
-    if top < 0:
-        raise UserError(f"--top {top}: give 0 or more designs to show.")
-    if not 0 <= max_repeat <= 1:
-        raise UserError(f"--max-repeat {max_repeat}: give a fraction from 0 to 1.")
-    if path.is_dir():
-        raise UserError(f"--out {path} is a folder: name a file, such as {path / 'report.html'}.")
-    if path.suffix not in (".html", ".htm"):
-        raise UserError(f"--out {path}: the page is plain HTML; give a name that ends in .html.")
-    check_output(path, overwrite=overwrite)
-
-
-def require_packages() -> None:
-    """Raises UserError where the extra `report` is not installed."""
-    try:
-        import jinja2  # noqa: F401
-    except ImportError as error:
-        raise missing_extra("jinja2", "report") from error
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise missing_extra("matplotlib", "report") from error

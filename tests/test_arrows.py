@@ -139,3 +139,24 @@ def test_a_circle_is_seen_inside_functions_too() -> None:
     }
     with pytest.raises(CycleError):
         TopologicalSorter(import_graph(sources)).prepare()
+
+
+def doors_of(package: str) -> set[str]:
+    """The files of verbs: those that `app` imports."""
+    source = (ROOT / package / "app.py").read_text(encoding="utf-8")
+    modules = {name.rpartition(".")[0] for name in imported_modules(source, package)}
+    return {name for name in modules if name.startswith(f"{package}.")}
+
+
+@pytest.mark.parametrize("package", FRONT_ENDS)
+def test_nothing_in_a_room_imports_a_door(package: str) -> None:
+    doors = doors_of(package)
+    assert f"{package}.generate" in doors
+    rooms = [path for path in files_of(package) if path.parent != ROOT / package]
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in rooms
+        for name in imported_modules(path.read_text(encoding="utf-8"), package)
+        if doors & {name, name.rpartition(".")[0]}
+    ]
+    assert not wrong

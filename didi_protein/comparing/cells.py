@@ -18,16 +18,17 @@ from didi_core.commands.comparing.cells import (
 )
 from didi_core.commands.comparing.sweep import MeasuredSet, Natural
 from didi_core.commands.generating.options import GenerationResult
+from didi_core.commands.generating.run import generate
 from didi_core.commands.processes import of_first
 from didi_core.evaluation.bootstrap import ENOUGH_RECORDS
 from didi_core.evaluation.frontier import FrontierPoint, Level
 from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_core.models.folder import LoadedModel
-from didi_protein.generate import generate
-from didi_protein.generating.options import GenerateOptions, GenerateResult
+from didi_protein.generating.designs import DESIGNS
+from didi_protein.generating.options import GenerateOptions
 from didi_protein.models.judges import Judge
-from didi_protein.score import score
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
+from didi_protein.scoring.run import run_score
 from didi_protein.scoring.set_measures import KMER
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.training_data import read_training_sequences
@@ -49,9 +50,9 @@ class CellRequest(shared.CellRequest):
     training: Path | None = None
 
 
-def design_cell(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerateResult:
+def design_cell(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerationResult:
     """Write `CELL.fasta`, or go on with it."""
-    return of_first(generate(GenerateOptions(**request.generation(cell, ".fasta")), model))
+    return of_first(generate(GenerateOptions(**request.generation(cell, ".fasta")), DESIGNS, model))
 
 
 def score_cell(
@@ -81,7 +82,7 @@ def score_cell(
         offline=request.offline,
         resume=True,
     )
-    scored = of_first(score(options, judge))
+    scored = of_first(run_score(options, judge))
     if scored.summary["set"]["judge_nll"] is None:
         reason = f"no design was judged ({scored.table['error'].dropna().iloc[0]})"
         return unjudged(cell, made, NOUN, reason, list(scored.table["id"]))

@@ -28,7 +28,7 @@ from didi_protein.domain import TRAINING
 from didi_protein.models.judges import open_judge
 from didi_protein.models.load import open_model
 from didi_protein.models.writers import open_writer
-from didi_protein.report import require_packages, write_report
+from didi_protein.reporting.write import require_packages, write_report
 from didi_protein.sequences.lengths import design_lengths
 from didi_protein.settings import DistillSettings
 

@@ -25,7 +25,7 @@ from didi_protein.comparing import compare
 from didi_protein.comparing.cells import NOUN, CellRequest
 from didi_protein.comparing.options import QuickstartOptions
 from didi_protein.models.judges import open_judge
-from didi_protein.report import require_packages, write_report
+from didi_protein.reporting.write import require_packages, write_report
 from didi_protein.settings import DistillSettings
 
 __all__ = ["as_json", "print_result"]

@@ -17,7 +17,7 @@ from didi_core.errors import UserError
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.hub import find_folder
 from didi_core.models.weight_files import read_folder_weights
-from didi_protein.download import ESMFOLD, ESMFOLD_HUB_ID
+from didi_protein.folding import ESMFOLD, ESMFOLD_HUB_ID
 from didi_protein.models.load import BUNDLED_MODELS
 
 PRECISIONS = {"float32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

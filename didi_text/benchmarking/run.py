@@ -24,7 +24,7 @@ from didi_core.commands.comparing.study import (
 )
 from didi_core.commands.comparing.sweep import MeasuredSet, Sweep, columns_of, sweep_of
 from didi_core.commands.comparing.table import judged_pairs, paired_difference, pairs_of
-from didi_core.commands.generating.run import batch_writer, with_stored_defaults
+from didi_core.commands.generating.run import batch_writer, generate, with_stored_defaults
 from didi_core.commands.processes import of_first
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import warnings_of_few
@@ -48,10 +48,10 @@ from didi_text.benchmarking.table import (
     published_row,
 )
 from didi_text.comparing.cells import measured_set
-from didi_text.generate import generate
 from didi_text.models.load import CausalLanguageModel, LanguageModel, describe_model
 from didi_text.samples.measures import Samples, measure_samples, read_samples, readable_tokens
 from didi_text.samples.options import GenerateOptions
+from didi_text.samples.samples import SAMPLES
 
 MARKER = "benchmark.json"
 """The result; written from the start, it also says that a folder is a benchmark's."""
@@ -401,7 +401,7 @@ class CellRunner:
         """Samples, kept as JSONL, and the calls that one took."""
         model = self._model(cell)
         options = self._generate_options(cell)
-        result = of_first(generate(options, model.loaded))
+        result = of_first(generate(options, SAMPLES, model.loaded))
         if result.failed:
             raise CellFailed(result.failed[0].reason)
         cost = {

@@ -19,6 +19,7 @@ from didi_core.commands.comparing.cells import (
 )
 from didi_core.commands.comparing.sweep import MeasuredSet
 from didi_core.commands.generating.options import GenerationResult
+from didi_core.commands.generating.run import generate
 from didi_core.commands.processes import of_first
 from didi_core.errors import UserError
 from didi_core.evaluation.frontier import FrontierPoint
@@ -26,7 +27,6 @@ from didi_core.evaluation.ratio import Ratio
 from didi_core.io.files import write_json
 from didi_core.models.folder import LoadedModel
 from didi_core.progress import progress_bar
-from didi_text.generate import generate
 from didi_text.models.load import CausalLanguageModel, describe_model
 from didi_text.samples.files import read_samples as read_records
 from didi_text.samples.measures import (
@@ -36,6 +36,7 @@ from didi_text.samples.measures import (
     readable_tokens,
 )
 from didi_text.samples.options import GenerateOptions
+from didi_text.samples.samples import SAMPLES
 
 NOUN = "sample"
 PER_SAMPLE = ("per_sample_nats", "per_sample_tokens", "per_sample_entropy")
@@ -43,7 +44,7 @@ PER_SAMPLE = ("per_sample_nats", "per_sample_tokens", "per_sample_entropy")
 
 def write_cell(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerationResult:
     """Write `CELL.jsonl`, or go on with it."""
-    return of_first(generate(GenerateOptions(**request.generation(cell, ".jsonl")), model))
+    return of_first(generate(GenerateOptions(**request.generation(cell, ".jsonl")), SAMPLES, model))
 
 
 def score_cell(

@@ -21,7 +21,7 @@ from didi_core.commands.comparing.study import (
     study_of,
 )
 from didi_core.commands.comparing.table import printed_table
-from didi_core.commands.generating.options import FailedRecord
+from didi_core.commands.generating.options import FailedRecord, GenerationResult
 from didi_core.errors import Terminated, UserError
 from didi_core.models.folder import LoadedModel
 from didi_protein.compare import CompareResult, compare
@@ -40,7 +40,6 @@ from didi_protein.comparing.compare import (
     print_result,
 )
 from didi_protein.comparing.options import CompareOptions
-from didi_protein.generating.options import GenerateResult
 from didi_protein.scoring.options import ScoreOptions
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.fasta import write_fasta
@@ -126,9 +125,9 @@ def test_designs_are_made_in_the_precision_that_their_record_names(
 ) -> None:
     whole_part, written = compare_run.DOMAIN.make, []
 
-    def watched(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerateResult:
+    def watched(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerationResult:
         made = whole_part(cell, request, model)
-        record = json.loads(made.fasta.with_suffix(".generate.json").read_text())
+        record = json.loads(made.out.with_suffix(".generate.json").read_text())
         dtypes = {each.dtype for each in model.denoiser.parameters()}
         written.append((record["settings"]["precision"], dtypes))
         return made
@@ -206,11 +205,11 @@ def test_a_set_without_a_judged_design_becomes_a_row(
 ) -> None:
     """All of one model too long for the judge, and none of the other made at all."""
 
-    def generated(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerateResult:
+    def generated(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerationResult:
         made = design_cell(cell, replace(request, length="30"), model)
         if cell.model == "teacher":
             return made
-        write_fasta(made.fasta, [])
+        write_fasta(made.out, [])
         failed = (FailedRecord("design_000001", "out of memory", 1),)
         return replace(made, num_made=0, failed=failed, mean_nfe=None)
 
@@ -234,7 +233,7 @@ def test_scores_take_batches_as_asked_and_judge_in_float32(
         asked.append(given)
         raise Terminated
 
-    monkeypatch.setattr(comparison_cells, "score", note)
+    monkeypatch.setattr(comparison_cells, "run_score", note)
     with pytest.raises(Terminated):
         compare(
             replace(
