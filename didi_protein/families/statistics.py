@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from didi_core.evaluation.bootstrap import Interval, warnings_of_few
@@ -340,7 +340,9 @@ class _Target:
         self.sites = site_frequencies(rows)
 
 
-def draw_independent_columns(rows: Rows, n: int, generator: np.random.Generator) -> Rows:
+def draw_independent_columns(
+    rows: Rows, n: int, generator: np.random.Generator
+) -> UInt8[np.ndarray, "drawn columns"]:
     """Draw `n` sequences, every column by itself from its own frequencies, gaps among them."""
     drawn = np.empty((n, rows.shape[1]), dtype=np.uint8)
     for column in range(rows.shape[1]):
