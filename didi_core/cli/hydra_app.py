@@ -212,7 +212,8 @@ def settings_from(config: DictConfig, settings_class: type[Settings]) -> Setting
     needed = {each.name for each in fields(cast(Any, settings_class)) if each.default == MISSING}
     missing = sorted({*OmegaConf.missing_keys(merged), *(needed & {*unnamed})})
     if missing:
-        raise UserError("Required: " + ", ".join(f"{key}=..." for key in missing))
+        wanted = ", ".join(f"{key}=..." for key in missing)
+        raise UserError(f"Required: {wanted}; give each (--help says what it takes).")
     for name in unnamed:  # of those that may be none
         merged[name] = None
     try:

@@ -116,7 +116,7 @@ def _like(column: str, table: pd.DataFrame) -> str:
     """Columns that were perhaps meant."""
     known = {*COLUMN, *table.columns}
     close = difflib.get_close_matches(column, sorted(known), n=3, cutoff=0.5)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""
+    return f" (did you mean {' or '.join(close)}?)" if close else "; give one of its first line"
 
 
 def known_numbers(

@@ -77,7 +77,10 @@ def _tables_at(place: Path) -> list[tuple[Path, str]]:
         tables = _without_second_copies([path for path in fresh if _is_table(path)])
         return [(path, str(path.relative_to(place).with_suffix(""))) for path in tables]
     if not place.is_file():
-        raise UserError(f"INPUT {place}: no such file or folder.")
+        raise UserError(
+            f"INPUT {place}: no such file or folder; give tables that score wrote, or a folder of "
+            "them."
+        )
     if place.suffix == ".csv":
         check_separator(csv_header(place, "INPUT"), place, "INPUT", NEEDED)
     if place.suffix not in SUFFIXES or not _is_table(place):

@@ -111,6 +111,7 @@ def cautions(
         *_about_counts(cells),
         *_about_comparability(tables),
         *_about_the_judge(cells),
+        *_about_memory(cells, references),
         *_about_variety(cells, natural.figures.get("repeat_fraction") if natural else None),
     ]
 
@@ -160,6 +161,29 @@ def _about_the_judge(cells: Sequence[Cell]) -> Iterator[str]:
         yield (
             f"{'; '.join(own)}: written by the judge itself, which finds its own designs likely. "
             "Its judge figures say nothing, and its designs are not ranked by them."
+        )
+
+
+def _about_memory(cells: Sequence[Cell], references: Sequence[ReferenceRow]) -> Iterator[str]:
+    """Count designs likelier than what the judge was trained on, where copies are not known."""
+    rows = [each.figures for each in references if each.key == "natural_training"]
+    trained = rows[0].get("judge_perplexity") if len(rows) == 1 else None  # else: several judges
+    judged = [
+        cell.designs["judge_perplexity"].dropna()
+        for cell in cells
+        if "judge_perplexity" in cell.designs
+        and not cell.judges_itself
+        and "copies" not in cell.figures
+    ]
+    if trained is None:
+        return
+    likelier = sum(int((each < trained.mean).sum()) for each in judged)
+    if likelier:
+        yield (
+            f"{likelier} of {sum(map(len, judged))} designs have a judge perplexity below the mean "
+            f"of natural training sequences ({trained.mean:.2f}): they may be memories of proteins "
+            "that the model and the judge were trained on, and rank first all the same. Score with "
+            "--training or --reference set to those proteins to see."
         )
 
 

@@ -101,7 +101,8 @@ def _check_options(options: ScoreOptions) -> Shard:
     check_folding(options)
     if options.contacts is not None and options.family is None:
         raise UserError(
-            f"--contacts {options.contacts}: nothing is compared with contacts without --family."
+            f"--contacts {options.contacts}: nothing is compared with contacts without --family; "
+            "name the family's alignment there too."
         )
     if options.tm_pairs < 0:
         raise UserError(f"--tm-pairs {options.tm_pairs}: give a number of pairs, or 0 for none.")

@@ -27,7 +27,7 @@ from didi_core.io.tables import (
     read_parquet,
 )
 from didi_protein.scoring.columns import COLUMN, COLUMNS, names_by
-from didi_protein.sequences.fasta import NAME_KEY, is_one_word, unique_ids
+from didi_protein.sequences.fasta import FASTA_SUFFIXES, NAME_KEY, is_one_word, unique_ids
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 
@@ -220,6 +220,15 @@ def plain_rows(table: pd.DataFrame) -> Iterable[dict[str, Any]]:
         yield dict(zip(columns, values, strict=True))
 
 
+def _refuse_fasta(source: Path, name: str) -> None:
+    """Raise UserError where sequences stand in the place of the table that score makes of them."""
+    if source.name.removesuffix(".gz").endswith(FASTA_SUFFIXES):
+        raise UserError(
+            f"{name} {source} is no table of scores; write one with: "
+            f"didi-protein score {source} --out F.csv"
+        )
+
+
 def read_scores(
     path: str | os.PathLike[str],
     name: str = "INPUT",
@@ -237,6 +246,7 @@ def read_scores(
         UserError: the file is missing, or no table of scores.
     """
     source = Path(path)
+    _refuse_fasta(source, name)
     check_suffix(source, name)
     if not source.is_file():
         raise UserError(f"{name} {source}: there is no such file; give a table that score wrote.")

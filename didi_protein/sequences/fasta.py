@@ -123,7 +123,10 @@ def iterate_fasta(path: str | os.PathLike[str], name: str = "INPUT") -> Iterator
             )
         if not first.startswith(">"):
             start = first.strip()[:40]
-            raise UserError(f"{name} {path} is no FASTA file: it begins with {start!r}, not '>'.")
+            raise UserError(
+                f"{name} {path} is no FASTA file: it begins with {start!r}, not '>'; "
+                "give sequences with a line >ID before each."
+            )
         yield from SimpleFastaParser(itertools.chain([first], stream))
 
 

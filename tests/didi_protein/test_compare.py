@@ -330,7 +330,7 @@ def test_methods_get_their_own_settings(options: CompareOptions) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": "8,x"}, "--steps 8,x: x is no number of steps"),
+        ({"steps": "8,x"}, "--steps 8,x: x is no number of steps; give 8,16.$"),
         ({"steps": ""}, "--samplers and --steps each need"),
         ({"num": 1}, "--num 1 must be at least 2"),
         ({"batch_tokens": 0}, "--batch-tokens 0 must be at least 1"),

@@ -290,6 +290,13 @@ def test_any_column_takes_a_bound(tmp_path: Path) -> None:
     assert [step.filter for step in result.funnel][1:3] == ["--min gravy", "--max gravy"]
 
 
+def test_sequences_in_place_of_the_table_are_refused_with_what_makes_one(tmp_path: Path) -> None:
+    for name in ("designs.fasta", "designs.fa.gz"):
+        (tmp_path / name).write_text(">a\nMKTAYIAK\n")
+        with pytest.raises(UserError, match=rf"F.csv .*{name}.*didi-protein score .*{name}"):
+            run(tmp_path / name)
+
+
 def test_never_computed_columns_name_the_flag_of_score(tmp_path: Path) -> None:
     table = table_at(tmp_path, [row("a", gravy=0.0, nearest_reference="x")])
     options = {

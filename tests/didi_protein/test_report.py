@@ -36,7 +36,7 @@ from didi_protein.report import (
     report_command,
     write_report,
 )
-from didi_protein.reporting.cells import cells_of
+from didi_protein.reporting.cells import Cell, ReferenceRow, cells_of
 from didi_protein.reporting.designs import best_designs
 from didi_protein.reporting.figures import Estimate, figures_from_rows
 from didi_protein.reporting.tables import read_tables
@@ -387,6 +387,31 @@ def test_cautions(tmp_path: Path) -> None:
     assert "different settings of the reference" not in text
 
 
+def test_designs_likelier_than_training_sequences_are_told(tmp_path: Path) -> None:
+    write_table(tmp_path / "in", "a", rows("tiny", "ancestral", 8, 2.8), summary(2.8, 64), None)
+    tables = read_tables([tmp_path / "in"])
+    (cell,) = cells_of(tables)
+    values = [1.0, 2.0] + [9.0] * (len(cell.designs) - 2)
+    cell = replace(cell, designs=cell.designs.assign(judge_perplexity=values))
+    cell.figures.pop("copies", None)
+    training = ReferenceRow(
+        "natural_training", "training", 100, {"judge_perplexity": Estimate(3.0)}
+    )
+
+    def told(one: Cell, *references: ReferenceRow) -> bool:
+        return any(
+            line.startswith(f"2 of {len(values)} designs have a judge perplexity below")
+            for line in cautions(tables, [one], references)
+        )
+
+    assert told(cell, training)
+    assert not told(cell), "without the judge's own figures nothing is known"
+    assert not told(cell, training, training), "of several judges"
+    assert not told(replace(cell, judges_itself=True), training)
+    counted = replace(cell, figures=cell.figures | {"copies": Estimate(0.1)})
+    assert not told(counted, training)
+
+
 def test_rows_of_different_judges_have_no_best(tmp_path: Path) -> None:
     for number, judge in enumerate(("one", "one", "another", None)):
         name = f"{number}"
@@ -546,7 +571,8 @@ def test_program_says_what_is_wrong_and_leaves_with_2(tmp_path: Path) -> None:
     arguments = [str(tmp_path / "missing.csv"), "--out", str(tmp_path / "report.html")]
     ended = subprocess.run([*program, *arguments], capture_output=True, text=True)
     assert ended.returncode == 2
-    assert ended.stderr == f"Error: INPUT {tmp_path / 'missing.csv'}: no such file or folder.\n"
+    assert f"INPUT {tmp_path / 'missing.csv'}: no such file or folder" in ended.stderr
+    assert ended.stderr.count("\n") == 1
 
 
 def test_models_given_as_paths_go_by_their_folder(tmp_path: Path) -> None:

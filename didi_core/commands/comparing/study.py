@@ -80,7 +80,7 @@ def study_of(options: CompareOptions, settings_of: Callable[[str], DistillSettin
         step_counts("--teacher-steps", options.teacher_steps, wrong),
         temperatures_of(options.temperatures, wrong),
     )
-    if not options.samplers.strip(", ") or not study.steps:
+    if not options.samplers.strip(", ") or not options.steps.strip(", "):
         wrong.append("--samplers and --steps each need one value at least")
     if not 0 < options.top_p <= 1:
         wrong.append(f"--top-p {options.top_p:g} must be above 0 and at most 1, which is all")
