@@ -15,6 +15,7 @@ from didi_protein.families.profile import FamilyProfile
 from didi_protein.families.statistics import FamilyStatistics, measure_family
 from didi_protein.scoring.columns import names_by
 from didi_protein.scoring.options import ScoreOptions
+from didi_protein.sequences.bundled import bundled_contacts, bundled_sequences
 
 if TYPE_CHECKING:
     from didi_protein.sequences.fasta import ProteinRecord
@@ -66,17 +67,24 @@ def open_family_scorer(options: ScoreOptions, family: Path) -> FamilyScorer:
         UserError: a file that cannot be read, contacts that nothing would be compared with, or
             pyhmmer is missing.
     """
-    profile = FamilyProfile.read(family, "--family")
-    contacts = None
-    if options.contacts is not None:
+    bundled = bundled_sequences(family)
+    place = bundled[0] if len(bundled) == 1 else family
+    profile = FamilyProfile.read(place, "--family")
+    source, contacts = contacts_of(options), None
+    if source is not None:
         if profile.members is None:
             raise UserError(
-                f"--contacts {options.contacts}: --family {family} is a profile alone; contacts "
+                f"--contacts {source}: --family {family} is a profile alone; contacts "
                 "are counted beside natural sequences, so give the family's alignment."
             )
-        contacts = ContactMap.read(options.contacts, profile.num_columns, "--contacts")
-    fingerprint = hashlib.sha256(family.read_bytes()).hexdigest()[:16]
+        contacts = ContactMap.read(source, profile.num_columns, "--contacts")
+    fingerprint = hashlib.sha256(place.read_bytes()).hexdigest()[:16]
     return FamilyScorer(profile, contacts, fingerprint, options.threads)
+
+
+def contacts_of(options: ScoreOptions) -> Path | None:
+    """Return the table of contacts: that of `--contacts`, else a bundled family's own."""
+    return options.contacts or bundled_contacts(options.family)
 
 
 def family_record(
@@ -88,11 +96,12 @@ def family_record(
         statistics: of the whole set; None for a shard.
     """
     members = scorer.profile.members
+    contacts = contacts_of(options)
     return {
         "file": str(options.family),
         "num_columns": scorer.profile.num_columns,
         "num_sequences": None if members is None else len(members),
-        "contacts": None if options.contacts is None else str(options.contacts),
+        "contacts": None if contacts is None else str(options.contacts or contacts.name),
         "statistics": None if statistics is None else known_or_none(statistics.as_dict()),
     }
 

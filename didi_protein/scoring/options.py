@@ -89,12 +89,16 @@ class ScoreOptions(CommonOptions):
         Path | None,
         Option(
             help="Alignment of a protein family (FASTA, A2M, A3M, Stockholm), or its profile "
-            "(.hmm): how each sequence fits it, and of an alignment the set counted against it."
+            "(.hmm), or one that ships here (PF00595, PF13354): how each sequence fits it, and of "
+            "an alignment the set counted against it."
         ),
     ] = None
     contacts: Annotated[
         Path | None,
-        Option(help="Table of distances between the columns of --family, in angstrom."),
+        Option(
+            help="Table of distances between the columns of --family, in angstrom; one that "
+            "ships here has its own."
+        ),
     ] = None
     clean: Annotated[
         bool,

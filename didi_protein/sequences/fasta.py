@@ -22,6 +22,7 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 from didi_core.errors import UserError
 from didi_core.io.files import shown
 from didi_core.io.text_files import damage_explained, open_text, text_writer
+from didi_protein.sequences.bundled import bundled_sequences
 from didi_protein.structures.read import (
     STRUCTURE_SUFFIXES,
     escaped,
@@ -185,7 +186,7 @@ def _read_one(
 def expand_inputs(
     inputs: Iterable[str | os.PathLike[str]], name: str
 ) -> Iterator[str | os.PathLike[str]]:
-    """Replace each folder by the sequence files in it, sorted by name, hidden ones left out.
+    """Replace bundled names and folders by their sequence files, sorted, hidden ones left out.
 
     Raises:
         UserError: a folder holds no sequence file, or standard input is given twice.
@@ -195,6 +196,9 @@ def expand_inputs(
         raise UserError(f"{name} -: standard input is given twice; it can be read once.")
     known = (*FASTA_SUFFIXES, *STRUCTURE_SUFFIXES)
     for place in inputs:
+        if bundled := bundled_sequences(place):
+            yield from bundled
+            continue
         if str(place) == "-" or not Path(place).is_dir():
             yield place
             continue

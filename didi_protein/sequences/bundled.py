@@ -1,0 +1,38 @@
+"""Natural protein families that ship in the package, by name wherever sequences are read.
+
+The bundled models were trained on them, so that recall, copies and nearest neighbours need no
+download. `_families/NOTICE` says where they come from.
+"""
+
+import os
+from importlib.resources import files
+from pathlib import Path
+
+FAMILIES = {"PF00595": "PDZ domains", "PF13354": "class A beta-lactamases"}
+"""Pfam accession and what the family is."""
+ALL = "families"
+HELD_OUT = "-held-out"
+"""Ends the name of sequences whose clusters at 60% identity have no member in training."""
+
+
+def bundled_sequences(name: str | os.PathLike[str]) -> list[Path]:
+    """Return the aligned FASTA files of a bundled name; none for any other name.
+
+    Args:
+        name: `families`, or the accession of one; with `-held-out` behind it those kept out of
+            training. `./families` is a path of the user's.
+    """
+    family = str(name).removesuffix(HELD_OUT)
+    split = "valid" if str(name).endswith(HELD_OUT) else "train"
+    chosen = list(FAMILIES) if family == ALL else [family] if family in FAMILIES else []
+    return [families_folder() / f"{each}_{split}.aligned.fasta.gz" for each in chosen]
+
+
+def bundled_contacts(name: str | os.PathLike[str] | None) -> Path | None:
+    """Return the contact table of one bundled family; None for any other name."""
+    return families_folder() / f"{name}_contacts.tsv.gz" if str(name) in FAMILIES else None
+
+
+def families_folder() -> Path:
+    """Return the folder of the package that holds them."""
+    return Path(str(files("didi_protein") / "_families"))
