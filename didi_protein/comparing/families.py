@@ -184,6 +184,7 @@ def family_headings(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
         f"{name} {word}": (f"family_{name}_{column}", "{:.2f}")
         for name in _names_in(table)
         for word, column in shown.items()
+        if f"family_{name}_{column}" in table
     }
 
 
@@ -193,9 +194,15 @@ def family_notes(table: pd.DataFrame) -> list[str]:
     for name in _names_in(table):
         counts = table[f"family_{name}_n"].dropna()
         given = table.get(f"family_{name}_n_given", counts).fillna(counts)
-        low, high = int(counts.min()), int(counts.max())
-        span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-        if low < ENOUGH_DESIGNS:
+        some = counts[counts > 0]
+        if len(some) < len(counts):
+            notes.append(
+                f"{name}: in {len(counts) - len(some)} of {len(counts)} rows no design aligns to "
+                "the family."
+            )
+        if len(some) and some.min() < ENOUGH_DESIGNS:
+            low, high = int(some.min()), int(some.max())
+            span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
             worth = "are mostly noise" if low < TOO_FEW_DESIGNS else "compare at equal n only"
             notes.append(
                 f"{name}: covariances and contacts of {span} designs a row {worth}; "

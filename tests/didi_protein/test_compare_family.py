@@ -149,6 +149,8 @@ def test_a_family_none_of_the_designs_belongs_to_is_a_row_without_figures(
     assert done.table["family_short_n"].tolist() == [0, 0]
     assert "family_short_covariance_correlation" not in done.table
     assert done.report is not None and "No statistics" in done.report.read_text()
+    assert sum("2 of 2 rows no design aligns" in note for note in done.notes) == 2
+    assert not any("noise" in note for note in done.notes)
 
 
 @pytest.mark.parametrize(
