@@ -19,6 +19,7 @@ from didi_core.commands.comparing.study import split_words
 from didi_core.errors import UserError
 from didi_core.io.files import write_json
 from didi_protein.comparing.options import CompareOptions
+from didi_protein.families.profile import bare_name
 from didi_protein.families.sets import Family, split_designs
 from didi_protein.families.statistics import ENOUGH_DESIGNS, TOO_FEW_DESIGNS
 from didi_protein.scoring.family import (
@@ -28,7 +29,7 @@ from didi_protein.scoring.family import (
     known_or_none,
     open_family_scorer,
 )
-from didi_protein.sequences.bundled import FAMILIES, bundled_contacts
+from didi_protein.sequences.bundled import bundled_contacts
 
 VERSION = 1
 """Raised when a definition of the statistics changes: old ones are then counted again."""
@@ -69,7 +70,7 @@ def open_families(options: CompareOptions) -> ComparedFamilies | None:
             f"--contacts {options.contacts}: {len(tables)} tables for {len(given)} families of "
             "--family; give one for each, in the same order."
         )
-    names = [_name_of(each) for each in given]
+    names = [bare_name(each) for each in given]  # a bundled family's is its accession
     if len(set(names)) < len(names):
         raise UserError(f"--family {options.family}: two of one name; rename a file.")
     sources = [bundled_contacts(each) or Path(each) for each in tables]
@@ -84,18 +85,9 @@ def open_families(options: CompareOptions) -> ComparedFamilies | None:
     )
     if not families:
         return None
-    parts = [each.fingerprint for each in scorers]
+    parts = [part for each in scorers for part in (each.file, each.fingerprint)]
     parts += [_content(each) for each in scorers if each.contacts is not None]
     return ComparedFamilies(families, scorers, _hash([VERSION, options.seed, *parts]))
-
-
-def _name_of(given: str) -> str:
-    """Call a bundled family by its accession, a file by its bare name.
-
-    >>> _name_of("PF00595"), _name_of("runs/my family.aligned.fasta.gz")
-    ('PF00595', 'my_family')
-    """
-    return given if given in FAMILIES else re.sub(r"\W+", "_", Path(given).name.split(".")[0])
 
 
 def _content(scorer: FamilyScorer) -> str:
