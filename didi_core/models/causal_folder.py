@@ -95,7 +95,7 @@ def load_causal_model(folder: Path, described: str) -> PreTrainedModel:
     return model.eval()
 
 
-def read_reference_rows(folder: Path) -> dict[str, dict[str, Any]] | None:
+def read_reference_rows(folder: Path) -> dict[str, Any] | None:
     """Read what the judge in `folder` finds of real and shuffled sequences; None where unknown."""
     path = folder / REFERENCE_ROWS
     try:
