@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import shutil
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +11,8 @@ import pytest
 import torch
 import typer
 from safetensors.torch import save_file
+from text_fixtures import save_causal, tiny_tokenizer, write_jsonl
+from text_models import write_tiny_model
 from typer.testing import CliRunner
 
 from benchmarks import bundle_models
@@ -33,10 +34,6 @@ from didi_text.models.load import BUNDLED_MODELS as TEXT_MODELS
 from didi_text.models.load import open_model, tokenizer_of
 from didi_text.settings import DistillSettings as TextDistillSettings
 from didi_text.settings import PretrainSettings as TextPretrainSettings
-
-sys.path.append(str(Path(__file__).parents[1] / "didi_text"))
-from text_fixtures import save_causal, tiny_tokenizer, write_jsonl
-from text_models import write_tiny_model
 
 
 @dataclass(frozen=True)
