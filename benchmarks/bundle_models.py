@@ -1,7 +1,7 @@
 r"""Turn training runs into the models that ship in the packages: 16-bit weights, with a card.
 
     python -m benchmarks.bundle_models protein --teacher runs/teacher --student runs/student \
-        --judge runs/judge --held-out families_valid.fasta.gz --training families_train.fasta.gz
+        --judge runs/judge --held-out families-held-out --training families
     python -m benchmarks.bundle_models text --teacher runs/teacher --student runs/student \
         --judge runs/judge --held-out valid.jsonl.gz
 
