@@ -155,8 +155,8 @@ def _about_the_judge(
         return [f"{foreign}, so that {' and '.join(asked)} may go by chance."]
     if keys and keys[0].column == DEFAULT_COLUMNS[0]:
         return []
-    order = ", ".join(key.in_words() for key in keys) or "order in the table"
-    return [f"{foreign}, so that {JUDGED} does not rank them: the order is by {order}."]
+    order = f"by {', '.join(key.in_words() for key in keys)}" if keys else "that of the table"
+    return [f"{foreign}, so that {JUDGED} does not rank them: the order is {order}."]
 
 
 def _selected(kept: pd.DataFrame, options: FilterOptions) -> pd.DataFrame:

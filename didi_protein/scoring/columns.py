@@ -330,8 +330,8 @@ _ENTRIES = (
         "the sequence is not scored. Compare only under the same judge, and only beside the "
         "reference rows of the summary: *natural held-out* is what a real protein scores, "
         "*residue-shuffled* what the same letters score in random order. Much lower than natural "
-        "is no triumph: repeats and copies score low. Short proteins score higher than long ones, so "
-        "both rows are of the lengths of the table, as far as the judge's folder has natural "
+        "is no triumph: repeats and copies score low. Short proteins score higher than long ones, "
+        "so both rows are of the lengths of the table, as far as the judge's folder has natural "
         "proteins of them. [Where most rows read no better than shuffled](#the-yardsticks), the "
         "judge does not know such proteins and ranks chance.",
         computed_by="judge",

@@ -118,5 +118,5 @@ def _about_coverage(
     left = "there is no natural row" if row is None else "the natural rows are for the others"
     return [
         f"{1 - covered:.0%} of the sequences have lengths of which {judge} has no natural ones to "
-        f"compare with (it has {known_bins(stored, name)} residues): {left}."
+        f"compare with (it has those of {known_bins(stored, name)} residues): {left}."
     ]
