@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import nn
@@ -19,6 +19,7 @@ from didi_core.models.folder import LoadedModel, save_model_folder
 from didi_core.number_checks import positive_int_errors
 from didi_protein.models.causal import build_causal_model, save_causal_folder
 from didi_protein.models.load import open_model
+from didi_protein.models.trained_on import record_data
 from didi_protein.sequences.alphabet import PROTEIN
 from didi_protein.sequences.lengths import design_lengths
 from didi_protein.sequences.training_data import load_corpus
@@ -80,7 +81,9 @@ class ProteinPretraining:
         if isinstance(model, EsmDenoiser):
             save_model_folder(folder, model, PROTEIN, card=card, extra_config=extra_config)
         else:
-            save_causal_folder(folder, model, PROTEIN, card=card)
+            causal = cast(PreTrainedModel, model)
+            causal.config.update(dict(extra_config))
+            save_causal_folder(folder, causal, PROTEIN, card=card)
 
 
 def _pretrain_problems(settings: PretrainSettings) -> list[str]:
@@ -130,4 +133,5 @@ TRAINING = TrainingDomain(
     open_model=open_model,
     load_corpus=_load_corpus,
     pool_lengths=_pool_lengths,
+    record_data=record_data,
 )

@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
 from didi_core.errors import UserError, as_written
 from didi_core.io.files import at_home
 from didi_core.models.hub_names import may_be_hub_id, require_revision, split_revision
+from didi_core.models.weight_files import TRAINING_SKETCH
 
 _DESCRIPTION = [
     "config.json",
@@ -31,6 +32,7 @@ _DESCRIPTION = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    TRAINING_SKETCH,
 ]
 _SAFE = ["*.safetensors", "*.safetensors.index.json"]
 _PICKLED = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]

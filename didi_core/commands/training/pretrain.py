@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from didi_core.commands.training.domain import D, P, PretrainTask, TrainingDomain
+from didi_core.commands.training.domain import D, P, PretrainTask, TrainedOn, TrainingDomain
 from didi_core.commands.training.memory import print_memory_plan, say_memory
 from didi_core.commands.training.model_card import (
     STANDARD_ERROR,
@@ -88,7 +89,8 @@ def pretrain(settings: P, domain: TrainingDomain[P, D]) -> Path:
             scores |= task.baselines(corpus, held_out)
         _print_scores(scores, domain.unit)
         text = _card(settings, domain, done, len(corpus), scores)
-        task.save(folder, model, text, _extra_config(settings))
+        data = domain.config_of_data(folder, TrainedOn(settings.data, corpus))
+        task.save(folder, model, text, _extra_config(settings, data))
         print(f"The model is in {folder}.", file=sys.stderr)
     return folder
 
@@ -145,10 +147,17 @@ def _build_denoiser(settings: PretrainSettings, task: PretrainTask) -> Denoiser:
     return task.build_denoiser(time_conditioned=settings.process != DEFAULT_PROCESS)
 
 
-def _extra_config(settings: PretrainSettings) -> dict[str, Any]:
-    """Return what `config.json` of a diffusion model says beside its shape."""
+def _extra_config(
+    settings: PretrainSettings, data: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Return what `config.json` says beside the model's shape.
+
+    Args:
+        data: what it says of the training data.
+    """
     process = settings.process
-    return {} if process == DEFAULT_PROCESS else {"didi": {"process": process}}
+    own = {**({} if process == DEFAULT_PROCESS else {"process": process}), **data}
+    return {"didi": own} if own else {}
 
 
 def _print_scores(scores: Mapping[str, float], unit: str) -> None:
