@@ -203,8 +203,9 @@ def open_training(
         sources |= _by_model(records, options.threads)
     if any(isinstance(each, SketchedTraining) for each in sources.values()):
         _say_sketched()
-    known = [pair for each in sources.values() for pair in getattr(each, "records", ())]
-    parents = _parents_of(records, [*known, *ids]) if sources else {}
+    aligned = [each for each in sources.values() if isinstance(each, AlignedTraining)]
+    known = [*ids, *(given or ()), *(pair for each in aligned for pair in each.records)]
+    parents = _parents_of(records, known) if sources else {}
     return TrainingSources(sources, parents)
 
 
