@@ -18,9 +18,8 @@ from typer import Argument, Option
 from didi_core.cli.command_options import JsonOutput
 from didi_core.errors import UserError
 from didi_core.io.files import shown, write_text
-from didi_core.models.hub import HTTP_ERROR
+from didi_core.models.hub import HTTP_ERROR, TRAINING_SKETCH
 from didi_core.models.named import unfinished_run
-from didi_core.models.weight_files import TRAINING_SKETCH
 
 MODEL_FILES = (
     "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json",

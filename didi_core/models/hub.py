@@ -21,7 +21,9 @@ from huggingface_hub.errors import (
 from didi_core.errors import UserError, as_written
 from didi_core.io.files import at_home
 from didi_core.models.hub_names import may_be_hub_id, require_revision, split_revision
-from didi_core.models.weight_files import TRAINING_SKETCH
+
+TRAINING_SKETCH = "training.sketch"
+"""Of a model folder: what it learnt from, as signatures of its sequences; no sequences."""
 
 _DESCRIPTION = [
     "config.json",

@@ -14,9 +14,6 @@ from didi_core.models.safe_reader import read_weights
 EXTRA_FILES = ("noise.safetensors", "discriminator.safetensors")
 """Weights that stand beside the network's own; a sampler reads them where it needs them."""
 
-TRAINING_SKETCH = "training.sketch"
-"""What a model learnt from, as signatures of its sequences: no weights, and no sequences."""
-
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _INDEX = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 

@@ -15,7 +15,7 @@ import numpy as np
 from didi_core.commands.training.domain import TrainedOn
 from didi_core.data.corpus import Corpus
 from didi_core.io.files import path_from
-from didi_core.models.weight_files import TRAINING_SKETCH
+from didi_core.models.hub import TRAINING_SKETCH
 from didi_protein.sequences.alphabet import PROTEIN
 from didi_protein.sequences.bundled import bundled_sequences
 from didi_protein.sequences.training_data import read_training_sequences

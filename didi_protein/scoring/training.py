@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from didi_core.errors import UserError
 from didi_core.io.files import at_home
-from didi_core.models.hub import find_folder
+from didi_core.models.hub import TRAINING_SKETCH, find_folder
 from didi_core.models.hub_names import may_be_hub_id
-from didi_core.models.weight_files import TRAINING_SKETCH
 from didi_protein.models.load import BUNDLED_MODELS
 from didi_protein.models.trained_on import data_of
 from didi_protein.scoring.options import ScoreOptions
@@ -154,12 +153,9 @@ class SketchedTraining:
             places[rows] = kept[near] if len(kept) else 0
         relative = identity >= NEIGHBOUR_IDENTITY
         spacing = np.full(len(queries), np.nan)
-        spacing[relative] = [self._spacing(place) for place in places[relative]]
+        near = places[relative]
+        spacing[relative], _ = self.sketch.nearest(self.sketch.only(near), left_out=near)
         return Nearest(identity, spacing)
-
-    def _spacing(self, place: int) -> float:
-        others = self.sketch.identities(self.sketch.only(np.array([place])))
-        return float(np.delete(others, place).max(initial=0.0))
 
 
 @dataclass(frozen=True)

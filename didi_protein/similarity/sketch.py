@@ -80,8 +80,13 @@ class Sketch:
         _, first = np.unique(rows, axis=0, return_index=True)
         return Sketch(bits[first], words[first])
 
-    def nearest(self, queries: "Sketch") -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def nearest(
+        self, queries: "Sketch", left_out: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Estimate the identity of each query to the nearest sequence of this sketch.
+
+        Args:
+            left_out: a place of this sketch for each query, with which it is not compared.
 
         Returns:
             Identity [queries], 0 to 1, 0 where nothing is alike; and the place of the nearest
@@ -90,6 +95,10 @@ class Sketch:
         best = np.zeros(len(queries))
         place = np.zeros(len(queries), dtype=np.int64)
         for rows, columns, identity in self._blocks(queries):
+            if left_out is not None:
+                apart = left_out[rows] - columns.start
+                inside = np.flatnonzero((apart >= 0) & (apart < identity.shape[1]))
+                identity[inside, apart[inside]] = 0
             here = identity.argmax(axis=1)
             found = identity[np.arange(len(here)), here]
             better = found > best[rows]

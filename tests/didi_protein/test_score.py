@@ -544,7 +544,7 @@ def test_help_names_every_flag_of_the_contract():
         *("--shard", "--resume", "--overwrite", "--offline", "--json", "--version"),
     ):
         assert flag in said.stdout
-    assert len(COLUMNS) == 33
+    assert len(COLUMNS) == 35
 
 
 def test_a_missing_reference_is_found_before_anything_is_written(options, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from distill_fixtures import student_of
 from scoring_fixtures import random_sequences, write_masked
 
 from didi_core.commands.training.domain import TrainedOn
@@ -20,12 +21,14 @@ from didi_protein.filtering.funnel import print_funnel
 from didi_protein.filtering.options import FilterOptions, FilterResult
 from didi_protein.models.load import open_model
 from didi_protein.models.trained_on import MOST_SKETCHED, data_of, record_data
+from didi_protein.pretrain import pretrain
 from didi_protein.score import score
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.summary import copies_in_words
 from didi_protein.scoring.table import build_table, write_scores
 from didi_protein.sequences.alphabet import PROTEIN
 from didi_protein.sequences.fasta import ProteinRecord, write_fasta
+from didi_protein.settings import ModelSettings, PretrainSettings
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import nearest_neighbours
 from didi_protein.similarity.sketch import Sketch
@@ -104,6 +107,21 @@ def test_a_model_folder_names_its_data_and_has_their_sketch(model: Path, data: P
     assert len(sketch) == len(TRAINING)
     assert sketch.nearest(Sketch.of(TRAINING))[0].tolist() == [1.0] * len(TRAINING)
     assert open_model(model).config["didi"]["training_data"] == ["../train.fasta"]
+
+
+@pytest.mark.parametrize("kind", ["masked", "autoregressive"])
+def test_pretrain_and_distill_leave_them(kind: str, data: Path, tmp_path: Path) -> None:
+    shape = ModelSettings(kind=kind, num_layers=1, hidden_size=8, num_heads=2, intermediate_size=16)
+    run = {"steps": 1, "tokens_per_batch": 512, "max_length": 64, "device": "cpu"}
+    teacher = pretrain(
+        PretrainSettings(data=str(data), out=str(tmp_path / "teacher"), model=shape, **run)
+    )
+    made = [teacher]
+    if kind == "masked":
+        made.append(student_of(teacher, tmp_path / "student", {"name": "dmmd"}, steps=1))
+    for folder in made:
+        assert [Path(each).resolve() for each in data_of(folder)] == [data.resolve()]
+        assert len(Sketch.read(folder / "training.sketch")) == len(TRAINING)
 
 
 def test_bundled_names_survive_and_a_student_has_its_teachers_data_too(

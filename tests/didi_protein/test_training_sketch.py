@@ -97,6 +97,16 @@ def test_the_search_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> No
         np.testing.assert_array_equal(one, two)
 
 
+def test_one_place_can_be_left_out_of_each_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("didi_protein.similarity.sketch._REFERENCES", 7)
+    sketch = Sketch.of(random_sequences(20, 30, 60, seed=10))
+    identity, place = sketch.nearest(sketch, left_out=np.arange(20))
+    for number in range(20):
+        others = sketch.identities(sketch.only(np.array([number])))
+        others[number] = 0
+        assert (identity[number], place[number]) == (others.max(), others.argmax())
+
+
 def test_files_are_read_back_and_never_hold_sequences(tmp_path: Path) -> None:
     training = random_sequences(20, 30, 60, seed=7)
     sketch = Sketch.of(training)

@@ -37,10 +37,11 @@ from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, save_model_folder
+from didi_core.models.hub import TRAINING_SKETCH
 from didi_core.models.noise import MaskNoise, without_noise
 from didi_core.models.noise_file import save_noise
 from didi_core.models.recompute import checkpoint_activations
-from didi_core.models.weight_files import EXTRA_FILES, TRAINING_SKETCH
+from didi_core.models.weight_files import EXTRA_FILES
 from didi_core.number_checks import (
     negative_errors,
     positive_int_errors,

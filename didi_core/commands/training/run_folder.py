@@ -15,7 +15,8 @@ from didi_core.distill.updates import mesh_of
 from didi_core.errors import UserError
 from didi_core.io.files import write_text
 from didi_core.io.journal import require_same_settings
-from didi_core.models.weight_files import EXTRA_FILES, TRAINING_SKETCH
+from didi_core.models.hub import TRAINING_SKETCH
+from didi_core.models.weight_files import EXTRA_FILES
 from didi_core.training.devices import STRATEGIES, build_fabric
 from didi_core.training.loop import LoopSettings
 from didi_core.training.run_folder import read_run_record, write_run_record
