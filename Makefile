@@ -32,12 +32,15 @@ lint: .venv/installed-dev
 
 # What is fast of the core; for more, DIDI_CHECK_TYPES=1 pytest tests/... . Processes that a test starts
 # run unchecked.
-TYPED := absorbing attention batch_plan causal dcd didi_loss discriminator dit draws duality equal_rows \
-	gaussian judge noise positions precision recompute remdm reveal safe_reader sdtt terms transfer uniform
+TYPED := data/test_batch_plan distill/test_dcd distill/test_didi_loss distill/test_equal_rows \
+	distill/test_sdtt distill/test_terms evaluation/test_causal evaluation/test_judge io/test_transfer \
+	models/test_attention models/test_discriminator models/test_dit models/test_noise models/test_positions \
+	models/test_recompute models/test_safe_reader sampling/test_remdm sampling/test_reveal \
+	training/test_precision $(addprefix diffusion/test_,absorbing draws duality gaussian uniform)
 
 types: .venv/installed-dev
 	DIDI_CHECK_TYPES=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" \
-		$(TYPED:%=tests/didi_core/test_%.py) $(ARGS)
+		$(TYPED:%=tests/didi_core/%.py) $(ARGS)
 
 docs: .venv/installed-docs
 	$(BIN)/python -m mkdocs build $(ARGS)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -81,9 +81,7 @@ class ProteinPretraining:
         if isinstance(model, EsmDenoiser):
             save_model_folder(folder, model, PROTEIN, card=card, extra_config=extra_config)
         else:
-            causal = cast(PreTrainedModel, model)
-            causal.config.update(dict(extra_config))
-            save_causal_folder(folder, causal, PROTEIN, card=card)
+            save_causal_folder(folder, model, PROTEIN, card=card, extra_config=extra_config)
 
 
 def _pretrain_problems(settings: PretrainSettings) -> list[str]:
@@ -134,4 +132,5 @@ TRAINING = TrainingDomain(
     load_corpus=_load_corpus,
     pool_lengths=_pool_lengths,
     record_data=record_data,
+    lengths_vary=True,
 )

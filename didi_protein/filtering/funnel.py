@@ -93,6 +93,8 @@ def print_funnel(result: "FilterResult") -> None:
             f"others by likelihood: {near:,}."
         )
     print(_copies_in_words(summary["copies"], summary["num_scored"]))
+    for warning in summary["warnings"]:
+        print(warning)
     if not kept:
         print("No design passes: loosen the filter that rejects most alone.")
 

@@ -6,6 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from dit_fixtures import draw, published_shapes
+from folding_fixtures import write_folding_model
+from published_folders import (
+    TRAINING_CONFIG,
+    didi_folder,
+    duo_folder,
+    mdlm_folder,
+    sdtt_folder,
+)
 
 from benchmarks.published_tables import TEXT_MODELS, at_hand, dplm, published_plddt, text
 from didi_core.commands.comparing.study import label_of
@@ -32,15 +41,6 @@ def test_every_published_plddt_is_found_by_model_and_length() -> None:
 
 def write_public_models(cache: Path) -> None:
     """The hub's cache with every model of the table, small, as its authors write it."""
-    from dit_fixtures import draw, published_shapes
-    from published_folders import (
-        TRAINING_CONFIG,
-        didi_folder,
-        duo_folder,
-        mdlm_folder,
-        sdtt_folder,
-    )
-
     tokenizer = BundledModels("didi_text").folder("tiny") / "tokenizer.json"
     words = len(open_tokenizer(tokenizer).vocabulary.tokens)
     training = {"config": TRAINING_CONFIG, "vocab_size": words}
@@ -65,7 +65,6 @@ def test_every_model_of_the_text_table_opens_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From the cache alone, each of its samplers taking the kind of network that it is."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "didi_core")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     write_public_models(tmp_path / "hub")
     text(tmp_path, device="cpu", num=2, steps="2", length=16)
@@ -82,12 +81,7 @@ def test_the_text_table_runs_on_models_at_hand(tmp_path: Path) -> None:
     assert any(row["model"] == "tiny-student" for row in record["rows"])
 
 
-def test_the_protein_table_folds_what_dplm_s_sampler_writes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "didi_protein")
-    from folding_fixtures import write_folding_model
-
+def test_the_protein_table_folds_what_dplm_s_sampler_writes(tmp_path: Path) -> None:
     dplm(
         tmp_path,
         models="tiny",

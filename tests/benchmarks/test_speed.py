@@ -1,13 +1,22 @@
 """The speed benchmark: its plain forms are right, and its cells resume. No timing decides."""
 
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from exact_denoiser import (
+    ExactDenoiser,
+    Sequence,
+    chi_square_p_value,
+    draw_sequences,
+    k_step_law,
+    random_law,
+    toy_vocabulary,
+)
+from tiny_models import FRAMED, MASK, cpu_fabric, randomise, tiny_corpus, tiny_denoiser
 
 from benchmarks.speed import runner
 from benchmarks.speed.alternate import alternate
@@ -35,18 +44,6 @@ from didi_core.distill.reference import GroupedReference
 from didi_core.sampling.dplm import DplmSampler
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import SampleSettings
-
-sys.path.append(str(Path(__file__).parents[1] / "didi_core"))
-from exact_denoiser import (
-    ExactDenoiser,
-    Sequence,
-    chi_square_p_value,
-    draw_sequences,
-    k_step_law,
-    random_law,
-    toy_vocabulary,
-)
-from tiny_models import FRAMED, MASK, cpu_fabric, randomise, tiny_corpus, tiny_denoiser
 
 CPU = torch.device("cpu")
 TOY = toy_vocabulary(3)

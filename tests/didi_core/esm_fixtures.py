@@ -10,12 +10,21 @@ import torch
 from torch import Tensor
 from transformers import EsmConfig, EsmForMaskedLM
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.models.esm import EsmDenoiser
 from didi_core.models.esm_config import settings_from_config
 from didi_core.models.esm_names import from_published
 
 NUM_LAYERS, HIDDEN, HEADS, INNER, VOCABULARY = 3, 48, 4, 80, 33
 CLS, PAD, EOS, MASK = 0, 1, 2, 32
+TOKENS = Vocabulary(
+    tokens=tuple(f"token{index}" for index in range(33)),
+    mask_id=MASK,
+    pad_id=1,
+    generable_ids=tuple(range(4, 24)),
+    bos_id=0,
+    eos_id=2,
+)
 
 
 def reference_model(*, token_dropout: bool, seed: int = 0) -> EsmForMaskedLM:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
+from torch import Tensor, nn
 
 from didi_core.data.batches import TokenBatch, pad_batch
 from didi_core.data.corpus import Corpus
 from didi_core.data.vocabulary import Vocabulary
-from didi_core.models.denoiser import Denoiser
+from didi_core.models.denoiser import Denoiser, time_input
 from didi_core.models.discriminator import Discriminator
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.folder import LoadedModel
@@ -91,3 +92,24 @@ def framed_batch(*rows: list[int]) -> TokenBatch:
 
 def cpu_fabric() -> Fabric:
     return build_fabric("cpu", "float32")
+
+
+def remembered_and_gradients(network: nn.Module, tokens: Tensor) -> tuple[int, list[Tensor]]:
+    """Bytes that the forward pass keeps beside the parameters, and every gradient."""
+    kept: dict[int, int] = {}
+    own = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    lengths = torch.tensor([tokens.shape[1], tokens.shape[1] - 2])
+    at = torch.arange(tokens.shape[1]) < lengths[:, None]
+    network.zero_grad()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        told = time_input(network, torch.tensor([0.3, 0.8]))
+        loss = network.logits_at(tokens, lengths, at, **told).square().mean()
+    loss.backward()
+    return sum(kept.values()), [p.grad.clone() for p in network.parameters() if p.grad is not None]

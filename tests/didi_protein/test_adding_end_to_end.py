@@ -16,13 +16,14 @@ from doc_commands import ROOT, files_of
 
 METHOD, SAMPLER = files_of("adding-a-method.md"), files_of("adding-a-sampler.md")
 TESTS = [path for path in (*METHOD, *SAMPLER) if path.startswith("tests/")]
+CORE = "tests/didi_core"
 OF_ALL_ENTRIES = (
-    "tests/didi_core/test_discovery.py",
-    "tests/didi_core/test_method_configs.py",
-    "tests/didi_core/test_settings_help.py::test_the_settings_of_the_method_that_is_named",
-    "tests/didi_core/test_chosen_samplers.py",
-    "tests/didi_core/test_noise.py::test_every_sampler_gives_the_noise_and_no_row_depends_on_another",
-    "tests/didi_core/test_noise.py::test_a_sequence_keeps_its_latent_through_sampling",
+    f"{CORE}/test_discovery.py",
+    f"{CORE}/distill/test_method_configs.py",
+    f"{CORE}/cli/test_settings_help.py::test_the_settings_of_the_method_that_is_named",
+    f"{CORE}/commands/comparing/test_chosen_samplers.py",
+    f"{CORE}/models/test_noise.py::test_every_sampler_gives_the_noise_and_no_row_depends_on_another",
+    f"{CORE}/models/test_noise.py::test_a_sequence_keeps_its_latent_through_sampling",
     "tests/test_docs.py",
 )
 
@@ -64,12 +65,15 @@ def test_a_method_is_a_file_its_configuration_and_its_test() -> None:
     assert list(METHOD) == [
         "didi_core/distill/mine.py",
         "configs/method/mine.yaml",
-        "tests/didi_core/test_mine.py",
+        "tests/didi_core/distill/test_mine.py",
     ]
 
 
 def test_a_sampler_is_a_file_and_its_test() -> None:
-    assert list(SAMPLER) == ["didi_core/sampling/in_order.py", "tests/didi_core/test_in_order.py"]
+    assert list(SAMPLER) == [
+        "didi_core/sampling/in_order.py",
+        "tests/didi_core/sampling/test_in_order.py",
+    ]
 
 
 def test_the_method_distils_and_help_knows_it(copy: Path) -> None:

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "didi_core"))
 from file_server import Behaviour, serve
 from hub_server import serve_hub
 

@@ -54,7 +54,7 @@ class PretrainTask(Protocol):
         """Write the model folder.
 
         Args:
-            extra_config: what `config.json` of a denoiser says beside its shape.
+            extra_config: what `config.json` says beside the network's shape.
         """
         ...
 
@@ -113,6 +113,9 @@ class TrainingDomain(Generic[P, D]):
     record_data: Callable[[Path, TrainedOn], list[str]] | None = None
     """Writes beside a model what is kept of its training data, and returns their names, which stand
     as `didi.training_data` in `config.json`; None where a program keeps nothing."""
+    lengths_vary: bool = False
+    """Whether sequences have lengths of their own, which the model folder then records; blocks of
+    text have not."""
     samplers: Mapping[str, str] = field(default_factory=dict)
     """What students of a method are drawn with where that was found better than ancestral."""
 

@@ -13,7 +13,7 @@ from didi_protein.scoring.columns import COLUMN, COLUMNS, ScoreColumn, names_by,
 from didi_protein.scoring.options import ScoreOptions
 from didi_protein.scoring.properties import developability, sequence_properties
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 PAGES = {name: (DOCS / name).read_text(encoding="utf-8") for name in ("outputs.md", "filter.md")}
 ALL = pytest.mark.parametrize("column", COLUMN.values(), ids=lambda each: each.name)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from esm_fixtures import (
     HIDDEN,
+    TOKENS,
     masked_batch,
     our_copy,
     our_logits,
@@ -18,7 +19,6 @@ from esm_fixtures import (
     write_dplm_folder,
 )
 from safetensors.torch import load_file, save_file
-from test_esm_parity import TOKENS
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from didi_core.data.vocabulary import Vocabulary

@@ -4,14 +4,11 @@ import hashlib
 import io
 import json
 import random
-import sys
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "didi_core"))
 from file_server import Behaviour, serve
 
 from didi_core.data.corpus import Corpus, CorpusBatches

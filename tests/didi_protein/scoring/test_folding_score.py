@@ -27,7 +27,7 @@ from didi_protein.score import score, score_command
 from didi_protein.scoring.table import read_scores
 from didi_protein.sequences.fasta import ProteinRecord, write_fasta
 
-HERE = Path(__file__).parent
+HELPERS = Path(__file__).parents[1]
 CONFIDENCE = ["mean_plddt", "mean_plddt_all_atom", "ptm", "mean_pae"]
 
 
@@ -101,8 +101,8 @@ def test_rows_are_those_of_a_record_alone(scenario, model):
 
 
 def _launch(options, seconds=0.0, stderr=None, **environment):
-    paths = os.pathsep.join([str(HERE), *sys.path])
-    program = [sys.executable, str(HERE / "folding_scenario.py"), str(seconds)]
+    paths = os.pathsep.join([str(HELPERS), *sys.path])
+    program = [sys.executable, str(HELPERS / "folding_scenario.py"), str(seconds)]
     return subprocess.Popen(
         [*program, *flags_of(options)],
         stdout=subprocess.DEVNULL,

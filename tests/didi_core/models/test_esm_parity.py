@@ -9,6 +9,7 @@ from esm_fixtures import (
     HEADS,
     HIDDEN,
     MASK,
+    TOKENS,
     masked_batch,
     our_copy,
     our_logits,
@@ -18,7 +19,6 @@ from esm_fixtures import (
     write_dplm_folder,
 )
 
-from didi_core.data.vocabulary import Vocabulary
 from didi_core.models import attention
 from didi_core.models.esm import EsmDenoiser
 from didi_core.models.folder import load_denoiser
@@ -27,14 +27,6 @@ from didi_core.models.soft_tokens import SoftTokens
 TOLERANCE = 1e-5
 DROPOUT = pytest.mark.parametrize("token_dropout", [False, True], ids=["plain", "token_dropout"])
 SHARES = pytest.mark.parametrize("share", [0.0, 0.15, 0.6, 1.0])
-TOKENS = Vocabulary(
-    tokens=tuple(f"token{index}" for index in range(33)),
-    mask_id=MASK,
-    pad_id=1,
-    generable_ids=tuple(range(4, 24)),
-    bos_id=0,
-    eos_id=2,
-)
 
 
 @DROPOUT

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from test_two_processes import free_port
+from file_server import free_port
 
 from didi_core.cli.run import run_program
 

@@ -6,8 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 from shared_runs import METHODS
-from test_recompute import remembered_and_gradients
-from tiny_models import MASK, cpu_fabric, randomise, timed_esm, tiny_denoiser
+from tiny_models import (
+    MASK,
+    cpu_fabric,
+    randomise,
+    remembered_and_gradients,
+    timed_esm,
+    tiny_denoiser,
+)
 from torch import Tensor, nn
 
 from didi_core.cli.hydra_app import compose_settings

@@ -6,25 +6,19 @@ With whole networks each (DDP), and with networks whose tensors are spread over 
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from file_server import free_port
 from shared_runs import METHODS, RESUMED, STEPS, begin, outcome, resume
 from tiny_models import cpu_fabric
 
 from didi_core.training.devices import launched_processes
 
 FIRST_CHECKPOINT = ["step_00000003.safetensors"]
-
-
-def free_port() -> int:
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        return chosen.getsockname()[1]
 
 
 @dataclass(frozen=True)
@@ -65,7 +59,7 @@ def runs(
         "MASTER_PORT": str(free_port()),
         "OMP_NUM_THREADS": "1",
     }
-    script = str(Path(__file__).with_name("shared_runs.py"))
+    script = str(Path(__file__).parents[1] / "shared_runs.py")
     program = [sys.executable, script, str(out), request.param, str(folder / "given")]
     started = [
         subprocess.Popen(

@@ -12,7 +12,7 @@ import pytest
 
 from didi_protein.score import ScoreOptions, score
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "adding-a-score.md").read_text(encoding="utf-8")
 NAMED = {"didi_protein/scoring/columns.py", "didi_protein/scoring/properties.py"}
 SEQUENCES = {"plain": "MKTAYIAKQRQISFVKSHFSRQ", "aromatic": "MWFYKLAWFYRDGSTFWYKLAE"}

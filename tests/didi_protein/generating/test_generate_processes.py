@@ -77,7 +77,7 @@ def together(model: Path, alone: Path, tmp_path_factory: pytest.TempPathFactory)
         "LOCAL_WORLD_SIZE": "2",
         "OMP_NUM_THREADS": "1",
     }
-    program = [sys.executable, "-c", PROGRAM, str(Path(__file__).parent), json.dumps(jobs)]
+    program = [sys.executable, "-c", PROGRAM, str(Path(__file__).parents[1]), json.dumps(jobs)]
     started = [
         subprocess.Popen(program, env=environment | {"RANK": rank, "LOCAL_RANK": rank})
         for rank in "01"
