@@ -144,7 +144,7 @@ def bundle_denoiser(name: str, run: Path, domain: Domain, training: Path | None 
     own = {k: v for k, v in loaded.config.get("didi", {}).items() if k != "teacher"}
     if name == "tiny-student":
         own["teacher"] = "tiny"
-    own |= trained_lengths(domain, training)
+    own |= training_facts(domain, training)
     save_model_folder(
         folder,
         loaded.denoiser,
@@ -163,7 +163,7 @@ def bundle_denoiser(name: str, run: Path, domain: Domain, training: Path | None 
 
 def bundle_judge(run: Path, domain: Domain, held_out: Path, training: Path | None) -> None:
     folder, record = domain.bundled.folder("tiny-judge"), run_record(run)
-    own = trained_lengths(domain, training)
+    own = training_facts(domain, training)
     text = card("tiny-judge", record, domain.words)
     domain.write_judge(run, folder, text, domain.dtype, {"didi": own} if own else {})
     write_json(folder / "run.json", record)
@@ -171,13 +171,15 @@ def bundle_judge(run: Path, domain: Domain, held_out: Path, training: Path | Non
     check_size(folder)
 
 
-def trained_lengths(domain: Domain, training: Path | None) -> dict[str, Any]:
-    """What `config.json` says under "didi" of the lengths of training data, where these are given.
+def training_facts(domain: Domain, training: Path | None) -> dict[str, Any]:
+    """What `config.json` says under "didi" of training data, where these are given: lengths, name.
 
     A run of today says so itself; one begun earlier does not.
     """
     lengths = None if training is None else domain.lengths_of(training)
-    return {} if lengths is None else {TRAINED_LENGTHS: lengths.as_json()}
+    if training is None or lengths is None:
+        return {}
+    return {TRAINED_LENGTHS: lengths.as_json(), "training_data": [str(training)]}
 
 
 def check_size(folder: Path) -> None:

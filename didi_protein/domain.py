@@ -19,6 +19,7 @@ from didi_core.models.folder import LoadedModel, save_model_folder
 from didi_core.number_checks import positive_int_errors
 from didi_protein.models.causal import build_causal_model, save_causal_folder
 from didi_protein.models.load import open_model
+from didi_protein.models.trained_on import record_data
 from didi_protein.sequences.alphabet import PROTEIN
 from didi_protein.sequences.lengths import design_lengths
 from didi_protein.sequences.training_data import load_corpus
@@ -130,5 +131,6 @@ TRAINING = TrainingDomain(
     open_model=open_model,
     load_corpus=_load_corpus,
     pool_lengths=_pool_lengths,
+    record_data=record_data,
     lengths_vary=True,
 )

@@ -67,7 +67,7 @@ def score_cell(
     if not made.num_made:
         return unjudged(cell, made, NOUN, none_made(made, NOUN))
     if cell.temperature != 1:  # a point of a curve: the judge alone is asked
-        request = replace(request, fold="none", pdb_dir=None, reference=None, training=None)
+        request = replace(request, fold="none", pdb_dir=None, reference=None, training=Path("none"))
     fasta = made.out
     options = ScoreOptions(
         inputs=[str(fasta)],

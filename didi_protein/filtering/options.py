@@ -40,6 +40,14 @@ class FilterOptions:
         float | None,
         Option(help="Largest identity to a natural sequence of score --reference, 0 to 1."),
     ] = None
+    copies: Annotated[
+        str,
+        Option(
+            metavar="drop|keep",
+            help="Copies of training sequences: of 0.95 or more in training_identity, else in "
+            "training_identity_estimate.",
+        ),
+    ] = "drop"
     minimum: Annotated[
         list[str] | None,
         Option("--min", metavar="COLUMN=X", help="Least value of any column; may be repeated."),

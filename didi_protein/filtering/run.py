@@ -13,6 +13,7 @@ from didi_core.cli.run import check_output
 from didi_core.errors import UserError
 from didi_core.io.files import check_writable, path_from, write_json
 from didi_protein.filtering.criteria import (
+    Copies,
     Duplicate,
     Filter,
     Neighbours,
@@ -22,6 +23,7 @@ from didi_protein.filtering.criteria import (
     Top,
 )
 from didi_protein.filtering.funnel import Funnel, rejected_table, run_funnel
+from didi_protein.filtering.memory import Memory
 from didi_protein.filtering.options import FilterOptions, FilterResult
 from didi_protein.filtering.ranking import (
     DEFAULT_COLUMNS,
@@ -29,6 +31,7 @@ from didi_protein.filtering.ranking import (
     SortKey,
     default_sort,
     ranked,
+    rewards_memory,
     too_short,
 )
 from didi_protein.filtering.thresholds import (
@@ -192,8 +195,11 @@ def _summary(
         # From the folder of this file, so that they can move together.
         "table": path_from(files.fasta.parent, options.table),
         "num_records": len(table),
+        "num_scored": int((table["status"] == "ok").sum()),
         "num_selected": len(funnel.kept),
         "num_too_short": int(too_short(funnel.kept).sum()),
+        "copies": _copies(options, table),
+        "num_nearer_than_nature": _num_demoted(funnel.kept, keys),
         "order": ", ".join(key.in_words() for key in keys) or "order in the table",
         "filters": [step.as_json() for step in funnel.steps],
         "files": {
@@ -203,6 +209,21 @@ def _summary(
         },
         "versions": versions,
     }
+
+
+def _copies(options: FilterOptions, table: pd.DataFrame) -> dict[str, Any]:
+    """Return what became of copies: how many there are, of how many rows that is known."""
+    memory = Memory.of(table[table["status"] == "ok"])
+    return {
+        "policy": options.copies,
+        "num_known": int(memory.identity.notna().sum()),
+        "num_copies": int(memory.is_copy.sum()),
+    }
+
+
+def _num_demoted(kept: pd.DataFrame, keys: Sequence[SortKey]) -> int:
+    """Count the designs kept that come after others for being near to training data."""
+    return int(Memory.of(kept).is_nearer_than_nature.sum()) if rewards_memory(keys) else 0
 
 
 def _write(
@@ -306,6 +327,8 @@ def build_filters(
     """
     problems: list[str] = []
     filters: list[Filter] = []
+    if options.copies == "drop" and (memory := Memory.of(table)).is_known:
+        filters.append(Copies(memory))
     for each in bounds:
         try:
             values = known_numbers(table, each.column, each.flag, each.column in compared)

@@ -3,7 +3,7 @@
 A cell is one way of making designs: a model, a sampler and a number of steps. Where a table holds
 exactly one cell, its figures are those of `NAME.summary.json`, as `score` computed them; where it
 holds several, or the summary is missing, what the rows allow is computed here, in the same way,
-and the rest (recall and copies need sequences that the table does not hold) stays empty.
+and the rest (recall needs sequences that the table does not hold) stays empty.
 """
 
 import json

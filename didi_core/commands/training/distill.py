@@ -16,7 +16,7 @@ from torch import nn
 
 from didi_core.cli.hydra_app import as_plain
 from didi_core.commands.generating.domain import length_limit, length_warning
-from didi_core.commands.training.domain import D, P, TrainingDomain
+from didi_core.commands.training.domain import D, P, TrainedOn, TrainingDomain
 from didi_core.commands.training.memory import print_memory_plan, say_memory
 from didi_core.commands.training.model_card import (
     card,
@@ -43,6 +43,7 @@ from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, save_model_folder
+from didi_core.models.hub import TRAINING_SKETCH
 from didi_core.models.noise import MaskNoise, without_noise
 from didi_core.models.noise_file import save_noise
 from didi_core.models.recompute import checkpoint_activations
@@ -158,7 +159,10 @@ class DistillRun:
         text += self._noise_section(method, teacher, corpus)
         student, extras = method.result(), method.extra_weights()
         if fabric.is_global_zero:
-            self.save(folder, student, extras, teacher, text)
+            trained_on = TrainedOn(None, None, teacher)
+            if settings.reference == "data":
+                trained_on = TrainedOn(settings.data, corpus, teacher)
+            self.save(folder, student, extras, teacher, text, trained_on)
             print(f"The student is in {folder}.", file=sys.stderr)
         return folder
 
@@ -247,6 +251,7 @@ class DistillRun:
         extras: Mapping[str, Callable[[Path], None]],
         teacher: LoadedModel,
         card: str,
+        trained_on: TrainedOn | None = None,
     ) -> None:
         """Write student, noise input and other weights, where there are some; `config.json` last.
 
@@ -256,21 +261,23 @@ class DistillRun:
         Args:
             result: the student, under its noise input where it has one.
             extras: what writes the method's files of weights, by their stems.
+            trained_on: what the student learnt from; nothing is kept of it when None.
         """
         (folder / "config.json").unlink(missing_ok=True)
-        for name in EXTRA_FILES:
+        for name in (*EXTRA_FILES, TRAINING_SKETCH):
             (folder / name).unlink(missing_ok=True)
         for name, write in extras.items():
             write(folder / f"{name}.safetensors")
         student, noise = without_noise(result)
         save_noise(noise, folder)
+        data = self.domain.config_of_data(folder, trained_on) if trained_on else {}
         writer = self.domain.tokenizer_writer
         save_model_folder(
             folder,
             student,
             teacher.vocabulary,
             card=card,
-            extra_config={"didi": self._config(teacher, noise)},
+            extra_config={"didi": self._config(teacher, noise) | data},
             write_tokenizer=writer and writer(self.settings, teacher),
         )
 

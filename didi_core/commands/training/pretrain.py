@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from didi_core.commands.training.domain import D, P, PretrainTask, TrainingDomain
+from didi_core.commands.training.domain import D, P, PretrainTask, TrainedOn, TrainingDomain
 from didi_core.commands.training.memory import print_memory_plan, say_memory
 from didi_core.commands.training.model_card import (
     STANDARD_ERROR,
@@ -91,7 +92,8 @@ def pretrain(settings: P, domain: TrainingDomain[P, D]) -> Path:
         _print_scores(scores, domain.unit)
         lengths = _trained_lengths(domain, task, corpus)
         text = _card(settings, domain, done, len(corpus), scores, lengths)
-        task.save(folder, model, text, _extra_config(settings, lengths))
+        data = domain.config_of_data(folder, TrainedOn(settings.data, corpus))
+        task.save(folder, model, text, _extra_config(settings, lengths, data))
         print(f"The model is in {folder}.", file=sys.stderr)
     return folder
 
@@ -157,9 +159,17 @@ def _trained_lengths(
     return LengthRanges.of(corpus.lengths.clip(max=task.max_length))
 
 
-def _extra_config(settings: PretrainSettings, lengths: LengthRanges | None) -> dict[str, Any]:
-    """Return what `config.json` says beside the network's shape."""
-    own: dict[str, Any] = {}
+def _extra_config(
+    settings: PretrainSettings,
+    lengths: LengthRanges | None,
+    data: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Return what `config.json` says beside the network's shape.
+
+    Args:
+        data: what it says of the training data.
+    """
+    own = dict(data)
     if settings.process != DEFAULT_PROCESS:
         own["process"] = settings.process
     if lengths is not None:

@@ -444,6 +444,20 @@ def test_designs_likelier_than_training_sequences_are_told(tmp_path: Path) -> No
     assert not told(counted, training)
 
 
+def test_copies_that_the_rows_tell_are_said_and_not_put_forward(tmp_path: Path) -> None:
+    table = rows("tiny", "ancestral", 8, 2.8)
+    table["training_identity"] = [0.99, 0.95, *[0.6] * (len(table) - 2)]
+    table["judge_perplexity"] = [1.0, 1.1, *table["judge_perplexity"][2:]]
+    write_table(tmp_path / "in", "a", table, None, None)
+    tables = read_tables([tmp_path / "in"])
+    (cell,) = cells_of(tables)
+    assert cell.figures["copies"].mean == 2 / len(table)
+    (told,) = [each for each in cautions(tables, [cell], []) if each.startswith("Copies")]
+    assert f"tiny, ancestral, 8 steps (2 of {len(table)})" in told
+    shown = {each.sequence for each in best_designs([cell], top=500, max_repeat=1.0)}
+    assert shown.isdisjoint(table["sequence"][:2]) and len(shown) == len(table) - 2
+
+
 def test_rows_of_different_judges_have_no_best(tmp_path: Path) -> None:
     for number, judge in enumerate(("one", "one", "another", None)):
         name = f"{number}"

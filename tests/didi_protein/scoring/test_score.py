@@ -60,6 +60,7 @@ def options(models, fasta, tmp_path):
         out=tmp_path / "scores.csv",
         judge=models["judge"],
         pseudo="none",
+        training=Path("none"),  # the designs say that the bundled teacher wrote them
         device="cpu",
         threads=1,
         quiet=True,
@@ -75,7 +76,7 @@ def test_columns_rows_and_order_are_those_of_the_contract(options, models):
         "pseudo_perplexity_one_pass,repeat_fraction,low_complexity_fraction,aa_entropy,"
         "instability_index,gravy,isoelectric_point,molecular_weight,nearest_reference,"
         "nearest_reference_identity,max_reference_tm,cluster,family_bits,family_evalue,"
-        "family_coverage"
+        "family_coverage,training_identity,training_identity_estimate"
     )
     table = read_scores(options.out)
     assert table["id"].tolist() == [f"d{i}" for i in range(12)] + ["natural_0", "natural_1"]
@@ -253,6 +254,7 @@ def test_summary_has_the_agreed_form(options):
         "mean_nfe",
         "mean_length",
         "residue_composition",
+        "copies_estimated",
         "mean_plddt",
         "ptm",
         "mean_pae",
@@ -549,7 +551,7 @@ def test_help_names_every_flag_of_the_contract():
         *("--shard", "--resume", "--overwrite", "--offline", "--json", "--version"),
     ):
         assert flag in said.stdout
-    assert len(COLUMNS) == 33
+    assert len(COLUMNS) == 35
 
 
 def test_a_missing_reference_is_found_before_anything_is_written(options, tmp_path):
