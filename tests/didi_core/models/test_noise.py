@@ -223,6 +223,7 @@ ROWS = [FRAMED.frame([MASK] * 9), FRAMED.frame([MASK, 3, MASK, 4]), FRAMED.frame
 def test_every_sampler_gives_the_noise_and_no_row_depends_on_another(
     name: str, kind: str, tmp_path: Path
 ) -> None:
+    """Nor on its padding: tokens and calls are those of the row alone, and what is given stays."""
     model = load_denoiser(folder_of(noisy(kind, scale=2.0), tmp_path), dtype=torch.float64)
     entry = SAMPLERS[name]
     settings = SampleSettings(steps=3 if entry.takes_steps else None, seed=5)
@@ -231,13 +232,18 @@ def test_every_sampler_gives_the_noise_and_no_row_depends_on_another(
         predictor = build_predictor(model, with_noise=with_noise)
         prior = build_prior(rows, records, FRAMED, "cpu")
         made = entry.build(predictor, model, {}).sample(prior, settings)
-        return [tokens[: len(row)] for tokens, row in zip(made.tokens.tolist(), rows, strict=True)]
+        for tokens, row in zip(made.tokens, rows, strict=True):
+            assert tokens[len(row) :].eq(FRAMED.pad_id).all()
+        calls = zip(made.denoiser_calls.tolist(), made.discriminator_calls.tolist(), strict=True)
+        drawn = zip(made.tokens.tolist(), rows, calls, strict=True)
+        return [(tokens[: len(row)], asked) for tokens, row, asked in drawn]
 
     together = designs(ROWS, [4, 0, 2**40])
     assert together != designs(ROWS, [4, 0, 2**40], with_noise=False)
     for row, record, found in zip(ROWS, [4, 0, 2**40], together, strict=True):
         assert designs([row], [record]) == [found]
-        assert MASK not in found
+        assert MASK not in found[0]
+        assert all(new == old for new, old in zip(found[0], row, strict=True) if old != MASK)
 
 
 class Watched(NoisyDenoiser):

@@ -394,19 +394,6 @@ def test_calls_of_eight_steps() -> None:
     assert found.discriminator_calls[2] == 0
 
 
-def test_padding_and_neighbours_do_not_change_a_row() -> None:
-    sampler, settings = tiny_guided(), SampleSettings(steps=5, seed=6)
-    together = sampler.sample(build_prior(ROWS, RECORDS, FRAMED, "cpu"), settings)
-    for number, (row, record) in enumerate(zip(ROWS, RECORDS, strict=True)):
-        alone = sampler.sample(build_prior([row], [record], FRAMED, "cpu"), settings)
-        found = together.tokens[number]
-        assert torch.equal(alone.tokens[0, : len(row)], found[: len(row)])
-        assert found[len(row) :].eq(FRAMED.pad_id).all()
-        assert all(found[i] == token for i, token in enumerate(row) if token != MASK)
-        assert not (found == MASK).any()
-        assert alone.discriminator_calls[0] == together.discriminator_calls[number]
-
-
 OWN = {"candidate_positions": "own"}
 
 

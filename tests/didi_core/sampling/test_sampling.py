@@ -148,18 +148,6 @@ def test_calls_are_counted_by_row_and_bounded_by_the_plan() -> None:
     assert (limit.tokens != 3).all()
 
 
-def test_padding_and_neighbours_do_not_change_a_row() -> None:
-    laws = [random_law(3, length, seed=length) for length in (1, 2, 3)]
-    predictor = predictor_of(*laws, num_tokens=3)
-    rows = [[3] * (1 + record % 3) for record in range(60)]
-    settings = SampleSettings(steps=2, seed=1)
-    together = build_prior(rows, range(60), predictor.vocabulary, "cpu")
-    tokens = ancestral(predictor).sample(together, settings).tokens
-    for record, row in enumerate(rows):
-        alone = build_prior([row], [record], predictor.vocabulary, "cpu")
-        assert torch.equal(ancestral(predictor).sample(alone, settings).tokens[0], tokens[record])
-
-
 @pytest.mark.parametrize("name", ["analytical", "nonsense"])
 def test_unknown_samplers_are_refused_with_the_list(name: str) -> None:
     with pytest.raises(

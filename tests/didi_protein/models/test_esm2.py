@@ -234,3 +234,15 @@ def test_the_newer_package_of_the_same_name_is_told_apart(stored, monkeypatch): 
     monkeypatch.setitem(sys.modules, "esm", None)
     with pytest.raises(UserError, match="pip install fair-esm"):
         load_esm2(NAME)
+
+
+def test_files_that_do_not_fit_are_refused(stored):
+    content = torch.load(stored, weights_only=False)
+    del content["model"]["encoder.lm_head.bias"]
+    for wrong, told in (
+        (content, r"missing or unexpected lm_head\.bias"),
+        ({"something": 1}, "no checkpoint of ESM-2"),
+    ):
+        torch.save(wrong, stored)
+        with pytest.raises(UserError, match=told):
+            open_masked_scorer(NAME)

@@ -100,6 +100,8 @@ def test_a_profile_alone_gives_the_columns_and_says_why_no_statistics(
     assert result.summary["family"]["statistics"]["designs"] is None
     print_summary(result)
     assert result.summary["family"]["statistics"]["reason"].split()[0] in capsys.readouterr().out
+    with pytest.raises(UserError, match="--contacts"):
+        score(replace(options, family=hmm, overwrite=True))
 
 
 def test_a_finished_table_gets_the_columns_by_resuming(options: ScoreOptions) -> None:
@@ -140,12 +142,3 @@ def test_what_cannot_be_meant_is_refused(
         score(replace(options, **change))
     assert all(each in str(caught.value) for each in named)
     assert not options.out.exists()
-
-
-def test_contacts_beside_a_profile_alone_are_refused(options: ScoreOptions, tmp_path: Path) -> None:
-    assert options.family is not None
-    hmm = tmp_path / "family.hmm"
-    with open(hmm, "wb") as stream:
-        FamilyProfile.read(options.family).hmm.write(stream)
-    with pytest.raises(UserError, match="--contacts"):
-        score(replace(options, family=hmm))
