@@ -43,7 +43,7 @@ from didi_core.models.noise_file import noise_digest, save_noise
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.registry import SAMPLERS, build_predictor
-from didi_core.sampling.request import SampleSettings
+from didi_core.sampling.request import DrawSettings, SampleSettings
 
 BATCH = framed_batch([MASK, 3, MASK, 4], [MASK, MASK], [5, 4, 3])
 MASKED = BATCH.tokens == MASK
@@ -244,6 +244,24 @@ def test_every_sampler_gives_the_noise_and_no_row_depends_on_another(
         assert designs([row], [record]) == [found]
         assert MASK not in found[0]
         assert all(new == old for new, old in zip(found[0], row, strict=True) if old != MASK)
+
+
+@pytest.mark.parametrize("name", MASKED_SAMPLERS)
+def test_every_sampler_obeys_the_settings_of_a_draw(name: str, tmp_path: Path) -> None:
+    model = load_denoiser(folder_of(noisy("position", scale=2.0), tmp_path))
+    entry, rows = SAMPLERS[name], [FRAMED.frame([MASK] * 14)] * 8
+    sampler = entry.build(build_predictor(model, with_noise=False), model, {})
+    prior = build_prior(rows, range(8), FRAMED, "cpu")
+
+    def tokens(**draw: object) -> torch.Tensor:
+        draws, steps = DrawSettings(**draw), 4 if entry.takes_steps else None
+        return sampler.sample(prior, SampleSettings(steps, seed=1, draw=draws)).tokens
+
+    plain = tokens()
+    assert {1, 2, 4} < set(plain.unique().tolist()) <= {1, 2, 3, 4, 5}
+    assert not (tokens(log_bias=torch.tensor([0.0, -torch.inf, 0.0])) == 4).any()
+    assert not torch.equal(plain, tokens(temperature=0.3))
+    assert not torch.equal(plain, tokens(top_p=0.5))
 
 
 class Watched(NoisyDenoiser):
