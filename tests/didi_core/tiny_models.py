@@ -15,6 +15,7 @@ from didi_core.data.vocabulary import Vocabulary
 from didi_core.distill.method import Method
 from didi_core.models.denoiser import Denoiser, time_input
 from didi_core.models.discriminator import Discriminator
+from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import without_noise
@@ -62,6 +63,14 @@ def timed_esm(seed: int = 0, num_layers: int = 1, width: int = 8) -> EsmDenoiser
     plain = tiny_denoiser(num_layers=num_layers, width=width)
     settings = replace(plain.settings, time_conditioned=True, conditioning_size=6)
     denoiser = EsmDenoiser(settings)
+    randomise(denoiser, seed)
+    return denoiser.eval()
+
+
+def framed_dit(seed: int = 0, **changes: Any) -> DitDenoiser:
+    """One layer of the text layout over the framed tokens."""
+    settings = DitSettings(FRAMED.size, 1, 8, 2, MASK, conditioning_size=4, max_tokens=64)
+    denoiser = DitDenoiser(replace(settings, **changes))
     randomise(denoiser, seed)
     return denoiser.eval()
 

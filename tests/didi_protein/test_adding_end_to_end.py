@@ -23,6 +23,7 @@ OF_ALL_ENTRIES = (
     f"{CORE}/cli/test_settings_help.py::test_the_settings_of_the_method_that_is_named",
     f"{CORE}/commands/comparing/test_chosen_samplers.py",
     f"{CORE}/models/test_noise.py::test_every_sampler_gives_the_noise_and_no_row_depends_on_another",
+    f"{CORE}/models/test_noise.py::test_every_sampler_obeys_the_settings_of_a_draw",
     f"{CORE}/models/test_noise.py::test_a_sequence_keeps_its_latent_through_sampling",
     "tests/test_docs.py",
 )

@@ -4,14 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from generate_fixtures import design, designs, sequences, write_tiny_model
+from generate_fixtures import design, designs, write_tiny_model
 
 from didi_core.commands.training.distill import DistillRun
 from didi_core.models.folder import load_denoiser
 from didi_core.training.devices import build_fabric
 from didi_protein.distill import distill
 from didi_protein.domain import TRAINING
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.settings import DistillSettings
 
 
@@ -51,24 +50,6 @@ def test_a_pool_is_reused_only_where_all_that_decides_it_is_the_same(
     for changes in ({"pool_steps": 2}, {"seed": 1}, {"pool_size": 11}, {"pool_length": "10-21"}):
         assert pool(teacher, **changes) != plain, changes
     assert len(list((tmp_path / "pool").iterdir())) == 6
-
-
-def test_a_student_of_didi_is_sampled_with_its_discriminator(teacher: Path, tmp_path: Path) -> None:
-    student = distill(settings_for(teacher, tmp_path / "student"))
-    assert (student / "discriminator.safetensors").is_file()
-    guided = design(student, tmp_path / "guided.fasta", sampler="rgas", steps=8, num=6)
-    for record in designs(guided):
-        assert set(record.sequence) <= set(CANONICAL_RESIDUES)
-        assert record.header["sampler"] == "rgas" and 1 <= int(record.header["nfe"]) <= 8
-    summary = json.loads(guided.summary.read_text())
-    assert summary["discriminator_calls"] > summary["calls_made"], "counted apart"
-    plain = design(student, tmp_path / "plain.fasta", steps=8, num=6)
-    assert sequences(plain) != sequences(guided)
-    unguided = {"tilt_start": 0.0, "tilt_end": 0.0, "num_candidates": 1}
-    off = design(
-        student, tmp_path / "off.fasta", sampler="rgas", steps=8, num=6, sampler_options=unguided
-    )
-    assert sequences(off) == sequences(plain)
 
 
 @pytest.mark.parametrize("sampler", ["apart", None])

@@ -17,6 +17,9 @@ from didi_protein.settings import DistillSettings, PretrainSettings
     [
         ("stps=5", r"^stps=: there is no such setting; did you mean steps=\?"),
         ("steps=abc", "^steps=abc must be a whole number"),
+        ("optimizer.lr=small", r"^optimizer\.lr=small must be a number"),
+        ("resume=maybe", "^resume=maybe must be true or false"),
+        ("+data=b", r"^data= given twice; give it once\.$"),
         ("optimizer.steps=5", r"^optimizer\.steps=: there is no such setting\. \(see"),
         (
             "model=tny",

@@ -63,6 +63,8 @@ def test_distill_reads_what_a_method_has_and_the_rest_by_default(
         ({"name": "dcd", "group_size": 4}, r"^method=dcd: there is no setting group_size.*preset="),
         ({"name": "dmmd", "noise": {"sise": 4}}, r"^method=dmmd: there is no setting sise; "),
         ({"name": "dmmd", "ema": "x"}, r"^method\.ema=x must be a number\.$"),
+        ({"name": "didi", "group_size": "many"}, r"^method\.group_size=many must be a whole numb"),
+        ({"name": "best"}, "method=best is unknown: choose one of dcd, didi, dmmd, dmmd-uniform"),
     ],
 )
 def test_what_is_wrong_is_named(wrong: dict, told: str) -> None:

@@ -20,7 +20,6 @@ from tiny_models import (
 )
 from torch import Tensor
 
-from didi_core.data.batches import pad_batch
 from didi_core.distill.didi import DidiInstruct, DidiSettings
 from didi_core.distill.dmmd import DmmdSettings, MomentMatching
 from didi_core.distill.optimizers import OptimizerSettings
@@ -327,14 +326,3 @@ def test_wrong_settings_are_named() -> None:
     wrong = r"method.group_deviation=row must be population or sample"
     with pytest.raises(UserError, match=wrong):
         method_settings({"name": "didi", "group_deviation": "row"})
-
-
-def test_pad_batch_of_one_long_row_is_no_special_case() -> None:
-    rows = [FRAMED.frame([MASK] * 20), FRAMED.frame([MASK])]
-    wide, narrow = pad_batch(rows, FRAMED), pad_batch(rows[1:], FRAMED)
-    keys = NoiseKeys(0, torch.tensor([1, 9]), step=0)
-    network = predictor_of(noisy())
-    both = network.log_probs(wide.tokens, wide.lengths, wide.tokens == MASK, keys)
-    alone = replace(keys, records=keys.records[1:])
-    found = network.log_probs(narrow.tokens, narrow.lengths, narrow.tokens == MASK, alone)
-    torch.testing.assert_close(found, both[-1:], rtol=1e-9, atol=1e-9)

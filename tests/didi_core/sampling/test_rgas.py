@@ -19,7 +19,6 @@ from tiny_models import (
     FRAMED,
     MASK,
     framed_batch,
-    randomise,
     tiny_denoiser,
     tiny_discriminator,
 )
@@ -28,7 +27,6 @@ from torch import Tensor, nn
 from didi_core.errors import UserError
 from didi_core.models.denoiser import told_the_time
 from didi_core.models.discriminator import Discriminator
-from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.soft_tokens import SoftTokens
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.filling import build_prior
@@ -272,7 +270,7 @@ def test_the_released_sampler_draws_from_its_enumerated_law() -> None:
 
 
 def test_the_released_sampler_re_ranks_the_last_step_and_is_told_the_time() -> None:
-    denoiser = tiny_dit()
+    denoiser = framed_dit(3, conditioning_size=6)
     discriminator = Discriminator(denoiser).eval().requires_grad_(False)
     discriminator.trunk = told_the_time(discriminator.trunk)
     predictor = without_subs(Predictor(denoiser, FRAMED))
@@ -326,20 +324,6 @@ def test_scores_by_hand() -> None:
     expected = torch.tensor([[3 * 1.1 + 0.6, 3 * 1.5 + 0.6], [2 * -0.2 + 0.3] * 2]).double()
     found = guided(law, rerank_positions="all").scores(candidates, part)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
-
-
-def tiny_dit() -> DitDenoiser:
-    settings = DitSettings(
-        vocabulary_size=FRAMED.size,
-        num_layers=1,
-        hidden_size=8,
-        num_heads=2,
-        mask_id=MASK,
-        conditioning_size=6,
-    )
-    network = DitDenoiser(settings)
-    randomise(network, seed=3)
-    return network.eval()
 
 
 ROWS = [
