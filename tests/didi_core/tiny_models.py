@@ -1,7 +1,7 @@
 """Tiny networks in which every tensor is random, a tiny corpus, and a Fabric on the CPU."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import without_noise
+from didi_core.sampling.predictor import Predictor
 from didi_core.training.devices import build_fabric
 
 FRAMED = Vocabulary(
@@ -73,6 +74,17 @@ def framed_dit(seed: int = 0, **changes: Any) -> DitDenoiser:
     denoiser = DitDenoiser(replace(settings, **changes))
     randomise(denoiser, seed)
     return denoiser.eval()
+
+
+@dataclass(frozen=True)
+class Told(Predictor):
+    """Notes the alpha of every call."""
+
+    alphas: list[Any] = field(default_factory=list)
+
+    def log_probs(self, tokens, lengths, at, keys=None, alpha=None):
+        self.alphas.append(alpha)
+        return super().log_probs(tokens, lengths, at, keys, alpha)
 
 
 def tiny_discriminator(seed: int = 0, dtype: torch.dtype = torch.float32) -> Discriminator:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from generate_fixtures import design, designs, run_program, write_tiny_model
+from generate_fixtures import design, designs, run_program
 
 from didi_core.commands.merge import open_shards
 from didi_core.errors import UserError
@@ -21,11 +21,6 @@ from didi_protein.scoring.table import (
     summary_path,
     write_scores,
 )
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
 def make_shards(model: Path, folder: Path, count: int, **changes: Any) -> list[GenerateResult]:

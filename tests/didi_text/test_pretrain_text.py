@@ -35,11 +35,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_jsonl(folder / "some.jsonl.gz", DOCUMENTS * 4)
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DIDI_CACHE", str(tmp_path_factory.getbasetemp() / "text_cache"))
-
-
 def settings_for(data: Path, out: Path, **changes: Any) -> PretrainSettings:
     shape = {"kind": changes.pop("kind", "masked"), "num_heads": changes.pop("num_heads", 2)}
     model = ModelSettings(num_layers=1, hidden_size=8, conditioning_size=4, **shape)
@@ -153,9 +148,7 @@ def test_every_setting_changes_the_model(
 
 @pytest.fixture(scope="module")
 def usual(data: Path, tmp_path_factory: pytest.TempPathFactory) -> DitDenoiser:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DIDI_CACHE", str(tmp_path_factory.getbasetemp() / "text_cache"))
-        return open_model(pretrain(settings_for(data, tmp_path_factory.mktemp("u")))).denoiser
+    return open_model(pretrain(settings_for(data, tmp_path_factory.mktemp("u")))).denoiser
 
 
 def test_a_resumed_run_equals_an_unbroken_one(data: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from exact_denoiser import (
     random_law,
     toy_vocabulary,
 )
-from tiny_models import FRAMED, MASK, tiny_denoiser
+from tiny_models import FRAMED, MASK, Told, tiny_denoiser
 
 from didi_core.data.batches import TokenBatch
 from didi_core.sampling.ancestral import ancestral
@@ -271,17 +271,6 @@ def test_rows_keep_their_template_and_depend_on_nothing_beside_them(
             assert alone.tokens[0, : len(row)].tolist() == found
             assert alone.denoiser_calls[0] == together.denoiser_calls[number]
     assert not together.discriminator_calls.any()
-
-
-@dataclass(frozen=True)
-class Told(Predictor):
-    """Notes the alpha of every call."""
-
-    alphas: list[float] = field(default_factory=list)
-
-    def log_probs(self, tokens, lengths, at, keys=None, alpha=None):
-        self.alphas.append(alpha)
-        return super().log_probs(tokens, lengths, at, keys, alpha)
 
 
 def test_the_network_is_told_the_share_before_the_step() -> None:

@@ -22,11 +22,6 @@ from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.fasta import read_records
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
-
-
 def test_the_fasta_file_is_as_the_contract_says(model: Path, tmp_path: Path) -> None:
     result = design(model, tmp_path / "d.fasta", num=3, length="20,30", seed=3)
     lines = (tmp_path / "d.fasta").read_text().splitlines()

@@ -17,11 +17,6 @@ LONG_RUN = {"num": 80, "length": "40-60", "steps": 25, "batch_tokens": 256}
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.fixture(scope="module")
 def unbroken(model: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     result = design(model, tmp_path_factory.mktemp("unbroken") / "d.fasta", **LONG_RUN)
     return result.fasta.read_bytes()

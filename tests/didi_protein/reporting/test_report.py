@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import typer
 from Bio import SeqIO
 from report_fixtures import (
@@ -28,10 +27,10 @@ from report_fixtures import (
     summary,
     write_table,
 )
+from scoring_fixtures import quick_scores, write_judge
 from typer.testing import CliRunner
 
 from didi_core.errors import UserError
-from didi_protein.models.causal import build_causal_model, save_causal_folder
 from didi_protein.report import (
     ReportResult,
     counted_in_words,
@@ -44,9 +43,6 @@ from didi_protein.reporting.figures import Estimate, figures_from_rows
 from didi_protein.reporting.tables import read_tables
 from didi_protein.reporting.text import cautions, highlights
 from didi_protein.score import score
-from didi_protein.scoring.options import ScoreOptions
-from didi_protein.sequences.alphabet import PROTEIN
-from didi_protein.settings import ModelSettings
 
 
 class TableReader(HTMLParser):
@@ -568,29 +564,15 @@ def test_models_given_as_paths_go_by_their_folder(tmp_path: Path) -> None:
 
 def test_real_scores_make_a_page(tmp_path: Path) -> None:
     """FASTA of designs -> `score` with a judge -> the report shows the summary's figures."""
-    torch.manual_seed(0)
-    small = ModelSettings(
-        hidden_size=16, intermediate_size=32, num_layers=1, num_heads=2, max_residues=160
-    )
-    save_causal_folder(tmp_path / "judge", build_causal_model(small, PROTEIN), PROTEIN, "A judge.")
+    judge = write_judge(tmp_path / "judge", max_length=160)
     natural = random_sequences(12, seed=9)
     (tmp_path / "natural.fasta").write_text(fasta(natural))
     designs = [natural[0], *random_sequences(6, seed=4), "MKXB"]
     words = "model=tiny sampler=ancestral steps=8 nfe=8 seed=3"
     (tmp_path / "designs.fasta").write_text(fasta(designs, words))
-    result = score(
-        ScoreOptions(
-            inputs=[str(tmp_path / "designs.fasta")],
-            out=tmp_path / "designs.csv",
-            judge=str(tmp_path / "judge"),
-            pseudo="none",
-            reference=tmp_path / "natural.fasta",
-            training=tmp_path / "natural.fasta",
-            device="cpu",
-            threads=1,
-            quiet=True,
-        )
-    )
+    known = dict.fromkeys(("reference", "training"), tmp_path / "natural.fasta")
+    made = (tmp_path / "designs.fasta", tmp_path / "designs.csv")
+    result = score(quick_scores(*made, judge=str(judge), **known))
     table = table_of(page_of([tmp_path / "designs.csv"], tmp_path / "report.html").read_text())
     row, figures = table["tiny", "ancestral", "8"], result.summary["set"]
     assert row["n"] == "7 of 8" and row["Calls"] == "8"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import typer
-from scoring_fixtures import random_sequences, write_judge, write_masked
+from scoring_fixtures import quick_scores, random_sequences, write_judge, write_masked
 from typer.testing import CliRunner
 
 from didi_core.errors import RecordsFailed, UserError
@@ -17,7 +17,6 @@ from didi_core.io.shards import read_shard_record
 from didi_protein.models.judges import open_judge
 from didi_protein.score import score, score_command
 from didi_protein.scoring.columns import COLUMNS
-from didi_protein.scoring.options import ScoreOptions
 from didi_protein.scoring.properties import sequence_properties
 from didi_protein.scoring.scorers import JudgeScorer, PropertyScorer, PseudoScorer
 from didi_protein.scoring.table import read_scores
@@ -50,15 +49,7 @@ def fasta(tmp_path):
 
 @pytest.fixture
 def options(models, fasta, tmp_path):
-    return ScoreOptions(
-        inputs=[str(fasta)],
-        out=tmp_path / "scores.csv",
-        judge=models["judge"],
-        pseudo="none",
-        device="cpu",
-        threads=1,
-        quiet=True,
-    )
+    return quick_scores(fasta, tmp_path / "scores.csv", judge=models["judge"])
 
 
 def test_columns_rows_and_order_are_those_of_the_contract(options, models):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scoring_fixtures import quick_scores
 
 from didi_core.errors import UserError
 from didi_protein.families import ContactMap, FamilyProfile, measure_family
@@ -46,17 +47,7 @@ def options(tmp_path: Path) -> ScoreOptions:
     pairs = [(i, j) for i in range(1, 41) for j in range(i + 1, 41)]
     lines = [f"{i}\t{j}\t{4 if (i + j) % 7 == 0 else 20}" for i, j in pairs]
     contacts.write_text("\n".join(["column_i\tcolumn_j\tdistance_angstrom", *lines]) + "\n")
-    return ScoreOptions(
-        inputs=[str(designs)],
-        out=tmp_path / "scores.csv",
-        judge="none",
-        pseudo="none",
-        family=family,
-        contacts=contacts,
-        device="cpu",
-        threads=1,
-        quiet=True,
-    )
+    return quick_scores(designs, tmp_path / "scores.csv", family=family, contacts=contacts)
 
 
 def test_columns_and_statistics_are_those_of_the_family(

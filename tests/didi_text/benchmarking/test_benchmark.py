@@ -69,12 +69,6 @@ def options(folder: Path, out: Path, **changes: Any) -> BenchmarkOptions:
     return BenchmarkOptions(out=out, **given)
 
 
-@pytest.fixture
-def no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes half of a small benchmark's time; other tests here do draw."""
-    monkeypatch.setattr(benchmark_run, "plot_benchmark", lambda *_: None)
-
-
 @pytest.fixture(scope="module")
 def done(models: Path, tmp_path_factory: pytest.TempPathFactory) -> BenchmarkResult:
     return benchmark(options(models, tmp_path_factory.mktemp("done") / "study"))

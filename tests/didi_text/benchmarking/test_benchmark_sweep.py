@@ -200,12 +200,6 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> BenchmarkOptions:
     )
 
 
-@pytest.fixture
-def no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes half of a small benchmark's time; other tests here do draw."""
-    monkeypatch.setattr(benchmark_run, "plot_benchmark", lambda *_: None)
-
-
 @pytest.fixture(scope="module")
 def done(given: BenchmarkOptions) -> BenchmarkResult:
     return benchmark(given)

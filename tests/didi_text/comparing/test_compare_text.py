@@ -51,13 +51,6 @@ from didi_text.tokenizers.tokenizer import TextTokenizer
 COSTS = ["seconds_per_sample", "peak_memory_mb"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("DIDI_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> CompareOptions:
     """Random models of one layer, a moment of distillation, samples of 16 to 20 tokens."""

@@ -49,11 +49,6 @@ def options(tmp_path: Path, task: str, **given) -> EvaluateOptions:
     return EvaluateOptions(task=task, out=tmp_path / "out.json", **{**QUIET, "model": "m", **given})
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("DIDI_CACHE", str(tmp_path / "cache"))
-
-
 # Samples and their judge
 
 

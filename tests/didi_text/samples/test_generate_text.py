@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from text_fixtures import DOCUMENTS, tiny_tokenizer, write_jsonl
-from text_models import LIMIT, sample, texts, write_tiny_model
+from text_models import LIMIT, sample, texts
 from typer.testing import CliRunner
 
 from didi_core.commands.merge import MergeOptions, ShardsMissing
@@ -17,11 +17,6 @@ from didi_text.app import app
 from didi_text.corpora.documents import read_documents
 from didi_text.merge import merge
 from didi_text.samples.files import read_samples
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
 def test_a_line_holds_id_provenance_and_text(model: Path, tmp_path: Path) -> None:
