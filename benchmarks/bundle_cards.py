@@ -66,6 +66,8 @@ class Words:
     """Title and purpose of each model."""
     sources: str
     """The section on the data."""
+    license: str
+    """Of the weights."""
     scores: str
     """First words of the section of figures."""
     columns: Mapping[str, str]
@@ -82,9 +84,10 @@ PROTEIN_WORDS = Words(
     titles={
         "tiny": (
             "tiny: the bundled teacher",
-            "A masked-diffusion protein language model in the ESM-2 layout, trained on families "
-            "of 30 to 160 residues. It is for learning and testing the toolkit, not for designing "
-            "drugs: designs outside the lengths and families it has seen are poor.",
+            "A masked-diffusion protein language model in the ESM-2 layout that knows two protein "
+            "families: PDZ domains (60 to 95 residues) and class A beta-lactamases (180 to 215). "
+            "It is for learning and testing the toolkit: a design of any other length, or around "
+            "a template of another protein, means nothing.",
         ),
         "tiny-student": (
             "tiny-student: the bundled teacher, distilled",
@@ -100,13 +103,14 @@ PROTEIN_WORDS = Words(
     },
     sources="""## Data
 
-Natural protein families (clusters at 40% identity and 70% mutual coverage with at least 20
-members) of sequences from UniProt (yeast, human, viruses, archaea, mitochondria; CC BY 4.0), NCBI
-RefSeq proteomes and AMR proteins (public domain), CATH v4.1 S35/S40 (CC BY 4.0), SCOP domains,
-FLIP (AFL 3.0) and ATLAS. Held out: sequences of the same families in other 90% identity clusters.
+The families PF00595 (PDZ domains, 13,023 sequences) and PF13354 (class A beta-lactamases, 6,473) of
+Pfam, which ship with the package as `families`. Pfam is in the public domain (CC0); the alignments
+came by way of ArDCAData (MIT). Held out, as `families-held-out`: whole clusters at 60% identity,
+1,643 and 659 sequences.
 """,
-    scores="Lengths as in the held-out set (30 to 160 residues), float64 draws, 95% bootstrap "
-    "intervals; definitions in the project's docs/outputs.md.",
+    license="mit",
+    scores="Lengths as in the family, float64 draws, 95% bootstrap intervals; definitions in the "
+    "project's docs/families.md.",
     columns={
         "judge_nll": "judge NLL (nats a residue)",
         "precision": "precision",
@@ -147,6 +151,7 @@ TEXT_WORDS = Words(
 presidents (`state_union`, `inaugural`) and plays of Shakespeare (`shakespeare`). No others were
 trained on.
 """,
+    license="cc-by-4.0",
     scores="Samples of {length} tokens under `{judge}`, float64 draws, 95% bootstrap intervals; "
     "definitions in the project's docs/text-benchmark.md.",
     columns=TEXT_COLUMNS,
@@ -164,7 +169,7 @@ def card(name: str, record: Mapping[str, Any], words: Words) -> str:
     title, purpose = words.titles[name]
     settings = settings_today(record["settings"])
     lines = [
-        "---\nlibrary_name: didi-protein\nlicense: cc-by-4.0\n---\n",
+        f"---\nlibrary_name: didi-protein\nlicense: {words.license}\n---\n",
         f"# {title}\n\n{purpose}\n",
         f"Trained by `{words.program} {record['verb']}`, {record['updates']:,} updates, seed "
         f"{record['seed']}. The last stage as a command of today ({_not_as_run(record)}):\n",

@@ -8,7 +8,7 @@ positions it can see (BERT, ESM-2), and it flatters every sequence.
 .. [1] Salazar et al. "Masked Language Model Scoring", ACL 2020.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,21 +42,56 @@ def exact_pseudo_nll(
     """
     if not len(sequence):
         raise ValueError("an empty sequence has no likelihood per token")
+    ranks, total, done = vocabulary.rank_of_id[torch.as_tensor(sequence)], 0.0, 0
+    for log_probs in _masked_log_probs(denoiser, vocabulary, sequence, batch_tokens, autocast):
+        own = ranks[done : done + len(log_probs)].unsqueeze(-1)
+        total += float((-log_probs.gather(-1, own)).squeeze(-1).double().sum())
+        done += len(log_probs)
+    return total / len(sequence)
+
+
+def masked_log_probs(
+    denoiser: Any,
+    vocabulary: Vocabulary,
+    sequence: Sequence[int],
+    batch_tokens: int = BATCH_TOKENS,
+    autocast: torch.dtype | None = None,
+) -> Float[Tensor, "positions generable"]:
+    """Return log p(each generable token | all others) at every position, masked alone, in nats.
+
+    The log-odds of a substitution against the token that stands there score its effect without
+    any measurement of it (Meier et al., "Language models enable zero-shot prediction of the
+    effects of mutations on protein function", NeurIPS 2021, their masked marginals).
+
+    Args:
+        sequence: ids without framing.
+        batch_tokens: bound on rows times padded width of one forward pass.
+
+    Returns:
+        float64, in the vocabulary's order of generable ids.
+    """
+    chunks = _masked_log_probs(denoiser, vocabulary, sequence, batch_tokens, autocast)
+    return torch.cat([chunk.double() for chunk in chunks])
+
+
+@torch.no_grad()
+def _masked_log_probs(
+    denoiser: Any,
+    vocabulary: Vocabulary,
+    sequence: Sequence[int],
+    batch_tokens: int,
+    autocast: torch.dtype | None,
+) -> Iterator[Float[Tensor, "positions generable"]]:
+    """Yield `masked_log_probs` in runs of positions, each run one forward pass."""
     framed = pad_batch([vocabulary.frame(sequence)], vocabulary)
     first = int(vocabulary.bos_id is not None)
     positions = torch.arange(first, first + len(sequence))
-    rows_at_once = max(1, batch_tokens // framed.tokens.shape[1])
-    total = 0.0
-    for chosen in positions.split(rows_at_once):
+    for chosen in positions.split(max(1, batch_tokens // framed.tokens.shape[1])):
         tokens = framed.tokens.repeat(len(chosen), 1)
         rows = torch.arange(len(chosen))
         tokens[rows, chosen] = vocabulary.mask_id
         lengths = framed.lengths.repeat(len(chosen))
-        targets = framed.tokens[0, chosen]
-        total += float(
-            _nll_at(denoiser, vocabulary, tokens, lengths, (rows, chosen), targets, autocast).sum()
-        )
-    return total / len(sequence)
+        yield _log_probs_at(denoiser, vocabulary, tokens, lengths, (rows, chosen), autocast)
 
 
 @torch.no_grad()
@@ -73,28 +108,28 @@ def one_pass_pseudo_nll(
     for records in plan_batches([len(each) for each in framed], batch_tokens):
         batch = pad_batch([framed[record] for record in records], vocabulary)
         row, column = batch.maskable.nonzero(as_tuple=True)
-        at, targets = (row, column), batch.tokens[row, column]
-        nll = _nll_at(denoiser, vocabulary, batch.tokens, batch.lengths, at, targets, autocast)
+        log_probs = _log_probs_at(
+            denoiser, vocabulary, batch.tokens, batch.lengths, (row, column), autocast
+        )
+        ranks = vocabulary.rank_of_id[batch.tokens[row, column]].unsqueeze(-1)
+        nll = -log_probs.gather(-1, ranks).squeeze(-1).double()
         sums = torch.zeros(len(records), dtype=torch.float64).index_add_(0, row, nll)
         result[records] = (sums / batch.maskable.sum(-1)).numpy()
     return result
 
 
-def _nll_at(
+def _log_probs_at(
     denoiser: Any,
     vocabulary: Vocabulary,
     tokens: Int[Tensor, "batch width"],
     lengths: Int[Tensor, "batch"],
     at: tuple[Int[Tensor, "n"], Int[Tensor, "n"]],
-    targets: Int[Tensor, "n"],
     autocast: torch.dtype | None,
-) -> Float[Tensor, "n"]:
-    """Return -log p(target) at the positions `at` (row, column), float64 on the CPU."""
+) -> Float[Tensor, "n generable"]:
+    """Return log p of every generable token at the positions `at` (row, column), on the CPU."""
     device = next(denoiser.parameters()).device
     row, column = (index.to(device) for index in at)
     with torch.autocast(device.type, autocast, enabled=autocast is not None):
         hidden = denoiser.trunk(tokens.to(device), lengths.to(device))
         logits = denoiser.head(hidden[row, column])
-    ranks = vocabulary.rank_of_id[targets].to(device)
-    log_probs = vocabulary.log_probs(logits.float() if autocast is not None else logits)
-    return -log_probs.gather(-1, ranks.unsqueeze(-1)).squeeze(-1).double().cpu()
+    return vocabulary.log_probs(logits.float() if autocast is not None else logits).cpu()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 
 from didi_core.errors import UserError, missing_extra
@@ -139,6 +139,22 @@ class FamilyProfile:
         return FamilyAlignment(sequences, rows, bits, evalue, coverage)
 
 
+def residues_of_columns(profile: FamilyProfile, sequence: str) -> Int[ndarray, "columns"]:
+    """Return the place in `sequence`, from 0, of the residue in each match column; -1 for a gap.
+
+    Raises:
+        UserError: the sequence does not align to the profile.
+    """
+    if not profile.align([sequence]).aligned[0]:
+        raise UserError("The sequence does not align to the family's profile.")
+    places, at = [], 0
+    for letter in _msa_rows(profile.hmm, [sequence])[0].replace(".", ""):
+        if not letter.islower():
+            places.append(-1 if letter == "-" else at)
+        at += letter != "-"
+    return np.array(places)
+
+
 def encode_rows(rows: Sequence[str]) -> UInt8[ndarray, "sequences columns"]:
     """Return rows of match columns as numbers, as in `FamilyAlignment.rows`."""
     letters = [np.frombuffer(row.encode("ascii"), dtype=np.uint8) for row in rows]
@@ -261,8 +277,10 @@ def _search(
 
 
 def _align(hmm: "HMM", sequences: Sequence[str]) -> UInt8[ndarray, "sequences columns"]:
-    pyhmmer = _import_pyhmmer()
-    block = _digital(sequences, range(len(sequences)))
-    msa = pyhmmer.hmmer.hmmalign(hmm, block, all_consensus_cols=True)
     # Insertions are lowercase letters and dots; what is left is one letter a match column.
-    return encode_rows([re.sub("[^A-Z-]", "", row) for row in msa.alignment])
+    return encode_rows([re.sub("[^A-Z-]", "", row) for row in _msa_rows(hmm, sequences)])
+
+
+def _msa_rows(hmm: "HMM", sequences: Sequence[str]) -> list[str]:
+    block = _digital(sequences, range(len(sequences)))
+    return list(_import_pyhmmer().hmmer.hmmalign(hmm, block, all_consensus_cols=True).alignment)

@@ -1,4 +1,4 @@
-"""From a teacher to a student and its designs: the pool, the sampler that settings name, DPLM's own."""
+"""A student and its designs: the pool, the sampler that settings name, DPLM's own."""
 
 import json
 from pathlib import Path

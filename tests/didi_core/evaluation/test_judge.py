@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.evaluation.judge import causal_nll
-from didi_core.evaluation.pseudo import exact_pseudo_nll, one_pass_pseudo_nll
+from didi_core.evaluation.pseudo import exact_pseudo_nll, masked_log_probs, one_pass_pseudo_nll
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 
 TOY = Vocabulary(
@@ -179,7 +179,7 @@ def _esm() -> EsmDenoiser:
 
 def test_exact_pseudo_nll_agrees_with_one_position_at_a_time():
     denoiser, ids = _esm(), [3, 5, 4, 4, 3, 5, 5]
-    framed = TOY.frame(ids)
+    framed, rows = TOY.frame(ids), []
     expected = 0.0
     for position in range(1, len(ids) + 1):
         tokens = torch.tensor([framed])
@@ -187,9 +187,12 @@ def test_exact_pseudo_nll_agrees_with_one_position_at_a_time():
         hidden = denoiser.trunk(tokens, torch.tensor([len(framed)]))
         log_probs = TOY.log_probs(denoiser.head(hidden[:, position]))
         expected -= log_probs[0, framed[position] - 3].item()
+        rows.append(log_probs[0].double())
     for batch_tokens in (1, 40, 10_000):
         nll = exact_pseudo_nll(denoiser, TOY, ids, batch_tokens)
         assert nll == pytest.approx(expected / len(ids), rel=1e-5)
+        every = masked_log_probs(denoiser, TOY, ids, batch_tokens)
+        torch.testing.assert_close(every, torch.stack(rows), rtol=1e-5, atol=1e-6)
 
 
 def test_one_pass_batches_equal_singles_and_padding_never_matters():

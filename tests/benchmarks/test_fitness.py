@@ -1,0 +1,80 @@
+"""The benchmark of measured fitness: rows read as they stand, scores by hand, intervals."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.fitness import Measured, Substitution, correlate, log_odds, main, read_measured
+from didi_core.errors import UserError
+from didi_protein.families.profile import FamilyProfile, residues_of_columns
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.bundled import bundled_sequences
+from didi_protein.sequences.training_data import read_training_sequences
+
+TABLE = "mutation,fitness\nA1A,1.0\nA1C,0.5\nK2K,1.0\nK2R,0.9\nK2W,0.1\n"
+
+
+def _written(folder: Path, text: str) -> Path:
+    path = folder / "measured.csv"
+    path.write_text(text)
+    return path
+
+
+def test_the_wild_type_is_read_from_the_rows_and_is_no_substitution(tmp_path: Path) -> None:
+    data = read_measured(_written(tmp_path, TABLE))
+    assert data.wild_type == "AK"
+    assert [(each.position, each.mutant) for each in data.substitutions] == [
+        (0, "C"),
+        (1, "R"),
+        (1, "W"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["mutation,fitness\nnone,1\n", TABLE + "C2A,1\n", "mutation,fitness\nA2C,1\n"]
+)
+def test_rows_that_are_no_substitutions_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError, match="--measured"):
+        read_measured(_written(tmp_path, text))
+
+
+def test_scores_are_mutant_less_wild_type() -> None:
+    data = Measured("AK", (Substitution(0, "C", 0.5), Substitution(1, "R", 0.9)))
+    log_probs = np.log(np.random.default_rng(0).dirichlet(np.ones(20), size=2))
+    at = CANONICAL_RESIDUES.index
+    expected = [
+        log_probs[0, at("C")] - log_probs[0, at("A")],
+        log_probs[1, at("R")] - log_probs[1, at("K")],
+    ]
+    np.testing.assert_allclose(log_odds(log_probs, data, range(20)), expected)
+
+
+def test_correlation_leaves_out_what_has_no_score() -> None:
+    data = Measured("A" * 8, tuple(Substitution(at, "C", float(at)) for at in range(8)))
+    scores = np.array([math.exp(at) for at in range(7)] + [math.nan])
+    found = correlate(scores, data, seed=0, resamples=50)
+    assert (found.spearman, found.substitutions) == (pytest.approx(1.0), 7)
+    assert correlate(-scores, data, seed=0, resamples=50).spearman == pytest.approx(-1.0)
+    assert found.low <= 1.0 <= found.high + 1e-12
+
+
+def test_residues_of_columns_follow_insertions_and_gaps() -> None:
+    profile = FamilyProfile.read(bundled_sequences("PF00595")[0])
+    member = read_training_sequences("PF00595")[0][1]
+    places = residues_of_columns(profile, member[:30] + "GGGGG" + member[30:])
+    row = profile.align([member[:30] + "GGGGG" + member[30:]]).rows[0]
+    known = places >= 0
+    longer = member[:30] + "GGGGG" + member[30:]
+    letters = [longer[place] for place in places[known]]
+    assert letters == [CANONICAL_RESIDUES[code] for code in row[known]]
+    assert (np.diff(places[known]) > 1).any()
+    with pytest.raises(UserError):
+        residues_of_columns(profile, "W" * 40)
+
+
+def test_without_the_file_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(tmp_path / "none.csv", tmp_path / "out.json")
+    assert "skipped" in capsys.readouterr().out
+    assert not (tmp_path / "out.json").exists()
