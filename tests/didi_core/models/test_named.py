@@ -69,13 +69,8 @@ def test_a_folder_may_have_an_at_in_its_name(tmp_path, monkeypatch):
 
 def test_a_label_keeps_the_revision_and_is_a_file_s_name():
     names = ["o/m", "o/m@step_1", "o/m@refs/pr/1", "n/m@refs/pr/2", "runs/o/m"]
-    assert [label_of(name) for name in names] == [
-        "m",
-        "m-step_1",
-        "m-refs-pr-1",
-        "m-refs-pr-2",
-        "m",
-    ]
+    labels = ["m", "m-step_1", "m-refs-pr-1", "m-refs-pr-2", "m"]
+    assert [label_of(name) for name in names] == labels
 
 
 def test_the_kind_of_a_folder_is_read_from_its_config(tmp_path):
