@@ -19,6 +19,7 @@ from tiny_models import (
     FRAMED,
     MASK,
     framed_batch,
+    framed_dit,
     tiny_denoiser,
     tiny_discriminator,
 )

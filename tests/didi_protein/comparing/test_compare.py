@@ -140,15 +140,6 @@ def test_another_kind_of_device_is_refused_and_another_of_its_kind_is_not(
     check_folder(replace(begun, out=tmp_path / "other", device="cuda:1"))
 
 
-def test_designs_past_the_judge_are_refused_before_any_work(
-    options: CompareOptions, tmp_path: Path
-) -> None:
-    short = str(write_judge(tmp_path / "short", max_length=19))
-    with pytest.raises(UserError, match=r"^--length 20-40: every design is longer than the 19 "):
-        compare(replace(options, out=tmp_path / "study", judge=short))
-    assert not (tmp_path / "study").exists()
-
-
 def test_a_set_without_a_judged_design_becomes_a_row(
     options: CompareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,23 +228,30 @@ def test_curves_are_compared_at_natural_sequences(
     assert natural_designs(few, designs, seed=0) is None
 
 
-def test_a_method_of_another_process_is_refused_before_any_is_trained(
-    options: CompareOptions, tmp_path: Path
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"judge": "IN/short"}, r"^--length 20-40: every design is longer than the 19 "),
+        (
+            {"methods": "dmmd,dcd"},
+            r"^--methods dcd distils uniform-state models.*, or --methods didi or dmmd or sdtt\.$",
+        ),
+        (
+            {"teacher": "IN/duo", "methods": "dcd", "data": None},
+            r"as in --pool-steps 256\.$",  # it has no limit to draw a pool at
+        ),
+    ],
+    ids=["past the judge", "another process", "no limit"],
+)
+def test_what_cannot_be_is_refused_before_any_work(
+    options: CompareOptions, tmp_path: Path, change: dict, message: str
 ) -> None:
-    told = r"^--methods dcd distils uniform-state models.*, or --methods didi or dmmd or sdtt\.$"
-    with pytest.raises(UserError, match=told):
-        compare(replace(options, out=tmp_path / "study", methods="dmmd,dcd"))
+    write_judge(tmp_path / "short", max_length=19)
+    write_uniform(tmp_path / "duo", seed=0)
+    change = {k: v and v.replace("IN", str(tmp_path)) for k, v in change.items()}
+    with pytest.raises(UserError, match=message):
+        compare(replace(options, out=tmp_path / "study", **change))
     assert not (tmp_path / "study").exists(), "the mended command finds it as the first did"
-
-
-def test_a_pool_without_steps_needs_a_teacher_with_a_limit(
-    options: CompareOptions, tmp_path: Path
-) -> None:
-    teacher = write_uniform(tmp_path / "duo", seed=0)
-    asked = replace(options, teacher=str(teacher), out=tmp_path / "s", methods="dcd", data=None)
-    with pytest.raises(UserError, match=r"as in --pool-steps 256\.$"):
-        compare(asked)
-    assert not (tmp_path / "s").exists()
 
 
 @pytest.mark.parametrize(
