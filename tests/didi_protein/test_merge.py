@@ -15,12 +15,7 @@ from didi_core.io.shards import Shard, shard_record
 from didi_protein.generating.options import GenerateResult
 from didi_protein.info import info
 from didi_protein.merge import MergeOptions, ShardsMissing, merge
-from didi_protein.scoring.table import (
-    build_table,
-    read_scores,
-    summary_path,
-    write_scores,
-)
+from didi_protein.scoring.table import build_table, read_scores, summary_path, write_scores
 
 
 def make_shards(model: Path, folder: Path, count: int, **changes: Any) -> list[GenerateResult]:

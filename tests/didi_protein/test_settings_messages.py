@@ -21,10 +21,7 @@ from didi_protein.settings import DistillSettings, PretrainSettings
         ("resume=maybe", "^resume=maybe must be true or false"),
         ("+data=b", r"^data= given twice; give it once\.$"),
         ("optimizer.steps=5", r"^optimizer\.steps=: there is no such setting\. \(see"),
-        (
-            "model=tny",
-            r"^model=tny: did you mean tiny\? There are 150m, 3b, 650m, judge, tiny\.$",
-        ),
+        ("model=tny", r"^model=tny: did you mean tiny\? There are 150m, 3b, 650m, judge, tiny\.$"),
         ("--ema=5", r"^--ema: p pretrain takes settings as key=value: ema=5$"),
         ("--steps", r"^--steps: give it a value"),
         ("--teacher=tiny", r"^teacher=: there is no such setting"),

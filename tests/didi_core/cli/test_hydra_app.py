@@ -2,11 +2,7 @@
 
 import pytest
 
-from didi_core.cli.hydra_app import (
-    compose_settings,
-    overrides_of_job,
-    run_hydra,
-)
+from didi_core.cli.hydra_app import compose_settings, overrides_of_job, run_hydra
 from didi_core.commands.training.settings import PretrainSettings
 from didi_core.errors import UserError
 from didi_protein import settings as protein

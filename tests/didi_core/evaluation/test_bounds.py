@@ -14,12 +14,7 @@ from torch import nn
 from didi_core.data.batches import TokenBatch
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.errors import UserError
-from didi_core.evaluation.bounds import (
-    BoundSamples,
-    bound_samples,
-    default_form,
-    order_masking,
-)
+from didi_core.evaluation.bounds import BoundSamples, bound_samples, default_form, order_masking
 from didi_core.evaluation.masked_nll import row_bound, row_nll
 
 NUM_TOKENS, LENGTH = 4, 3

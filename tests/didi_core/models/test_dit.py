@@ -2,15 +2,7 @@
 
 import pytest
 import torch
-from dit_fixtures import (
-    MASK,
-    SETTINGS,
-    WORDS,
-    real_logits,
-    relative_error,
-    tiny_dit,
-    token_rows,
-)
+from dit_fixtures import MASK, SETTINGS, WORDS, real_logits, relative_error, tiny_dit, token_rows
 from tiny_models import cpu_fabric
 
 from didi_core.data.corpus import Corpus

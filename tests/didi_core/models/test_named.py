@@ -11,12 +11,7 @@ from didi_core.errors import UserError
 from didi_core.models import hub
 from didi_core.models.bundled import BundledModels
 from didi_core.models.hub import DOWNLOAD, find_folder
-from didi_core.models.named import (
-    find_denoiser,
-    find_judge,
-    find_model,
-    unfinished_run,
-)
+from didi_core.models.named import find_denoiser, find_judge, find_model, unfinished_run
 from didi_core.training.run_folder import write_run_record
 
 BUNDLED = BundledModels("didi_protein")

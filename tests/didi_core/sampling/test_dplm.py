@@ -17,12 +17,7 @@ from exact_denoiser import (
 from tiny_models import FRAMED, MASK, tiny_denoiser
 
 from didi_core.diffusion.draws import Stream, keyed_uniform
-from didi_core.sampling.dplm import (
-    DplmSampler,
-    DplmSettings,
-    below_cutoff,
-    noised,
-)
+from didi_core.sampling.dplm import DplmSampler, DplmSettings, below_cutoff, noised
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import DrawSettings, SampleSettings

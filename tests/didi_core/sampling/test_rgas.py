@@ -15,14 +15,7 @@ from exact_denoiser import (
     random_law,
     toy_vocabulary,
 )
-from tiny_models import (
-    FRAMED,
-    MASK,
-    framed_batch,
-    framed_dit,
-    tiny_denoiser,
-    tiny_discriminator,
-)
+from tiny_models import FRAMED, MASK, framed_batch, framed_dit, tiny_denoiser, tiny_discriminator
 from torch import Tensor, nn
 
 from didi_core.errors import UserError
@@ -33,12 +26,7 @@ from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, SampleSettings
-from didi_core.sampling.rgas import (
-    GuidedSampler,
-    RgasSettings,
-    first_rerank_step,
-    without_subs,
-)
+from didi_core.sampling.rgas import GuidedSampler, RgasSettings, first_rerank_step, without_subs
 from didi_core.sampling.sampler_options import from_options
 
 NUM_SAMPLES = 20_000

@@ -25,12 +25,7 @@ from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, SampleSettings
-from didi_core.sampling.saber import (
-    SaberSampler,
-    SaberSettings,
-    Standing,
-    highest,
-)
+from didi_core.sampling.saber import SaberSampler, SaberSettings, Standing, highest
 
 NUM_SAMPLES = 50_000
 TOKENS = 2

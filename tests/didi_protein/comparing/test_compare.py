@@ -23,10 +23,7 @@ from compare_checks import (  # noqa: F401  its tests run here too
 from scoring_fixtures import random_sequences, write_judge, write_masked, write_uniform
 
 from didi_core.commands.comparing.cells import Cell
-from didi_core.commands.comparing.study import (
-    check_folder,
-    claim_folder,
-)
+from didi_core.commands.comparing.study import check_folder, claim_folder
 from didi_core.commands.comparing.table import printed_table
 from didi_core.commands.generating.options import FailedRecord, GenerationResult
 from didi_core.errors import Terminated, UserError
@@ -34,17 +31,8 @@ from didi_core.models.folder import LoadedModel
 from didi_protein.compare import CompareResult, compare
 from didi_protein.comparing import cells as comparison_cells
 from didi_protein.comparing import compare as compare_run
-from didi_protein.comparing.cells import (
-    CellRequest,
-    cut_to_lengths,
-    design_cell,
-    natural_designs,
-)
-from didi_protein.comparing.compare import (
-    COLUMNS,
-    as_json,
-    print_result,
-)
+from didi_protein.comparing.cells import CellRequest, cut_to_lengths, design_cell, natural_designs
+from didi_protein.comparing.compare import COLUMNS, as_json, print_result
 from didi_protein.comparing.options import CompareOptions
 from didi_protein.scoring.options import ScoreOptions
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
@@ -109,9 +97,7 @@ def test_figures_are_those_of_the_score_tables(finished: CompareResult) -> None:
 
 
 def test_printed_and_json_forms(
-    finished: CompareResult,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    finished: CompareResult, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)  # test runners set it in their workers
     record = json.loads(as_json(finished))

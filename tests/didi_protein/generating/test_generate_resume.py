@@ -30,9 +30,7 @@ def long_run(model: Path, out: Path) -> list[str]:
 def start_and_signal(model: Path, out: Path, number: signal.Signals) -> int:
     """Start a long run, send a signal when some batches are done, and return its exit status."""
     process = subprocess.Popen(
-        long_run(model, out),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        long_run(model, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     deadline = time.monotonic() + 600
     while _finished_batches(out) < 3:

@@ -12,12 +12,7 @@ from scoring_fixtures import random_sequences, randomise
 
 from didi_core.errors import UserError
 from didi_core.evaluation.pseudo import exact_pseudo_nll, one_pass_pseudo_nll
-from didi_protein.models.esm2 import (
-    PUBLISHED,
-    is_esm2_name,
-    load_esm2,
-    weights_path,
-)
+from didi_protein.models.esm2 import PUBLISHED, is_esm2_name, load_esm2, weights_path
 from didi_protein.models.judges import open_masked_scorer
 from didi_protein.scoring.scorers import PseudoScorer
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN

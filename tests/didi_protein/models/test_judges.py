@@ -138,11 +138,7 @@ def test_set_measures_by_hand(judge_folder):
     natural = random_sequences(6, 40, 60, seed=1)
     designs = [natural[0], natural[0], natural[1], *random_sequences(2, 50, 60, seed=2)]
     measures = measure_set(
-        designs,
-        judge=judge,
-        reference=natural,
-        training=natural[1:],
-        num_calls=[8, 8, 8, 4, 4],
+        designs, judge=judge, reference=natural, training=natural[1:], num_calls=[8, 8, 8, 4, 4]
     )
     figures = measures.figures
     assert figures["n"] == 5

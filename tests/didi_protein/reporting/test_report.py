@@ -31,12 +31,7 @@ from scoring_fixtures import quick_scores, write_judge
 from typer.testing import CliRunner
 
 from didi_core.errors import UserError
-from didi_protein.report import (
-    ReportResult,
-    counted_in_words,
-    report_command,
-    write_report,
-)
+from didi_protein.report import ReportResult, counted_in_words, report_command, write_report
 from didi_protein.reporting.cells import Cell, ReferenceRow, cells_of
 from didi_protein.reporting.designs import best_designs
 from didi_protein.reporting.figures import Estimate, figures_from_rows

@@ -182,8 +182,7 @@ def test_a_failing_search_says_what_failed(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("problem", "named"),
-    [("noexec", r"noexec.*set TMPDIR"), ("size=64k", r"is full: set TMPDIR")],
+    ("problem", "named"), [("noexec", r"noexec.*set TMPDIR"), ("size=64k", r"is full: set TMPDIR")]
 )
 def test_a_scratch_folder_without_room_or_programs_is_named(
     tmp_path: Path, problem: str, named: str
