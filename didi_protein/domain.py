@@ -80,7 +80,7 @@ class ProteinPretraining:
         if isinstance(model, EsmDenoiser):
             save_model_folder(folder, model, PROTEIN, card=card, extra_config=extra_config)
         else:
-            save_causal_folder(folder, model, PROTEIN, card=card)
+            save_causal_folder(folder, model, PROTEIN, card=card, extra_config=extra_config)
 
 
 def _pretrain_problems(settings: PretrainSettings) -> list[str]:
@@ -130,4 +130,5 @@ TRAINING = TrainingDomain(
     open_model=open_model,
     load_corpus=_load_corpus,
     pool_lengths=_pool_lengths,
+    lengths_vary=True,
 )

@@ -1,6 +1,7 @@
 """What `quickstart` does with proteins: its judge and report, and how it is shown."""
 
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from didi_protein.comparing.cells import NOUN, CellRequest
 from didi_protein.comparing.options import QuickstartOptions
 from didi_protein.models.judges import open_judge
 from didi_protein.reporting.write import require_packages, write_report
+from didi_protein.scoring.length_bins import row_title, rows_of_lengths
+from didi_protein.sequences.lengths import design_lengths
 from didi_protein.settings import DistillSettings
 
 __all__ = ["as_json", "print_result"]
@@ -42,7 +45,10 @@ def prepare(options: QuickstartOptions, teacher: LoadedModel, device: torch.devi
     require_packages()
     judge = open_judge(options.plan.judge, device, offline=True)
     request = request_of(options, NOUN, CellRequest)
-    return Bench(request, judge, reference_rows=judge.reference_rows)
+    limit = judge.max_length or sys.maxsize
+    lengths = design_lengths(request.length, request.num, request.seed, limit)
+    rows = rows_of_lengths(judge.reference_rows or {}, lengths)
+    return Bench(request, judge, reference_rows=rows or None)
 
 
 def show(options: QuickstartOptions, table: pd.DataFrame, bench: Bench, sweep: Sweep) -> Path:
@@ -68,6 +74,7 @@ WORDS = QuickstartWords(
     entropy="pooled_3mer_entropy",
     repeats="mean_repeat_fraction",
     reference_entropy=None,  # pooled entropies grow with the size of the set
+    title_of=row_title,
 )
 
 

@@ -87,5 +87,7 @@ def print_funnel(result: "FilterResult") -> None:
             f"Too short to judge, and so last (fewer than {SHORTEST_JUDGED} residues): {short:,}; "
             f"--min length={SHORTEST_JUDGED} leaves them out."
         )
+    for warning in summary["warnings"]:
+        print(warning)
     if not kept:
         print("No design passes: loosen the filter that rejects most alone.")

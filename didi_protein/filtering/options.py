@@ -74,7 +74,8 @@ class FilterOptions:
         Option(
             metavar="COLUMN",
             help="What is best: columns joined by commas, each with :highest or :lowest where "
-            "that is not plain. Default: mean_plddt, else judge_perplexity.",
+            "that is not plain. Default: mean_plddt, else judge_perplexity, where the judge knows "
+            "such proteins, else family_bits or pseudo_perplexity.",
         ),
     ] = None
     overwrite: Overwrite = False

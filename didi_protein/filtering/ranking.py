@@ -14,8 +14,10 @@ judge, and would be the best of all designs. The shortest protein known to fold 
 
 .. [1] Neidigh, Fesinmeyer, Andersen. "Designing a 20-residue protein", Nat. Struct. Biol. 9, 2002.
 """
-DEFAULT_COLUMNS = ("mean_plddt", "judge_perplexity")
-"""The first of these that the table has values of ranks designs where nothing else is asked for."""
+JUDGED = "judge_perplexity"
+DEFAULT_COLUMNS = ("mean_plddt", JUDGED, "family_bits", "pseudo_perplexity")
+"""The first of these that the table has values of ranks designs where nothing else is asked for;
+the judge's only where it knows such proteins."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,15 @@ class SortKey:
         return f"{'highest' if self.highest_first else 'lowest'} {self.column}"
 
 
-def default_sort(table: pd.DataFrame) -> list[SortKey]:
-    """By pLDDT where designs were folded, else by judge perplexity, else by nothing."""
+def default_sort(table: pd.DataFrame, judge_knows: bool = True) -> list[SortKey]:
+    """By pLDDT where designs were folded, else by judge perplexity, else by what there is.
+
+    Args:
+        judge_knows: whether the judge knows proteins such as these; else it is not asked.
+    """
     for column in DEFAULT_COLUMNS:
-        if column in table and table[column].notna().any():
+        skipped = column == JUDGED and not judge_knows
+        if not skipped and column in table and table[column].notna().any():
             return [SortKey(column, COLUMN[column].better == "highest")]
     return []
 

@@ -69,15 +69,16 @@ def best_designs(
 
     Where nothing was folded the lowest judge perplexity decides; without either there is nothing
     to rank by, and the list is empty. What `filter` rejected is left out, and so is what the judge
-    itself wrote where it would be the one to rank it.
+    itself wrote, or does not know, where it would be the one to rank it.
     """
     by_judge = [key.column for key in _order(cells)] == ["judge_perplexity"]
-    cells = [cell for cell in cells if not (by_judge and cell.judges_itself)]
+    knows = _judge_knows(cells)
+    cells = [cell for cell in cells if not (by_judge and (cell.judges_itself or cell.foreign))]
     frames = [_candidates(cell, number, outcomes) for number, cell in enumerate(cells)]
     designs = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     if "repeat_fraction" in designs:
         designs = designs[~(designs["repeat_fraction"] > max_repeat)]
-    ordered = _ranked(designs).drop_duplicates("sequence") if len(designs) else designs
+    ordered = _ranked(designs, knows).drop_duplicates("sequence") if len(designs) else designs
     rows = list(islice(ordered.to_dict("records"), top))
     identifiers = _unique_identifiers([(row["id"], cells[row["_cell"]].source) for row in rows])
     return [
@@ -100,7 +101,14 @@ def ranked_by(cells: Sequence[Cell]) -> str:
 
 
 def _order(cells: Sequence[Cell]) -> list[SortKey]:
-    return default_sort(pd.concat([cell.designs for cell in cells])) if cells else []
+    if not cells:
+        return []
+    return default_sort(pd.concat([cell.designs for cell in cells]), _judge_knows(cells))
+
+
+def _judge_knows(cells: Sequence[Cell]) -> bool:
+    """Whether the judge can rank the designs of any row."""
+    return any(cell.foreign is None for cell in cells)
 
 
 def _unique_identifiers(pairs: Sequence[tuple[str, str]]) -> list[str]:
@@ -117,9 +125,9 @@ def _unique_identifiers(pairs: Sequence[tuple[str, str]]) -> list[str]:
     )
 
 
-def _ranked(designs: pd.DataFrame) -> pd.DataFrame:
+def _ranked(designs: pd.DataFrame, judge_knows: bool) -> pd.DataFrame:
     """Best first, without those that have no value to rank by."""
-    keys = default_sort(designs)
+    keys = default_sort(designs, judge_knows)
     return ranked(designs[designs[keys[0].column].notna()], keys) if keys else designs.iloc[:0]
 
 

@@ -26,7 +26,7 @@ from didi_protein.reporting.styles import (
     LegendEntry,
     by_model,
 )
-from didi_protein.scoring.set_measures import residue_composition
+from didi_protein.scoring.properties import residue_composition
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 
 if TYPE_CHECKING:

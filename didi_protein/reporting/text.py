@@ -41,7 +41,8 @@ def highlights(tables: Sequence[ScoreTable], cells: Sequence[Cell]) -> list[str]
     judged = [cell for cell in cells if "judge_perplexity" in cell.figures]
     found = []
     one_judge = len(_settings_of(tables, "judge")) <= 1
-    fast = [cell for cell in judged if not cell.is_limit and not cell.judges_itself]
+    ranked = [cell for cell in judged if not cell.judges_itself and cell.foreign is None]
+    fast = [cell for cell in ranked if not cell.is_limit]
     if one_judge and len(fast) > 1:
         best = min(fast, key=lambda cell: cell.figures["judge_perplexity"].mean)
         aside = " (limits aside)" if any(cell.is_limit for cell in judged) else ""
@@ -162,6 +163,12 @@ def _about_the_judge(cells: Sequence[Cell]) -> Iterator[str]:
             f"{'; '.join(own)}: written by the judge itself, which finds its own designs likely. "
             "Its judge figures say nothing, and its designs are not ranked by them."
         )
+    for cell in cells:
+        if cell.foreign is not None:
+            yield (
+                f"{name_of(cell)}: {cell.foreign[0].lower()}{cell.foreign[1:]}. The judge does not "
+                "know such proteins, and they are not ranked by its perplexity."
+            )
 
 
 def _about_memory(cells: Sequence[Cell], references: Sequence[ReferenceRow]) -> Iterator[str]:

@@ -330,10 +330,10 @@ _ENTRIES = (
         "the sequence is not scored. Compare only under the same judge, and only beside the "
         "reference rows of the summary: *natural held-out* is what a real protein scores, "
         "*residue-shuffled* what the same letters score in random order. Much lower than natural "
-        "is no triumph: repeats and copies score low. Of `tiny-judge` those rows are proteins of "
-        "233 residues in the mean: held out 7.3, shuffled 19.6. Short ones score higher, at 30 to "
-        "160 residues held out 16.5, shuffled 20.0: compare with proteins of your lengths "
-        "(`--reference`, or `score` natural ones).",
+        "is no triumph: repeats and copies score low. Short proteins score higher than long ones, "
+        "so both rows are of the lengths of the table, as far as the judge's folder has natural "
+        "proteins of them. [Where most rows read no better than shuffled](#the-yardsticks), the "
+        "judge does not know such proteins and ranks chance.",
         computed_by="judge",
         low=1,
         typical="about 18 for residues drawn by their natural frequencies",

@@ -5,8 +5,7 @@ measures.figures["precision"]      # {"mean": 0.71, "low": 0.67, "high": 0.75}
 bootstrap_difference(measures.judge_nll, other.judge_nll)
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,13 @@ from didi_core.evaluation.entropy import pooled_kmer_entropy
 from didi_core.evaluation.judge import BATCH_TOKENS
 from didi_protein.models.judges import Judge
 from didi_protein.scoring.columns import COLUMN
-from didi_protein.scoring.properties import low_complexity_fraction, repeat_fraction
+from didi_protein.scoring.length_bins import BY_LENGTH, bins_as_json, figures_by_length
+from didi_protein.scoring.own_shuffles import judge_shuffles, shuffle_of
+from didi_protein.scoring.properties import (
+    low_complexity_fraction,
+    repeat_fraction,
+    residue_composition,
+)
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import (
@@ -175,19 +180,9 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if len(values) else None
 
 
-def residue_composition(sequences: Iterable[str]) -> dict[str, float]:
-    """Share of each of the 20 residues among all residues of a set, in alphabetical order."""
-    counts = Counter[str]()
-    for sequence in sequences:
-        counts.update(sequence)
-    total = sum(counts[residue] for residue in CANONICAL_RESIDUES)
-    return {residue: counts[residue] / total for residue in sorted(CANONICAL_RESIDUES) if total}
-
-
 def shuffle_residues(sequences: Sequence[str], seed: int = 0) -> list[str]:
     """Each sequence with its own residues in random order: composition without any protein."""
-    generator = np.random.default_rng(seed)
-    return ["".join(generator.permutation(list(sequence))) for sequence in sequences]
+    return [shuffle_of(sequence, seed) for sequence in sequences]
 
 
 def measure_reference_rows(
@@ -198,7 +193,7 @@ def measure_reference_rows(
     max_sequences: int = 1_024,
     seed: int = 0,
     threads: int | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
     """What the judge finds of natural and of shuffled sequences: the scale for every design.
 
     Write the result as `reference_rows.json` into the judge's folder, and `score` takes it from
@@ -206,19 +201,26 @@ def measure_reference_rows(
 
     Returns:
         Figures as of a set, under natural_held_out, natural_training and residue_shuffled (the
-        held-out ones with their residues shuffled); rows of sets not given are absent.
+        held-out ones with their residues shuffled), and under by_length those of bins of lengths;
+        rows of sets not given are absent.
     """
-    rows = {}
-    for name, source in (("natural_held_out", held_out), ("natural_training", training)):
-        if source:
-            rows[name] = _sample(source, judge, max_sequences, seed)
-    if "natural_held_out" in rows:
-        rows["residue_shuffled"] = shuffle_residues(rows["natural_held_out"], seed)
-    return {
-        name: measure_set(sequences, judge=judge, seed=seed, threads=threads).figures
-        for name, sequences in rows.items()
-        if sequences
+    sources = {"natural_held_out": held_out, "natural_training": training}
+    rows = {
+        name: (sequences, judge.nll(sequences))
+        for name, source in sources.items()
+        if (sequences := _sample(source or (), judge, max_sequences, seed))
     }
+    bins = {name: figures_by_length(*row) for name, row in rows.items()}
+    if natural := rows.get("natural_held_out"):
+        own = judge_shuffles(judge.nll, *natural, seed, most=len(natural[0]))
+        bins["natural_held_out"] = figures_by_length(*natural, own.better)
+        rows["residue_shuffled"] = own.shuffled, own.shuffled_nll
+        bins["residue_shuffled"] = figures_by_length(own.shuffled, own.shuffled_nll)
+    figures = {
+        name: measure_set(sequences, judge_nll=nll.tolist(), seed=seed, threads=threads).figures
+        for name, (sequences, nll) in rows.items()
+    }
+    return figures | ({BY_LENGTH: bins_as_json(bins)} if figures else {})
 
 
 def _sample(sequences: Sequence[str], judge: Judge, count: int, seed: int) -> list[str]:

@@ -19,15 +19,17 @@ from didi_core.io.shards import SHARD_KEY, Shard, shard_record
 from didi_core.training.run_folder import package_versions
 from didi_protein.scoring.columns import COLUMN
 from didi_protein.scoring.family import family_table
+from didi_protein.scoring.length_bins import row_title
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
+from didi_protein.scoring.own_shuffles import JUDGE_DOMAIN, MOST_SEQUENCES
 from didi_protein.scoring.scorers import JudgeScorer, PseudoScorer, Scorer
 from didi_protein.scoring.set_measures import (
     SetMeasures,
     mean_figures,
-    measure_reference_rows,
     measure_set,
 )
 from didi_protein.scoring.structure_measures import StructureMeasures
+from didi_protein.scoring.yardsticks import measure_yardsticks
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import COPY_IDENTITY, NEIGHBOUR_IDENTITY, Neighbour
 
@@ -65,6 +67,9 @@ class SummaryParts:
 def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
     """The contents of the file."""
     by_status = Counter(parts.table["status"])
+    judges = [each for each in parts.scorers if isinstance(each, JudgeScorer)]
+    yardsticks = measure_yardsticks(options, judges, parts.table, parts.reference, parts.training)
+    few = warnings_of_few(by_status["ok"], "sequences") if by_status["ok"] else []
     summary = {
         "format": FORMAT,
         "inputs": [str(each) for each in options.inputs],
@@ -83,8 +88,9 @@ def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
             **STRUCTURE_FIGURES,
             **parts.structures.figures,
         },
-        "reference_rows": _reference_rows(options, parts),
-        "warnings": warnings_of_few(by_status["ok"], "sequences") if by_status["ok"] else [],
+        "reference_rows": yardsticks.rows,
+        JUDGE_DOMAIN: yardsticks.domain,
+        "warnings": [*few, *yardsticks.warnings],
         "definitions": definitions(options, parts),
         "settings": {
             "scorers": {scorer.name: dict(scorer.settings) for scorer in parts.scorers},
@@ -129,19 +135,6 @@ def measure_table(options: ScoreOptions, parts: SummaryParts) -> SetMeasures:
         threads=options.threads,
         find_clusters=False,
     )
-
-
-def _reference_rows(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any] | None:
-    """Those of the judge's folder; else measured on the natural sequences given."""
-    judges = [each.judge for each in parts.scorers if isinstance(each, JudgeScorer)]
-    if not judges:
-        return None
-    if judges[0].reference_rows is not None:
-        return judges[0].reference_rows
-    rows = measure_reference_rows(
-        judges[0], parts.reference, parts.training, seed=options.seed, threads=options.threads
-    )
-    return rows or None
 
 
 def _model_of(scorers: Sequence[Scorer], kind: type) -> dict[str, Any] | None:
@@ -197,6 +190,14 @@ def definitions(options: ScoreOptions, parts: "SummaryParts") -> dict[str, str]:
         texts["judge_nll"] = (
             f"nats per residue under {options.judge}, each sequence counting once; the end token "
             "is not scored. judge_perplexity is its exponential"
+        )
+        texts["better_than_shuffled"] = (
+            f"share of up to {MOST_SEQUENCES} sequences whose nats are lower than those of their "
+            "own residues shuffled, by more than chance (one-sided 95%, from how shuffles differ)"
+        )
+        texts["reference_rows"] = (
+            "residue_shuffled: those sequences, shuffled; natural rows: weighed by the lengths of "
+            "the set where own_lengths is true, covered being the share that they are for"
         )
     if options.pseudo != "none":
         texts["pseudo_perplexity"] = (
@@ -265,6 +266,7 @@ def versions() -> dict[str, str]:
 _SHOWN = {
     "n": "sequences",
     "judge_perplexity": COLUMN["judge_perplexity"].heading,
+    "better_than_shuffled": "reads better than shuffled",
     "precision": "precision",
     "recall": "recall",
     "copies": "copies",
@@ -295,8 +297,12 @@ _EXPLAINED = (
 def print_summary(result: ScoreResult) -> None:
     """The set beside its reference rows, as a table on standard output."""
     summary = result.summary
-    sets = {"this set": summary["set"], **(summary["reference_rows"] or {})}
-    table = Table("", *(name.replace("_", " ") for name in sets))
+    better = (summary[JUDGE_DOMAIN] or {}).get("better_than_shuffled")
+    sets = {
+        "this set": {**summary["set"], "better_than_shuffled": better},
+        **(summary["reference_rows"] or {}),
+    }
+    table = Table("", *(row_title(name, figures) for name, figures in sets.items()))
     for key, title in _SHOWN.items():
         values = [_in_words(figures.get(key), figures.get("n")) for figures in sets.values()]
         if any(values):

@@ -54,7 +54,7 @@ class PretrainTask(Protocol):
         """Write the model folder.
 
         Args:
-            extra_config: what `config.json` of a denoiser says beside its shape.
+            extra_config: what `config.json` says beside the network's shape.
         """
         ...
 
@@ -98,5 +98,8 @@ class TrainingDomain(Generic[P, D]):
     """Length of each sample of a teacher's pool, framing left out; none above the limit."""
     tokenizer_writer: Callable[[D, LoadedModel], Callable[[Path], None]] | None = None
     """What writes a teacher's tokenizer into a folder; None where `vocab.txt` will do."""
+    lengths_vary: bool = False
+    """Whether sequences have lengths of their own, which the model folder then records; blocks of
+    text have not."""
     samplers: Mapping[str, str] = field(default_factory=dict)
     """What students of a method are drawn with where that was found better than ancestral."""

@@ -38,7 +38,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """Random models of one layer, a judge that knows reference rows, and little work."""
     models = tmp_path_factory.mktemp("models")
     judge = open_judge(str(write_judge(models / "judge")))
-    natural = random_sequences(8, shortest=20)
+    natural = random_sequences(120, 20, 40)  # enough of every length that is scored
     write_json(models / "judge" / REFERENCE_ROWS, measure_reference_rows(judge, natural, natural))
     return Plan(
         teacher=str(write_masked(models / "teacher", seed=0)),

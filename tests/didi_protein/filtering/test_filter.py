@@ -465,3 +465,53 @@ def test_every_column_of_the_table_stays(tmp_path: Path) -> None:
     same = [name for name in before if name != "pdb_file"]
     pd.testing.assert_frame_equal(after[same], before[same])
     assert "True" in (tmp_path / "kept" / "best.selected.csv").read_text()
+
+
+def judged(folder: Path, better: float, **values: object) -> Path:
+    """Three designs, `b` the likeliest, with the verdict of `score` on their judge."""
+    perplexities = {"a": 9.0, "b": 5.0, "c": 7.0}
+    rows = [
+        row(name, OTHER[number:], judge_perplexity=perplexity)
+        | {column: value - number for column, value in values.items()}
+        for number, (name, perplexity) in enumerate(perplexities.items())
+    ]
+    share = {"mean": better, "n": 3}
+    domain = {"better_than_shuffled": share, "inside": better >= 0.5}
+    summary = {"judge": {"name": "J"}, "judge_domain": domain}
+    (folder / "scores.summary.json").write_text(json.dumps(summary))
+    return table_at(folder, rows)
+
+
+RANKED = [
+    (1.0, {}, {}, "bca", "lowest judge_perplexity", None),
+    (0.0, {}, {}, "abc", "order in the table", "No row of 3 reads better to J"),
+    (0.34, {"family_bits": 70.0}, {}, "abc", "highest family_bits", "Only 1 of 3 rows"),
+    (0.0, {"pseudo_perplexity": 9.0}, {}, "cba", "lowest pseudo_perplexity", "does not rank them"),
+    (0.0, {"mean_plddt": 80.0}, {}, "abc", "highest mean_plddt", None),
+    (0.0, {}, {"sort_by": "judge_perplexity"}, "bca", "lowest judge_perplexity", "--sort-by judge"),
+    (0.0, {}, {"max_judge_perplexity": 8.0}, "bc", "order in the table", "--max-judge-perplexity"),
+    (1.0, {}, {"max_judge_perplexity": 8.0}, "bc", "lowest judge_perplexity", None),
+]
+"""Share better than shuffled, what else was computed, flags; what is kept, by what, and why."""
+
+
+@pytest.mark.parametrize(("better", "values", "flags", "kept", "order", "words"), RANKED)
+def test_a_judge_that_does_not_know_the_designs_does_not_rank_them(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    better: float,
+    values: dict[str, float],
+    flags: dict[str, object],
+    kept: str,
+    order: str,
+    words: str | None,
+) -> None:
+    result = run(judged(tmp_path, better, **values), **flags)
+    assert "".join(result.selected["id"]) == kept and result.summary["order"] == order
+    print_funnel(result)
+    printed = capsys.readouterr().out
+    if words is None:
+        assert result.summary["warnings"] == []
+    else:
+        (warning,) = result.summary["warnings"]
+        assert words in warning and warning in printed

@@ -36,7 +36,7 @@ from didi_protein.report import (
     report_command,
     write_report,
 )
-from didi_protein.reporting.cells import Cell, ReferenceRow, cells_of
+from didi_protein.reporting.cells import Cell, ReferenceRow, cells_of, references_of
 from didi_protein.reporting.designs import best_designs
 from didi_protein.reporting.figures import Estimate, figures_from_rows
 from didi_protein.reporting.tables import read_tables
@@ -367,6 +367,38 @@ def test_the_judge_s_own_designs_are_neither_best_nor_ranked(tmp_path: Path) -> 
     folded = [replace(c, designs=c.designs.assign(mean_plddt=80.0)) for c in cells]
     kept = {each.sequence for each in best_designs(folded, top=500, max_repeat=1.0)}
     assert own & kept, "a structure is no judge's word"
+
+
+def test_designs_that_the_judge_does_not_know_are_not_ranked_by_it(tmp_path: Path) -> None:
+    domain = {"better_than_shuffled": {"mean": 0.1, "n": 60}, "inside": False}
+    for number, verdict in enumerate((domain, domain | {"inside": True})):
+        table = rows("tiny", "ancestral", 8 + number, 2.0 + number, seed=number)
+        told = summary(2.0 + number, 64) | {"judge_domain": verdict}
+        write_table(tmp_path / "in", f"t{number}", table, told, None)
+    tables = read_tables([tmp_path / "in"])
+    foreign, known = cells_of(tables)
+    (warned,) = [each for each in cautions(tables, [foreign, known], []) if "not ranked" in each]
+    assert warned.startswith("tiny, ancestral, 8 steps: only 6 of 60 rows read better")
+    best = best_designs([foreign, known], top=50, max_repeat=1.0)
+    assert {each.sequence for each in best} <= set(known.designs["sequence"]) and best
+    assert best_designs([foreign], top=50, max_repeat=1.0) == []
+    bits = replace(foreign, designs=foreign.designs.assign(family_bits=range(64)))
+    (first,) = best_designs([bits], top=1, max_repeat=1.0)
+    assert first.sequence == bits.designs["sequence"].iloc[-1]
+
+
+def test_shuffles_of_several_tables_are_one_row(tmp_path: Path) -> None:
+    for number, count in enumerate((10, 30)):
+        told = summary(2.0, 64)
+        row = {"n": count, "judge_nll": {"mean": 3.0 + number}, "own_lengths": True}
+        natural = {"n": 9, "judge_nll": {"mean": 2.0}, "own_lengths": False}
+        told |= {"reference_rows": {"residue_shuffled": row, "natural_held_out": natural}}
+        table = rows("tiny", "ancestral", 8 + number, 2.0, seed=number)
+        write_table(tmp_path / "in", f"t{number}", table, told, None)
+    natural, shuffled = references_of(read_tables([tmp_path / "in"]))
+    assert natural.title == "Natural sequences, held out, of other lengths"
+    assert shuffled.title == "The same residues, shuffled" and shuffled.num_sequences == 40
+    assert shuffled.figures["judge_nll"].mean == pytest.approx(3.75)
 
 
 def test_cautions(tmp_path: Path) -> None:

@@ -227,7 +227,10 @@ def test_reference_rows_of_the_judges_folder_are_used(options, models, tmp_path)
     shutil.copytree(models["judge"], folder)
     (folder / "reference_rows.json").write_text('{"natural_held_out": {"n": 7}}')
     summary = score(replace(options, judge=str(folder))).summary
-    assert summary["reference_rows"] == {"natural_held_out": {"n": 7}}
+    rows = summary["reference_rows"]
+    assert list(rows) == ["natural_held_out", "residue_shuffled"]
+    assert rows["natural_held_out"] == {"n": 7, "own_lengths": False}  # as older folders have them
+    assert any("of other lengths" in each for each in summary["warnings"])
 
 
 def test_summary_has_the_agreed_form(options):
@@ -260,9 +263,13 @@ def test_summary_has_the_agreed_form(options):
     ]
     assert stored["set"]["n"] == stored["num_ok"] == stored["num_records"] == 14
     assert stored["set"]["mean_nfe"] == 7
-    assert [each.split(":")[0] for each in stored["warnings"]] == ["Only 14 sequences"]
+    few, foreign = stored["warnings"]
+    assert few.startswith("Only 14 sequences:") and foreign.startswith("No row of 14 reads better")
     assert stored["set"]["judge_nll"]["low"] < stored["set"]["judge_nll"]["mean"]
-    assert stored["fold"] is stored["pseudo"] is stored["reference_rows"] is None
+    assert stored["fold"] is stored["pseudo"] is None
+    assert list(stored["reference_rows"]) == ["residue_shuffled"]
+    assert stored["judge_domain"]["inside"] is False
+    assert stored["judge_domain"]["better_than_shuffled"]["n"] == 14
     assert {"didi-protein", "torch", "mmseqs2"} <= set(stored["versions"])
 
 
