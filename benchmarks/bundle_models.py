@@ -6,7 +6,7 @@ r"""Turn training runs into the models that ship in the packages: 16-bit weights
         --judge runs/judge --held-out valid.jsonl.gz
 
 Run it again after figures of the bundled models were measured, to put them into the cards: those
-of `benchmarks/quality.py --out benchmarks/results/bundled_quality.json`, and of text those of
+of `python -m benchmarks.families --out benchmarks/results/families.json`, and of text those of
 
     didi-text benchmark --models tiny,tiny-student --steps 8,16,limit --temperatures 0.8,0.9,1,1.1 \
         --out study
@@ -30,7 +30,7 @@ from didi_core.models.bundled import BundledModels
 from didi_core.models.causal_folder import REFERENCE_ROWS, write_causal_folder
 from didi_core.models.folder import LoadedModel, save_model_folder
 
-LARGEST_MB = 8
+LARGEST_MB = 12
 PATHS = ("data", "valid", "out", "teacher", "tokenizer")
 """Settings that name files of the machine."""
 
@@ -132,15 +132,22 @@ def main(
     chosen = DOMAINS[domain]()
     for name, run in (("tiny", teacher), ("tiny-student", student)):
         if run is not None:
-            bundle_denoiser(name, run, chosen, training)
+            bundle_denoiser(name, run, chosen, training, held_out)
     if judge is not None:
         if held_out is None:
             raise typer.BadParameter("--judge needs --held-out, for its reference rows")
         bundle_judge(judge, chosen, held_out, training)
 
 
-def bundle_denoiser(name: str, run: Path, domain: Domain, training: Path | None = None) -> None:
-    loaded, folder, record = domain.open_model(run), domain.bundled.folder(name), run_record(run)
+def bundle_denoiser(
+    name: str,
+    run: Path,
+    domain: Domain,
+    training: Path | None = None,
+    held_out: Path | None = None,
+) -> None:
+    loaded, folder = domain.open_model(run), domain.bundled.folder(name)
+    record = run_record(run, training, held_out)
     own = {k: v for k, v in loaded.config.get("didi", {}).items() if k != "teacher"}
     if name == "tiny-student":
         own["teacher"] = "tiny"
@@ -162,7 +169,8 @@ def bundle_denoiser(name: str, run: Path, domain: Domain, training: Path | None 
 
 
 def bundle_judge(run: Path, domain: Domain, held_out: Path, training: Path | None) -> None:
-    folder, record = domain.bundled.folder("tiny-judge"), run_record(run)
+    folder = domain.bundled.folder("tiny-judge")
+    record = run_record(run, training, held_out)
     own = training_facts(domain, training)
     text = card("tiny-judge", record, domain.words)
     domain.write_judge(run, folder, text, domain.dtype, {"didi": own} if own else {})
@@ -189,13 +197,23 @@ def check_size(folder: Path) -> None:
         raise typer.BadParameter(f"{folder}: {size / 1e6:.1f} MB of weights; {LARGEST_MB} at most")
 
 
-def run_record(run: Path) -> dict[str, Any]:
-    """The run's record without the paths of the machine it ran on."""
+def run_record(
+    run: Path, training: Path | None = None, held_out: Path | None = None
+) -> dict[str, Any]:
+    """The run's record without the paths of the machine it ran on.
+
+    Args:
+        training, held_out: what its `data` and `valid` are called for a reader, where they have
+            such a name.
+    """
     record = json.loads((run / "run.json").read_text())
     for key in PATHS:
         value = record["settings"].get(key)
         if value:
             record["settings"][key] = Path(value).name
+    for key, known in (("data", training), ("valid", held_out)):
+        if known is not None and record["settings"].get(key):
+            record["settings"][key] = str(known)
     last = (run / "metrics.jsonl").read_text().splitlines()[-1]
     record["updates"] = json.loads(last)["step"]
     return record

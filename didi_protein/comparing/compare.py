@@ -72,7 +72,7 @@ def prepare(options: CompareOptions, teacher: LoadedModel, device: torch.device)
         pdb_dir=None if options.fold == "none" else options.out / "structures",
         reference=options.reference,
         training=options.training,
-        families=open_families(options),
+        families=open_families(options.family, options.contacts, options.seed),
     )
 
     def natural(baseline: Cell) -> Natural | None:

@@ -18,7 +18,6 @@ import pandas as pd
 from didi_core.commands.comparing.study import split_words
 from didi_core.errors import UserError
 from didi_core.io.files import write_json
-from didi_protein.comparing.options import CompareOptions
 from didi_protein.families.profile import bare_name
 from didi_protein.families.sets import Family, split_designs
 from didi_protein.families.statistics import ENOUGH_DESIGNS, TOO_FEW_DESIGNS
@@ -57,37 +56,41 @@ class ComparedFamilies:
     """Of all that decides the statistics of given designs."""
 
 
-def open_families(options: CompareOptions) -> ComparedFamilies | None:
+def open_families(
+    family: str | None, contacts: str | None = None, seed: int = 0
+) -> ComparedFamilies | None:
     """Open the families of `--family`, with the contacts of `--contacts`; None where none is given.
+
+    Args:
+        family: one or several, between commas; `contacts` likewise, one for each.
+        seed: of controls and intervals.
 
     Raises:
         UserError: a file that cannot be read or holds no natural sequences, two of one name, or
             contacts that are not one table for each family.
     """
-    given, tables = split_words(options.family or ""), split_words(options.contacts or "")
+    given, tables = split_words(family or ""), split_words(contacts or "")
     if tables and len(tables) != len(given):
         raise UserError(
-            f"--contacts {options.contacts}: {len(tables)} tables for {len(given)} families of "
+            f"--contacts {contacts}: {len(tables)} tables for {len(given)} families of "
             "--family; give one for each, in the same order."
         )
     names = [bare_name(each) for each in given]  # a bundled family's is its accession
     if len(set(names)) < len(names):
-        raise UserError(f"--family {options.family}: two of one name; rename a file.")
+        raise UserError(f"--family {family}: two of one name; rename a file.")
     sources = [bundled_contacts(each) or Path(each) for each in tables]
     scorers = tuple(
         open_family_scorer(Path(each), source) for each, source in zip_longest(given, sources)
     )
     families = tuple(
-        Family.of(
-            name, each.profile, each.contacts, called=f"--family {each.file}", seed=options.seed
-        )
+        Family.of(name, each.profile, each.contacts, called=f"--family {each.file}", seed=seed)
         for name, each in zip(names, scorers, strict=True)
     )
     if not families:
         return None
     parts = [part for each in scorers for part in (each.file, each.fingerprint)]
     parts += [_content(each) for each in scorers if each.contacts is not None]
-    return ComparedFamilies(families, scorers, _hash([VERSION, options.seed, *parts]))
+    return ComparedFamilies(families, scorers, _hash([VERSION, seed, *parts]))
 
 
 def _content(scorer: FamilyScorer) -> str:

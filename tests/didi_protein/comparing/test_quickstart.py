@@ -45,6 +45,8 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         pool_steps=4,
         num=6,
         length="20-40",
+        family=None,
+        data=None,
         teacher_steps=(16, None),
         student_steps=(16,),
     )
