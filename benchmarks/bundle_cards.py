@@ -94,8 +94,8 @@ PROTEIN_WORDS = Words(
             "A masked-diffusion protein language model in the ESM-2 layout that knows two protein "
             "families: PDZ domains (64 to 82 residues) and class A beta-lactamases (162 to 202). "
             "It is for learning and testing the toolkit: a design of any other length, or around "
-            "a template of another protein, means nothing. Trained in two legs: 6,500 updates whose "
-            "rate fell to zero over the last 35%, then on to 10,500 by the command below.",
+            "a template of another protein, means nothing. Trained in two legs: 6,500 updates "
+            "whose rate fell to zero over the last 35%, then on to 10,500 by the command below.",
         ),
         "tiny-student": (
             "tiny-student: the bundled teacher, distilled",
