@@ -40,6 +40,20 @@ class CompareOptions(shared.CompareOptions):
         ),
     ] = None
     fold: Annotated[str, Option(help="Folding model, as in score; none for no folding.")] = "none"
+    family: Annotated[
+        str | None,
+        Option(
+            help="Families to count the designs of each row against, as in score: PF00595, or "
+            "alignments between commas. Each design goes to the one it fits best."
+        ),
+    ] = None
+    contacts: Annotated[
+        str | None,
+        Option(
+            help="Tables of known distances, one for each of --family. Default: those of bundled "
+            "families."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

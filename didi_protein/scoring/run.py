@@ -151,7 +151,7 @@ def open_scorers(
         masked = open_masked_scorer(options.pseudo, device, offline=options.offline)
         scorers.append(PseudoScorer(masked, options.batch_tokens, options.precision))
     if options.family is not None:
-        scorers.append(open_family_scorer(options, options.family))
+        scorers.append(open_family_scorer(options.family, options.contacts, options.threads))
     if options.fold != "none":
         scorers.append(open_fold_scorer(options, record_ids, device))
     return scorers
@@ -264,7 +264,7 @@ def finish(
         neighbours=neighbours,
         clusters=clusters,
         structures=structures,
-        family=None if family is None else family_record(options, family, counted),
+        family=None if family is None else family_record(family, counted),
         shard=shard,
         places=places,
         num_records=len(rows),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FREE_TO_CHANGE = (
     *("out", "resume", "overwrite", "offline", "json_output"),
-    *("temperatures", "diversity"),
+    *("temperatures", "diversity", "family", "contacts"),
 )
 """Options that do not decide what a comparison holds, or only add to it."""
 
