@@ -151,7 +151,7 @@ def bundle_denoiser(
     own = {k: v for k, v in loaded.config.get("didi", {}).items() if k != "teacher"}
     if name == "tiny-student":
         own["teacher"] = "tiny"
-    own |= training_facts(domain, training)
+    own |= trained_lengths(domain, training)
     save_model_folder(
         folder,
         loaded.denoiser,
@@ -171,7 +171,7 @@ def bundle_denoiser(
 def bundle_judge(run: Path, domain: Domain, held_out: Path, training: Path | None) -> None:
     folder = domain.bundled.folder("tiny-judge")
     record = run_record(run, training, held_out)
-    own = training_facts(domain, training)
+    own = trained_lengths(domain, training)
     text = card("tiny-judge", record, domain.words)
     domain.write_judge(run, folder, text, domain.dtype, {"didi": own} if own else {})
     write_json(folder / "run.json", record)
@@ -179,15 +179,13 @@ def bundle_judge(run: Path, domain: Domain, held_out: Path, training: Path | Non
     check_size(folder)
 
 
-def training_facts(domain: Domain, training: Path | None) -> dict[str, Any]:
-    """What `config.json` says under "didi" of training data, where these are given: lengths, name.
+def trained_lengths(domain: Domain, training: Path | None) -> dict[str, Any]:
+    """What `config.json` says under "didi" of the lengths of training data, where these are given.
 
     A run of today says so itself; one begun earlier does not.
     """
     lengths = None if training is None else domain.lengths_of(training)
-    if training is None or lengths is None:
-        return {}
-    return {TRAINED_LENGTHS: lengths.as_json(), "training_data": [str(training)]}
+    return {} if lengths is None else {TRAINED_LENGTHS: lengths.as_json()}
 
 
 def check_size(folder: Path) -> None:

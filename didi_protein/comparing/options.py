@@ -34,7 +34,11 @@ class CompareOptions(shared.CompareOptions):
         ),
     ] = None
     training: Annotated[
-        Path | None, Option(help="FASTA of the teacher's training sequences: copies.")
+        Path | None,
+        Option(
+            help="FASTA of the teacher's training sequences: copies. Default: what each model says "
+            "it was trained on; none looks for no copies."
+        ),
     ] = None
     fold: Annotated[str, Option(help="Folding model, as in score; none for no folding.")] = "none"
     family: Annotated[
