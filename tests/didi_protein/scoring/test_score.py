@@ -217,8 +217,8 @@ def test_summary_has_the_agreed_form(options):
     assert " ".join(stored["set"]) == (
         "n judge_nll judge_perplexity precision recall copies pooled_3mer_entropy distinct_fraction"
         " num_clusters mean_repeat_fraction mean_low_complexity_fraction mean_nfe mean_length"
-        " residue_composition copies_estimated mean_plddt ptm mean_pae foldable_fraction max_reference_tm"
-        " mean_pairwise_tm num_structure_clusters"
+        " residue_composition copies_estimated mean_plddt ptm mean_pae foldable_fraction"
+        " max_reference_tm mean_pairwise_tm num_structure_clusters"
     )
     assert stored["set"]["n"] == stored["num_ok"] == stored["num_records"] == 14
     assert stored["set"]["mean_nfe"] == 7
