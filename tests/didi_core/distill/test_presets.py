@@ -3,10 +3,8 @@
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from didi_core.cli.hydra_app import as_plain, config_folder
+from didi_core.cli.hydra_app import as_plain, compose_plain
 from didi_core.distill.didi import DidiSettings
 from didi_core.distill.dmmd import DmmdSettings
 from didi_core.distill.registry import METHODS, method_settings
@@ -15,9 +13,7 @@ from didi_core.models.noise import NoiseSettings
 
 
 def composed(*overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("distill", overrides=["teacher=tiny", "out=x", *overrides])
-    return OmegaConf.to_container(config)
+    return compose_plain("distill", ["teacher=tiny", "out=x", *overrides])
 
 
 PAPER = {
