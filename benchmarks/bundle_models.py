@@ -1,12 +1,12 @@
 r"""Turn training runs into the models that ship in the packages: 16-bit weights, with a card.
 
     python -m benchmarks.bundle_models protein --teacher runs/teacher --student runs/student \
-        --judge runs/judge --held-out families_valid.fasta.gz --training families_train.fasta.gz
+        --judge runs/judge --held-out families-held-out --training families
     python -m benchmarks.bundle_models text --teacher runs/teacher --student runs/student \
         --judge runs/judge --held-out valid.jsonl.gz
 
 Run it again after figures of the bundled models were measured, to put them into the cards: those
-of `benchmarks/quality.py --out benchmarks/results/bundled_quality.json`, and of text those of
+of `python -m benchmarks.families --out benchmarks/results/families.json`, and of text those of
 
     didi-text benchmark --models tiny,tiny-student --steps 8,16,limit --temperatures 0.8,0.9,1,1.1 \
         --out study
@@ -24,12 +24,13 @@ import torch
 import typer
 
 from benchmarks.bundle_cards import PROTEIN_WORDS, TEXT_WORDS, Words, card
+from didi_core.data.length_ranges import TRAINED_LENGTHS, LengthRanges
 from didi_core.io.files import write_json
 from didi_core.models.bundled import BundledModels
 from didi_core.models.causal_folder import REFERENCE_ROWS, write_causal_folder
 from didi_core.models.folder import LoadedModel, save_model_folder
 
-LARGEST_MB = 8
+LARGEST_MB = 12
 PATHS = ("data", "valid", "out", "teacher", "tokenizer")
 """Settings that name files of the machine."""
 
@@ -44,10 +45,12 @@ class Domain:
     open_model: Callable[[Path], LoadedModel]
     tokenizer_of: Callable[[LoadedModel], Callable[[Path], None] | None]
     """What writes the tokenizer; None where the vocabulary is all there is."""
-    write_judge: Callable[[Path, Path, str, torch.dtype], None]
-    """From a run folder into a folder, with this card and in this type."""
+    write_judge: Callable[[Path, Path, str, torch.dtype, dict[str, Any]], None]
+    """From a run folder into a folder, with this card, in this type, and with more of a config."""
     reference_rows: Callable[[Path, Path | None], dict[str, Any]]
     """Of the judge that was written, from held-out and training data."""
+    lengths_of: Callable[[Path], LengthRanges | None] = lambda _: None
+    """Lengths of training data, where sequences have lengths of their own."""
 
 
 def protein() -> Domain:
@@ -58,15 +61,20 @@ def protein() -> Domain:
     from didi_protein.sequences.alphabet import PROTEIN
     from didi_protein.sequences.training_data import read_training_sequences
 
-    def write_judge(run: Path, folder: Path, text: str, dtype: torch.dtype) -> None:
-        save_causal_folder(folder, open_judge(str(run)).model, PROTEIN, text, dtype=dtype)
+    def write_judge(
+        run: Path, folder: Path, text: str, dtype: torch.dtype, more: dict[str, Any]
+    ) -> None:
+        save_causal_folder(folder, open_judge(str(run)).model, PROTEIN, text, dtype, more)
 
     def rows(held_out: Path, training: Path | None) -> dict[str, Any]:
         sets = [
             [sequence for _, sequence in read_training_sequences(path)] if path else None
             for path in (held_out, training)
         ]
-        return measure_reference_rows(open_judge("tiny-judge"), *sets)
+        return measure_reference_rows(open_judge("tiny-judge"), *sets, max_sequences=4_096)
+
+    def lengths(training: Path) -> LengthRanges:
+        return LengthRanges.of([len(each) for _, each in read_training_sequences(training)])
 
     return Domain(
         BUNDLED_MODELS,
@@ -76,6 +84,7 @@ def protein() -> Domain:
         lambda _: None,
         write_judge,
         rows,
+        lengths,
     )
 
 
@@ -84,10 +93,12 @@ def text() -> Domain:
     from didi_text.models.load import BUNDLED_MODELS, open_model, tokenizer_of
     from didi_text.samples.reference import measure_reference_rows
 
-    def write_judge(run: Path, folder: Path, text: str, dtype: torch.dtype) -> None:
+    def write_judge(
+        run: Path, folder: Path, text: str, dtype: torch.dtype, more: dict[str, Any]
+    ) -> None:
         judge = open_judge(str(run))
         judge.tokenizer.save(folder)
-        write_causal_folder(folder, judge.network, text, dtype)
+        write_causal_folder(folder, judge.network, text, dtype, more)
 
     def rows(held_out: Path, training: Path | None) -> dict[str, Any]:
         del training  # a row of text that was trained on would say little
@@ -113,24 +124,34 @@ def main(
     student: Annotated[Path | None, typer.Option(help="Run folder of distill.")] = None,
     judge: Annotated[Path | None, typer.Option(help="Run folder of pretrain model=judge.")] = None,
     held_out: Annotated[Path | None, typer.Option(help="For the judge's reference rows.")] = None,
-    training: Annotated[Path | None, typer.Option(help="The same; proteins alone.")] = None,
+    training: Annotated[
+        Path | None, typer.Option(help="The same, and the lengths that were trained on; proteins.")
+    ] = None,
 ) -> None:
     """Write those of `_models/{tiny,tiny-student,tiny-judge}` whose runs are given."""
     chosen = DOMAINS[domain]()
     for name, run in (("tiny", teacher), ("tiny-student", student)):
         if run is not None:
-            bundle_denoiser(name, run, chosen)
+            bundle_denoiser(name, run, chosen, training, held_out)
     if judge is not None:
         if held_out is None:
             raise typer.BadParameter("--judge needs --held-out, for its reference rows")
         bundle_judge(judge, chosen, held_out, training)
 
 
-def bundle_denoiser(name: str, run: Path, domain: Domain) -> None:
-    loaded, folder, record = domain.open_model(run), domain.bundled.folder(name), run_record(run)
+def bundle_denoiser(
+    name: str,
+    run: Path,
+    domain: Domain,
+    training: Path | None = None,
+    held_out: Path | None = None,
+) -> None:
+    loaded, folder = domain.open_model(run), domain.bundled.folder(name)
+    record = run_record(run, training, held_out)
     own = {k: v for k, v in loaded.config.get("didi", {}).items() if k != "teacher"}
     if name == "tiny-student":
         own["teacher"] = "tiny"
+    own |= trained_lengths(domain, training)
     save_model_folder(
         folder,
         loaded.denoiser,
@@ -148,11 +169,23 @@ def bundle_denoiser(name: str, run: Path, domain: Domain) -> None:
 
 
 def bundle_judge(run: Path, domain: Domain, held_out: Path, training: Path | None) -> None:
-    folder, record = domain.bundled.folder("tiny-judge"), run_record(run)
-    domain.write_judge(run, folder, card("tiny-judge", record, domain.words), domain.dtype)
+    folder = domain.bundled.folder("tiny-judge")
+    record = run_record(run, training, held_out)
+    own = trained_lengths(domain, training)
+    text = card("tiny-judge", record, domain.words)
+    domain.write_judge(run, folder, text, domain.dtype, {"didi": own} if own else {})
     write_json(folder / "run.json", record)
     write_json(folder / REFERENCE_ROWS, domain.reference_rows(held_out, training))
     check_size(folder)
+
+
+def trained_lengths(domain: Domain, training: Path | None) -> dict[str, Any]:
+    """What `config.json` says under "didi" of the lengths of training data, where these are given.
+
+    A run of today says so itself; one begun earlier does not.
+    """
+    lengths = None if training is None else domain.lengths_of(training)
+    return {} if lengths is None else {TRAINED_LENGTHS: lengths.as_json()}
 
 
 def check_size(folder: Path) -> None:
@@ -162,13 +195,23 @@ def check_size(folder: Path) -> None:
         raise typer.BadParameter(f"{folder}: {size / 1e6:.1f} MB of weights; {LARGEST_MB} at most")
 
 
-def run_record(run: Path) -> dict[str, Any]:
-    """The run's record without the paths of the machine it ran on."""
+def run_record(
+    run: Path, training: Path | None = None, held_out: Path | None = None
+) -> dict[str, Any]:
+    """The run's record without the paths of the machine it ran on.
+
+    Args:
+        training, held_out: what its `data` and `valid` are called for a reader, where they have
+            such a name.
+    """
     record = json.loads((run / "run.json").read_text())
     for key in PATHS:
         value = record["settings"].get(key)
         if value:
             record["settings"][key] = Path(value).name
+    for key, known in (("data", training), ("valid", held_out)):
+        if known is not None and record["settings"].get(key):
+            record["settings"][key] = str(known)
     last = (run / "metrics.jsonl").read_text().splitlines()[-1]
     record["updates"] = json.loads(last)["step"]
     return record

@@ -3,37 +3,41 @@
     python -m benchmarks.families --data DIR --models runs/teacher,tiny --steps 8,limit --num 2048 \
         --out benchmarks/results/families.json
     python -m benchmarks.families --data DIR --designs designs.fasta.gz --out families.json
+    python -m benchmarks.families --data DIR --models runs/teacher,runs/student --steps 8 \
+        --temperatures 0.9,1,1.1 --out families.json
 
 DIR holds FAMILY_train.aligned.fasta.gz for each family, and where they exist
 FAMILY_valid.aligned.fasta.gz (held out, to stand beside) and FAMILY_contacts.tsv.gz. A model is
 asked for --num designs of each family, with lengths drawn from its natural sequences; designs of a
 file go to the family whose profile gives them most bits, those that align to none to the family of
-nearest mean length. Beside every set stand nature and independent columns at its n. Designs are
-kept in the folder NAME.sets beside --out: the same command goes on.
+nearest mean length. Beside every set stand nature and independent columns at its n. With
+--temperatures, models are also compared where their sets are as alike as nature's (see
+`benchmarks.equal_identity`). Designs are kept in the folder NAME.sets beside --out: the same
+command goes on.
 """
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
-from benchmarks.frontier_request import parse_cells
+from benchmarks.equal_identity import at_equal_identity, print_equal_identity
+from benchmarks.frontier_request import parse_cells, parse_temperatures
 from didi_core.cli.run import run_program
 from didi_core.errors import UserError
 from didi_core.io.files import write_json, write_text
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_protein.families import (
     ContactMap,
-    FamilyAlignment,
+    Family,
     FamilyProfile,
-    FamilyReference,
     FamilyStatistics,
     SetStatistics,
+    split_designs,
 )
 from didi_protein.generate import generate
 from didi_protein.generating.options import GenerateOptions
@@ -52,17 +56,13 @@ MEASURES = (
 
 
 @dataclass(frozen=True)
-class Family:
-    """A family of the data folder."""
+class Counted:
+    """What was counted of one set for one family."""
 
-    name: str
-    profile: FamilyProfile
-    reference: FamilyReference
-    held_out: FamilyAlignment | None
-
-    @property
-    def mean_length(self) -> float:
-        return float(np.mean([len(member) for member in self.profile.members or ()]))
+    statistics: FamilyStatistics
+    mean_bits: float | None
+    """Of the designs that align."""
+    seconds: float
 
 
 def main(
@@ -74,7 +74,9 @@ def main(
         str, typer.Option(help="Of the models; limit is the exact sampler.")
     ] = "limit",
     num: Annotated[int, typer.Option(help="Designs of a model, of each family.")] = 2_048,
-    temperature: Annotated[float, typer.Option(help="Of the models.")] = 1.0,
+    temperatures: Annotated[
+        str, typer.Option(help="Of the models, as in 0.9,1,1.1; 1 is always among them.")
+    ] = "1",
     seed: Annotated[int, typer.Option(help="Of designs, controls and intervals.")] = 0,
     resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 100,
     contact_resamples: Annotated[int, typer.Option(help="The same for contacts.")] = 10,
@@ -82,17 +84,24 @@ def main(
     """Measure every set against every family; write one JSON, print one table."""
     if not models and not designs:
         raise UserError("Nothing to measure: give --models, --designs, or both.")
+    sweep = parse_temperatures(temperatures)
     families = read_families(data, seed, resamples, contact_resamples)
     scratch = out.with_suffix(".sets")
     sets: dict[str, dict[str, Any]] = {}
     for path in filter(None, designs.split(",")):
         sequences = [each for _, each in read_training_sequences(Path(path))]
-        sets[path] = measured(split_designs(sequences, families), families)
+        sets[path] = as_record(measured(split_designs(sequences, families), families))
     named = [f"{m}:{k}" for m in filter(None, models.split(",")) for k in steps.split(",")]
+    curves: dict[str, dict[float, dict[str, Counted]]] = {}
     for cell in parse_cells(",".join(named)) if named else []:
-        drawn = {f.name: draw(cell, f, scratch, num, temperature, seed) for f in families}
-        sets[cell] = measured(drawn, families)
-    record = {"temperature": temperature, "seed": seed, "sets": sets}
+        for temperature in sweep:
+            drawn = {f.name: draw(cell, f, scratch, num, temperature, seed) for f in families}
+            counted = measured(drawn, families, held_out=temperature == 1)
+            curves.setdefault(cell, {})[temperature] = counted
+            sets[cell if temperature == 1 else f"{cell} at {temperature:g}"] = as_record(counted)
+    record = {"temperatures": sweep, "seed": seed, "sets": sets}
+    if len(sweep) > 1:
+        record["equal_identity"] = compare_at_equal_identity(curves, families)
     record |= {"versions": package_versions(), "git_revision": git_revision()}
     write_json(out, record)
     print(f"Wrote {out}.", file=sys.stderr)
@@ -106,7 +115,6 @@ def read_families(
     for path in sorted(data.glob(f"*{ALIGNED}")):
         name = path.name.removesuffix(ALIGNED)
         profile = FamilyProfile.read(path, "--data")
-        nature = profile.align_members()
         contacts, valid = data / f"{name}_contacts.tsv.gz", data / f"{name}_valid.aligned.fasta.gz"
         known = None
         if contacts.exists():
@@ -114,26 +122,15 @@ def read_families(
         held_out = None
         if valid.exists():
             held_out = profile.align(FamilyProfile.read(valid, "--data").members or ())
-        if nature is None or not nature.aligned.any():
-            raise UserError(f"--data {path}: no sequence aligns to the family's own profile.")
-        reference = FamilyReference(nature, known, seed, resamples, contact_resamples)
-        found.append(Family(name, profile, reference, held_out))
+        settings = {"num_resamples": resamples, "num_contact_resamples": contact_resamples}
+        found.append(
+            Family.of(
+                name, profile, known, held_out, called=f"--data {path}", seed=seed, **settings
+            )
+        )
     if not found:
         raise UserError(f"--data {data} holds no file named *{ALIGNED}.")
     return found
-
-
-def split_designs(sequences: Sequence[str], families: Sequence[Family]) -> dict[str, list[str]]:
-    """Give every design to the family of most bits; see the top of this file for the others."""
-    bits = np.stack([family.profile.align(sequences).bits for family in families])
-    lengths = np.array([len(each) for each in sequences])
-    apart = np.abs(lengths[None] - np.array([[family.mean_length] for family in families]))
-    aligned = ~np.isnan(bits).all(axis=0)
-    chosen = np.where(aligned, np.nan_to_num(bits, nan=-np.inf).argmax(0), apart.argmin(0))
-    return {
-        family.name: [sequences[at] for at in np.flatnonzero(chosen == place)]
-        for place, family in enumerate(families)
-    }
 
 
 def draw(
@@ -164,8 +161,14 @@ def draw(
     return [sequence for _, sequence in read_training_sequences(options.out)]
 
 
-def measured(drawn: dict[str, list[str]], families: Sequence[Family]) -> dict[str, Any]:
-    """Statistics of one set for every family that has designs in it, also printed."""
+def measured(
+    drawn: Mapping[str, Sequence[str]], families: Sequence[Family], *, held_out: bool = True
+) -> dict[str, Counted]:
+    """Count one set against every family that has designs in it, and print it.
+
+    Args:
+        held_out: count the held-out sequences too.
+    """
     found = {}
     for family in families:
         sequences = drawn[family.name]
@@ -173,15 +176,42 @@ def measured(drawn: dict[str, list[str]], families: Sequence[Family]) -> dict[st
             continue
         start = time.monotonic()
         aligned = family.profile.align(sequences)
-        statistics = family.reference.measure(aligned, family.held_out)
+        statistics = family.reference.measure(aligned, family.held_out if held_out else None)
         seconds = time.monotonic() - start
         print_statistics(family.name, statistics)
         bits = aligned.bits[aligned.aligned]
-        found[family.name] = statistics.as_dict() | {
-            "mean_bits": float(bits.mean()) if len(bits) else None,
-            "seconds": seconds,
-        }
+        mean_bits = float(bits.mean()) if len(bits) else None
+        found[family.name] = Counted(statistics, mean_bits, seconds)
     return found
+
+
+def as_record(found: Mapping[str, Counted]) -> dict[str, Any]:
+    """What the JSON has of one set, by family."""
+    return {
+        name: each.statistics.as_dict() | {"mean_bits": each.mean_bits, "seconds": each.seconds}
+        for name, each in found.items()
+    }
+
+
+def compare_at_equal_identity(
+    curves: Mapping[str, Mapping[float, Mapping[str, Counted]]], families: Sequence[Family]
+) -> dict[str, Any]:
+    """Every model's curve over the temperatures, read at nature's pairwise identity; also printed.
+
+    Args:
+        curves: by cell, temperature and family; the first cell is what others are compared with.
+    """
+    record = {}
+    for family in families:
+        own = {
+            cell: {t: found[family.name].statistics for t, found in curve.items()}
+            for cell, curve in curves.items()
+            if all(family.name in found for found in curve.values())
+        }
+        if own:
+            record[family.name] = at_equal_identity(own)
+            print_equal_identity(family.name, record[family.name])
+    return record
 
 
 def print_statistics(name: str, statistics: FamilyStatistics) -> None:

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 from rich.console import Console
 from rich.progress import (
@@ -90,6 +91,12 @@ def progress_bar(description: str, total: float | None) -> Iterator[Callable[[fl
 def error_console() -> Console:
     """Standard error. Progress bars ask `is_terminal` and vanish when it is none."""
     return Console(stderr=True)
+
+
+@lru_cache
+def say_once(sentence: str) -> None:
+    """Write a line to standard error, and nothing where this process has written it before."""
+    print(sentence, file=sys.stderr, flush=True)
 
 
 # Counts and durations in words.

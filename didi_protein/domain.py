@@ -19,6 +19,7 @@ from didi_core.models.folder import LoadedModel, save_model_folder
 from didi_core.number_checks import positive_int_errors
 from didi_protein.models.causal import build_causal_model, save_causal_folder
 from didi_protein.models.load import open_model
+from didi_protein.models.trained_on import record_data
 from didi_protein.sequences.alphabet import PROTEIN
 from didi_protein.sequences.lengths import design_lengths
 from didi_protein.sequences.training_data import load_corpus
@@ -80,7 +81,7 @@ class ProteinPretraining:
         if isinstance(model, EsmDenoiser):
             save_model_folder(folder, model, PROTEIN, card=card, extra_config=extra_config)
         else:
-            save_causal_folder(folder, model, PROTEIN, card=card)
+            save_causal_folder(folder, model, PROTEIN, card=card, extra_config=extra_config)
 
 
 def _pretrain_problems(settings: PretrainSettings) -> list[str]:
@@ -130,4 +131,6 @@ TRAINING = TrainingDomain(
     open_model=open_model,
     load_corpus=_load_corpus,
     pool_lengths=_pool_lengths,
+    record_data=record_data,
+    lengths_vary=True,
 )

@@ -10,7 +10,7 @@ import os
 import jaxtyping
 import pytest
 
-pytest.register_assert_rewrite("quickstart_checks")  # it is no test file by its name
+pytest.register_assert_rewrite("compare_checks", "quickstart_checks")  # no test files by name
 
 if os.environ.get("DIDI_CHECK_TYPES") == "1":
     jaxtyping.install_import_hook(["didi_core", "didi_protein", "didi_text"], "shape_checks.check")

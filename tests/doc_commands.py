@@ -50,3 +50,12 @@ def run_commands(commands: list[str], folder: Path) -> None:
             ["bash", "-ec", command], cwd=folder, env=environment, capture_output=True, text=True
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def run_python(folder: Path, *arguments: str) -> str:
+    """Run Python in a folder, with the packages that lie there; return what it prints."""
+    environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -40,7 +40,9 @@ class Quickstarts:
         return {path.stem: path.read_bytes() for path in folder.glob(self.sequences)}
 
 
-def test_json_holds_the_table(quickstarts: Quickstarts, finished: QuickstartResult) -> None:
+def test_files_hold_the_table(quickstarts: Quickstarts, finished: QuickstartResult) -> None:
+    stored = pd.read_csv(finished.comparison)
+    pd.testing.assert_frame_equal(stored, finished.table, check_dtype=False)
     record = json.loads(quickstarts.module.as_json(finished))
     assert [row["model"] for row in record["table"]] == list(finished.table["model"])
     assert record["nll_minus_teacher_at_16_steps"] == finished.gain.as_dict()

@@ -35,13 +35,13 @@ def test_every_comment_is_understood() -> None:
 def test_designs_are_as_asked_for(folder: Path) -> None:
     designs = read_records([folder / "designs.fasta"])
     assert len(designs) == 100
-    assert all(80 <= len(each.sequence) <= 120 for each in designs)
+    assert all(64 <= len(each.sequence) <= 82 for each in designs)
 
 
 def test_motif_is_kept(folder: Path) -> None:
     motifs = read_records([folder / "motif.fasta"])
     assert len(motifs) == 10
-    assert all(re.search("HE..H", each.sequence[30:55]) for each in motifs)
+    assert all(re.search("GLGF", each.sequence[8:16]) for each in motifs)
 
 
 def test_scores_and_report_are_of_the_designs(folder: Path) -> None:

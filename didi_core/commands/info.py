@@ -39,6 +39,8 @@ class Info:
     """Optional packages, and whether they are installed."""
     bundled_models: dict[str, bool]
     """Models that ship in the package, and whether their weights are there."""
+    trained_lengths: dict[str, str]
+    """Of those, the lengths that each was trained on, where its folder says."""
     hub_cache: str
     """Folder of downloaded models (from HF_HOME)."""
     cached_models: list[str]
@@ -88,6 +90,7 @@ def collect_info(
     from huggingface_hub import constants
 
     from didi_core.models.attention import attention_backend
+    from didi_core.models.folder import read_trained_lengths
     from didi_core.training.devices import describe_device, resolve_device, settle_precision
     from didi_core.training.run_folder import package_versions
 
@@ -101,6 +104,11 @@ def collect_info(
         attention=attention_backend(device, torch.bfloat16 if bf16 else torch.float32),
         extras={name: find_spec(name) is not None for name in extras},
         bundled_models={name: bundled.ships(name) for name in bundled.names},
+        trained_lengths={
+            name: str(lengths)
+            for name in bundled.names
+            if (lengths := read_trained_lengths(bundled.folder(name))) is not None
+        },
         hub_cache=str(cache),
         cached_models=cached_models(cache),
         notes=list(notes),

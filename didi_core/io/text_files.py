@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
-from didi_core.errors import UserError
+from didi_core.errors import UserError, as_written
 from didi_core.io.files import atomic_path
 
 
@@ -155,7 +155,7 @@ def open_text(path: str | os.PathLike[str], name: str = "INPUT") -> Iterator[IO[
         packed = io.BufferedReader(cast(Any, raw))
         is_gzip = packed.peek(2)[:2] == _GZIP_MAGIC
         plain = io.BufferedReader(cast(Any, gzip.GzipFile(fileobj=packed))) if is_gzip else packed
-        called = f"{name} {path}"
+        called = as_written(name, path)
         with damage_explained(called):
             refuse_other_text(plain.peek(4096), called)
         with encoding_explained(called):
@@ -173,6 +173,6 @@ def _open_binary(path: str | os.PathLike[str], name: str) -> Iterator[IO[bytes]]
         stream = open(path, "rb")  # noqa: SIM115 (closed below, outside the try)
     except OSError as error:
         reason = "does not exist" if isinstance(error, FileNotFoundError) else error.strerror
-        raise UserError(f"{name} {path}: cannot be read ({reason}).") from error
+        raise UserError(f"{as_written(name, path)}: cannot be read ({reason}).") from error
     with stream:
         yield stream

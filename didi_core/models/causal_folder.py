@@ -1,6 +1,7 @@
 """Hugging Face causal LMs as model folders: judges and baselines, read strictly and written."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,18 @@ REFERENCE_ROWS = "reference_rows.json"
 
 
 def write_causal_folder(
-    folder: Path, model: PreTrainedModel, card: str, dtype: torch.dtype = torch.float32
+    folder: Path,
+    model: PreTrainedModel,
+    card: str,
+    dtype: torch.dtype = torch.float32,
+    extra_config: Mapping[str, Any] | None = None,
 ) -> None:
     """Write README.md, model.safetensors and, last, config.json; each file appears whole.
 
     The vocabulary or tokenizer is the caller's to write, before.
+
+    Args:
+        extra_config: more keys of `config.json`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "README.md", card)
@@ -43,6 +51,7 @@ def write_causal_folder(
     config |= {
         "architectures": [type(model).__name__],
         "dtype": str(dtype).removeprefix("torch."),
+        **(extra_config or {}),
     }
     write_json(folder / "config.json", config)
 
@@ -86,7 +95,7 @@ def load_causal_model(folder: Path, described: str) -> PreTrainedModel:
     return model.eval()
 
 
-def read_reference_rows(folder: Path) -> dict[str, dict[str, Any]] | None:
+def read_reference_rows(folder: Path) -> dict[str, Any] | None:
     """Read what the judge in `folder` finds of real and shuffled sequences; None where unknown."""
     path = folder / REFERENCE_ROWS
     try:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from didi_core.data.length_ranges import LengthRanges
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.process import DEFAULT_PROCESS, PROCESSES
 from didi_core.errors import UserError
@@ -74,6 +75,11 @@ class LoadedModel:
         own = self.config.get("didi")
         named = own.get("process") if isinstance(own, dict) else None
         return named or ("uniform" if is_duo(self.config) else DEFAULT_PROCESS)
+
+    @property
+    def trained_lengths(self) -> LengthRanges | None:
+        """Lengths that the model was trained on; None where its folder does not say."""
+        return LengthRanges.from_config(self.config)
 
 
 def save_model_folder(
@@ -226,6 +232,11 @@ def _read_config(folder: Path) -> dict[str, Any] | None:
         raise UserError(f"{path} is not a JSON object.")
     _require_own(config.get("didi"), path)
     return config
+
+
+def read_trained_lengths(folder: Path) -> LengthRanges | None:
+    """Return the lengths that a folder's model was trained on; None where it does not say."""
+    return LengthRanges.from_config(_read_config(folder) or {})
 
 
 def _require_own(own: Any, path: Path) -> None:

@@ -22,6 +22,9 @@ from didi_core.errors import UserError, as_written
 from didi_core.io.files import at_home
 from didi_core.models.hub_names import may_be_hub_id, require_revision, split_revision
 
+TRAINING_SKETCH = "training.sketch"
+"""Of a model folder: what it learnt from, as signatures of its sequences; no sequences."""
+
 _DESCRIPTION = [
     "config.json",
     "generation_config.json",
@@ -31,6 +34,7 @@ _DESCRIPTION = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    TRAINING_SKETCH,
 ]
 _SAFE = ["*.safetensors", "*.safetensors.index.json"]
 _PICKLED = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]

@@ -24,6 +24,7 @@ from didi_core.evaluation.bootstrap import ENOUGH_RECORDS
 from didi_core.evaluation.frontier import FrontierPoint, Level
 from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_core.models.folder import LoadedModel
+from didi_protein.comparing.families import ComparedFamilies, count_cell
 from didi_protein.generating.designs import DESIGNS
 from didi_protein.generating.options import GenerateOptions
 from didi_protein.models.judges import Judge
@@ -48,6 +49,7 @@ class CellRequest(shared.CellRequest):
     pdb_dir: Path | None = None
     reference: Path | None = None
     training: Path | None = None
+    families: ComparedFamilies | None = None
 
 
 def design_cell(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerationResult:
@@ -65,7 +67,7 @@ def score_cell(
     if not made.num_made:
         return unjudged(cell, made, NOUN, none_made(made, NOUN))
     if cell.temperature != 1:  # a point of a curve: the judge alone is asked
-        request = replace(request, fold="none", pdb_dir=None, reference=None, training=None)
+        request = replace(request, fold="none", pdb_dir=None, reference=None, training=Path("none"))
     fasta = made.out
     options = ScoreOptions(
         inputs=[str(fasta)],
@@ -86,7 +88,11 @@ def score_cell(
     if scored.summary["set"]["judge_nll"] is None:
         reason = f"no design was judged ({scored.table['error'].dropna().iloc[0]})"
         return unjudged(cell, made, NOUN, reason, list(scored.table["id"]))
-    row = row_of(cell, made, NOUN, scored.summary["set"]["n"], _figures(scored))
+    figures = _figures(scored)
+    if cell.temperature == 1:
+        ok = scored.table["status"] == "ok"
+        figures |= count_cell(options.out, scored.table["sequence"][ok].tolist(), request.families)
+    row = row_of(cell, made, NOUN, scored.summary["set"]["n"], figures)
     return ScoredCell(cell, row, np.log(scored.table.set_index("id")["judge_perplexity"]))
 
 

@@ -23,6 +23,12 @@ from didi_protein.comparing.cells import (
     natural_designs,
     score_cell,
 )
+from didi_protein.comparing.families import (
+    FAMILY_READING,
+    family_headings,
+    family_notes,
+    open_families,
+)
 from didi_protein.comparing.options import CompareOptions
 from didi_protein.domain import TRAINING
 from didi_protein.models.judges import open_judge
@@ -66,6 +72,7 @@ def prepare(options: CompareOptions, teacher: LoadedModel, device: torch.device)
         pdb_dir=None if options.fold == "none" else options.out / "structures",
         reference=options.reference,
         training=options.training,
+        families=open_families(options.family, options.contacts, options.seed),
     )
 
     def natural(baseline: Cell) -> Natural | None:
@@ -106,6 +113,7 @@ DOMAIN = ComparisonDomain(
     measure=measure,
     diversity_label=DIVERSITY.label,
     show=show,
+    notes=family_notes,
 )
 """A comparison of designers of proteins."""
 
@@ -140,8 +148,11 @@ COLUMNS = {
 
 def print_result(result: CompareResult, *, folded: bool) -> None:
     """The table, published figures where designs were folded, and where things are."""
-    print_table(printed_table(result.table, COLUMNS))
+    families = family_headings(result.table)
+    print_table(printed_table(result.table, COLUMNS | families))
     print(READING)
+    if families:
+        print(FAMILY_READING)
     if folded:
         print(published_rows())
     print_places(result)

@@ -7,6 +7,7 @@ from typing import Annotated
 from typer import Option
 
 from didi_core.commands.comparing import options as shared
+from didi_core.commands.comparing.options import PAIRED_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,21 +34,43 @@ class CompareOptions(shared.CompareOptions):
         ),
     ] = None
     training: Annotated[
-        Path | None, Option(help="FASTA of the teacher's training sequences: copies.")
+        Path | None,
+        Option(
+            help="FASTA of the teacher's training sequences: copies. Default: what each model says "
+            "it was trained on; none looks for no copies."
+        ),
     ] = None
     fold: Annotated[str, Option(help="Folding model, as in score; none for no folding.")] = "none"
+    family: Annotated[
+        str | None,
+        Option(
+            help="Families to count the designs of each row against, as in score: PF00595, or "
+            "alignments between commas. Each design goes to the one it fits best."
+        ),
+    ] = None
+    contacts: Annotated[
+        str | None,
+        Option(
+            help="Tables of known distances, one for each of --family. Default: those of bundled "
+            "families."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(shared.Plan):
     """What a quickstart does. The work is fixed, not the time, so that every run gives the same."""
 
-    length: str = (
-        "55,61,67,70,71,73,76,81,89,93,97,98,98,99,102,107,108,110,113,115,115,"
-        "117,122,125,131,134,138,141,146,147,148,148"
-    )
-    """Residues of the designs, in turn: 32 quantiles, from 50 to 150, of the lengths of the
-    families that the teacher was trained on, for families have lengths."""
+    length: str = "from:PF00595"
+    """Lengths of the designs: drawn from those of natural PDZ domains, one of the two families that
+    the teacher knows."""
+    family: str | None = "PF00595"
+    """What the designs are counted against; None for no family."""
+    data: str | None = "families"
+    distill_steps: int = 150
+    num: int = 512
+    """Enough for pair covariances to be told from noise."""
+    teacher_steps: tuple[int | None, ...] = (8, PAIRED_STEPS, None)
 
 
 @dataclass(frozen=True, kw_only=True)

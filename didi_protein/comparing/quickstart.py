@@ -1,6 +1,7 @@
 """What `quickstart` does with proteins: its judge and report, and how it is shown."""
 
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +21,21 @@ from didi_core.commands.comparing.quickstart import (
     request_of,
 )
 from didi_core.commands.comparing.sweep import Sweep
+from didi_core.commands.comparing.table import printed_table as comparison_table
 from didi_core.models.folder import LoadedModel
 from didi_protein.comparing import compare
 from didi_protein.comparing.cells import NOUN, CellRequest
+from didi_protein.comparing.families import (
+    FAMILY_READING,
+    family_headings,
+    family_notes,
+    open_families,
+)
 from didi_protein.comparing.options import QuickstartOptions
 from didi_protein.models.judges import open_judge
 from didi_protein.reporting.write import require_packages, write_report
+from didi_protein.scoring.length_bins import row_title, rows_of_lengths
+from didi_protein.sequences.lengths import design_lengths
 from didi_protein.settings import DistillSettings
 
 __all__ = ["as_json", "print_result"]
@@ -41,8 +51,12 @@ def prepare(options: QuickstartOptions, teacher: LoadedModel, device: torch.devi
     del teacher
     require_packages()
     judge = open_judge(options.plan.judge, device, offline=True)
-    request = request_of(options, NOUN, CellRequest)
-    return Bench(request, judge, reference_rows=judge.reference_rows)
+    families = open_families(options.plan.family, seed=options.seed)
+    request = replace(request_of(options, NOUN, CellRequest), families=families)
+    limit = judge.max_length or sys.maxsize
+    lengths = design_lengths(request.length, request.num, request.seed, limit)
+    rows = rows_of_lengths(judge.reference_rows or {}, lengths)
+    return Bench(request, judge, reference_rows=rows or None)
 
 
 def show(options: QuickstartOptions, table: pd.DataFrame, bench: Bench, sweep: Sweep) -> Path:
@@ -68,6 +82,7 @@ WORDS = QuickstartWords(
     entropy="pooled_3mer_entropy",
     repeats="mean_repeat_fraction",
     reference_entropy=None,  # pooled entropies grow with the size of the set
+    title_of=row_title,
 )
 
 
@@ -81,6 +96,7 @@ better model. Calls and Seconds: what one design costs."""
 def print_result(result: QuickstartResult) -> None:
     """The table, what it shows, where things are, and what to try next."""
     print_table(printed_table(result, WORDS))
+    _print_family(result.table)
     print(
         f"{READING}\n\n{findings(result, WORDS)}\n\n"
         f"Report      {result.report}\n"
@@ -91,12 +107,20 @@ def print_result(result: QuickstartResult) -> None:
     )
 
 
+def _print_family(table: pd.DataFrame) -> None:
+    """Print what was counted against the plan's family, where it has one."""
+    if columns := family_headings(table):
+        print_table(comparison_table(table, {"Calls": ("calls", "{:.1f}"), **columns}))
+        print("\n".join([FAMILY_READING, *family_notes(table), ""]))
+
+
 def next_commands(result: QuickstartResult) -> str:
     """Commands that work as they stand."""
     student = shlex.quote(str(result.out / "student"))
     design = f"  didi-protein generate --model {student} --steps 8"
     return (
-        f"{design} --num 100 --length 80-120 --out more.fasta\n"
-        f"{design} --num 9 --template 20:HE__H:60 --out motif.fasta\n"
-        "  didi-protein score more.fasta --pseudo none --out more.csv"
+        f"{design} --num 100 --length 64-82 --out more.fasta\n"
+        "  didi-protein score more.fasta --family PF00595 --pseudo none --out more.csv\n"
+        "  didi-protein filter more.csv --top 24 --out best.fasta\n"
+        f"{design} --num 9 --template 8-12:GLGF:55-65 --out motif.fasta"
     )

@@ -14,7 +14,9 @@ from didi_protein.families.alignments import Alignment, read_alignment
 from didi_protein.families.contacts import ContactMap, contact_precision, coupling_scores
 from didi_protein.families.covariances import PairEntries, pair_covariances, select_entries
 from didi_protein.families.identities import mean_identities, nearest_identities
+from didi_protein.families.plot_data import FamilyPlotData, SetPlotData
 from didi_protein.families.profile import FamilyAlignment, FamilyProfile
+from didi_protein.families.sets import Family, split_designs
 from didi_protein.families.statistics import (
     FamilyReference,
     FamilyStatistics,
@@ -25,11 +27,14 @@ from didi_protein.families.statistics import (
 __all__ = [
     "Alignment",
     "ContactMap",
+    "Family",
     "FamilyAlignment",
+    "FamilyPlotData",
     "FamilyProfile",
     "FamilyReference",
     "FamilyStatistics",
     "PairEntries",
+    "SetPlotData",
     "SetStatistics",
     "contact_precision",
     "coupling_scores",
@@ -39,4 +44,5 @@ __all__ = [
     "pair_covariances",
     "read_alignment",
     "select_entries",
+    "split_designs",
 ]

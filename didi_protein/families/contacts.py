@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from didi_core.errors import UserError
@@ -204,10 +204,19 @@ def contact_precision(
 ) -> float:
     """Return the share of contacts among the `top` best pairs that count (L when None).
 
-    Of equal scores the first pair is taken. NaN where no pair counts.
+    NaN where no pair counts.
+    """
+    best = strongest_pairs(scores, contacts, top)
+    return float(contacts.in_contact()[best].mean()) if len(best) else math.nan
+
+
+def strongest_pairs(
+    scores: Float[ndarray, "columns columns"], contacts: ContactMap, top: int | None = None
+) -> Int[ndarray, "pairs"]:
+    """Return the places, in `contacts.pairs()`, of the `top` best pairs (L when None), best first.
+
+    Of equal scores the first pair is taken.
     """
     first, second = contacts.pairs()
-    if not len(first):
-        return math.nan
     best = np.argsort(-scores[first, second], kind="stable")
-    return float(contacts.in_contact()[best[: top or contacts.num_columns]].mean())
+    return best[: top or contacts.num_columns]

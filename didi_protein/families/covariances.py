@@ -52,6 +52,8 @@ class CovarianceFit:
     """Pearson, -1 to 1; None where the set has no variance."""
     slope: Interval | None
     """Of the regression of the set's on nature's; below 1: dependence is weakened."""
+    resampled: Float[ndarray, "2 resamples"]
+    """Correlation and slope of each resample, NaN where undefined."""
 
 
 def one_hot(rows: Rows) -> Float[ndarray, "sequences states"]:
@@ -166,7 +168,7 @@ def fit_covariances(
         sums += np.stack([block.sum(axis=1), (block**2).sum(axis=1), block @ x])
         done += len(x)
     if not done:
-        return CovarianceFit(None, None)
+        return CovarianceFit(None, None, np.full((2, len(weights) - 1), np.nan))
     mean_y, mean_yy, mean_xy = sums / done
     shared = mean_xy - natural.mean() * mean_y
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -175,6 +177,7 @@ def fit_covariances(
     return CovarianceFit(
         normal_interval(correlation[0], correlation[1:], "correlation"),
         normal_interval(slope[0], slope[1:]),
+        np.stack([correlation[1:], slope[1:]]),
     )
 
 

@@ -34,8 +34,14 @@ def mean_interval(
     scale: Literal["plain", "correlation", "share"] = "share",
 ) -> Interval | None:
     """Return the mean of a value a sequence has, with the interval of its resamples."""
-    resampled = (weights @ values) / weights.sum(axis=1)
-    return normal_interval(float(values.mean()), resampled, scale)
+    return normal_interval(float(values.mean()), resampled_means(values, weights), scale)
+
+
+def resampled_means(
+    values: Float[ndarray, "sequences"], weights: Float[ndarray, "resamples sequences"]
+) -> Float[ndarray, "resamples"]:
+    """Return the mean of a value a sequence has, of each resample."""
+    return (weights @ values) / weights.sum(axis=1)
 
 
 def normal_interval(

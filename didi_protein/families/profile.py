@@ -107,7 +107,7 @@ class FamilyProfile:
             start = stream.read(32).lstrip()
             if re.match(r"HMMER[0-9]/", start):
                 return cls(_read_hmm(start + stream.read(), f"{name} {path}"))
-        return cls.from_alignment(read_alignment(path, name), _bare_name(path))
+        return cls.from_alignment(read_alignment(path, name), bare_name(path))
 
     @classmethod
     def from_alignment(cls, alignment: Alignment, family: str = "family") -> "FamilyProfile":
@@ -169,7 +169,8 @@ def _import_pyhmmer() -> Any:
     return pyhmmer
 
 
-def _bare_name(path: str | os.PathLike[str]) -> str:
+def bare_name(path: str | os.PathLike[str]) -> str:
+    """Return a file's name in one word, without its suffixes: what its family is called."""
     return re.sub(r"\W+", "_", Path(path).name.split(".")[0]) or "family"
 
 

@@ -5,7 +5,7 @@ is what a perfect model would reach at this n; *independent* is as many sequence
 drawn by itself from nature's frequencies, which is what a model without any dependence reaches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from didi_protein.families.contacts import (
     ContactMap,
     contact_precision,
     coupling_scores,
+    strongest_pairs,
 )
 from didi_protein.families.covariances import (
     NUM_RESIDUES,
@@ -31,7 +32,13 @@ from didi_protein.families.covariances import (
     site_frequencies,
 )
 from didi_protein.families.identities import mean_identities, nearest_identities
-from didi_protein.families.intervals import bootstrap_weights, mean_interval, normal_interval
+from didi_protein.families.intervals import (
+    bootstrap_weights,
+    mean_interval,
+    normal_interval,
+    resampled_means,
+)
+from didi_protein.families.plot_data import FamilyPlotData, SetPlotData
 from didi_protein.families.profile import FamilyAlignment
 from didi_protein.similarity.neighbours import COPY_IDENTITY
 
@@ -46,6 +53,7 @@ MIN_NATURAL = 1_000
 """Below this the entries above the threshold are chosen by nature's own noise."""
 MOST_PAIRED = 8_192
 """Sequences among which pairwise identity is counted; of more, the first ones at random."""
+SETS = ("designs", "natural", "independent", "held_out")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -75,11 +83,17 @@ class SetStatistics:
     """Mean identity of two sequences of the set, 0 to 1."""
     nearest_identities: Float[ndarray, "n"] = field(repr=False)
     """Identity of each sequence counted to its nearest natural one, for a histogram."""
+    plot_data: SetPlotData = field(repr=False)
+    """What is drawn of the set."""
+    resampled: Mapping[str, Float[ndarray, "_"]] = field(repr=False)
+    """Of some measures, by name, what each resample of the bootstrap has, NaN where undefined.
+    Resample k of sets of one size holds the same places."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything for JSON, the distribution of identities as quantiles."""
-        plain = asdict(self)
-        values = plain.pop("nearest_identities")
+        """Return the figures for JSON, the distribution of identities as quantiles."""
+        plain, values = asdict(self), self.nearest_identities
+        for name in ("nearest_identities", "plot_data", "resampled"):
+            del plain[name]
         quantiles = np.quantile(values, QUANTILES) if len(values) else []
         plain["nearest_identity_quantiles"] = {
             f"{q:g}": float(value) for q, value in zip(QUANTILES, quantiles, strict=False)
@@ -109,13 +123,14 @@ class FamilyStatistics:
     reason: str | None = None
     """Why there are no statistics."""
     warnings: tuple[str, ...] = ()
+    plot_data: FamilyPlotData | None = field(default=None, repr=False)
+    """What is drawn; None without statistics."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything for JSON."""
-        sets = ("designs", "natural", "independent", "held_out")
+        """Return the figures for JSON."""
         plain = {
-            name: None if (interval := getattr(self, name)) is None else interval.as_dict()
-            for name in sets
+            name: None if (counted := getattr(self, name)) is None else counted.as_dict()
+            for name in SETS
         }
         counts = ("num_natural", "num_columns", "num_entries", "contact_share", "reason")
         plain |= {name: getattr(self, name) for name in counts}
@@ -181,6 +196,9 @@ class FamilyReference:
         self.num_contact_resamples = num_contact_resamples
         self.entries: PairEntries = select_entries(self.nature.rows)
         self.target = _Target(self.nature.rows, self.entries)
+        largest = np.abs(self.target.covariances).max(initial=0.05)
+        self.covariance_limit = float(np.ceil(110 * largest) / 100)
+        """Where histograms of covariances end: a tenth above nature's largest."""
         self._controls: dict[int, tuple[SetStatistics, SetStatistics]] = {}
 
     def measure(
@@ -203,9 +221,12 @@ class FamilyReference:
         if held_out is not None and held_out.aligned.any():
             other = held_out.take(held_out.aligned)
             beside = self._count(other.rows, other.sequences, len(held_out), self.target)
-        warnings = self._warnings(measured, natural, independent)
+        counted = (measured, natural, independent, beside)
         return FamilyStatistics(
-            measured, natural, independent, beside, **shared, warnings=tuple(warnings)
+            *counted,
+            **shared,
+            warnings=tuple(self._warnings(measured, natural, independent)),
+            plot_data=self._plot_data(counted),
         )
 
     def controls(self, n: int) -> tuple[SetStatistics, SetStatistics]:
@@ -231,6 +252,9 @@ class FamilyReference:
         weights = bootstrap_weights(len(rows), self.num_resamples, self.seed)
         fit = fit_covariances(rows, self.entries, target.covariances, weights)
         nearest = nearest_identities(rows, target.rows)
+        identity, identities = self._pairwise_identity(rows)
+        precision, precisions, strongest = self._contacts(rows)
+        own = pair_covariances(rows, self.entries)
         return SetStatistics(
             n=len(rows),
             n_given=n_given,
@@ -238,33 +262,57 @@ class FamilyReference:
             covariance_correlation=fit.correlation,
             covariance_slope=fit.slope,
             site_correlation=fit_sites(rows, target.sites, weights),
-            contact_precision=self._contact_precision(rows),
+            contact_precision=precision,
             nearest_identity=mean_interval(nearest, weights),
             copies=mean_interval((nearest >= COPY_IDENTITY).astype(np.float64), weights),
-            pairwise_identity=self._pairwise_identity(rows),
+            pairwise_identity=identity,
             nearest_identities=nearest,
+            plot_data=SetPlotData.count(
+                target.covariances, own, self.covariance_limit, nearest, strongest
+            ),
+            resampled={
+                "covariance_correlation": fit.resampled[0],
+                "covariance_slope": fit.resampled[1],
+                "contact_precision": precisions,
+                "pairwise_identity": identities,
+            },
         )
 
-    def _contact_precision(self, rows: Rows) -> Interval | None:
+    def _contacts(self, rows: Rows) -> tuple[Interval | None, ndarray, ndarray | None]:
+        """Return contact precision, that of each resample, and the strongest pairs of columns."""
         if self.contacts is None:
-            return None
-        estimate = contact_precision(coupling_scores(rows), self.contacts)
+            return None, np.full(self.num_contact_resamples, np.nan), None
+        scores = coupling_scores(rows)
         weights = bootstrap_weights(len(rows), self.num_contact_resamples, self.seed)
         resampled = [
             contact_precision(coupling_scores(rows, counts), self.contacts) for counts in weights
         ]
-        return normal_interval(estimate, resampled, "share")
+        estimate = contact_precision(scores, self.contacts)
+        best = strongest_pairs(scores, self.contacts)
+        pairs = np.stack(self.contacts.pairs(), axis=1)[best]
+        return normal_interval(estimate, resampled, "share"), np.array(resampled), pairs
 
-    def _pairwise_identity(self, rows: Rows) -> Interval | None:
+    def _pairwise_identity(self, rows: Rows) -> tuple[Interval | None, ndarray]:
+        """Return the mean identity of two sequences, and that of each resample."""
         if len(rows) < 2:
-            return None
+            return None, np.full(self.num_resamples, np.nan)
         if len(rows) > MOST_PAIRED:
             order = np.random.default_rng(self.seed).permutation(len(rows))
             rows = rows[order[:MOST_PAIRED]]
         means = mean_identities(rows)
         # A mean over pairs varies as the mean of twice each sequence's own part in it (Hoeffding).
         weights = bootstrap_weights(len(rows), self.num_resamples, self.seed)
-        return mean_interval(2 * means - means.mean(), weights)
+        own_parts = 2 * means - means.mean()
+        return mean_interval(own_parts, weights), resampled_means(own_parts, weights)
+
+    def _plot_data(self, counted: Sequence[SetStatistics | None]) -> FamilyPlotData:
+        """Return what is drawn of sets, in the order of `SETS`."""
+        contacts = None
+        if self.contacts is not None:
+            contacts = np.zeros((self.nature.num_columns,) * 2, dtype=bool)
+            contacts[self.contacts.pairs()] = self.contacts.in_contact()
+        sets = {name: each.plot_data for name, each in zip(SETS, counted, strict=True) if each}
+        return FamilyPlotData(self.nature.num_columns, self.covariance_limit, contacts, sets)
 
     def _contact_share(self) -> float | None:
         if self.contacts is None or not len(self.contacts.pairs()[0]):

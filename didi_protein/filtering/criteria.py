@@ -9,6 +9,9 @@ from typing import Protocol, runtime_checkable
 
 import pandas as pd
 
+from didi_protein.filtering.memory import Memory
+from didi_protein.similarity.neighbours import COPY_IDENTITY
+
 
 @dataclass(frozen=True)
 class Rejection:
@@ -99,6 +102,32 @@ class Threshold:
         reason = f"{self.column} {value:g} is {side} {self.bound:g}"
         if self.column == "foldable":
             reason = "not foldable: it fails the folding rule of score"
+        return Rejection(self.name, self.column, value, self.threshold, reason)
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Rejects copies of training sequences."""
+
+    memory: Memory = field(repr=False)
+    """Of every scored row."""
+    name: str = "--copies"
+    threshold: str = f"< {COPY_IDENTITY:g}"
+    compares: bool = False
+
+    @property
+    def column(self) -> str:
+        return self.memory.column
+
+    def reject(self, designs: pd.DataFrame) -> dict[int, Rejection]:
+        identity = self.memory.identity[designs.index]
+        return {
+            place: self._rejection(value)
+            for place, value in identity[identity >= COPY_IDENTITY].items()
+        }
+
+    def _rejection(self, value: float) -> Rejection:
+        reason = f"a copy: {value:.1%} identical to a training sequence"
         return Rejection(self.name, self.column, value, self.threshold, reason)
 
 

@@ -1,8 +1,8 @@
 """Run designs through the filters, and say which one rejected how many."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -87,5 +87,26 @@ def print_funnel(result: "FilterResult") -> None:
             f"Too short to judge, and so last (fewer than {SHORTEST_JUDGED} residues): {short:,}; "
             f"--min length={SHORTEST_JUDGED} leaves them out."
         )
+    if near := summary["num_nearer_than_nature"]:
+        print(
+            f"Nearer to a training sequence than any other training sequence is, and so after the "
+            f"others by likelihood: {near:,}."
+        )
+    print(_copies_in_words(summary["copies"], summary["num_scored"]))
+    for warning in summary["warnings"]:
+        print(warning)
     if not kept:
         print("No design passes: loosen the filter that rejects most alone.")
+
+
+def _copies_in_words(copies: Mapping[str, Any], num_scored: int) -> str:
+    known, found = copies["num_known"], copies["num_copies"]
+    if not known:
+        return (
+            "Copies of training sequences were not looked for: the table says nothing of them "
+            "(score --training F.fasta does)."
+        )
+    unknown = f" Of {num_scored - known:,} designs that is not known." if known < num_scored else ""
+    if copies["policy"] == "keep":
+        return f"Copies of training sequences, kept as any other: {found:,}.{unknown}"
+    return f"Copies of training sequences, left out: {found:,} (--copies keep keeps them).{unknown}"

@@ -40,6 +40,14 @@ class FilterOptions:
         float | None,
         Option(help="Largest identity to a natural sequence of score --reference, 0 to 1."),
     ] = None
+    copies: Annotated[
+        str,
+        Option(
+            metavar="drop|keep",
+            help="Copies of training sequences: of 0.95 or more in training_identity, else in "
+            "training_identity_estimate.",
+        ),
+    ] = "drop"
     minimum: Annotated[
         list[str] | None,
         Option("--min", metavar="COLUMN=X", help="Least value of any column; may be repeated."),
@@ -74,7 +82,8 @@ class FilterOptions:
         Option(
             metavar="COLUMN",
             help="What is best: columns joined by commas, each with :highest or :lowest where "
-            "that is not plain. Default: mean_plddt, else judge_perplexity.",
+            "that is not plain. Default: mean_plddt, else judge_perplexity, where the judge knows "
+            "such proteins, else family_bits or pseudo_perplexity.",
         ),
     ] = None
     overwrite: Overwrite = False

@@ -13,6 +13,7 @@ from didi_core.cli.run import check_output
 from didi_core.errors import UserError
 from didi_core.io.files import check_writable, path_from, write_json
 from didi_protein.filtering.criteria import (
+    Copies,
     Duplicate,
     Filter,
     Neighbours,
@@ -22,11 +23,15 @@ from didi_protein.filtering.criteria import (
     Top,
 )
 from didi_protein.filtering.funnel import Funnel, rejected_table, run_funnel
+from didi_protein.filtering.memory import Memory
 from didi_protein.filtering.options import FilterOptions, FilterResult
 from didi_protein.filtering.ranking import (
+    DEFAULT_COLUMNS,
+    JUDGED,
     SortKey,
     default_sort,
     ranked,
+    rewards_memory,
     too_short,
 )
 from didi_protein.filtering.thresholds import (
@@ -38,6 +43,7 @@ from didi_protein.filtering.thresholds import (
     raise_all,
 )
 from didi_protein.scoring.columns import COLUMN, names_by
+from didi_protein.scoring.own_shuffles import foreign_to_judge
 from didi_protein.scoring.properties import developability
 from didi_protein.scoring.table import (
     check_ids,
@@ -109,26 +115,51 @@ def run_filter(options: FilterOptions) -> FilterResult:
     table = add_counts(with_words_as_ids(table), options, bounds)
     files.check_writable()
     scored = table[table["status"] == "ok"]
-    compared = _compared(options.table)
-    keys = sort_keys(options.sort_by, scored)
+    scoring = _scoring(options.table)
+    compared, foreign = compared_columns(scoring), foreign_to_judge(scoring)
+    keys = sort_keys(options.sort_by, scored, judge_knows=foreign is None)
     filters = build_filters(options, scored, bounds, keys, compared)
     funnel = run_funnel(table, in_order(scored, keys, compared), filters)
     rejected, selected = rejected_table(table, funnel), _selected(funnel.kept, options)
     summary = _summary(options, files, table, funnel, keys)
+    summary["warnings"] = _about_the_judge(foreign, scored, keys, bounds)
     _write(files, selected, rejected, summary)
     return FilterResult(selected, rejected, funnel.steps, summary, options.out)
 
 
-def _compared(table: Path) -> frozenset[str]:
-    """Columns that were computed, says the summary beside the table, even if all are empty."""
+def _scoring(table: Path) -> dict[str, Any]:
+    """The summary that `score` wrote beside the table; empty where there is none."""
     path = summary_path(table)
     if not path.is_file():
-        return frozenset()
+        return {}
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is no JSON ({error}): write it again with score.") from error
-    return compared_columns(summary)
+    return summary if isinstance(summary, dict) else {}
+
+
+def _about_the_judge(
+    foreign: str | None, scored: pd.DataFrame, keys: Sequence[SortKey], bounds: Sequence[Bound]
+) -> list[str]:
+    """Say what becomes of a judge that does not know the designs, in one sentence at most.
+
+    Args:
+        foreign: why it cannot rank them; None where it can.
+        scored: the rows that were scored.
+        keys: what they are ranked by.
+        bounds: what they must fulfil.
+    """
+    if foreign is None or not len(scored):
+        return []
+    asked = [each.flag for each in bounds if each.column == JUDGED]
+    asked += [f"--sort-by {each.column}" for each in keys if each.column == JUDGED]
+    if asked:
+        return [f"{foreign}, so that {' and '.join(asked)} may go by chance."]
+    if keys and keys[0].column == DEFAULT_COLUMNS[0]:
+        return []
+    order = f"by {', '.join(key.in_words() for key in keys)}" if keys else "that of the table"
+    return [f"{foreign}, so that {JUDGED} does not rank them: the order is {order}."]
 
 
 def _selected(kept: pd.DataFrame, options: FilterOptions) -> pd.DataFrame:
@@ -164,8 +195,11 @@ def _summary(
         # From the folder of this file, so that they can move together.
         "table": path_from(files.fasta.parent, options.table),
         "num_records": len(table),
+        "num_scored": int((table["status"] == "ok").sum()),
         "num_selected": len(funnel.kept),
         "num_too_short": int(too_short(funnel.kept).sum()),
+        "copies": _copies(options, table),
+        "num_nearer_than_nature": _num_demoted(funnel.kept, keys),
         "order": ", ".join(key.in_words() for key in keys) or "order in the table",
         "filters": [step.as_json() for step in funnel.steps],
         "files": {
@@ -175,6 +209,21 @@ def _summary(
         },
         "versions": versions,
     }
+
+
+def _copies(options: FilterOptions, table: pd.DataFrame) -> dict[str, Any]:
+    """Return what became of copies: how many there are, of how many rows that is known."""
+    memory = Memory.of(table[table["status"] == "ok"])
+    return {
+        "policy": options.copies,
+        "num_known": int(memory.identity.notna().sum()),
+        "num_copies": int(memory.is_copy.sum()),
+    }
+
+
+def _num_demoted(kept: pd.DataFrame, keys: Sequence[SortKey]) -> int:
+    """Count the designs kept that come after others for being near to training data."""
+    return int(Memory.of(kept).is_nearer_than_nature.sum()) if rewards_memory(keys) else 0
 
 
 def _write(
@@ -217,8 +266,11 @@ def _sort_parts(sort_by: str | None) -> list[tuple[str, str]]:
     return [(column, direction) for column, _, direction in parts]
 
 
-def sort_keys(sort_by: str | None, table: pd.DataFrame) -> list[SortKey]:
+def sort_keys(sort_by: str | None, table: pd.DataFrame, judge_knows: bool = True) -> list[SortKey]:
     """The order asked for, else the usual one.
+
+    Args:
+        judge_knows: whether the judge may rank where no order is asked for.
 
     Raises:
         UserError: a column whose better end is neither known nor said; all of them.
@@ -232,7 +284,7 @@ def sort_keys(sort_by: str | None, table: pd.DataFrame) -> list[SortKey]:
         ]
     )
     return [SortKey(column, direction == "highest") for column, direction in parts] or default_sort(
-        table
+        table, judge_knows
     )
 
 
@@ -275,6 +327,8 @@ def build_filters(
     """
     problems: list[str] = []
     filters: list[Filter] = []
+    if options.copies == "drop" and (memory := Memory.of(table)).is_known:
+        filters.append(Copies(memory))
     for each in bounds:
         try:
             values = known_numbers(table, each.column, each.flag, each.column in compared)

@@ -35,6 +35,8 @@ def bounds_of(options: FilterOptions) -> list[Bound]:
         bounds.append(Bound("--foldable", "foldable", 1.0, True))
     for flag, texts in (("--min", options.minimum), ("--max", options.maximum)):
         bounds += _general_flags(flag, texts or [], problems)
+    if options.copies not in ("drop", "keep"):
+        problems.append(f"--copies {options.copies}: give drop or keep.")
     if options.top is not None and options.top < 1:
         problems.append(f"--top {options.top}: give a number of 1 or more.")
     if options.max_similarity is not None and not 0 <= options.max_similarity <= 1:

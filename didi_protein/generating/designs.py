@@ -7,6 +7,7 @@ from didi_core.commands.generating.domain import (
     GenerationRecord,
     GenerationTask,
     length_limit,
+    length_warning,
 )
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.errors import UserError
@@ -79,6 +80,7 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
         },
         log_bias=log_bias(exclude, nats, model.vocabulary),
         rule=_rule(options.max_repeat, decode),
+        warnings=_warnings(options, patterns, model),
     )
 
 
@@ -92,6 +94,15 @@ def _patterns(options: GenerateOptions, limit: int) -> list[tuple[str, str | Non
         for number, each in enumerate(read_templates(options.template or "", limit))
         for copy in range(options.num)
     ]
+
+
+def _warnings(
+    options: GenerateOptions, patterns: Sequence[tuple[str, str | None]], model: LoadedModel
+) -> list[str]:
+    asked = f"--length {options.length}" if options.length else f"--template {options.template}"
+    lengths = [len(pattern) for pattern, _ in patterns]
+    warning = length_warning(asked, lengths, model, "design", "residue")
+    return [] if warning is None else [warning]
 
 
 def _rule(limit: float | None, decode: Callable[[Sequence[int]], str]) -> Rule:

@@ -1,7 +1,8 @@
 """Autoregressive models over residues: built, saved and opened as Hugging Face causal LMs."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
@@ -43,11 +44,12 @@ def save_causal_folder(
     vocabulary: Vocabulary,
     card: str,
     dtype: torch.dtype = torch.float32,
+    extra_config: Mapping[str, Any] | None = None,
 ) -> None:
     """Write vocab.txt, README.md, model.safetensors and config.json, each file atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "vocab.txt", "\n".join(vocabulary.tokens) + "\n")
-    write_causal_folder(folder, model, card, dtype)
+    write_causal_folder(folder, model, card, dtype, extra_config)
 
 
 def load_causal_folder(folder: Path, described: str) -> tuple[PreTrainedModel, Vocabulary]:

@@ -13,11 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from didi_core.data.length_ranges import LengthRanges
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.evaluation.judge import BATCH_TOKENS, causal_nll
 from didi_core.models.causal import position_limit
 from didi_core.models.causal_folder import REFERENCE_ROWS, read_reference_rows
 from didi_core.models.fingerprint import weights_digest
+from didi_core.models.folder import read_trained_lengths
 from didi_core.models.named import find_judge
 from didi_protein.models.causal import load_causal_folder
 from didi_protein.models.esm2 import MAX_RESIDUES, is_esm2_name, load_esm2
@@ -40,8 +42,10 @@ class Judge:
     """Longest sequence it has positions for; None where nothing says so."""
     fingerprint: str
     """Of its weights: scores of different weights never mix."""
-    reference_rows: dict[str, dict[str, Any]] | None
+    reference_rows: dict[str, Any] | None
     """What it finds of natural and shuffled sequences, as its folder says."""
+    trained_lengths: LengthRanges | None = None
+    """Lengths that it was trained on, where its folder says."""
 
     @property
     def num_parameters(self) -> int:
@@ -93,6 +97,7 @@ def open_judge(name: str, device: torch.device | str = "cpu", *, offline: bool =
         max_length=position_limit(model),
         fingerprint=weights_digest(model),
         reference_rows=read_reference_rows(folder),
+        trained_lengths=read_trained_lengths(folder),
     )
 
 

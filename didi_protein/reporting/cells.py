@@ -3,7 +3,7 @@
 A cell is one way of making designs: a model, a sampler and a number of steps. Where a table holds
 exactly one cell, its figures are those of `NAME.summary.json`, as `score` computed them; where it
 holds several, or the summary is missing, what the rows allow is computed here, in the same way,
-and the rest (recall and copies need sequences that the table does not hold) stays empty.
+and the rest (recall needs sequences that the table does not hold) stays empty.
 """
 
 import json
@@ -25,6 +25,8 @@ from didi_protein.reporting.figures import (
     means_of_rows,
 )
 from didi_protein.reporting.tables import ScoreTable
+from didi_protein.scoring.length_bins import OWN_LENGTHS, mean_row
+from didi_protein.scoring.own_shuffles import foreign_to_judge
 
 PLAIN_SAMPLER = "ancestral"  # of every model that has a limit
 
@@ -54,6 +56,7 @@ class Cell:
         recomputed: whether the figures come from the rows rather than from the summary.
         shares_settings: whether another cell has the same model, sampler and steps.
         judges_itself: whether its model is also the judge, which finds its own designs likely.
+        foreign: why the judge cannot rank these designs, in words; None where it can.
     """
 
     model: str
@@ -67,6 +70,7 @@ class Cell:
     recomputed: bool
     shares_settings: bool = False
     judges_itself: bool = False
+    foreign: str | None = None
 
     @property
     def is_limit(self) -> bool:
@@ -155,6 +159,7 @@ def _cells_of_table(table: ScoreTable) -> Iterator[Cell]:
             figures=figures,
             recomputed=summary is None,
             judges_itself=_last_folder(model or table.label) == _judge_of(table),
+            foreign=foreign_to_judge(table.summary),
         )
 
 
@@ -244,6 +249,7 @@ def references_of(tables: Sequence[ScoreTable]) -> list[ReferenceRow]:
         distinct = _distinct_rows(tables, key)
         for label, row in distinct:
             full_title = title if len(distinct) == 1 else f"{title} ({label})"
+            full_title += "" if row.get(OWN_LENGTHS, True) else ", of other lengths"
             rows.append(
                 ReferenceRow(
                     key=key,
@@ -261,12 +267,18 @@ def _without_cost(figures: dict[str, Estimate]) -> dict[str, Estimate]:
 
 
 def _distinct_rows(tables: Sequence[ScoreTable], key: str) -> list[tuple[str, dict]]:
-    """(label of the first table that has it, row), each different row once."""
+    """(label of the first table that has it, row), each different row once.
+
+    Shuffles of a table's own designs differ in every table: they become one row.
+    """
     found: dict[str, tuple[str, dict]] = {}
     for table in tables:
         row = ((table.summary or {}).get("reference_rows") or {}).get(key)
         if row:
             found.setdefault(json.dumps(row, sort_keys=True), (table.label, row))
+    own = [row for _, row in found.values() if row.get(OWN_LENGTHS)]
+    if key == "residue_shuffled" and len(found) > 1 and len(own) == len(found):
+        return [("", mean_row(own, [row["n"] for row in own]))]
     return list(found.values())
 
 

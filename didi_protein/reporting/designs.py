@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from didi_protein.filtering.memory import COLUMNS as MEMORY_COLUMNS
+from didi_protein.filtering.memory import Memory
 from didi_protein.filtering.ranking import SortKey, default_sort, ranked
 from didi_protein.reporting.cells import Cell
 from didi_protein.reporting.filters import FilterOutcome, rejected_everywhere
@@ -17,6 +19,8 @@ from didi_protein.scoring.columns import COLUMN
 from didi_protein.scoring.table import HEADER_PREFIX
 from didi_protein.sequences.fasta import NAME_KEY, ProteinRecord, unique_ids
 from didi_protein.similarity.neighbours import COPY_IDENTITY
+
+_IDENTITIES = ("nearest_reference_identity", *MEMORY_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Design:
         sequence: one-letter residues.
         origin: (key, value) pairs for the header: model, sampler, steps, nfe, seed.
         figures: (heading, text) pairs of the scores it has.
-        is_copy: whether it is nearly a sequence of the reference.
+        is_copy: whether it is nearly a sequence of the reference, or of the training data.
         is_foldable: by the rule of the table; None where it was not folded.
         trace: its structure, where the table names a file that can be drawn.
         still: the same as markup of ours.
@@ -68,16 +72,18 @@ def best_designs(
     """The `top` distinct sequences of highest pLDDT whose repeats pass `max_repeat`.
 
     Where nothing was folded the lowest judge perplexity decides; without either there is nothing
-    to rank by, and the list is empty. What `filter` rejected is left out, and so is what the judge
-    itself wrote where it would be the one to rank it.
+    to rank by, and the list is empty. What `filter` rejected is left out; of a table that was not
+    filtered, copies of training sequences are; and so is what the judge itself wrote, or does not
+    know, where it would be the one to rank it.
     """
     by_judge = [key.column for key in _order(cells)] == ["judge_perplexity"]
-    cells = [cell for cell in cells if not (by_judge and cell.judges_itself)]
+    knows = _judge_knows(cells)
+    cells = [cell for cell in cells if not (by_judge and (cell.judges_itself or cell.foreign))]
     frames = [_candidates(cell, number, outcomes) for number, cell in enumerate(cells)]
     designs = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     if "repeat_fraction" in designs:
         designs = designs[~(designs["repeat_fraction"] > max_repeat)]
-    ordered = _ranked(designs).drop_duplicates("sequence") if len(designs) else designs
+    ordered = _ranked(designs, knows).drop_duplicates("sequence") if len(designs) else designs
     rows = list(islice(ordered.to_dict("records"), top))
     identifiers = _unique_identifiers([(row["id"], cells[row["_cell"]].source) for row in rows])
     return [
@@ -87,9 +93,11 @@ def best_designs(
 
 
 def _candidates(cell: Cell, number: int, outcomes: Sequence[FilterOutcome]) -> pd.DataFrame:
-    rejected = rejected_everywhere(outcomes, cell.table)
-    designs = cell.designs[~cell.designs["id"].isin(rejected)] if rejected else cell.designs
-    return designs.assign(_cell=number)
+    if any(each.table == cell.table.resolve() for each in outcomes):
+        rejected = cell.designs["id"].isin(rejected_everywhere(outcomes, cell.table))
+    else:
+        rejected = Memory.of(cell.designs).is_copy
+    return cell.designs[~rejected].assign(_cell=number)
 
 
 def ranked_by(cells: Sequence[Cell]) -> str:
@@ -100,7 +108,14 @@ def ranked_by(cells: Sequence[Cell]) -> str:
 
 
 def _order(cells: Sequence[Cell]) -> list[SortKey]:
-    return default_sort(pd.concat([cell.designs for cell in cells])) if cells else []
+    if not cells:
+        return []
+    return default_sort(pd.concat([cell.designs for cell in cells]), _judge_knows(cells))
+
+
+def _judge_knows(cells: Sequence[Cell]) -> bool:
+    """Whether the judge can rank the designs of any row."""
+    return any(cell.foreign is None for cell in cells)
 
 
 def _unique_identifiers(pairs: Sequence[tuple[str, str]]) -> list[str]:
@@ -117,14 +132,14 @@ def _unique_identifiers(pairs: Sequence[tuple[str, str]]) -> list[str]:
     )
 
 
-def _ranked(designs: pd.DataFrame) -> pd.DataFrame:
+def _ranked(designs: pd.DataFrame, judge_knows: bool) -> pd.DataFrame:
     """Best first, without those that have no value to rank by."""
-    keys = default_sort(designs)
+    keys = default_sort(designs, judge_knows)
     return ranked(designs[designs[keys[0].column].notna()], keys) if keys else designs.iloc[:0]
 
 
 def _design(row: dict[str, Any], cell: Cell, identifier: str, name: str) -> Design:
-    identity: Any = row.get("nearest_reference_identity")
+    identities: list[Any] = [row.get(name) for name in _IDENTITIES]
     foldable = row.get("foldable")
     structure = read_trace(row, cell.table.parent)
     trace = structure if isinstance(structure, Trace) else None
@@ -138,7 +153,7 @@ def _design(row: dict[str, Any], cell: Cell, identifier: str, name: str) -> Desi
             for column in COLUMN.values()
             if column.on_card and pd.notna(row.get(column.name))
         ],
-        is_copy=bool(pd.notna(identity) and identity >= COPY_IDENTITY),
+        is_copy=any(pd.notna(each) and each >= COPY_IDENTITY for each in identities),
         is_foldable=None if pd.isna(foldable) else bool(foldable),
         trace=trace,
         still=still,

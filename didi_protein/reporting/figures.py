@@ -1,6 +1,6 @@
 """The figures of one cell, each with its interval and the number of designs it rests on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,12 @@ def figures_of_curve(curve: Mapping[str, Any]) -> dict[str, Estimate]:
     return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 
+def figures_of_set(counted: Mapping[str, Any], names: Sequence[str]) -> dict[str, Estimate]:
+    """The figures of these names that a set has, under the names themselves."""
+    found = {name: _estimate(counted.get(name)) for name in names}
+    return {name: estimate for name, estimate in found.items() if estimate is not None}
+
+
 def _estimate(value: Any, whole: int | None = None) -> Estimate | None:
     """From a plain number or `{"mean":, "low":, "high":}`; None where nothing was computed."""
     if isinstance(value, Mapping):
@@ -97,11 +103,11 @@ def _estimate(value: Any, whole: int | None = None) -> Estimate | None:
 # The columns of the comparison table: heading, format, and what each says to a designer.
 
 
-def _decimals(places: int) -> Callable[[float], str]:
-    return lambda value: f"{value:.{places}f}"
+def decimals(places: int) -> Callable[[float], str]:
+    return lambda value: f"{round(value, places) + 0.0:.{places}f}"  # no -0.00
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
     return f"{100 * value:.0f}%" if value == 0 or value >= 0.0995 else f"{100 * value:.1f}%"
 
 
@@ -148,7 +154,7 @@ def _mean_of(name: str, better: str = "") -> Column:
     """The mean of a column of the table of scores, told as `scoring.columns` tells it."""
     column = COLUMN[name]
     better = better or {"highest": "higher", "lowest": "lower", "": ""}[column.better]
-    write = _percent if column.written.endswith("%") else column.write
+    write = percent if column.written.endswith("%") else column.write
     return Column(name, column.title, better, column.tells, write)
 
 
@@ -172,7 +178,7 @@ COLUMNS = (
         "entropy that all rows are compared at, that of natural sequences where they were given "
         "(the dotted line of the plot). A dash: the curve does not reach it. No temperature "
         "changes this figure; copying the training set would, so read copies too.",
-        _decimals(3),
+        decimals(3),
     ),
     Column(
         "difference_at_equal_diversity",
@@ -199,7 +205,7 @@ COLUMNS = (
         "higher",
         "The share of designs that resemble some natural sequence (at least 40% identical over at "
         "least 70% of the length). High: the designs look like proteins that exist.",
-        _percent,
+        percent,
     ),
     Column(
         "recall",
@@ -208,7 +214,7 @@ COLUMNS = (
         "The share of held-out natural sequences that some design resembles, by the same rule. "
         "High: the designs cover the variety of nature. It grows with the number of designs, so "
         "compare it only between rows of equal n.",
-        _percent,
+        percent,
     ),
     Column(
         "copies",
@@ -216,7 +222,7 @@ COLUMNS = (
         "lower",
         "The share of designs at least 95% identical to a training sequence: remembered, not "
         "designed. The lower, the more is new.",
-        _percent,
+        percent,
     ),
     Column(
         "pooled_3mer_entropy",
@@ -225,7 +231,7 @@ COLUMNS = (
         "The variety of residue triplets over all designs together. Far below the natural row, "
         "the designs resemble each other or repeat themselves. It grows with the number of "
         "designs.",
-        _decimals(2),
+        decimals(2),
     ),
     _mean_of(
         "repeat_fraction",

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from didi_core import __version__
 from didi_protein.reporting.cells import Cell, ReferenceRow, natural_row, references_of
 from didi_protein.reporting.designs import best_designs, fasta_link, ranked_by
+from didi_protein.reporting.families import columns_of, family_sections
 from didi_protein.reporting.figures import columns_for
 from didi_protein.reporting.filters import MOST_SHOWN, FilterOutcome
 from didi_protein.reporting.fold_plots import (
@@ -59,6 +60,8 @@ def render_page(
     designs = best_designs(cells, settings.top, settings.max_repeat, outcomes)
     figures = [*(each.figures for each in cells), *(each.figures for each in references)]
     present = {name for each in figures for name in each}
+    styles = SeriesStyles(cells)
+    families = family_sections(tables, cells, styles)
     has_structures = any(design.trace is not None for design in designs)
     scripts = ["report.js", *(["structures.js"] if has_structures else [])]
     script = "\n".join(_template_text(name) for name in scripts)
@@ -77,7 +80,9 @@ def render_page(
             references=references,
             highlights=highlights(tables, cells),
             cautions=cautions(tables, cells, references),
-            plots=_plots(tables, cells, references, settings.frontiers),
+            plots=_plots(tables, cells, references, styles, settings.frontiers),
+            families=families,
+            family_columns=columns_of(families),
             outcomes=outcomes,
             most_shown=MOST_SHOWN,
             designs=designs,
@@ -98,9 +103,10 @@ def _plots(
     tables: Sequence[ScoreTable],
     cells: Sequence[Cell],
     references: Sequence[ReferenceRow],
+    styles: SeriesStyles,
     frontiers: Mapping[str, Any] | None,
 ) -> list[Plot]:
-    styles, rule = SeriesStyles(cells), fold_rule(tables)
+    rule = fold_rule(tables)
     drawn = [
         quality_against_calls(cells, references, styles),
         quality_against_seconds(cells, references, styles),

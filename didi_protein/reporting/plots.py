@@ -26,7 +26,7 @@ from didi_protein.reporting.styles import (
     LegendEntry,
     by_model,
 )
-from didi_protein.scoring.set_measures import residue_composition
+from didi_protein.scoring.properties import residue_composition
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _quality_against(
         return None
     figure, axes = new_axes(cost.label, NLL_LABEL)
     axes.set_xscale("log", base=cost.base)
-    _plain_ticks(axes, [cell.figures[cost.figure].mean for cell in shown], cost)
+    plain_ticks(axes, [cell.figures[cost.figure].mean for cell in shown], cost.base)
     told = []
     for series in dict.fromkeys(cell.series for cell in shown):
         points = [cell for cell in shown if cell.series == series]
@@ -166,10 +166,10 @@ def _tell_point(cell: Cell, cost: _Cost) -> str:
     return f"{cell.model} {cell.sampler}, {mean:.4g} {cost.unit}: {nll.mean:.2f}"
 
 
-def _plain_ticks(axes: "Axes", values: Sequence[float], cost: _Cost) -> None:
-    """Plain numbers on the logarithmic axis, and room on both sides of the points."""
+def plain_ticks(axes: "Axes", values: Sequence[float], base: int) -> None:
+    """Plain numbers on the logarithmic axis of this base, and room on both sides of the points."""
     low, high = np.log2(min(values)) - 0.4, np.log2(max(values)) + 0.4
-    if cost.base == 2:
+    if base == 2:
         ticks = [2.0**power for power in range(int(np.ceil(low)), int(np.floor(high)) + 1)]
     else:
         ticks = decimal_ticks(2**low, 2**high)

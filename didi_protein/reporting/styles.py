@@ -24,7 +24,10 @@ MARKERS = (("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"))
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """One line of a legend: `variable` is the CSS colour, `counts` how many designs it rests on."""
+    """One line of a legend: `variable` is the CSS colour, `counts` how many designs it rests on.
+
+    `counts` is "" where that is nothing to say.
+    """
 
     glyph: str
     variable: str
@@ -107,20 +110,32 @@ WIDTH, HEIGHT = 4.2, 3.1  # inches; narrow, so that text stays readable on a pho
 
 
 def new_axes(x_label: str, y_label: str) -> tuple["Figure", "Axes"]:
+    figure = new_figure(HEIGHT)
+    axes = figure.add_subplot()
+    style_axes(axes, x_label, y_label)
+    axes.grid(axis="y", color=FAINT, linewidth=0.8)
+    axes.spines["left"].set_visible(False)
+    return figure, axes
+
+
+def new_figure(height: float) -> "Figure":
+    """A figure of the page's width; height in inches."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     figure.patch.set_alpha(0)
-    axes = figure.add_subplot()
+    return figure
+
+
+def style_axes(axes: "Axes", x_label: str, y_label: str) -> None:
+    """Colours, sizes and spines of axes as everywhere on the page."""
     axes.patch.set_alpha(0)
     axes.set_xlabel(x_label, color=INK, fontsize=10)
     axes.set_ylabel(y_label, color=INK, fontsize=10)
-    axes.grid(axis="y", color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(FAINT)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
     axes.tick_params(colors=INK, labelsize=10, length=0, pad=5)
-    return figure, axes
 
 
 def inline_svg(figure: "Figure", name: str, title: str, description: str) -> str:

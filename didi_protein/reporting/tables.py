@@ -18,6 +18,7 @@ from didi_core.errors import UserError, missing_extra
 from didi_core.io.tables import check_separator, csv_header
 from didi_core.io.text_files import UTF_8
 from didi_protein.scoring.columns import COLUMN
+from didi_protein.scoring.family import family_path
 from didi_protein.scoring.table import (
     SUFFIXES,
     UNREADABLE,
@@ -42,6 +43,8 @@ class ScoreTable:
         rows: one row a record, every column of ours; its texts are strings, never missing.
         summary: contents of `NAME.summary.json`, or None where there is none.
         timing: contents of `NAME.generate.json`, or None where there is none.
+        families: families that the rows were held against, by the names given; of
+            `NAME.family.json`, which `compare` writes, or else of the summary.
     """
 
     path: Path
@@ -49,6 +52,7 @@ class ScoreTable:
     rows: pd.DataFrame
     summary: dict[str, Any] | None
     timing: dict[str, Any] | None
+    families: dict[str, dict[str, Any]]
 
 
 def read_tables(inputs: Iterable[str | os.PathLike[str]]) -> list[ScoreTable]:
@@ -148,13 +152,24 @@ def _read_table(path: Path, label: str) -> ScoreTable:
             rows[column.name] = texts.where(texts.notna(), "").astype(str)
         elif column.in_report:
             rows[column.name] = numbers_of(rows, column.name, f"INPUT {path}")
+    summary = _read_json(summary_path(path))
     return ScoreTable(
         path=path,
         label=label,
         rows=rows,
-        summary=_read_json(summary_path(path)),
+        summary=summary,
         timing=_read_json(path.with_suffix(".generate.json")),
+        families=_families(_read_json(family_path(path)), summary),
     )
+
+
+def _families(
+    compared: dict[str, Any] | None, summary: dict[str, Any] | None
+) -> dict[str, dict[str, Any]]:
+    """Families by name, those that have statistics or a reason why there are none."""
+    own = (summary or {}).get("family")
+    found = (compared or {}).get("families") or ({str(own.get("file")): own} if own else {})
+    return {name: each for name, each in found.items() if each.get("statistics")}
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

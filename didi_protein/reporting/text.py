@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
+from didi_protein.filtering.memory import Memory
 from didi_protein.reporting.cells import PLAIN_SAMPLER, Cell, ReferenceRow, natural_row
 from didi_protein.reporting.figures import Estimate
 from didi_protein.reporting.tables import ScoreTable
+from didi_protein.similarity.neighbours import COPY_IDENTITY
 
 ENOUGH_DESIGNS = 512  # below this, set figures are too loose to conclude from
 
@@ -41,7 +43,8 @@ def highlights(tables: Sequence[ScoreTable], cells: Sequence[Cell]) -> list[str]
     judged = [cell for cell in cells if "judge_perplexity" in cell.figures]
     found = []
     one_judge = len(_settings_of(tables, "judge")) <= 1
-    fast = [cell for cell in judged if not cell.is_limit and not cell.judges_itself]
+    ranked = [cell for cell in judged if not cell.judges_itself and cell.foreign is None]
+    fast = [cell for cell in ranked if not cell.is_limit]
     if one_judge and len(fast) > 1:
         best = min(fast, key=lambda cell: cell.figures["judge_perplexity"].mean)
         aside = " (limits aside)" if any(cell.is_limit for cell in judged) else ""
@@ -111,6 +114,7 @@ def cautions(
         *_about_counts(cells),
         *_about_comparability(tables),
         *_about_the_judge(cells),
+        *_about_copies(cells),
         *_about_memory(cells, references),
         *_about_variety(cells, natural.figures.get("repeat_fraction") if natural else None),
     ]
@@ -162,6 +166,28 @@ def _about_the_judge(cells: Sequence[Cell]) -> Iterator[str]:
             f"{'; '.join(own)}: written by the judge itself, which finds its own designs likely. "
             "Its judge figures say nothing, and its designs are not ranked by them."
         )
+    for cell in cells:
+        if cell.foreign is not None:
+            yield (
+                f"{name_of(cell)}: {cell.foreign[0].lower()}{cell.foreign[1:]}. The judge does not "
+                "know such proteins, and they are not ranked by its perplexity."
+            )
+
+
+def _about_copies(cells: Sequence[Cell]) -> Iterator[str]:
+    """Count the designs that are copies of training sequences, where the rows say so."""
+    memories = {name_of(cell): Memory.of(cell.designs) for cell in cells}
+    counted = [
+        f"{name} ({memory.is_copy.sum():,} of {memory.identity.notna().sum():,})"
+        for name, memory in memories.items()
+        if memory.is_copy.any()
+    ]
+    if counted:
+        yield (
+            f"Copies of training sequences ({COPY_IDENTITY:.0%} identity or more), which read well "
+            f"because they were learnt by heart: {'; '.join(counted)}. They are left out of the "
+            "best designs, unless a run of filter kept them."
+        )
 
 
 def _about_memory(cells: Sequence[Cell], references: Sequence[ReferenceRow]) -> Iterator[str]:
@@ -174,6 +200,7 @@ def _about_memory(cells: Sequence[Cell], references: Sequence[ReferenceRow]) -> 
         if "judge_perplexity" in cell.designs
         and not cell.judges_itself
         and "copies" not in cell.figures
+        and not Memory.of(cell.designs).is_known
     ]
     if trained is None:
         return
@@ -196,7 +223,8 @@ def _settings_of(tables: Sequence[ScoreTable], part: str) -> set[str]:
 
 def _about_variety(cells: Sequence[Cell], natural_repeats: Estimate | None) -> Iterator[str]:
     """One sentence for each kind of narrowness, naming the rows that show it."""
-    if copying := _those(cells, "copies", lambda share: share > MANY_COPIES):
+    told = [cell for cell in cells if not Memory.of(cell.designs).is_known]  # the rows say it
+    if copying := _those(told, "copies", lambda share: share > MANY_COPIES):
         yield f"Many designs copy a training sequence: {copying}."
     if equal := _those(cells, "distinct_fraction", lambda share: share < FEW_DISTINCT):
         yield f"Many designs are the same sequence (share that differ): {equal}."

@@ -51,6 +51,8 @@ class ScoreColumn:
     """The end that ranks designs first; "" where that is not plain."""
     over_residues: bool = False
     """Whether it is a mean over the residues of a design: of few residues it is chance."""
+    rewards_memory: bool = False
+    """Whether it is a likelihood, which a sequence that a model was trained on has by itself."""
     heading: str = ""
     """Short title in reports and in the terminal."""
     written: str = ".4g"
@@ -330,15 +332,16 @@ _ENTRIES = (
         "the sequence is not scored. Compare only under the same judge, and only beside the "
         "reference rows of the summary: *natural held-out* is what a real protein scores, "
         "*residue-shuffled* what the same letters score in random order. Much lower than natural "
-        "is no triumph: repeats and copies score low. Of `tiny-judge` those rows are proteins of "
-        "233 residues in the mean: held out 7.3, shuffled 19.6. Short ones score higher, at 30 to "
-        "160 residues held out 16.5, shuffled 20.0: compare with proteins of your lengths "
-        "(`--reference`, or `score` natural ones).",
+        "is no triumph: repeats and copies score low. Short proteins score higher than long ones, "
+        "so both rows are of the lengths of the table, as far as the judge's folder has natural "
+        "proteins of them. [Where most rows read no better than shuffled](#the-yardsticks), the "
+        "judge does not know such proteins and ranks chance.",
         computed_by="judge",
         low=1,
         typical="about 18 for residues drawn by their natural frequencies",
         better="lowest",
         over_residues=True,
+        rewards_memory=True,
         heading="judge perplexity",
         written=".2f",
         on_card=True,
@@ -362,6 +365,7 @@ _ENTRIES = (
         low=1,
         better="lowest",
         over_residues=True,
+        rewards_memory=True,
         score_flag="--pseudo MODEL",
     ),
     ScoreColumn(
@@ -376,6 +380,7 @@ _ENTRIES = (
         low=1,
         better="lowest",
         over_residues=True,
+        rewards_memory=True,
         score_flag="--pseudo MODEL",
     ),
     ScoreColumn(
@@ -533,6 +538,7 @@ _ENTRIES = (
         computed_by="family",
         unit="bits",
         better="highest",
+        rewards_memory=True,
         score_flag="--family ALIGNMENT",
     ),
     ScoreColumn(
@@ -545,6 +551,7 @@ _ENTRIES = (
         low=0,
         high=10,
         better="lowest",
+        rewards_memory=True,
         score_flag="--family ALIGNMENT",
     ),
     ScoreColumn(
@@ -558,7 +565,53 @@ _ENTRIES = (
         better="highest",
         score_flag="--family ALIGNMENT",
     ),
+    ScoreColumn(
+        name="training_identity",
+        type="number",
+        topic=_NEW,
+        meaning="Identity to the nearest sequence that the model was trained on, in the same "
+        "alignment. **0.95 and above is a copy: memory, not design.** 0: none aligns. Empty: not "
+        "looked for. Of a design with a `parent` in its header, training sequences that are copies "
+        "of that parent do not count.",
+        computed_by="training",
+        low=0,
+        high=1,
+        better="lowest",
+        heading="identity to training",
+        written=".0%",
+        on_card=True,
+        score_flag="--training F.fasta",
+    ),
+    ScoreColumn(
+        name="training_identity_estimate",
+        type="number",
+        topic=_NEW,
+        meaning="The same, estimated from the `training.sketch` of the model's folder, where the "
+        "training sequences are not at hand: [how good it is](#the-training-sketch).",
+        computed_by="training",
+        low=0,
+        high=1,
+        better="lowest",
+        heading="identity to training, estimated",
+        written=".0%",
+        on_card=True,
+        otherwise="score with the model's folder, which holds a training.sketch, where the header "
+        "says it is; or with --training F.fasta",
+    ),
     # What follows stands in a table only where it has a value.
+    ScoreColumn(
+        name="training_neighbour_identity",
+        type="number",
+        topic=_NEW,
+        meaning="Identity of that nearest training sequence to the training sequence nearest to "
+        "it, found in the same way: how near nature's own members come to each other there. A "
+        "design above it is nearer to the data than they are ([ranking](filter.md#what-is-best)).",
+        computed_by="training",
+        always=False,
+        low=0,
+        high=1,
+        score_flag="--training F.fasta",
+    ),
     ScoreColumn(
         name="structure_cluster",
         type="integer",

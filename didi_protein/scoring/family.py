@@ -14,7 +14,6 @@ from didi_protein.families.contacts import ContactMap
 from didi_protein.families.profile import FamilyProfile
 from didi_protein.families.statistics import FamilyStatistics, measure_family
 from didi_protein.scoring.columns import names_by
-from didi_protein.scoring.options import ScoreOptions
 from didi_protein.sequences.bundled import bundled_contacts, bundled_sequences
 
 if TYPE_CHECKING:
@@ -28,8 +27,11 @@ FAMILY_VERSION = 1
 class FamilyScorer:
     """Bits, E-value and coverage under a family's profile; empty for what does not align."""
 
+    file: str
+    """What was given: a file or a bundled name."""
     profile: FamilyProfile
     contacts: ContactMap | None
+    contacts_file: str | None
     fingerprint: str
     """Of the content of the family's file."""
     threads: int | None = None
@@ -60,8 +62,13 @@ class FamilyScorer:
         return measure_family(designs, nature, self.contacts, seed=seed)
 
 
-def open_family_scorer(options: ScoreOptions, family: Path) -> FamilyScorer:
-    """Open the family of `--family`, and the contacts of `--contacts`.
+def open_family_scorer(
+    family: Path, contacts: Path | None = None, threads: int | None = None
+) -> FamilyScorer:
+    """Open one family of `--family` and its contacts.
+
+    Args:
+        contacts: table of `--contacts`; a bundled family has one of its own.
 
     Raises:
         UserError: a file that cannot be read, contacts that nothing would be compared with, or
@@ -70,40 +77,44 @@ def open_family_scorer(options: ScoreOptions, family: Path) -> FamilyScorer:
     bundled = bundled_sequences(family)
     place = bundled[0] if len(bundled) == 1 else family
     profile = FamilyProfile.read(place, "--family")
-    source, contacts = contacts_of(options), None
+    source, known = contacts or bundled_contacts(family), None
     if source is not None:
         if profile.members is None:
             raise UserError(
                 f"--contacts {source}: --family {family} is a profile alone; contacts "
                 "are counted beside natural sequences, so give the family's alignment."
             )
-        contacts = ContactMap.read(source, profile.num_columns, "--contacts")
-    fingerprint = hashlib.sha256(place.read_bytes()).hexdigest()[:16]
-    return FamilyScorer(profile, contacts, fingerprint, options.threads)
+        known = ContactMap.read(source, profile.num_columns, "--contacts")
+    return FamilyScorer(
+        file=str(family),
+        profile=profile,
+        contacts=known,
+        contacts_file=None if source is None else str(contacts or source.name),
+        fingerprint=hashlib.sha256(place.read_bytes()).hexdigest()[:16],
+        threads=threads,
+    )
 
 
-def contacts_of(options: ScoreOptions) -> Path | None:
-    """Return the table of contacts: that of `--contacts`, else a bundled family's own."""
-    return options.contacts or bundled_contacts(options.family)
-
-
-def family_record(
-    options: ScoreOptions, scorer: FamilyScorer, statistics: FamilyStatistics | None
-) -> dict[str, Any]:
+def family_record(scorer: FamilyScorer, statistics: FamilyStatistics | None) -> dict[str, Any]:
     """Return what the summary says of the family.
 
     Args:
         statistics: of the whole set; None for a shard.
     """
-    members = scorer.profile.members
-    contacts = contacts_of(options)
+    members, plots = scorer.profile.members, statistics and statistics.plot_data
     return {
-        "file": str(options.family),
+        "file": scorer.file,
         "num_columns": scorer.profile.num_columns,
         "num_sequences": None if members is None else len(members),
-        "contacts": None if contacts is None else str(options.contacts or contacts.name),
+        "contacts": scorer.contacts_file,
         "statistics": None if statistics is None else known_or_none(statistics.as_dict()),
+        "plots": None if plots is None else plots.as_dict(),
     }
+
+
+def family_path(table: Path) -> Path:
+    """Return where `compare` keeps what it found of a table's designs: `NAME.family.json`."""
+    return table.with_suffix(".family.json")
 
 
 def known_or_none(value: Any) -> Any:

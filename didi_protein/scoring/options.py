@@ -83,7 +83,12 @@ class ScoreOptions(CommonOptions):
         ),
     ] = None
     training: Annotated[
-        Path | None, Option(help="FASTA of the model's training sequences: copies.")
+        Path | None,
+        Option(
+            help="FASTA of the model's training sequences (or families, PF00595, PF13354, which "
+            "ship here): how near each sequence comes to one, and copies. Default: what the model "
+            "in the header says it was trained on; none looks for no copies."
+        ),
     ] = None
     family: Annotated[
         Path | None,

@@ -6,7 +6,7 @@ Every function takes a sequence of canonical residues, at least one long.
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from Bio.SeqUtils.ProtParam import ProteinAnalysis
@@ -161,3 +161,12 @@ _COUNTS: dict[str, Callable[[str], int]] = {
     # Becomes pyroglutamate: Schilling, Wasternack and Demuth, Biological Chemistry 389, 2008.
     "n_terminal_glutamine": lambda sequence: int(sequence.startswith("Q")),
 }
+
+
+def residue_composition(sequences: Iterable[str]) -> dict[str, float]:
+    """Share of each of the 20 residues among all residues of a set, in alphabetical order."""
+    counts = Counter[str]()
+    for sequence in sequences:
+        counts.update(sequence)
+    total = sum(counts[residue] for residue in CANONICAL_RESIDUES)
+    return {residue: counts[residue] / total for residue in sorted(CANONICAL_RESIDUES) if total}

@@ -53,6 +53,13 @@ from didi_protein.scoring.table import (
     summary_path,
     write_scores,
 )
+from didi_protein.scoring.training import (
+    NONE,
+    TrainingSources,
+    add_training,
+    open_training,
+    training_record,
+)
 from didi_protein.sequences.fasta import read_records
 from didi_protein.sequences.training_data import read_training_sequences
 from didi_protein.similarity import mmseqs
@@ -72,6 +79,7 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
         torch.set_num_threads(options.threads)
     natural = read_natural(options)
     records = read_records(options.inputs, keep_unreadable=True)
+    sources = open_training(options, natural.training, records, natural.reference or ())
     check_thresholds(options, records)
     point_from([record.columns for record in records], options.out.parent)
     if processes.is_first:
@@ -90,7 +98,7 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
     _score(options, rows, own, scorers, known, quiet=not processes.is_first)
     if not gather_rows(processes, rows, [place for batch in own for place in batch]):
         return None
-    return finish(options, natural, shard, rows, places, scorers, known)
+    return finish(options, natural, sources, shard, rows, places, scorers, known)
 
 
 def _check_options(options: ScoreOptions) -> Shard:
@@ -143,7 +151,7 @@ def open_scorers(
         masked = open_masked_scorer(options.pseudo, device, offline=options.offline)
         scorers.append(PseudoScorer(masked, options.batch_tokens, options.precision))
     if options.family is not None:
-        scorers.append(open_family_scorer(options, options.family))
+        scorers.append(open_family_scorer(options.family, options.contacts, options.threads))
     if options.fold != "none":
         scorers.append(open_fold_scorer(options, record_ids, device))
     return scorers
@@ -219,12 +227,14 @@ def read_natural(options: ScoreOptions) -> Natural:
     Raises:
         UserError: a file that is missing or holds no sequence.
     """
-    return Natural(_read(options.reference, "--reference"), _read(options.training, "--training"))
+    training = None if str(options.training) == NONE else options.training
+    return Natural(_read(options.reference, "--reference"), _read(training, "--training"))
 
 
 def finish(
     options: ScoreOptions,
     natural: Natural,
+    sources: TrainingSources,
     shard: Shard,
     rows: Sequence[Row],
     places: Sequence[int],
@@ -237,6 +247,7 @@ def finish(
     sequences = [row.record.sequence for row in scored]
     reference, training = natural.reference, natural.training
     neighbours = _add_neighbours(scored, sequences, reference, options.threads)
+    add_training(scored, sources)
     # A cluster is a matter of the whole set: `merge` finds those of shards.
     clusters = _add_clusters(scored, sequences, options.threads) if shard.count == 1 else None
     add_foldable(options, own)
@@ -249,10 +260,11 @@ def finish(
         scorers=scorers,
         reference=None if reference is None else [sequence for _, sequence in reference],
         training=None if training is None else [sequence for _, sequence in training],
+        held_against=training_record(sources),
         neighbours=neighbours,
         clusters=clusters,
         structures=structures,
-        family=None if family is None else family_record(options, family, counted),
+        family=None if family is None else family_record(family, counted),
         shard=shard,
         places=places,
         num_records=len(rows),

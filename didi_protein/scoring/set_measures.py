@@ -5,8 +5,7 @@ measures.figures["precision"]      # {"mean": 0.71, "low": 0.67, "high": 0.75}
 bootstrap_difference(measures.judge_nll, other.judge_nll)
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,13 @@ from didi_core.evaluation.entropy import pooled_kmer_entropy
 from didi_core.evaluation.judge import BATCH_TOKENS
 from didi_protein.models.judges import Judge
 from didi_protein.scoring.columns import COLUMN
-from didi_protein.scoring.properties import low_complexity_fraction, repeat_fraction
+from didi_protein.scoring.length_bins import BY_LENGTH, bins_as_json, figures_by_length
+from didi_protein.scoring.own_shuffles import judge_shuffles, shuffle_of
+from didi_protein.scoring.properties import (
+    low_complexity_fraction,
+    repeat_fraction,
+    residue_composition,
+)
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import (
@@ -43,7 +48,7 @@ class SetMeasures:
     judge_nll: NDArray[np.float64] | None = None
     """Nats per residue of each sequence."""
     copied: NDArray[np.bool_] | None = None
-    """Whether each sequence copies a training sequence."""
+    """Whether each sequence for which that is known copies a training sequence."""
 
 
 def measure_set(
@@ -56,6 +61,7 @@ def measure_set(
     num_calls: Sequence[float] | None = None,
     judge_nll: Sequence[float] | None = None,
     neighbours: Sequence[Neighbour | None] | None = None,
+    training_identity: Sequence[float] | None = None,
     clusters: Sequence[int] | None = None,
     seed: int = 0,
     threads: int | None = None,
@@ -72,6 +78,8 @@ def measure_set(
         num_calls: network calls that each sequence took.
         judge_nll: nats per residue of each sequence, where already known.
         neighbours: the nearest reference of each sequence, where already known.
+        training_identity: to the nearest training sequence, of each sequence where it is known:
+            copies are counted among these, in place of `training`.
         clusters: cluster number of each sequence, where already known.
         seed: of the bootstrap.
         threads: of MMseqs2; all available when None.
@@ -83,10 +91,11 @@ def measure_set(
     if neighbours is None and reference is not None:
         neighbours = nearest_neighbours(sequences, reference, threads)
     asked_for = reference if held_out is None else held_out
+    copied = _copies(sequences, training, training_identity, threads)
     shares = {
         "precision": None if neighbours is None else _flags(has_neighbour(neighbours)),
         "recall": None if asked_for is None else _near(asked_for, sequences, threads),
-        "copies": None if training is None else _near(sequences, training, threads, COPY_IDENTITY),
+        "copies": copied,
     }
     intervals = {
         "judge_nll": None if nll is None else bootstrap_mean(nll, seed),
@@ -99,7 +108,9 @@ def measure_set(
     if clusters is None and find_clusters and mmseqs.is_available():
         clusters = cluster_numbers(sequences, threads)
     figures = _figures(sequences, intervals, asked_for, clusters, num_calls)
-    return SetMeasures(figures, nll, shares["copies"])
+    if copied is not None and len(copied) < len(sequences):
+        figures["copies"]["n"] = len(copied)
+    return SetMeasures(figures, nll, copied)
 
 
 def _judge_nll(
@@ -117,10 +128,23 @@ def _near(
     sequences: Sequence[str],
     references: Sequence[str],
     threads: int | None,
-    identity: float | None = None,
 ) -> NDArray[np.bool_]:
-    found = nearest_neighbours(sequences, references, threads)
-    return _flags(has_neighbour(found) if identity is None else has_neighbour(found, identity))
+    return _flags(has_neighbour(nearest_neighbours(sequences, references, threads)))
+
+
+def _copies(
+    sequences: Sequence[str],
+    training: Sequence[str] | None,
+    known: Sequence[float] | None,
+    threads: int | None,
+) -> NDArray[np.bool_] | None:
+    """Tell which sequences are copies, of those whose identity is known where it is given."""
+    if known:
+        return np.asarray(known) >= COPY_IDENTITY
+    if training is None or known is not None:
+        return None
+    found = nearest_neighbours(sequences, training, threads, near_only=True)
+    return _flags(has_neighbour(found, COPY_IDENTITY))
 
 
 def _flags(values: Sequence[bool]) -> NDArray[np.bool_]:
@@ -175,19 +199,9 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if len(values) else None
 
 
-def residue_composition(sequences: Iterable[str]) -> dict[str, float]:
-    """Share of each of the 20 residues among all residues of a set, in alphabetical order."""
-    counts = Counter[str]()
-    for sequence in sequences:
-        counts.update(sequence)
-    total = sum(counts[residue] for residue in CANONICAL_RESIDUES)
-    return {residue: counts[residue] / total for residue in sorted(CANONICAL_RESIDUES) if total}
-
-
 def shuffle_residues(sequences: Sequence[str], seed: int = 0) -> list[str]:
     """Each sequence with its own residues in random order: composition without any protein."""
-    generator = np.random.default_rng(seed)
-    return ["".join(generator.permutation(list(sequence))) for sequence in sequences]
+    return [shuffle_of(sequence, seed) for sequence in sequences]
 
 
 def measure_reference_rows(
@@ -198,7 +212,7 @@ def measure_reference_rows(
     max_sequences: int = 1_024,
     seed: int = 0,
     threads: int | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
     """What the judge finds of natural and of shuffled sequences: the scale for every design.
 
     Write the result as `reference_rows.json` into the judge's folder, and `score` takes it from
@@ -206,19 +220,26 @@ def measure_reference_rows(
 
     Returns:
         Figures as of a set, under natural_held_out, natural_training and residue_shuffled (the
-        held-out ones with their residues shuffled); rows of sets not given are absent.
+        held-out ones with their residues shuffled), and under by_length those of bins of lengths;
+        rows of sets not given are absent.
     """
-    rows = {}
-    for name, source in (("natural_held_out", held_out), ("natural_training", training)):
-        if source:
-            rows[name] = _sample(source, judge, max_sequences, seed)
-    if "natural_held_out" in rows:
-        rows["residue_shuffled"] = shuffle_residues(rows["natural_held_out"], seed)
-    return {
-        name: measure_set(sequences, judge=judge, seed=seed, threads=threads).figures
-        for name, sequences in rows.items()
-        if sequences
+    sources = {"natural_held_out": held_out, "natural_training": training}
+    rows = {
+        name: (sequences, judge.nll(sequences))
+        for name, source in sources.items()
+        if (sequences := _sample(source or (), judge, max_sequences, seed))
     }
+    bins = {name: figures_by_length(*row) for name, row in rows.items()}
+    if natural := rows.get("natural_held_out"):
+        own = judge_shuffles(judge.nll, *natural, seed, most=len(natural[0]))
+        bins["natural_held_out"] = figures_by_length(*natural, own.better)
+        rows["residue_shuffled"] = own.shuffled, own.shuffled_nll
+        bins["residue_shuffled"] = figures_by_length(own.shuffled, own.shuffled_nll)
+    figures = {
+        name: measure_set(sequences, judge_nll=nll.tolist(), seed=seed, threads=threads).figures
+        for name, (sequences, nll) in rows.items()
+    }
+    return figures | ({BY_LENGTH: bins_as_json(bins)} if figures else {})
 
 
 def _sample(sequences: Sequence[str], judge: Judge, count: int, seed: int) -> list[str]:
@@ -257,8 +278,9 @@ def figures_of_rows(designs: pd.DataFrame, has_reference: bool, seed: int = 0) -
     """Return the other figures that the rows of a table allow, under their names in the summary.
 
     Precision follows from the nearest reference of each row, where there is a reference; a row
-    without a neighbour counts as no. Recall and copies need sequences that the table does not
-    hold, and are left out. `n` counts the rows with a value.
+    without a neighbour counts as no. Copies follow from the nearest training sequence of those
+    rows that were held against any. Recall needs sequences that the table does not hold, and is
+    left out. `n` counts the rows with a value.
     """
     if not len(designs):
         return {}
@@ -276,11 +298,32 @@ def figures_of_rows(designs: pd.DataFrame, has_reference: bool, seed: int = 0) -
     if has_reference:
         identity = designs["nearest_reference_identity"].fillna(0.0).to_numpy()
         figures["precision"] = bootstrap_mean(identity >= NEIGHBOUR_IDENTITY, seed).as_dict()
+    figures |= {name: share for name, share in copy_figures(designs, seed).items() if share}
     sequences = designs["sequence"].tolist()
     figures["distinct_fraction"] = len(set(sequences)) / len(sequences)
     if set().union(*sequences) <= set(CANONICAL_RESIDUES):
         figures["pooled_3mer_entropy"] = _plain(_kmer_entropy(sequences, seed))
     return figures
+
+
+def copy_figures(designs: pd.DataFrame, seed: int = 0) -> dict[str, dict[str, float] | None]:
+    """Return the shares of copies of training sequences, counted and estimated, with their `n`.
+
+    Args:
+        designs: rows that were scored.
+        seed: of the bootstrap.
+
+    Returns:
+        None where no row has a value.
+    """
+    columns = {"copies": "training_identity", "copies_estimated": "training_identity_estimate"}
+    known = {name: _values(designs, column) for name, column in columns.items()}
+    return {
+        name: bootstrap_mean(values >= COPY_IDENTITY, seed).as_dict() | {"n": len(values)}
+        if len(values)
+        else None
+        for name, values in known.items()
+    }
 
 
 def _values(designs: pd.DataFrame, column: str) -> NDArray[np.float64]:

@@ -19,17 +19,25 @@ from didi_core.io.shards import SHARD_KEY, Shard, shard_record
 from didi_core.training.run_folder import package_versions
 from didi_protein.scoring.columns import COLUMN
 from didi_protein.scoring.family import family_table
+from didi_protein.scoring.length_bins import row_title
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
+from didi_protein.scoring.own_shuffles import JUDGE_DOMAIN, MOST_SEQUENCES
 from didi_protein.scoring.scorers import JudgeScorer, PseudoScorer, Scorer
 from didi_protein.scoring.set_measures import (
     SetMeasures,
+    copy_figures,
     mean_figures,
-    measure_reference_rows,
     measure_set,
 )
 from didi_protein.scoring.structure_measures import StructureMeasures
+from didi_protein.scoring.yardsticks import measure_yardsticks
 from didi_protein.similarity import mmseqs
-from didi_protein.similarity.neighbours import COPY_IDENTITY, NEIGHBOUR_IDENTITY, Neighbour
+from didi_protein.similarity.neighbours import (
+    COPY_IDENTITY,
+    NEIGHBOUR_IDENTITY,
+    Neighbour,
+    prefilters,
+)
 
 if TYPE_CHECKING:
     from didi_protein.folding.scorer import FoldScorer
@@ -49,6 +57,9 @@ class SummaryParts:
     scorers: Sequence[Scorer]
     reference: Sequence[str] | None
     training: Sequence[str] | None
+    """Those of `--training`."""
+    held_against: dict[str, Any] | None
+    """What rows were looked for copies of; None where nothing was."""
     neighbours: Sequence[Neighbour | None] | None
     clusters: Sequence[int] | None
     """Of the rows that are ok; None where not computed."""
@@ -65,6 +76,10 @@ class SummaryParts:
 def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
     """The contents of the file."""
     by_status = Counter(parts.table["status"])
+    scored = parts.table[parts.table["status"] == "ok"]
+    judges = [each for each in parts.scorers if isinstance(each, JudgeScorer)]
+    yardsticks = measure_yardsticks(options, judges, parts.table, parts.reference, parts.training)
+    few = warnings_of_few(by_status["ok"], "sequences") if by_status["ok"] else []
     summary = {
         "format": FORMAT,
         "inputs": [str(each) for each in options.inputs],
@@ -75,16 +90,18 @@ def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
         "pseudo": _model_of(parts.scorers, PseudoScorer),
         "fold": _fold(options, parts.scorers),
         "reference": _file(options.reference, parts.reference),
-        "training": _file(options.training, parts.training),
+        "training": parts.held_against,
         "family": parts.family,
         "set": {
             **measure_table(options, parts).figures,
-            **mean_figures(parts.table[parts.table["status"] == "ok"], options.seed),
+            "copies_estimated": copy_figures(scored, options.seed)["copies_estimated"],
+            **mean_figures(scored, options.seed),
             **STRUCTURE_FIGURES,
             **parts.structures.figures,
         },
-        "reference_rows": _reference_rows(options, parts),
-        "warnings": warnings_of_few(by_status["ok"], "sequences") if by_status["ok"] else [],
+        "reference_rows": yardsticks.rows,
+        JUDGE_DOMAIN: yardsticks.domain,
+        "warnings": [*few, *yardsticks.warnings],
         "definitions": definitions(options, parts),
         "settings": {
             "scorers": {scorer.name: dict(scorer.settings) for scorer in parts.scorers},
@@ -120,7 +137,7 @@ def measure_table(options: ScoreOptions, parts: SummaryParts) -> SetMeasures:
     return measure_set(
         rows["sequence"].tolist(),
         held_out=parts.reference if whole else None,
-        training=parts.training,
+        training_identity=rows["training_identity"].dropna().tolist(),
         judge_nll=np.log(perplexity).tolist() if len(rows) and perplexity.notna().all() else None,
         num_calls=calls.tolist(),
         neighbours=parts.neighbours,
@@ -129,19 +146,6 @@ def measure_table(options: ScoreOptions, parts: SummaryParts) -> SetMeasures:
         threads=options.threads,
         find_clusters=False,
     )
-
-
-def _reference_rows(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any] | None:
-    """Those of the judge's folder; else measured on the natural sequences given."""
-    judges = [each.judge for each in parts.scorers if isinstance(each, JudgeScorer)]
-    if not judges:
-        return None
-    if judges[0].reference_rows is not None:
-        return judges[0].reference_rows
-    rows = measure_reference_rows(
-        judges[0], parts.reference, parts.training, seed=options.seed, threads=options.threads
-    )
-    return rows or None
 
 
 def _model_of(scorers: Sequence[Scorer], kind: type) -> dict[str, Any] | None:
@@ -198,6 +202,14 @@ def definitions(options: ScoreOptions, parts: "SummaryParts") -> dict[str, str]:
             f"nats per residue under {options.judge}, each sequence counting once; the end token "
             "is not scored. judge_perplexity is its exponential"
         )
+        texts["better_than_shuffled"] = (
+            f"share of up to {MOST_SEQUENCES} sequences whose nats are lower than those of their "
+            "own residues shuffled, by more than chance (one-sided 95%, from how shuffles differ)"
+        )
+        texts["reference_rows"] = (
+            "residue_shuffled: those sequences, shuffled; natural rows: weighed by the lengths of "
+            "the set where own_lengths is true, covered being the share that they are for"
+        )
     if options.pseudo != "none":
         texts["pseudo_perplexity"] = (
             f"exponential of the mean of -log p(residue | all others) under {options.pseudo}, one "
@@ -223,16 +235,16 @@ def _neighbour_definitions(parts: "SummaryParts") -> dict[str, str]:
     texts = {}
     if parts.reference is not None:
         sequences = parts.table.loc[parts.table["status"] == "ok", "sequence"].tolist()
-        prefilter = " ".join(mmseqs.prefilter_flags(sequences, parts.reference))
+        prefilter = " and ".join(map(" ".join, prefilters(sequences, parts.reference)))
         share = f"at least {NEIGHBOUR_IDENTITY:.0%} identity"
         texts["precision"] = (
             f"share of sequences with a reference of {share}, {neighbour}; prefilter {prefilter}"
         )
         texts["recall"] = f"share of references with a sequence of the set of {share}, {neighbour}"
-    if parts.training is not None:
+    if "alignment" in (parts.held_against or {}).get("by", ""):
         texts["copies"] = (
             f"share of sequences with at least {COPY_IDENTITY:.0%} identity to a training "
-            f"sequence, {neighbour}"
+            f"sequence, {neighbour}; of one with a parent, to one that is no copy of the parent"
         )
     if parts.clusters is not None:
         texts["num_clusters"] = "greedy set cover; MMseqs2 " + " ".join(
@@ -265,9 +277,11 @@ def versions() -> dict[str, str]:
 _SHOWN = {
     "n": "sequences",
     "judge_perplexity": COLUMN["judge_perplexity"].heading,
+    "better_than_shuffled": "reads better than shuffled",
     "precision": "precision",
     "recall": "recall",
     "copies": "copies",
+    "copies_estimated": "copies, estimated",
     "pooled_3mer_entropy": "pooled 3-mer entropy (nats)",
     "distinct_fraction": "share that is distinct",
     "num_clusters": "clusters",
@@ -295,8 +309,12 @@ _EXPLAINED = (
 def print_summary(result: ScoreResult) -> None:
     """The set beside its reference rows, as a table on standard output."""
     summary = result.summary
-    sets = {"this set": summary["set"], **(summary["reference_rows"] or {})}
-    table = Table("", *(name.replace("_", " ") for name in sets))
+    better = (summary[JUDGE_DOMAIN] or {}).get("better_than_shuffled")
+    sets = {
+        "this set": {**summary["set"], "better_than_shuffled": better},
+        **(summary["reference_rows"] or {}),
+    }
+    table = Table("", *(row_title(name, figures) for name, figures in sets.items()))
     for key, title in _SHOWN.items():
         values = [_in_words(figures.get(key), figures.get("n")) for figures in sets.values()]
         if any(values):
@@ -308,10 +326,31 @@ def print_summary(result: ScoreResult) -> None:
     for name in _EXPLAINED:
         if name in summary["definitions"]:
             out.print(f"{_SHOWN[name]}: {summary['definitions'][name]}", highlight=False)
+    out.print(copies_in_words(summary), highlight=False)
     _print_family(summary["family"])
     statuses = ", ".join(f"{count:,} {name}" for name, count in summary["by_status"].items())
     out.print(f"{result.out}: {len(result.table):,} rows ({statuses})", highlight=False)
     out.print(f"{result.summary_file}: these figures, and how they were made", highlight=False)
+
+
+def copies_in_words(summary: Mapping[str, Any]) -> str:
+    """Say how many of a set are copies of training sequences, and of which.
+
+    Args:
+        summary: of the set.
+    """
+    held = summary["training"]
+    if held is None:
+        return "Copies of training sequences were not looked for (--training F.fasta does)."
+    shares = [summary["set"].get(name) for name in ("copies", "copies_estimated")]
+    counts = [(each["mean"], each.get("n", summary["num_ok"])) for each in shares if each]
+    copies, rows = sum(round(mean * n) for mean, n in counts), sum(n for _, n in counts)
+    unknown = summary["num_ok"] - rows
+    return (
+        f"Copies of training sequences ({COPY_IDENTITY:.0%} identity or more): {copies:,} of "
+        f"{rows:,} (by {held['by']}; {held['file']}, {held['num_sequences']:,} sequences)"
+        + (f"; of {unknown:,} the training data are not known." if unknown else ".")
+    )
 
 
 def _print_family(family: Mapping[str, Any] | None) -> None:

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
-from didi_core.errors import UserError
+from didi_core.errors import UserError, as_written
 from didi_core.io.files import shown
 from didi_core.io.text_files import damage_explained, open_text, text_writer
 from didi_protein.sequences.bundled import bundled_sequences
@@ -116,16 +116,16 @@ def iterate_fasta(path: str | os.PathLike[str], name: str = "INPUT") -> Iterator
     Raises:
         UserError: the file is missing, unreadable, empty, binary, damaged or no FASTA.
     """
-    with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
+    with open_text(path, name) as stream, damage_explained(as_written(name, path)):
         first = next((line for line in stream if line.strip()), "")
         if not first:
             raise UserError(
-                f"{name} {path} is empty: a FASTA file with a record or more is needed."
+                f"{as_written(name, path)} is empty: a FASTA file with a record or more is needed."
             )
         if not first.startswith(">"):
             start = first.strip()[:40]
             raise UserError(
-                f"{name} {path} is no FASTA file: it begins with {start!r}, not '>'; "
+                f"{as_written(name, path)} is no FASTA file: it begins with {start!r}, not '>'; "
                 "give sequences with a line >ID before each."
             )
         yield from SimpleFastaParser(itertools.chain([first], stream))
@@ -205,7 +205,8 @@ def expand_inputs(
         files = [path for path in shown(Path(place).iterdir()) if _bare_suffix(path) in known]
         if not files:
             raise UserError(
-                f"{name} {place} holds no sequence file ({', '.join(known)}, or with .gz)."
+                f"{as_written(name, place)} holds no sequence file "
+                f"({', '.join(known)}, or with .gz)."
             )
         yield from files
 

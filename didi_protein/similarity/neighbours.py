@@ -32,7 +32,12 @@ class Neighbour:
 
 
 def nearest_neighbours(
-    sequences: Sequence[str], references: Sequence[str], threads: int | None = None
+    sequences: Sequence[str],
+    references: Sequence[str],
+    threads: int | None = None,
+    *,
+    excluded: Sequence[frozenset[int]] | None = None,
+    near_only: bool = False,
 ) -> list[Neighbour | None]:
     """Find the neighbour of highest identity of each sequence; None where there is none.
 
@@ -43,31 +48,73 @@ def nearest_neighbours(
         sequences: canonical residues, each at least one long.
         references: the same.
         threads: of MMseqs2; all available when None. The result does not depend on it.
+        excluded: of each sequence, places of references that are not compared with it.
+        near_only: where there are many references, look only among those with similar words: half
+            the time, and distant relatives may be missed.
 
     Raises:
         UserError: MMseqs2 is missing or failed.
     """
     if not sequences or not references:
         return [None] * len(sequences)
-    place_of: dict[str, int] = {}
-    for place, reference in enumerate(references):
-        place_of.setdefault(reference, place)
-    best = _best_hits(mmseqs.search(sequences, references, mmseqs.NEIGHBOUR_FLAGS, threads))
-    return [
-        Neighbour(place_of[sequence], 1.0, 1.0, best[index].bits if index in best else 0.0)
-        if sequence in place_of
-        else best.get(index)
-        for index, sequence in enumerate(sequences)
-    ]
-
-
-def _best_hits(hits: Iterable[tuple[int, int, float, float, float]]) -> dict[int, Neighbour]:
+    left_out = excluded or [frozenset()] * len(sequences)
     best: dict[int, Neighbour] = {}
+    # So many more are aligned that none of the likeliest is lost to those left out.
+    count = mmseqs.MOST_ALIGNED + max(map(len, left_out))
+    flags = (*mmseqs.NEIGHBOUR_FLAGS, "--max-seqs", str(count))
+    for prefilter in prefilters(sequences, references, near_only):
+        hits = mmseqs.search(sequences, references, flags, threads, prefilter)
+        _keep_best(best, (hit for hit in hits if hit[1] not in left_out[hit[0]]))
+    places_of: dict[str, list[int]] = {}
+    for place, reference in enumerate(references):
+        places_of.setdefault(reference, []).append(place)
+    for index, sequence in enumerate(sequences):
+        equal = (each for each in places_of.get(sequence, ()) if each not in left_out[index])
+        if (twin := next(equal, None)) is not None:
+            best[index] = Neighbour(twin, 1.0, 1.0, best[index].bits if index in best else 0.0)
+    return [best.get(index) for index in range(len(sequences))]
+
+
+def prefilters(
+    sequences: Sequence[str], references: Sequence[str], near_only: bool = False
+) -> list[tuple[str, ...]]:
+    """Choose how candidates are found; see `mmseqs.EXHAUSTIVE_FLAGS`."""
+    usual = mmseqs.prefilter_flags(sequences, references)
+    if len(references) <= mmseqs.MOST_ALIGNED or usual == mmseqs.FAST_FLAGS:
+        return [usual]
+    return [mmseqs.FAST_FLAGS] if near_only else [usual, mmseqs.FAST_FLAGS]
+
+
+def near_relatives(
+    sequences: Sequence[str],
+    references: Sequence[str],
+    identity: float,
+    threads: int | None = None,
+) -> list[frozenset[int]]:
+    """Return of each sequence the places of all references of at least this identity.
+
+    References that are the sequence itself are among them.
+    """
+    found: list[set[int]] = [
+        {place for place, reference in enumerate(references) if reference == sequence}
+        for sequence in sequences
+    ]
+    if sequences and references:
+        flags = (*mmseqs.NEIGHBOUR_FLAGS, "--max-seqs", str(len(references)))
+        for query, place, share, *_ in mmseqs.search(sequences, references, flags, threads):
+            if share >= identity:
+                found[query].add(place)
+    return [frozenset(each) for each in found]
+
+
+def _keep_best(
+    best: dict[int, Neighbour], hits: Iterable[tuple[int, int, float, float, float]]
+) -> None:
+    """Add the best hit of each query to those found before."""
     for query, reference, identity, coverage, bits in hits:
         hit = Neighbour(reference, identity, coverage, bits)
         if query not in best or _rank(hit) > _rank(best[query]):
             best[query] = hit
-    return best
 
 
 def _rank(hit: Neighbour) -> tuple[float, float, int]:

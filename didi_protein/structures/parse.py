@@ -27,7 +27,7 @@ from Bio.PDB.Residue import Residue
 from jaxtyping import Float
 from numpy import ndarray
 
-from didi_core.errors import UserError
+from didi_core.errors import UserError, as_written
 from didi_core.io.text_files import damage_explained, open_text
 from didi_protein.structures.cif import ABSENT, cif_items
 from didi_protein.structures.evidence import Evidence, cif_evidence, pdb_evidence
@@ -86,7 +86,7 @@ def parse_structure(path: str | os.PathLike[str], name: str = "INPUT") -> tuple[
         UserError: the file cannot be read, is no structure, or holds no protein chain.
     """
     suffix = Path(path).name.lower().removesuffix(".gz")
-    with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
+    with open_text(path, name) as stream, damage_explained(as_written(name, path)):
         text = stream.read()
     try:
         if suffix.endswith(CIF_SUFFIXES):
@@ -97,10 +97,10 @@ def parse_structure(path: str | os.PathLike[str], name: str = "INPUT") -> tuple[
         model = _model(atoms)
     except (ValueError, LookupError, PDBException) as error:
         raise UserError(
-            f"{name} {path} holds no protein chain that can be read rightly: {error}."
+            f"{as_written(name, path)} holds no protein chain that can be read rightly: {error}."
         ) from error
     if not any("CA" in residue for chain in model for residue in chain):
-        raise UserError(f"{name} {path} holds no protein chain.")
+        raise UserError(f"{as_written(name, path)} holds no protein chain.")
     return model, replace(evidence, marks=_marks(atoms))
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from Bio.PDB.Chain import Chain
 from Bio.PDB.Residue import Residue
 
+from didi_core.errors import as_written
 from didi_core.io.files import path_from
 from didi_core.io.text_files import damage_explained, open_text
 from didi_protein.structures.cif import cif_items
@@ -185,7 +186,7 @@ def stated_sequences(path: str | os.PathLike[str], name: str = "INPUT") -> dict[
         UserError: the file cannot be read.
         ValueError: it is no CIF.
     """
-    with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
+    with open_text(path, name) as stream, damage_explained(as_written(name, path)):
         text = stream.read()
     is_cif = Path(path).name.lower().removesuffix(".gz").endswith(CIF_SUFFIXES)
     return _cif_sequences(cif_items(text)) if is_cif else _pdb_sequences(text)

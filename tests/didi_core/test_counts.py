@@ -16,6 +16,8 @@ from didi_protein.app import app as protein
 from didi_text.app import app as text
 
 SAMPLE = ["--length", "20", "--out", "o.fasta"]
+TEXT = ["generate", "--model", "tiny", "--length", "20", "--out", "o.jsonl"]
+EVALUATE = ["evaluate", "--model", "tiny", "--task", "genppl", "--out", "o.json", "--steps", "4"]
 HUGE = str(10**12)
 DISTILL = ["distill", "teacher=tiny", "reference=pool", "out=o"]
 COMPARE = ["compare", "--teacher", "tiny", "--methods", "dmmd", "--out", "o"]
@@ -29,40 +31,36 @@ class Counts:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("program", "arguments", "named"),
     [
         (
+            protein,
             ["generate", "--model", "tiny", "--num", "1", "--steps", "1000000000", *SAMPLE],
             "--steps",
         ),
-        (["generate", "--model", "tiny", "--num", HUGE, "--steps", "8", *SAMPLE], f"--num {HUGE}"),
-        ([*DISTILL, f"pool_size={HUGE}"], f"pool_size={HUGE}"),
-        ([*DISTILL, f"pool_steps={HUGE}"], f"pool_steps={HUGE}"),
-        ([*DISTILL, f"tokens_per_batch={HUGE}"], f"tokens_per_batch={HUGE}"),
-        ([*COMPARE, "--samplers", "ancestral", "--steps", f"8,{HUGE}"], f"--steps 8,{HUGE}"),
-        ([*COMPARE, "--steps", "8", "--num", HUGE], f"--num {HUGE}"),
-        ([*COMPARE, "--steps", "8", "--pool-size", HUGE], f"--pool-size {HUGE}"),
+        (
+            protein,
+            ["generate", "--model", "tiny", "--num", HUGE, "--steps", "8", *SAMPLE],
+            f"--num {HUGE}",
+        ),
+        (protein, [*DISTILL, f"pool_size={HUGE}"], f"pool_size={HUGE}"),
+        (protein, [*DISTILL, f"pool_steps={HUGE}"], f"pool_steps={HUGE}"),
+        (protein, [*DISTILL, f"tokens_per_batch={HUGE}"], f"tokens_per_batch={HUGE}"),
+        (protein, [*COMPARE, "--samplers", "ancestral", "--steps", f"8,{HUGE}"], f"8,{HUGE}"),
+        (protein, [*COMPARE, "--steps", "8", "--num", HUGE], f"--num {HUGE}"),
+        (protein, [*COMPARE, "--steps", "8", "--pool-size", HUGE], f"--pool-size {HUGE}"),
+        (text, [*TEXT, "--num", HUGE, "--steps", "4"], f"--num {HUGE}"),
+        (text, [*TEXT, "--num", "1", "--steps", HUGE], f"--steps {HUGE}"),
+        (text, [*EVALUATE, "--num", HUGE, "--judge", "tiny-judge"], f"--num {HUGE}"),
     ],
 )
 def test_a_huge_count_is_refused(
-    arguments: list[str], named: str, tmp_path, monkeypatch, capsys
+    program, arguments: list[str], named: str, tmp_path, monkeypatch, capsys
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run_program(lambda: protein(arguments, standalone_mode=False)) == 2
+    assert run_program(lambda: program(arguments, standalone_mode=False)) == 2
     assert named in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-def test_of_text_too(tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.chdir(tmp_path)
-    sample = ["generate", "--model", "tiny", "--length", "20", "--out", "o.jsonl"]
-    for given in (["--num", HUGE, "--steps", "4"], ["--num", "1", "--steps", HUGE]):
-        assert run_program(lambda given=given: text([*sample, *given], standalone_mode=False)) == 2
-        assert HUGE in capsys.readouterr().err
-    evaluate = ["evaluate", "--model", "tiny", "--task", "genppl", "--out", "o.json"]
-    given = ["--num", HUGE, "--steps", "4", "--judge", "tiny-judge"]
-    assert run_program(lambda: text([*evaluate, *given], standalone_mode=False)) == 2
-    assert f"--num {HUGE}" in capsys.readouterr().err
 
 
 def test_what_fits_passes() -> None:

@@ -1,7 +1,9 @@
 """Tiny networks in which every tensor is random, a tiny corpus, and a Fabric on the CPU."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -10,10 +12,14 @@ from torch import Tensor, nn
 from didi_core.data.batches import TokenBatch, pad_batch
 from didi_core.data.corpus import Corpus
 from didi_core.data.vocabulary import Vocabulary
+from didi_core.distill.method import Method
 from didi_core.models.denoiser import Denoiser, time_input
 from didi_core.models.discriminator import Discriminator
+from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.folder import LoadedModel
+from didi_core.models.noise import without_noise
+from didi_core.sampling.predictor import Predictor
 from didi_core.training.devices import build_fabric
 
 FRAMED = Vocabulary(
@@ -60,6 +66,25 @@ def timed_esm(seed: int = 0, num_layers: int = 1, width: int = 8) -> EsmDenoiser
     denoiser = EsmDenoiser(settings)
     randomise(denoiser, seed)
     return denoiser.eval()
+
+
+def framed_dit(seed: int = 0, **changes: Any) -> DitDenoiser:
+    """One layer of the text layout over the framed tokens."""
+    settings = DitSettings(FRAMED.size, 1, 8, 2, MASK, conditioning_size=4, max_tokens=64)
+    denoiser = DitDenoiser(replace(settings, **changes))
+    randomise(denoiser, seed)
+    return denoiser.eval()
+
+
+@dataclass(frozen=True)
+class Told(Predictor):
+    """Notes the alpha of every call."""
+
+    alphas: list[Any] = field(default_factory=list)
+
+    def log_probs(self, tokens, lengths, at, keys=None, alpha=None):
+        self.alphas.append(alpha)
+        return super().log_probs(tokens, lengths, at, keys, alpha)
 
 
 def tiny_discriminator(seed: int = 0, dtype: torch.dtype = torch.float32) -> Discriminator:
@@ -113,3 +138,35 @@ def remembered_and_gradients(network: nn.Module, tokens: Tensor) -> tuple[int, l
         loss = network.logits_at(tokens, lengths, at, **told).square().mean()
     loss.backward()
     return sum(kept.values()), [p.grad.clone() for p in network.parameters() if p.grad is not None]
+
+
+def weights_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of a network's tensors, without those of its noise input."""
+    return {name: tensor.clone() for name, tensor in without_noise(module)[0].state_dict().items()}
+
+
+def same_weights(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def check_every_setting_acts(
+    method_with: Callable[[Any], Method], plain: Any, changes: dict[str, Any], *idle: str
+) -> None:
+    """Check that four steps repeat exactly, and end in another student for each change.
+
+    Args:
+        idle: settings that do not touch the student.
+    """
+    assert {*changes, *idle} == set(vars(plain)), "a new setting needs its line here"
+
+    def result_of(settings: Any) -> dict[str, Tensor]:
+        method = method_with(settings)
+        for step in range(4):
+            method.step(step, 4)
+        return weights_of(method.result())
+
+    usual = result_of(plain)
+    assert same_weights(usual, result_of(plain)), "runs repeat exactly"
+    for name, value in changes.items():
+        changed = result_of(replace(plain, **{name: value}))
+        assert not same_weights(usual, changed), f"{name} does nothing"

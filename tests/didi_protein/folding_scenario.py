@@ -7,11 +7,10 @@ import sys
 import time
 
 import torch
-from scoring_fixtures import random_sequences
+from scoring_fixtures import quick_scores, random_sequences
 
 from didi_protein.app import main
 from didi_protein.folding import memory, scorer
-from didi_protein.scoring.options import ScoreOptions
 
 NUM_RECORDS = 200
 OOM_RESIDUES = 23
@@ -42,20 +41,8 @@ def write_records(path):
 
 
 def options_of(fasta, folder, model, **changes):
-    return ScoreOptions(
-        inputs=[str(fasta)],
-        out=folder / "scores.csv",
-        judge="none",
-        pseudo="none",
-        fold=str(model),
-        pdb_dir=folder / "pdb",
-        fold_pairs=8_000,
-        fold_recycles=0,
-        device="cpu",
-        threads=1,
-        quiet=True,
-        **changes,
-    )
+    folding = {"fold": str(model), "pdb_dir": folder / "pdb", "fold_pairs": 8_000}
+    return quick_scores(fasta, folder / "scores.csv", **folding, fold_recycles=0, **changes)
 
 
 def flags_of(options):

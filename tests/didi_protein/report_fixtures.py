@@ -6,31 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from didi_protein.report import write_report
+
 RESIDUES = "LAGVSERTIDPKQNFYMHWC"
-NATURAL = np.array(
-    [
-        9.7,
-        8.3,
-        7.1,
-        6.9,
-        6.6,
-        6.7,
-        5.5,
-        5.3,
-        5.9,
-        5.4,
-        4.7,
-        5.8,
-        3.9,
-        4.1,
-        3.9,
-        2.9,
-        2.4,
-        2.3,
-        1.1,
-        1.4,
-    ]
-)
+NATURAL = np.array([
+    9.7, 8.3, 7.1, 6.9, 6.6, 6.7, 5.5, 5.3, 5.9, 5.4, 4.7, 5.8, 3.9, 4.1,
+    3.9, 2.9, 2.4, 2.3, 1.1, 1.4,
+])  # fmt: skip
 NATURAL = NATURAL / NATURAL.sum()
 
 
@@ -159,3 +141,17 @@ def quickstart_like(folder: Path) -> Path:
         figures = summary(nll, len(table), mean_nfe=calls)
         write_table(folder / "scores", name, table, figures, seconds=calls * 0.21)
     return folder
+
+
+def page_of(inputs: list[Path], out: Path, **options: object) -> Path:
+    return write_report(inputs, out, **options).out
+
+
+def page_of_table(folder: Path, table: pd.DataFrame, **options: object) -> str:
+    """Return the page of one table without summary and timing."""
+    written = write_table(folder, "t", table, None, None)
+    return page_of([written], folder / "report.html", **options).read_text(encoding="utf-8")
+
+
+def page_of_quickstart(folder: Path) -> str:
+    return page_of([quickstart_like(folder / "in")], folder / "report.html").read_text("utf-8")

@@ -1,5 +1,7 @@
 """Small random models and sequences for tests of scoring."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.folder import save_model_folder
 from didi_protein.models.causal import save_causal_folder
+from didi_protein.scoring.options import ScoreOptions
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
 
 MAX_LENGTH = 64
@@ -73,3 +76,9 @@ def random_sequences(count, shortest=5, longest=MAX_LENGTH, seed=0):
     generator = np.random.default_rng(seed)
     lengths = generator.integers(shortest, longest + 1, size=count)
     return ["".join(generator.choice(list(CANONICAL_RESIDUES), size=n)) for n in lengths]
+
+
+def quick_scores(inputs: Path, out: Path, **more: object) -> ScoreOptions:
+    """Properties alone, on one thread of the processor, unless `more` says otherwise."""
+    plain = {"judge": "none", "pseudo": "none", "device": "cpu", "threads": 1, "quiet": True}
+    return ScoreOptions(inputs=[str(inputs)], out=out, **{**plain, **more})

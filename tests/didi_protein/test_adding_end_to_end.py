@@ -5,14 +5,11 @@ programs know the method and the sampler, help and tables name them, and the tes
 all methods and samplers pass, as do those that the pages write.
 """
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from doc_commands import ROOT, files_of
+from doc_commands import ROOT, files_of, run_python
 
 METHOD, SAMPLER = files_of("adding-a-method.md"), files_of("adding-a-sampler.md")
 TESTS = [path for path in (*METHOD, *SAMPLER) if path.startswith("tests/")]
@@ -23,6 +20,7 @@ OF_ALL_ENTRIES = (
     f"{CORE}/cli/test_settings_help.py::test_the_settings_of_the_method_that_is_named",
     f"{CORE}/commands/comparing/test_chosen_samplers.py",
     f"{CORE}/models/test_noise.py::test_every_sampler_gives_the_noise_and_no_row_depends_on_another",
+    f"{CORE}/models/test_noise.py::test_every_sampler_obeys_the_settings_of_a_draw",
     f"{CORE}/models/test_noise.py::test_a_sequence_keeps_its_latent_through_sampling",
     "tests/test_docs.py",
 )
@@ -45,20 +43,10 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(copy: Path, *arguments: str) -> str:
-    """Run Python in the copy; return what it prints."""
-    environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [sys.executable, *arguments], cwd=copy, env=environment, text=True, capture_output=True
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
-
-
 def program(copy: Path, *arguments: str) -> str:
     """Run the copy's didi-protein; return what it prints."""
     code = "import sys; from didi_protein.app import main; sys.exit(main())"
-    return run(copy, "-c", code, *arguments)
+    return run_python(copy, "-c", code, *arguments)
 
 
 def test_a_method_is_a_file_and_its_test() -> None:
@@ -99,9 +87,9 @@ def test_the_sampler_generates_and_help_knows_it(copy: Path) -> None:
 
 
 def test_tables_are_written_and_the_tests_of_all_entries_pass(copy: Path) -> None:
-    run(copy, "docs/tables.py")
+    run_python(copy, "docs/tables.py")
     page = (copy / "docs" / "methods.md").read_text(encoding="utf-8")
     assert "| `mine` | masked | the teacher's law at masked references |" in page
     assert "| `in-order` | masked | at most the steps | with a step for every position |" in page
     chosen = ("-k", "mine or in-order or in_order or entries or source_says or every_method")
-    run(copy, "-m", "pytest", "-q", "-x", *TESTS, *OF_ALL_ENTRIES, *chosen)
+    run_python(copy, "-m", "pytest", "-q", "-x", *TESTS, *OF_ALL_ENTRIES, *chosen)

@@ -7,17 +7,12 @@ import pytest
 import torch
 import transformers
 from distill_fixtures import student_of
-from generate_fixtures import design, sequences, write_tiny_model
+from generate_fixtures import design, sequences
 
 from didi_core.errors import UserError
 from didi_core.models.folder import load_denoiser
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.registry import build_predictor
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("teacher") / "tiny", seed=4)
 
 
 @pytest.fixture(scope="module")

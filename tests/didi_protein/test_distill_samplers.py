@@ -1,37 +1,17 @@
-"""From a teacher to a student and its designs: the pool, RGAS and its discriminator, DPLM's own."""
+"""A student and its designs: the pool, the sampler that settings name, DPLM's own."""
 
 import json
 from pathlib import Path
 
 import pytest
-from generate_fixtures import design, designs, sequences, write_tiny_model
+from distill_fixtures import student_settings
+from generate_fixtures import design, designs, write_tiny_model
 
 from didi_core.commands.training.distill import DistillRun
 from didi_core.models.folder import load_denoiser
 from didi_core.training.devices import build_fabric
 from didi_protein.distill import distill
 from didi_protein.domain import TRAINING
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
-from didi_protein.settings import DistillSettings
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("teacher") / "tiny", seed=4)
-
-
-def settings_for(teacher: Path, out: Path, **changes: object) -> DistillSettings:
-    values = {
-        "method": {"name": "didi"},
-        "reference": "pool",
-        "pool_size": 12,
-        "pool_length": "10-20",
-        "pool_steps": 4,
-        "steps": 2,
-        "tokens_per_batch": 256,
-        "device": "cpu",
-    }
-    return DistillSettings(teacher=str(teacher), out=str(out), **{**values, **changes})
 
 
 def test_a_pool_is_reused_only_where_all_that_decides_it_is_the_same(
@@ -40,7 +20,7 @@ def test_a_pool_is_reused_only_where_all_that_decides_it_is_the_same(
     fabric = build_fabric("cpu", "float32")
 
     def pool(folder: Path, **changes: object) -> list[int]:
-        run = DistillRun(settings_for(folder, tmp_path, **changes), TRAINING)
+        run = DistillRun(student_settings(folder, tmp_path, {"name": "didi"}, **changes), TRAINING)
         return run.build_pool(load_denoiser(folder), tmp_path, fabric).flat.tolist()
 
     plain = pool(teacher)
@@ -53,30 +33,12 @@ def test_a_pool_is_reused_only_where_all_that_decides_it_is_the_same(
     assert len(list((tmp_path / "pool").iterdir())) == 6
 
 
-def test_a_student_of_didi_is_sampled_with_its_discriminator(teacher: Path, tmp_path: Path) -> None:
-    student = distill(settings_for(teacher, tmp_path / "student"))
-    assert (student / "discriminator.safetensors").is_file()
-    guided = design(student, tmp_path / "guided.fasta", sampler="rgas", steps=8, num=6)
-    for record in designs(guided):
-        assert set(record.sequence) <= set(CANONICAL_RESIDUES)
-        assert record.header["sampler"] == "rgas" and 1 <= int(record.header["nfe"]) <= 8
-    summary = json.loads(guided.summary.read_text())
-    assert summary["discriminator_calls"] > summary["calls_made"], "counted apart"
-    plain = design(student, tmp_path / "plain.fasta", steps=8, num=6)
-    assert sequences(plain) != sequences(guided)
-    unguided = {"tilt_start": 0.0, "tilt_end": 0.0, "num_candidates": 1}
-    off = design(
-        student, tmp_path / "off.fasta", sampler="rgas", steps=8, num=6, sampler_options=unguided
-    )
-    assert sequences(off) == sequences(plain)
-
-
 @pytest.mark.parametrize("sampler", ["apart", None])
 def test_a_student_of_dmmd_is_drawn_as_its_settings_name(
     teacher: Path, tmp_path: Path, sampler: str | None
 ) -> None:
     method = {"name": "dmmd", "sampler": sampler}
-    student = distill(settings_for(teacher, tmp_path / "student", method=method))
+    student = distill(student_settings(teacher, tmp_path / "student", method))
     made = design(student, tmp_path / "d.fasta", steps=4, num=2)
     assert {record.header["sampler"] for record in designs(made)} == {sampler or "ancestral"}
     assert json.loads(made.summary.read_text())["settings"]["reveal_exponent"] == 2.0

@@ -211,17 +211,6 @@ def test_bundled_models_come_first(name: str, tmp_path: Path, monkeypatch) -> No
     assert loaded.vocabulary == PROTEIN
 
 
-def test_folder_of_ours_opens_by_path(tmp_path: Path) -> None:
-    save_model_folder(tmp_path / "m", denoiser(), PROTEIN, card="")
-    loaded = open_model(tmp_path / "m")
-    assert loaded.name == str(tmp_path / "m") and loaded.vocabulary == PROTEIN
-
-
-def test_judge_is_no_denoiser() -> None:
-    with pytest.raises(UserError, match="tiny-judge is autoregressive"):
-        open_model("tiny-judge")
-
-
 def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     app = typer.Typer()
     app.command()(download_module.download_command)

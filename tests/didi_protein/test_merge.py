@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from generate_fixtures import design, designs, run_program, write_tiny_model
+from generate_fixtures import design, designs, run_program
 
 from didi_core.commands.merge import open_shards
 from didi_core.errors import UserError
@@ -15,17 +15,7 @@ from didi_core.io.shards import Shard, shard_record
 from didi_protein.generating.options import GenerateResult
 from didi_protein.info import info
 from didi_protein.merge import MergeOptions, ShardsMissing, merge
-from didi_protein.scoring.table import (
-    build_table,
-    read_scores,
-    summary_path,
-    write_scores,
-)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+from didi_protein.scoring.table import build_table, read_scores, summary_path, write_scores
 
 
 def make_shards(model: Path, folder: Path, count: int, **changes: Any) -> list[GenerateResult]:

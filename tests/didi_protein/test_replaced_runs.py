@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from distill_fixtures import student_of
-from generate_fixtures import design, write_tiny_model
+from generate_fixtures import design
 
 from didi_core.commands.training import distill as distilling
 from didi_core.commands.training import distill as student_folder
@@ -17,11 +17,6 @@ from didi_protein.settings import ModelSettings, PretrainSettings
 
 WEIGHTS = {"model.safetensors", "noise.safetensors", "discriminator.safetensors"}
 NOISY = {"kind": "position", "size": 4}
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("teacher") / "tiny", seed=4)
 
 
 @pytest.fixture

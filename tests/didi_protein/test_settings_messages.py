@@ -17,11 +17,11 @@ from didi_protein.settings import DistillSettings, PretrainSettings
     [
         ("stps=5", r"^stps=: there is no such setting; did you mean steps=\?"),
         ("steps=abc", "^steps=abc must be a whole number"),
+        ("optimizer.lr=small", r"^optimizer\.lr=small must be a number"),
+        ("resume=maybe", "^resume=maybe must be true or false"),
+        ("+data=b", r"^data= given twice; give it once\.$"),
         ("optimizer.steps=5", r"^optimizer\.steps=: there is no such setting\. \(see"),
-        (
-            "model=tny",
-            r"^model=tny: did you mean tiny\? There are 150m, 3b, 650m, judge, tiny\.$",
-        ),
+        ("model=tny", r"^model=tny: did you mean tiny\? There are 150m, 3b, 650m, judge, tiny\.$"),
         ("--ema=5", r"^--ema: p pretrain takes settings as key=value: ema=5$"),
         ("--steps", r"^--steps: give it a value"),
         ("--teacher=tiny", r"^teacher=: there is no such setting"),

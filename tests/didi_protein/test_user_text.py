@@ -42,21 +42,6 @@ def filtered(table: Path, **more: object) -> list[str]:
     return [line for line in out.read_text().splitlines() if line.startswith(">")]
 
 
-def test_values_that_look_like_numbers_stay_texts(tmp_path: Path) -> None:
-    title = ">a length=19 nfe=1e999 steps=008 seed=99999999999999999999 lot=007 v=1.10 w=NaN x="
-    (tmp_path / "a.fasta").write_text(f"{title}\n{ONE}\n>b length=21 nfe=7\n{TWO}\n")
-    result = scored(tmp_path / "a.csv", tmp_path / "a.fasta")
-    rows = read_scores(result.out).set_index("id")
-    assert rows["nfe"].tolist()[1] == 7 and rows.loc["a", ["nfe", "steps", "seed"]].isna().all()
-    assert rows.loc["a", "header_nfe"] == "1e999" and rows.loc["b", "header_length"] == "21"
-    assert result.summary["set"]["mean_nfe"] == 7
-    # A pair without a value says nothing, in every format.
-    assert filtered(result.out) == [
-        ">a length=19 steps=008 nfe=1e999 seed=99999999999999999999 lot=007 v=1.10 w=NaN",
-        ">b length=21 nfe=7",
-    ]
-
-
 def test_numbers_are_made_where_they_are_asked_for(tmp_path: Path) -> None:
     rows = [row("a", header_lot="007", header_v="1e2"), row("b", TWO, header_lot="x")]
     table = table_of(tmp_path / "a.csv", *rows)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from text_fixtures import DOCUMENTS, tiny_tokenizer, write_jsonl
-from text_models import LIMIT, sample, texts, weights_differ, write_tiny_model
+from text_models import LIMIT, sample, texts, weights_differ
 
 from didi_core.commands.training.distill import DistillRun
 from didi_core.errors import UserError
@@ -18,18 +18,8 @@ from didi_text.settings import DistillSettings
 
 
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("teacher") / "tiny", seed=4)
-
-
-@pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_jsonl(tmp_path_factory.mktemp("data") / "some.jsonl", DOCUMENTS * 4)
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DIDI_CACHE", str(tmp_path_factory.getbasetemp() / "text_cache"))
 
 
 def settings_for(teacher: Path, out: Path, **changes: Any) -> DistillSettings:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from text_fixtures import DOCUMENTS, tiny_tokenizer, write_jsonl
-from text_models import weights_differ
+from text_models import sample, weights_differ
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from didi_core.cli.hydra_app import compose_settings, run_hydra
@@ -21,6 +21,7 @@ from didi_text.domain import TextPretraining, pretraining
 from didi_text.generate import generate
 from didi_text.models.load import open_model, tokenizer_of
 from didi_text.pretrain import pretrain
+from didi_text.samples.files import read_samples
 from didi_text.samples.options import GenerateOptions
 from didi_text.settings import ModelSettings, PretrainSettings
 
@@ -30,11 +31,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     tiny_tokenizer().save(folder)
     return write_jsonl(folder / "some.jsonl.gz", DOCUMENTS * 4)
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DIDI_CACHE", str(tmp_path_factory.getbasetemp() / "text_cache"))
 
 
 def settings_for(data: Path, out: Path, **changes: Any) -> PretrainSettings:
@@ -66,37 +62,29 @@ def test_a_masked_model_and_its_card(
     assert json.loads((folder / "run.json").read_text())["verb"] == "pretrain"
 
 
-def test_a_uniform_model_writes_text(data: Path, tmp_path: Path) -> None:
-    folder = pretrain(settings_for(data, tmp_path / "m", process="uniform", valid=str(data)))
+@pytest.mark.parametrize(
+    ("process", "called", "samplers"),
+    [
+        ("uniform", "uniform text model", {"ancestral": 3, "greedy-tail": 3, "psi": 5}),
+        ("sedd", "score-entropy", {"analytic": 3}),
+    ],
+)
+def test_a_model_of_another_process_writes_text_by_its_samplers(
+    data: Path, tmp_path: Path, process: str, called: str, samplers: dict[str, int]
+) -> None:
+    folder = pretrain(settings_for(data, tmp_path / "m", process=process, valid=str(data)))
     loaded = open_model(folder)
-    assert loaded.process == "uniform" and loaded.denoiser.settings.time_conditioned
+    assert loaded.process == process and loaded.denoiser.settings.time_conditioned
     card = (folder / "README.md").read_text()
-    assert "uniform text model" in card and "| validation_bound |" in card
-    for sampler, steps in (("ancestral", 3), ("greedy-tail", 3), ("psi", 5)):
-        options = GenerateOptions(
-            model=str(folder),
-            num=2,
-            length="12",
-            steps=steps,
-            sampler=sampler,
-            out=tmp_path / f"{sampler}.jsonl",
-        )
-        assert generate(options).mean_nfe == steps
-        rows = [json.loads(line) for line in options.out.read_text().splitlines()]
-        assert len(rows) == 2 and rows[0]["sampler"] == sampler
-
-
-def test_a_score_model_writes_text_by_its_own_sampler(data: Path, tmp_path: Path) -> None:
-    folder = pretrain(settings_for(data, tmp_path / "m", process="sedd", valid=str(data)))
-    loaded = open_model(folder)
-    assert loaded.process == "sedd" and loaded.denoiser.settings.time_conditioned
-    assert "score-entropy" in (folder / "README.md").read_text()
-    options = GenerateOptions(
-        model=str(folder), num=2, length="12", steps=3, out=tmp_path / "d.jsonl"
-    )
-    assert generate(options).mean_nfe <= 3
-    rows = [json.loads(line) for line in options.out.read_text().splitlines()]
-    assert [row["sampler"] for row in rows] == ["analytic"] * 2
+    assert called in card and "| validation_bound |" in card
+    for sampler, steps in samplers.items():
+        made = sample(folder, tmp_path / f"{sampler}.jsonl", num=2, length="12", steps=steps)
+        if process == "uniform":
+            chosen = {"sampler": sampler, "overwrite": True}
+            made = sample(folder, made.out, num=2, length="12", steps=steps, **chosen)
+            assert made.mean_nfe == steps
+        assert made.mean_nfe <= steps
+        assert [row["sampler"] for row in read_samples(made.out)] == [sampler] * 2
 
 
 def test_an_autoregressive_model_opens_with_transformers(data: Path, tmp_path: Path) -> None:
@@ -158,9 +146,7 @@ def test_every_setting_changes_the_model(
 
 @pytest.fixture(scope="module")
 def usual(data: Path, tmp_path_factory: pytest.TempPathFactory) -> DitDenoiser:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DIDI_CACHE", str(tmp_path_factory.getbasetemp() / "text_cache"))
-        return open_model(pretrain(settings_for(data, tmp_path_factory.mktemp("u")))).denoiser
+    return open_model(pretrain(settings_for(data, tmp_path_factory.mktemp("u")))).denoiser
 
 
 def test_a_resumed_run_equals_an_unbroken_one(data: Path, tmp_path: Path) -> None:

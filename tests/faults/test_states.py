@@ -145,28 +145,6 @@ def test_too_little_memory_halves_the_batch_and_changes_nothing(
     assert max(seen) == 12 and seen.count(3) == 4
 
 
-def test_too_little_memory_elsewhere_is_told_in_one_line(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def program() -> None:
-        raise MEMORY["of a GPU"]
-
-    monkeypatch.setattr("sys.argv", ["didi-protein", "generate"])
-    assert run_program(program) == 2
-    said = capsys.readouterr().err
-    assert "out of memory" in said and "--batch-tokens" in said and "Traceback" not in said
-
-
-def test_no_word_of_a_stranger_becomes_a_path(tmp_path: Path) -> None:
-    """Headers name files of predictions; `test_folding_files` fuzzes the names themselves."""
-    from didi_protein.folding.structure_files import safe_names
-
-    names = safe_names(["../../etc/passwd", "/abs", "..", "a/b", "con", "x\0y"])
-    assert all((tmp_path / name).parent == tmp_path and name not in ("", ".", "..") for name in
-               names.values())  # fmt: skip
-
-
 def test_config_of_a_model_never_runs_its_code(trained: PretrainSettings, tmp_path: Path) -> None:
     """`auto_map` names code that transformers would import from the folder, if it were trusted."""
     mark = tmp_path / "mark"

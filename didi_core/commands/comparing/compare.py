@@ -96,6 +96,8 @@ class ComparisonDomain:
     """What curves over temperatures are compared at, with its unit."""
     show: Callable[[Any, pd.DataFrame, Bench, Sweep], Path | None]
     """Write the page or figure of a table; None where the extra `report` is not installed."""
+    notes: Callable[[pd.DataFrame], Sequence[str]] = lambda _: ()
+    """What a reader of a table must know beside it."""
 
 
 def run_comparison(options: CompareOptions, domain: ComparisonDomain) -> CompareResult:
@@ -112,7 +114,8 @@ def run_comparison(options: CompareOptions, domain: ComparisonDomain) -> Compare
         rows = add_columns(rows, scored, sweep.record)
         table, report = _finish(rows, sweep, options, domain, bench)
     drawn = other_than_own([(c.model, c.sampler) for c in cells if c.steps], opened)
-    path, notes = options.out / TABLE, (*_notes(study, bench), *drawn, *sweep.notes)
+    path = options.out / TABLE
+    notes = (*_notes(study, bench), *drawn, *sweep.notes, *domain.notes(table))
     return CompareResult(options.out, path, table, report, left_out, sweep.path, notes)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FREE_TO_CHANGE = (
     *("out", "resume", "overwrite", "offline", "json_output"),
-    *("temperatures", "diversity"),
+    *("temperatures", "diversity", "family", "contacts"),
 )
 """Options that do not decide what a comparison holds, or only add to it."""
 
@@ -150,6 +150,8 @@ class Plan:
     method: Mapping[str, Any] = field(default_factory=lambda: METHOD)
     distill_steps: int = 200
     """Updates of the fresh student."""
+    data: str | None = None
+    """What it is distilled with; None for samples of the teacher."""
     tokens_per_batch: int = 2048
     pool_size: int = 96
     """Teacher's samples that distillation starts from."""

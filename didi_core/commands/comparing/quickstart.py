@@ -7,7 +7,7 @@ finished parts are kept.
 import json
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -107,7 +107,8 @@ def plan_settings(options: QuickstartOptions, settings_class: type[Settings]) ->
         teacher=plan.teacher,
         out=str(options.out / STUDENT),
         method=dict(plan.method),
-        reference="pool",
+        reference="pool" if plan.data is None else "data",
+        data=plan.data,
         pool_size=plan.pool_size,
         pool_length=plan.length,
         pool_steps=plan.pool_steps,
@@ -186,6 +187,8 @@ class QuickstartWords:
     repeats: str
     reference_entropy: str | None
     """Key of the reference rows; None where sets of their size do not compare."""
+    title_of: Callable[[str, Mapping[str, Any]], str] = lambda name, _: name.replace("_", " ")
+    """Title of a reference row, from its name and figures."""
 
 
 def as_json(result: QuickstartResult) -> str:
@@ -286,7 +289,7 @@ def _add_references(table: Table, rows: dict[str, Any] | None, words: Quickstart
             table.add_section()
         key = words.reference_entropy
         table.add_row(
-            name.replace("_", " "),
+            words.title_of(name, figures),
             "",
             "",
             _with_interval(**figures["judge_perplexity"]),

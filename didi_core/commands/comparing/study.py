@@ -29,6 +29,8 @@ MARKER = "compare.json"
 
 _INPUTS = ("teacher", "data", "judge", "fold", "reference", "training")
 """Options that may name a file or folder."""
+_LISTS = ("students", "family", "contacts")
+"""Options that may name several."""
 
 
 UNBOUNDED = 1_000_000
@@ -166,7 +168,8 @@ def _check_files(options: CompareOptions) -> None:
         # Without a suffix it is the name of a corpus.
         if given is not None and Path(given).suffix and not Path(given).exists():
             raise UserError(f"--{name} {given}: there is no such file.")
-    used = [getattr(options, name, None) for name in _INPUTS] + list(split_words(options.students))
+    used = [getattr(options, name, None) for name in _INPUTS]
+    used += [each for name in _LISTS for each in split_words(getattr(options, name, None) or "")]
     for each in used if options.overwrite else ():
         place = Path(each).resolve() if each and Path(each).exists() else None
         if place is not None and place.is_relative_to(options.out.resolve()):

@@ -19,6 +19,7 @@ from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.number_checks import minimum_errors, seed_errors
+from didi_core.progress import counted
 from didi_core.sampling.run_request import Rule, accept_all
 
 Options = TypeVar("Options", bound=SamplingOptions)
@@ -54,6 +55,8 @@ class GenerationTask(Generic[Written]):
     """Added to the log-probabilities."""
     rule: Rule = accept_all
     """What a finished sequence must fulfil."""
+    warnings: Sequence[str] = ()
+    """Sentences on what is asked of the model: said once, and kept in the summary."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,29 @@ class GenerationDomain(Generic[Options, Written]):
 def length_limit(model: LoadedModel) -> int:
     """Return the most tokens of a sequence that the model takes, framing left out."""
     return model.denoiser.settings.max_tokens - model.vocabulary.num_special_per_sequence
+
+
+def length_warning(
+    asked: str, lengths: Sequence[int], model: LoadedModel, noun: str, unit: str
+) -> str | None:
+    """Return a sentence where the model was not trained on lengths that are asked for.
+
+    Args:
+        asked: what asks for them, as a flag and its value.
+        lengths: tokens of each sequence, framing left out.
+        noun: what a sequence is called.
+        unit: what a token is called.
+
+    Returns:
+        None where all are known, or the model's folder does not say what it was trained on.
+    """
+    known = model.trained_lengths
+    if known is None or not (foreign := sum(not known.knows(each) for each in lengths)):
+        return None
+    return (
+        f"{asked}: {foreign:,} of {counted(len(lengths), noun)} of a length that {model.name} was "
+        f"not trained on: it knows {known} {unit}s, and others seldom come out well."
+    )
 
 
 def problems_of(options: SamplingOptions) -> list[str]:

@@ -30,6 +30,7 @@ from didi_core.io.shards import Shard, parse_shard
 from didi_core.models.compiled import compiled_blocks
 from didi_core.models.folder import LoadedModel
 from didi_core.peak_memory import PeakMemory
+from didi_core.progress import say_once
 from didi_core.sampling.autoregressive import keeps_after_free
 from didi_core.sampling.filling import Engine, build_engine, build_prior
 from didi_core.sampling.folder_defaults import PLAIN_SAMPLER, choose_sampler, stored_reveal_exponent
@@ -79,6 +80,8 @@ def generate(
     model = model or domain.open_model(options)
     options = with_stored_defaults(options, model)
     task = _planned(options, domain, model)
+    for warning in task.warnings if processes.is_first else ():
+        say_once(warning)
     decided = deciding_settings(options, task, model)
     if options.resume and (done := files.finished_summary(decided)) is not None:
         return result_of(done, files, domain.noun) if processes.is_first else None

@@ -117,6 +117,7 @@ def summary_of(
             for row in finished
             if row.failure is not None
         ],
+        "warnings": list(task.warnings),
         "device": describe_device(next(model.denoiser.parameters()).device),
         "settings": dict(decided),
         "versions": package_versions(),

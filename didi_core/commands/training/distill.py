@@ -15,10 +15,15 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from didi_core.cli.hydra_app import as_plain
-from didi_core.commands.generating.domain import length_limit
-from didi_core.commands.training.domain import D, P, TrainingDomain
+from didi_core.commands.generating.domain import length_limit, length_warning
+from didi_core.commands.training.domain import D, P, TrainedOn, TrainingDomain
 from didi_core.commands.training.memory import print_memory_plan, say_memory
-from didi_core.commands.training.model_card import card, command_line, noise_section
+from didi_core.commands.training.model_card import (
+    card,
+    command_line,
+    lengths_fact,
+    noise_section,
+)
 from didi_core.commands.training.run_folder import (
     check_run_folder,
     loop_settings,
@@ -29,6 +34,7 @@ from didi_core.commands.training.run_folder import (
 )
 from didi_core.commands.training.settings import DistillSettings
 from didi_core.data.corpus import Corpus
+from didi_core.data.length_ranges import TRAINED_LENGTHS, LengthRanges
 from didi_core.diffusion.process import DEFAULT_PROCESS, IN_WORDS, article_of, kind_of
 from didi_core.distill.method import Distillation, Method, SharedSettings
 from didi_core.distill.pool import POOL_RECORDS, check_pool_steps, teacher_pool
@@ -37,6 +43,7 @@ from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, save_model_folder
+from didi_core.models.hub import TRAINING_SKETCH
 from didi_core.models.noise import MaskNoise, without_noise
 from didi_core.models.noise_file import save_noise
 from didi_core.models.recompute import checkpoint_activations
@@ -47,6 +54,7 @@ from didi_core.number_checks import (
     seed_errors,
     too_many,
 )
+from didi_core.progress import say_once
 from didi_core.sampling.request import SampleSettings
 from didi_core.training.devices import settle_precision
 from didi_core.training.loop import train
@@ -147,10 +155,14 @@ class DistillRun:
             self._say_small_batches(method.reference.fewest_groups, fabric)
         done = train(method, loop_settings(settings), folder, fabric, validate=None)
         # Of networks in shards every process has to ask for the whole.
-        text = self.card(done, len(corpus)) + self._noise_section(method, teacher, corpus)
+        text = self.card(done, len(corpus), teacher.trained_lengths)
+        text += self._noise_section(method, teacher, corpus)
         student, extras = method.result(), method.extra_weights()
         if fabric.is_global_zero:
-            self.save(folder, student, extras, teacher, text)
+            trained_on = TrainedOn(None, None, teacher)
+            if settings.reference == "data":
+                trained_on = TrainedOn(settings.data, corpus, teacher)
+            self.save(folder, student, extras, teacher, text, trained_on)
             print(f"The student is in {folder}.", file=sys.stderr)
         return folder
 
@@ -188,6 +200,10 @@ class DistillRun:
         """
         settings = self.settings
         lengths = self.domain.pool_lengths(settings, self.longest(teacher))
+        asked = "pool_length= (reference=pool)"
+        warning = length_warning(asked, lengths, teacher, "sample", self.domain.unit)
+        if warning is not None and fabric.is_global_zero:
+            say_once(warning)
         # Everything that decides the samples: parts of another pool must never be taken for ours.
         decided = (
             weights_digest(teacher.denoiser),
@@ -235,6 +251,7 @@ class DistillRun:
         extras: Mapping[str, Callable[[Path], None]],
         teacher: LoadedModel,
         card: str,
+        trained_on: TrainedOn | None = None,
     ) -> None:
         """Write student, noise input and other weights, where there are some; `config.json` last.
 
@@ -244,21 +261,23 @@ class DistillRun:
         Args:
             result: the student, under its noise input where it has one.
             extras: what writes the method's files of weights, by their stems.
+            trained_on: what the student learnt from; nothing is kept of it when None.
         """
         (folder / "config.json").unlink(missing_ok=True)
-        for name in EXTRA_FILES:
+        for name in (*EXTRA_FILES, TRAINING_SKETCH):
             (folder / name).unlink(missing_ok=True)
         for name, write in extras.items():
             write(folder / f"{name}.safetensors")
         student, noise = without_noise(result)
         save_noise(noise, folder)
+        data = self.domain.config_of_data(folder, trained_on) if trained_on else {}
         writer = self.domain.tokenizer_writer
         save_model_folder(
             folder,
             student,
             teacher.vocabulary,
             card=card,
-            extra_config={"didi": self._config(teacher, noise)},
+            extra_config={"didi": self._config(teacher, noise) | data},
             write_tokenizer=writer and writer(self.settings, teacher),
         )
 
@@ -271,6 +290,7 @@ class DistillRun:
             "reveal_exponent": self.shared.reveal_exponent,
             "process": None if teacher.process == DEFAULT_PROCESS else teacher.process,
             "noise": None if noise is None else noise.kind,
+            TRAINED_LENGTHS: teacher.trained_lengths and teacher.trained_lengths.as_json(),
         }
         return {key: value for key, value in own.items() if value}
 
@@ -284,7 +304,7 @@ class DistillRun:
         lengths = corpus.lengths.clip(max=self.longest(teacher)).tolist()
         return noise_section(method.sampled(), teacher, lengths, sampling)
 
-    def card(self, steps: int, num_reference: int) -> str:
+    def card(self, steps: int, num_reference: int, lengths: LengthRanges | None = None) -> str:
         """Return the card of a distilled student."""
         settings, domain, process = self.settings, self.domain, METHODS[self.name].process
         source = {
@@ -298,6 +318,7 @@ class DistillRun:
             "Method": f"{self.name}, preset {settings.preset}; {steps:,} updates; "
             f"seed {settings.seed}",
             "Reference": source,
+            **lengths_fact(lengths, domain.unit),
             "Command": f"`{command}`",
         }
         plain = (
@@ -323,7 +344,8 @@ def without_data(
 
     def save(folder: Path, steps: int) -> None:
         extras = method.extra_weights()
-        run.save(folder, method.result(), extras, teacher, run.card(steps, 0))
+        text = run.card(steps, 0, teacher.trained_lengths)
+        run.save(folder, method.result(), extras, teacher, text)
 
     return method, save
 

@@ -54,9 +54,21 @@ class PretrainTask(Protocol):
         """Write the model folder.
 
         Args:
-            extra_config: what `config.json` of a denoiser says beside its shape.
+            extra_config: what `config.json` says beside the network's shape.
         """
         ...
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What a model learnt from."""
+
+    data: str | None
+    """The setting `data=`; None where it learnt from no data of its own."""
+    corpus: Corpus | None
+    """Its sequences."""
+    teacher: LoadedModel | None = None
+    """The model that it learnt from, and with it from that model's data."""
 
 
 @dataclass(frozen=True)
@@ -98,5 +110,16 @@ class TrainingDomain(Generic[P, D]):
     """Length of each sample of a teacher's pool, framing left out; none above the limit."""
     tokenizer_writer: Callable[[D, LoadedModel], Callable[[Path], None]] | None = None
     """What writes a teacher's tokenizer into a folder; None where `vocab.txt` will do."""
+    record_data: Callable[[Path, TrainedOn], list[str]] | None = None
+    """Writes beside a model what is kept of its training data, and returns their names, which stand
+    as `didi.training_data` in `config.json`; None where a program keeps nothing."""
+    lengths_vary: bool = False
+    """Whether sequences have lengths of their own, which the model folder then records; blocks of
+    text have not."""
     samplers: Mapping[str, str] = field(default_factory=dict)
     """What students of a method are drawn with where that was found better than ancestral."""
+
+    def config_of_data(self, folder: Path, trained_on: TrainedOn) -> dict[str, Any]:
+        """Write what is kept of the training data, and return what `config.json` says of them."""
+        names = self.record_data(folder, trained_on) if self.record_data else []
+        return {"training_data": names} if names else {}

@@ -13,6 +13,7 @@ from torch import nn
 
 from didi_core.cli.hydra_app import as_plain, compose_plain
 from didi_core.cli.settings_arguments import NAMES
+from didi_core.data.length_ranges import LengthRanges
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.draws import Stream, keyed_generator
 from didi_core.evaluation.bounds import BoundEstimate, bound_samples
@@ -112,6 +113,15 @@ def scores_table(scores: Mapping[str, float], unit: str) -> str:
         head += " ± error of the draws"
     rows = [f"| {key} | {told} | {math.exp(scores[key]):.2f} |" for key, told in told_nats(scores)]
     return "\n".join([f"| on the held-out file | {head} | perplexity |", "|---|---|---|", *rows])
+
+
+def lengths_fact(lengths: LengthRanges | None, unit: str) -> dict[str, str]:
+    """Return the fact of a card that says which lengths were trained on, where that is known.
+
+    >>> lengths_fact(LengthRanges(((64, 82),)), "residue")
+    {'Lengths': '64 to 82 residues; `generate` warns of others'}
+    """
+    return {} if lengths is None else {"Lengths": f"{lengths} {unit}s; `generate` warns of others"}
 
 
 def card(

@@ -8,16 +8,18 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from didi_core.commands.training.domain import D, P, PretrainTask, TrainingDomain
+from didi_core.commands.training.domain import D, P, PretrainTask, TrainedOn, TrainingDomain
 from didi_core.commands.training.memory import print_memory_plan, say_memory
 from didi_core.commands.training.model_card import (
     STANDARD_ERROR,
     card,
     command_line,
+    lengths_fact,
     scores_table,
     told_nats,
 )
@@ -30,6 +32,7 @@ from didi_core.commands.training.run_folder import (
 )
 from didi_core.commands.training.settings import PretrainSettings
 from didi_core.data.corpus import Corpus, CorpusBatches
+from didi_core.data.length_ranges import TRAINED_LENGTHS, LengthRanges
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.draws import Stream, keyed_generator
 from didi_core.diffusion.process import (
@@ -87,8 +90,10 @@ def pretrain(settings: P, domain: TrainingDomain[P, D]) -> Path:
         if held_out is not None:
             scores |= task.baselines(corpus, held_out)
         _print_scores(scores, domain.unit)
-        text = _card(settings, domain, done, len(corpus), scores)
-        task.save(folder, model, text, _extra_config(settings))
+        lengths = _trained_lengths(domain, task, corpus)
+        text = _card(settings, domain, done, len(corpus), scores, lengths)
+        data = domain.config_of_data(folder, TrainedOn(settings.data, corpus))
+        task.save(folder, model, text, _extra_config(settings, lengths, data))
         print(f"The model is in {folder}.", file=sys.stderr)
     return folder
 
@@ -107,7 +112,7 @@ def without_data(
 
     def save(folder: Path, steps: int) -> None:
         text = _card(settings, domain, steps, 0, {})
-        task.save(folder, method.result(), text, _extra_config(settings))
+        task.save(folder, method.result(), text, _extra_config(settings, None))
 
     return method, save
 
@@ -145,10 +150,31 @@ def _build_denoiser(settings: PretrainSettings, task: PretrainTask) -> Denoiser:
     return task.build_denoiser(time_conditioned=settings.process != DEFAULT_PROCESS)
 
 
-def _extra_config(settings: PretrainSettings) -> dict[str, Any]:
-    """Return what `config.json` of a diffusion model says beside its shape."""
-    process = settings.process
-    return {} if process == DEFAULT_PROCESS else {"didi": {"process": process}}
+def _trained_lengths(
+    domain: TrainingDomain[P, D], task: PretrainTask, corpus: Corpus
+) -> LengthRanges | None:
+    """Return the lengths that were trained on; None where they say nothing of the sequences."""
+    if not domain.lengths_vary:
+        return None
+    return LengthRanges.of(corpus.lengths.clip(max=task.max_length))
+
+
+def _extra_config(
+    settings: PretrainSettings,
+    lengths: LengthRanges | None,
+    data: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Return what `config.json` says beside the network's shape.
+
+    Args:
+        data: what it says of the training data.
+    """
+    own = dict(data)
+    if settings.process != DEFAULT_PROCESS:
+        own["process"] = settings.process
+    if lengths is not None:
+        own[TRAINED_LENGTHS] = lengths.as_json()
+    return {"didi": own} if own else {}
 
 
 def _print_scores(scores: Mapping[str, float], unit: str) -> None:
@@ -163,6 +189,7 @@ def _card(
     steps: int,
     num_sequences: int,
     scores: Mapping[str, float],
+    lengths: LengthRanges | None = None,
 ) -> str:
     """Return the card of a pre-trained teacher or judge."""
     trained = settings.model.kind
@@ -172,6 +199,7 @@ def _card(
     command = command_line(domain.program, "pretrain", settings, domain.pretrain_config, groups)
     facts = {
         "Trained on": f"{num_sequences:,} {domain.rows}; {steps:,} updates; seed {settings.seed}",
+        **lengths_fact(lengths, domain.unit),
         "Command": f"`{command}`",
     }
     plain = f"{article_of(process).capitalize()} {domain.title}."

@@ -2,25 +2,11 @@
 
 import pytest
 
-from didi_core.cli.hydra_app import (
-    choices_of,
-    compose_settings,
-    overrides_of_job,
-    run_hydra,
-)
+from didi_core.cli.hydra_app import compose_settings, overrides_of_job, run_hydra
 from didi_core.commands.training.settings import PretrainSettings
 from didi_core.errors import UserError
 from didi_protein import settings as protein
 from didi_protein.settings import DistillSettings
-
-
-def test_a_key_given_twice_is_refused():
-    with pytest.raises(UserError, match=r"^steps= given twice; give it once\.$"):
-        run_hydra("pretrain", PretrainSettings, print, ["steps=3", "seed=1", "+steps=4"], "p")
-
-
-def test_choices_are_the_files_of_a_group():
-    assert {"didi", "dmmd", "sdtt"} <= set(choices_of("method"))
 
 
 def test_a_choice_that_is_not_there_is_named_as_it_was_given():
@@ -48,19 +34,6 @@ def test_of_several_jobs_the_one_that_failed_is_told(capsys, tmp_path, monkeypat
     with pytest.raises(UserError, match="steps=3 is no good"):
         run_hydra("pretrain", protein.PretrainSettings, _refuses, arguments, "p")
     assert "'steps=3'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ("steps=ten", "^steps=ten must be a whole number"),
-        ("optimizer.lr=small", r"^optimizer\.lr=small must be a number"),
-        ("resume=maybe", "^resume=maybe must be true or false"),
-    ],
-)
-def test_a_value_of_the_wrong_type_is_told_in_plain_words(given: str, told: str):
-    with pytest.raises(UserError, match=told):
-        run_hydra("pretrain", protein.PretrainSettings, print, ["data=d", "out=o", given], "p")
 
 
 def test_a_mistake_in_settings_stands_alone(capsys):

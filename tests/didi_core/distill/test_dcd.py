@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import FRAMED, as_teacher, cpu_fabric, timed_esm, tiny_corpus
+from tiny_models import (
+    FRAMED,
+    as_teacher,
+    check_every_setting_acts,
+    cpu_fabric,
+    timed_esm,
+    tiny_corpus,
+)
 
 from didi_core.distill.dcd import ConsistencyDistillation, DcdSettings
 from didi_core.distill.optimizers import OptimizerSettings
@@ -113,19 +120,7 @@ ACTING = {
 
 
 def test_every_setting_changes_the_student() -> None:
-    assert {*ACTING, "noise"} == set(vars(FAST)), "a new setting needs its line here"
-
-    def result_of(settings: DcdSettings) -> torch.Tensor:
-        method = method_with(settings)
-        for step in range(4):
-            method.step(step, 4)
-        return weights(method.result())
-
-    plain = result_of(FAST)
-    assert torch.equal(plain, result_of(FAST)), "runs repeat exactly"
-    for name, value in ACTING.items():
-        other = result_of(replace(FAST, **{name: value}))
-        assert not torch.equal(plain, other), f"{name} does nothing"
+    check_every_setting_acts(method_with, FAST, ACTING, "noise")
 
 
 def test_wrong_settings_are_named() -> None:

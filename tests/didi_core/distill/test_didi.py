@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import FRAMED, MASK, cpu_fabric, tiny_corpus, tiny_denoiser
+from tiny_models import FRAMED, MASK, cpu_fabric, tiny_corpus, tiny_denoiser, weights_of
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,10 +30,6 @@ def method_with(settings: DidiSettings = FAST, tokens: int = 2048) -> DidiInstru
     method = DidiInstruct(tiny_denoiser(1, num_layers=2), FRAMED, reference, settings, seed=3)
     method.setup(cpu_fabric())
     return method
-
-
-def weights_of(module: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
 def moved(before: dict[str, Tensor], module: torch.nn.Module) -> set[str]:

@@ -4,14 +4,23 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_models import FRAMED, MASK, cpu_fabric, framed_batch, tiny_corpus, tiny_denoiser
-from torch import Tensor
+from tiny_models import (
+    FRAMED,
+    MASK,
+    check_every_setting_acts,
+    cpu_fabric,
+    framed_batch,
+    same_weights,
+    tiny_corpus,
+    tiny_denoiser,
+    weights_of,
+)
 
 from didi_core.distill.dmmd import DmmdSettings, MomentMatching, on_policy_tokens, still_masked
 from didi_core.distill.matching import auxiliary_loss
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
-from didi_core.models.noise import NoiseSettings, without_noise
+from didi_core.models.noise import NoiseSettings
 from didi_core.sampling.predictor import Predictor
 
 FAST = DmmdSettings(
@@ -26,14 +35,6 @@ def method_with(settings: DmmdSettings = FAST, tokens: int = 1024) -> MomentMatc
     method = MomentMatching(tiny_denoiser(1), FRAMED, reference, settings, seed=3)
     method.setup(cpu_fabric())
     return method
-
-
-def weights_of(module: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
-
-
-def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize(("steps", "exponent", "share"), [(8, 1.0, 0.0), (4, 2.0, 0.25)])
@@ -80,11 +81,13 @@ def test_with_the_auxiliary_at_the_teacher_nothing_moves() -> None:
     student, auxiliary = weights_of(method.student.module), weights_of(method.auxiliary.module)
     figures = method.step(0, 10)  # the auxiliary starts as a copy of the teacher
     assert figures["matching_loss"] == 0.0 and figures["gradient_norm"] == 0.0
-    assert same(student, weights_of(method.student.module))
-    assert not same(auxiliary, weights_of(method.auxiliary.module)), "it learns from the first"
+    assert same_weights(student, weights_of(method.student.module))
+    assert not same_weights(auxiliary, weights_of(method.auxiliary.module)), (
+        "it learns from the first"
+    )
     method.step(1, 10)
-    assert not same(student, weights_of(method.student.module))
-    assert same(student, weights_of(method.teacher)), "the teacher is frozen"
+    assert not same_weights(student, weights_of(method.student.module))
+    assert same_weights(student, weights_of(method.teacher)), "the teacher is frozen"
 
 
 @pytest.mark.parametrize(("soft", "anchor"), [(True, 0.0), (False, 0.0), (True, 0.7)])
@@ -128,19 +131,7 @@ ACTING = {
 
 
 def test_every_setting_changes_the_student() -> None:
-    # `sampler` is what the folder names; no part of training.
-    assert set(ACTING) == set(vars(FAST)) - {"sampler"}, "a new setting needs its line here"
-
-    def result_of(settings: DmmdSettings) -> dict[str, Tensor]:
-        method = method_with(settings)
-        for step in range(3):
-            method.step(step, 10)
-        return weights_of(without_noise(method.result())[0])
-
-    plain = result_of(FAST)
-    assert same(plain, result_of(FAST)), "runs repeat exactly"
-    for name, value in ACTING.items():
-        assert not same(plain, result_of(replace(FAST, **{name: value}))), f"{name} does nothing"
+    check_every_setting_acts(method_with, FAST, ACTING, "sampler")  # which the folder names
 
 
 def test_a_step_that_leaves_no_mask_is_passed_over() -> None:
@@ -149,7 +140,7 @@ def test_a_step_that_leaves_no_mask_is_passed_over() -> None:
     before = weights_of(method.auxiliary.module)
     skipped = [not method.step(step, 100) for step in range(20)]
     assert any(skipped) and not all(skipped)
-    assert not same(before, weights_of(method.auxiliary.module))
+    assert not same_weights(before, weights_of(method.auxiliary.module))
 
 
 def test_the_anchor_is_the_teacher_s_divergence_from_the_student_where_all_is_masked() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_models import FRAMED, cpu_fabric, timed_esm, tiny_corpus
+from tiny_models import FRAMED, check_every_setting_acts, cpu_fabric, timed_esm, tiny_corpus
 
 from didi_core.diffusion.uniform import UniformProcess
 from didi_core.distill.dmmd_uniform import DmmdUniformSettings, UniformMomentMatching
@@ -236,19 +236,7 @@ ACTING = {
 
 
 def test_every_setting_changes_the_student() -> None:
-    assert {*ACTING, "noise"} == set(vars(FAST)), "a new setting needs its line here"
-
-    def result_of(settings: DmmdUniformSettings) -> torch.Tensor:
-        method = method_with(settings)
-        for step in range(3):
-            method.step(step, 10)
-        return weights(method.result())
-
-    plain = result_of(FAST)
-    assert torch.equal(plain, result_of(FAST)), "runs repeat exactly"
-    for name, value in ACTING.items():
-        other = result_of(replace(FAST, **{name: value}))
-        assert not torch.equal(plain, other), f"{name} does nothing"
+    check_every_setting_acts(method_with, FAST, ACTING, "noise")
 
 
 def test_a_noise_input_is_for_masked_models() -> None:

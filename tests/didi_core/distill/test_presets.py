@@ -2,13 +2,9 @@
 
 from typing import Any
 
-import pytest
-
-from didi_core.cli.hydra_app import as_plain, compose_plain
+from didi_core.cli.hydra_app import compose_plain
 from didi_core.distill.didi import DidiSettings
-from didi_core.distill.dmmd import DmmdSettings
-from didi_core.distill.registry import METHODS, method_settings
-from didi_core.errors import UserError
+from didi_core.distill.registry import method_settings
 from didi_core.models.noise import NoiseSettings
 
 
@@ -78,21 +74,3 @@ def test_the_command_line_wins_over_the_preset() -> None:
     config = composed("method=didi", "preset=paper", "method.kl_start=0.5", "steps=7")
     assert config["steps"] == 7
     assert method_settings(config["method"])[1].kl_start == 0.5
-
-
-@pytest.mark.parametrize(("name", "settings"), [("didi", DidiSettings), ("dmmd", DmmdSettings)])
-def test_a_method_s_own_defaults(name: str, settings: type) -> None:
-    found_name, found = method_settings(composed(f"method={name}")["method"])
-    assert found_name == name and tuples(as_plain(found)) == tuples(as_plain(settings()))
-    assert METHODS[name].settings is settings
-
-
-def test_unknown_methods_and_settings_are_refused_by_name() -> None:
-    with pytest.raises(
-        UserError, match="method=best is unknown: choose one of dcd, didi, dmmd, dmmd-uniform"
-    ):
-        method_settings({"name": "best"})
-    with pytest.raises(UserError, match=r"method=didi: .*kl_star"):
-        method_settings({"name": "didi", "kl_star": 1.0})
-    with pytest.raises(UserError, match=r"^method\.group_size=many must be a whole number\.$"):
-        method_settings({"name": "didi", "group_size": "many"})

@@ -2,11 +2,20 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
-from tiny_models import FRAMED, MASK, cpu_fabric, tiny_corpus, tiny_denoiser
-from torch import Tensor
+from tiny_models import (
+    FRAMED,
+    MASK,
+    check_every_setting_acts,
+    cpu_fabric,
+    same_weights,
+    tiny_corpus,
+    tiny_denoiser,
+    weights_of,
+)
 
 from didi_core.data.batches import mean_or_zero
 from didi_core.distill import terms
@@ -24,14 +33,6 @@ def method_with(settings: SdttSettings = FAST, tokens: int = 512) -> SelfDistill
     method = SelfDistillation(tiny_denoiser(1), FRAMED, reference, settings, seed=3)
     method.setup(cpu_fabric())
     return method
-
-
-def weights_of(module: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in without_noise(module)[0].state_dict().items()}
-
-
-def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize("exponent", [1.0, 2.0])
@@ -105,15 +106,15 @@ def test_each_round_s_teacher_is_the_average_before_it_and_runs_resume() -> None
         assert figures["round"] == step // 2
         if step == 3:
             saved = copy.deepcopy(method.state_dict())
-    assert same(targets[0], teacher) and same(targets[1], teacher)
-    assert same(targets[2], averages[2]) and same(targets[3], averages[2])
-    assert same(targets[5], averages[4]) and not same(targets[5], targets[3])
-    assert same(weights_of(method.teacher), teacher), "the first teacher is kept"
+    assert same_weights(targets[0], teacher) and same_weights(targets[1], teacher)
+    assert same_weights(targets[2], averages[2]) and same_weights(targets[3], averages[2])
+    assert same_weights(targets[5], averages[4]) and not same_weights(targets[5], targets[3])
+    assert same_weights(weights_of(method.teacher), teacher), "the first teacher is kept"
     again = method_with(replace(FAST, rounds=3))
     again.load_state_dict(saved)
     for step in (4, 5):
         again.step(step, 6)
-    assert same(weights_of(again.result()), weights_of(method.result()))
+    assert same_weights(weights_of(again.result()), weights_of(method.result()))
 
 
 ACTING = {
@@ -129,18 +130,7 @@ ACTING = {
 
 
 def test_every_setting_changes_the_student() -> None:
-    assert set(ACTING) == set(vars(FAST)), "a new setting needs its line here"
-
-    def result_of(settings: SdttSettings) -> dict[str, Tensor]:
-        method = method_with(settings, tokens=128)
-        for step in range(4):
-            method.step(step, 4)
-        return weights_of(method.result())
-
-    plain = result_of(FAST)
-    assert same(plain, result_of(FAST)), "runs repeat exactly"
-    for name, value in ACTING.items():
-        assert not same(plain, result_of(replace(FAST, **{name: value}))), f"{name} does nothing"
+    check_every_setting_acts(partial(method_with, tokens=128), FAST, ACTING)
 
 
 @pytest.mark.parametrize("kind", ["position", "sequence"])

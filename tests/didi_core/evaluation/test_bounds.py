@@ -8,20 +8,14 @@ import pytest
 import torch
 from exact_denoiser import ExactDenoiser, random_law, toy_vocabulary
 from exact_uniform import ExactUniformDenoiser, WrongUniformDenoiser
-from tiny_models import FRAMED, timed_esm, tiny_denoiser
+from tiny_models import FRAMED, framed_dit, timed_esm, tiny_denoiser
 from torch import nn
 
 from didi_core.data.batches import TokenBatch
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.errors import UserError
-from didi_core.evaluation.bounds import (
-    BoundSamples,
-    bound_samples,
-    default_form,
-    order_masking,
-)
+from didi_core.evaluation.bounds import BoundSamples, bound_samples, default_form, order_masking
 from didi_core.evaluation.masked_nll import row_bound, row_nll
-from didi_core.models.dit import DitDenoiser, DitSettings
 
 NUM_TOKENS, LENGTH = 4, 3
 TOY = toy_vocabulary(NUM_TOKENS)
@@ -201,26 +195,10 @@ def test_order_is_the_form_of_masked_models(network, process, form) -> None:
     assert np.array_equal(chosen.nats, default.nats)
 
 
-def dit() -> DitDenoiser:
-    settings = DitSettings(
-        vocabulary_size=FRAMED.size,
-        num_layers=1,
-        hidden_size=8,
-        num_heads=2,
-        mask_id=FRAMED.mask_id,
-        conditioning_size=4,
-        max_tokens=64,
-    )
-    denoiser = DitDenoiser(settings)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in denoiser.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.4)
-    return denoiser.double().eval()
-
-
 @pytest.mark.parametrize("form", ["time", "order"])
-@pytest.mark.parametrize("network", [tiny_denoiser(dtype=torch.float64), dit()], ids=["esm", "dit"])
+@pytest.mark.parametrize(
+    "network", [tiny_denoiser(dtype=torch.float64), framed_dit().double()], ids=["esm", "dit"]
+)
 def test_neither_batch_nor_padding_matters(form, network) -> None:
     sequences = [[3, 4, 5, 3], [5] * 17, [4, 3], [3, 5] * 6, [4]]
     together = bound_samples(network, FRAMED, sequences, form=form, draws=3)

@@ -32,10 +32,25 @@ def test_whole(tmp_path: Path, md5: str | None) -> None:
     assert [path.name for path in (tmp_path / "sub").iterdir()] == ["f"]
 
 
-def test_cut_connections_are_resumed_where_they_ended(tmp_path: Path) -> None:
-    with serve(Behaviour(CONTENT, cut_after=[1_000, 500_000])) as told:
+@pytest.mark.parametrize(
+    ("told", "part", "requests"),
+    [
+        (Behaviour(CONTENT, cut_after=[1_000, 500_000]), None, [None, "1000-", "501000-"]),
+        (Behaviour(CONTENT), CONTENT, [f"{len(CONTENT)}-"]),
+        (Behaviour(CONTENT), CONTENT + b"more", [f"{len(CONTENT) + 4}-", None]),
+        (Behaviour(CONTENT, knows_ranges=False, cut_after=[1_000]), None, [None, "1000-"]),
+        (Behaviour(CONTENT, states_length=False), None, [None]),
+    ],
+    ids=["cut twice", "whole already", "too long", "no ranges", "no length"],
+)
+def test_what_was_cut_is_resumed_where_it_ended(
+    tmp_path: Path, told: Behaviour, part: bytes | None, requests: list[str | None]
+) -> None:
+    if part is not None:
+        (tmp_path / "f.part").write_bytes(part)
+    with serve(told):
         assert fetch(told, tmp_path / "f").read_bytes() == CONTENT
-    assert told.requests == [None, "bytes=1000-", "bytes=501000-"]
+    assert told.requests == [each and f"bytes={each}" for each in requests]
 
 
 def test_a_later_call_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,25 +70,6 @@ def test_a_later_call_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert (tmp_path / "f.part").stat().st_size == 300_000
         assert fetch(told, tmp_path / "f").read_bytes() == CONTENT
     assert told.requests == [None, "bytes=300000-"]
-
-
-def test_part_that_is_whole_already(tmp_path: Path) -> None:
-    (tmp_path / "f.part").write_bytes(CONTENT)
-    with serve(Behaviour(CONTENT)) as told:
-        assert fetch(told, tmp_path / "f").read_bytes() == CONTENT
-    assert told.requests == [f"bytes={len(CONTENT)}-"]
-
-
-def test_part_that_is_too_long(tmp_path: Path) -> None:
-    (tmp_path / "f.part").write_bytes(CONTENT + b"more")
-    with serve(Behaviour(CONTENT)) as told:
-        assert fetch(told, tmp_path / "f").read_bytes() == CONTENT
-
-
-def test_server_without_ranges_starts_anew(tmp_path: Path) -> None:
-    with serve(Behaviour(CONTENT, knows_ranges=False, cut_after=[1_000])) as told:
-        assert fetch(told, tmp_path / "f").read_bytes() == CONTENT
-    assert told.requests == [None, "bytes=1000-"]
 
 
 def test_wrong_checksum_is_refused_and_removed(tmp_path: Path) -> None:
@@ -117,8 +113,3 @@ def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: usage)
     with serve(Behaviour(CONTENT)) as told, pytest.raises(UserError, match="GB free"):
         fetch(told, tmp_path / "f")
-
-
-def test_length_not_stated(tmp_path: Path) -> None:
-    with serve(Behaviour(CONTENT, states_length=False)) as told:
-        assert fetch(told, tmp_path / "f").read_bytes() == CONTENT

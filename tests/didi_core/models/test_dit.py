@@ -1,16 +1,8 @@
-"""The DiT in use: padding, fresh weights, every sampler, and an update of each method."""
+"""The DiT in use: padding, fresh weights, and an update of each method."""
 
 import pytest
 import torch
-from dit_fixtures import (
-    MASK,
-    SETTINGS,
-    WORDS,
-    real_logits,
-    relative_error,
-    tiny_dit,
-    token_rows,
-)
+from dit_fixtures import MASK, SETTINGS, WORDS, real_logits, relative_error, tiny_dit, token_rows
 from tiny_models import cpu_fabric
 
 from didi_core.data.corpus import Corpus
@@ -19,18 +11,10 @@ from didi_core.distill.dmmd import DmmdSettings, MomentMatching
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.models import attention
-from didi_core.models.discriminator import Discriminator
 from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.noise import NoiseSettings
-from didi_core.sampling.ancestral import ancestral, first_hitting
-from didi_core.sampling.dplm import DplmSampler
-from didi_core.sampling.filling import build_prior
-from didi_core.sampling.predictor import Predictor
-from didi_core.sampling.request import Sampler, SampleSettings
-from didi_core.sampling.rgas import GuidedSampler
 
 FAST = OptimizerSettings(lr=1e-2, warmup_steps=1)
-ROWS = [[MASK] * 9, [MASK, 3, MASK, 4], [MASK] * 20, [5, MASK]]
 
 
 def test_padding_and_batch_do_not_matter() -> None:
@@ -101,38 +85,6 @@ def test_published_size() -> None:
         medium = DitDenoiser(DitSettings(50_258, 24, 1024, 16, 50_257))
     counts = [sum(p.numel() for p in network.parameters()) for network in (small, medium)]
     assert [round(count / 1e6) for count in counts] == [170, 424]
-
-
-def random_discriminator(denoiser: DitDenoiser) -> Discriminator:
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        discriminator = Discriminator(denoiser)
-    return discriminator.double().eval().requires_grad_(False)
-
-
-def samplers(denoiser: DitDenoiser) -> dict[str, tuple[Sampler, int | None]]:
-    predictor = Predictor(denoiser, WORDS)
-    return {
-        "ancestral": (ancestral(predictor), 4),
-        "first-hitting": (first_hitting(predictor), None),
-        "rgas": (GuidedSampler(predictor, random_discriminator(denoiser)), 4),
-        "dplm": (DplmSampler(predictor), 4),
-    }
-
-
-@pytest.mark.parametrize("name", ["ancestral", "first-hitting", "rgas", "dplm"])
-def test_samplers(name: str) -> None:
-    """Everything is filled, what was given is kept, and a row alone gets what it got in a batch."""
-    sampler, steps = samplers(tiny_dit().double())[name]
-    settings = SampleSettings(steps=steps, seed=3)
-    prior = build_prior(ROWS, range(len(ROWS)), WORDS, "cpu")
-    sampled = sampler.sample(prior, settings).tokens
-    for index, row in enumerate(ROWS):
-        found = sampled[index, : len(row)].tolist()
-        assert MASK not in found
-        assert all(new == old for new, old in zip(found, row, strict=True) if old != MASK)
-        alone = sampler.sample(build_prior([row], [index], WORDS, "cpu"), settings).tokens
-        assert alone[0, : len(row)].tolist() == found
 
 
 def reference(seed: int = 1) -> GroupedReference:

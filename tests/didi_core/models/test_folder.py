@@ -173,35 +173,39 @@ def test_interrupted_overwriting_never_mixes_two_models(
 # What is refused.
 
 
-def test_missing_unexpected_and_misshapen_tensors_are_listed(tmp_path: Path) -> None:
+KEY = "esm.encoder.layer.0.attention.self.key.weight"
+
+
+def remove_two(weights: dict) -> None:
+    del weights["lm_head.bias"], weights["esm.encoder.layer.1.LayerNorm.weight"]
+    weights["lm_head.decoder.bias"] = torch.zeros(33)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            remove_two,
+            r"missing: esm\.encoder\.layer\.1\.LayerNorm\.weight, lm_head\.bias; "
+            r"unexpected: lm_head\.decoder\.bias\.",
+        ),
+        (
+            lambda weights: weights.update({KEY: torch.zeros(2, HIDDEN)}),
+            rf"{KEY} \[2, {HIDDEN}\], not \[{HIDDEN}, {HIDDEN}\]",
+        ),
+        (lambda weights: weights[EMBEDDING].fill_(math.nan), rf"NaN or infinity in {EMBEDDING}:"),
+        (lambda weights: weights[EMBEDDING].fill_(math.inf), rf"NaN or infinity in {EMBEDDING}:"),
+        (
+            lambda weights: weights.update({"lm_head.decoder.weight": torch.zeros(33, HIDDEN)}),
+            r"lm_head\.decoder\.weight differs",
+        ),
+    ],
+    ids=["missing and unexpected", "another shape", "nan", "inf", "untied output"],
+)
+def test_weights_that_do_not_fit_are_named(tmp_path: Path, change, message: str) -> None:
     folder = write(tmp_path / "m")
-
-    def change(weights: dict) -> None:
-        del weights["lm_head.bias"], weights["esm.encoder.layer.1.LayerNorm.weight"]
-        weights["lm_head.decoder.bias"] = torch.zeros(33)
-
     edit_weights(folder, change)
-    message = (
-        r"missing: esm\.encoder\.layer\.1\.LayerNorm\.weight, lm_head\.bias; "
-        r"unexpected: lm_head\.decoder\.bias\."
-    )
     with pytest.raises(UserError, match=message):
-        load_denoiser(folder)
-
-
-def test_wrong_shapes_are_listed(tmp_path: Path) -> None:
-    folder = write(tmp_path / "m")
-    name = "esm.encoder.layer.0.attention.self.key.weight"
-    edit_weights(folder, lambda weights: weights.update({name: torch.zeros(2, HIDDEN)}))
-    with pytest.raises(UserError, match=rf"{name} \[2, {HIDDEN}\], not \[{HIDDEN}, {HIDDEN}\]"):
-        load_denoiser(folder)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_not_finite(tmp_path: Path, value: float) -> None:
-    folder = write(tmp_path / "m")
-    edit_weights(folder, lambda weights: weights[EMBEDDING].view(-1)[5:6].fill_(value))
-    with pytest.raises(UserError, match=rf"NaN or infinity in {EMBEDDING}:"):
         load_denoiser(folder)
 
 
@@ -225,13 +229,6 @@ def test_ignored_tensors_may_be_anything(tmp_path: Path) -> None:
     after = load_denoiser(folder).denoiser
     tokens, lengths = masked_batch(0.5)
     assert torch.equal(our_logits(before, tokens, lengths), our_logits(after, tokens, lengths))
-
-
-def test_untied_output_is_refused(tmp_path: Path) -> None:
-    folder = write(tmp_path / "m")
-    edit_weights(folder, lambda w: w.update({"lm_head.decoder.weight": torch.zeros(33, HIDDEN)}))
-    with pytest.raises(UserError, match=r"lm_head\.decoder\.weight differs"):
-        load_denoiser(folder)
 
 
 def test_no_weights(tmp_path: Path) -> None:

@@ -11,12 +11,7 @@ from didi_core.errors import UserError
 from didi_core.models import hub
 from didi_core.models.bundled import BundledModels
 from didi_core.models.hub import DOWNLOAD, find_folder
-from didi_core.models.named import (
-    find_denoiser,
-    find_judge,
-    find_model,
-    unfinished_run,
-)
+from didi_core.models.named import find_denoiser, find_judge, find_model, unfinished_run
 from didi_core.training.run_folder import write_run_record
 
 BUNDLED = BundledModels("didi_protein")
@@ -69,13 +64,8 @@ def test_a_folder_may_have_an_at_in_its_name(tmp_path, monkeypatch):
 
 def test_a_label_keeps_the_revision_and_is_a_file_s_name():
     names = ["o/m", "o/m@step_1", "o/m@refs/pr/1", "n/m@refs/pr/2", "runs/o/m"]
-    assert [label_of(name) for name in names] == [
-        "m",
-        "m-step_1",
-        "m-refs-pr-1",
-        "m-refs-pr-2",
-        "m",
-    ]
+    labels = ["m", "m-step_1", "m-refs-pr-1", "m-refs-pr-2", "m"]
+    assert [label_of(name) for name in names] == labels
 
 
 def test_the_kind_of_a_folder_is_read_from_its_config(tmp_path):

@@ -20,7 +20,6 @@ from tiny_models import (
 )
 from torch import Tensor
 
-from didi_core.data.batches import pad_batch
 from didi_core.distill.didi import DidiInstruct, DidiSettings
 from didi_core.distill.dmmd import DmmdSettings, MomentMatching
 from didi_core.distill.optimizers import OptimizerSettings
@@ -43,7 +42,7 @@ from didi_core.models.noise_file import noise_digest, save_noise
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.registry import SAMPLERS, build_predictor
-from didi_core.sampling.request import SampleSettings
+from didi_core.sampling.request import DrawSettings, SampleSettings
 
 BATCH = framed_batch([MASK, 3, MASK, 4], [MASK, MASK], [5, 4, 3])
 MASKED = BATCH.tokens == MASK
@@ -223,6 +222,7 @@ ROWS = [FRAMED.frame([MASK] * 9), FRAMED.frame([MASK, 3, MASK, 4]), FRAMED.frame
 def test_every_sampler_gives_the_noise_and_no_row_depends_on_another(
     name: str, kind: str, tmp_path: Path
 ) -> None:
+    """Nor on its padding: tokens and calls are those of the row alone, and what is given stays."""
     model = load_denoiser(folder_of(noisy(kind, scale=2.0), tmp_path), dtype=torch.float64)
     entry = SAMPLERS[name]
     settings = SampleSettings(steps=3 if entry.takes_steps else None, seed=5)
@@ -231,13 +231,36 @@ def test_every_sampler_gives_the_noise_and_no_row_depends_on_another(
         predictor = build_predictor(model, with_noise=with_noise)
         prior = build_prior(rows, records, FRAMED, "cpu")
         made = entry.build(predictor, model, {}).sample(prior, settings)
-        return [tokens[: len(row)] for tokens, row in zip(made.tokens.tolist(), rows, strict=True)]
+        for tokens, row in zip(made.tokens, rows, strict=True):
+            assert tokens[len(row) :].eq(FRAMED.pad_id).all()
+        calls = zip(made.denoiser_calls.tolist(), made.discriminator_calls.tolist(), strict=True)
+        drawn = zip(made.tokens.tolist(), rows, calls, strict=True)
+        return [(tokens[: len(row)], asked) for tokens, row, asked in drawn]
 
     together = designs(ROWS, [4, 0, 2**40])
     assert together != designs(ROWS, [4, 0, 2**40], with_noise=False)
     for row, record, found in zip(ROWS, [4, 0, 2**40], together, strict=True):
         assert designs([row], [record]) == [found]
-        assert MASK not in found
+        assert MASK not in found[0]
+        assert all(new == old for new, old in zip(found[0], row, strict=True) if old != MASK)
+
+
+@pytest.mark.parametrize("name", MASKED_SAMPLERS)
+def test_every_sampler_obeys_the_settings_of_a_draw(name: str, tmp_path: Path) -> None:
+    model = load_denoiser(folder_of(noisy("position", scale=2.0), tmp_path))
+    entry, rows = SAMPLERS[name], [FRAMED.frame([MASK] * 14)] * 8
+    sampler = entry.build(build_predictor(model, with_noise=False), model, {})
+    prior = build_prior(rows, range(8), FRAMED, "cpu")
+
+    def tokens(**draw: object) -> torch.Tensor:
+        draws, steps = DrawSettings(**draw), 4 if entry.takes_steps else None
+        return sampler.sample(prior, SampleSettings(steps, seed=1, draw=draws)).tokens
+
+    plain = tokens()
+    assert {1, 2, 4} < set(plain.unique().tolist()) <= {1, 2, 3, 4, 5}
+    assert not (tokens(log_bias=torch.tensor([0.0, -torch.inf, 0.0])) == 4).any()
+    assert not torch.equal(plain, tokens(temperature=0.3))
+    assert not torch.equal(plain, tokens(top_p=0.5))
 
 
 class Watched(NoisyDenoiser):
@@ -303,14 +326,3 @@ def test_wrong_settings_are_named() -> None:
     wrong = r"method.group_deviation=row must be population or sample"
     with pytest.raises(UserError, match=wrong):
         method_settings({"name": "didi", "group_deviation": "row"})
-
-
-def test_pad_batch_of_one_long_row_is_no_special_case() -> None:
-    rows = [FRAMED.frame([MASK] * 20), FRAMED.frame([MASK])]
-    wide, narrow = pad_batch(rows, FRAMED), pad_batch(rows[1:], FRAMED)
-    keys = NoiseKeys(0, torch.tensor([1, 9]), step=0)
-    network = predictor_of(noisy())
-    both = network.log_probs(wide.tokens, wide.lengths, wide.tokens == MASK, keys)
-    alone = replace(keys, records=keys.records[1:])
-    found = network.log_probs(narrow.tokens, narrow.lengths, narrow.tokens == MASK, alone)
-    torch.testing.assert_close(found, both[-1:], rtol=1e-9, atol=1e-9)

@@ -68,11 +68,6 @@ def test_duo_checkpoint_gives_the_published_logits(tmp_path: Path, name: str) ->
     assert model.process == "uniform"
 
 
-def test_a_causal_duo_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is an autoregressive network"):
-        opened(duo_folder(tmp_path, published_weights(3), causal=True))
-
-
 # SDTT.
 
 
@@ -161,11 +156,16 @@ def test_mdlm_s_code_base_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model_type", "message"), [("udlm", "'udlm' is UDLM, "), ("bd3lm", "'bd3lm' is BD3-LM, ")]
+    ("changes", "message"),
+    [
+        ({"model_type": "udlm"}, "model_type 'udlm' is UDLM, .*is not read"),
+        ({"model_type": "bd3lm"}, "model_type 'bd3lm' is BD3-LM, .*is not read"),
+        ({"model_type": "DUO", "causal": True}, "is an autoregressive network"),
+    ],
 )
-def test_other_folders_of_the_hub(tmp_path: Path, model_type: str, message: str) -> None:
-    with pytest.raises(UserError, match=f"model_type {message}.*is not read"):
-        opened(mdlm_folder(tmp_path, model_type=model_type))
+def test_other_folders_of_the_hub(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        opened(mdlm_folder(tmp_path, **changes))
 
 
 def test_a_kind_that_contradicts_itself_is_refused(tmp_path: Path) -> None:

@@ -137,102 +137,70 @@ class TestHonestFiles:
 # Attacks. Each program, were it obeyed, would leave the file `mark`.
 
 
-def opcodes_global(name: str) -> bytes:
+def named(name: str) -> bytes:
     module, _, attribute = name.rpartition(".")
     return b"c" + f"{module}\n{attribute}\n".encode()
 
 
-def opcodes_text(text: str) -> bytes:
-    data = text.encode()
+def text(words: str) -> bytes:
+    data = words.encode()
     return b"X" + struct.pack("<I", len(data)) + data
 
 
-def stack_global(module: str, name: str) -> bytes:
-    return opcodes_text(module) + opcodes_text(name) + b"\x93"
+def stacked(module: str, name: str) -> bytes:
+    return text(module) + text(name) + b"\x93"
 
 
 def attack_pickles(mark: Path) -> dict[str, bytes]:
     """Programs for the pickle machine, each ends with its result and STOP."""
-    shell = opcodes_text(f"touch {mark}")
-    python = opcodes_text(f"open({str(mark)!r}, 'w').close()")
+    shell = text(f"touch {mark}")
+    python = text(f"open({str(mark)!r}, 'w').close()")
     call = b"\x85R."
     honest = pickle.dumps(argparse.Namespace(), 2)[:-1]
-    function = opcodes_global("torch._utils._rebuild_tensor_v2")
+    system, space = named("os.system"), named("argparse.Namespace")
+    through = stacked("collections", "OrderedDict.__init__.__globals__")
+    told = b"]" + text("touch") + b"a" + text(str(mark)) + b"a\x85}"
+    own = text("__setstate__") + system + b"sb"
     return {
-        "os.system": opcodes_global("os.system") + shell + call,
-        "posix.system": opcodes_global("posix.system") + shell + call,
-        "eval": opcodes_global("builtins.eval") + python + call,
-        "eval of Python 2": opcodes_global("__builtin__.eval") + python + call,
-        "exec": opcodes_global("builtins.exec") + python + call,
-        "dotted name": b"\x80\x04" + stack_global("tarfile", "os.system") + shell + call,
-        "dotted module": b"\x80\x04" + stack_global("tarfile.os", "system") + shell + call,
-        "through an allowed class": b"\x80\x04"
-        + stack_global("collections", "OrderedDict.__init__.__globals__")
-        + shell
-        + call,
+        "os.system": system + shell + call,
+        "posix.system": named("posix.system") + shell + call,
+        "eval": named("builtins.eval") + python + call,
+        "eval of Python 2": named("__builtin__.eval") + python + call,
+        "exec": named("builtins.exec") + python + call,
+        "dotted name": b"\x80\x04" + stacked("tarfile", "os.system") + shell + call,
+        "dotted module": b"\x80\x04" + stacked("tarfile.os", "system") + shell + call,
+        "through an allowed class": b"\x80\x04" + through + shell + call,
         "INST": b"(" + shell + b"iposix\nsystem\n.",
-        "OBJ": b"(" + opcodes_global("posix.system") + shell + b"o.",
-        "NEWOBJ": opcodes_global("subprocess.Popen") + b"(" + shell + b"t\x81.",
-        "NEWOBJ_EX": b"\x80\x04"
-        + opcodes_global("subprocess.Popen")
-        + b"]"
-        + opcodes_text("touch")
-        + b"a"
-        + opcodes_text(str(mark))
-        + b"a\x85}\x92.",
-        "getattr": opcodes_global("builtins.getattr")
-        + opcodes_global("os.path")
-        + opcodes_text("os")
+        "OBJ": b"(" + named("posix.system") + shell + b"o.",
+        "NEWOBJ": named("subprocess.Popen") + b"(" + shell + b"t\x81.",
+        "NEWOBJ_EX": b"\x80\x04" + named("subprocess.Popen") + told + b"\x92.",
+        "getattr": named("builtins.getattr")
+        + named("os.path")
+        + text("os")
         + b"\x86R"
         + shell
         + call,
-        "state with __setstate__": honest
-        + b"}"
-        + opcodes_text("__setstate__")
-        + opcodes_global("os.system")
-        + b"sb"
-        + shell
-        + b"b.",
-        "state of a stand-in": opcodes_global("x.Y")
-        + b")R}"
-        + opcodes_text("__setstate__")
-        + opcodes_global("os.system")
-        + b"sb"
-        + shell
-        + b"b.",
-        "state of an allowed function": function
-        + b"N}"
-        + opcodes_text("__defaults__")
-        + b"N\x85s\x86b.",
-        "state of an allowed class": opcodes_global("argparse.Namespace")
-        + b"N}"
-        + opcodes_text("__init__")
-        + opcodes_global("os.system")
-        + b"s\x86b.",
-        "factory of a defaultdict": opcodes_global("collections.defaultdict")
-        + opcodes_global("os.system")
-        + b"\x85R"
-        + shell
-        + b"Ns.",
-        "tensor rebuilt by a function of the file": opcodes_global(
-            "torch._tensor._rebuild_from_type_v2"
-        )
-        + b"("
-        + opcodes_global("os.system")
-        + opcodes_global("torch.Tensor")
-        + b"("
-        + shell
-        + b"tNtR.",
-        "storage class called": opcodes_global("torch.storage.UntypedStorage") + b"I4\n" + call,
+        "state with __setstate__": honest + b"}" + own + shell + b"b.",
+        "state of a stand-in": named("x.Y") + b")R}" + own + shell + b"b.",
+        "state of an allowed function": (
+            named("torch._utils._rebuild_tensor_v2")
+            + b"N}"
+            + text("__defaults__")
+            + b"N\x85s\x86b."
+        ),
+        "state of an allowed class": space + b"N}" + text("__init__") + system + b"s\x86b.",
+        "factory of a defaultdict": (
+            named("collections.defaultdict") + system + b"\x85R" + shell + b"Ns."
+        ),
+        "tensor rebuilt by a function of the file": (
+            named("torch._tensor._rebuild_from_type_v2")
+            + (b"(" + system + named("torch.Tensor") + b"(" + shell + b"tNtR.")
+        ),
+        "storage class called": named("torch.storage.UntypedStorage") + b"I4\n" + call,
         "extension": b"\x82\x01.",
-        "source of a module": b"("
-        + opcodes_text("module")
-        + opcodes_global("argparse.Namespace")
-        + shell
-        + shell
-        + b"tQ.",
+        "source of a module": b"(" + text("module") + space + shell + shell + b"tQ.",
         "persistent id as text": b"Pstorage\n.",
-        "load again": opcodes_global("torch.load") + opcodes_text(str(mark)) + call,
+        "load again": named("torch.load") + text(str(mark)) + call,
     }
 
 
@@ -350,8 +318,8 @@ def test_tensor_past_its_storage_is_refused() -> None:
             return torch.storage.TypedStorage(wrap_storage=raw, dtype=torch.float32, _internal=True)
 
     def tensor(*view: object) -> bytes:
-        storage = b"(" + opcodes_text("storage") + b"tQ"
-        head = b"\x80\x02" + opcodes_global("torch._utils._rebuild_tensor") + b"(" + storage
+        storage = b"(" + text("storage") + b"tQ"
+        head = b"\x80\x02" + named("torch._utils._rebuild_tensor") + b"(" + storage
         numbers = b"".join(pickle.dumps(part, 2)[2:-1] for part in view)
         return head + numbers + b"tR."
 

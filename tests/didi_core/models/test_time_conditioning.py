@@ -6,31 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from dit_fixtures import tiny_dit
 from exact_denoiser import toy_vocabulary
 from published_folders import mdlm_folder
 from safetensors.torch import load_file, save_file
-from tiny_models import FRAMED, framed_batch, randomise, timed_esm, tiny_denoiser
+from tiny_models import FRAMED, framed_batch, framed_dit, timed_esm, tiny_denoiser
 from transformers import AutoConfig, AutoModelForMaskedLM
 
 from didi_core.errors import UserError
-from didi_core.models.dit import DitDenoiser
 from didi_core.models.folder import load_denoiser, save_model_folder
 from didi_core.sampling.predictor import Predictor
 
 BATCH = framed_batch([3, 4, 5, 3], [5, 5])
-
-
-def timed_dit() -> DitDenoiser:
-    settings = replace(
-        tiny_dit(0).settings,
-        vocabulary_size=FRAMED.size,
-        mask_id=FRAMED.mask_id,
-        time_conditioned=True,
-    )
-    denoiser = DitDenoiser(settings)
-    randomise(denoiser, 1)
-    return denoiser.eval()
 
 
 def logits(denoiser: torch.nn.Module, *alphas: float) -> torch.Tensor:
@@ -120,9 +106,8 @@ def test_folders_without_a_process_are_masked_and_unknown_ones_are_refused(tmp_p
         load_denoiser(tmp_path)
 
 
-@pytest.mark.parametrize("build", [timed_esm, timed_dit])
-def test_the_predictor_tells_the_time(build) -> None:
-    denoiser = build()
+@pytest.mark.parametrize("denoiser", [timed_esm(), framed_dit(1, time_conditioned=True)])
+def test_the_predictor_tells_the_time(denoiser) -> None:
     predictor = Predictor(denoiser, FRAMED)
     where = (BATCH.tokens, BATCH.lengths, BATCH.maskable)
     with torch.no_grad():

@@ -20,7 +20,7 @@ from didi_core.models.folder import load_denoiser, save_model_folder
 from didi_core.sampling import registry
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
-from didi_core.sampling.request import DrawSettings, SampleSettings
+from didi_core.sampling.request import SampleSettings
 
 
 @pytest.fixture
@@ -83,15 +83,3 @@ def test_its_entry_builds_it_and_refuses_what_it_would_ignore(
     ):
         with pytest.raises(UserError, match="--sampler in-order"):
             registry.check_settings(kind, refused)
-
-    # Neighbours and padding do not matter, templates stay, and the draw settings act.
-    rows = [FRAMED.frame([MASK] * 5), FRAMED.frame([3, MASK, 4]), FRAMED.frame([MASK] * 30)]
-    settings = SampleSettings(4, seed=2)
-    together = sampler.sample(build_prior(rows, [4, 0, 9], FRAMED, "cpu"), settings).tokens
-    for row, record, found in zip(rows, [4, 0, 9], together, strict=True):
-        alone = sampler.sample(build_prior([row], [record], FRAMED, "cpu"), settings).tokens[0]
-        assert torch.equal(alone[: len(row)], found[: len(row)]) and not (alone == MASK).any()
-    assert together[1, 1] == 3 and together[1, 3] == 4
-    barred = DrawSettings(log_bias=torch.tensor([0.0, -torch.inf, 0.0]))
-    prior = build_prior(rows[2:], [9], FRAMED, "cpu")
-    assert not (sampler.sample(prior, SampleSettings(4, seed=2, draw=barred)).tokens == 4).any()

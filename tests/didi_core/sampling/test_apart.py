@@ -31,9 +31,7 @@ from didi_core.sampling.apart import (
 )
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
-from didi_core.sampling.registry import find_sampler
 from didi_core.sampling.request import Prior, Sampler, SampleSettings
-from didi_core.sampling.sampler_options import from_options
 
 PAIR = random_law(2, 2, seed=1)
 LAW: Law = {(*pair, c): p * (0.3 if c else 0.7) for pair, p in PAIR.items() for c in (0, 1)}
@@ -255,9 +253,3 @@ def test_a_network_told_the_time_is_told_it() -> None:
     prior = build_prior([FRAMED.frame([MASK] * 12)], [0], FRAMED, "cpu")
     sampled = ApartSampler(Predictor(timed_esm(), FRAMED)).sample(prior, SampleSettings(steps=4))
     assert not (sampled.tokens == MASK).any()
-
-
-def test_a_threshold_out_of_range_is_refused() -> None:
-    assert find_sampler("apart").reveals_on_grid
-    with pytest.raises(UserError, match=r"threshold=0\.0 must be above 0"):
-        from_options("apart", ApartSettings, {"threshold": "0"})

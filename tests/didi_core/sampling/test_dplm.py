@@ -17,12 +17,7 @@ from exact_denoiser import (
 from tiny_models import FRAMED, MASK, tiny_denoiser
 
 from didi_core.diffusion.draws import Stream, keyed_uniform
-from didi_core.sampling.dplm import (
-    DplmSampler,
-    DplmSettings,
-    below_cutoff,
-    noised,
-)
+from didi_core.sampling.dplm import DplmSampler, DplmSettings, below_cutoff, noised
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import DrawSettings, SampleSettings
@@ -202,20 +197,3 @@ def test_every_row_is_that_of_the_rules_alone_or_in_a_batch_with_padding() -> No
         assert together.tokens[number, len(row) :].eq(FRAMED.pad_id).all()
     assert redrawn, "the rows must exercise the redraw"
     assert not together.discriminator_calls.any()
-
-
-def test_draw_settings_act() -> None:
-    predictor = Predictor(tiny_denoiser(seed=3), FRAMED)
-    sampler = DplmSampler(predictor)
-    prior = build_prior([FRAMED.frame([MASK] * 14)] * 8, range(8), FRAMED, "cpu")
-
-    def tokens(**draw: object) -> torch.Tensor:
-        settings = SampleSettings(steps=4, seed=1, draw=DrawSettings(**draw))
-        return sampler.sample(prior, settings).tokens
-
-    plain = tokens()
-    forbidden = tokens(log_bias=torch.tensor([0.0, -torch.inf, 0.0]))
-    assert (plain == 4).any() and not (forbidden == 4).any()
-    assert not torch.equal(plain, tokens(temperature=0.3))
-    assert not torch.equal(plain, tokens(top_p=0.5))
-    assert set(plain.unique().tolist()) == {1, 2, 3, 4, 5}

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,17 +17,14 @@ from exact_denoiser import (
     random_law,
     toy_vocabulary,
 )
-from tiny_models import FRAMED, MASK, tiny_denoiser
+from tiny_models import FRAMED, MASK, Told, tiny_denoiser
 
 from didi_core.data.batches import TokenBatch
-from didi_core.errors import UserError
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
-from didi_core.sampling.registry import check_settings, find_sampler
 from didi_core.sampling.remdm import RemaskingSampler, RemdmSettings, Transition
 from didi_core.sampling.request import DrawSettings, Prior, SampleSettings
-from didi_core.sampling.sampler_options import from_options
 
 NUM_SAMPLES = 100_000
 PLAUSIBLE = 1e-3
@@ -276,17 +273,6 @@ def test_rows_keep_their_template_and_depend_on_nothing_beside_them(
     assert not together.discriminator_calls.any()
 
 
-@dataclass(frozen=True)
-class Told(Predictor):
-    """Notes the alpha of every call."""
-
-    alphas: list[float] = field(default_factory=list)
-
-    def log_probs(self, tokens, lengths, at, keys=None, alpha=None):
-        self.alphas.append(alpha)
-        return super().log_probs(tokens, lengths, at, keys, alpha)
-
-
 def test_the_network_is_told_the_share_before_the_step() -> None:
     predictor = Told(tiny_denoiser(seed=3), FRAMED)
     sampler = RemaskingSampler(predictor, RemdmSettings(eta=0.0))
@@ -309,30 +295,3 @@ def test_calls_are_those_made_and_more_than_positions_where_tokens_are_drawn_aga
     assert (calls[1] < 40).item(), "a step that reveals nothing makes no call"
     plain = ancestral(predictor).sample(build_prior(ROWS, RECORDS, FRAMED, "cpu"), settings)
     assert (calls >= plain.denoiser_calls).all()
-
-
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ({"schedule": "linear"}, "schedule=linear must be cap, rescale or loop"),
-        ({"eta": "1.5"}, "eta=1.5 must be from 0 to 1"),
-        ({"eta": "nan"}, "eta=nan must be from 0 to 1"),
-        ({"eta": "much"}, "eta=much must be a number"),
-        ({"weighting": "none"}, "weighting=none must be uniform or confidence"),
-        ({"t_on": "0.01"}, "t_off=0.05 and t_on=0.01 must be above 0 and below 1"),
-        ({"alpha_on": "1"}, "alpha_on=1.0 must be above 0 and below 1"),
-        ({"sigma": "1"}, "has no option sigma; it has schedule, eta, weighting"),
-    ],
-)
-def test_options_without_sense_are_refused(option: dict[str, str], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        from_options("remdm", RemdmSettings, option)
-
-
-def test_it_has_no_published_grid_and_takes_a_bent_one() -> None:
-    kind = find_sampler("remdm")
-    with pytest.raises(UserError, match="--grid published"):
-        check_settings(kind, SampleSettings(8, grid="published"))
-    with pytest.raises(UserError, match="--steps is missing"):
-        check_settings(kind, SampleSettings(None))
-    check_settings(kind, SampleSettings(8, reveal_exponent=2.0))

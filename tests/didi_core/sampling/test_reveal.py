@@ -15,6 +15,7 @@ from exact_denoiser import (
 )
 
 from didi_core.diffusion.absorbing import AbsorbingProcess
+from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
@@ -86,3 +87,12 @@ def test_a_plan_depends_on_the_record_alone() -> None:
         alone = build_prior([[MASK] * length], [record], VOCABULARY, "cpu")
         plans = [ancestral_plan(prior, settings) for prior in (together, alone)]
         assert torch.equal(plans[0][row, :length], plans[1][0, :length])
+
+
+def test_each_position_is_revealed_where_alpha_passes_its_uniform() -> None:
+    """Step k of 4 with exponent 2 reveals u in [(k/4)^2, ((k+1)/4)^2)."""
+    prior = build_prior([[MASK] * 20_000], [0], VOCABULARY, "cpu")
+    uniform = keyed_uniform(5, Stream.REVEAL, 0, torch.arange(20_000))
+    edges = torch.tensor([1, 4, 9], dtype=torch.float64) / 16
+    plan = ancestral_plan(prior, SampleSettings(steps=4, seed=5, reveal_exponent=2.0))
+    assert torch.equal(plan[0, :20_000], torch.bucketize(uniform, edges, right=True))

@@ -15,31 +15,18 @@ from exact_denoiser import (
     random_law,
     toy_vocabulary,
 )
-from tiny_models import (
-    FRAMED,
-    MASK,
-    framed_batch,
-    randomise,
-    tiny_denoiser,
-    tiny_discriminator,
-)
+from tiny_models import FRAMED, MASK, framed_batch, framed_dit, tiny_denoiser, tiny_discriminator
 from torch import Tensor, nn
 
 from didi_core.errors import UserError
 from didi_core.models.denoiser import told_the_time
 from didi_core.models.discriminator import Discriminator
-from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.soft_tokens import SoftTokens
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, SampleSettings
-from didi_core.sampling.rgas import (
-    GuidedSampler,
-    RgasSettings,
-    first_rerank_step,
-    without_subs,
-)
+from didi_core.sampling.rgas import GuidedSampler, RgasSettings, first_rerank_step, without_subs
 from didi_core.sampling.sampler_options import from_options
 
 NUM_SAMPLES = 20_000
@@ -272,7 +259,7 @@ def test_the_released_sampler_draws_from_its_enumerated_law() -> None:
 
 
 def test_the_released_sampler_re_ranks_the_last_step_and_is_told_the_time() -> None:
-    denoiser = tiny_dit()
+    denoiser = framed_dit(3, conditioning_size=6)
     discriminator = Discriminator(denoiser).eval().requires_grad_(False)
     discriminator.trunk = told_the_time(discriminator.trunk)
     predictor = without_subs(Predictor(denoiser, FRAMED))
@@ -328,20 +315,6 @@ def test_scores_by_hand() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
-def tiny_dit() -> DitDenoiser:
-    settings = DitSettings(
-        vocabulary_size=FRAMED.size,
-        num_layers=1,
-        hidden_size=8,
-        num_heads=2,
-        mask_id=MASK,
-        conditioning_size=6,
-    )
-    network = DitDenoiser(settings)
-    randomise(network, seed=3)
-    return network.eval()
-
-
 ROWS = [
     FRAMED.frame([MASK] * 9),
     FRAMED.frame([MASK, 3, MASK, MASK, 5, MASK, MASK]),
@@ -392,19 +365,6 @@ def test_calls_of_eight_steps() -> None:
     assert found.discriminator_calls[0] == 4 + 4 * 3
     assert found.discriminator_calls[1] in (0, 1)
     assert found.discriminator_calls[2] == 0
-
-
-def test_padding_and_neighbours_do_not_change_a_row() -> None:
-    sampler, settings = tiny_guided(), SampleSettings(steps=5, seed=6)
-    together = sampler.sample(build_prior(ROWS, RECORDS, FRAMED, "cpu"), settings)
-    for number, (row, record) in enumerate(zip(ROWS, RECORDS, strict=True)):
-        alone = sampler.sample(build_prior([row], [record], FRAMED, "cpu"), settings)
-        found = together.tokens[number]
-        assert torch.equal(alone.tokens[0, : len(row)], found[: len(row)])
-        assert found[len(row) :].eq(FRAMED.pad_id).all()
-        assert all(found[i] == token for i, token in enumerate(row) if token != MASK)
-        assert not (found == MASK).any()
-        assert alone.discriminator_calls[0] == together.discriminator_calls[number]
 
 
 OWN = {"candidate_positions": "own"}

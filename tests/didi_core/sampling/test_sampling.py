@@ -15,10 +15,14 @@ from exact_denoiser import (
 
 from didi_core.errors import UserError
 from didi_core.sampling.ancestral import PlannedSampler, ancestral, first_hitting
+from didi_core.sampling.apart import ApartSettings
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.registry import check_settings, find_sampler
+from didi_core.sampling.remdm import RemdmSettings
 from didi_core.sampling.request import DrawSettings, SampleSettings
+from didi_core.sampling.saber import SaberSettings
+from didi_core.sampling.sampler_options import from_options
 
 NUM_SAMPLES = 100_000
 PLAUSIBLE = 1e-3
@@ -148,18 +152,6 @@ def test_calls_are_counted_by_row_and_bounded_by_the_plan() -> None:
     assert (limit.tokens != 3).all()
 
 
-def test_padding_and_neighbours_do_not_change_a_row() -> None:
-    laws = [random_law(3, length, seed=length) for length in (1, 2, 3)]
-    predictor = predictor_of(*laws, num_tokens=3)
-    rows = [[3] * (1 + record % 3) for record in range(60)]
-    settings = SampleSettings(steps=2, seed=1)
-    together = build_prior(rows, range(60), predictor.vocabulary, "cpu")
-    tokens = ancestral(predictor).sample(together, settings).tokens
-    for record, row in enumerate(rows):
-        alone = build_prior([row], [record], predictor.vocabulary, "cpu")
-        assert torch.equal(ancestral(predictor).sample(alone, settings).tokens[0], tokens[record])
-
-
 @pytest.mark.parametrize("name", ["analytical", "nonsense"])
 def test_unknown_samplers_are_refused_with_the_list(name: str) -> None:
     with pytest.raises(
@@ -177,6 +169,12 @@ def test_unknown_samplers_are_refused_with_the_list(name: str) -> None:
         ("first-hitting", SampleSettings(steps=None, grid="published"), "--grid published"),
         ("first-hitting", SampleSettings(None, reveal_exponent=2.0), "--reveal-exponent 2: "),
         ("dplm", SampleSettings(8, reveal_exponent=2.0), "--reveal-exponent 2: "),
+        ("dplm", SampleSettings(5, grid="published"), "--grid published"),
+        ("remdm", SampleSettings(None), "--steps is missing"),
+        ("remdm", SampleSettings(8, grid="published"), "--grid published"),
+        ("saber", SampleSettings(None), "--steps is missing"),
+        ("saber", SampleSettings(8, grid="published"), "--grid published"),
+        ("saber", SampleSettings(8, reveal_exponent=2.0), "--reveal-exponent 2: "),
     ],
 )
 def test_settings_a_sampler_would_ignore_are_refused(
@@ -184,3 +182,34 @@ def test_settings_a_sampler_would_ignore_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         check_settings(find_sampler(sampler), settings)
+
+
+@pytest.mark.parametrize("name", ["remdm", "apart"])
+def test_samplers_on_the_grid_take_a_bent_one(name: str) -> None:
+    assert find_sampler(name).reveals_on_grid
+    check_settings(find_sampler(name), SampleSettings(8, reveal_exponent=2.0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "option", "message"),
+    [
+        (RemdmSettings, {"schedule": "linear"}, "schedule=linear must be cap, rescale or loop"),
+        (RemdmSettings, {"eta": "1.5"}, "eta=1.5 must be from 0 to 1"),
+        (RemdmSettings, {"eta": "nan"}, "eta=nan must be from 0 to 1"),
+        (RemdmSettings, {"eta": "much"}, "eta=much must be a number"),
+        (RemdmSettings, {"weighting": "none"}, "weighting=none must be uniform or confidence"),
+        (RemdmSettings, {"t_on": "0.01"}, "t_off=0.05 and t_on=0.01 must be above 0 and below 1"),
+        (RemdmSettings, {"alpha_on": "1"}, "alpha_on=1.0 must be above 0 and below 1"),
+        (RemdmSettings, {"sigma": "1"}, "has no option sigma; it has schedule, eta, weighting"),
+        (SaberSettings, {"min_reveal": "0"}, "min_reveal=0 must be at least 1"),
+        (SaberSettings, {"mu": "-1"}, "mu=-1 must be 0 or more"),
+        (SaberSettings, {"mu": "2.5"}, "mu=2.5 must be a whole number"),
+        (SaberSettings, {"eta": "1"}, "has no option eta; it has min_reveal, mu"),
+        (ApartSettings, {"threshold": "0"}, r"threshold=0\.0 must be above 0"),
+    ],
+)
+def test_options_without_sense_are_refused(
+    settings: type, option: dict[str, str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        from_options("one", settings, option)

@@ -1,7 +1,6 @@
 """`didi-protein compare` at a small scale: cells, pairs, resuming, what it refuses."""
 
 import json
-import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,16 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from compare_checks import (  # noqa: F401  its tests run here too
+    Compares,
+    test_a_folder_with_other_work_is_left_alone,
+    test_an_interrupted_comparison_goes_on,
+    test_bad_options,
+    test_every_cell_is_a_row,
+    test_every_long_phase_says_the_time_left_without_a_terminal,
+    test_methods_get_their_own_settings,
+    test_more_temperatures_are_added_to_a_finished_comparison,
+    test_sequences_are_made_in_the_precision_that_their_record_names,
+)
 from scoring_fixtures import random_sequences, write_judge, write_masked, write_uniform
 
-from didi_core import progress
 from didi_core.commands.comparing.cells import Cell
-from didi_core.commands.comparing.study import (
-    check_folder,
-    claim_folder,
-    method_settings,
-    study_of,
-)
+from didi_core.commands.comparing.study import check_folder, claim_folder
 from didi_core.commands.comparing.table import printed_table
 from didi_core.commands.generating.options import FailedRecord, GenerationResult
 from didi_core.errors import Terminated, UserError
@@ -27,25 +31,14 @@ from didi_core.models.folder import LoadedModel
 from didi_protein.compare import CompareResult, compare
 from didi_protein.comparing import cells as comparison_cells
 from didi_protein.comparing import compare as compare_run
-from didi_protein.comparing.cells import (
-    CellRequest,
-    cut_to_lengths,
-    design_cell,
-    natural_designs,
-)
-from didi_protein.comparing.compare import (
-    COLUMNS,
-    as_json,
-    distill_settings,
-    print_result,
-)
+from didi_protein.comparing.cells import CellRequest, cut_to_lengths, design_cell, natural_designs
+from didi_protein.comparing.compare import COLUMNS, as_json, print_result
 from didi_protein.comparing.options import CompareOptions
 from didi_protein.scoring.options import ScoreOptions
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.fasta import write_fasta
 from didi_protein.sequences.lengths import design_lengths
 from didi_protein.sequences.training_data import read_training_sequences
-from didi_protein.settings import DistillSettings
 
 
 @pytest.fixture(scope="module")
@@ -73,20 +66,21 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> CompareOptions:
 
 
 @pytest.fixture(scope="module")
+def compares() -> Compares:
+    return Compares(
+        compare,
+        compare_run,
+        partial(print_result, folded=False),
+        "designs",
+        ".fasta",
+        "scoring",
+        kept="*.fasta",
+    )
+
+
+@pytest.fixture(scope="module")
 def finished(options: CompareOptions) -> CompareResult:
     return compare(options)
-
-
-def test_every_cell_is_a_row(finished: CompareResult) -> None:
-    rows = finished.table.assign(steps=finished.table["steps"].fillna(0))
-    found = set(rows[["model", "sampler", "steps"]].itertuples(index=False, name=None))
-    plain = {(model, "ancestral", 2) for model in ("teacher", "earlier", "dmmd", "didi-paper")}
-    guided = {("didi-paper", "rgas", 2)}
-    limit = {("teacher", "first-hitting", 0), ("teacher", "ancestral", 4)}
-    assert found == plain | guided | limit
-    assert sorted(reason.split()[0] for reason in finished.left_out) == [
-        "dmmd", "earlier", "teacher",
-    ]  # fmt: skip
 
 
 def test_figures_are_those_of_the_score_tables(finished: CompareResult) -> None:
@@ -103,9 +97,7 @@ def test_figures_are_those_of_the_score_tables(finished: CompareResult) -> None:
 
 
 def test_printed_and_json_forms(
-    finished: CompareResult,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    finished: CompareResult, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)  # test runners set it in their workers
     record = json.loads(as_json(finished))
@@ -120,63 +112,6 @@ def test_printed_and_json_forms(
     assert any("Judge NLL" in line and "Seconds" in line for line in printed.splitlines())
 
 
-def test_designs_are_made_in_the_precision_that_their_record_names(
-    options: CompareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole_part, written = compare_run.DOMAIN.make, []
-
-    def watched(cell: Cell, request: CellRequest, model: LoadedModel) -> GenerationResult:
-        made = whole_part(cell, request, model)
-        record = json.loads(made.out.with_suffix(".generate.json").read_text())
-        dtypes = {each.dtype for each in model.denoiser.parameters()}
-        written.append((record["settings"]["precision"], dtypes))
-        return made
-
-    monkeypatch.setattr(compare_run, "DOMAIN", replace(compare_run.DOMAIN, make=watched))
-    students = f"{options.students},{options.judge}"
-    alone = replace(
-        options, students=students, methods="dmmd", samplers="ancestral", precision="bf16"
-    )
-    compare(replace(alone, out=tmp_path / "study"))
-    assert len(written) == 6 and written == [("bf16", {torch.bfloat16})] * 6
-
-
-def test_an_interrupted_comparison_goes_on(
-    options: CompareOptions,
-    finished: CompareResult,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    alone = replace(
-        options, out=tmp_path / "study", methods="", data=None, samplers="ancestral", resume=True
-    )
-    whole_part, calls = compare_run.DOMAIN.score, []
-
-    def terminated_after_two(*arguments: object) -> object:
-        if len(calls) == 2:
-            raise Terminated
-        calls.append(arguments)
-        return whole_part(*arguments)
-
-    with monkeypatch.context() as broken, pytest.raises(Terminated):
-        broken.setattr(
-            compare_run, "DOMAIN", replace(compare_run.DOMAIN, score=terminated_after_two)
-        )
-        compare(alone)
-    again = compare(alone)
-    costs = ["seconds_per_design", "peak_memory_mb"]
-    of_both = finished.table[finished.table["model"].isin(("teacher", "earlier"))]
-    of_others = ["discriminator_calls", "reveal_exponent"]
-    expected = of_both.drop(columns=[*costs, *of_others]).reset_index(drop=True)
-    found = again.table.drop(columns=costs).reset_index(drop=True)
-    pd.testing.assert_frame_equal(found[expected.columns], expected)
-    with pytest.raises(UserError, match="another num: give --num 4, as then"):
-        compare(replace(alone, num=5))
-    # Samples depend on it, so that `generate` would stop at the first cell.
-    with pytest.raises(UserError, match=r"another batch_tokens: give --batch-tokens 8192"):
-        compare(replace(alone, batch_tokens=4096))
-
-
 def test_another_kind_of_device_is_refused_and_another_of_its_kind_is_not(
     options: CompareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,15 +124,6 @@ def test_another_kind_of_device_is_refused_and_another_of_its_kind_is_not(
         check_folder(replace(begun, device="auto"))
     claim_folder(replace(begun, out=tmp_path / "other", device="cuda:0"))
     check_folder(replace(begun, out=tmp_path / "other", device="cuda:1"))
-
-
-def test_designs_past_the_judge_are_refused_before_any_work(
-    options: CompareOptions, tmp_path: Path
-) -> None:
-    short = str(write_judge(tmp_path / "short", max_length=19))
-    with pytest.raises(UserError, match=r"^--length 20-40: every design is longer than the 19 "):
-        compare(replace(options, out=tmp_path / "study", judge=short))
-    assert not (tmp_path / "study").exists()
 
 
 def test_a_set_without_a_judged_design_becomes_a_row(
@@ -259,38 +185,6 @@ def test_without_a_limit_the_teacher_in_as_many_steps_is_what_is_shown() -> None
         assert list(table.columns[-1].cells)[1].count("0.250" if more is less else "0.500") == 3
 
 
-def test_more_temperatures_are_added_to_a_finished_comparison(
-    options: CompareOptions, finished: CompareResult, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked = replace(options, resume=True, temperatures="0.5,2")
-    swept = compare(asked)
-    record = json.loads((finished.out / "frontier.json").read_text())
-    assert record["baseline"] == "teacher_limit" and len(record["frontiers"]) == len(swept.table)
-    for curve in record["frontiers"].values():
-        assert [point["temperature"] for point in curve["points"]] == [0.5, 1.0, 2.0]
-    assert (finished.out / "frontier.png").is_file()
-    made = sorted(path.name for path in (finished.out / "sweep").glob("*.fasta"))
-    assert len(made) == 2 * len(swept.table) and "dmmd_2_t0.5.fasta" in made
-    assert not list((finished.out / "designs").glob("*_t0.5*")), "the rows' own folder is as it was"
-    same = [name for name in finished.table.columns if "seconds" not in name]
-    pd.testing.assert_frame_equal(swept.table[same], finished.table[same])
-    limit = swept.table[swept.table["sampler"] == "first-hitting"].iloc[0]
-    assert limit["difference_at_equal_diversity"] == 0
-    assert limit["nll_at_equal_diversity"] == pytest.approx(
-        record["frontiers"]["teacher_limit"]["nll_at_equal_diversity"]["mean"]
-    )
-    print_result(swept, folded=False)
-    printed = capsys.readouterr().out
-    assert "Equal entropy: judge NLL" in printed and "frontier.json" in printed
-    assert json.loads(as_json(swept))["frontier"] == str(finished.out / "frontier.json")
-    compare(replace(options, resume=True))
-    assert not (finished.out / "frontier.json").exists(), "nor is it taken for that of this run"
-    with pytest.raises(UserError, match=r"--diversity 2 needs --temperatures"):
-        compare(replace(options, resume=True, diversity=2.0))
-    with pytest.raises(UserError, match=r"--temperatures 0,1: 0 is no temperature"):
-        compare(replace(options, resume=True, temperatures="0,1"))
-
-
 def test_natural_sequences_are_cut_to_the_lengths_of_the_designs() -> None:
     """The shortest that is as long goes to each; of 3 designs the longest has none."""
     sequences = ["A" * 5, "C" * 9, "D" * 7, "E" * 2]
@@ -320,72 +214,30 @@ def test_curves_are_compared_at_natural_sequences(
     assert natural_designs(few, designs, seed=0) is None
 
 
-def test_methods_get_their_own_settings(options: CompareOptions) -> None:
-    paper = distill_settings(options, "didi:paper")
-    assert paper.method["name"] == "didi" and paper.preset == "paper"
-    assert paper.max_seconds == options.budget and paper.data == options.data
-    assert distill_settings(replace(options, data=None), "dmmd").reference == "pool"
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": "8,x"}, "--steps 8,x: x is no number of steps; give 8,16.$"),
-        ({"steps": ""}, "--samplers and --steps each need"),
-        ({"num": 1}, "--num 1 must be at least 2"),
-        ({"batch_tokens": 0}, "--batch-tokens 0 must be at least 1"),
-        ({"pool_steps": 0}, "--pool-steps 0 must be at least 1"),
-        ({"seed": -1}, "--seed -1 must be from 0"),
-        ({"budget": 0.0}, "--budget 0 must be more than 0"),
-        ({"samplers": "first-hitting"}, "takes no steps"),
-        ({"samplers": "none-such"}, "--samplers none-such does not exist"),
+        ({"judge": "IN/short"}, r"^--length 20-40: every design is longer than the 19 "),
         (
-            {"samplers": "remdm(eta=2),rgas(x=1)"},
-            "--samplers remdm: eta=2.0 must be .*; --samplers",
+            {"methods": "dmmd,dcd"},
+            r"^--methods dcd distils uniform-state models.*, or --methods didi or dmmd or sdtt\.$",
         ),
-        ({"top_p": 0.0}, "--top-p 0 must be above 0"),
         (
-            {"methods": "none-such"},
-            "--methods none-such: no method none-such; give one of best, dcd, didi",
+            {"teacher": "IN/duo", "methods": "dcd", "data": None},
+            r"as in --pool-steps 256\.$",  # it has no limit to draw a pool at
         ),
-        ({"methods": "dmmd:bar"}, "--methods dmmd:bar: no preset bar; give one of default, paper"),
-        ({"precision": "fp8"}, "--precision fp8 is unknown"),
-        ({"students": "a/teacher"}, "would both be called teacher"),
     ],
+    ids=["past the judge", "another process", "no limit"],
 )
-def test_bad_options(options: CompareOptions, change: dict, message: str) -> None:
-    given = replace(options, **change)
+def test_what_cannot_be_is_refused_before_any_work(
+    options: CompareOptions, tmp_path: Path, change: dict, message: str
+) -> None:
+    write_judge(tmp_path / "short", max_length=19)
+    write_uniform(tmp_path / "duo", seed=0)
+    change = {k: v and v.replace("IN", str(tmp_path)) for k, v in change.items()}
     with pytest.raises(UserError, match=message):
-        study_of(given, partial(distill_settings, given))
-
-
-def test_a_method_of_another_process_is_refused_before_any_is_trained(
-    options: CompareOptions, tmp_path: Path
-) -> None:
-    told = r"^--methods dcd distils uniform-state models.*, or --methods didi or dmmd or sdtt\.$"
-    with pytest.raises(UserError, match=told):
-        compare(replace(options, out=tmp_path / "study", methods="dmmd,dcd"))
+        compare(replace(options, out=tmp_path / "study", **change))
     assert not (tmp_path / "study").exists(), "the mended command finds it as the first did"
-
-
-def test_a_pool_without_steps_needs_a_teacher_with_a_limit(
-    options: CompareOptions, tmp_path: Path
-) -> None:
-    teacher = write_uniform(tmp_path / "duo", seed=0)
-    asked = replace(options, teacher=str(teacher), out=tmp_path / "s", methods="dcd", data=None)
-    with pytest.raises(UserError, match=r"as in --pool-steps 256\.$"):
-        compare(asked)
-    assert not (tmp_path / "s").exists()
-
-
-def test_a_folder_with_other_work_is_left_alone(options: CompareOptions, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    for switch in ({}, {"overwrite": True}, {"resume": True}):
-        with pytest.raises(UserError):
-            compare(replace(options, out=tmp_path, **switch))
-    assert [each.name for each in tmp_path.iterdir()] == ["notes.txt"]
-    with pytest.raises(UserError, match=r"notes\.txt is a file: choose another name"):
-        compare(replace(options, out=tmp_path / "notes.txt", overwrite=True))
 
 
 @pytest.mark.parametrize(
@@ -412,12 +264,6 @@ def test_what_is_refused_costs_no_earlier_comparison(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_pool_is_as_asked_for(tmp_path: Path) -> None:
-    options = CompareOptions(teacher="tiny", out=tmp_path, pool_size=7, pool_steps=3)
-    settings = method_settings(options, "dmmd", "distill", DistillSettings)
-    assert (settings.reference, settings.pool_size, settings.pool_steps) == ("pool", 7, 3)
-
-
 def test_offline_and_flags_reach_what_opens_models(
     options: CompareOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,20 +274,3 @@ def test_offline_and_flags_reach_what_opens_models(
         wanted = replace(given, out=tmp_path / name, **{name: f"nobody/{name}"})
         with pytest.raises(UserError, match=f"^{flag} nobody/{name} is not a folder.*may not be"):
             compare(wanted)
-
-
-def test_every_long_phase_says_the_time_left_without_a_terminal(
-    options: CompareOptions,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(progress, "FIRST_LINE", 0.0)  # every phase is long
-    monkeypatch.setattr(progress, "LONGEST_SILENCE", 0.0)
-    pool = {"data": None, "pool_size": 4, "pool_steps": 3, "methods": "dmmd", "students": ""}
-    compare(replace(options, out=tmp_path / "study", samplers="ancestral", **pool))
-    lines = capsys.readouterr().err.splitlines()
-    for phase in ("Sampling the teacher", "Generating", "scoring"):
-        of_phase = [line for line in lines if line.startswith(f"{phase}: ")]
-        assert any(re.search(r"\d%, about .* left", line) for line in of_phase), phase
-    assert any(re.match(r"About .* for 4 sequences in .* 3.0 calls each", line) for line in lines)

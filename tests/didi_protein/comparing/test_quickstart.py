@@ -1,9 +1,5 @@
 """`didi-protein quickstart` at a small scale: what it leaves, that it resumes, what it refuses."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,13 +8,12 @@ from quickstart_checks import (  # noqa: F401  its tests run here too
     test_a_run_again_keeps_what_is_finished,
     test_an_interrupted_run_ends_as_an_unbroken_one,
     test_another_seed_gives_other_sequences,
-    test_json_holds_the_table,
+    test_files_hold_the_table,
     test_other_work_and_other_plans_are_refused,
     test_what_is_missing_is_named_before_anything_is_written,
 )
 from scoring_fixtures import random_sequences, write_judge, write_masked
 
-from didi_core.commands.comparing.cells import Cell
 from didi_core.commands.comparing.quickstart import findings, gain_in_words
 from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
 from didi_core.io.files import write_json
@@ -38,7 +33,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """Random models of one layer, a judge that knows reference rows, and little work."""
     models = tmp_path_factory.mktemp("models")
     judge = open_judge(str(write_judge(models / "judge")))
-    natural = random_sequences(8, shortest=20)
+    natural = random_sequences(120, 20, 40)  # enough of every length that is scored
     write_json(models / "judge" / REFERENCE_ROWS, measure_reference_rows(judge, natural, natural))
     return Plan(
         teacher=str(write_masked(models / "teacher", seed=0)),
@@ -50,6 +45,8 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         pool_steps=4,
         num=6,
         length="20-40",
+        family=None,
+        data=None,
         teacher_steps=(16, None),
         student_steps=(16,),
     )
@@ -90,17 +87,6 @@ def test_sets_are_of_equal_lengths_and_state_their_cost(finished: QuickstartResu
     row = finished.table.set_index(["model", "sampler"])
     assert row.loc[("teacher", "first-hitting"), "calls"] == np.mean(lengths["teacher_16"])
     assert (row["calls"].drop(("teacher", "first-hitting")) <= 16).all()
-
-
-def test_comparison_holds_what_the_score_tables_say(finished: QuickstartResult) -> None:
-    table = pd.read_csv(finished.comparison)
-    pd.testing.assert_frame_equal(table, finished.table, check_dtype=False)
-    for row in table.itertuples():
-        limit = np.isnan(row.steps)
-        cell = Cell.limit(row.model) if limit else Cell(row.model, int(row.steps), row.sampler)
-        scores = pd.read_csv(finished.out / "designs" / f"{cell.name}.csv")
-        assert row.judge_nll == pytest.approx(np.log(scores["judge_perplexity"]).mean())
-        assert row.n == len(scores) == 6
 
 
 def test_gain_is_of_pairs(finished: QuickstartResult) -> None:
@@ -144,18 +130,3 @@ def test_printed_result_names_every_set_and_place(
     assert findings(finished, WORDS) in printed
     assert "Only 6 sequences a row: intervals from fewer than 30 are too narrow" in printed
     assert max(map(len, printed.split("Report  ")[0].splitlines())) <= 80
-
-
-def test_report_shows_every_set(finished: QuickstartResult) -> None:
-    page = finished.report.read_text(encoding="utf-8")
-    assert all(model in page for model in ("teacher", "student", "earlier"))
-
-
-def test_the_verb_refuses_in_words_and_with_status_2(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("mine")
-    code = "from didi_protein.app import main; main()"
-    program = [sys.executable, "-c", code, "quickstart", "--out", str(tmp_path)]
-    done = subprocess.run(program, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "holds other work" in done.stderr
-    assert "Traceback" not in done.stderr

@@ -47,13 +47,6 @@ def state(column: int, letter: str) -> int:
     return 20 * column + CANONICAL_RESIDUES.index(letter)
 
 
-def at(*pairs: tuple[int, str, int, str]) -> PairEntries:
-    return PairEntries(
-        np.array([state(i, a) for i, a, _, _ in pairs]),
-        np.array([state(j, b) for _, _, j, b in pairs]),
-    )
-
-
 def aligned(rows: list[str]) -> FamilyAlignment:
     """As HMMER would return rows that all align."""
     count, codes = len(rows), encode_rows(rows)
@@ -95,23 +88,19 @@ def test_frequencies_count_gaps_in_the_denominator() -> None:
     assert frequencies.sum() == 0.75 + 0.5
 
 
-def test_covariances_by_hand() -> None:
+def test_covariances_by_hand_are_those_of_every_pair_of_columns_above_the_threshold() -> None:
     rows = encode_rows(["AC", "AC", "CD", "A-"])
-    entries = at((0, "A", 1, "C"), (0, "A", 1, "D"), (0, "C", 1, "D"), (0, "C", 1, "C"))
     # f_0(A) = 3/4, f_0(C) = 1/4, f_1(C) = 1/2, f_1(D) = 1/4
-    expected = [1 / 2 - 3 / 8, 0 - 3 / 16, 1 / 4 - 1 / 16, 0 - 1 / 8]
-    assert pair_covariances(rows, entries) == pytest.approx(expected, abs=1e-12)
-
-
-def test_entries_are_every_pair_of_columns_above_the_threshold() -> None:
-    rows = encode_rows(["AC", "AC", "CD", "A-"])
-    entries = select_entries(rows)
-    assert set(zip(entries.first.tolist(), entries.second.tolist(), strict=True)) == {
-        (state(0, "A"), state(1, "C")),
-        (state(0, "A"), state(1, "D")),
-        (state(0, "C"), state(1, "D")),
-        (state(0, "C"), state(1, "C")),
+    expected = {
+        (state(0, "A"), state(1, "C")): 1 / 2 - 3 / 8,
+        (state(0, "A"), state(1, "D")): 0 - 3 / 16,
+        (state(0, "C"), state(1, "D")): 1 / 4 - 1 / 16,
+        (state(0, "C"), state(1, "C")): 0 - 1 / 8,
     }
+    entries = select_entries(rows)
+    pairs = zip(entries.first.tolist(), entries.second.tolist(), strict=True)
+    found = dict(zip(pairs, pair_covariances(rows, entries), strict=True))
+    assert found == pytest.approx(expected, abs=1e-12)
     few = select_entries(rows, threshold=0.126)  # leaves out the two of 1/8
     assert len(few) == 2
     assert len(select_entries(encode_rows(["AC"] * 3))) == 0

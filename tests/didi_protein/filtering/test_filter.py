@@ -388,16 +388,6 @@ def test_command_prints_the_funnel_or_json(tmp_path: Path) -> None:
     assert none.exit_code == 0 and "No design passes" in none.output
 
 
-def test_program_leaves_with_2_and_one_message(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["filter", str(tmp_path / "missing.csv"), "--out", str(tmp_path / "best.fasta")]
-    assert run_program(lambda: program(arguments, standalone_mode=False)) == 2
-    told = capsys.readouterr().err
-    assert told.startswith(f"Error: F.csv {tmp_path / 'missing.csv'}: there is no such file")
-    assert "Traceback" not in told
-
-
 def test_an_option_of_one_value_given_twice_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -408,20 +398,20 @@ def test_an_option_of_one_value_given_twice_is_refused(
     assert capsys.readouterr().err == "Error: --min-ptm: given twice; give it once.\n"
     lists = ["filter", str(table), *out, "--min", "ptm=0.1", "--min", "gravy=0", "--json", "--json"]
     assert run_program(lambda: program(lists, standalone_mode=False)) == 0
+    missing = ["filter", str(tmp_path / "missing.csv"), *out, "--overwrite"]
+    assert run_program(lambda: program(missing, standalone_mode=False)) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith(f"Error: F.csv {tmp_path / 'missing.csv'}: there is no such file")
 
 
 def test_what_was_filtered_can_be_filtered_again(tmp_path: Path) -> None:
     rows = [row("a", judge_perplexity=9.0), row("b", HELIX, judge_perplexity=3.0)]
-    first = run(table_at(tmp_path, rows))
-    again = filter_designs(
-        FilterOptions(
-            table=first.out.with_name("best.selected.csv"),
-            out=tmp_path / "again.fasta",
-            sort_by="judge_perplexity:highest",
-        )
+    selected = run(table_at(tmp_path, rows)).out.with_name("best.selected.csv")
+    options = FilterOptions(
+        table=selected, out=tmp_path / "a.fasta", sort_by="judge_perplexity:highest"
     )
-    assert again.selected["id"].tolist() == ["a", "b"]
-    assert again.selected["rank"].tolist() == [1, 2]
+    again = filter_designs(options).selected
+    assert again[["id", "rank"]].values.tolist() == [["a", 1], ["b", 2]]
 
 
 def test_designs_too_short_to_judge_come_after_the_others(tmp_path: Path) -> None:
@@ -465,3 +455,53 @@ def test_every_column_of_the_table_stays(tmp_path: Path) -> None:
     same = [name for name in before if name != "pdb_file"]
     pd.testing.assert_frame_equal(after[same], before[same])
     assert "True" in (tmp_path / "kept" / "best.selected.csv").read_text()
+
+
+def judged(folder: Path, better: float, **values: object) -> Path:
+    """Three designs, `b` the likeliest, with the verdict of `score` on their judge."""
+    perplexities = {"a": 9.0, "b": 5.0, "c": 7.0}
+    rows = [
+        row(name, OTHER[number:], judge_perplexity=perplexity)
+        | {column: value - number for column, value in values.items()}
+        for number, (name, perplexity) in enumerate(perplexities.items())
+    ]
+    share = {"mean": better, "n": 3}
+    domain = {"better_than_shuffled": share, "inside": better >= 0.5}
+    summary = {"judge": {"name": "J"}, "judge_domain": domain}
+    (folder / "scores.summary.json").write_text(json.dumps(summary))
+    return table_at(folder, rows)
+
+
+RANKED = [
+    (1.0, {}, {}, "bca", "lowest judge_perplexity", None),
+    (0.0, {}, {}, "abc", "order in the table", "No row of 3 reads better to J"),
+    (0.34, {"family_bits": 70.0}, {}, "abc", "highest family_bits", "Only 1 of 3 rows"),
+    (0.0, {"pseudo_perplexity": 9.0}, {}, "cba", "lowest pseudo_perplexity", "does not rank them"),
+    (0.0, {"mean_plddt": 80.0}, {}, "abc", "highest mean_plddt", None),
+    (0.0, {}, {"sort_by": "judge_perplexity"}, "bca", "lowest judge_perplexity", "--sort-by judge"),
+    (0.0, {}, {"max_judge_perplexity": 8.0}, "bc", "order in the table", "--max-judge-perplexity"),
+    (1.0, {}, {"max_judge_perplexity": 8.0}, "bc", "lowest judge_perplexity", None),
+]
+"""Share better than shuffled, what else was computed, flags; what is kept, by what, and why."""
+
+
+@pytest.mark.parametrize(("better", "values", "flags", "kept", "order", "words"), RANKED)
+def test_a_judge_that_does_not_know_the_designs_does_not_rank_them(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    better: float,
+    values: dict[str, float],
+    flags: dict[str, object],
+    kept: str,
+    order: str,
+    words: str | None,
+) -> None:
+    result = run(judged(tmp_path, better, **values), **flags)
+    assert "".join(result.selected["id"]) == kept and result.summary["order"] == order
+    print_funnel(result)
+    printed = capsys.readouterr().out
+    if words is None:
+        assert result.summary["warnings"] == []
+    else:
+        (warning,) = result.summary["warnings"]
+        assert words in warning and warning in printed

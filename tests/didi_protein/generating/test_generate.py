@@ -22,11 +22,6 @@ from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.fasta import read_records
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
-
-
 def test_the_fasta_file_is_as_the_contract_says(model: Path, tmp_path: Path) -> None:
     result = design(model, tmp_path / "d.fasta", num=3, length="20,30", seed=3)
     lines = (tmp_path / "d.fasta").read_text().splitlines()
@@ -36,11 +31,7 @@ def test_the_fasta_file_is_as_the_contract_says(model: Path, tmp_path: Path) -> 
         assert re.fullmatch(header, title)
         assert f"length={length}" in title
         assert len(sequence) == length
-    assert [record.id for record in designs(result)] == [
-        "design_000001",
-        "design_000002",
-        "design_000003",
-    ]
+    assert [record.id for record in designs(result)] == [f"design_00000{n}" for n in (1, 2, 3)]
 
 
 def test_a_set_holds_only_residues_unique_ids_and_the_lengths_asked_for(
@@ -73,15 +64,6 @@ def test_the_summary_says_what_was_made_and_what_it_cost(model: Path, tmp_path: 
     header = designs(result)[0].header
     assert "steps" not in header
     assert header["nfe"] == header["length"]
-
-
-@pytest.mark.parametrize("batch_tokens", [64, 1000, 100_000])
-def test_batches_do_not_change_the_designs(model: Path, tmp_path: Path, batch_tokens: int) -> None:
-    usual = design(model, tmp_path / "a.fasta", num=60)
-    other = design(model, tmp_path / "b.fasta", num=60, batch_tokens=batch_tokens)
-    differing = [a != b for a, b in zip(sequences(usual), sequences(other), strict=True)]
-    # Float32: a draw within rounding of a boundary may fall otherwise (DESIGN 3).
-    assert sum(differing) <= 1
 
 
 CHANGES: list[dict[str, Any]] = [
@@ -194,11 +176,8 @@ def test_kept_residues_come_out_unchanged(model: Path, tmp_path: Path) -> None:
         assert "C" not in match[1] + match[2], "what is excluded is still kept where given"
     assert all(re.fullmatch(r"\w{4}C\w{4}", record.sequence) for record in records[20:])
     assert len({len(record.sequence) for record in records[:20]}) > 2
-
-
-def test_a_template_on_the_command_line_names_itself(model: Path, tmp_path: Path) -> None:
-    result = design(model, tmp_path / "a.fasta", template="__MKT", num=2)
-    assert [record.header["template"] for record in designs(result)] == ["__MKT"] * 2
+    named = design(model, tmp_path / "b.fasta", template="__MKT", num=2)
+    assert [record.header["template"] for record in designs(named)] == ["__MKT"] * 2
 
 
 def test_unique_leaves_no_two_alike(model: Path, tmp_path: Path) -> None:
@@ -317,20 +296,17 @@ def test_settings_without_sense_are_refused(
         ("b.json", '["A"]', "must be an object of nats"),
         ("b.json", "{", "is not JSON"),
         ("b.txt", "A 1", "must be a .csv, .tsv or .json file"),
+        ("none.csv", None, "cannot be read"),
+        ("none.json", None, "cannot be read"),
     ],
 )
 def test_a_bias_without_sense_is_refused(
-    model: Path, tmp_path: Path, name: str, content: str, message: str
+    model: Path, tmp_path: Path, name: str, content: str | None, message: str
 ) -> None:
-    (tmp_path / name).write_text(content)
-    with pytest.raises(UserError, match=re.escape(message)):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=rf"--bias .*{re.escape(message)}"):
         design(model, tmp_path / "d.fasta", bias=tmp_path / name)
-
-
-def test_a_missing_bias_file_is_refused(model: Path, tmp_path: Path) -> None:
-    for name in ("none.csv", "none.json"):
-        with pytest.raises(UserError, match=r"--bias .*none.* cannot be read"):
-            design(model, tmp_path / "d.fasta", bias=tmp_path / name)
 
 
 def test_outputs_that_cannot_be_written_are_refused(model: Path, tmp_path: Path) -> None:

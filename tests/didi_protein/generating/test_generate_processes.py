@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from generate_fixtures import design, write_tiny_model
+from generate_fixtures import design
 
 from didi_core.errors import UserError
 from didi_core.io.journal import partial_path, partials_of, process_path
@@ -28,11 +28,6 @@ PROGRAM = (
     "from pathlib import Path; "
     "[design(Path(m), Path(o), **c) for m, o, c in json.loads(sys.argv[2])]"
 )
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture(scope="module")

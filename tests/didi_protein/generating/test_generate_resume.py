@@ -17,11 +17,6 @@ LONG_RUN = {"num": 80, "length": "40-60", "steps": 25, "batch_tokens": 256}
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.fixture(scope="module")
 def unbroken(model: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     result = design(model, tmp_path_factory.mktemp("unbroken") / "d.fasta", **LONG_RUN)
     return result.fasta.read_bytes()
@@ -35,9 +30,7 @@ def long_run(model: Path, out: Path) -> list[str]:
 def start_and_signal(model: Path, out: Path, number: signal.Signals) -> int:
     """Start a long run, send a signal when some batches are done, and return its exit status."""
     process = subprocess.Popen(
-        long_run(model, out),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        long_run(model, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     deadline = time.monotonic() + 600
     while _finished_batches(out) < 3:

@@ -90,22 +90,18 @@ def test_templates_without_sense_are_refused(text: str, message: str) -> None:
         read_templates(text, LIMIT)
 
 
-def test_a_bad_template_of_a_file_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    path.write_text("id,template\ngood,__A\nbad,__Z\n")
-    with pytest.raises(UserError, match=r"--template bad: 'Z' is no residue .* at position 3"):
-        read_templates(str(path), LIMIT)
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("name,template\na,__\n", r"needs the columns id and template; missing: id"),
         ("id,template\n", r"has no rows"),
         ("", r"is no table"),
+        ("id,template\ngood,__A\nbad,__Z\n", r"--template bad: 'Z' is no residue .* position 3"),
     ],
 )
-def test_tables_without_templates_are_refused(tmp_path: Path, content: str, message: str) -> None:
+def test_tables_without_templates_or_with_a_bad_one_are_refused(
+    tmp_path: Path, content: str, message: str
+) -> None:
     path = tmp_path / "t.csv"
     path.write_text(content)
     with pytest.raises(UserError, match=message):

@@ -12,12 +12,7 @@ from scoring_fixtures import random_sequences, randomise
 
 from didi_core.errors import UserError
 from didi_core.evaluation.pseudo import exact_pseudo_nll, one_pass_pseudo_nll
-from didi_protein.models.esm2 import (
-    PUBLISHED,
-    is_esm2_name,
-    load_esm2,
-    weights_path,
-)
+from didi_protein.models.esm2 import PUBLISHED, is_esm2_name, load_esm2, weights_path
 from didi_protein.models.judges import open_masked_scorer
 from didi_protein.scoring.scorers import PseudoScorer
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
@@ -234,3 +229,15 @@ def test_the_newer_package_of_the_same_name_is_told_apart(stored, monkeypatch): 
     monkeypatch.setitem(sys.modules, "esm", None)
     with pytest.raises(UserError, match="pip install fair-esm"):
         load_esm2(NAME)
+
+
+def test_files_that_do_not_fit_are_refused(stored):
+    content = torch.load(stored, weights_only=False)
+    del content["model"]["encoder.lm_head.bias"]
+    for wrong, told in (
+        (content, r"missing or unexpected lm_head\.bias"),
+        ({"something": 1}, "no checkpoint of ESM-2"),
+    ):
+        torch.save(wrong, stored)
+        with pytest.raises(UserError, match=told):
+            open_masked_scorer(NAME)

@@ -1,25 +1,19 @@
 """Opening judges and masked models, and what is said of those that cannot be opened."""
 
-import argparse
 import json
 import math
 import shutil
-import sys
-import types
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from scoring_fixtures import random_sequences, randomise, write_judge, write_masked
+from scoring_fixtures import random_sequences, write_judge, write_masked
 
 from didi_core.errors import UserError
 from didi_core.evaluation.pseudo import exact_pseudo_nll
-from didi_protein.models.esm2 import weights_path
 from didi_protein.models.judges import open_judge, open_masked_scorer
-from didi_protein.scoring.scorers import PseudoScorer
 from didi_protein.scoring.set_measures import measure_reference_rows, measure_set, shuffle_residues
 from didi_protein.sequences.alphabet import PROTEIN, encode
-from didi_protein.sequences.fasta import ProteinRecord
 
 
 @pytest.fixture(scope="module")
@@ -139,93 +133,12 @@ def test_a_model_folder_gives_pseudo_perplexity(tmp_path):
     assert 0 < exact_pseudo_nll(scorer.denoiser, scorer.vocabulary, ids) < 20
 
 
-@pytest.fixture
-def esm2_weights(tmp_path, monkeypatch):
-    """A small ESM-2 of random weights, stored as the published files are."""
-    import esm
-
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "_hub_dir", None)
-    network = randomise(esm.ESM2(num_layers=2, embed_dim=16, attention_heads=2))
-    shape = argparse.Namespace(
-        encoder_layers=2, encoder_embed_dim=16, encoder_attention_heads=2, token_dropout=True
-    )
-    state = {
-        name if name.startswith("lm_head") else f"sentence_encoder.{name}": tensor
-        for name, tensor in network.state_dict().items()
-        if not name.startswith("contact_head")
-    }
-    state = {f"encoder.{name}": tensor for name, tensor in state.items()}
-    path = weights_path("esm2_t6_8M_UR50D")
-    path.parent.mkdir(parents=True)
-    torch.save({"cfg": {"model": shape}, "model": state}, path)
-    return network, path
-
-
-def test_esm2_agrees_with_fair_esm_one_position_at_a_time(esm2_weights):
-    network, _ = esm2_weights
-    scorer = open_masked_scorer("esm2_t6_8M_UR50D")
-    ids = [PROTEIN.id_of_token[letter] for letter in "MKTAYIAKQR"]
-    expected = 0.0
-    for position in range(1, len(ids) + 1):
-        tokens = torch.tensor([PROTEIN.frame(ids)])
-        tokens[0, position] = PROTEIN.mask_id
-        logits = network(tokens)["logits"][0, position]
-        expected -= PROTEIN.log_probs(logits)[ids[position - 1] - 4].item()
-    nll = exact_pseudo_nll(scorer.denoiser, scorer.vocabulary, ids)
-    assert nll == pytest.approx(expected / len(ids), rel=1e-5)
-
-
-def test_one_pass_is_computed_for_models_that_predict_what_they_see(esm2_weights, tmp_path):
-    network, _ = esm2_weights
-    records = [ProteinRecord("a", "MKTAYIAKQR"), ProteinRecord("b", "GGAC")]
-    rows = PseudoScorer(open_masked_scorer("esm2_t6_8M_UR50D"), 8192, "float32").score(records)
-    for record, row in zip(records, rows, strict=True):
-        ids = [PROTEIN.id_of_token[letter] for letter in record.sequence]
-        log_probs = PROTEIN.log_probs(
-            network(torch.tensor([PROTEIN.frame(ids)]))["logits"][0, 1:-1]
-        )
-        nll = -log_probs[torch.arange(len(ids)), torch.tensor(ids) - 4].mean().item()
-        assert row["pseudo_perplexity_one_pass"] == pytest.approx(math.exp(nll), rel=1e-5)
-        assert row["pseudo_perplexity"] != row["pseudo_perplexity_one_pass"]
-    ours = PseudoScorer(open_masked_scorer(str(write_masked(tmp_path / "m"))), 8192, "float32")
-    assert list(ours.score(records)[0]) == ["pseudo_perplexity"]
-
-
-def test_esm2_without_weights_names_the_download_command(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(UserError, match="didi-protein download esm2_t6_8M_UR50D"):
-        open_masked_scorer("esm2_t6_8M_UR50D")
-
-
-def test_esm2_files_that_do_not_fit_are_refused(esm2_weights):
-    _, path = esm2_weights
-    content = torch.load(path, weights_only=False)
-    del content["model"]["encoder.lm_head.bias"]
-    torch.save(content, path)
-    with pytest.raises(UserError, match=r"missing or unexpected lm_head\.bias"):
-        open_masked_scorer("esm2_t6_8M_UR50D")
-    torch.save({"something": 1}, path)
-    with pytest.raises(UserError, match="no checkpoint of ESM-2"):
-        open_masked_scorer("esm2_t6_8M_UR50D")
-
-
-def test_the_other_package_named_esm_is_detected(esm2_weights, monkeypatch):  # noqa: ARG001
-    monkeypatch.setitem(sys.modules, "esm", types.ModuleType("esm"))
-    with pytest.raises(UserError, match="not fair-esm but the newer one"):
-        open_masked_scorer("esm2_t6_8M_UR50D")
-
-
 def test_set_measures_by_hand(judge_folder):
     judge = open_judge(str(judge_folder))
     natural = random_sequences(6, 40, 60, seed=1)
     designs = [natural[0], natural[0], natural[1], *random_sequences(2, 50, 60, seed=2)]
     measures = measure_set(
-        designs,
-        judge=judge,
-        reference=natural,
-        training=natural[1:],
-        num_calls=[8, 8, 8, 4, 4],
+        designs, judge=judge, reference=natural, training=natural[1:], num_calls=[8, 8, 8, 4, 4]
     )
     figures = measures.figures
     assert figures["n"] == 5
@@ -264,13 +177,15 @@ def test_reference_rows_frame_the_scale(judge_folder):
     judge = open_judge(str(judge_folder))
     held_out, training = random_sequences(9, seed=1), [*random_sequences(7, seed=2), "A" * 65]
     rows = measure_reference_rows(judge, held_out, training, max_sequences=8)
+    by_length = rows.pop("by_length")
     assert list(rows) == ["natural_held_out", "natural_training", "residue_shuffled"]
     assert [row["n"] for row in rows.values()] == [8, 7, 8]  # 65 residues are too many to read
     composition = "residue_composition"
     assert rows["residue_shuffled"][composition] == rows["natural_held_out"][composition]
     again = measure_reference_rows(judge, held_out, training, max_sequences=8)
-    assert rows == again
-    assert list(measure_reference_rows(judge, None, training)) == ["natural_training"]
+    assert rows | {"by_length": by_length} == again
+    alone = measure_reference_rows(judge, None, training)
+    assert list(alone) == ["natural_training", "by_length"]
 
 
 def test_shuffling_keeps_residues_and_is_seeded():

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import re
-import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
@@ -15,36 +14,30 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import typer
 from Bio import SeqIO
 from report_fixtures import (
     estimate,
+    page_of,
+    page_of_quickstart,
+    page_of_table,
     quickstart_like,
     random_sequences,
     rows,
     summary,
     write_table,
 )
+from scoring_fixtures import quick_scores, write_judge
 from typer.testing import CliRunner
 
 from didi_core.errors import UserError
-from didi_protein.models.causal import build_causal_model, save_causal_folder
-from didi_protein.report import (
-    ReportResult,
-    counted_in_words,
-    report_command,
-    write_report,
-)
-from didi_protein.reporting.cells import Cell, ReferenceRow, cells_of
+from didi_protein.report import ReportResult, counted_in_words, report_command, write_report
+from didi_protein.reporting.cells import Cell, ReferenceRow, cells_of, references_of
 from didi_protein.reporting.designs import best_designs
 from didi_protein.reporting.figures import Estimate, figures_from_rows
 from didi_protein.reporting.tables import read_tables
 from didi_protein.reporting.text import cautions, highlights
 from didi_protein.score import score
-from didi_protein.scoring.options import ScoreOptions
-from didi_protein.sequences.alphabet import PROTEIN
-from didi_protein.settings import ModelSettings
 
 
 class TableReader(HTMLParser):
@@ -73,20 +66,16 @@ class TableReader(HTMLParser):
             self.rows[-1][-1] += f"{data} "
 
 
-def page_of(inputs: list[Path], out: Path, **options: object) -> Path:
-    return write_report(inputs, out, **options).out
-
-
-def table_of(page: Path) -> dict[tuple[str, str, str], dict[str, str]]:
+def table_of(page: str) -> dict[tuple[str, str, str], dict[str, str]]:
     """(model, sampler, steps) -> heading -> text."""
-    headings, *body = TableReader(page.read_text(encoding="utf-8")).rows
+    headings, *body = TableReader(page).rows
     headings = [heading.rstrip(" ↓↑\xa0") for heading in headings]
     found = [dict(zip(headings, row, strict=True)) for row in body]
     return {(each["Model"].split()[0], each["Sampler"], each["Steps"]): each for each in found}
 
 
 def test_table_shows_the_summaries(tmp_path: Path) -> None:
-    page = page_of([quickstart_like(tmp_path / "in")], tmp_path / "report.html")
+    page = page_of_quickstart(tmp_path)
     table = table_of(page)
     assert len(table) == 10 + 3 - 1  # two reference rows begin with the word Natural
     student = table["tiny-student", "ancestral", "8"]
@@ -106,7 +95,7 @@ def test_table_shows_the_summaries(tmp_path: Path) -> None:
 
 
 def test_page_needs_nothing_else(tmp_path: Path) -> None:
-    page = page_of([quickstart_like(tmp_path / "in")], tmp_path / "report.html").read_text()
+    page = page_of_quickstart(tmp_path)
     addresses = re.findall(r'(?:src|href|action)="([^"]*)"', page)
     assert addresses
     assert all(each.startswith(("#", "data:")) for each in addresses)
@@ -118,7 +107,7 @@ def test_page_needs_nothing_else(tmp_path: Path) -> None:
 
 
 def test_plots_are_sound_svg_with_descriptions(tmp_path: Path) -> None:
-    page = page_of([quickstart_like(tmp_path / "in")], tmp_path / "report.html").read_text()
+    page = page_of_quickstart(tmp_path)
     plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     assert len(plots) == 4
     identifiers: list[str] = []
@@ -168,6 +157,7 @@ def test_rows_at_equal_diversity_are_drawn_and_stand_in_the_table(tmp_path: Path
     level = {"source": "that of natural sequences"}
     record = {"equal_diversity": 7.75, "level": level, "baseline": "a_8", "frontiers": frontiers}
     page = page_of([tmp_path / "in"], tmp_path / "swept.html", frontiers=record)
+    page = page.read_text()
     table = table_of(page)
     assert table["a", "ancestral", "8"]["NLL at equal entropy"] == "2.500 2.400–2.600"
     less = table["a", "ancestral", "8"]["Less teacher, equal entropy"]
@@ -176,7 +166,7 @@ def test_rows_at_equal_diversity_are_drawn_and_stand_in_the_table(tmp_path: Path
     assert table["a", "ancestral", "16"]["NLL at equal entropy"] == "–"
     assert table["b", "ancestral", "8"]["Less teacher, equal entropy"] == "–"
     figure = r'<figure id="plot-quality-temperatures">.*?</figure>'
-    (drawn,) = re.findall(figure, page.read_text(), re.DOTALL)
+    (drawn,) = re.findall(figure, page, re.DOTALL)
     assert "a ancestral, 8 steps, at 7.75 nats of entropy: 2.50" in drawn
     assert "a ancestral, 16 steps: does not pass 7.75 nats" in drawn and "b ancest" not in drawn
     words = " ".join(drawn.split())
@@ -191,7 +181,8 @@ def test_two_settings_of_a_sampler_are_two_rows(tmp_path: Path) -> None:
     for name, options in given.items():
         table = rows("m", "remdm", 8, 2.7).assign(header_sampler_options=options)
         write_table(tmp_path / "in", name, table, None, None)
-    found = {sampler for _, sampler, _ in table_of(page_of([tmp_path / "in"], tmp_path / "r.html"))}
+    page = page_of([tmp_path / "in"], tmp_path / "r.html").read_text()
+    found = {sampler for _, sampler, _ in table_of(page)}
     assert found == {"remdm(schedule=loop,eta=0.02)", "remdm(eta=0.01)", "remdm"}
 
 
@@ -254,11 +245,9 @@ def test_figures_from_rows_by_hand() -> None:
 def test_failed_records_count_in_no_figure(tmp_path: Path) -> None:
     table = rows("tiny", "ancestral", 8, 2.8, count=20)
     table.loc[:1, ["status", "sequence", "judge_perplexity"]] = ["invalid", "MKX", np.nan]
-    page = page_of(
-        [write_table(tmp_path, "t", table, None, seconds=None)], tmp_path / "report.html"
-    )
+    page = page_of_table(tmp_path, table)
     assert table_of(page)["tiny", "ancestral", "8"]["n"] == "18 of 20"
-    assert "2 of 20 records could not be scored" in page.read_text()
+    assert "2 of 20 records could not be scored" in page
 
 
 def test_best_designs_pass_the_repeat_filter(tmp_path: Path) -> None:
@@ -291,21 +280,18 @@ def test_fasta_link_holds_the_designs(tmp_path: Path) -> None:
 
 def test_without_scores_nothing_is_ranked(tmp_path: Path) -> None:
     table = rows("tiny", "ancestral", 8, 2.8).drop(columns="judge_perplexity")
-    page = page_of(
-        [write_table(tmp_path, "t", table, None, seconds=None)], tmp_path / "report.html"
-    )
-    text = page.read_text()
-    assert "nothing to rank designs by" in text
-    assert 'id="plot-quality"' not in text and 'id="plot-lengths"' in text
+    page = page_of_table(tmp_path, table)
+    assert "nothing to rank designs by" in page
+    assert 'id="plot-quality"' not in page and 'id="plot-lengths"' in page
 
 
 def test_folding_columns_only_where_folded(tmp_path: Path) -> None:
     table = rows("tiny", "ancestral", 8, 2.8)
-    plain = page_of([write_table(tmp_path / "a", "t", table, None, None)], tmp_path / "a.html")
+    plain = page_of_table(tmp_path / "a", table)
     assert not {"pLDDT", "Foldable"} & table_of(plain)["tiny", "ancestral", "8"].keys()
     table["mean_plddt"] = np.where(np.arange(64) < 32, 80.0, np.nan)
     table["foldable"] = [True] * 8 + [False] * 24 + [np.nan] * 32
-    folded = page_of([write_table(tmp_path / "b", "t", table, None, None)], tmp_path / "b.html")
+    folded = page_of_table(tmp_path / "b", table)
     row = table_of(folded)["tiny", "ancestral", "8"]
     assert row["pLDDT"] == "80.0 80.0–80.0 n = 32"
     assert row["Foldable"].startswith("25% ")
@@ -369,6 +355,38 @@ def test_the_judge_s_own_designs_are_neither_best_nor_ranked(tmp_path: Path) -> 
     assert own & kept, "a structure is no judge's word"
 
 
+def test_designs_that_the_judge_does_not_know_are_not_ranked_by_it(tmp_path: Path) -> None:
+    domain = {"better_than_shuffled": {"mean": 0.1, "n": 60}, "inside": False}
+    for number, verdict in enumerate((domain, domain | {"inside": True})):
+        table = rows("tiny", "ancestral", 8 + number, 2.0 + number, seed=number)
+        told = summary(2.0 + number, 64) | {"judge_domain": verdict}
+        write_table(tmp_path / "in", f"t{number}", table, told, None)
+    tables = read_tables([tmp_path / "in"])
+    foreign, known = cells_of(tables)
+    (warned,) = [each for each in cautions(tables, [foreign, known], []) if "not ranked" in each]
+    assert warned.startswith("tiny, ancestral, 8 steps: only 6 of 60 rows read better")
+    best = best_designs([foreign, known], top=50, max_repeat=1.0)
+    assert {each.sequence for each in best} <= set(known.designs["sequence"]) and best
+    assert best_designs([foreign], top=50, max_repeat=1.0) == []
+    bits = replace(foreign, designs=foreign.designs.assign(family_bits=range(64)))
+    (first,) = best_designs([bits], top=1, max_repeat=1.0)
+    assert first.sequence == bits.designs["sequence"].iloc[-1]
+
+
+def test_shuffles_of_several_tables_are_one_row(tmp_path: Path) -> None:
+    for number, count in enumerate((10, 30)):
+        told = summary(2.0, 64)
+        row = {"n": count, "judge_nll": {"mean": 3.0 + number}, "own_lengths": True}
+        natural = {"n": 9, "judge_nll": {"mean": 2.0}, "own_lengths": False}
+        told |= {"reference_rows": {"residue_shuffled": row, "natural_held_out": natural}}
+        table = rows("tiny", "ancestral", 8 + number, 2.0, seed=number)
+        write_table(tmp_path / "in", f"t{number}", table, told, None)
+    natural, shuffled = references_of(read_tables([tmp_path / "in"]))
+    assert natural.title == "Natural sequences, held out, of other lengths"
+    assert shuffled.title == "The same residues, shuffled" and shuffled.num_sequences == 40
+    assert shuffled.figures["judge_nll"].mean == pytest.approx(3.75)
+
+
 def test_cautions(tmp_path: Path) -> None:
     table = rows("tiny", "ancestral", 8, 2.8)
     copied = summary(2.8, 64, copies={"mean": 0.5, "low": 0.4, "high": 0.6}, distinct_fraction=0.7)
@@ -412,6 +430,20 @@ def test_designs_likelier_than_training_sequences_are_told(tmp_path: Path) -> No
     assert not told(counted, training)
 
 
+def test_copies_that_the_rows_tell_are_said_and_not_put_forward(tmp_path: Path) -> None:
+    table = rows("tiny", "ancestral", 8, 2.8)
+    table["training_identity"] = [0.99, 0.95, *[0.6] * (len(table) - 2)]
+    table["judge_perplexity"] = [1.0, 1.1, *table["judge_perplexity"][2:]]
+    write_table(tmp_path / "in", "a", table, None, None)
+    tables = read_tables([tmp_path / "in"])
+    (cell,) = cells_of(tables)
+    assert cell.figures["copies"].mean == 2 / len(table)
+    (told,) = [each for each in cautions(tables, [cell], []) if each.startswith("Copies")]
+    assert f"tiny, ancestral, 8 steps (2 of {len(table)})" in told
+    shown = {each.sequence for each in best_designs([cell], top=500, max_repeat=1.0)}
+    assert shown.isdisjoint(table["sequence"][:2]) and len(shown) == len(table) - 2
+
+
 def test_rows_of_different_judges_have_no_best(tmp_path: Path) -> None:
     for number, judge in enumerate(("one", "one", "another", None)):
         name = f"{number}"
@@ -441,11 +473,9 @@ def test_what_the_page_holds_is_said_in_words(designs: int, rows: int, words: st
 
 def test_tables_in_which_nothing_was_scored(tmp_path: Path) -> None:
     table = rows("tiny", "ancestral", 8, 2.8, count=3).assign(status="invalid", error="X")
-    text = page_of(
-        [write_table(tmp_path, "t", table, None, None)], tmp_path / "report.html"
-    ).read_text()
+    text = page_of_table(tmp_path, table)
     assert "No record of these tables was scored" in text and "3 of 3 records" in text
-    assert "rests on 0 designs" not in text
+    assert "rests on 0 designs" not in text and "<svg" not in text
     empty = write_table(tmp_path, "empty", table.iloc[:0], None, None)
     with pytest.raises(UserError, match=r"empty\.csv: no row in it"):
         write_report([empty], tmp_path / "other.html")
@@ -455,9 +485,7 @@ def test_text_of_the_tables_is_never_markup(tmp_path: Path) -> None:
     attack = '<script>window.pwned=1</script>"><img src=x onerror="window.pwned=1">'
     table = rows(attack, attack, 8, 2.8)
     table["id"] = [f"{attack}{number}" for number in range(64)]
-    text = page_of(
-        [write_table(tmp_path, "t", table, None, None)], tmp_path / "report.html", title=attack
-    ).read_text()
+    text = page_of_table(tmp_path, table, title=attack)
     assert text.count("<script>") == 1 and "<img" not in text
     assert "&lt;script&gt;window.pwned=1" in text
 
@@ -495,13 +523,6 @@ def test_table_without_a_model_goes_by_its_name(tmp_path: Path) -> None:
     (cell,) = cells_of(read_tables([tmp_path / "natural.csv"]))
     assert (cell.model, cell.sampler, cell.steps) == ("natural", "", None)
     assert page_of([tmp_path], tmp_path / "report.html").is_file()
-
-
-def test_all_records_failed_still_gives_a_page(tmp_path: Path) -> None:
-    table = rows("tiny", "ancestral", 8, 2.8, count=3).assign(status="failed")
-    path = write_table(tmp_path, "t", table, None, seconds=None)
-    text = page_of([path], tmp_path / "report.html").read_text()
-    assert "3 of 3 records could not be scored" in text and "<svg" not in text
 
 
 def test_refusals_name_flag_and_mend(tmp_path: Path) -> None:
@@ -566,15 +587,6 @@ def test_flags_act(tmp_path: Path) -> None:
     assert "No design passes" in out.read_text()
 
 
-def test_program_says_what_is_wrong_and_leaves_with_2(tmp_path: Path) -> None:
-    program = [sys.executable, "-c", "from didi_protein.app import main; main()", "report"]
-    arguments = [str(tmp_path / "missing.csv"), "--out", str(tmp_path / "report.html")]
-    ended = subprocess.run([*program, *arguments], capture_output=True, text=True)
-    assert ended.returncode == 2
-    assert f"INPUT {tmp_path / 'missing.csv'}: no such file or folder" in ended.stderr
-    assert ended.stderr.count("\n") == 1
-
-
 def test_models_given_as_paths_go_by_their_folder(tmp_path: Path) -> None:
     names = [
         "/home/me/runs/student",
@@ -593,30 +605,16 @@ def test_models_given_as_paths_go_by_their_folder(tmp_path: Path) -> None:
 
 def test_real_scores_make_a_page(tmp_path: Path) -> None:
     """FASTA of designs -> `score` with a judge -> the report shows the summary's figures."""
-    torch.manual_seed(0)
-    small = ModelSettings(
-        hidden_size=16, intermediate_size=32, num_layers=1, num_heads=2, max_residues=160
-    )
-    save_causal_folder(tmp_path / "judge", build_causal_model(small, PROTEIN), PROTEIN, "A judge.")
+    judge = write_judge(tmp_path / "judge", max_length=160)
     natural = random_sequences(12, seed=9)
     (tmp_path / "natural.fasta").write_text(fasta(natural))
     designs = [natural[0], *random_sequences(6, seed=4), "MKXB"]
     words = "model=tiny sampler=ancestral steps=8 nfe=8 seed=3"
     (tmp_path / "designs.fasta").write_text(fasta(designs, words))
-    result = score(
-        ScoreOptions(
-            inputs=[str(tmp_path / "designs.fasta")],
-            out=tmp_path / "designs.csv",
-            judge=str(tmp_path / "judge"),
-            pseudo="none",
-            reference=tmp_path / "natural.fasta",
-            training=tmp_path / "natural.fasta",
-            device="cpu",
-            threads=1,
-            quiet=True,
-        )
-    )
-    table = table_of(page_of([tmp_path / "designs.csv"], tmp_path / "report.html"))
+    known = dict.fromkeys(("reference", "training"), tmp_path / "natural.fasta")
+    made = (tmp_path / "designs.fasta", tmp_path / "designs.csv")
+    result = score(quick_scores(*made, judge=str(judge), **known))
+    table = table_of(page_of([tmp_path / "designs.csv"], tmp_path / "report.html").read_text())
     row, figures = table["tiny", "ancestral", "8"], result.summary["set"]
     assert row["n"] == "7 of 8" and row["Calls"] == "8"
     assert row["Judge perplexity"].startswith(f"{figures['judge_perplexity']['mean']:.2f} ")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from family_fixtures import scored_designs
 from report_fixtures import quickstart_like, rows, write_table
 from structure_fixtures import write_structures
 
@@ -419,3 +420,27 @@ def test_structures_fit_a_phone(browser, folded_page: Path) -> None:
     for button in opened.locator(".controls button").all()[:3]:
         assert min(button.bounding_box()["width"], button.bounding_box()["height"]) >= 32
     context.close()
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_a_family_fits_the_screen(browser, tmp_path: Path, screen: str) -> None:
+    """Images of densities and contacts among the plots, all within the page's policy."""
+    pytest.importorskip("pyhmmer")
+    scored = scored_designs(tmp_path, steps=8, coupled=0.5)
+    written = write_report([scored.out], tmp_path / "r.html").out
+    width, height = SCREENS[screen]
+    opened, complaints = browser.new_page(viewport={"width": width, "height": height}), []
+    opened.on("console", lambda each: complaints.append(each.text))
+    opened.goto(written.as_uri())
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    found = opened.evaluate(
+        """() => ["text", "image"].map((kind) =>
+            Array.from(document.querySelectorAll("#families figure svg " + kind))
+                 .map((each) => each.getBoundingClientRect().height))"""
+    )
+    assert len(found[0]) > 20 and min(found[0]) >= 9
+    assert len(found[1]) == 4 and min(found[1]) > 60
+    opened.get_by_role("link", name="The family").click()
+    assert opened.get_by_role("heading", name="The family, counted").is_visible()
+    assert complaints == []
+    opened.close()

@@ -1,18 +1,16 @@
 """docs/adding-a-score.md, put into a copy of the packages as it stands there."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from doc_commands import ROOT, run_python
 
 from didi_protein.score import ScoreOptions, score
 
-ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "adding-a-score.md").read_text(encoding="utf-8")
 NAMED = {"didi_protein/scoring/columns.py", "didi_protein/scoring/properties.py"}
 SEQUENCES = {"plain": "MKTAYIAKQRQISFVKSHFSRQ", "aromatic": "MWFYKLAWFYRDGSTFWYKLAE"}
@@ -64,16 +62,6 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(copy: Path, *arguments: str) -> str:
-    """Python in the copy, with its packages."""
-    environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=copy, env=environment, text=True, capture_output=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def test_it_touches_the_two_files_that_the_page_names(copy: Path) -> None:
     changed = set(git("diff", "--name-only", cwd=copy).split())
     assert changed == NAMED
@@ -81,7 +69,7 @@ def test_it_touches_the_two_files_that_the_page_names(copy: Path) -> None:
 
 
 def test_table_summary_filter_report_and_terminal_have_it(copy: Path) -> None:
-    printed = run(copy, "-c", USE)
+    printed = run_python(copy, "-c", USE)
     header, *lines = (copy / "s.csv").read_text().splitlines()
     assert header.endswith(",aromatic_fraction")
     assert [float(line.rpartition(",")[2]) for line in lines] == pytest.approx(
@@ -97,6 +85,8 @@ def test_table_summary_filter_report_and_terminal_have_it(copy: Path) -> None:
 
 
 def test_the_pages_get_it(copy: Path) -> None:
-    told = run(copy, "-m", "didi_protein.scoring.columns", "docs/outputs.md", "docs/filter.md")
+    told = run_python(
+        copy, "-m", "didi_protein.scoring.columns", "docs/outputs.md", "docs/filter.md"
+    )
     assert told.split() == ["docs/outputs.md"]
     assert "| `aromatic_fraction` | 0 to 1 | lowest |" in (copy / "docs/outputs.md").read_text()

@@ -13,17 +13,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-import typer
 from folding_fixtures import build_folding_network, fold_sequences, write_folding_model
 from folding_scenario import NUM_RECORDS, flags_of, options_of, simulate_memory, write_records
-from typer.testing import CliRunner
 
 from didi_core.commands import processes
 from didi_core.errors import UserError
 from didi_protein.folding import scorer
 from didi_protein.folding.network import open_folding_model
 from didi_protein.folding.trunk import run_network
-from didi_protein.score import score, score_command
+from didi_protein.score import score
 from didi_protein.scoring.table import read_scores
 from didi_protein.sequences.fasta import ProteinRecord, write_fasta
 
@@ -192,25 +190,6 @@ def test_shards_together_are_the_whole(scenario, tmp_path, model, monkeypatch):
     )
 
 
-def test_the_command_ends_with_status_1_and_the_count(options, tmp_path):
-    with open(options.inputs[0], "a") as stream:
-        stream.write(">odd\nMKTX\n")
-    app = typer.Typer()
-    app.command("score")(score_command)
-    flags = [*options.inputs, "--out", str(options.out), "--fold", options.fold, "--device", "cpu"]
-    flags += ["--judge", "none", "--pseudo", "none", "--threads", "1"]
-    said = CliRunner().invoke(app, flags)
-    assert str(said.exception) == f"1 of 9 records failed; they are listed in {options.out}"
-    from didi_core.cli.run import run_program
-
-    def program():
-        raise said.exception
-
-    assert run_program(program) == 1
-    assert not (tmp_path / "pdb").exists()
-    assert read_scores(options.out)["pdb_file"].isna().all()
-
-
 def test_thresholds_are_flags_and_need_no_folding(options, monkeypatch):
     first = score(options)
     rows = first.table
@@ -268,9 +247,11 @@ def test_flags_reach_the_network(options, monkeypatch):
         fold_chunk_size=3,
         fold_recycles=None,
         fold_precision="bf16",
+        pdb_dir=None,
         overwrite=True,
     )
     other = score(changed)
+    assert other.table["pdb_file"].isna().all()
     assert set(seen) == {(1, None, 3, torch.bfloat16)}
     assert other.summary["fold"]["precision"] == "bf16" and other.summary["fold"]["recycles"] == 1
     assert not (one["mean_plddt"] == other.table["mean_plddt"]).all()

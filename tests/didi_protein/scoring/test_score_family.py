@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scoring_fixtures import quick_scores
 
 from didi_core.errors import UserError
 from didi_protein.families import ContactMap, FamilyProfile, measure_family
@@ -46,17 +47,7 @@ def options(tmp_path: Path) -> ScoreOptions:
     pairs = [(i, j) for i in range(1, 41) for j in range(i + 1, 41)]
     lines = [f"{i}\t{j}\t{4 if (i + j) % 7 == 0 else 20}" for i, j in pairs]
     contacts.write_text("\n".join(["column_i\tcolumn_j\tdistance_angstrom", *lines]) + "\n")
-    return ScoreOptions(
-        inputs=[str(designs)],
-        out=tmp_path / "scores.csv",
-        judge="none",
-        pseudo="none",
-        family=family,
-        contacts=contacts,
-        device="cpu",
-        threads=1,
-        quiet=True,
-    )
+    return quick_scores(designs, tmp_path / "scores.csv", family=family, contacts=contacts)
 
 
 def test_columns_and_statistics_are_those_of_the_family(
@@ -100,6 +91,8 @@ def test_a_profile_alone_gives_the_columns_and_says_why_no_statistics(
     assert result.summary["family"]["statistics"]["designs"] is None
     print_summary(result)
     assert result.summary["family"]["statistics"]["reason"].split()[0] in capsys.readouterr().out
+    with pytest.raises(UserError, match="--contacts"):
+        score(replace(options, family=hmm, overwrite=True))
 
 
 def test_a_finished_table_gets_the_columns_by_resuming(options: ScoreOptions) -> None:
@@ -140,12 +133,3 @@ def test_what_cannot_be_meant_is_refused(
         score(replace(options, **change))
     assert all(each in str(caught.value) for each in named)
     assert not options.out.exists()
-
-
-def test_contacts_beside_a_profile_alone_are_refused(options: ScoreOptions, tmp_path: Path) -> None:
-    assert options.family is not None
-    hmm = tmp_path / "family.hmm"
-    with open(hmm, "wb") as stream:
-        FamilyProfile.read(options.family).hmm.write(stream)
-    with pytest.raises(UserError, match="--contacts"):
-        score(replace(options, family=hmm))

@@ -19,10 +19,10 @@ from model_file_fixtures import (
     walk,
     write,
 )
+from scoring_fixtures import quick_scores
 
 from didi_core.errors import UserError
 from didi_protein.score import score
-from didi_protein.scoring.options import ScoreOptions
 from didi_protein.scoring.summary import print_summary
 from didi_protein.scoring.table import read_scores
 from didi_protein.similarity import foldseek
@@ -44,15 +44,7 @@ def options(tmp_path):
     write(folder / "c.pdb", ALPHAFOLD_DB + pdb_atoms(plddt - 20, alphas=walk(N, 2)))
     long = SEQUENCE[:20] * 3
     write(folder / "d.pdb", CRYSTAL + pdb_atoms(varied_plddt(60), long, alphas=walk(60, 3)))
-    return ScoreOptions(
-        inputs=[str(folder)],
-        out=tmp_path / "scores.csv",
-        judge="none",
-        pseudo="none",
-        device="cpu",
-        threads=1,
-        quiet=True,
-    )
+    return quick_scores(folder, tmp_path / "scores.csv")
 
 
 @pytest.fixture

@@ -11,11 +11,8 @@ from didi_protein.sequences.lengths import design_lengths
 LIMIT = 500
 
 
-def test_one_length() -> None:
-    assert design_lengths("100", 3, 0, LIMIT) == [100, 100, 100]
-
-
 def test_a_list_is_gone_through_in_turn() -> None:
+    assert design_lengths("100", 3, 0, LIMIT) == [100, 100, 100]
     assert design_lengths("50, 100,200", 5, 0, LIMIT) == [50, 100, 200, 50, 100]
 
 

@@ -79,14 +79,6 @@ def test_identity_and_coverage_agree_with_brute_force_alignment():
     assert compared >= 9
 
 
-def test_identity_counts_gaps_and_is_of_the_aligned_part():
-    lysozyme = NATURAL["lysozyme"]
-    inserted = lysozyme[:60] + "GPGP" + lysozyme[60:]
-    (hit,) = nearest_neighbours([inserted], REFERENCES)
-    assert hit.index == NAMES.index("lysozyme")
-    assert hit.identity == pytest.approx(len(lysozyme) / len(inserted), abs=0.01)
-
-
 def test_coverage_is_of_the_sequence_asked_about():
     myoglobin = NATURAL["myoglobin"]
     fragment = myoglobin[20:90]  # a whole design, less than half of its neighbour
@@ -190,8 +182,7 @@ def test_a_failing_search_says_what_failed(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("problem", "named"),
-    [("noexec", r"noexec.*set TMPDIR"), ("size=64k", r"is full: set TMPDIR")],
+    ("problem", "named"), [("noexec", r"noexec.*set TMPDIR"), ("size=64k", r"is full: set TMPDIR")]
 )
 def test_a_scratch_folder_without_room_or_programs_is_named(
     tmp_path: Path, problem: str, named: str
@@ -202,17 +193,8 @@ def test_a_scratch_folder_without_room_or_programs_is_named(
         "except ValueError as error: print(error)"
     )
     mounted = f"mount -t tmpfs -o {problem} tmpfs {tmp_path} && TMPDIR={tmp_path} exec "
-    command = [
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        f'{mounted} "$@"',
-        "sh",
-        sys.executable,
-        "-c",
-        code,
-    ]
+    shell = ["sh", "-c", f'{mounted} "$@"', "sh"]
+    command = ["unshare", "--mount", *shell, sys.executable, "-c", code]
     if shutil.which("unshare") is None:
         pytest.skip("needs unshare, to mount a folder of its own")
     ended = subprocess.run(command, capture_output=True, text=True)

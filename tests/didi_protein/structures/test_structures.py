@@ -153,14 +153,6 @@ def test_one_record_a_chain_and_unique_ids(tmp_path):
     assert means[1] - means[2] == pytest.approx(20)
 
 
-def test_the_first_model_alone_is_read(tmp_path):
-    models = "MODEL        1\n{}ENDMDL\nMODEL        2\n{}ENDMDL\n"
-    text = models.format(pdb_atoms(CONSTANT), pdb_atoms(CONSTANT / 2))
-    assert read_one(write(tmp_path / "m.pdb", text)).columns["mean_plddt"] == pytest.approx(
-        np.round(CONSTANT, 2).mean()
-    )
-
-
 def test_residues_that_were_not_resolved_come_from_seqres(tmp_path):
     full = "GS" + SEQUENCE
     names = [seq3(letter).upper() for letter in full]
@@ -190,16 +182,6 @@ def test_a_model_with_residues_filled_in_has_no_plddt(tmp_path):
     chain = read_one(write(tmp_path / "no_alpha.pdb", ALPHAFOLD_DB + no_alpha))
     assert chain.sequence == "MKXAYI"
     assert "mean_plddt" not in chain.columns
-
-
-def test_numbers_of_a_scheme_are_no_gaps_where_residues_are_bonded(tmp_path):
-    text = ALPHAFOLD_DB + pdb_atoms(CONSTANT)
-    renumbered = re.sub(
-        r"( A *)(\d+)(?=    )", lambda n: f" A{int(n[2]) + 7 * (int(n[2]) > 9):4d}", text
-    )
-    chain = read_one(write(tmp_path / "imgt.pdb", renumbered))
-    assert chain.sequence == SEQUENCE
-    assert "mean_plddt" in chain.columns
 
 
 def test_one_name_of_homoserine_and_of_histidine(tmp_path):

@@ -69,12 +69,6 @@ def options(folder: Path, out: Path, **changes: Any) -> BenchmarkOptions:
     return BenchmarkOptions(out=out, **given)
 
 
-@pytest.fixture
-def no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes half of a small benchmark's time; other tests here do draw."""
-    monkeypatch.setattr(benchmark_run, "plot_benchmark", lambda *_: None)
-
-
 @pytest.fixture(scope="module")
 def done(models: Path, tmp_path_factory: pytest.TempPathFactory) -> BenchmarkResult:
     return benchmark(options(models, tmp_path_factory.mktemp("done") / "study"))
@@ -416,29 +410,23 @@ def test_printed_table_is_markdown_with_marked_rows(done: BenchmarkResult) -> No
         ({"resume": True, "overwrite": True}, "exclude each other"),
         ({"judge": "nobody/nothing", "offline": True}, "nobody/nothing"),
         ({"baseline": "nobody/nothing", "offline": True}, "nobody/nothing"),
+        ({"models": "IN/gpt", "baseline": "none"}, "takes no steps: give it as --baseline"),
+        ({"baseline": "IN/student"}, "both be called student"),
+        ({"models": "IN/teacher,x/teacher"}, "both be called teacher"),
+        ({"models": "IN/teacher:first-hitting"}, "the limit is --steps limit"),
+        ({"judge": "IN/teacher"}, "--judge"),
     ],
     ids=str,
 )
 def test_what_makes_no_sense_is_refused(
     models: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
+    for name in {"models", "baseline", "judge"} & set(changes):
+        changes = {**changes, name: changes[name].replace("IN", str(models))}
     with pytest.raises(UserError) as caught:
         run_benchmark(options(models, tmp_path / "study", **changes))
     assert message in str(caught.value)
     assert not list(tmp_path.iterdir()), "nothing is left behind"
-
-
-def test_models_of_the_wrong_kind_or_of_one_name_are_refused(models: Path, tmp_path: Path) -> None:
-    gpt, teacher = str(models / "gpt"), str(models / "teacher")
-    for changes, message in (
-        ({"models": gpt, "baseline": "none"}, "takes no steps: give it as --baseline"),
-        ({"baseline": str(models / "student")}, "both be called student"),
-        ({"models": f"{teacher},x/teacher"}, "both be called teacher"),
-        ({"models": f"{teacher}:first-hitting"}, "the limit is --steps limit"),
-        ({"judge": teacher}, "--judge"),
-    ):
-        with pytest.raises(UserError, match=message):
-            benchmark(options(models, tmp_path / "study", **changes))
 
 
 @pytest.mark.usefixtures("no_figure")

@@ -200,12 +200,6 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> BenchmarkOptions:
     )
 
 
-@pytest.fixture
-def no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes half of a small benchmark's time; other tests here do draw."""
-    monkeypatch.setattr(benchmark_run, "plot_benchmark", lambda *_: None)
-
-
 @pytest.fixture(scope="module")
 def done(given: BenchmarkOptions) -> BenchmarkResult:
     return benchmark(given)
@@ -283,11 +277,8 @@ def test_a_finished_sweep_is_compared_at_natural_text(
         benchmark(replace(given, resume=True, reference=held_out, temperatures="1"))
 
 
-@pytest.mark.usefixtures("no_figure")
-def test_it_resumes_by_temperature_and_a_failure_is_told(
-    given: BenchmarkOptions, done: BenchmarkResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = {path: path.stat().st_mtime_ns for path in (done.out / "cells").iterdir()}
+def fail_at_first(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Let the first measurement fail; the list grows by one a measurement."""
     real, calls = benchmark_run.measure_samples, []
 
     def fails_at_first(*arguments: Any, **named: Any) -> Any:
@@ -297,6 +288,15 @@ def test_it_resumes_by_temperature_and_a_failure_is_told(
         return real(*arguments, **named)
 
     monkeypatch.setattr(benchmark_run, "measure_samples", fails_at_first)
+    return calls
+
+
+@pytest.mark.usefixtures("no_figure")
+def test_it_resumes_by_temperature_and_a_failure_is_told(
+    given: BenchmarkOptions, done: BenchmarkResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {path: path.stat().st_mtime_ns for path in (done.out / "cells").iterdir()}
+    calls = fail_at_first(monkeypatch)
     wider = replace(given, temperatures="0.5,0.7", resume=True)
     broken = benchmark(wider)
     assert broken.failed == ("teacher_3_t0.7",) and len(calls) == 3
@@ -311,15 +311,7 @@ def test_it_resumes_by_temperature_and_a_failure_is_told(
 def test_without_its_reference_nothing_is_compared(
     given: BenchmarkOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = benchmark_run.measure_samples, []
-
-    def fails_at_first(*arguments: Any, **named: Any) -> Any:
-        calls.append(arguments)
-        if len(calls) == 1:
-            raise UserError("nothing to judge.")
-        return real(*arguments, **named)
-
-    monkeypatch.setattr(benchmark_run, "measure_samples", fails_at_first)
+    fail_at_first(monkeypatch)
     result = benchmark(replace(given, out=tmp_path / "study", baseline="none"))
     assert result.failed == ("teacher_3",) and result.record["frontiers"] is None
     assert result.record["notes"][-1].startswith("Nothing compares at equal entropy: teacher_3")

@@ -13,7 +13,7 @@ from quickstart_checks import (  # noqa: F401  its tests run here too
     test_a_run_again_keeps_what_is_finished,
     test_an_interrupted_run_ends_as_an_unbroken_one,
     test_another_seed_gives_other_sequences,
-    test_json_holds_the_table,
+    test_files_hold_the_table,
     test_other_work_and_other_plans_are_refused,
     test_what_is_missing_is_named_before_anything_is_written,
 )

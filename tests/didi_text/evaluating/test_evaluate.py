@@ -26,12 +26,7 @@ from didi_core.sampling import run_request
 from didi_text.corpora.packing import Packing, pack
 from didi_text.evaluate import evaluate
 from didi_text.evaluating import run as evaluate_run
-from didi_text.evaluating.choice import (
-    encode_for,
-    encode_pairs,
-    join,
-    read_questions,
-)
+from didi_text.evaluating.choice import encode_for, encode_pairs, join, read_questions
 from didi_text.evaluating.likelihood import BoundSettings, continuation_nats
 from didi_text.evaluating.mauve import features
 from didi_text.evaluating.options import EvaluateOptions
@@ -47,11 +42,6 @@ QUIET = {"device": "cpu", "quiet": True}
 
 def options(tmp_path: Path, task: str, **given) -> EvaluateOptions:
     return EvaluateOptions(task=task, out=tmp_path / "out.json", **{**QUIET, "model": "m", **given})
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("DIDI_CACHE", str(tmp_path / "cache"))
 
 
 # Samples and their judge
@@ -357,10 +347,7 @@ def test_autoregressive_samples_follow_the_models_own_law(tmp_path: Path) -> Non
     expected = judged.nats.sum() / judged.counts.sum()
     assert figures["nats_per_token"]["mean"] == pytest.approx(expected, rel=1e-5)
     for wrong, message in (
-        (
-            {"steps": 4},
-            "--steps 4: --sampler autoregressive, for autoregressive models, takes no",
-        ),
+        ({"steps": 4}, "--steps 4: --sampler autoregressive, for autoregressive models, takes no"),
         ({"grid": "published"}, "--grid published: --sampler autoregressive has no such grid"),
         ({"sampler": "first-hitting"}, "--sampler first-hitting: .*; use autoregressive"),
     ):

@@ -10,10 +10,8 @@ import pytest
 from text_fixtures import autoregressive_ids, save_causal, tiny_tokenizer
 from text_models import sample, write_tiny_model
 
-from didi_core.cli.run import run_program
 from didi_core.commands.training.distill import check_process
 from didi_core.errors import UserError
-from didi_text.app import app
 from didi_text.compare import CompareResult, compare
 from didi_text.comparing.compare import curves_of, print_result
 from didi_text.comparing.options import CompareOptions
@@ -55,24 +53,6 @@ def test_a_prefix_is_gone_on_from_and_nothing_else_can_be_kept(model: Path, tmp_
         sample(model, tmp_path / "b.jsonl", **PLAIN, length="20", infill="The ___ sat")
     ended = sample(model, tmp_path / "c.jsonl", **PLAIN, length="20", infill="The cat ___")
     assert ended.num_made == 6 and not list(tmp_path.glob("b.*"))
-
-
-def test_the_commands_and_their_exit_status(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "a.jsonl"
-    given = ["generate", "--model", str(model), "--num", "2", "--length", "12", "--device", "cpu"]
-
-    def status(*arguments: str) -> int:
-        return run_program(lambda: app([*given, *arguments], standalone_mode=False))
-
-    assert status("--out", str(out)) == 0
-    assert "11.0 network calls each" in capsys.readouterr().out
-    assert status("--steps", "8", "--out", str(tmp_path / "b.jsonl")) == 2
-    assert (
-        "--steps 8: --sampler autoregressive, for autoregressive models, takes no"
-        in capsys.readouterr().err
-    )
 
 
 @pytest.fixture(scope="module")
