@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 _ENTRY = re.compile(r"^ENTR(?:Y|IES)\b", re.MULTILINE)
 
@@ -58,18 +58,26 @@ def summaries_of(package: str) -> dict[str, str]:
         TypeError: an entry that does not.
     """
     found: dict[str, str] = {}
+    for name, call in entry_calls(package):
+        summary = next(each.value for each in call.keywords if each.arg == "summary")
+        try:
+            found[ast.literal_eval(call.args[0])] = ast.literal_eval(summary)
+        except (IndexError, ValueError) as error:
+            raise TypeError(f"{name}: name and summary must be written out") from error
+    return found
+
+
+def entry_calls(package: str) -> Iterator[tuple[str, ast.Call]]:
+    """Yield each entry as its source makes it, with the name of its module, which is not imported.
+
+    Raises:
+        TypeError: a module has an entry without a `summary`.
+    """
     for name, source in _modules(package):
         entries = [call for call in ast.walk(ast.parse(source)) if _says(call, "summary")]
         if not entries:
             raise TypeError(f"{name}: its entry must have summary=, written out as text")
-        for call in entries:
-            assert isinstance(call, ast.Call)
-            summary = next(each.value for each in call.keywords if each.arg == "summary")
-            try:
-                found[ast.literal_eval(call.args[0])] = ast.literal_eval(summary)
-            except (IndexError, ValueError) as error:
-                raise TypeError(f"{name}: name and summary must be written out") from error
-    return found
+        yield from ((name, call) for call in entries)
 
 
 def in_words(package: str) -> str:
@@ -77,7 +85,7 @@ def in_words(package: str) -> str:
     return "; ".join(f"{name} ({text})" for name, text in summaries_of(package).items())
 
 
-def _says(node: ast.AST, keyword: str) -> bool:
+def _says(node: ast.AST, keyword: str) -> TypeGuard[ast.Call]:
     return isinstance(node, ast.Call) and keyword in [each.arg for each in node.keywords]
 
 

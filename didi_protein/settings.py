@@ -1,39 +1,55 @@
-"""Settings of `didi-protein pretrain`; defaults and comments are in configs/pretrain.yaml."""
+"""Settings of `didi-protein pretrain` and `distill`: what they add to those of both."""
 
 from dataclasses import dataclass, field
+from typing import Optional
 
 from omegaconf import MISSING
 
-from didi_core.commands.training import settings as shared
+from didi_core.commands.training.settings import DistillSettings as SharedDistillSettings
+from didi_core.commands.training.settings import NetworkSettings
+from didi_core.commands.training.settings import PretrainSettings as SharedPretrainSettings
 from didi_core.number_checks import positive_int_errors
 
 
 @dataclass
-class ModelSettings(shared.NetworkSettings):
+class ModelSettings(NetworkSettings):
     """Shape of the network."""
 
     intermediate_size: int = MISSING
+    """Width of a block's feed-forward layer."""
     max_residues: int = 1022
+    """Longest sequence it has positions for."""
 
     def problems(self) -> list[str]:
+        """Return what is wrong with the values, each with the setting's name."""
         return super().problems() + positive_int_errors(self, "intermediate_size", "max_residues")
 
 
 @dataclass
-class PretrainSettings(shared.PretrainSettings):
+class PretrainSettings(SharedPretrainSettings):
     """Everything `pretrain` can be told."""
 
+    data: str = MISSING
+    """FASTA (plain or .gz), or uniref50 (after: didi-protein download uniref50)."""
+    valid: Optional[str] = None  # noqa: UP045 - OmegaConf reads this form
+    """Held-out FASTA: its likelihood bound is printed beside n-gram baselines."""
     model: ModelSettings = field(default_factory=ModelSettings)
     max_length: int = 1022
+    """Residues."""
     too_long: str = "crop"
-
-
-# Settings of `didi-protein distill`; defaults and comments are in configs/distill.yaml.
+    """Longer sequences: crop (a random window each time) or drop."""
 
 
 @dataclass
-class DistillSettings(shared.DistillSettings):
+class DistillSettings(SharedDistillSettings):
     """Everything `distill` can be told; `method` is checked against its own settings class."""
 
+    teacher: str = MISSING
+    """Bundled name (tiny), model folder, or hub id (airkingbd/dplm_150m)."""
+    reference: str = "data"
+    """data: sequences from data=; pool: the teacher's own samples, no data needed."""
+    data: Optional[str] = None  # noqa: UP045
+    """FASTA (plain or .gz), or uniref50."""
     pool_length: str = "50-150"
     max_length: int = 1022
+    """Residues; longer references are left out."""

@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 
 from benchmarks.exact.models import METHODS, TEACHERS, UPDATES
 from benchmarks.exact.process import Ranks
 from benchmarks.exact.study import PROCESSES, Job
-from didi_core.cli.hydra_app import config_folder, settings_from
+from didi_core.cli.hydra_app import compose_settings
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.evaluation.bounds import bound_samples
 from didi_core.io.files import write_text
@@ -157,8 +156,7 @@ def student_settings(job: Job, teacher: Path, runs: Path, scale: Scale) -> Disti
         f"max_length={PROCESSES[job.process]().max_length}",
         f"checkpoint_every={max(1, updates // 4)}",
     ]
-    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-        settings = settings_from(hydra.compose("distill", overrides), DistillSettings)
+    settings = compose_settings("distill", DistillSettings, overrides)
     for name in ("student", "discriminator", "auxiliary"):
         part = settings.method.get(name)
         if part is not None:  # a warm-up longer than the run would be no warm-up

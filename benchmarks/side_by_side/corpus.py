@@ -5,10 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 
-from didi_core.cli.hydra_app import config_folder, settings_from
+from didi_core.cli.hydra_app import compose_settings
 from didi_core.evaluation.bounds import BoundSamples, bound_samples
 from didi_core.evaluation.frontier import FrontierPoint
 from didi_core.evaluation.judge import causal_nll
@@ -45,9 +44,7 @@ class Verb:
 
     def __call__(self, *overrides: str) -> None:
         """Run it with what its command line would compose."""
-        with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-            settings = settings_from(hydra.compose(self.config, list(overrides)), self.settings)
-        self.function(settings)
+        self.function(compose_settings(self.config, self.settings, overrides))
 
 
 @dataclass(frozen=True)

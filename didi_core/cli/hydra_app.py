@@ -1,7 +1,8 @@
 """Hydra verbs inside a program of plain verbs: `key=value`, `--cfg job`, `--multirun`.
 
-The configuration tree is the repository's `configs/`, installed as `didi_core/_configs`; it is
-merged onto a dataclass, so that unknown keys and wrong types are refused by name.
+Settings and their defaults are those of dataclasses. Presets, models, recipes, and what a verb
+chooses of them, are files of the repository's `configs/`, installed as `didi_core/_configs`. What
+both come to is merged onto the dataclass, so that unknown keys and wrong types are refused by name.
 """
 
 import os
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import hydra
+import yaml
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -29,11 +32,22 @@ from didi_core.cli.settings_arguments import (
     flags_as_settings,
     quoted,
 )
+from didi_core.cli.settings_source import (
+    Setting,
+    defaults_of,
+    settings_of,
+    settings_of_entries,
+)
+from didi_core.discovery import summaries_of
 from didi_core.errors import UserError, missing_extra
 from didi_core.wrong_types import wrong_type
 
 Settings = TypeVar("Settings")
 
+ENTRIES = {"method": "didi_core.distill"}
+"""Groups of configuration whose choices are the entries of a package, beside files."""
+_COMMON = {"method": "didi_core.distill.student:StudentSettings"}
+"""What explains the settings that all of them have."""
 _LAUNCHER = "hydra/launcher="
 
 _HYDRA_FLAGS = (
@@ -67,8 +81,40 @@ def config_folder() -> Path:
 
 
 def choices_of(group: str) -> list[str]:
-    """List what a configuration group offers, as in `method=`: the names of its files."""
-    return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
+    """List what a configuration group offers, as in `method=`: its entries and its files."""
+    files = {path.stem for path in (config_folder() / group).glob("*.yaml")}
+    return sorted(files | set(summaries_of(ENTRIES[group]) if group in ENTRIES else ()))
+
+
+def defaults_list(name: str) -> list[Any]:
+    """Return what the file `name` of configs/ lists under `defaults`."""
+    text = (config_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+    return (yaml.safe_load(text) or {}).get("defaults", [])
+
+
+def settings_of_verb(config_name: str) -> tuple[Setting, ...]:
+    """Return the settings of the dataclass that a verb's configuration names."""
+    named = next(each for each in defaults_list(config_name) if "." in each)
+    return settings_of(":".join(named.rsplit(".", 1)))
+
+
+def settings_of_choices(group: str) -> Mapping[str, tuple[Setting, ...]]:
+    """Return the settings of each choice of a group that is the entry of a package."""
+    if group not in ENTRIES:
+        return {}
+    return settings_of_entries(ENTRIES[group], _COMMON[group])
+
+
+def declare_settings(config_name: str) -> None:
+    """Tell Hydra the parts of a configuration that are no files: of a verb's class, of methods."""
+    store = ConfigStore.instance()
+    for each in defaults_list(config_name):
+        if isinstance(each, dict):
+            (group,) = each
+            for name, settings in settings_of_choices(group).items():
+                store.store(name, {"name": name, **defaults_of(settings)}, group)
+        elif "." in each:
+            store.store(each, defaults_of(settings_of_verb(config_name)))
 
 
 def run_hydra(
@@ -97,6 +143,7 @@ def run_hydra(
     _require_launcher(arguments)
     _refuse_repeats(arguments)
     overrides = quoted(arguments, settings_class)
+    declare_settings(config_name)
     failed: list[Exception] = []
 
     @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=config_name)
@@ -180,6 +227,7 @@ def compose_settings(
         UserError: as `run_hydra`.
     """
     refuse_code(overrides)
+    declare_settings(config_name)
     try:
         with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
             config = hydra.compose(config_name, quoted(overrides, settings_class))
@@ -190,6 +238,7 @@ def compose_settings(
 
 def compose_plain(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
     """Return what the configuration holds with these overrides; `???` where a value is required."""
+    declare_settings(config_name)
     # A job that is running has its own, which Hydra would not have beside another.
     running = GlobalHydra.instance()
     kept, running.hydra = running.hydra, None

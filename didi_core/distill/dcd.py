@@ -40,6 +40,7 @@ class DcdSettings:
     kl_kind: str = "backward"
     """forward, backward (published) or jeffreys divergence of the student from the teacher."""
     noise: NoiseSettings = field(default_factory=NoiseSettings)
+    """No part of this method: leave kind at none."""
     student: OptimizerSettings = field(
         default_factory=lambda: OptimizerSettings(lr=6e-5, warmup_steps=20, clip_norm=1.0)
     )

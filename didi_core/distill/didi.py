@@ -56,54 +56,62 @@ from didi_core.number_checks import (
 
 @dataclass
 class DidiSettings:
-    """Numbers refer to the steps of METHODS 2 (DiDi-Instruct, arXiv 2509.25035)."""
+    """Settings of the steps above (DiDi-Instruct, arXiv 2509.25035)."""
 
+    # Step 1: tau, one a group.
     group_size: int = 4
-    """Samples that share tau and length, over which rewards are normalised (1, 5)."""
+    """Samples that share tau and length, over which rewards are normalised."""
     tau_beta: tuple[float, float] = (1.0, 1.0)
-    """tau is drawn from this Beta distribution (1)."""
+    """tau is drawn from this Beta distribution."""
     tau_range: tuple[float, float] = (0.02, 0.98)
-    """and clamped to this range (1)."""
+    """It is clamped to this range."""
     share_tau: bool = True
-    """One tau a group; the released code draws one a row (1)."""
+    """One tau a group; the released code draws one a row."""
+    # Step 2: the student's reverse steps.
     score_decomposition: bool = True
-    """Two reverse steps, by way of z_tau; else one, from all-mask to x (2)."""
+    """Two reverse steps, by way of z_tau; else one, from all-mask to x."""
     end_time: float = 1e-3
-    """Time at which the last reverse step ends (2)."""
+    """Time at which the last reverse step ends."""
+    # Step 3: masking.
     coupled_time: bool = True
-    """Re-mask x at the same tau; else at a time of its own (3)."""
+    """Re-mask x at the same tau; else at a time of its own."""
+    # Step 4: the discriminator.
     label_smoothing: float = 0.1
-    """Of the discriminator's labels (4)."""
+    """Of the discriminator's labels."""
     discriminator_blocks: int = 4
-    """Last blocks of the discriminator that train; all where there are fewer (4)."""
+    """Last blocks of the discriminator that train; all where there are fewer."""
     discriminator_warmup: int = 0
-    """Steps that train the discriminator alone before the student moves."""
+    """Updates of the discriminator alone before the student moves."""
+    # Step 5: rewards.
     reward_clip: float = 8.0
-    """Bound on the discriminator's log-odds (5)."""
+    """Bound on the discriminator's log-odds."""
     group_normalise: bool = True
-    """Normalise rewards within groups; else use them as they are (5)."""
+    """Normalise rewards within groups; else use them as they are."""
     group_deviation: str = "population"
-    """Divisor of a group's variance (5): population, G; sample, G - 1 as torch's `std` and code
+    """Divisor of a group's variance: population, G; sample, G - 1 as torch's `std` and code
     that normalises rewards so has it."""
     advantage_clip: float = 3.0
-    """Bound on the normalised reward (5)."""
+    """Bound on the normalised reward."""
+    # Step 6: weights.
     use_omega: bool = True
-    """Weight by omega(tau) = -alpha'(tau) / (1 - alpha(tau)) (6)."""
+    """Weight by omega(tau) = -alpha'(tau) / (1 - alpha(tau))."""
     omega_range: tuple[float, float] = (0.1, 10.0)
+    """Bounds on omega."""
     use_pi: bool = True
-    """Divide by the density of tau (6)."""
+    """Divide by the density of tau."""
+    # Step 7: the student's update.
     kl_kind: str = "jeffreys"
-    """forward, backward or jeffreys (7)."""
+    """forward, backward or jeffreys divergence of the student."""
     kl_beta: float = 0.5
-    """Share of the backward divergence in jeffreys (7)."""
+    """Share of the backward divergence in jeffreys."""
     kl_start: float = 0.01
-    """Weight of the divergence from the teacher at the all-mask state (7)."""
+    """Weight of the divergence from the teacher at the all-mask state."""
     kl_middle: float = 0.01
-    """Weight of the divergence from the teacher at z_tau (7)."""
+    """Weight of the divergence from the teacher at z_tau."""
     entropy_bonus: float = 0.0005
-    """Weight of the entropy of the student's predictions (7)."""
+    """Weight of the entropy of the student's predictions."""
     reduce_log_prob: str = "mean"
-    """mean over a row's tokens, or sum as published (2)."""
+    """Log-probability of a sample: mean over its tokens, or sum as published."""
     noise: NoiseSettings = field(default_factory=NoiseSettings)
     student: OptimizerSettings = field(
         default_factory=lambda: OptimizerSettings(lr=3e-5, warmup_steps=20, clip_norm=0.5)
@@ -111,6 +119,7 @@ class DidiSettings:
     discriminator: OptimizerSettings = field(
         default_factory=lambda: OptimizerSettings(lr=1e-4, warmup_steps=20, clip_norm=1.0)
     )
+    """The discriminator's optimiser."""
     ema: float = 0.999
 
     def problems(self) -> list[str]:

@@ -35,11 +35,11 @@ class DmmdSettings(MatchingSettings):
     step k of K. Above 1 the first steps reveal few positions: those decide what the rest will be,
     and positions revealed together are drawn independently of each other."""
     sampler: str | None = None
-    """What the student's folder names for `generate`: ancestral or apart; None: whichever was
+    """What the student's folder names for `generate`: ancestral or apart; null: whichever was
     found better in the program's domain."""
     own_share: float = 0.0
     """Share of rows whose step starts from tokens the student drew itself, in its own steps and
-    with the noise of the row, in place of the reference's (ours, see on_policy_tokens)."""
+    with the noise of the row, in place of the reference's (ours)."""
     start_anchor: float = 0.0
     """Weight of KL(teacher || student) at rows that start all masked (ours). The first step of the
     grid reveals next to nothing, and one position alone is drawn rightly from the teacher."""

@@ -13,7 +13,7 @@ Source: arXiv 2603.20155; how the parts below are done with this process is ours
   is where noise is a mask (there the mean is over the positions still masked, here over all).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from jaxtyping import Float, Int
@@ -24,12 +24,16 @@ from didi_core.diffusion.draws import Stream, draw_categorical
 from didi_core.diffusion.uniform import UniformProcess
 from didi_core.distill.matching import MatchedState, MatchingSettings, MatchingStudent
 from didi_core.distill.method import MethodEntry
+from didi_core.models.noise import NoiseSettings
 from didi_core.sampling.mixture import Key, Move, draw_mixture
 
 
 @dataclass
 class DmmdUniformSettings(MatchingSettings):
     """Settings of moment matching, without a noise input, which belongs to masks."""
+
+    noise: NoiseSettings = field(default_factory=NoiseSettings)
+    """No part of this method: leave kind at none."""
 
     def problems(self) -> list[str]:
         """Return what is wrong with the values, each with the setting's name."""

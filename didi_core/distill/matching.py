@@ -66,6 +66,7 @@ class MatchingSettings:
             lr=4e-4, betas=(0.9, 0.99), warmup_steps=20, clip_norm=1.0
         )
     )
+    """The auxiliary denoiser's optimiser."""
     ema: float = 0.99
 
     def problems(self) -> list[str]:

@@ -117,9 +117,9 @@ class MethodEntry(Named):
     """
 
     name: str
-    """What `method=` calls it; its configuration is configs/method/NAME.yaml."""
+    """What `method=` calls it."""
     settings: type
-    """What it can be told."""
+    """What it can be told; help and configuration read its fields from the source."""
     build: Builder
     process: str = DEFAULT_PROCESS
     """Noise process of the teachers it distils."""

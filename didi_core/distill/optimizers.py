@@ -51,8 +51,11 @@ class OptimizerSettings:
     muon_lr: float = 0.01
     """Peak learning rate of muon."""
     betas: tuple[float, float] = (0.9, 0.999)
+    """Decays of adamw's means of gradients and of their squares."""
     weight_decay: float = 0.0
+    """Share of a weight, times the rate, that each update takes away."""
     warmup_steps: int = 100
+    """Updates over which the rate rises."""
     decay_fraction: float = 0.0
     """Share of the run, at its end, over which the rate falls to zero."""
     clip_norm: float = 1.0

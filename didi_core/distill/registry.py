@@ -1,6 +1,6 @@
 """The distillation methods by name: the entries of this package's modules.
 
-To add one, write its file and its configuration: docs/adding-a-method.md has a worked example.
+To add one, write its file: docs/adding-a-method.md has a worked example.
 """
 
 from collections.abc import Mapping

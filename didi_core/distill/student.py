@@ -28,11 +28,17 @@ from didi_core.sampling.predictor import Predictor
 
 @runtime_checkable
 class StudentSettings(Protocol):
-    """Says what the settings of every method hold, beside `problems()` (`registry.py`)."""
+    """Says what the settings of every method hold, beside `problems()` (`registry.py`).
+
+    Help has these docstrings where a method's own settings have none.
+    """
 
     noise: NoiseSettings
+    """A noise input of the student (docs/methods.md)."""
     student: OptimizerSettings
+    """The student's optimiser."""
     ema: float
+    """Decay of the average of the student's weights, which is what is saved."""
 
 
 class DistilledStudent:

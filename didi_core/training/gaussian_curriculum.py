@@ -28,9 +28,9 @@ class GaussianSettings:
     """How long and how soft. Published: half of training, temperature 0.001."""
 
     steps: int = 0
-    """Updates with soft inputs, before the plain bound; 0 for none."""
+    """Updates with soft inputs, before the plain bound; published: half of them; 0 for none."""
     temperature: float = 0.001
-    """tau; 0 is the token itself."""
+    """tau of the softmax that makes soft inputs; 0 is the token itself."""
     top_k: int = 8
     """Other tokens in a mixture beside the true one; 0 for all."""
 

@@ -49,10 +49,9 @@ def program(copy: Path, *arguments: str) -> str:
     return run_python(copy, "-c", code, *arguments)
 
 
-def test_a_method_is_a_file_its_configuration_and_its_test() -> None:
+def test_a_method_is_a_file_and_its_test() -> None:
     assert list(METHOD) == [
         "didi_core/distill/mine.py",
-        "configs/method/mine.yaml",
         "tests/didi_core/distill/test_mine.py",
     ]
 
@@ -73,7 +72,7 @@ def test_the_method_distils_and_help_knows_it(copy: Path) -> None:
     assert (copy / "s" / "model.safetensors").is_file()
     told = program(copy, "distill", "method=mine", "--help")
     assert "method=mine: the teacher's law at masked references" in told
-    assert "forward or backward divergence" in told
+    assert "  kl_kind: forward " in told and "forward or backward divergence" in told
 
 
 def test_the_sampler_generates_and_help_knows_it(copy: Path) -> None:

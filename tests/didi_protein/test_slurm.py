@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
 from didi_core.cli import hydra_app
-from didi_core.cli.hydra_app import config_folder, run_hydra
+from didi_core.cli.hydra_app import config_folder, declare_settings, run_hydra
 from didi_core.errors import UserError
 from didi_protein.settings import DistillSettings
 
@@ -31,6 +31,7 @@ def test_a_sweep_runs_in_jobs_of_its_own(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_example_is_a_launcher_of_slurm() -> None:
     pytest.importorskip("submitit")
+    declare_settings("distill")
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         given = ["hydra/launcher=slurm", "teacher=tiny", "out=x", "hydra.launcher.partition=gpu"]
         config = compose("distill", given, return_hydra_config=True)

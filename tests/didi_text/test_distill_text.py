@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from text_fixtures import DOCUMENTS, tiny_tokenizer, write_jsonl
 from text_models import LIMIT, sample, texts, weights_differ
 
-from didi_core.cli.hydra_app import config_folder
 from didi_core.commands.training.distill import DistillRun
 from didi_core.errors import UserError
 from didi_text.distill import distill, in_one_name
@@ -112,16 +110,6 @@ def test_what_makes_no_sense_is_refused(
     chosen = Path(changes.pop("teacher_name", teacher))
     with pytest.raises(UserError, match=message):
         distill(settings_for(chosen, tmp_path / "s", **changes))
-
-
-def test_yaml_and_dataclass_agree() -> None:
-    stored = OmegaConf.load(config_folder() / "text_distill.yaml")
-    defaults = OmegaConf.to_container(OmegaConf.structured(DistillSettings))
-    for name in ("defaults", "hydra"):
-        stored.pop(name)
-    assert set(stored) | {"method", "preset"} == set(defaults)
-    for name, value in OmegaConf.to_container(stored).items():
-        assert value == defaults[name], name
 
 
 def test_block_length_is_the_name_of_pretrain_for_max_length(teacher: Path, tmp_path: Path) -> None:

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from text_fixtures import DOCUMENTS, tiny_tokenizer, write_jsonl
 from text_models import sample, weights_differ
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from didi_core.cli.hydra_app import config_folder, run_hydra
+from didi_core.cli.hydra_app import compose_settings, run_hydra
 from didi_core.distill.optimizers import OptimizerSettings, build_optimizer
 from didi_core.errors import UserError
 from didi_core.models.bundled import BundledModels
@@ -206,24 +204,12 @@ def test_what_is_wrong_is_said_at_once(data: Path, tmp_path: Path) -> None:
         pretrain(offline)
 
 
-def test_yaml_and_dataclass_agree() -> None:
-    stored = OmegaConf.load(config_folder() / "text_pretrain.yaml")
-    defaults = OmegaConf.structured(PretrainSettings)
-    for name in ("defaults", "hydra"):
-        stored.pop(name)
-    assert set(stored) | {"model", "recipe"} == set(defaults)
-    for name, value in OmegaConf.to_container(stored).items():
-        if name not in ("optimizer", "curriculum"):
-            assert value == OmegaConf.to_container(defaults)[name], name
-
-
 @pytest.mark.parametrize(
     ("name", "parameters"), [("tiny", 3.7e6), ("small", 169e6), ("medium", 424e6)]
 )
 def test_presets_have_their_sizes(name: str, parameters: float) -> None:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("text_pretrain", [f"text_model@model={name}", "data=x", "out=y"])
-    settings = PretrainSettings(model=ModelSettings(**OmegaConf.to_container(config.model)))
+    chosen = [f"text_model@model={name}", "data=x", "out=y"]
+    settings = compose_settings("text_pretrain", PretrainSettings, chosen)
     words = [str(number) for number in range(2047 if name == "tiny" else 50256)]
     task = TextPretraining(settings, _tokenizer_of_size(len(words) + 1))
     with torch.device("meta"):

@@ -40,7 +40,7 @@ class CompareOptions:
     methods: Annotated[
         str,
         Option(
-            help="Distillation methods, as in configs/method, with a preset where wanted: "
+            help="Distillation methods, as in distill --help, with a preset where wanted: "
             "dmmd,didi:paper. Empty for none."
         ),
     ] = "dmmd"
@@ -128,7 +128,7 @@ class CompareResult:
 # What every `quickstart` does and returns.
 
 METHOD: Mapping[str, Any] = {"name": "dmmd"}
-"""The distillation method of the quickstart, as in configs/method/."""
+"""The distillation method of the quickstart, as `method=` has it."""
 
 
 PAIRED_STEPS = 16

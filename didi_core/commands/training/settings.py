@@ -1,6 +1,7 @@
-"""Settings that `distill` has in both programs; the comments are in configs/.
+"""Settings that `pretrain` and `distill` have in both programs, each with its default and its help.
 
-A program's own settings extend these. Imports no torch: `--cfg job` is fast.
+`--help` shows a field's docstring, read from here without an import; a program's own settings
+extend these classes.
 """
 
 from dataclasses import dataclass, field
@@ -15,40 +16,61 @@ from didi_core.training.gaussian_curriculum import GaussianSettings
 
 
 @dataclass
-class DistillSettings:
+class RunSettings:
+    """How, where and how long a run is computed, whatever it trains."""
+
+    seed: int = 0
+    """Of all random numbers."""
+    device: str = "auto"
+    """auto, cpu, cuda."""
+    devices: int = 1
+    """Processes or GPUs of this machine; torchrun and srun say it themselves."""
+    strategy: str = "auto"
+    """Of several processes: ddp (auto), or fsdp: networks in shards (docs/scale.md)."""
+    checkpoint_activations: bool = False
+    """Compute blocks again in the backward pass: less memory, more time."""
+    precision: str = "float32"
+    """float32, bf16, or auto: bf16 where processor or GPU compute in it."""
+    resume: bool = False
+    """Go on where the run in out= stopped."""
+    overwrite: bool = False
+    """Replace what is in out=."""
+    plan: bool = False
+    """Print how much memory the run would take on each process, and stop."""
+    tokens_per_batch: int = 4096
+    """Rows times padded width, over all processes."""
+    log_every: int = 10
+    """Updates between lines of metrics.jsonl."""
+    checkpoint_every: int = 200
+    """Updates between checkpoints."""
+    checkpoints_kept: int = 2
+    """The newest of them, each a model to look at by generate --model."""
+    max_seconds: float = 0
+    """End after this time, resumptions counted; schedules follow it; 0: no limit."""
+
+
+@dataclass
+class DistillSettings(RunSettings):
     """Everything that `distill` can be told; `method` is checked against its own settings class."""
 
     teacher: str = MISSING
     out: str = MISSING
+    """Folder of the run and of the student."""
     method: dict[str, Any] = field(default_factory=dict)
     preset: str = "default"
     reference: str = "data"
     data: Optional[str] = None  # noqa: UP045 - OmegaConf reads this form
     pool_size: int = 512
+    """Samples in the pool."""
     pool_length: Optional[str] = MISSING  # noqa: UP045
+    """Their lengths: as generate's --length."""
     pool_steps: Optional[int] = None  # noqa: UP045
+    """Steps of the pool's sampler; null for the teacher's exact limit."""
     steps: int = 1000
-    seed: int = 0
-    device: str = "auto"
-    devices: int = 1
-    strategy: str = "auto"
-    checkpoint_activations: bool = False
-    precision: str = "float32"
-    resume: bool = False
-    overwrite: bool = False
-    plan: bool = False
+    """Updates of the student."""
     offline: bool = False
-    tokens_per_batch: int = 4096
+    """Never use the network."""
     max_length: int = MISSING
-    log_every: int = 10
-    checkpoint_every: int = 200
-    checkpoints_kept: int = 2
-    max_seconds: float = 0.0
-
-
-# Settings that `pretrain` has in both programs; the comments are in configs/.
-#
-# A program's own settings extend these.
 
 
 @dataclass
@@ -56,12 +78,16 @@ class NetworkSettings:
     """Shape of a network to be trained from scratch."""
 
     kind: str = "masked"
+    """masked (diffusion, of either process) or autoregressive."""
     num_layers: int = MISSING
+    """Blocks."""
     hidden_size: int = MISSING
+    """Width of the vector at each position."""
     num_heads: int = MISSING
+    """Attention heads of a block."""
 
     def problems(self) -> list[str]:
-        """What is wrong with the values, each with the setting's name."""
+        """Return what is wrong with the values, each with the setting's name."""
         wrong = positive_int_errors(self, "num_layers", "hidden_size", "num_heads")
         if not wrong and self.hidden_size % (2 * self.num_heads):
             wrong.append(
@@ -72,32 +98,33 @@ class NetworkSettings:
 
 
 @dataclass
-class PretrainSettings:
+class PretrainSettings(RunSettings):
     """Everything that `pretrain` can be told in both programs."""
 
     data: str = MISSING
     out: str = MISSING
+    """Folder of the run and of the model it ends in."""
     valid: Optional[str] = None  # noqa: UP045 - OmegaConf reads this form
     model: NetworkSettings = field(default_factory=NetworkSettings)
     process: str = "absorbing"
+    """absorbing (masked), uniform (noised tokens become random ones, Duo) or sedd."""
     steps: int = 10_000
-    seed: int = 0
-    device: str = "auto"
-    devices: int = 1
-    strategy: str = "auto"
-    checkpoint_activations: bool = False
-    precision: str = "float32"
-    resume: bool = False
-    overwrite: bool = False
-    plan: bool = False
+    """Updates."""
     tokens_per_batch: int = 8192
     ema: float = 0.999
+    """Decay of the average of the weights, which is what is saved."""
     input_noise: float = 0.0
+    """Autoregressive models: largest share of a row's inputs made random."""
     curriculum: CurriculumSettings = field(default_factory=CurriculumSettings)
+    """A gentler start for diffusion models."""
     gaussian: GaussianSettings = field(default_factory=GaussianSettings)
-    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    log_every: int = 10
+    """process=uniform: Duo's curriculum, soft inputs made of Gaussian noise."""
+    optimizer: OptimizerSettings = field(
+        default_factory=lambda: OptimizerSettings(
+            lr=1e-3, betas=(0.9, 0.99), warmup_steps=200, decay_fraction=0.3
+        )
+    )
+    """How the network is updated."""
     validate_every: int = 500
+    """Updates between looks at valid=."""
     checkpoint_every: int = 500
-    checkpoints_kept: int = 2
-    max_seconds: float = 0.0

@@ -1,75 +1,94 @@
 """`--help` of the verbs of `key=value` settings."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import yaml
 from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
-from didi_core.cli.hydra_app import compose_plain, config_folder
+from didi_core.cli.hydra_app import compose_plain
 from didi_core.cli.settings_help import settings_help
 from didi_core.distill.registry import METHODS
-from didi_protein import settings as protein_distill
-from didi_protein import settings as protein_pretrain
+from didi_protein import settings as protein_settings
 from didi_protein.app import app as protein
-from didi_text import settings as text_distill
-from didi_text import settings as text_pretrain
+from didi_text import settings as text_settings
 from didi_text.app import app as text
 
+VERBS = {
+    "pretrain": (protein, "pretrain", protein_settings.PretrainSettings),
+    "distill": (protein, "distill", protein_settings.DistillSettings),
+    "text_pretrain": (text, "pretrain", text_settings.PretrainSettings),
+    "text_distill": (text, "distill", text_settings.DistillSettings),
+}
+CHOSEN = {"method", "model", "preset", "recipe"}
+"""Settings that choose among files or methods, which help explains below the others."""
 
-def _keys(name: str) -> set[str]:
-    stored = yaml.safe_load((config_folder() / name).read_text())
-    return set(stored) - {"defaults", "hydra", "name", "preset"}
+
+def _defaults(settings: type) -> dict[str, Any]:
+    """What a class has by default, by the full name of each setting."""
+
+    def flat(values: dict[str, Any], group: str = "") -> Iterator[tuple[str, Any]]:
+        for name, value in values.items():
+            yield group + name, value
+            if isinstance(value, dict):
+                yield from flat(value, f"{group}{name}.")
+
+    return dict(flat(OmegaConf.to_container(OmegaConf.structured(settings))))
 
 
-@pytest.mark.parametrize(
-    ("app", "verb", "config"),
-    [
-        (protein, "pretrain", "pretrain.yaml"),
-        (protein, "distill", "distill.yaml"),
-        (text, "pretrain", "text_pretrain.yaml"),
-        (text, "distill", "text_distill.yaml"),
-    ],
-)
-def test_help_explains_every_setting(app, verb, config):
+def _shown(text: str) -> dict[str, Any]:
+    """Settings in help that have an explanation, by full name, as YAML reads them."""
+    assert all(len(line) <= 100 for line in text.splitlines())
+    found, groups = {}, [""]
+    for line in (each for each in text.splitlines() if not each.strip().startswith("#")):
+        setting, mark, explanation = line.partition("# ")
+        depth = (len(setting) - len(setting.lstrip())) // 2
+        name, _, value = setting.strip().partition(":")
+        groups[depth:] = [f"{groups[depth - 1]}{name}."]
+        if mark and len(explanation) > 3:
+            found[f"{groups[depth - 1]}{name}"] = yaml.safe_load(value)
+    return found
+
+
+@pytest.mark.parametrize("config", VERBS)
+def test_help_explains_every_setting_and_has_its_default(config: str) -> None:
+    app, verb, settings = VERBS[config]
     done = CliRunner().invoke(app, [verb, "--help"])
     assert done.exit_code == 0
-    shown = {line.split(":")[0]: line for line in done.output.splitlines() if ":" in line}
-    for key in _keys(config):
-        assert "#" in shown[f"  {key}"], key
+    shown = _shown(done.output.split("null is none:\n")[1].split("\n\n")[0])
+    known = _defaults(settings).items()
+    wanted = {name: value for name, value in known if name.split(".")[0] not in CHOSEN}
+    assert shown == {k: None if isinstance(v, dict) else v for k, v in wanted.items()}
     assert "hydra" not in done.output.lower()
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_settings_of_the_method_that_is_named(method):
+def test_the_settings_of_the_method_that_is_named(method: str) -> None:
     help_text = settings_help("p distill", "Distil.", "distill", [f"method={method}", "--help"])
-    shown = help_text.split(f"Settings of {method}, method.KEY=VALUE:\n")[1].split("\n\n")[0]
-    lines = {line.split(":")[0]: line for line in shown.splitlines()}
-    for key in _keys(f"method/{method}.yaml"):
-        assert "#" in lines[f"  {key}"], key
+    shown = _shown(
+        help_text.split(f"Settings of {method}, method.KEY=VALUE:\n")[1].split("\n\n")[0]
+    )
+    wanted = _defaults(METHODS[method].settings)
+    assert shown == {k: None if isinstance(v, dict) else v for k, v in wanted.items()}
     for name, entry in METHODS.items():
         assert f"\n  method={name}: {entry.summary}\n" in help_text
 
 
-@pytest.mark.parametrize(
-    ("config", "settings"),
-    [
-        ("pretrain", protein_pretrain.PretrainSettings),
-        ("distill", protein_distill.DistillSettings),
-        ("text_pretrain", text_pretrain.PretrainSettings),
-        ("text_distill", text_distill.DistillSettings),
-    ],
-)
-def test_what_a_dataclass_has_can_be_given(config, settings):
-    """A key that only the dataclass has would be refused on the command line."""
-
-    def missing(known: dict, given: dict) -> set[str]:
-        nested = [
-            k for k, v in known.items() if isinstance(v, dict) and isinstance(given.get(k), dict)
-        ]
-        return (known.keys() - given.keys()).union(*(missing(known[k], given[k]) for k in nested))
-
-    known = OmegaConf.to_container(OmegaConf.structured(settings))
-    assert missing(known, compose_plain(config, [])) == set()
+@pytest.mark.parametrize("config", VERBS)
+def test_what_is_composed_is_the_dataclass(config: str) -> None:
+    """Beside what the configuration chooses: a method, and the shape of a network."""
+    _, _, settings = VERBS[config]
+    known, composed = (
+        OmegaConf.to_container(OmegaConf.structured(settings)),
+        compose_plain(config, []),
+    )
+    assert {name: composed[name] for name in known.keys() - {"method", "model"}} == {
+        name: value for name, value in known.items() if name not in ("method", "model")
+    }
+    if "model" in known:
+        assert composed["model"].keys() == known["model"].keys()
 
 
 def test_a_name_that_stands_for_another_and_a_preset():
@@ -77,7 +96,7 @@ def test_a_name_that_stands_for_another_and_a_preset():
         "p distill", "Distil.", "distill", ["method=best", "preset=paper", "--help"]
     )
     assert "method=best is dmmd. " in help_text
-    assert "Settings of dmmd, method.KEY=VALUE:\n  student_steps: 8 " in help_text
+    assert "Settings of dmmd, method.KEY=VALUE:\n  sampler: null " in help_text
     assert "preset=paper sets:\n  steps: 10000\n" in help_text
 
 

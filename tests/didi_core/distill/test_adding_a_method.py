@@ -7,7 +7,6 @@ from types import ModuleType
 import pytest
 import torch
 from doc_commands import files_of
-from omegaconf import OmegaConf
 from tiny_models import FRAMED, cpu_fabric, tiny_corpus, tiny_denoiser
 
 from didi_core.distill import registry
@@ -30,12 +29,6 @@ def mine(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     exec(compile(source, "mine.py", "exec"), module.__dict__)
     monkeypatch.setitem(registry.METHODS, "mine", module.ENTRY)
     return module
-
-
-def test_its_yaml_has_every_setting_with_its_default(mine: ModuleType) -> None:
-    stored = OmegaConf.to_container(OmegaConf.create(FILES["configs/method/mine.yaml"]))
-    assert stored.pop("name") == "mine"
-    assert stored == OmegaConf.to_container(OmegaConf.structured(mine.MineSettings))
 
 
 def test_what_is_wrong_with_its_settings_is_named(mine: ModuleType) -> None:

@@ -1,12 +1,11 @@
-"""Each method's YAML shows every setting, with the default its dataclass has."""
+"""Each method's settings, composed as for the command line, are those of its dataclass."""
 
 import re
 
-import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from didi_core.cli.hydra_app import config_folder
+from didi_core.cli.hydra_app import choices_of, compose_plain
 from didi_core.distill.method import SharedSettings
 from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
@@ -16,23 +15,20 @@ BEST = "best"
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_yaml_and_dataclass_agree(name: str) -> None:
-    stored = OmegaConf.to_container(OmegaConf.load(config_folder() / "method" / f"{name}.yaml"))
-    assert stored.pop("name") == name
-    assert stored == OmegaConf.to_container(OmegaConf.structured(METHODS[name].settings))
+def test_what_is_composed_is_the_dataclass_of_every_method(name: str) -> None:
+    composed = compose_plain("distill", [f"method={name}"])["method"]
+    assert composed.pop("name") == name
+    assert composed == OmegaConf.to_container(OmegaConf.structured(METHODS[name].settings))
 
 
-def test_every_method_has_its_yaml() -> None:
-    found = {p.stem for p in (config_folder() / "method").glob("*.yaml")}
-    assert found == {*METHODS, BEST}
+def test_every_method_can_be_chosen() -> None:
+    assert choices_of("method") == sorted([*METHODS, BEST])
 
 
 def test_the_best_is_one_of_the_methods_and_the_default() -> None:
-    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-        best, default = (
-            OmegaConf.to_container(hydra.compose("distill", [*chosen, "teacher=t", "out=o"]).method)
-            for chosen in ([f"method={BEST}"], [])
-        )
+    best, default = (
+        compose_plain("distill", chosen)["method"] for chosen in ([f"method={BEST}"], [])
+    )
     assert best == default
     assert method_settings(best)[0] in METHODS
 

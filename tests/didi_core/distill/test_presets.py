@@ -2,19 +2,14 @@
 
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-
-from didi_core.cli.hydra_app import config_folder
+from didi_core.cli.hydra_app import compose_plain
 from didi_core.distill.didi import DidiSettings
 from didi_core.distill.registry import method_settings
 from didi_core.models.noise import NoiseSettings
 
 
 def composed(*overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("distill", overrides=["teacher=tiny", "out=x", *overrides])
-    return OmegaConf.to_container(config)
+    return compose_plain("distill", ["teacher=tiny", "out=x", *overrides])
 
 
 PAPER = {
