@@ -1,6 +1,6 @@
 """`didi-protein generate`: designs from a model, as FASTA.
 
-    didi-protein generate --model tiny-student --num 100 --length 64-82 --steps 8 --out d.fasta
+    didi-protein generate --model tiny-student --num 100 --length 70-82 --steps 8 --out d.fasta
 
 From Python: `generate(GenerateOptions(model="tiny-student", num=100, ...))`. This file imports no
 torch, so that `--help` is fast; the work is in `didi_core.commands.generating.run`.

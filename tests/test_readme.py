@@ -35,7 +35,7 @@ def test_every_comment_is_understood() -> None:
 def test_designs_are_as_asked_for(folder: Path) -> None:
     designs = read_records([folder / "designs.fasta"])
     assert len(designs) == 100
-    assert all(64 <= len(each.sequence) <= 82 for each in designs)
+    assert all(70 <= len(each.sequence) <= 82 for each in designs)
 
 
 def test_motif_is_kept(folder: Path) -> None:

@@ -119,7 +119,7 @@ def next_commands(result: QuickstartResult) -> str:
     student = shlex.quote(str(result.out / "student"))
     design = f"  didi-protein generate --model {student} --steps 8"
     return (
-        f"{design} --num 100 --length 64-82 --out more.fasta\n"
+        f"{design} --num 100 --length 70-82 --out more.fasta\n"
         "  didi-protein score more.fasta --family PF00595 --pseudo none --out more.csv\n"
         "  didi-protein filter more.csv --top 24 --out best.fasta\n"
         f"{design} --num 9 --template 8-12:GLGF:55-65 --out motif.fasta"

@@ -33,7 +33,7 @@ def test_commands_of_the_page_on_generate_dplm(tmp_path: Path, monkeypatch) -> N
     assert len(commands) == page("generate-dplm").count("<!-- test:") == 2
     assert [run(command) for command in commands] == [0, 0]
     designs = read_records([tmp_path / "generation.fasta"])
-    assert [len(each.sequence) for each in designs] == [60, 80, 60, 80]
+    assert [len(each.sequence) for each in designs] == [70, 80, 70, 80]
     for each in read_records([tmp_path / "scaffold.fasta"]):
         # As --cond_position has it: from 0, both ends included.
         assert each.sequence[1:5] == "ALVE" and each.sequence[8:11] == "EME"

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from omegaconf import MISSING
 from torch import nn
 
 from didi_core.cli.hydra_app import as_plain, compose_plain
@@ -47,14 +48,16 @@ def command_line(
 
 
 def _overrides(settings: object, config_name: str, chosen: Mapping[str, str | None]) -> list[str]:
-    """The choices of groups, and every setting that differs from what they give."""
+    """The choices of groups, and every setting that differs from what they give, required first."""
     names = {group: name for group, name in chosen.items() if name is not None}
     usual = _defaults(config_name, tuple(f"{group}={name}" for group, name in names.items()))
-    changed = [
-        f"{name}={_none_of(name) if value is None else value}"
+    differing = [
+        (name, value)
         for name, value in _flat(as_plain(settings))
         if usual.get(name) != value and name not in ("resume", "overwrite")
     ]
+    differing.sort(key=lambda each: usual.get(each[0]) != MISSING)
+    changed = [f"{name}={_none_of(name) if value is None else value}" for name, value in differing]
     return [f"{group.partition('@')[2] or group}={name}" for group, name in names.items()] + changed
 
 

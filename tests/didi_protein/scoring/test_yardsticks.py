@@ -242,8 +242,12 @@ def scored(judge: Path, folder: Path, sequences: list[str], **options: object) -
 
 
 def test_natural_rows_are_those_of_the_lengths_scored(
-    judge: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    judge: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     result = scored(judge, tmp_path, random_sequences(6, 31, 33, seed=4))
     rows = result.summary["reference_rows"]
     assert list(rows) == ["natural_held_out", "natural_training", "residue_shuffled"]
