@@ -70,7 +70,7 @@ class Plan(shared.Plan):
     distill_steps: int = 150
     num: int = 512
     """Enough for pair covariances to be told from noise."""
-    teacher_steps: tuple[int | None, ...] = (8, PAIRED_STEPS, None)
+    teacher_steps: tuple[int | None, ...] = (8, PAIRED_STEPS, 64)
 
 
 @dataclass(frozen=True, kw_only=True)
