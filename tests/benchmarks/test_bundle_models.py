@@ -132,7 +132,8 @@ def test_the_protein_models_that_ship_are_bundled_as_they_are(
         old, new = (json.loads((folder / "config.json").read_text()) for folder in folders)
         old["didi"].pop("trained_lengths", None)
         assert new["didi"].pop("trained_lengths") == [[20, 22]] and new == old
-    assert "| tiny-student:8, PDZ domains |" in (tmp_path / "bundled/tiny-student/README.md").read_text()
+    student = (tmp_path / "bundled" / "tiny-student" / "README.md").read_text()
+    assert "| tiny-student:8, PDZ domains |" in student
     rows = json.loads((tmp_path / "bundled" / "tiny-judge" / "reference_rows.json").read_text())
     stored = json.loads((tmp_path / "tiny-judge" / "reference_rows.json").read_text())
     assert set(rows) == set(stored) | {"by_length"}
