@@ -30,7 +30,11 @@ def long_run(model: Path, out: Path) -> list[str]:
 def start_and_signal(model: Path, out: Path, number: signal.Signals) -> int:
     """Start a long run, send a signal when some batches are done, and return its exit status."""
     process = subprocess.Popen(
-        long_run(model, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        long_run(model, out),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        # A shell starts what runs in its background with SIGINT ignored, and children inherit it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 600
     while _finished_batches(out) < 3:
