@@ -26,6 +26,7 @@ import typer
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from benchmarks.held_out_likelihood import column_log_probs
 from didi_core.cli.run import run_program
 from didi_core.errors import UserError
 from didi_core.evaluation.pseudo import masked_log_probs
@@ -179,9 +180,7 @@ def profile_scores(data: Measured, family: str) -> NDArray[np.float64]:
     members = profile.align_members()
     if members is None:
         raise UserError(f"--family {family} is a profile alone: give an alignment.")
-    rows = members.rows[members.aligned]
-    counts = np.stack([(rows == residue).sum(axis=0) for residue in range(20)], axis=1)
-    of_columns = np.log((counts + 1 / 20) / (counts.sum(axis=1, keepdims=True) + 1))
+    of_columns = column_log_probs(members.rows[members.aligned])
     residues = residues_of_columns(profile, data.wild_type)
     log_probs = np.full((len(data.wild_type), 20), np.nan)
     log_probs[residues[residues >= 0]] = of_columns[residues >= 0]

@@ -97,16 +97,23 @@ def main(
 
 def counted(training: Split, split: Split) -> dict[str, NDArray[np.float64]]:
     """Return the nats [sequences] of whole sequences by residue and by column frequencies."""
-    counts = np.stack([(training.rows == residue).sum(axis=0) for residue in range(GAP)], axis=1)
-    overall = np.log(counts.sum(axis=0) / counts.sum())
-    # One pseudo-count a column, spread over the 20 residues.
-    by_column = np.log((counts + 1 / GAP) / (counts.sum(axis=1, keepdims=True) + 1))
+    overall = np.bincount(training.rows[training.rows != GAP], minlength=GAP)
+    by_residue, by_column = np.log(overall / overall.sum()), column_log_probs(training.rows)
     columns, is_residue = np.arange(split.rows.shape[1]), split.rows != GAP
     residues = np.where(is_residue, split.rows, 0)
     return {
-        "unigram": -np.where(is_residue, overall[residues], 0).sum(axis=1),
+        "unigram": -np.where(is_residue, by_residue[residues], 0).sum(axis=1),
         "columns": -np.where(is_residue, by_column[columns, residues], 0).sum(axis=1),
     }
+
+
+def column_log_probs(rows: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return log frequencies [columns, residues] of aligned rows [sequences, columns].
+
+    One pseudo-count a column, spread over the 20 residues.
+    """
+    counts = np.stack([(rows == residue).sum(axis=0) for residue in range(GAP)], axis=1)
+    return np.log((counts + 1 / GAP) / (counts.sum(axis=1, keepdims=True) + 1))
 
 
 def under_profile(profile: FamilyProfile, split: Split) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Quality against calls: teacher and student, with everything DESIGN 6 asks to be printed together.
 
     python benchmarks/quality.py --held-out families_valid.fasta.gz \
-        --training families_train.fasta.gz --out benchmarks/results/bundled_quality.json \
+        --training families_train.fasta.gz --out quality.json \
         --cells tiny:8,tiny:16,tiny:64,tiny:limit,tiny-student:8,tiny-student:16 --num 512
 
 Lengths are drawn as in the held-out set (between --shortest and --longest). Draws are float64;

@@ -20,7 +20,7 @@ def bundled_sequences(name: str | os.PathLike[str]) -> list[Path]:
 
     Args:
         name: `families`, or the accession of one; with `-held-out` behind it those kept out of
-            training. `./families` is a path of the user's.
+            training. A path of the user's with such a name is given by its absolute path.
     """
     family = str(name).removesuffix(HELD_OUT)
     split = "valid" if str(name).endswith(HELD_OUT) else "train"

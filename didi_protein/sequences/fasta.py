@@ -189,7 +189,8 @@ def expand_inputs(
     """Replace bundled names and folders by their sequence files, sorted, hidden ones left out.
 
     Raises:
-        UserError: a folder holds no sequence file, or standard input is given twice.
+        UserError: a folder holds no sequence file, a path of the user's has a bundled name, or
+            standard input is given twice.
     """
     inputs = list(inputs)
     if sum(str(place) == "-" for place in inputs) > 1:
@@ -197,6 +198,11 @@ def expand_inputs(
     known = (*FASTA_SUFFIXES, *STRUCTURE_SUFFIXES)
     for place in inputs:
         if bundled := bundled_sequences(place):
+            if Path(place).exists():
+                raise UserError(
+                    f"{as_written(name, place)} names families that ship here, and a path of "
+                    "yours: rename yours, or give it by its absolute path."
+                )
             yield from bundled
             continue
         if str(place) == "-" or not Path(place).is_dir():

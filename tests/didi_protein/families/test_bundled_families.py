@@ -1,7 +1,10 @@
 """Families that ship: read by name, never mixed with those held out."""
 
+from pathlib import Path
+
 import pytest
 
+from didi_core.errors import UserError
 from didi_protein.families import ContactMap, FamilyProfile
 from didi_protein.sequences.bundled import FAMILIES, bundled_contacts, bundled_sequences
 from didi_protein.sequences.training_data import read_training_sequences
@@ -36,3 +39,14 @@ def test_contacts_have_the_columns_of_their_family(name: str) -> None:
 def test_other_names_are_paths(name: str) -> None:
     assert bundled_sequences(name) == []
     assert bundled_contacts(name) is None
+
+
+def test_a_path_of_the_same_name_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "PF00595").write_text(">own\nMKV\n")
+    with pytest.raises(UserError, match="--training PF00595"):
+        read_training_sequences("PF00595", name="--training")
+    own = read_training_sequences(str(tmp_path / "PF00595"), name="--training")
+    assert own == [("own", "MKV")]
