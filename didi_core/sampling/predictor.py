@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,6 +22,35 @@ OnCall = Callable[[int], None]
 """Hears how many rows each call sent through the network."""
 
 
+@runtime_checkable
+class StatePredictor(Protocol):
+    """Offers planned samplers the law of the tokens at chosen positions of a state."""
+
+    @property
+    def denoiser(self) -> Any:
+        """Return the network whose attention may choose the positions."""
+        ...
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def passes(self) -> int:
+        """Return how many passes of a whole trunk one call makes for each row."""
+        ...
+
+    def log_probs(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        at: Places,
+        keys: NoiseKeys | None = None,
+        alpha: float | Float[Tensor, "batch"] | None = None,
+    ) -> Float[Tensor, "chosen generable"]:
+        """Return normalised log-probabilities where `at` is True, in row-major order."""
+        ...
+
+
 @dataclass(frozen=True)
 class Predictor:
     """The network's x_theta(z_t) over the generable ids."""
@@ -32,6 +61,11 @@ class Predictor:
     noise: MaskNoise | None = None
     """The noise input of `denoiser`, where it has one that is to be used: says what to draw."""
     on_call: OnCall | None = None
+
+    @property
+    def passes(self) -> int:
+        """Return 1: a call is one pass of one trunk."""
+        return 1
 
     def log_probs(
         self,

@@ -162,7 +162,8 @@ class DistillRun:
             trained_on = TrainedOn(None, None, teacher)
             if settings.reference == "data":
                 trained_on = TrainedOn(settings.data, corpus, teacher)
-            self.save(folder, student, extras, teacher, text, trained_on)
+            own = method.folder_defaults()
+            self.save(folder, student, extras, teacher, text, own, trained_on)
             print(f"The student is in {folder}.", file=sys.stderr)
         return folder
 
@@ -251,6 +252,7 @@ class DistillRun:
         extras: Mapping[str, Callable[[Path], None]],
         teacher: LoadedModel,
         card: str,
+        own: Mapping[str, Any],
         trained_on: TrainedOn | None = None,
     ) -> None:
         """Write student, noise input and other weights, where there are some; `config.json` last.
@@ -261,6 +263,7 @@ class DistillRun:
         Args:
             result: the student, under its noise input where it has one.
             extras: what writes the method's files of weights, by their stems.
+            own: what `config.json` says of sampling in place of the settings.
             trained_on: what the student learnt from; nothing is kept of it when None.
         """
         (folder / "config.json").unlink(missing_ok=True)
@@ -277,7 +280,7 @@ class DistillRun:
             student,
             teacher.vocabulary,
             card=card,
-            extra_config={"didi": self._config(teacher, noise) | data},
+            extra_config={"didi": {**self._config(teacher, noise), **own, **data}},
             write_tokenizer=writer and writer(self.settings, teacher),
         )
 
@@ -345,7 +348,7 @@ def without_data(
     def save(folder: Path, steps: int) -> None:
         extras = method.extra_weights()
         text = run.card(steps, 0, teacher.trained_lengths)
-        run.save(folder, method.result(), extras, teacher, text)
+        run.save(folder, method.result(), extras, teacher, text, method.folder_defaults())
 
     return method, save
 
