@@ -142,8 +142,8 @@ METHODS = {
 }
 
 
-RESUMED = ("didi", "dcd")
-"""Methods with all that a checkpoint holds: two networks with optimisers, and a round's teacher."""
+RESUMED = ("didi", "dcd", "contrast")
+"""With all that a checkpoint holds: networks with optimisers, averages, a round's teacher."""
 
 
 class Begun:

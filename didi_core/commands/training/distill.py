@@ -155,14 +155,14 @@ class DistillRun:
             self._say_small_batches(method.reference.fewest_groups, fabric)
         done = train(method, loop_settings(settings), folder, fabric, validate=None)
         # Of networks in shards every process has to ask for the whole.
-        text = self.card(done, len(corpus), teacher.trained_lengths)
+        own = method.folder_defaults()
+        text = self.card(done, len(corpus), teacher.trained_lengths, own)
         text += self._noise_section(method, teacher, corpus)
         student, extras = method.result(), method.extra_weights()
         if fabric.is_global_zero:
             trained_on = TrainedOn(None, None, teacher)
             if settings.reference == "data":
                 trained_on = TrainedOn(settings.data, corpus, teacher)
-            own = method.folder_defaults()
             self.save(folder, student, extras, teacher, text, own, trained_on)
             print(f"The student is in {folder}.", file=sys.stderr)
         return folder
@@ -307,8 +307,14 @@ class DistillRun:
         lengths = corpus.lengths.clip(max=self.longest(teacher)).tolist()
         return noise_section(method.sampled(), teacher, lengths, sampling)
 
-    def card(self, steps: int, num_reference: int, lengths: LengthRanges | None = None) -> str:
-        """Return the card of a distilled student."""
+    def card(
+        self,
+        steps: int,
+        num_reference: int,
+        lengths: LengthRanges | None = None,
+        own: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Return the card of a distilled student; arguments as of `save`."""
         settings, domain, process = self.settings, self.domain, METHODS[self.name].process
         source = {
             "data": f"{num_reference:,} {domain.rows} of `{settings.data}`",
@@ -321,6 +327,7 @@ class DistillRun:
             "Method": f"{self.name}, preset {settings.preset}; {steps:,} updates; "
             f"seed {settings.seed}",
             "Reference": source,
+            **({"Sampled by": ", ".join(f"{k} {v}" for k, v in own.items())} if own else {}),
             **lengths_fact(lengths, domain.unit),
             "Command": f"`{command}`",
         }
@@ -347,8 +354,9 @@ def without_data(
 
     def save(folder: Path, steps: int) -> None:
         extras = method.extra_weights()
-        text = run.card(steps, 0, teacher.trained_lengths)
-        run.save(folder, method.result(), extras, teacher, text, method.folder_defaults())
+        own = method.folder_defaults()
+        text = run.card(steps, 0, teacher.trained_lengths, own)
+        run.save(folder, method.result(), extras, teacher, text, own)
 
     return method, save
 

@@ -17,13 +17,13 @@ from exact_denoiser import (
     random_law,
     toy_vocabulary,
 )
-from tiny_models import FRAMED, MASK, tiny_denoiser
+from tiny_models import FRAMED, MASK, framed_dit, tiny_denoiser
 from torch import Tensor
 
 from didi_core.errors import UserError
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.folder import load_denoiser, save_model_folder
-from didi_core.models.weak_file import save_weak
+from didi_core.models.weak_file import load_weak, save_weak
 from didi_core.sampling.ancestral import PlannedSampler, ancestral
 from didi_core.sampling.apart import ApartSampler
 from didi_core.sampling.contrast import ContrastPredictor, guided_log_probs
@@ -237,6 +237,15 @@ def test_weak_weights_that_are_missing_or_do_not_fit_are_refused(tmp_path: Path)
     with pytest.raises(UserError, match=r"weak\.safetensors"):
         build(tiny_denoiser(width=16))
     build(tiny_denoiser(3))
+
+
+def test_a_weak_network_of_the_text_layout_is_read_again(tmp_path: Path) -> None:
+    weak = framed_dit(2)
+    save_weak(weak, tmp_path / "weak.safetensors")
+    read = load_weak(framed_dit(1).double(), tmp_path / "weak.safetensors")
+    for name, tensor in weak.double().state_dict().items():
+        assert torch.equal(tensor, read.state_dict()[name]), name
+    assert not any(parameter.requires_grad for parameter in read.parameters())
 
 
 def test_every_pass_is_metered_as_planned(tmp_path: Path) -> None:
