@@ -364,7 +364,7 @@ class ContrastStudent(ContrastTraining):
         weak = Predictor(self.weak_average.module, self.vocabulary)
         both = ContrastPredictor(teacher, weak, self.settings.weight)
         with self.fabric.autocast():
-            return both.log_probs(state.tokens, state.lengths, masked)
+            return both.predict(state.tokens, state.lengths, masked).log_probs
 
     def networks(self) -> list[Network]:
         return [*super().networks(), Network("weak average", self.weak_average.module)]

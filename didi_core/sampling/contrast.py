@@ -19,7 +19,7 @@ Each call makes a pass of both networks, and counts two.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -30,12 +30,13 @@ from didi_core.data.vocabulary import Vocabulary
 from didi_core.errors import UserError
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.folder import LoadedModel
+from didi_core.models.joint_head import JointHead
 from didi_core.models.noise import NoiseKeys
 from didi_core.models.positions import Places
 from didi_core.models.weak_file import load_weak
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.apart import ApartSampler, ApartSettings
-from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.predictor import Prediction, Predictor
 from didi_core.sampling.request import Sampler
 from didi_core.sampling.sampler_spec import SamplerSpec
 
@@ -90,25 +91,31 @@ class ContrastPredictor:
         return self.strong.vocabulary
 
     @property
+    def joint_head(self) -> JointHead | None:
+        return self.strong.joint_head
+
+    @property
     def passes(self) -> int:
         """Return the passes of a whole trunk that one call makes for each row."""
         return self.strong.passes + (self.weak.passes if self.weight else 0)
 
-    def log_probs(
+    def predict(
         self,
         tokens: Int[Tensor, "batch width"],
         lengths: Int[Tensor, "batch"],
         at: Places,
         keys: NoiseKeys | None = None,
         alpha: float | Float[Tensor, "batch"] | None = None,
-    ) -> Float[Tensor, "chosen generable"]:
+    ) -> Prediction:
         """Return log p* where `at` is True, in row-major order.
+
+        A joint head corrects it as it would the strong network's own law, whose states it reads.
 
         Args:
             at: a function is asked once, after the strong network's blocks were called.
         """
         if not self.weight:
-            return self.strong.log_probs(tokens, lengths, at, keys, alpha)
+            return self.strong.predict(tokens, lengths, at, keys, alpha)
         chosen = at
 
         def choose() -> Bool[Tensor, "batch width"]:
@@ -118,9 +125,9 @@ class ContrastPredictor:
             return chosen
 
         places = at if isinstance(at, Tensor) else choose
-        strong = self.strong.log_probs(tokens, lengths, places, keys, alpha)
+        strong = self.strong.predict(tokens, lengths, places, keys, alpha)
         weak = self.weak.log_probs(tokens, lengths, chosen, keys, alpha)
-        return guided_log_probs(strong, weak, self.weight)
+        return replace(strong, log_probs=guided_log_probs(strong.log_probs, weak, self.weight))
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,16 @@ def test_two_networks_are_sampled_by_contrast_at_two_calls_a_step(
         design(teacher, tmp_path / "r.fasta", num=1, sampler="contrast")
 
 
+def test_a_joint_head_stands_beside_two_networks(teacher: Path, tmp_path: Path) -> None:
+    method = {"name": "contrast", "networks": "two", "weak_steps": 2}
+    both = distill(student_settings(teacher, tmp_path / "both", method, joint_head=True))
+    files = {path.name for path in both.glob("*.safetensors")}
+    assert files == {"model.safetensors", "joint_head.safetensors", "weak.safetensors"}
+    made = design(both, tmp_path / "d.fasta", num=3)
+    assert {record.header["sampler"] for record in designs(made)} == {"contrast"}
+    assert made.head_passes >= 3
+
+
 def test_a_student_of_the_guided_law_stands_alone(teacher: Path, tmp_path: Path) -> None:
     method = {"name": "contrast", "sampler": "apart", "weak_steps": 2, "student_steps": 2}
     student = distill(student_settings(teacher, tmp_path / "student", method))

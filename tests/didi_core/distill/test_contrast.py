@@ -161,7 +161,7 @@ def test_a_row_alone_and_with_more_padding_makes_the_same_states_and_losses() ->
 
     def total(part: TokenBatch, keys: torch.Tensor) -> float:
         loss = method.few_step_loss(learner, teacher, part, keys, key=6)
-        return 0.0 if loss is None else float(loss) * int(part.maskable.sum())
+        return 0.0 if loss is None else float(loss.detach()) * int(part.maskable.sum())
 
     states, losses = method.student_state(batch, rows, key=6), []
     extra = torch.full((1, 16), FRAMED.pad_id)

@@ -17,12 +17,13 @@ from exact_denoiser import (
     random_law,
     toy_vocabulary,
 )
-from tiny_models import FRAMED, MASK, framed_dit, tiny_denoiser
+from tiny_models import FRAMED, MASK, framed_dit, randomise, tiny_denoiser
 from torch import Tensor
 
 from didi_core.errors import UserError
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.folder import load_denoiser, save_model_folder
+from didi_core.models.joint_head_file import head_for
 from didi_core.models.weak_file import load_weak, save_weak
 from didi_core.sampling.ancestral import PlannedSampler, ancestral
 from didi_core.sampling.apart import ApartSampler
@@ -138,8 +139,9 @@ def test_no_weight_is_the_strong_network_s_law_bit_for_bit() -> None:
     both = networks(0.0)
     batch = build_prior(ROWS, [0, 1, 2], FRAMED, "cpu").batch
     asked = (batch.tokens, batch.lengths, batch.maskable)
-    assert torch.equal(both.log_probs(*asked), both.strong.log_probs(*asked))
-    assert both.log_probs(*asked).dtype == torch.float64
+    found = both.predict(*asked).log_probs
+    assert torch.equal(found, both.strong.log_probs(*asked))
+    assert found.dtype == torch.float64
 
 
 def test_positions_chosen_after_the_trunk_are_asked_of_both_networks() -> None:
@@ -151,9 +153,33 @@ def test_positions_chosen_after_the_trunk_are_asked_of_both_networks() -> None:
         asked.append(1)
         return batch.maskable
 
-    found = both.log_probs(batch.tokens, batch.lengths, choose)
+    found = both.predict(batch.tokens, batch.lengths, choose).log_probs
     assert asked == [1]
-    assert torch.equal(found, both.log_probs(batch.tokens, batch.lengths, batch.maskable))
+    beside = both.predict(batch.tokens, batch.lengths, batch.maskable).log_probs
+    assert torch.equal(found, beside)
+
+
+@pytest.mark.parametrize("positions", PLANNED)
+def test_a_joint_head_corrects_the_guided_law_and_reads_the_strong_network(positions: str) -> None:
+    both = networks(1.5)
+    head = head_for(both.denoiser, 3).double()
+    randomise(head, 7)
+    headed = replace(both, strong=replace(both.strong, joint_head=head))
+    prior = build_prior(ROWS, [0, 1, 2], FRAMED, "cpu")
+    asked = (prior.batch.tokens, prior.batch.lengths, prior.batch.maskable)
+    found, alone = headed.predict(*asked), headed.strong.predict(*asked)
+    assert torch.equal(found.hidden, alone.hidden)
+    torch.testing.assert_close(found.log_probs, both.predict(*asked).log_probs)
+
+    settings = SampleSettings(steps=2, seed=4)
+    together = PLANNED[positions](headed).sample(prior, settings)
+    apart = PLANNED[positions](both).sample(prior, settings)
+    assert together.head_passes.any() and not apart.head_passes.any()
+    assert torch.equal(together.denoiser_calls, apart.denoiser_calls)
+    assert not torch.equal(together.tokens, apart.tokens)
+    off = PLANNED[positions](replace(headed, weight=0.0)).sample(prior, settings)
+    plain = PLANNED[positions](headed.strong).sample(prior, settings)
+    assert torch.equal(off.tokens, plain.tokens)
 
 
 def folder_with(folder: Path, **own: object) -> Path:
