@@ -1,5 +1,6 @@
 """The section "The family, counted": what tables that were scored with a family say of it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -247,10 +248,19 @@ def _row(title: str, counted: Mapping[str, Any]) -> FamilyRow:
 
 
 def _warnings(sets: Sequence[FamilySet]) -> Iterator[str]:
-    """What the statistics warn of, each named where there are several sets."""
+    """What the statistics warn of: once where sets differ by numbers alone, with one of them."""
+    alike: dict[str, list[tuple[str, str]]] = {}
     for each in sets:
-        of = f"{each.title}: " if len(sets) > 1 else ""
         reason = each.statistics.get("reason")
-        if reason:
-            yield f"{of}No statistics: {reason}."
-        yield from (f"{of}{warning}" for warning in each.statistics.get("warnings") or ())
+        said = [f"No statistics: {reason}."] if reason else []
+        for warning in (*said, *(each.statistics.get("warnings") or ())):
+            without_numbers = re.sub(r"\d[\d.,]*", "#", warning)
+            alike.setdefault(without_numbers, []).append((each.title, warning))
+    for found in alike.values():
+        title, warning = found[0]
+        if len(sets) == 1:
+            yield warning
+        elif len(found) == 1:
+            yield f"{title}: {warning}"
+        else:
+            yield f"In {len(found)} of {len(sets)} sets, as in {title}: {warning}"
