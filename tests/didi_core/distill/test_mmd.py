@@ -40,6 +40,7 @@ from didi_core.distill.reference import GroupedReference
 from didi_core.errors import UserError
 from didi_core.models.noise import NoiseSettings
 from didi_core.sampling.predictor import Predictor
+from didi_core.training.devices import build_fabric
 
 FAST = MmdSettings(student=OptimizerSettings(lr=1e-2, warmup_steps=1, clip_norm=0.0), ema=0.5)
 
@@ -143,6 +144,68 @@ def test_the_estimated_gradient_is_that_of_the_expected_reward() -> None:
     torch.testing.assert_close(found, -exact / (2 * 2), rtol=1e-9, atol=1e-12)
 
 
+PUBLISHED = {
+    "rewards": [
+        [0.391388, 0.233699, 0.386716, 0.217049],
+        [0.362585, 0.436063, 0.282674, 0.511471],
+        [0.376526, 0.25619, 0.343925, 0.25345],
+    ],
+    "loss": 0.00173443718,
+    "gradient": [
+        [-0.00194855, 0.00295063, 0.0, -0.00100208],
+        [-7.13e-05, 0.00087517, -0.00187725, 0.00107338],
+        [-0.00295063, 0.00302193, -0.00094646, 0.00087517],
+        [-0.00100208, -0.00094646, -7.13e-05, 0.00201984],
+        [-7.13e-05, -0.00107338, 7.13e-05, 0.00107338],
+        [-0.00134848, -0.00047757, 0.00179925, 2.681e-05],
+        [0.00089771, -0.00134848, 0.00137529, -0.00092452],
+        [0.0, 0.00017775, -0.00099921, 0.00082146],
+        [-0.00043336, 0.00107708, -0.00125483, 0.00061111],
+        [-0.00064372, -0.00017775, 0.00125483, -0.00043336],
+        [0.0, 0.00107708, -0.00064372, -0.00043336],
+        [-0.000223, -0.00082146, -0.00082146, 0.00186593],
+        [0.00043336, -0.000223, -0.00082146, 0.00061111],
+        [0.00021036, -0.00207629, 0.00186593, 0.0],
+    ],
+}
+"""What `mmd/objective.py` of yandex-research/dlm-mmd (branch mdlm-mmd, commit 068eba4) makes of the
+tokens, features and draws below: rewards of rows and candidates, loss, and gradient by logits."""
+
+
+def test_rewards_loss_and_gradient_are_those_of_the_published_code() -> None:
+    rows, width, tokens, candidates, draws = 3, 7, 4, 4, 2
+    masked = torch.zeros(rows, width, dtype=torch.bool)
+    masked[0, [0, 1, 3, 4, 6]] = masked[1, [1, 2]] = masked[2] = True
+    count = torch.arange(rows * width * candidates * draws)
+    drawn = ((count**2 * 3 + count // 7) % 11 % tokens).view(rows, width, candidates, draws)
+    drawn = drawn.permute(2, 3, 0, 1)
+    clean = torch.arange(rows * width).view(rows, width) * 5 % tokens
+    table = torch.sin(torch.arange(tokens * width * 5).double() * 0.7 + 0.3).view(tokens, width, 5)
+
+    def features(ids: torch.Tensor) -> torch.Tensor:
+        own = 3 * table[ids, torch.arange(width)]
+        return own + own.mean(-2, keepdim=True)
+
+    filled = features(torch.where(masked, drawn, clean))
+    found = [
+        candidate_rewards(features(clean)[row, masked[row]], filled[:, :, row, masked[row]], 0.05)
+        for row in range(rows)
+    ]
+    reward = torch.stack(found)
+    expected = {name: torch.tensor(each).double() for name, each in PUBLISHED.items()}
+    torch.testing.assert_close(reward, expected["rewards"], rtol=0, atol=2e-6)
+    unmasked = candidate_rewards(features(clean)[0], filled[:, :, 0], 0.05)
+    assert (unmasked - reward[0]).abs().min() > 2e-4, "positions that z_t shows do not count"
+
+    count = torch.arange(rows * width * tokens).double()
+    logits = torch.cos(count * 1.3).view(rows, width, tokens)[masked].requires_grad_(True)
+    advantage = leave_one_out(reward)[masked.nonzero()[:, 0]]
+    loss = policy_terms(logits.log_softmax(-1), drawn[..., masked], advantage).mean()
+    torch.testing.assert_close(loss.detach(), expected["loss"], rtol=1e-4, atol=0)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    torch.testing.assert_close(gradient, expected["gradient"], rtol=0, atol=2e-8)
+
+
 # Features.
 
 
@@ -203,6 +266,15 @@ def test_references_without_distances_are_refused() -> None:
 
 
 # A step.
+
+
+def test_features_are_read_in_float32_also_where_the_student_is_not() -> None:
+    method = method_with()
+    method.setup(build_fabric("cpu", "bf16"))
+    seen: list[torch.dtype] = []
+    method.reader.register_forward_hook(lambda *call: seen.append(call[2].dtype))
+    assert math.isfinite(method.step(0, 9)["gradient_norm"])
+    assert set(seen) == {torch.float32}
 
 
 @pytest.mark.parametrize("exponent", [1.0, 2.0])
