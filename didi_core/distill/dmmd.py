@@ -17,7 +17,6 @@ from functools import cached_property
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from didi_core.data.batches import TokenBatch, segment_mean
 from didi_core.diffusion.absorbing import AbsorbingProcess
@@ -159,7 +158,8 @@ class MomentMatching(MatchingStudent):
         rank = self.vocabulary.rank_of_id.to(at.device)[reverse.after[at]]
         # Both lists are in row-major order, so that the positions in both are in one order.
         predicted, among = reverse.masked[at].unsqueeze(-1), at[reverse.masked]
-        shown = F.one_hot(rank, self.vocabulary.num_generable).to(reverse.log_probs)
+        none = reverse.log_probs.new_zeros(len(rank), self.vocabulary.num_generable)
+        shown = none.scatter(-1, rank.unsqueeze(-1), 1.0)
         student = reverse.log_probs[among]
         law = shown.log().masked_scatter(predicted, student.detach())
 

@@ -393,6 +393,15 @@ def test_the_student_comes_to_write_what_the_reference_holds() -> None:
     assert right() > before + 0.3
 
 
+@pytest.mark.parametrize("clip", [0.0, 1e-4])
+def test_gradients_are_left_as_they_are_unless_a_norm_is_set(clip: float) -> None:
+    method = method_with(replace(FAST, student=replace(FAST.student, clip_norm=clip)))
+    norm = method.step(0, 9)["gradient_norm"]
+    kept = [p.grad.norm() for p in method.student.module.parameters() if p.grad is not None]
+    assert norm > 1e-3
+    assert float(torch.stack(kept).norm()) == pytest.approx(clip or norm, rel=1e-3)
+
+
 def test_an_interrupted_run_ends_as_an_unbroken_one() -> None:
     unbroken = method_with()
     saved = None
