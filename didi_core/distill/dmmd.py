@@ -3,6 +3,12 @@
 The moment matching of `matching`. At positions that the step reveals the auxiliary denoiser and the
 teacher agree, so only those still masked count, and a network's prediction there is the law of the
 clean token itself.
+
+With `renoise` the step is another: the student fills all masks of z_t, and z_s is what a fresh mask
+at s leaves of that clean sequence, of tokens that z_t showed as well (arXiv 2609.40235 has it ahead
+of the bridge). The auxiliary then learns the clean sequences the student makes, whatever z_t was.
+With times s that have nothing to do with t besides (`coupled_time` off) this is IDLM (arXiv
+2602.19066); docs/methods.md derives it.
 """
 
 from dataclasses import dataclass
@@ -23,6 +29,9 @@ from didi_core.distill.rollout import ReverseStep, deduplicate, reverse_step, wi
 from didi_core.models.sharding import is_sharded
 from didi_core.number_checks import fraction_errors, negative_errors
 
+RENOISING_SAMPLER = "remdm(schedule=renoise)"
+"""What samples as a student with `renoise` is trained: by masking its clean draws afresh."""
+
 
 @dataclass
 class DmmdSettings(MatchingSettings):
@@ -33,8 +42,14 @@ class DmmdSettings(MatchingSettings):
     step k of K. Above 1 the first steps reveal few positions: those decide what the rest will be,
     and positions revealed together are drawn independently of each other."""
     sampler: str | None = None
-    """What the student's folder names for `generate`: ancestral or apart; null: whichever was
-    found better in the program's domain."""
+    """What the student's folder names for `generate`: ancestral, apart or
+    remdm(schedule=renoise); null: the last with renoise, else whichever was found better in the
+    program's domain."""
+    renoise: bool = False
+    """Mask the student's clean draw afresh at s, as tokens of its own; else keep what z_t showed
+    and reveal some of its masks. Published with four `auxiliary_updates`."""
+    coupled_time: bool = True
+    """s is at most one step after t; else, with renoise alone, drawn by itself (IDLM)."""
     own_share: float = 0.0
     """Share of rows whose step starts from tokens the student drew itself, in its own steps and
     with the noise of the row, in place of the reference's (ours)."""
@@ -42,11 +57,19 @@ class DmmdSettings(MatchingSettings):
     """Weight of KL(teacher || student) at rows that start all masked (ours). The first step of the
     grid reveals next to nothing, and one position alone is drawn rightly from the teacher."""
 
+    def __post_init__(self) -> None:
+        if self.renoise and self.sampler is None:
+            self.sampler = RENOISING_SAMPLER
+
     def problems(self) -> list[str]:
         """Return what is wrong with the values, each with the setting's name."""
         wrong = super().problems()
-        if self.sampler not in (None, "ancestral", "apart"):
-            wrong.append(f"sampler={self.sampler} must be ancestral or apart")
+        if self.sampler not in (None, "ancestral", "apart", RENOISING_SAMPLER):
+            wrong.append(f"sampler={self.sampler} must be ancestral, apart or {RENOISING_SAMPLER}")
+        if not (self.coupled_time or self.renoise):
+            wrong.append(
+                "coupled_time=false needs renoise=true: a mask is not revealed backwards in time"
+            )
         return wrong + fraction_errors(self, "own_share") + negative_errors(self, "start_anchor")
 
 
@@ -97,6 +120,8 @@ class MomentMatching(MatchingStudent):
         carries the gradient is its probabilities.
         """
         reverse = self.student_step(batch, rows, t, s, key)
+        if self.settings.renoise:
+            return self.renoised(batch, reverse, self._masked_afresh(batch, reverse, rows, s, key))
         still = still_masked(reverse)
         student = reverse.log_probs[still.among]
         drawn = None if self.settings.soft_target else reverse.drawn[still.among]
@@ -104,6 +129,54 @@ class MomentMatching(MatchingStudent):
         return MatchedMaskedState(
             state, still.at, student.detach(), student.exp, drawn, reverse=reverse
         )
+
+    def _masked_afresh(
+        self,
+        batch: TokenBatch,
+        reverse: ReverseStep,
+        rows: Int[Tensor, "batch"],
+        s: Float[Tensor, "batch"],
+        key: int,
+    ) -> Int[Tensor, "batch width"]:
+        """Return z_s: the clean sequences after the step, masked at s by numbers of their own."""
+        position = torch.arange(batch.tokens.shape[1], device=rows.device)
+        uniform = self._uniform(Stream.REDRAW, rows[:, None], position, key)
+        return self.process.corrupt(reverse.after, batch.maskable, s, uniform)
+
+    def renoised(
+        self, batch: TokenBatch, reverse: ReverseStep, tokens: Int[Tensor, "batch width"]
+    ) -> MatchedMaskedState:
+        """Compare at every mask of z_s = `tokens`, made of the clean sequences of `reverse`.
+
+        Where z_t was masked, too, the student's law of the clean token is its prediction there.
+        Where z_t showed the token that is the law: all on one token, without gradient. The
+        auxiliary has to learn there as well, or it would know only what stands at masks of z_t.
+        """
+        at = (tokens == self.vocabulary.mask_id) & batch.maskable
+        rank = self.vocabulary.rank_of_id.to(at.device)[reverse.after[at]]
+        # Both lists are in row-major order, so that the positions in both are in one order.
+        predicted, among = reverse.masked[at].unsqueeze(-1), at[reverse.masked]
+        none = reverse.log_probs.new_zeros(len(rank), self.vocabulary.num_generable)
+        shown = none.scatter(-1, rank.unsqueeze(-1), 1.0)
+        student = reverse.log_probs[among]
+        law = shown.log().masked_scatter(predicted, student.detach())
+
+        def gradient_carrier() -> Float[Tensor, "at generable"]:
+            return shown.masked_scatter(predicted, student.exp())
+
+        drawn = None if self.settings.soft_target else rank
+        state = batch.with_tokens(tokens)
+        return MatchedMaskedState(state, at, law, gradient_carrier, drawn, reverse=reverse)
+
+    def draw_times(
+        self, key: int, rows: Int[Tensor, "batch"]
+    ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
+        """Draw t and s; where they are not coupled, the progress at s is uniform as well."""
+        t, s = super().draw_times(key, rows)
+        if self.settings.coupled_time:
+            return t, s
+        after = self._uniform(Stream.TIME, key, rows, 4)
+        return t, (1.0 - after**self.settings.reveal_exponent).float()
 
     def anchor_loss(
         self, batch: TokenBatch, t: Float[Tensor, "batch"], matched: MatchedState
@@ -137,13 +210,18 @@ class MomentMatching(MatchingStudent):
     def student_step(
         self, batch: TokenBatch, rows: Tensor, t: Tensor, s: Tensor, key: int
     ) -> ReverseStep:
-        """Mask references at t, then take one reverse step of the student to s."""
+        """Mask references at t, then take one reverse step of the student to s.
+
+        With `renoise` it goes to the end: every mask is filled.
+        """
         uniform = self.corruption(batch, rows, key)
         noised = self.process.corrupt(batch.tokens, batch.maskable, t, uniform)
         state = self._own_states(batch.with_tokens(noised), rows, uniform, key)
         alpha_t, alpha_s = self.schedule.alpha(t), self.schedule.alpha(s)
         # q(z_s | z_t, x): a mask is revealed with (alpha_s - alpha_t) / (1 - alpha_t).
         reveal = (alpha_s - alpha_t) / (1.0 - alpha_t).clamp_min(1e-12)
+        if self.settings.renoise:
+            reveal = torch.ones_like(reveal)
         mask_id, student = self.vocabulary.mask_id, self.student_predictor()
         keys = (self.seed, rows, key)
         # Hard targets need a draw where the mask stays, too; soft ones the probabilities alone.

@@ -59,7 +59,7 @@ class OptimizerSettings:
     decay_fraction: float = 0.0
     """Share of the run, at its end, over which the rate falls to zero."""
     clip_norm: float = 1.0
-    """Largest global gradient norm."""
+    """Largest global gradient norm; 0: gradients are not clipped."""
     fused: bool = False
     """Whether adamw updates all of a weight in one kernel: quicker, the same but for rounding."""
 
@@ -72,8 +72,8 @@ class OptimizerSettings:
             wrong.append(f"name=muon needs torch 2.9 or newer, not {torch.__version__}")
         if len(self.betas) != 2 or not all(0 <= each < 1 for each in self.betas):
             wrong.append(f"betas={list(self.betas)} must be two numbers in [0, 1)")
-        wrong += positive_errors(self, "lr", "muon_lr", "clip_norm")
-        wrong += negative_errors(self, "weight_decay", "warmup_steps")
+        wrong += positive_errors(self, "lr", "muon_lr")
+        wrong += negative_errors(self, "weight_decay", "warmup_steps", "clip_norm")
         return wrong + fraction_errors(self, "decay_fraction")
 
 

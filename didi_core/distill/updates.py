@@ -1,5 +1,6 @@
 """A network with its optimisers, as Fabric drives them."""
 
+import math
 from typing import Any
 
 import torch
@@ -79,7 +80,7 @@ class Trained:
             optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         trained = [p for p in self.module.parameters() if p.requires_grad]
-        norm = torch.nn.utils.clip_grad_norm_(trained, self.settings.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(trained, self.settings.clip_norm or math.inf)
         for stepped in self._stepped:
             stepped.step()
         return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)

@@ -8,12 +8,16 @@ up to (1 - alpha_s) / alpha_t. Schedules of sigma (section 4 of the paper):
 - cap: min(eta, (1 - alpha_s) / alpha_t);
 - rescale: eta times the largest possible, min(1, (1 - alpha_s) / alpha_t);
 - loop: alpha rises to `alpha_on` while t > `t_on`, stays there with the cap's sigma until `t_off`,
-  and rises to 1.
+  and rises to 1;
+- renoise (not of the paper): 1 - alpha_s. Then a revealed token stays, and a masked position is
+  revealed, with one probability, (alpha_s - alpha_s alpha_t) / (1 - alpha_t) = alpha_s: the clean
+  sequence that the network predicts from z_t is masked afresh at s, whatever z_t showed.
 
 What a step reveals is drawn independently, as in ancestral sampling, so it is exact in the limit of
-many steps and a small eta. Confidence weighting shares a sigma among the revealed tokens of a row
-by their uncertainty, and masked positions are revealed as if sigma were 0: not exact, and more
-positions are masked than alpha_s says, until the last step reveals them all.
+many steps and a small eta. (With renoise of many steps alone: near the end they hide and redraw at
+most one token each, as a Gibbs sampler does.) Confidence weighting shares a sigma among the
+revealed tokens of a row by their uncertainty, and masked positions are revealed as if sigma were 0:
+not exact, and more positions are masked than alpha_s says, until the last step reveals them all.
 """
 
 from dataclasses import dataclass
@@ -51,9 +55,9 @@ class RemdmSettings:
     """Settings. Published: cap with eta 0.008, rescale 0.015, loop 0.02; top-p 0.9 with all."""
 
     schedule: str = "cap"
-    """cap, rescale or loop."""
+    """cap, rescale, loop or renoise."""
     eta: float = 0.02
-    """Strength; 0 is ancestral sampling (with loop: on a grid that pauses)."""
+    """Strength, of all but renoise; 0 is ancestral sampling (with loop: on a grid that pauses)."""
     weighting: str = "uniform"
     """uniform; confidence: sigma is shared by the softmax of minus the probability with which each
     token was drawn (released: with schedule=rescale and eta=1)."""
@@ -67,8 +71,8 @@ class RemdmSettings:
     def problems(self) -> list[str]:
         """Return what is wrong with the values, each with the setting's name."""
         wrong = []
-        if self.schedule not in ("cap", "rescale", "loop"):
-            wrong.append(f"schedule={self.schedule} must be cap, rescale or loop")
+        if self.schedule not in ("cap", "rescale", "loop", "renoise"):
+            wrong.append(f"schedule={self.schedule} must be cap, rescale, loop or renoise")
         if not 0 <= self.eta <= 1:
             wrong.append(f"eta={self.eta} must be from 0 to 1")
         if self.weighting not in ("uniform", "confidence"):
@@ -102,6 +106,8 @@ class RemdmSettings:
         return 1.0 - t * (1.0 - self.alpha_on) / self.t_off
 
     def _sigma(self, t: float, alpha_t: float, alpha_s: float) -> float:
+        if self.schedule == "renoise":
+            return 1.0 - alpha_s
         # Above (1 - alpha_s) / alpha_t a masked position would be revealed with a negative chance.
         largest = 1.0 if alpha_t == 0.0 else min(1.0, (1.0 - alpha_s) / alpha_t)
         if self.schedule == "rescale":

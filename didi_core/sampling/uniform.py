@@ -52,9 +52,9 @@ class PsiSettings:
     """Settings of sigma, as ReMDM's. Published for text: cap with eta 0.01 and top-p 0.9."""
 
     schedule: str = "cap"
-    """cap, rescale or loop."""
+    """cap, rescale, loop or renoise: kappa is 0, x' is noised afresh in every step."""
     eta: float = 0.01
-    """Strength; 0 is ancestral sampling (with loop: on a grid that pauses)."""
+    """Strength, of all but renoise; 0 is ancestral sampling (with loop: on a grid that pauses)."""
     t_on: float = 0.55
     """loop alone: the time, from 1 down to 0, at which correction begins."""
     t_off: float = 0.05

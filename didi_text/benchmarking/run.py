@@ -76,7 +76,7 @@ def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
     sets = (*cells, *(each for cell in cells for each in study.heated(cell)))
     kept = {each for each in sets if runner.stored(each) is not None}  # refused before all is new
     record = _record(options, opened, runner, study) | {"num_sets": len(sets)}
-    drawn = [(cell.model, cell.sampler) for cell in cells if cell.steps]
+    drawn = [(cell.model, cell.label) for cell in cells if cell.steps]
     record["notes"] += other_than_own(drawn, {k: v.loaded for k, v in opened.models.items()})
     write_json(options.out / MARKER, record)
     measured, failed = _measure(sets, kept, runner, record)
@@ -327,7 +327,7 @@ class CellRunner:
             **_identity("model", self.described[cell.model]),
             **_identity("judge", self.described_judge),
             "judge_tokens": readable_tokens(self.opened.judge),
-            "sampler": cell.sampler,
+            "sampler": cell.label,
             "steps": cell.steps,
             "temperature": cell.temperature,
             "reveal_exponent": self._reveal_exponent(cell, model),

@@ -63,7 +63,7 @@ class Study:
         def chosen(name: str, sampler: str | None) -> str:
             loaded = models[label_of(name)].loaded
             if sampler == OWN:
-                return own_sampler(loaded).name
+                return own_sampler(loaded)
             return sampler or plain_sampler(loaded.process).name
 
         return replace(self, models=tuple((name, chosen(name, how)) for name, how in self.models))
@@ -77,7 +77,7 @@ class Study:
         cells = []
         for name, sampler in self.models:
             label = label_of(name)
-            cells += [Cell(label, steps, str(sampler)) for steps in self.steps]
+            cells += [Cell.labelled(label, steps, str(sampler)) for steps in self.steps]
             if self.limit and has_limit(models[label]):
                 cells.append(Cell.limit(label))
         cells += [
@@ -95,7 +95,7 @@ class Study:
         """What the others are compared with: the first model's limit, else its most steps."""
         label, sampler = label_of(self.models[0][0]), self.models[0][1]
         limit = Cell.limit(label)
-        return limit if limit in cells else Cell(label, max(self.steps), str(sampler))
+        return limit if limit in cells else Cell.labelled(label, max(self.steps), str(sampler))
 
 
 def has_limit(model: LanguageModel) -> bool:

@@ -145,7 +145,7 @@ def _named(cell: Cell) -> Row:
     return {
         "source": MEASURED,
         "model": cell.model,
-        "sampler": cell.sampler,
+        "sampler": cell.label,
         "steps": LIMIT if is_limit else cell.steps,
     }
 

@@ -116,7 +116,8 @@ def side_by_side(result: QuickstartResult) -> Table:
     excerpts: dict[str, dict[str, str]] = {}
     for row in rows:
         steps = steps_in_words(row)
-        cell = Cell(row["model"], None if steps == "limit" else int(steps), row["sampler"])
+        number = None if steps == "limit" else int(steps)
+        cell = Cell.labelled(row["model"], number, row["sampler"])
         samples = read_samples(result.out / "samples" / f"{cell.name}.jsonl")
         excerpts.setdefault(steps, {})[cell.model] = excerpt(samples[0]["text"])
     width = min(console().width, WIDEST)

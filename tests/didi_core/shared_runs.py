@@ -26,6 +26,7 @@ from didi_core.distill.didi import DidiInstruct, DidiSettings
 from didi_core.distill.dmmd import DmmdSettings, MomentMatching
 from didi_core.distill.dmmd_uniform import DmmdUniformSettings, UniformMomentMatching
 from didi_core.distill.method import Method
+from didi_core.distill.mmd import MmdSettings, RepresentationMmd
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.sdtt import SdttSettings, SelfDistillation
@@ -86,6 +87,21 @@ def own_states() -> Method:
     return MomentMatching(tiny_denoiser(1, torch.float64), FRAMED, reference(1, 5), settings, 3)
 
 
+def renoised() -> Method:
+    settings = DmmdSettings(
+        student=RATE, auxiliary=RATE, renoise=True, coupled_time=False, soft_target=False, ema=0.5
+    )
+    method = MomentMatching(tiny_denoiser(1, torch.float64), FRAMED, reference(1, 3), settings, 3)
+    randomise(method.auxiliary.module, seed=5)
+    return method
+
+
+def mmd() -> Method:
+    # One or two rows a process: in short ones often nothing takes part.
+    settings = MmdSettings(student=RATE, reveal_exponent=0.5, ema=0.5)
+    return RepresentationMmd(tiny_denoiser(1, torch.float64), FRAMED, reference(1, 3), settings, 3)
+
+
 def start_anchor() -> Method:
     # One row a process: often one of them has a start and the other none.
     settings = DmmdSettings(
@@ -133,6 +149,8 @@ METHODS = {
     "dmmd": dmmd,
     "didi with noise": noisy_didi,
     "own states": own_states,
+    "renoised": renoised,
+    "mmd": mmd,
     "start anchor": start_anchor,
     "sdtt": sdtt,
     "dcd": dcd,

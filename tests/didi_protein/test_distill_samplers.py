@@ -9,9 +9,12 @@ from distill_fixtures import student_settings
 from generate_fixtures import design, designs, sequences, write_tiny_model
 from safetensors.torch import load_file
 
+from didi_core.commands.comparing.cells import Cell
+from didi_core.commands.comparing.study import ChosenSampler, other_than_own
 from didi_core.commands.training.distill import DistillRun
 from didi_core.errors import UserError
 from didi_core.models.folder import load_denoiser
+from didi_core.sampling.folder_defaults import OWN, own_sampler
 from didi_core.training.devices import build_fabric
 from didi_protein.distill import distill
 from didi_protein.domain import TRAINING
@@ -97,6 +100,37 @@ def test_a_student_of_the_guided_law_stands_alone(teacher: Path, tmp_path: Path)
     assert not (student / "weak.safetensors").exists()
     made = design(student, tmp_path / "d.fasta", num=2)
     assert {record.header["sampler"] for record in designs(made)} == {"apart"}
+
+
+def test_a_renoised_student_is_drawn_by_what_it_was_trained_for(
+    teacher: Path, tmp_path: Path
+) -> None:
+    method = {"name": "dmmd", "renoise": True, "auxiliary_updates": 4}
+    student = distill(student_settings(teacher, tmp_path / "student", method))
+    named = json.loads((student / "config.json").read_text())["didi"]["sampler"]
+    assert named == "remdm(schedule=renoise)"
+    made = design(student, tmp_path / "d.fasta", steps=4, num=4)
+    settings = json.loads(made.summary.read_text())["settings"]
+    assert (settings["sampler"], settings["reveal_exponent"]) == ("remdm", 2.0)
+    assert settings["sampler_options"] == {"schedule": "renoise"}
+    asked = design(student, tmp_path / "e.fasta", steps=4, num=4, sampler=named)
+    sequences = [[record.sequence for record in designs(each)] for each in (made, asked)]
+    assert sequences[0] == sequences[1]
+    # Who asks for the sampler without options gets it without the folder's.
+    plain = design(student, tmp_path / "f.fasta", steps=4, num=4, sampler="remdm")
+    assert json.loads(plain.summary.read_text())["settings"]["sampler_options"] == {}
+    model = load_denoiser(student)
+    own = ChosenSampler(OWN).of(model)
+    assert (own_sampler(model), own) == (named, ChosenSampler("remdm", (("schedule", "renoise"),)))
+    assert Cell.labelled("s", 4, named).label == named
+    assert other_than_own([("s", named)], {"s": model}) == []
+    assert len(other_than_own([("s", "remdm")], {"s": model})) == 1
+
+
+def test_mmd_makes_a_student(teacher: Path, tmp_path: Path) -> None:
+    student = distill(student_settings(teacher, tmp_path / "student", {"name": "mmd"}))
+    made = design(student, tmp_path / "d.fasta", steps=4, num=2)
+    assert {record.header["sampler"] for record in designs(made)} == {"ancestral"}
 
 
 def test_dplm_makes_500_steps_where_none_are_given(teacher: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def settings_for(teacher: Path, out: Path, **changes: Any) -> DistillSettings:
     return DistillSettings(teacher=str(teacher), out=str(out), **{**values, **changes})
 
 
-@pytest.mark.parametrize("method", ["dmmd", "didi"])
+@pytest.mark.parametrize("method", ["dmmd", "didi", "mmd"])
 def test_a_student_of_a_pool_writes(teacher: Path, tmp_path: Path, method: str) -> None:
     student = distill(settings_for(teacher, tmp_path / "s", method={"name": method}))
     opened = open_model(student)

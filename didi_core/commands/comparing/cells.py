@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from didi_core.commands.generating.options import GenerationResult, SamplingOptions
 from didi_core.diffusion.process import PROCESSES
 from didi_core.sampling.folder_defaults import PLAIN_SAMPLER, plain_sampler
-from didi_core.sampling.sampler_options import options_in_words, sampler_label
+from didi_core.sampling.sampler_options import options_in_words, sampler_label, split_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +43,12 @@ class Cell:
     @classmethod
     def limit(cls, model: str) -> "Cell":
         return cls(model, None, LIMIT_SAMPLER)
+
+    @classmethod
+    def labelled(cls, model: str, steps: int | None, sampler: str) -> "Cell":
+        """Return the cell at temperature 1 whose sampler has this `label`."""
+        name, options = split_name(sampler)
+        return cls(model, steps, name, options=tuple(options.items()))
 
     @property
     def is_plain(self) -> bool:

@@ -113,7 +113,7 @@ def run_comparison(options: CompareOptions, domain: ComparisonDomain) -> Compare
     if sweep.record is not None:
         rows = add_columns(rows, scored, sweep.record)
         table, report = _finish(rows, sweep, options, domain, bench)
-    drawn = other_than_own([(c.model, c.sampler) for c in cells if c.steps], opened)
+    drawn = other_than_own([(c.model, c.label) for c in cells if c.steps], opened)
     path = options.out / TABLE
     notes = (*_notes(study, bench), *drawn, *sweep.notes, *domain.notes(table))
     return CompareResult(options.out, path, table, report, left_out, sweep.path, notes)

@@ -48,7 +48,7 @@ from didi_core.evaluation.bootstrap import ENOUGH_RECORDS, Interval
 from didi_core.io.files import write_json
 from didi_core.models.folder import LoadedModel
 from didi_core.number_checks import seed_errors
-from didi_core.sampling.folder_defaults import PLAIN_SAMPLER, choose_sampler
+from didi_core.sampling.folder_defaults import PLAIN_SAMPLER, own_sampler
 from didi_core.training.devices import resolve_device
 
 MARKER = "quickstart.json"
@@ -131,7 +131,7 @@ def cells_of(plan: Plan, opened: Mapping[str, LoadedModel]) -> list[Cell]:
     return [
         Cell.limit(model)
         if steps is None
-        else Cell(model, steps, choose_sampler(None, "exact", opened[model]).name)
+        else Cell.labelled(model, steps, own_sampler(opened[model]))
         for model, all_steps in models
         for steps in all_steps
     ]

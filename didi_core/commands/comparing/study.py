@@ -20,7 +20,7 @@ from didi_core.models.hub_names import last_name
 from didi_core.number_checks import MOST_STEPS, minimum_errors, seed_errors
 from didi_core.sampling.folder_defaults import OWN, own_sampler
 from didi_core.sampling.registry import find_sampler
-from didi_core.sampling.sampler_options import parse_options
+from didi_core.sampling.sampler_options import parse_options, split_name
 from didi_core.training.devices import check_precision, resolve_device
 
 MARKER = "compare.json"
@@ -49,7 +49,10 @@ class ChosenSampler:
 
     def of(self, model: LoadedModel) -> "ChosenSampler":
         """Return the sampler of one model: `own` is what its folder names."""
-        return ChosenSampler(own_sampler(model).name) if self.name == OWN else self
+        if self.name != OWN:
+            return self
+        name, options = split_name(own_sampler(model))
+        return ChosenSampler(name, tuple(options.items()))
 
 
 @dataclass(frozen=True)
@@ -334,7 +337,7 @@ def other_than_own(rows: Sequence[tuple[str, str]], opened: Mapping[str, LoadedM
     """Return a sentence on each model that `generate` would draw by a sampler of none of its rows.
 
     Args:
-        rows: labels of models with the samplers that draw them.
+        rows: labels of models, with those of the samplers that draw them.
         opened: the models by label.
     """
     notes = []

@@ -33,7 +33,12 @@ from didi_core.peak_memory import PeakMemory
 from didi_core.progress import say_once
 from didi_core.sampling.autoregressive import keeps_after_free
 from didi_core.sampling.filling import Engine, build_engine, build_prior
-from didi_core.sampling.folder_defaults import PLAIN_SAMPLER, choose_sampler, stored_reveal_exponent
+from didi_core.sampling.folder_defaults import (
+    PLAIN_SAMPLER,
+    choose_sampler,
+    folder_options,
+    stored_reveal_exponent,
+)
 from didi_core.sampling.predictor import AnyPredictor
 from didi_core.sampling.registry import (
     SamplerSpec,
@@ -202,7 +207,7 @@ def sample_settings(options: SamplingOptions, bias: torch.Tensor | None) -> Samp
 
 
 def with_stored_defaults(options: Options, model: LoadedModel) -> Options:
-    """With sampler, its steps and the grid's exponent: as asked, else as the model's folder says.
+    """With sampler, its options and steps, and the grid's exponent: as asked, else as the folder's.
 
     Raises:
         UserError: settings that the sampler does not take.
@@ -210,6 +215,9 @@ def with_stored_defaults(options: Options, model: LoadedModel) -> Options:
     kind, exponent = choose_sampler(options.sampler, options.grid, model), options.reveal_exponent
     if exponent is None:
         exponent = stored_reveal_exponent(options.grid, kind, model)
+    if options.sampler is None:
+        own = {**folder_options(kind, model), **options.sampler_options}
+        options = replace(options, sampler_options=own)
     return _check(replace(options, sampler=kind.name, reveal_exponent=exponent), kind)
 
 

@@ -1,5 +1,8 @@
 """D-MMD: times, the student's step, what is compared where, and every switch."""
 
+import copy
+import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -16,11 +19,12 @@ from tiny_models import (
     weights_of,
 )
 
+from didi_core.data.batches import TokenBatch
 from didi_core.distill.dmmd import DmmdSettings, MomentMatching, still_masked
-from didi_core.distill.matching import auxiliary_loss
+from didi_core.distill.matching import auxiliary_loss, matching_loss
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
-from didi_core.distill.rollout import on_policy_tokens
+from didi_core.distill.rollout import ReverseStep, on_policy_tokens
 from didi_core.models.noise import NoiseSettings
 from didi_core.sampling.predictor import Predictor
 
@@ -122,6 +126,7 @@ ACTING = {
     "soft_target": False,
     "teacher_weight": 1.0,
     "auxiliary_updates": 2,
+    "renoise": True,
     "own_share": 1.0,
     "start_anchor": 3.0,
     "noise": NoiseSettings("position", 4, 0.5),
@@ -132,7 +137,8 @@ ACTING = {
 
 
 def test_every_setting_changes_the_student() -> None:
-    check_every_setting_acts(method_with, FAST, ACTING, "sampler")  # which the folder names
+    idle = ("sampler", "coupled_time")  # one the folder names, the other acts with renoise alone
+    check_every_setting_acts(method_with, FAST, ACTING, *idle)
 
 
 def test_a_step_that_leaves_no_mask_is_passed_over() -> None:
@@ -194,6 +200,133 @@ def test_own_states_keep_the_mask_and_hold_the_student_s_own_tokens() -> None:
         batch.rows(slice(row, row + 1)), rows[[row]], t[[row]], s[[row]], key=7
     )
     assert torch.equal(alone.before[0], step.before[row])
+
+
+RENOISED = replace(FAST, renoise=True)
+
+
+def test_renoised_a_state_is_a_clean_draw_of_the_student_masked_afresh() -> None:
+    method = method_with(RENOISED, tokens=30_000)
+    reference = method.reference.batch(0)
+    batch, rows = reference.batch, reference.rows
+    t, s = torch.full((len(rows),), 0.8), torch.full((len(rows),), 0.5)
+    matched = method.student_transition(batch, rows, t, s, key=0)
+    reverse, state = matched.reverse, matched.state.tokens
+    masked, hidden = reverse.before == MASK, (state == MASK) & batch.maskable
+    assert not (reverse.after == MASK).any()
+    assert torch.equal(reverse.after[~masked], batch.tokens[~masked])
+    # Masked at s with one chance, whether z_t showed the token or not: a bridge would keep it.
+    for place in (masked, ~masked & batch.maskable):
+        assert float(hidden[place].double().mean()) == pytest.approx(0.5, abs=0.02)
+    assert torch.equal(state[~hidden], reverse.after[~hidden])
+    assert torch.equal(matched.at, hidden)
+    # A row alone comes to the same state.
+    alone = method.student_transition(
+        batch.rows(slice(5, 6)), rows[5:6], t[5:6], s[5:6], key=0
+    ).state
+    assert torch.equal(alone.tokens[0], state[5])
+
+
+def by_hand() -> tuple[MomentMatching, TokenBatch, ReverseStep, torch.Tensor]:
+    """One row A?C?, whose masks became B and C, and the student's logits there."""
+    method = method_with(replace(RENOISED, soft_target=False))
+    batch = framed_batch([3, 5, 5, 4])
+    before, masked = batch.tokens.clone(), torch.zeros_like(batch.maskable)
+    masked[0, [2, 4]] = True
+    after = before.masked_scatter(masked, torch.tensor([4, 5]))
+    before[masked] = MASK
+    logits = torch.tensor([[0.1, 0.7, -0.3], [1.0, 0.2, 0.4]], dtype=torch.float64)
+    logits.requires_grad_(True)
+    everything = torch.ones(2, dtype=torch.bool)
+    drawn = torch.tensor([1, 2])
+    reverse = ReverseStep(before, masked, logits.log_softmax(-1), after, everything, drawn)
+    return method, batch, reverse, logits
+
+
+def test_renoised_the_law_is_the_prediction_at_masks_and_one_token_elsewhere() -> None:
+    method, batch, reverse, logits = by_hand()
+    state = reverse.after.clone()
+    state[0, [1, 2, 3]] = MASK  # a token that z_t showed, one it masked, and one it showed
+    matched = method.renoised(batch, reverse, state)
+    assert matched.at.nonzero().tolist() == [[0, 1], [0, 2], [0, 3]]
+    prediction = logits.softmax(-1)[0].detach()
+    expected = torch.stack([torch.eye(3)[0].double(), prediction, torch.eye(3)[2].double()])
+    torch.testing.assert_close(matched.law.exp(), expected)
+    assert matched.drawn is not None and matched.drawn.tolist() == [0, 1, 2]
+    carrier = matched.gradient_carrier()
+    torch.testing.assert_close(carrier.detach(), expected)
+    (gradient,) = torch.autograd.grad(carrier[:, 0].sum(), logits)
+    first = prediction[0] * (torch.eye(3)[0] - prediction)
+    torch.testing.assert_close(gradient, torch.stack([first, torch.zeros(3).double()]))
+    # Both losses are finite where the law has zeros.
+    other = torch.full((3, 3), 1 / 3, dtype=torch.float64).log()
+    third = -math.log(1 / 3)
+    assert float(auxiliary_loss(other, matched.law, other, None, 0.0)) == pytest.approx(third)
+
+
+def test_renoised_the_gradient_is_idlm_s_of_each_token() -> None:
+    """E[(log auxiliary - log teacher)(x_i | z_s) grad log p(x_i | z_t)] over all draws x."""
+    method, batch, reverse, logits = by_hand()
+    auxiliary, teacher = (Predictor(tiny_denoiser(n, torch.float64), FRAMED) for n in (5, 6))
+    hidden = torch.zeros_like(batch.maskable)
+    hidden[0, [1, 2]] = True  # shown at t, masked at t; the other mask's draw is seen at s
+    soft, by_token = torch.zeros(2, 3).double(), torch.zeros(2, 3).double()
+    for first, second in itertools.product(range(3), repeat=2):
+        ranks = torch.tensor([first, second])
+        after = reverse.after.masked_scatter(reverse.masked, ranks + 3)
+        step = replace(reverse, after=after, drawn=ranks, log_probs=logits.log_softmax(-1))
+        state = after.masked_fill(hidden, MASK)
+        matched = method.renoised(batch, step, state)
+        found = [each.log_probs(state, batch.lengths, hidden) for each in (auxiliary, teacher)]
+        difference = (found[0] - found[1]).detach()
+        chance = float(step.log_probs[[0, 1], ranks].sum().detach().exp())
+        loss = matching_loss(matched.gradient_carrier(), difference, torch.ones(2))
+        soft += chance * torch.autograd.grad(loss, logits, retain_graph=True)[0]
+        own = difference[1, first] * step.log_probs[0, first] / 2  # a mean over two positions
+        by_token += chance * torch.autograd.grad(own, logits)[0]
+    assert soft[0].abs().max() > 1e-3
+    torch.testing.assert_close(soft, by_token)
+
+
+def test_renoised_nothing_moves_with_the_auxiliary_at_the_teacher() -> None:
+    method = method_with(RENOISED)
+    student = weights_of(method.student.module)
+    figures = method.step(0, 10)
+    assert figures["matching_loss"] == 0.0 and figures["gradient_norm"] == 0.0
+    assert same_weights(student, weights_of(method.student.module))
+    method.step(1, 10)
+    assert not same_weights(student, weights_of(method.student.module))
+
+
+def test_times_that_are_not_coupled_have_nothing_to_do_with_each_other() -> None:
+    settings = replace(RENOISED, coupled_time=False, start_share=0.0)
+    method = method_with(settings)
+    t, s = method.draw_times(0, torch.arange(4000))
+    coupled = method_with(replace(settings, coupled_time=True)).draw_times(0, torch.arange(4000))
+    assert torch.equal(t, coupled[0]) and bool((coupled[1] <= t).all())
+    progress = (1 - torch.stack([t, s]).double()) ** 0.5  # the exponent is 2
+    assert progress.mean(-1).tolist() == pytest.approx([0.5, 0.5], abs=0.02)
+    assert float(torch.corrcoef(progress)[0, 1]) == pytest.approx(0.0, abs=0.05)
+    results = []
+    for each in (settings, replace(settings, coupled_time=True)):
+        method = method_with(each)
+        for step in range(3):
+            method.step(step, 3)
+        results.append(weights_of(method.result()))
+    assert not same_weights(*results)
+
+
+def test_renoised_runs_go_on_where_they_stopped() -> None:
+    unbroken = method_with(replace(RENOISED, auxiliary_updates=4))
+    for step in range(4):
+        unbroken.step(step, 4)
+        if step == 1:
+            saved = copy.deepcopy(unbroken.state_dict())
+    again = method_with(replace(RENOISED, auxiliary_updates=4))
+    again.load_state_dict(saved)
+    for step in (2, 3):
+        again.step(step, 4)
+    assert same_weights(weights_of(again.result()), weights_of(unbroken.result()))
 
 
 class Pairs(Predictor):

@@ -41,6 +41,7 @@ def test_the_best_is_one_of_the_methods_and_the_default() -> None:
         ("dmmd", SharedSettings(student_steps=8, reveal_exponent=2.0)),
         ("sdtt", SharedSettings(rounds=3, student_steps=8, reveal_exponent=1.0)),
         ("contrast", SharedSettings(student_steps=8, reveal_exponent=1.0)),
+        ("mmd", SharedSettings(reveal_exponent=1.0)),
     ],
 )
 def test_distill_reads_what_a_method_has_and_the_rest_by_default(
@@ -77,6 +78,7 @@ OPTIMIZER = [
     ({"warmup_steps": -1}, "warmup_steps=-1 must be 0 or more"),
     ({"lr": 0.0}, "lr=0 must be above 0"),
     ({"decay_fraction": 1.5}, "decay_fraction=1.5 must be from 0 to 1"),
+    ({"clip_norm": -1.0}, "clip_norm=-1 must be 0 or more"),
 ]
 MATCHING = [
     ({"weight_range": [10, 0.1]}, "weight_range=[10,0.1] must be two numbers from 0 to inf"),
@@ -87,6 +89,21 @@ MATCHING = [
     ({"reveal_exponent": 0}, "reveal_exponent=0 must be above 0"),
     ({"reveal_exponent": float("inf")}, "reveal_exponent=inf must be above 0 and finite"),
     ({"start_share": 2}, "start_share=2 must be from 0 to 1"),
+]
+MMD = [
+    ({"candidates": 1}, "candidates=1 must be at least 2"),
+    ({"draws": 1}, "draws=1 must be at least 2"),
+    ({"feature_block": 0}, "feature_block=0 must be at least 1"),
+    ({"bandwidth": 0}, "bandwidth=0 must be above 0"),
+    ({"bandwidth": float("inf")}, "bandwidth=inf must be above 0 and finite"),
+    ({"bandwidth": "wide"}, "bandwidth=wide must be a number"),
+    ({"reveal_exponent": 0}, "reveal_exponent=0 must be above 0"),
+]
+DMMD = [
+    ({"own_share": -1}, "own_share=-1 must be "),
+    ({"start_anchor": -1}, "start_anchor=-1 must be "),
+    ({"sampler": "saber"}, "sampler=saber must be ancestral, apart or remdm(schedule=renoise)"),
+    ({"coupled_time": False}, "coupled_time=false needs renoise=true"),
 ]
 DIDI = [
     ({"tau_range": [0, 1]}, "tau_range=[0.0, 1.0] must leave out 0 and 1 themselves"),
@@ -130,7 +147,8 @@ OUT_OF_RANGE = [
         for ema in (-1.0, 1.0)
     ),
     *((method, *each) for method in ("dmmd", "dmmd-uniform") for each in MATCHING),
-    *(("dmmd", {name: -1}, f"{name}=-1 must be ") for name in ("own_share", "start_anchor")),
+    *(("dmmd", *each) for each in DMMD),
+    *(("mmd", *each) for each in MMD),
     *(("didi", *each) for each in DIDI),
     *(("contrast", *each) for each in CONTRAST),
 ]

@@ -32,11 +32,12 @@ IMPLAUSIBLE = 1e-12
 TOKENS = 3
 HIDDEN = TOKENS
 """Id of the mask."""
-SCHEDULES = {
+OF_THE_PAPER = {
     "cap": RemdmSettings("cap", eta=0.3),
     "rescale": RemdmSettings("rescale", eta=0.6),
     "loop": RemdmSettings("loop", eta=0.4, t_on=0.7, t_off=0.2, alpha_on=0.6),
 }
+SCHEDULES = {**OF_THE_PAPER, "renoise": RemdmSettings("renoise")}
 SCHEDULE = pytest.mark.parametrize("remasking", SCHEDULES.values(), ids=SCHEDULES)
 CONFIDENCE = RemdmSettings("rescale", eta=1.0, weighting="confidence")
 
@@ -196,7 +197,7 @@ def test_one_position_has_the_law_in_few_steps(remasking: RemdmSettings) -> None
         assert chi_square_p_value(found, law) > PLAUSIBLE
 
 
-@SCHEDULE
+@pytest.mark.parametrize("remasking", OF_THE_PAPER.values(), ids=OF_THE_PAPER)
 def test_many_steps_and_a_small_eta_reach_the_law(remasking: RemdmSettings) -> None:
     # Half uniform: the 60 steps' own bias is far below what so many samples can tell.
     law = {each: (chance + 1 / 9) / 2 for each, chance in random_law(TOKENS, 2, seed=6).items()}
@@ -239,6 +240,37 @@ def test_schedules_by_hand() -> None:
     assert [move.sigma for move in loop[9:18]] == pytest.approx([0.1 / 0.9] * 9)  # the cap binds
     assert loop[4].alpha_s == pytest.approx(0.5) and loop[8].alpha_s == pytest.approx(0.9)
     assert loop[18].alpha_s == pytest.approx(0.9) and loop[19].alpha_s == 1
+
+
+@pytest.mark.parametrize("state", [(HIDDEN,) * 2, (0, HIDDEN), (1, 2)], ids=str)
+def test_renoised_a_step_masks_the_predicted_sequence_afresh(state: Sequence) -> None:
+    law, move = random_law(TOKENS, 2, seed=1), RemdmSettings("renoise").transitions(8)[5]
+    known = {place: token for place, token in enumerate(state) if token != HIDDEN}
+    choices = []
+    for place, token in enumerate(state):
+        drawn = [float(token == x) for x in range(TOKENS)]
+        if token == HIDDEN:
+            drawn = list(conditional(law, known, place, TOKENS))
+        # Of the clean sequence each token is kept with alpha_s, wherever it came from.
+        kept = {x: move.alpha_s * chance for x, chance in enumerate(drawn) if chance}
+        choices.append({**kept, HIDDEN: 1 - move.alpha_s})
+    afresh = {
+        after: math.prod(each[token] for each, token in zip(choices, after, strict=True))
+        for after in itertools.product(*choices)
+    }
+    assert one_step(law, state, move) == pytest.approx(afresh)
+    capped = replace(move, sigma=RemdmSettings("rescale", eta=1.0).transitions(8)[5].sigma)
+    if known:
+        assert variation(one_step(law, state, capped), afresh) > 0.1, "no other schedule is that"
+
+
+def test_renoised_many_steps_come_near_the_law() -> None:
+    law = {each: (chance + 1 / 9) / 2 for each, chance in random_law(TOKENS, 2, seed=6).items()}
+    far = [
+        variation(chain(law, RemdmSettings("renoise").transitions(steps))[-1], law)
+        for steps in (1, 20, 200)
+    ]
+    assert far[0] > 4 * far[1] > 12 * far[2], "about as one over the root of the steps"
 
 
 ROWS = [

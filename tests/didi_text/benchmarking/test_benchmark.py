@@ -38,6 +38,7 @@ from didi_text.models import judges
 from didi_text.models import load as evaluate_models
 from didi_text.models.judges import judge_texts, open_judge
 from didi_text.models.load import open_causal
+from didi_text.models.writers import open_language_model
 from didi_text.samples.files import read_samples
 from didi_text.tokenizers.train import train_tokenizer
 
@@ -275,6 +276,21 @@ def test_a_sampler_may_be_named_with_a_model(models: Path, tmp_path: Path) -> No
     with pytest.raises(UserError, match=r"rgas needs a student .* has no discriminator"):
         benchmark(options(models, tmp_path / "t", models=f"{teacher}:rgas"))
     assert not (tmp_path / "t").exists()
+
+
+def test_own_is_the_sampler_that_the_folder_names_with_its_options(
+    models: Path, tmp_path: Path
+) -> None:
+    student = tmp_path / "student"
+    shutil.copytree(models / "teacher", student)
+    config = json.loads((student / "config.json").read_text())
+    config["didi"] = {**config.get("didi", {}), "sampler": "remdm(schedule=renoise)"}
+    (student / "config.json").write_text(json.dumps(config))
+    study = parse_study(options(models, tmp_path, models=f"{student}:own", steps="4"))
+    opened = {"student": open_language_model(str(student), "cpu")}
+    (cell,) = study.with_samplers(opened).cells(opened)
+    assert cell == Cell("student", 4, "remdm", options=(("schedule", "renoise"),))
+    assert study.with_samplers(opened).reference([cell]) == cell
 
 
 def test_the_bundled_judge_is_taken_where_the_tokenizer_is_its_own(
