@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from distill_fixtures import student_of
 from esm_fixtures import reference_model, write_dplm_folder
 from generate_fixtures import design, run_program, sequences, write_tiny_model
 from scoring_fixtures import write_judge, write_uniform
@@ -240,6 +241,15 @@ def test_the_line_is_of_the_stored_curve_or_an_estimate(measured: Path, teacher:
     line = teacher_line(opened(teacher), lambda: corpus, "FILE", "residue")
     assert line is not None and "10 sequences of FILE" in line
     assert teacher_line(opened(teacher), None, "nothing", "residue") is None
+
+
+def test_distill_ends_with_the_teacher_s_line(
+    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    student = student_of(teacher, tmp_path / "s", {"name": "dmmd"})
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[-2].startswith(f"Headroom of {teacher}: ") and "of the pool" in printed[-2]
+    assert not (student / "headroom.json").exists()
 
 
 def test_an_estimate_that_would_take_long_or_has_no_tokens_is_left_out(

@@ -35,6 +35,7 @@ from didi_core.models.bundled import BundledModels
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel
 from didi_core.models.hub import HEADROOM
+from didi_core.models.hub_names import last_name
 from didi_core.number_checks import minimum_errors, seed_errors
 from didi_core.progress import counted, progress_bar
 from didi_core.training.devices import TORCH_TYPES, resolve_device, settle_precision
@@ -63,7 +64,8 @@ def run_headroom(options: HeadroomOptions, domain: TrainingDomain[Any, Any]) -> 
     tokens = sum(map(len, sequences))
     measured = Measured(options.data, len(sequences), tokens, options.seed, options.precision)
     weights = weights_digest(model.denoiser)
-    record = headroom_record(options.model, weights, measured, sums, losses, package_versions())
+    name = last_name(options.model)  # the folder may be moved
+    record = headroom_record(name, weights, measured, sums, losses, package_versions())
     if options.out is not None:
         write_json(options.out, record)
     if options.plot is not None:
@@ -73,7 +75,7 @@ def run_headroom(options: HeadroomOptions, domain: TrainingDomain[Any, Any]) -> 
         losses=tuple(losses),
         kept=kept,
         sentences=(
-            *meaning_of(losses, options.model, domain.unit),
+            *meaning_of(losses, name, domain.unit),
             *warnings_of_few(len(sequences), "sequences"),
             note,
         ),
@@ -156,7 +158,10 @@ def _keep(
     path = model.folder / HEADROOM
     if options.model in BundledModels(program.replace("-", "_")).names:
         there = path if path.is_file() else None
-        return there, f"{options.model} is bundled: its own curve stays; --out keeps this one."
+        return there, (
+            f"{options.model} is bundled and never written to: --out keeps this curve, and a copy "
+            f"of its folder ({model.folder}) takes it for --grid best."
+        )
     stored = None if options.overwrite else read_curve(model.folder)
     if stored is not None and stored.is_of(model.denoiser):
         known = f"{counted(stored.measured.num_sequences, 'sequence')} of {stored.measured.data}"
