@@ -20,10 +20,10 @@ from didi_core.commands.headroom.estimate import teacher_line
 from didi_core.commands.training.domain import D, P, TrainedOn, TrainingDomain
 from didi_core.commands.training.memory import print_memory_plan, say_memory
 from didi_core.commands.training.model_card import (
+    added_section,
     card,
     command_line,
     lengths_fact,
-    noise_section,
 )
 from didi_core.commands.training.run_folder import (
     check_run_folder,
@@ -37,6 +37,9 @@ from didi_core.commands.training.settings import DistillSettings
 from didi_core.data.corpus import Corpus
 from didi_core.data.length_ranges import TRAINED_LENGTHS, LengthRanges
 from didi_core.diffusion.process import DEFAULT_PROCESS, IN_WORDS, article_of, kind_of
+from didi_core.distill.joint_head import ENTRY as HEAD_ENTRY
+from didi_core.distill.joint_head import NAME as JOINT_HEAD
+from didi_core.distill.joint_head import JointHeadSettings, WithJointHead
 from didi_core.distill.method import Distillation, Method, SharedSettings
 from didi_core.distill.pool import POOL_RECORDS, check_pool_steps, teacher_pool
 from didi_core.distill.reference import GroupedReference
@@ -109,6 +112,10 @@ class DistillRun:
         large = (too_many(name, getattr(settings, name) or 1, f"{name}=") for name in counts)
         wrong += [each for each in large if each]
         wrong += positive_int_errors(settings, "checkpoints_kept")
+        if settings.joint_head and METHODS[self.name].process != DEFAULT_PROCESS:
+            wrong.append(f"joint_head=true is for masked teachers, not for method={self.name}")
+        if settings.joint_head and self.name == HEAD_ENTRY.name:
+            wrong.append(f"method={self.name} trains a joint head: leave joint_head=true out")
         wrong += negative_errors(settings, "max_seconds") + seed_errors(settings.seed, "seed=")
         if settings.pool_steps is not None and settings.pool_steps < 1:
             wrong.append(
@@ -157,7 +164,7 @@ class DistillRun:
         done = train(method, loop_settings(settings), folder, fabric, validate=None)
         # Of networks in shards every process has to ask for the whole.
         text = self.card(done, len(corpus), teacher.trained_lengths)
-        text += self._noise_section(method, teacher, corpus)
+        text += self._added_section(method, teacher, corpus)
         student, extras = method.result(), method.extra_weights()
         if fabric.is_global_zero:
             trained_on = TrainedOn(None, None, teacher)
@@ -245,7 +252,11 @@ class DistillRun:
             settings.seed,
         )
         build = METHODS[self.name].build
-        return build(teacher.denoiser, teacher.vocabulary, reference, self.chosen, settings.seed)
+        network, vocabulary = teacher.denoiser, teacher.vocabulary
+        method = build(network, vocabulary, reference, self.chosen, settings.seed)
+        if not settings.joint_head:
+            return method
+        return WithJointHead(method, vocabulary, JointHeadSettings(), settings.seed)
 
     def save(
         self,
@@ -280,11 +291,13 @@ class DistillRun:
             student,
             teacher.vocabulary,
             card=card,
-            extra_config={"didi": self._config(teacher, noise) | data},
+            extra_config={"didi": self._config(teacher, noise, JOINT_HEAD in extras) | data},
             write_tokenizer=writer and writer(self.settings, teacher),
         )
 
-    def _config(self, teacher: LoadedModel, noise: MaskNoise | None) -> dict[str, Any]:
+    def _config(
+        self, teacher: LoadedModel, noise: MaskNoise | None, joint_head: bool
+    ) -> dict[str, Any]:
         """Return what `config.json` says of the student beside its shape."""
         own = {
             "teacher": teacher.name,
@@ -293,19 +306,21 @@ class DistillRun:
             "reveal_exponent": self.shared.reveal_exponent,
             "process": None if teacher.process == DEFAULT_PROCESS else teacher.process,
             "noise": None if noise is None else noise.kind,
+            "joint_head": joint_head,
             TRAINED_LENGTHS: teacher.trained_lengths and teacher.trained_lengths.as_json(),
         }
         return {key: value for key, value in own.items() if value}
 
-    def _noise_section(self, method: Distillation, teacher: LoadedModel, corpus: Corpus) -> str:
-        """Return quality with and without the noise input; nothing where the student has none."""
+    def _added_section(self, method: Distillation, teacher: LoadedModel, corpus: Corpus) -> str:
+        """Return quality with and without noise input and joint head, where there is one."""
         sampling = SampleSettings(
             steps=self.shared.student_steps,
             seed=self.settings.seed,
             reveal_exponent=self.shared.reveal_exponent or 1.0,
         )
         lengths = corpus.lengths.clip(max=self.longest(teacher)).tolist()
-        return noise_section(method.sampled(), teacher, lengths, sampling)
+        head = method.head() if isinstance(method, WithJointHead) else None
+        return added_section(method.sampled(), head, teacher, lengths, sampling)
 
     def _print_headroom(self, teacher: LoadedModel, corpus: Corpus) -> None:
         """Say what few calls of the teacher lose: what could be won with its conditionals."""
