@@ -14,7 +14,9 @@ from scoring_fixtures import write_judge, write_uniform
 from typer.testing import CliRunner
 
 from didi_core.commands.headroom import estimate
+from didi_core.commands.headroom import run as headroom_run
 from didi_core.commands.headroom.estimate import estimated_line, teacher_line
+from didi_core.commands.headroom.run import choose_sequences
 from didi_core.data.corpus import Corpus
 from didi_core.errors import UserError
 from didi_core.evaluation.headroom import even_grid
@@ -22,7 +24,7 @@ from didi_core.evaluation.headroom_record import read_curve
 from didi_core.models.folder import LoadedModel
 from didi_protein.app import app
 from didi_protein.headroom import HeadroomOptions, HeadroomResult, headroom
-from didi_protein.models.load import open_model
+from didi_protein.models.load import BUNDLED_MODELS, open_model
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
 
 
@@ -118,6 +120,25 @@ def test_a_curve_of_the_same_weights_is_kept_and_one_of_others_replaced(
     write_tiny_model(model, seed=7)
     measure(model, data)
     assert json.loads(path.read_text())["weights"] != json.loads(first)["weights"]
+
+
+def test_a_bundled_folder_is_not_written_to(data: Path) -> None:
+    shipped = BUNDLED_MODELS.folder("tiny") / "headroom.json"
+    before = shipped.read_bytes()
+    result = measure("tiny", data, num=2, overwrite=True)
+    assert result.kept == shipped and shipped.read_bytes() == before
+    assert "bundled" in result.sentences[-1] and "Only 2 sequences" in result.sentences[-2]
+
+
+def test_a_choice_is_by_the_seed_and_of_any_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = Corpus.from_ids([[number] * 9 for number in range(50)])
+    chosen = choose_sequences(corpus, 20, longest=3, seed=1)
+    assert chosen == choose_sequences(corpus, 20, longest=3, seed=1)
+    assert chosen != choose_sequences(corpus, 20, longest=3, seed=2)
+    assert len({tuple(each) for each in chosen}) == 20 and {len(each) for each in chosen} == {3}
+    assert len(choose_sequences(corpus, 99, longest=3, seed=1)) == 50
+    monkeypatch.setattr(headroom_run, "MOST_RECORDS", 20)
+    assert choose_sequences(corpus, 99, 1, seed=1) == [[number] for number in range(0, 50, 3)]
 
 
 def test_a_folder_that_cannot_be_written_keeps_nothing(

@@ -43,6 +43,8 @@ from didi_core.training.run_folder import package_versions
 
 BEARABLE = 0.05
 """Nats a token that calls may lose to be called bearable: a convention, and so it is printed."""
+MOST_RECORDS = 1_000_000
+"""Sequences that a choice is made among."""
 PLOTS = (".png", ".svg", ".pdf")
 
 
@@ -123,9 +125,13 @@ def _open(options: HeadroomOptions, domain: TrainingDomain[Any, Any]) -> LoadedM
 
 
 def choose_sequences(corpus: Corpus, num: int, longest: int, seed: int) -> list[list[int]]:
-    """Choose at most `num` sequences of a corpus by the seed, each cropped to `longest` ids."""
-    order = keyed_uniform(seed, Stream.DATA, torch.arange(len(corpus))).argsort()
-    return [corpus.ids(record, longest) for record in sorted(order[:num].tolist())]
+    """Choose at most `num` sequences of a corpus by the seed, each cropped to `longest` ids.
+
+    Of more than a million, every n-th is thought of, so that as many are.
+    """
+    records = torch.arange(0, len(corpus), -(-len(corpus) // MOST_RECORDS))
+    order = keyed_uniform(seed, Stream.DATA, records).argsort()
+    return [corpus.ids(record, longest) for record in sorted(records[order[:num]].tolist())]
 
 
 def _measure(
