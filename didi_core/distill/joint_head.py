@@ -217,6 +217,9 @@ class WithJointHead:
         """Return the method's files of weights, and the head's."""
         return {**self.method.extra_weights(), NAME: self.trainer.writer()}
 
+    def folder_defaults(self) -> dict[str, Any]:
+        return self.method.folder_defaults()
+
     def state_dict(self) -> dict[str, Any]:
         return {**self.method.state_dict(), NAME: self.trainer.state_dict()}
 
@@ -252,6 +255,9 @@ class FrozenTeacher:
         return whole_network(self.teacher, self._skeleton)
 
     def extra_weights(self) -> dict[str, Callable[[Path], None]]:
+        return {}
+
+    def folder_defaults(self) -> dict[str, Any]:
         return {}
 
     def state_dict(self) -> dict[str, Any]:

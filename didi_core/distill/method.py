@@ -81,6 +81,10 @@ class Distillation(Method, Protocol):
         """
         ...
 
+    def folder_defaults(self) -> dict[str, Any]:
+        """Return what `config.json` says of sampling in place of what the settings say."""
+        ...
+
 
 @dataclass(frozen=True)
 class SharedSettings:

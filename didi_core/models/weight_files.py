@@ -12,7 +12,12 @@ from didi_core.errors import UserError
 from didi_core.io.files import shown
 from didi_core.models.safe_reader import read_weights
 
-EXTRA_FILES = ("noise.safetensors", "discriminator.safetensors", "joint_head.safetensors")
+EXTRA_FILES = (
+    "noise.safetensors",
+    "discriminator.safetensors",
+    "joint_head.safetensors",
+    "weak.safetensors",
+)
 """Weights that stand beside the network's own; a sampler reads them where it needs them."""
 
 _WHOLE = ("model.safetensors", "pytorch_model.bin")

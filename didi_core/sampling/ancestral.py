@@ -16,7 +16,7 @@ from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import adjust
 from didi_core.sampling.joint_draw import Choose, draw_together, keyed_choice
-from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.predictor import Predictor, StatePredictor
 from didi_core.sampling.request import (
     Prior,
     Sampled,
@@ -40,7 +40,7 @@ Plan = Callable[[Prior, SampleSettings], Int[Tensor, "batch width"]]
 class PlannedSampler:
     """Reveals positions in planned steps, drawing each from p(x | z_t)."""
 
-    predictor: Predictor
+    predictor: StatePredictor
     plan: Plan
     greedy_tail: bool = False
     """Take the most probable token in the last step of the grid instead of drawing."""
@@ -58,7 +58,7 @@ class PlannedSampler:
                 now = plan == step
                 # Rows in which nothing is revealed are not sent through the network.
                 rows = (now.any(-1) | every_row).nonzero()[:, 0]
-                calls[rows] += 1
+                calls[rows] += self.predictor.passes
                 keys = NoiseKeys(settings.seed, prior.records[rows], step)
                 # Of z_t, for networks that are told the time; first-hitting has no grid.
                 alpha = None if settings.steps is None else alpha_grid(settings)[step]
@@ -94,13 +94,15 @@ class PlannedSampler:
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
         if settings.steps is None:
-            return num_free
-        if settings.grid == "published":
-            return settings.steps + 1
-        return min(settings.steps, num_free)
+            steps = num_free
+        elif settings.grid == "published":
+            steps = settings.steps + 1
+        else:
+            steps = min(settings.steps, num_free)
+        return steps * self.predictor.passes
 
 
-def ancestral(predictor: Predictor) -> PlannedSampler:
+def ancestral(predictor: StatePredictor) -> PlannedSampler:
     """K steps on an even grid (MDLM, arXiv 2406.07524, section 3.2)."""
     return PlannedSampler(predictor, ancestral_plan)
 

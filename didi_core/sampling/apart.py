@@ -38,7 +38,7 @@ from torch import Tensor
 from didi_core.models.attention_watch import watched_attention
 from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.joint_draw import Drawn, draw_together, keyed_choice
-from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.predictor import StatePredictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
 from didi_core.sampling.reveal import (
     NEVER,
@@ -65,7 +65,7 @@ class ApartSettings:
 class ApartSampler:
     """Takes the steps and calls of the ancestral sampler, with positions chosen by attention."""
 
-    predictor: Predictor
+    predictor: StatePredictor
     apart: ApartSettings = ApartSettings()
 
     @torch.no_grad()
@@ -84,13 +84,13 @@ class ApartSampler:
             filled, drawn = self.step(part, uniform[rows], count[rows], step, settings)
             tokens[rows] = filled
             passes[rows] += drawn.head_passes
-            calls[rows] += 1
+            calls[rows] += self.predictor.passes
         return Sampled(tokens, calls, torch.zeros_like(calls), passes)
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
         """Return the most calls that a row with so many free positions needs."""
         assert settings.steps is not None
-        return min(settings.steps, num_free)
+        return min(settings.steps, num_free) * self.predictor.passes
 
     def step(
         self,

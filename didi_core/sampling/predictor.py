@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -32,6 +32,40 @@ class Prediction:
     """The trunk's output there; None where the model has no joint head."""
 
 
+@runtime_checkable
+class StatePredictor(Protocol):
+    """Offers planned samplers the law of the tokens at chosen positions of a state."""
+
+    @property
+    def denoiser(self) -> Any:
+        """Return the network whose attention may choose the positions."""
+        ...
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def joint_head(self) -> JointHead | None:
+        """Return what draws the tokens of a call together, where the model has it."""
+        ...
+
+    @property
+    def passes(self) -> int:
+        """Return how many passes of a whole trunk one call makes for each row."""
+        ...
+
+    def predict(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        at: Places,
+        keys: NoiseKeys | None = None,
+        alpha: float | Float[Tensor, "batch"] | None = None,
+    ) -> Prediction:
+        """Return what the model says where `at` is True, in row-major order."""
+        ...
+
+
 @dataclass(frozen=True)
 class Predictor:
     """The network's x_theta(z_t) over the generable ids."""
@@ -59,6 +93,11 @@ class Predictor:
         inputs = self._inputs(tokens, keys, alpha)
         hidden, logits = self.denoiser.states_at(tokens, lengths, at, **inputs)
         return Prediction(self._generable(logits, len(tokens)).log_softmax(-1), hidden)
+
+    @property
+    def passes(self) -> int:
+        """Return 1: a call is one pass of one trunk."""
+        return 1
 
     def log_probs(
         self,

@@ -20,6 +20,7 @@ from didi_core.io.shards import (
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel
 from didi_core.models.weight_files import file_digest
+from didi_core.sampling.registry import find_sampler
 from didi_core.sampling.request import SampledRecord
 from didi_core.sampling.sampler_options import options_in_words
 from didi_core.training.devices import describe_device
@@ -47,6 +48,7 @@ def deciding_settings(
         "patterns": hashlib.sha256(rows.encode()).hexdigest()[:16],
         "sampler": options.sampler,
         "sampler_options": dict(options.sampler_options),
+        **_other_weights(options, model),
         "steps": options.steps,
         "temperature": options.temperature,
         "top_p": options.top_p,
@@ -62,6 +64,12 @@ def deciding_settings(
         "device": next(model.denoiser.parameters()).device.type,
         "shard": str(parse_shard(options.shard)),
     }
+
+
+def _other_weights(options: SamplingOptions, model: LoadedModel) -> dict[str, str | None]:
+    """Return a digest of each file of weights that the sampler reads beside the network's."""
+    needed = find_sampler(str(options.sampler)).needs
+    return {name: file_digest(model.extras.get(name)) for name in needed}
 
 
 def model_label(name: str) -> str:

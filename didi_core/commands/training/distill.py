@@ -163,14 +163,15 @@ class DistillRun:
             self._say_small_batches(method.reference.fewest_groups, fabric)
         done = train(method, loop_settings(settings), folder, fabric, validate=None)
         # Of networks in shards every process has to ask for the whole.
-        text = self.card(done, len(corpus), teacher.trained_lengths)
+        own = method.folder_defaults()
+        text = self.card(done, len(corpus), teacher.trained_lengths, own)
         text += self._added_section(method, teacher, corpus)
         student, extras = method.result(), method.extra_weights()
         if fabric.is_global_zero:
             trained_on = TrainedOn(None, None, teacher)
             if settings.reference == "data":
                 trained_on = TrainedOn(settings.data, corpus, teacher)
-            self.save(folder, student, extras, teacher, text, trained_on)
+            self.save(folder, student, extras, teacher, text, own, trained_on)
             if fabric.world_size == 1:
                 self._print_headroom(teacher, corpus)
             print(f"The student is in {folder}.", file=sys.stderr)
@@ -265,6 +266,7 @@ class DistillRun:
         extras: Mapping[str, Callable[[Path], None]],
         teacher: LoadedModel,
         card: str,
+        own: Mapping[str, Any],
         trained_on: TrainedOn | None = None,
     ) -> None:
         """Write student, noise input and other weights, where there are some; `config.json` last.
@@ -275,6 +277,7 @@ class DistillRun:
         Args:
             result: the student, under its noise input where it has one.
             extras: what writes the method's files of weights, by their stems.
+            own: what `config.json` says of sampling in place of the settings.
             trained_on: what the student learnt from; nothing is kept of it when None.
         """
         (folder / "config.json").unlink(missing_ok=True)
@@ -291,7 +294,9 @@ class DistillRun:
             student,
             teacher.vocabulary,
             card=card,
-            extra_config={"didi": self._config(teacher, noise, JOINT_HEAD in extras) | data},
+            extra_config={
+                "didi": {**self._config(teacher, noise, JOINT_HEAD in extras), **own, **data}
+            },
             write_tokenizer=writer and writer(self.settings, teacher),
         )
 
@@ -330,8 +335,14 @@ class DistillRun:
         if line is not None:
             print(line, file=sys.stderr)
 
-    def card(self, steps: int, num_reference: int, lengths: LengthRanges | None = None) -> str:
-        """Return the card of a distilled student."""
+    def card(
+        self,
+        steps: int,
+        num_reference: int,
+        lengths: LengthRanges | None = None,
+        own: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Return the card of a distilled student; arguments as of `save`."""
         settings, domain, process = self.settings, self.domain, METHODS[self.name].process
         source = {
             "data": f"{num_reference:,} {domain.rows} of `{settings.data}`",
@@ -344,6 +355,7 @@ class DistillRun:
             "Method": f"{self.name}, preset {settings.preset}; {steps:,} updates; "
             f"seed {settings.seed}",
             "Reference": source,
+            **({"Sampled by": ", ".join(f"{k} {v}" for k, v in own.items())} if own else {}),
             **lengths_fact(lengths, domain.unit),
             "Command": f"`{command}`",
         }
@@ -370,8 +382,9 @@ def without_data(
 
     def save(folder: Path, steps: int) -> None:
         extras = method.extra_weights()
-        text = run.card(steps, 0, teacher.trained_lengths)
-        run.save(folder, method.result(), extras, teacher, text)
+        own = method.folder_defaults()
+        text = run.card(steps, 0, teacher.trained_lengths, own)
+        run.save(folder, method.result(), extras, teacher, text, own)
 
     return method, save
 

@@ -39,6 +39,7 @@ from didi_core.models.noise import (
     without_noise,
 )
 from didi_core.models.noise_file import save_noise
+from didi_core.models.weak_file import save_weak
 from didi_core.models.weight_files import file_digest
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
@@ -174,6 +175,7 @@ def folder_of(network: NoisyDenoiser, folder: Path) -> Path:
     )
     save_noise(noise, folder)
     save_discriminator(tiny_discriminator(2), folder / "discriminator.safetensors")
+    save_weak(tiny_denoiser(2), folder / "weak.safetensors")
     return folder
 
 
