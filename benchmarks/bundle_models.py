@@ -24,11 +24,15 @@ import torch
 import typer
 
 from benchmarks.bundle_cards import PROTEIN_WORDS, TEXT_WORDS, Words, card
+from didi_core.commands.headroom.options import HeadroomOptions
+from didi_core.commands.headroom.run import run_headroom
+from didi_core.commands.training.domain import TrainingDomain
 from didi_core.data.length_ranges import TRAINED_LENGTHS, LengthRanges
 from didi_core.io.files import write_json
 from didi_core.models.bundled import BundledModels
 from didi_core.models.causal_folder import REFERENCE_ROWS, write_causal_folder
 from didi_core.models.folder import LoadedModel, save_model_folder
+from didi_core.models.hub import HEADROOM
 
 LARGEST_MB = 12
 PATHS = ("data", "valid", "out", "teacher", "tokenizer")
@@ -49,11 +53,14 @@ class Domain:
     """From a run folder into a folder, with this card, in this type, and with more of a config."""
     reference_rows: Callable[[Path, Path | None], dict[str, Any]]
     """Of the judge that was written, from held-out and training data."""
+    training: TrainingDomain[Any, Any]
+    """What `headroom` knows of the program."""
     lengths_of: Callable[[Path], LengthRanges | None] = lambda _: None
     """Lengths of training data, where sequences have lengths of their own."""
 
 
 def protein() -> Domain:
+    from didi_protein.domain import TRAINING
     from didi_protein.models.causal import save_causal_folder
     from didi_protein.models.judges import open_judge
     from didi_protein.models.load import BUNDLED_MODELS, open_model
@@ -84,11 +91,13 @@ def protein() -> Domain:
         lambda _: None,
         write_judge,
         rows,
+        TRAINING,
         lengths,
     )
 
 
 def text() -> Domain:
+    from didi_text.domain import TRAINING
     from didi_text.models.judges import open_judge
     from didi_text.models.load import BUNDLED_MODELS, open_model, tokenizer_of
     from didi_text.samples.reference import measure_reference_rows
@@ -112,6 +121,7 @@ def text() -> Domain:
         lambda model: tokenizer_of(model).save,
         write_judge,
         rows,
+        TRAINING,
     )
 
 
@@ -162,10 +172,18 @@ def bundle_denoiser(
         extra_config={"didi": own},
         write_tokenizer=domain.tokenizer_of(loaded),
     )
+    leave_curve(name, folder, domain, held_out)
     noise = run / "noise.safetensors"
     if noise.is_file():
         shutil.copy(noise, folder)
     check_size(folder)
+
+
+def leave_curve(name: str, folder: Path, domain: Domain, held_out: Path | None) -> None:
+    """Measure a teacher's curve on held-out data; an earlier one is of other weights."""
+    (folder / HEADROOM).unlink(missing_ok=True)
+    if name == "tiny" and held_out is not None:
+        run_headroom(HeadroomOptions(model=str(folder), data=str(held_out)), domain.training)
 
 
 def bundle_judge(run: Path, domain: Domain, held_out: Path, training: Path | None) -> None:

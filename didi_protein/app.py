@@ -5,6 +5,7 @@ from didi_protein.compare import compare_command
 from didi_protein.download import download_command
 from didi_protein.filter import filter_command
 from didi_protein.generate import generate_command
+from didi_protein.headroom import headroom_command
 from didi_protein.info import info_command
 from didi_protein.merge import merge_command
 from didi_protein.push import push_command
@@ -34,6 +35,7 @@ add_settings_verb(
     "didi_protein.distill:distill",
 )
 app.command("generate")(generate_command)
+app.command("headroom")(headroom_command)
 app.command("score")(score_command)
 app.command("filter")(filter_command)
 app.command("compare")(compare_command)

@@ -98,6 +98,11 @@ def _load_corpus(settings: DistillSettings, teacher: LoadedModel, longest: int) 
     return load_corpus(str(settings.data))
 
 
+def _read_sequences(source: str, model: LoadedModel, longest: int, offline: bool) -> Corpus:
+    del model, longest, offline  # as in training; nothing is fetched
+    return load_corpus(source, "--data")
+
+
 def _pool_lengths(settings: DistillSettings, limit: int) -> list[int]:
     return design_lengths(settings.pool_length, settings.pool_size, settings.seed, limit)
 
@@ -130,6 +135,7 @@ TRAINING = TrainingDomain(
     pretraining=ProteinPretraining,
     open_model=open_model,
     load_corpus=_load_corpus,
+    read_sequences=_read_sequences,
     pool_lengths=_pool_lengths,
     record_data=record_data,
     lengths_vary=True,

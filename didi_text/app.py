@@ -6,6 +6,7 @@ from didi_text.compare import compare_command
 from didi_text.download import download_command
 from didi_text.evaluate import evaluate_command
 from didi_text.generate import generate_command
+from didi_text.headroom import headroom_command
 from didi_text.info import info_command
 from didi_text.merge import merge_command
 from didi_text.push import push_command
@@ -33,6 +34,7 @@ add_settings_verb(
     config_name="text_distill",
 )
 app.command("generate")(generate_command)
+app.command("headroom")(headroom_command)
 app.command("evaluate")(evaluate_command)
 app.command("benchmark")(benchmark_command)
 app.command("compare")(compare_command)

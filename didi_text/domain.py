@@ -144,6 +144,11 @@ def _load_corpus(settings: DistillSettings, teacher: LoadedModel, longest: int) 
     )
 
 
+def _read_sequences(source: str, model: LoadedModel, longest: int, offline: bool) -> Corpus:
+    tokenizer = tokenizer_of(model, offline=offline)
+    return load_corpus(source, tokenizer, Packing(longest), offline=offline)
+
+
 def _pool_lengths(settings: DistillSettings, limit: int) -> list[int]:
     if settings.pool_length is None:
         return [limit] * settings.pool_size
@@ -181,6 +186,7 @@ TRAINING = TrainingDomain(
     pretraining=pretraining,
     open_model=open_model,
     load_corpus=_load_corpus,
+    read_sequences=_read_sequences,
     pool_lengths=_pool_lengths,
     tokenizer_writer=_tokenizer_writer,
     samplers={"dmmd": "apart"},

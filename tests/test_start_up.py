@@ -9,8 +9,27 @@ import pytest
 HEAVY = ("torch", "transformers", "pandas", "numpy", "hydra", "Bio")
 MOST_MODULES = 60
 VERBS = {
-    "didi_protein": ("generate", "score", "filter", "compare", "report", "merge", "info", "push"),
-    "didi_text": ("generate", "evaluate", "benchmark", "compare", "merge", "info", "push"),
+    "didi_protein": (
+        "generate",
+        "headroom",
+        "score",
+        "filter",
+        "compare",
+        "report",
+        "merge",
+        "info",
+        "push",
+    ),
+    "didi_text": (
+        "generate",
+        "headroom",
+        "evaluate",
+        "benchmark",
+        "compare",
+        "merge",
+        "info",
+        "push",
+    ),
 }
 SCRIPT = """
 import contextlib, io, json, sys

@@ -18,13 +18,14 @@ from typer import Argument, Option
 from didi_core.cli.command_options import JsonOutput
 from didi_core.errors import UserError
 from didi_core.io.files import shown, write_text
-from didi_core.models.hub import HTTP_ERROR, TRAINING_SKETCH
+from didi_core.models.hub import HEADROOM, HTTP_ERROR, TRAINING_SKETCH
 from didi_core.models.named import unfinished_run
 
 MODEL_FILES = (
     "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json",
     "README.md", "run.json", "reference_rows.json", "vocab.txt", "vocab.json", "merges.txt",
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", TRAINING_SKETCH,
+    HEADROOM,
 )  # fmt: skip
 
 

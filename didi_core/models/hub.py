@@ -24,6 +24,8 @@ from didi_core.models.hub_names import may_be_hub_id, require_revision, split_re
 
 TRAINING_SKETCH = "training.sketch"
 """Of a model folder: what it learnt from, as signatures of its sequences; no sequences."""
+HEADROOM = "headroom.json"
+"""Of a model folder: the curve that `headroom` measured; `--grid best` places steps by it."""
 
 _DESCRIPTION = [
     "config.json",
@@ -35,6 +37,7 @@ _DESCRIPTION = [
     "tokenizer_config.json",
     "special_tokens_map.json",
     TRAINING_SKETCH,
+    HEADROOM,
 ]
 _SAFE = ["*.safetensors", "*.safetensors.index.json"]
 _PICKLED = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]

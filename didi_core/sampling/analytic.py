@@ -115,5 +115,6 @@ ENTRY = SamplerSpec(
     calls="at most the steps",
     exact="as the steps grow",
     has_published_grid=False,
+    has_best_grid=False,
     processes=("sedd",),
 )

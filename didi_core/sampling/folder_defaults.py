@@ -71,6 +71,6 @@ def own_sampler(model: LoadedModel) -> str:
 
 def stored_reveal_exponent(grid: str, kind: SamplerSpec, model: LoadedModel) -> float:
     """Return the exponent the model was distilled for; 1 where it has none or the grid is fixed."""
-    if grid == "published" or not kind.reveals_on_grid:
+    if grid != "exact" or not kind.reveals_on_grid:
         return 1.0
     return float(model.config.get("didi", {}).get("reveal_exponent", 1.0))

@@ -13,7 +13,8 @@ what it holds of the positions of the next step is kept for that. The first step
 with w = 0, or one step, this is ancestral sampling. It is no sampler of the network's own law:
 with more steps the past comes nearer, and the difference vanishes with them.
 
-The idea is not new for images: self-guidance reuses the output of the step before in this form [1]_.
+The idea is not new for images: self-guidance reuses the output of the step before in the same
+form [1]_.
 
 .. [1] SG-prev, arXiv 2412.05827.
 """

@@ -119,6 +119,11 @@ def check_settings(kind: SamplerSpec, settings: SampleSettings) -> None:
         raise UserError(f"{wrong}.")
     if settings.grid == "published" and not kind.has_published_grid:
         raise UserError(f"--grid published: --sampler {kind.name} has no such grid; leave it out.")
+    if settings.grid == "best" and not (kind.reveals_on_grid and kind.has_best_grid):
+        raise UserError(
+            f"--grid best: --sampler {kind.name} does not reveal each position once on a grid; "
+            "leave it out, or take ancestral."
+        )
     if settings.reveal_exponent != 1.0 and not kind.reveals_on_grid:
         raise UserError(
             f"--reveal-exponent {settings.reveal_exponent:g}: --sampler {kind.name} reveals on no "

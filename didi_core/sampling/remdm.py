@@ -219,5 +219,6 @@ ENTRY = SamplerSpec(
     calls="at most the steps",
     exact="as the steps grow and `eta` shrinks; never with `weighting=confidence`",
     has_published_grid=False,
+    has_best_grid=False,
     settings=RemdmSettings,
 )

@@ -9,7 +9,7 @@ from torch import Tensor
 from didi_core.data.batches import TokenBatch
 
 Draws = Literal["float64", "float32"]
-Grid = Literal["exact", "published"]
+Grid = Literal["exact", "published", "best"]
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,12 @@ class SampleSettings:
     """Denoising steps; None where the sampler decides (first-hitting)."""
     seed: int = 0
     grid: Grid = "exact"
-    """exact ends at alpha = 1, at most `steps` calls; published makes the papers' steps + 1."""
+    """exact ends at alpha = 1, at most `steps` calls; published makes the papers' steps + 1; best
+    is exact on the shares of `kept`."""
     reveal_exponent: float = 1.0
     """After step k of K, alpha = (k / K) ** reveal_exponent; 1 is the even grid."""
+    kept: tuple[float, ...] | None = None
+    """Grid best: share of tokens kept before the first step and after each, from 0 to 1."""
     draw: DrawSettings = field(default_factory=DrawSettings)
 
 

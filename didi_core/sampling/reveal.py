@@ -23,6 +23,9 @@ def alpha_grid(settings: SampleSettings) -> list[float]:
     The published grid has a step more than the exact one: it ends short of 1, and cleans up.
     """
     assert settings.steps is not None
+    if settings.grid == "best":
+        assert settings.kept is not None and len(settings.kept) == settings.steps + 1
+        return list(settings.kept)
     even = [k / settings.steps for k in range(settings.steps + 1)]
     if settings.grid == "published":
         return [*((1.0 - PUBLISHED_END) * share for share in even), 1.0]
@@ -39,11 +42,16 @@ def reveal_uniform(prior: Prior, seed: int) -> Float[Tensor, "batch width"]:
 def ancestral_plan(prior: Prior, settings: SampleSettings) -> Int[Tensor, "batch width"]:
     """Return the step (from 0) that reveals each position; `NEVER` where nothing is to be filled.
 
-    The exact grid has `steps` steps. The published one stops short of alpha = 1: what it leaves
-    is revealed in a step of its own, number `steps`.
+    The exact grid and the best one have `steps` steps. The published one stops short of alpha = 1:
+    what it leaves is revealed in a step of its own, number `steps`.
     """
     assert settings.steps is not None
     uniform = reveal_uniform(prior, settings.seed)
+    if settings.grid == "best":
+        # Step k reveals a_k <= u < a_{k+1}: as many of the inner shares lie at or below u.
+        inner = torch.tensor(alpha_grid(settings)[1:-1], dtype=uniform.dtype, device=uniform.device)
+        step = torch.bucketize(uniform, inner, right=True)
+        return step.masked_fill(~prior.batch.maskable, NEVER)
     if settings.grid == "published":
         uniform = uniform / (1.0 - PUBLISHED_END)
     if settings.reveal_exponent != 1.0:

@@ -37,6 +37,9 @@ class SamplerSpec(Named):
     """False where the sampler itself decides how many calls it makes."""
     has_published_grid: bool = True
     """Whether `--grid published` means anything to it."""
+    has_best_grid: bool = True
+    """Whether `--grid best` does, of those that `reveals_on_grid`: each position is revealed once,
+    by the grid alone."""
     reveals_on_grid: bool = True
     """Whether its steps follow a grid of alphas, which `--reveal-exponent` bends."""
     default_steps: int | None = None

@@ -175,6 +175,7 @@ ENTRY = SamplerSpec(
     calls="the steps",
     exact="as the steps grow and `eta` shrinks",
     has_published_grid=False,
+    has_best_grid=False,
     processes=("uniform",),
     settings=PsiSettings,
 )

@@ -45,7 +45,7 @@ _WORDS = {
     "form": (None, "time", "order"),
     "remainder": ("keep", "drop", "published"),
     "draws": ("float64", "float32"),
-    "grid": ("exact", "published"),
+    "grid": ("exact", "published", "best"),
 }
 
 
@@ -111,7 +111,13 @@ class EvaluateOptions:
     draws: Annotated[
         str, Option(help="Precision of draws: float64, or float32 to reproduce papers.")
     ] = "float64"
-    grid: Annotated[str, Option(help="exact, or published: the papers' steps + 1 calls.")] = "exact"
+    grid: Annotated[
+        str,
+        Option(
+            help="exact; published: the papers' steps + 1 calls; best: by the model's curve (see "
+            "headroom)."
+        ),
+    ] = "exact"
     form: Annotated[
         str | None,
         Option(

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from benchmarks.bundle_cards import (
 )
 from benchmarks.bundle_models import Domain, bundle_denoiser, bundle_judge, protein, text
 from didi_core.cli.hydra_app import as_plain, compose_settings
+from didi_core.evaluation.headroom_record import read_curve
 from didi_core.models.bundled import BundledModels
 from didi_protein import app as protein_app
 from didi_protein.models.load import BUNDLED_MODELS as PROTEIN_MODELS
@@ -246,3 +248,22 @@ def holds(found: dict, expected: dict) -> bool:
         holds(found[name], value) if isinstance(value, dict) else found[name] == value
         for name, value in expected.items()
     )
+
+
+def test_a_teacher_comes_with_its_curve_and_no_earlier_one(domain: Domain, tmp_path: Path) -> None:
+    run = as_run(write_tiny_model(tmp_path / "run"), "pretrain")
+    bundle_denoiser("tiny", run, domain, held_out=write_jsonl(tmp_path / "held_out.jsonl"))
+    folder = tmp_path / "bundled" / "tiny"
+    stored = read_curve(folder)
+    assert stored is not None and stored.is_of(open_model(folder).denoiser)
+    bundle_denoiser("tiny", run, domain)
+    assert read_curve(folder) is None
+
+
+@pytest.mark.parametrize("shipped", [protein, text])
+def test_the_teachers_that_ship_have_their_own_curve(shipped: Callable[[], Domain]) -> None:
+    domain = shipped()
+    folder = domain.bundled.folder("tiny")
+    stored = read_curve(folder)
+    assert stored is not None and stored.is_of(domain.open_model(folder).denoiser)
+    assert "/" not in stored.measured.data

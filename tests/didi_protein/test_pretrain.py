@@ -51,6 +51,8 @@ def test_a_masked_model_and_its_card(
     printed = capsys.readouterr().err
     assert re.search(r"validation_bound +\d\.\d{4} ± 0\.\d{4} nats a residue, perplexity", printed)
     assert "nats a residue ± error of the draws" in card and "The model is in " in printed
+    headroom = rf"Headroom of {folder}: .* in 4, .* in 8, .* calls .*31 sequences of {fasta}"
+    assert re.search(headroom, printed), "a short estimate on the held-out file"
     assert json.loads((folder / "run.json").read_text())["settings"]["model"]["hidden_size"] == 8
 
 

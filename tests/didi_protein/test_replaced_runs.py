@@ -47,6 +47,12 @@ def test_a_discriminator_of_another_student_does_not_stay(teacher: Path, student
         design(student, student.parent / "d.fasta", num=2, steps=8, sampler="rgas")
 
 
+def test_a_curve_of_another_student_does_not_stay(teacher: Path, student: Path) -> None:
+    (student / "headroom.json").write_text("{}")
+    student_of(teacher, student, {"name": "dmmd"}, steps=1, overwrite=True)
+    assert not (student / "headroom.json").exists()
+
+
 def test_a_model_from_scratch_takes_the_place_of_a_student_with_noise(student: Path) -> None:
     fasta = student.parent / "natural.fasta"
     fasta.write_text("".join(f">{i}\nMKTAYIAKQR{'ACDEFGHIKL'[i]}\n" for i in range(10)))

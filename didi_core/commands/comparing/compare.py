@@ -39,11 +39,14 @@ from didi_core.commands.comparing.sweep import (
     sweep_of,
 )
 from didi_core.commands.comparing.table import compare_cells, table_of, write_table
+from didi_core.commands.generating.domain import length_limit
 from didi_core.commands.generating.options import GenerationResult, SamplingOptions
 from didi_core.commands.generating.run import batch_writer
+from didi_core.commands.headroom.estimate import teacher_line
 from didi_core.commands.training.distill import DistillRun, check_process, distill
 from didi_core.commands.training.domain import TrainingDomain
 from didi_core.commands.training.settings import DistillSettings
+from didi_core.data.corpus import Corpus
 from didi_core.distill.pool import check_pool_steps
 from didi_core.io.files import atomic_path
 from didi_core.models.folder import LoadedModel
@@ -115,7 +118,8 @@ def run_comparison(options: CompareOptions, domain: ComparisonDomain) -> Compare
         table, report = _finish(rows, sweep, options, domain, bench)
     drawn = other_than_own([(c.model, c.label) for c in cells if c.steps], opened)
     path = options.out / TABLE
-    notes = (*_notes(study, bench), *drawn, *sweep.notes, *domain.notes(table))
+    headroom = _headroom(study, options, domain, opened[label_of(options.teacher)])
+    notes = (*_notes(study, bench), *headroom, *drawn, *sweep.notes, *domain.notes(table))
     return CompareResult(options.out, path, table, report, left_out, sweep.path, notes)
 
 
@@ -246,6 +250,21 @@ def _notes(study: Study, bench: Bench) -> list[str]:
         return []
     label = label_of(bench.judge.name)
     return [f"{label} is also the judge: its own judge NLL is no independent figure."]
+
+
+def _headroom(
+    study: Study, options: CompareOptions, domain: ComparisonDomain, teacher: LoadedModel
+) -> list[str]:
+    """What the teacher loses in the steps compared, by its curve or on the data at hand."""
+    source = options.reference or options.data
+    longest = length_limit(teacher)
+
+    def read() -> Corpus:
+        return domain.training.read_sequences(str(source), teacher, longest, options.offline)
+
+    unit = domain.training.unit
+    line = teacher_line(teacher, read if source else None, str(source), unit, study.steps)
+    return [] if line is None else [line]
 
 
 def _exponent(cell: Cell, model: LoadedModel) -> float:

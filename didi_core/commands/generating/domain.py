@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.number_checks import minimum_errors, seed_errors
 from didi_core.progress import counted
+from didi_core.sampling.request import Grid
 from didi_core.sampling.run_request import Rule, accept_all
 
 Options = TypeVar("Options", bound=SamplingOptions)
@@ -120,12 +121,12 @@ def problems_of(options: SamplingOptions) -> list[str]:
     exponent = options.reveal_exponent
     if exponent is not None and not (math.isfinite(exponent) and exponent > 0):
         wrong.append(f"--reveal-exponent {exponent:g} must be above 0")
-    if exponent not in (None, 1.0) and options.grid == "published":
-        wrong.append("--reveal-exponent and --grid published exclude each other")
+    if exponent not in (None, 1.0) and options.grid in ("published", "best"):
+        wrong.append(f"--reveal-exponent and --grid {options.grid} exclude each other")
     if options.draws not in ("float64", "float32"):
         wrong.append(f"--draws {options.draws} must be float64 or float32")
-    if options.grid not in ("exact", "published"):
-        wrong.append(f"--grid {options.grid} must be exact or published")
+    if options.grid not in get_args(Grid):
+        wrong.append(f"--grid {options.grid} must be {', '.join(get_args(Grid))}")
     return wrong
 
 

@@ -50,7 +50,11 @@ class SamplingOptions(CommonOptions):
         "float64"
     )
     grid: Annotated[
-        str, Option(help="exact: at most STEPS calls; published: the papers' STEPS + 1.")
+        str,
+        Option(
+            help="exact: at most STEPS calls; published: the papers' STEPS + 1; best: exact, its "
+            "steps placed by the model's curve (see headroom), whatever exponent the model names."
+        ),
     ] = "exact"
     reveal_exponent: Annotated[
         float | None,
@@ -93,6 +97,9 @@ class SamplingOptions(CommonOptions):
     """Settings of one sampler alone (Python only)."""
     quiet: bool = False
     """No estimate and no progress bar (Python only)."""
+    kept: tuple[float, ...] | None = None
+    """Of `grid="best"`: share of tokens kept before the first step and after each. Filled in from
+    the model's curve where None (Python only)."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 
+from didi_core.commands.generating.best_grid import best_grid_of
 from didi_core.commands.generating.domain import (
     GenerationDomain,
     GenerationRecord,
@@ -202,15 +203,16 @@ def sample_settings(options: SamplingOptions, bias: torch.Tensor | None) -> Samp
         seed=options.seed,
         grid=cast(Grid, options.grid),
         reveal_exponent=1.0 if exponent is None else exponent,
+        kept=options.kept,
         draw=DrawSettings(options.temperature, options.top_p, bias, cast(Draws, options.draws)),
     )
 
 
 def with_stored_defaults(options: Options, model: LoadedModel) -> Options:
-    """With sampler, its options and steps, and the grid's exponent: as asked, else as the folder's.
+    """With sampler, its options and steps, and the grid: as asked, else as the folder says.
 
     Raises:
-        UserError: settings that the sampler does not take.
+        UserError: settings that the sampler does not take, or no curve for `--grid best`.
     """
     kind, exponent = choose_sampler(options.sampler, options.grid, model), options.reveal_exponent
     if exponent is None:
@@ -218,7 +220,10 @@ def with_stored_defaults(options: Options, model: LoadedModel) -> Options:
     if options.sampler is None:
         own = {**folder_options(kind, model), **options.sampler_options}
         options = replace(options, sampler_options=own)
-    return _check(replace(options, sampler=kind.name, reveal_exponent=exponent), kind)
+    options = _check(replace(options, sampler=kind.name, reveal_exponent=exponent), kind)
+    if options.grid == "best" and options.kept is None:
+        options = replace(options, kept=best_grid_of(model, options.steps or 1))
+    return options
 
 
 def _check(options: Options, kind: SamplerSpec) -> Options:

@@ -16,6 +16,7 @@ from torch import nn
 
 from didi_core.cli.hydra_app import as_plain
 from didi_core.commands.generating.domain import length_limit, length_warning
+from didi_core.commands.headroom.estimate import teacher_line
 from didi_core.commands.training.domain import D, P, TrainedOn, TrainingDomain
 from didi_core.commands.training.memory import print_memory_plan, say_memory
 from didi_core.commands.training.model_card import (
@@ -46,7 +47,7 @@ from didi_core.distill.registry import METHODS, method_settings
 from didi_core.errors import UserError
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, save_model_folder
-from didi_core.models.hub import TRAINING_SKETCH
+from didi_core.models.hub import HEADROOM, TRAINING_SKETCH
 from didi_core.models.noise import MaskNoise, without_noise
 from didi_core.models.noise_file import save_noise
 from didi_core.models.recompute import checkpoint_activations
@@ -171,6 +172,8 @@ class DistillRun:
             if settings.reference == "data":
                 trained_on = TrainedOn(settings.data, corpus, teacher)
             self.save(folder, student, extras, teacher, text, own, trained_on)
+            if fabric.world_size == 1:
+                self._print_headroom(teacher, corpus)
             print(f"The student is in {folder}.", file=sys.stderr)
         return folder
 
@@ -278,7 +281,7 @@ class DistillRun:
             trained_on: what the student learnt from; nothing is kept of it when None.
         """
         (folder / "config.json").unlink(missing_ok=True)
-        for name in (*EXTRA_FILES, TRAINING_SKETCH):
+        for name in (*EXTRA_FILES, TRAINING_SKETCH, HEADROOM):
             (folder / name).unlink(missing_ok=True)
         for name, write in extras.items():
             write(folder / f"{name}.safetensors")
@@ -323,6 +326,14 @@ class DistillRun:
         lengths = corpus.lengths.clip(max=self.longest(teacher)).tolist()
         head = method.head() if isinstance(method, WithJointHead) else None
         return added_section(method.sampled(), head, teacher, lengths, sampling)
+
+    def _print_headroom(self, teacher: LoadedModel, corpus: Corpus) -> None:
+        """Say what few calls of the teacher lose: what could be won with its conditionals."""
+        settings = self.settings
+        source = settings.data if settings.reference == "data" else "the pool"
+        line = teacher_line(teacher, lambda: corpus, str(source), self.domain.unit)
+        if line is not None:
+            print(line, file=sys.stderr)
 
     def card(
         self,

@@ -106,6 +106,9 @@ class TrainingDomain(Generic[P, D]):
     call the name by its `flag`."""
     load_corpus: Callable[[D, LoadedModel, int], Corpus]
     """The sequences of `data=` for a teacher, of at most so many tokens."""
+    read_sequences: Callable[[str, LoadedModel, int, bool], Corpus]
+    """The sequences of a file or name, for a model that reads at most so many tokens; offline or
+    not."""
     pool_lengths: Callable[[D, int], list[int]]
     """Length of each sample of a teacher's pool, framing left out; none above the limit."""
     tokenizer_writer: Callable[[D, LoadedModel], Callable[[Path], None]] | None = None

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from didi_core.commands.headroom.estimate import estimated_line
 from didi_core.commands.training.domain import D, P, PretrainTask, TrainedOn, TrainingDomain
 from didi_core.commands.training.memory import print_memory_plan, say_memory
 from didi_core.commands.training.model_card import (
@@ -94,6 +95,8 @@ def pretrain(settings: P, domain: TrainingDomain[P, D]) -> Path:
         text = _card(settings, domain, done, len(corpus), scores, lengths)
         data = domain.config_of_data(folder, TrainedOn(settings.data, corpus))
         task.save(folder, model, text, _extra_config(settings, lengths, data))
+        if fabric.world_size == 1:
+            _print_headroom(settings, task, model, held_out or corpus, domain.unit)
         print(f"The model is in {folder}.", file=sys.stderr)
     return folder
 
@@ -181,6 +184,22 @@ def _print_scores(scores: Mapping[str, float], unit: str) -> None:
     for name, told in told_nats(scores):
         perplexity = f"perplexity {math.exp(scores[name]):.2f}"
         print(f"{name:18s} {told} nats a {unit}, {perplexity}", file=sys.stderr)
+
+
+def _print_headroom(
+    settings: PretrainSettings, task: PretrainTask, model: Any, corpus: Corpus, unit: str
+) -> None:
+    """Say how few calls a masked model bears, by a short estimate, where that is quickly known."""
+    if settings.model.kind != "masked" or settings.process != DEFAULT_PROCESS:
+        return
+    line = estimated_line(
+        *(settings.out, model, task.vocabulary, corpus),
+        longest=task.max_length,
+        source=settings.valid or settings.data,
+        unit=unit,
+    )
+    if line is not None:
+        print(line, file=sys.stderr)
 
 
 def _card(

@@ -15,7 +15,7 @@ from didi_core.distill.updates import mesh_of
 from didi_core.errors import UserError
 from didi_core.io.files import write_text
 from didi_core.io.journal import require_same_settings
-from didi_core.models.hub import TRAINING_SKETCH
+from didi_core.models.hub import HEADROOM, TRAINING_SKETCH
 from didi_core.models.weight_files import EXTRA_FILES
 from didi_core.training.devices import STRATEGIES, build_fabric
 from didi_core.training.loop import LoopSettings
@@ -150,7 +150,7 @@ def _clear(folder: Path) -> None:
     Without its config the model is not finished, and run.json is the old one while its checkpoints
     are there: a kill leaves no mixture that could be used or continued.
     """
-    for name in ("config.json", "model.safetensors", *EXTRA_FILES, TRAINING_SKETCH):
+    for name in ("config.json", "model.safetensors", *EXTRA_FILES, TRAINING_SKETCH, HEADROOM):
         (folder / name).unlink(missing_ok=True)
     for stale in (folder / "checkpoints").glob("step_*.safetensors"):
         stale.unlink()

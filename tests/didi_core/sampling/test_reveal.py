@@ -20,7 +20,7 @@ from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import SampleSettings
-from didi_core.sampling.reveal import NEVER, ancestral_plan, first_hitting_plan
+from didi_core.sampling.reveal import NEVER, alpha_grid, ancestral_plan, first_hitting_plan
 
 VOCABULARY = toy_vocabulary(3)
 MASK = VOCABULARY.mask_id
@@ -69,6 +69,24 @@ def test_a_bent_grid_has_its_own_enumerated_law() -> None:
     found = draw_sequences(ancestral(predictor), predictor, settings, [MASK] * 3, 20_000)
     assert chi_square_p_value(found, _law_of_grid(law, [0.25, 0.75], 3)) > 1e-3
     assert chi_square_p_value(found, _law_of_grid(law, [0.5, 0.5], 3)) < 1e-3
+
+
+def test_the_best_grid_has_its_own_enumerated_law() -> None:
+    law = random_law(3, 3, seed=3)
+    predictor = Predictor(ExactDenoiser([law], 3), VOCABULARY)
+    settings = SampleSettings(steps=2, seed=4, grid="best", kept=(0.0, 0.3, 1.0))
+    found = draw_sequences(ancestral(predictor), predictor, settings, [MASK] * 3, 20_000)
+    assert chi_square_p_value(found, _law_of_grid(law, [0.3, 0.7], 3)) > 1e-3
+    assert chi_square_p_value(found, _law_of_grid(law, [0.5, 0.5], 3)) < 1e-3
+
+
+@pytest.mark.parametrize("exponent", [1.0, 2.0])
+def test_shares_of_the_usual_grids_give_their_plan_again(exponent: float) -> None:
+    prior = build_prior([[MASK] * 200, [1, MASK]], [3, 8], VOCABULARY, "cpu")
+    usual = SampleSettings(steps=7, seed=5, reveal_exponent=exponent)
+    best = SampleSettings(steps=7, seed=5, grid="best", kept=tuple(alpha_grid(usual)))
+    assert torch.equal(ancestral_plan(prior, best), ancestral_plan(prior, usual))
+    assert alpha_grid(best) == alpha_grid(usual)
 
 
 def test_first_hitting_reveals_one_position_a_step_in_random_order() -> None:

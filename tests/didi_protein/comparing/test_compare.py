@@ -96,6 +96,11 @@ def test_figures_are_those_of_the_score_tables(finished: CompareResult) -> None:
     assert not {"mean_plddt", "foldable_share"} & set(finished.table)
 
 
+def test_a_note_says_what_few_calls_of_the_teacher_lose(finished: CompareResult) -> None:
+    notes = [note for note in finished.notes if note.startswith("Headroom of")]
+    assert len(notes) == 1 and "in 2 calls" in notes[0] and "8 sequences of" in notes[0]
+
+
 def test_printed_and_json_forms(
     finished: CompareResult, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

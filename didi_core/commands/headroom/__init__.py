@@ -1,0 +1,1 @@
+"""`headroom` of both programs: how few calls a masked model bears, without sampling."""

@@ -1,0 +1,40 @@
+"""`didi-protein headroom`: how few calls a masked model bears, and what distillation can win.
+
+    didi-protein headroom MODEL --data families-held-out --out headroom.json --plot headroom.png
+
+Nothing is trained or sampled. From Python:
+`headroom(HeadroomOptions(model="tiny", data="families-held-out"))`.
+This file imports no torch, so that `--help` is fast; the work is in
+`didi_core.commands.headroom.run`.
+"""
+
+from didi_core.cli.command_options import command_of
+from didi_core.commands.headroom.options import HeadroomOptions as HeadroomOptions
+from didi_core.commands.headroom.options import HeadroomResult as HeadroomResult
+
+
+def headroom(options: HeadroomOptions) -> HeadroomResult:
+    """Measure a masked model's curve on real sequences, and what few calls lose by it.
+
+    Raises:
+        UserError: an option without sense, an output that exists, a model that is not masked or
+            cannot be opened, or data that cannot be read.
+    """
+    from didi_core.commands.headroom.run import run_headroom
+    from didi_protein.domain import TRAINING
+
+    return run_headroom(options, TRAINING)
+
+
+def _run_command(options: HeadroomOptions) -> None:
+    result = headroom(options)
+    from didi_core.commands.headroom.run import show_headroom
+
+    show_headroom(result, options.model, "didi-protein", as_json=options.json_output)
+
+
+headroom_command = command_of(
+    HeadroomOptions,
+    _run_command,
+    "Measure how few calls a masked model bears, and what distillation can win. Samples nothing.",
+)
