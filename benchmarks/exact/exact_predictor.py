@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmarks.exact.process import UNKNOWN, ExactProcess
 from didi_core.data.vocabulary import Vocabulary
+from didi_core.sampling.predictor import Prediction
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,22 @@ class ExactPredictor:
 
     process: ExactProcess
     vocabulary: Vocabulary
+
+    @property
+    def denoiser(self) -> None:
+        """Return nothing: there is no network."""
+
+    @property
+    def joint_head(self) -> None:
+        """Return nothing: what a call reveals is drawn independently."""
+
+    @property
+    def passes(self) -> int:
+        return 1
+
+    def predict(self, tokens: Tensor, lengths: Tensor, at: Tensor, *more: object) -> Prediction:
+        """Return `log_probs`, as samplers ask for it."""
+        return Prediction(self.log_probs(tokens, lengths, at, *more))
 
     @property
     def device(self) -> torch.device:

@@ -21,7 +21,7 @@ from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.batching import plan_batches
 from didi_core.sampling.dplm import DplmSampler
 from didi_core.sampling.filling import build_prior
-from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.predictor import Prediction, Predictor
 from didi_core.sampling.request import Prior, Sampler, SampleSettings
 from didi_core.training.devices import TORCH_TYPES
 
@@ -39,6 +39,10 @@ class Recorder:
     def log_probs(self, tokens: Tensor, lengths: Tensor, at: Tensor, *more: Any) -> Tensor:
         self.asked.append((tokens.clone(), lengths, at.clone()))
         return self.inner.log_probs(tokens, lengths, at, *more)
+
+    def predict(self, tokens: Tensor, lengths: Tensor, at: Tensor, *more: Any) -> Prediction:
+        self.asked.append((tokens.clone(), lengths, at.clone()))
+        return self.inner.predict(tokens, lengths, at, *more)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)

@@ -88,10 +88,11 @@ class Predictor:
         alpha: float | Float[Tensor, "batch"] | None = None,
     ) -> Prediction:
         """Return `log_probs`, with what the joint head needs beside them; arguments as there."""
+        inputs, hidden = self._inputs(tokens, keys, alpha), None
         if self.joint_head is None:
-            return Prediction(self.log_probs(tokens, lengths, at, keys, alpha))
-        inputs = self._inputs(tokens, keys, alpha)
-        hidden, logits = self.denoiser.states_at(tokens, lengths, at, **inputs)
+            logits = self.denoiser.logits_at(tokens, lengths, at, **inputs)
+        else:
+            hidden, logits = self.denoiser.states_at(tokens, lengths, at, **inputs)
         return Prediction(self._generable(logits, len(tokens)).log_softmax(-1), hidden)
 
     @property
@@ -111,8 +112,7 @@ class Predictor:
 
         Arguments and errors as of `logits`.
         """
-        found = self.denoiser.logits_at(tokens, lengths, at, **self._inputs(tokens, keys, alpha))
-        return self._generable(found, len(tokens)).log_softmax(-1)
+        return self.logits(tokens, lengths, at, keys, alpha).log_softmax(-1)
 
     def logits(
         self,

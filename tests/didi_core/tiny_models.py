@@ -86,6 +86,10 @@ class Told(Predictor):
         self.alphas.append(alpha)
         return super().log_probs(tokens, lengths, at, keys, alpha)
 
+    def predict(self, tokens, lengths, at, keys=None, alpha=None):
+        self.alphas.append(alpha)
+        return super().predict(tokens, lengths, at, keys, alpha)
+
 
 def tiny_discriminator(seed: int = 0, dtype: torch.dtype = torch.float32) -> Discriminator:
     discriminator = Discriminator(tiny_denoiser(seed, dtype)).to(dtype)
