@@ -193,7 +193,7 @@ def test_samplers_on_the_grid_take_a_bent_one(name: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "option", "message"),
     [
-        (RemdmSettings, {"schedule": "linear"}, "schedule=linear must be cap, rescale, loop or renoise"),
+        (RemdmSettings, {"schedule": "no"}, "schedule=no must be cap, rescale, loop or renoise"),
         (RemdmSettings, {"eta": "1.5"}, "eta=1.5 must be from 0 to 1"),
         (RemdmSettings, {"eta": "nan"}, "eta=nan must be from 0 to 1"),
         (RemdmSettings, {"eta": "much"}, "eta=much must be a number"),
