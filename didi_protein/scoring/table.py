@@ -136,6 +136,16 @@ _CONVERSIONS: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
 }
 
 
+def typed(name: str, value: object) -> Any:
+    """Return a value as the type of the column.
+
+    Raises:
+        ValueError: it is not written as we write one of that type.
+    """
+    convert, _ = _CONVERSIONS[COLUMN[name].type if name in COLUMN else "text"]
+    return convert(value)
+
+
 def numbers_of(table: pd.DataFrame, column: str, called: str) -> pd.Series:
     """Return a column as floats, empty cells NaN; yes counts 1 and no 0.
 
