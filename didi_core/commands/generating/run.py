@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 
+from didi_core.cli.command_options import command_line
 from didi_core.commands.generating.domain import (
     GenerationDomain,
     GenerationRecord,
@@ -26,7 +27,7 @@ from didi_core.commands.generating.summary import (
 from didi_core.commands.processes import Processes, join_processes
 from didi_core.errors import UserError
 from didi_core.evaluation.timing import Write
-from didi_core.io.shards import Shard, parse_shard
+from didi_core.io.shards import NOT_OF_THE_WHOLE, Shard, parse_shard
 from didi_core.models.compiled import compiled_blocks
 from didi_core.models.folder import LoadedModel
 from didi_core.peak_memory import PeakMemory
@@ -72,6 +73,7 @@ def generate(
     Raises:
         UserError: an option without sense, an output that exists, a model that cannot be opened.
     """
+    command = command_line(domain.program, "generate", options, NOT_OF_THE_WHOLE)
     options = _checked(options, domain)
     processes, shard = join_processes(), parse_shard(options.shard)
     files = OutputFiles(options.out, domain.suffixes, domain.example)
@@ -98,7 +100,7 @@ def generate(
         return None
     peak_memory = max((each for each in peaks if each is not None), default=None)
     cost = {"seconds": max(each.seconds for each in parts), "peak_memory": peak_memory}
-    summary = summary_of(domain, task, rows, cost, decided, shard, model)
+    summary = summary_of(domain, task, rows, cost, decided, shard, model, command)
     made = _written(options, task, rows)
     files.write(lambda path: domain.write(path, made), summary)
     return result_of(summary, files, domain.noun)
