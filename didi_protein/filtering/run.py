@@ -241,6 +241,8 @@ def _write(
 
 # From the flags of `filter` and the table to the order of the designs and the filters.
 
+GROUPING = ("cluster", "structure_cluster", "parent")
+"""Columns of ours that put designs in groups, for `--one-per`."""
 SIMILARITY_FLAGS = ("-c", "0.7", "--cov-mode", "0")
 """At least 70% of both sequences aligns, as for clusters."""
 
@@ -344,10 +346,15 @@ def build_filters(
 def _problems_of_one_per(column: str | None, table: pd.DataFrame) -> Iterator[str]:
     if column is None:
         return
+    present = [name for name in GROUPING if name in table and table[name].notna().any()]
+    instead = f", or give --one-per {' or '.join(present)}, which it has" if present else ""
     if column not in table:
-        yield f"--one-per {column}: the table has no such column; {how_to_compute(column)}."
+        missing = "the table has no such column"
     elif len(table) and table[column].isna().all():
-        yield f"--one-per {column}: it was not computed in this table; {how_to_compute(column)}."
+        missing = "it was not computed in this table"
+    else:
+        return
+    yield f"--one-per {column}: {missing}; {how_to_compute(column)}{instead}."
 
 
 def _comparing_filters(
