@@ -51,6 +51,7 @@ from didi_protein.scoring.table import (
     read_scores,
     summary_path,
     with_words_as_ids,
+    without_figures,
     write_scores,
 )
 from didi_protein.sequences.fasta import FASTA_SUFFIXES, ProteinRecord, write_fasta
@@ -70,12 +71,21 @@ class FilterFiles:
         return self._beside(".selected.csv")
 
     @property
+    def scoring(self) -> Path:
+        """How those rows were scored: filtered again, they are as well known as here."""
+        return summary_path(self.selected)
+
+    @property
     def rejected(self) -> Path:
         return self._beside(".rejected.csv")
 
     @property
     def summary(self) -> Path:
         return self._beside(".filter.json")
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        return self.fasta, self.selected, self.scoring, self.rejected, self.summary
 
     def _beside(self, suffix: str) -> Path:
         bare = self.fasta.with_name(self.fasta.name.removesuffix(".gz"))
@@ -92,7 +102,7 @@ class FilterFiles:
                 f"--out {self.fasta}: the name must end in {', '.join(FASTA_SUFFIXES)}, or that "
                 "and .gz."
             )
-        for path in (self.fasta, self.selected, self.rejected, self.summary):
+        for path in self.all:
             if path.resolve() == table.resolve():
                 raise UserError(f"--out {self.fasta} would replace the table {table}: rename it.")
             if path.is_dir():
@@ -101,7 +111,7 @@ class FilterFiles:
 
     def check_writable(self) -> None:
         """Raise UserError where one of them cannot be written: before designs are compared."""
-        for path in (self.fasta, self.selected, self.rejected, self.summary):
+        for path in self.all:
             check_writable(path)
 
 
@@ -123,7 +133,7 @@ def run_filter(options: FilterOptions) -> FilterResult:
     rejected, selected = rejected_table(table, funnel), _selected(funnel.kept, options)
     summary = _summary(options, files, table, funnel, keys)
     summary["warnings"] = _about_the_judge(foreign, scored, keys, bounds)
-    _write(files, selected, rejected, summary)
+    _write(files, selected, rejected, summary, scoring)
     return FilterResult(selected, rejected, funnel.steps, summary, options.out)
 
 
@@ -227,10 +237,17 @@ def _num_demoted(kept: pd.DataFrame, keys: Sequence[SortKey]) -> int:
 
 
 def _write(
-    files: FilterFiles, selected: pd.DataFrame, rejected: pd.DataFrame, summary: dict[str, Any]
+    files: FilterFiles,
+    selected: pd.DataFrame,
+    rejected: pd.DataFrame,
+    summary: dict[str, Any],
+    scoring: dict[str, Any],
 ) -> None:
     write_scores(files.rejected, rejected)
+    files.scoring.unlink(missing_ok=True)  # of an earlier run: it vouches for other rows
     write_scores(files.selected, selected)
+    if scoring:
+        write_json(files.scoring, without_figures(scoring))
     write_json(files.summary, summary)
     rows = selected.to_dict("records")
     write_fasta(
