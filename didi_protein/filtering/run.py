@@ -393,7 +393,8 @@ def _neighbours(sequences: "pd.Series[str]") -> Neighbours:
     if len(distinct) < 2:
         return found
     flags = (*SIMILARITY_FLAGS, "--max-seqs", str(max(1_000, len(distinct))))
-    for first, second, identity, *_ in mmseqs.search(distinct, distinct, flags):
+    every = mmseqs.all_pairs_flags(distinct, distinct)
+    for first, second, identity, *_ in mmseqs.search(distinct, distinct, flags, prefilter=every):
         if first != second:
             one, two = distinct[first], distinct[second]
             found[one][two] = found[two][one] = max(identity, found[one].get(two, 0.0))

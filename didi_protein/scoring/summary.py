@@ -235,8 +235,8 @@ def _neighbour_definitions(parts: "SummaryParts") -> dict[str, str]:
         f"{mmseqs.MAX_E_VALUE:g} in {mmseqs.NOMINAL_RESIDUES:.0e} residues (MMseqs2 {flags})"
     )
     texts = {}
+    sequences = parts.table.loc[parts.table["status"] == "ok", "sequence"].tolist()
     if parts.reference is not None:
-        sequences = parts.table.loc[parts.table["status"] == "ok", "sequence"].tolist()
         prefilter = " and ".join(map(" ".join, prefilters(sequences, parts.reference)))
         share = f"at least {NEIGHBOUR_IDENTITY:.0%} identity"
         texts["precision"] = (
@@ -249,8 +249,9 @@ def _neighbour_definitions(parts: "SummaryParts") -> dict[str, str]:
             f"sequence, {neighbour}; of one with a parent, to one that is no copy of the parent"
         )
     if parts.clusters is not None:
+        every = mmseqs.all_pairs_flags(sequences, sequences)
         texts["num_clusters"] = "greedy set cover; MMseqs2 " + " ".join(
-            (mmseqs.version(), *mmseqs.COMMON_FLAGS, *mmseqs.CLUSTER_FLAGS)
+            (mmseqs.version(), *mmseqs.COMMON_FLAGS, *mmseqs.CLUSTER_FLAGS, *every)
         )
     return texts
 
