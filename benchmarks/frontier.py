@@ -4,6 +4,7 @@
     python -m benchmarks.frontier run full --at-once 2 # make frontier
     python -m benchmarks.frontier run duality          # masked and uniform-state models
     python -m benchmarks.frontier run ablation         # make ablation
+    python -m benchmarks.frontier run few              # few calls against many, at equal variety
     python -m benchmarks.frontier job pairs/dmmd/0/8   # a single job, without what it needs
     python -m benchmarks.frontier figures              # the table and the figures again
 
@@ -20,11 +21,11 @@ from benchmarks.exact.ablation import ablation
 from benchmarks.exact.figures import write_figures
 from benchmarks.exact.jobs import run_job
 from benchmarks.exact.runner import Runner, missing_jobs, start_job
-from benchmarks.exact.study import duality, full, parse_key, quick
+from benchmarks.exact.study import duality, few, full, parse_key, quick
 from didi_core.cli.run import run_program
 from didi_core.errors import RecordsFailed, UserError
 
-PLANS = {"quick": quick, "full": full, "duality": duality, "ablation": ablation}
+PLANS = {"quick": quick, "full": full, "duality": duality, "ablation": ablation, "few": few}
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 
 

@@ -55,10 +55,26 @@ METHODS: dict[str, list[str]] = {
     "dcd-fast": ["method=dcd", "method.student.lr=0.0005"],
 }
 """Students by name: what `didi-protein distill` is told. `ablation` adds its own."""
+FORWARD = ["method=dmmd", "method.renoise=true", "method.auxiliary_updates=4"]
+METHODS |= {
+    "dmmd-renoise": FORWARD,
+    # The published rate, 1e-4, is for four thousand updates.
+    "mmd": ["method=mmd", "method.student.lr=0.0005"],
+    "joint-head": ["method=joint-head"],
+    "contrast": ["method=contrast"],
+    "contrast-two": ["method=contrast", "method.networks=two"],
+    "contrast-head": ["method=contrast", "joint_head=true"],
+}
 LONG = ("didi-paper", "dmmd", "dmmd-sequence", "dmmd-uniform")
 METHODS |= {f"{name}-long": METHODS[name] for name in LONG}
-UPDATES = {name: 2_400 for name in METHODS if name.endswith("-long")}
-"""Of students that get more of them than `Scale` says: six times as many."""
+UPDATES = {name: 2_400 for name in METHODS if name.endswith("-long")} | {
+    "joint-head": 1_000,
+    "contrast": 650,
+    "contrast-two": 250,
+    "contrast-head": 1_000,
+}
+"""Of students that get other numbers of them than `Scale` says. Those of contrast are the trials'
+own, 250 of the weak network among them."""
 
 
 def teacher_of(student: str) -> str:

@@ -10,6 +10,7 @@ A key names a job and its result file:
     pairs/exact/0/8         the exact conditionals in place of a network
     pairs/process/0/draws   the process's own draws: what a perfect sampler would score
     pairs/frontier/0/8      a sweep of temperatures: the students in 8 steps against the teacher
+    pairs/few/0/8           the same of what is to make few calls as good as many, at 8 calls
 """
 
 from collections.abc import Callable, Mapping
@@ -107,10 +108,43 @@ SWEEPS = {
         ("dmmd", ""),
         ("dmmd-long", "-apart"),
     ],
+    "few": [
+        ("teacher", "limit"),
+        ("teacher", "32"),
+        ("teacher", ""),
+        ("teacher", "-apart-late"),
+        ("dmmd", "-apart"),
+        ("dmmd-renoise", ""),
+        ("mmd", ""),
+        ("contrast", ""),
+        ("contrast", "-apart-late"),
+        ("contrast-two", "half-contrast"),
+        ("contrast-two", "half-contrast-apart"),
+        ("joint-head", "-late"),
+        ("contrast-head", "-late"),
+    ],
     "frontier-noise": [("teacher", ""), ("duo", ""), ("dcd", ""), ("dmmd-uniform", "")],
 }
 """Temperature sweeps: models with their task, or with a variant of the sweep's own; the first is
-the baseline."""
+the baseline. With `half` a cell has half the sweep's steps, of two calls each."""
+
+
+def cells_of(sweep: Job) -> list[Job]:
+    """Return the cells of a temperature sweep.
+
+    >>> [cell.task for cell in cells_of(Job("pairs", "few", 0, "8"))[:4]]
+    ['limit', '32', '8', '8-apart-late']
+    >>> cells_of(Job("pairs", "few", 0, "8"))[9].task
+    '4-contrast'
+    """
+    cells = []
+    for name, task in SWEEPS[sweep.model]:
+        if task.startswith("half"):
+            task = f"{int(sweep.task) // 2}{task.removeprefix('half')}"
+        elif not task[:1].isalnum():
+            task = sweep.task + task
+        cells.append(Job(sweep.process, name, sweep.seed, task))
+    return cells
 
 
 def parse_key(key: str) -> Job:
@@ -213,6 +247,11 @@ def _process_jobs(process: str, seed: int, methods: tuple[str, ...]) -> list[Job
     jobs += [Job(process, "teacher", seed, task) for task in (*TEACHER_STEPS, "8-late", "16-late")]
     jobs += [Job(process, method, seed, task) for method in methods for task in ("8", "16")]
     return jobs
+
+
+def few() -> list[Job]:
+    """What is to make few calls as good as many, at equal diversity: 8 and 4 calls, one seed."""
+    return [Job(process, "few", 0, steps) for steps in ("8", "4") for process in PROCESSES]
 
 
 def with_needs(jobs: list[Job]) -> list[Job]:

@@ -1,6 +1,7 @@
 """A temperature sweep of the study: models at few steps against one of them."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from benchmarks.exact.measures import DATA_SEEDS, KMER, Truth, measure_samples, nll_of
 from benchmarks.exact.process import ExactProcess
 from benchmarks.exact.sampling import SampleSet
-from benchmarks.exact.study import SWEEPS, Job
+from benchmarks.exact.study import Job, cells_of
 from didi_core.evaluation.frontier import Frontier, Level, trace_frontier
 from didi_core.evaluation.frontier_record import frontier_record
 from didi_core.evaluation.ratio import PooledKmerEntropy
@@ -16,6 +17,8 @@ from didi_core.evaluation.ratio import PooledKmerEntropy
 NUM_SAMPLES = 2_048
 TEMPERATURES = (0.7, 0.8, 0.9, 1.0)
 """At 1 every model here is more varied than the process: all curves reach its diversity below."""
+FEW_TEMPERATURES = (0.8, 0.9, 1.0, 1.1)
+"""Contrast leaves some models less varied than the process at 1."""
 GUARDS = ("family_tv", "broken_above_true")
 """What a lower temperature may cost beside diversity; kept of every set."""
 
@@ -25,11 +28,8 @@ Draw = Callable[[Job, float], SampleSet]
 
 def sweep(job: Job, process: ExactProcess, truth: Truth, draw: Draw) -> dict[str, Any]:
     """The curves of all cells, each compared with the first at the process's own diversity."""
-    cells = [
-        Job(job.process, name, job.seed, task if task[:1].isdigit() else job.task + task)
-        for name, task in SWEEPS[job.model]
-    ]
-    traced = [_trace(cell, process, truth, draw) for cell in cells]
+    temperatures = FEW_TEMPERATURES if job.model == "few" else TEMPERATURES
+    traced = [_trace(cell, process, truth, draw, temperatures) for cell in cells_of(job)]
     frontiers = [frontier for frontier, _ in traced]
     data = process.sample(NUM_SAMPLES, DATA_SEEDS[0]).sequences
     entropy = PooledKmerEntropy(KMER, process.num_tokens)
@@ -37,8 +37,10 @@ def sweep(job: Job, process: ExactProcess, truth: Truth, draw: Draw) -> dict[str
     level = Level(own, "that of the process's own draws")
     record = frontier_record(frontiers, level, baseline=frontiers[0].name)
     for frontier, guards in traced:
-        for point in record["frontiers"][frontier.name]["points"]:
+        found = record["frontiers"][frontier.name]
+        for point in found["points"]:
             point |= guards[point["temperature"]]
+        found["at_equal_diversity"] = at_level(found["points"], own.value)
     return {
         "diversity": entropy.label,
         "truth": [own.value, nll_of(process, data).value],
@@ -46,8 +48,36 @@ def sweep(job: Job, process: ExactProcess, truth: Truth, draw: Draw) -> dict[str
     }
 
 
+def at_level(points: list[dict[str, Any]], level: float) -> dict[str, float] | None:
+    """Return temperature, guards and calls where the diversity passes `level`.
+
+    All are straight in temperature between two neighbouring sets; None where no two lie about it.
+
+    >>> cold = {"temperature": 0.8, "diversity": {"mean": 1.0}, "broken": 0.1}
+    >>> warm = {"temperature": 1.0, "diversity": {"mean": 3.0}, "broken": 0.3}
+    >>> {name: round(value, 3) for name, value in at_level([cold, warm], 1.5).items()}
+    {'temperature': 0.85, 'broken': 0.15}
+    """
+
+    def value(point: dict[str, Any], name: str) -> float:
+        found = point[name]
+        return float(found["mean"] if isinstance(found, dict) else found)
+
+    for cold, warm in itertools.pairwise(sorted(points, key=lambda each: each["temperature"])):
+        low, high = value(cold, "diversity"), value(warm, "diversity")
+        if (low - level) * (high - level) <= 0 and low != high:
+            share = (level - low) / (high - low)
+            names = [name for name in cold if name not in ("diversity", "nll")]
+            return {n: value(cold, n) + share * (value(warm, n) - value(cold, n)) for n in names}
+    return None
+
+
 def _trace(
-    cell: Job, process: ExactProcess, truth: Truth, draw: Draw
+    cell: Job,
+    process: ExactProcess,
+    truth: Truth,
+    draw: Draw,
+    temperatures: Sequence[float],
 ) -> tuple[Frontier, dict[float, dict[str, Any]]]:
     """A cell's curve, and its guards and calls by temperature."""
     guards: dict[float, dict[str, Any]] = {}
@@ -62,7 +92,7 @@ def _trace(
     frontier = trace_frontier(
         f"{cell.model}, {cell.steps} steps, {cell.variant.sampler}",
         draw_and_guard,
-        TEMPERATURES,
+        temperatures,
         lambda sequences: nll_of(process, sequences),
         PooledKmerEntropy(KMER, process.num_tokens),
         {"key": cell.key, "network_precision": cell.variant.precision, "draws": "float64"},

@@ -27,6 +27,10 @@ VARIANTS: Mapping[str, Variant] = {
     "psi": Variant(sampler="psi"),
     "apart": Variant(sampler="apart"),
     "apart-late": Variant(sampler="apart", reveal_exponent=2.0),
+    "contrast": Variant(sampler="contrast"),
+    "contrast-late": Variant(sampler="contrast", reveal_exponent=2.0),
+    "contrast-apart": Variant(sampler="contrast", options={"positions": "apart"}),
+    "contrast-w2": Variant(sampler="contrast", options={"weight": 2.0}),
     "rgas": Variant(sampler="rgas"),
     **{
         f"rgas-{name}": Variant(sampler="rgas", options=options)

@@ -27,7 +27,7 @@ Record = TypeVar("Record")
 _MOST_NAMED = 20
 """Missing shards that are named; of others their number is given."""
 
-_SUMS = ("seconds", "calls_made", "discriminator_calls", "redraws")
+_SUMS = ("seconds", "calls_made", "discriminator_calls", "head_passes", "redraws")
 
 
 _MAY_DIFFER = ("shard", "device")

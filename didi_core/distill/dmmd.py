@@ -14,16 +14,14 @@ from torch import Tensor
 
 from didi_core.data.batches import TokenBatch, segment_mean
 from didi_core.diffusion.absorbing import AbsorbingProcess
-from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
+from didi_core.diffusion.draws import Stream
 from didi_core.distill import terms
 from didi_core.distill.distributed_mean import share_of_mean
 from didi_core.distill.matching import MatchedState, MatchingSettings, MatchingStudent
 from didi_core.distill.method import MethodEntry
-from didi_core.distill.rollout import ReverseStep, all_masked, deduplicate, reverse_step
-from didi_core.models.noise import NoiseKeys
+from didi_core.distill.rollout import ReverseStep, deduplicate, reverse_step, with_own_tokens
 from didi_core.models.sharding import is_sharded
 from didi_core.number_checks import fraction_errors, negative_errors
-from didi_core.sampling.predictor import Predictor
 
 
 @dataclass
@@ -159,73 +157,16 @@ class MomentMatching(MatchingStudent):
         if not self.settings.own_share:
             return state
         chosen = self._uniform(Stream.TIME, key, rows, 3) < self.settings.own_share
-        own = chosen.nonzero()[:, 0]
         student, sharded = self.student_predictor(training=False), is_sharded(self.student.module)
-        if not len(own):
-            if not sharded:
-                return state
-            own = torch.zeros(1, dtype=torch.long, device=rows.device)
         # A position is visible at t where its number u lies below alpha(t) = r ** exponent: it was
         # revealed at progress r = u ** (1 / exponent).
-        progress = uniform[own] ** (1.0 / self.settings.reveal_exponent)
-        keys = (self.seed, rows[own], key)
+        progress = uniform ** (1.0 / self.settings.reveal_exponent)
+        keys = (self.seed, rows, key)
         with self.fabric.autocast():
-            tokens = on_policy_tokens(
-                student, state.rows(own), progress, self.settings.student_steps, keys, sharded
+            tokens = with_own_tokens(
+                student, state, chosen, progress, self.settings.student_steps, keys, sharded
             )
-        kept = chosen[own, None]
-        tokens = torch.where(kept, tokens, state.tokens[own])
-        return state.with_tokens(state.tokens.index_copy(0, own, tokens))
-
-
-@torch.no_grad()
-def on_policy_tokens(
-    student: Predictor,
-    batch: TokenBatch,
-    progress: Float[Tensor, "batch width"],
-    num_steps: int,
-    keys: tuple[int, Int[Tensor, "batch"], int],
-    in_step: bool = False,
-) -> Int[Tensor, "batch width"]:
-    """Return the state `batch` with every visible token drawn by the student (ours).
-
-    Trained on masked references alone, a student never sees its own early mistakes; and the noise
-    of a row has nothing to do with the tokens it stands beside, although in sampling it chose them.
-    So some rows keep the positions that the masks left visible and fill them with the student's own
-    draws, in its own steps, with the very noise that the step to be trained will use.
-
-    Args:
-        batch: references, masked in part.
-        progress: when each position is revealed, from 0 to 1: step k of `num_steps` reveals those
-            in [k, k + 1) / num_steps, among the visible ones.
-        keys: seed, key of each row, training step. Steps count from 1: the step to be trained is
-            number 0 of these keys, and must not draw the same numbers.
-        in_step: make every step's call, also for no position: the student's tensors are spread
-            over processes that must make the same calls.
-    """
-    seed, rows, update = keys
-    mask_id = student.vocabulary.mask_id
-    visible = batch.maskable & (batch.tokens != mask_id)
-    tokens = all_masked(batch, mask_id)
-    step_of = (progress * num_steps).long().clamp_max(num_steps - 1)
-    for step in range(num_steps):
-        # What this step reveals is drawn together, from what the steps before made.
-        now = visible & (step_of == step)
-        active = now.any(-1).nonzero()[:, 0]
-        if not len(active):
-            if not in_step:
-                continue
-            # A call for no position, on any row: the other processes make theirs now.
-            active = torch.zeros(1, dtype=torch.long, device=rows.device)
-        noise = NoiseKeys(seed, rows[active], step + 1, update)
-        log_probs = student.log_probs(tokens[active], batch.lengths[active], now[active], noise)
-        row, position = now.nonzero(as_tuple=True)
-        key = (rows[row], position, update, step + 1)
-        drawn = draw_categorical(
-            log_probs, keyed_uniform(seed, Stream.TOKEN, *key, device=rows.device)
-        )
-        tokens[row, position] = student.vocabulary.generable.to(rows.device)[drawn]
-    return tokens
+        return state.with_tokens(tokens)
 
 
 ENTRY = MethodEntry(

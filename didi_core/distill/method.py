@@ -7,7 +7,7 @@ it drives.
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from lightning.fabric import Fabric
 from torch import nn
@@ -33,8 +33,10 @@ class Network:
 class Method(Protocol):
     """Offers the loop what a training method has."""
 
-    graphs: ClassVar[int]
-    """Forward passes that are remembered for gradients at the same time."""
+    @property
+    def graphs(self) -> int:
+        """Forward passes that are remembered for gradients at the same time."""
+        ...
 
     def networks(self) -> list[Network]:
         """Return all that the method holds."""
@@ -77,6 +79,10 @@ class Distillation(Method, Protocol):
 
         Every process must call this; the first one writes.
         """
+        ...
+
+    def folder_defaults(self) -> dict[str, Any]:
+        """Return what `config.json` says of sampling in place of what the settings say."""
         ...
 
 

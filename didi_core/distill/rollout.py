@@ -119,6 +119,79 @@ def all_masked(batch: TokenBatch, mask_id: int) -> Int[Tensor, "batch width"]:
     return torch.where(batch.maskable, mask_id, batch.tokens)
 
 
+@torch.no_grad()
+def on_policy_tokens(
+    student: Predictor,
+    batch: TokenBatch,
+    progress: Float[Tensor, "batch width"],
+    num_steps: int,
+    keys: tuple[int, Int[Tensor, "batch"], int],
+    in_step: bool = False,
+) -> Int[Tensor, "batch width"]:
+    """Return the state `batch` with every visible token drawn by the student (ours).
+
+    Trained on masked references alone, a student never sees its own early mistakes; and the noise
+    of a row has nothing to do with the tokens it stands beside, although in sampling it chose them.
+    So some rows keep the positions that the masks left visible and fill them with the student's own
+    draws, in its own steps, with the very noise that the step to be trained will use.
+
+    Args:
+        batch: references, masked in part.
+        progress: when each position is revealed, from 0 to 1: step k of `num_steps` reveals those
+            in [k, k + 1) / num_steps, among the visible ones.
+        keys: seed, key of each row, training step. Steps count from 1: the step to be trained is
+            number 0 of these keys, and must not draw the same numbers.
+        in_step: make every step's call, also for no position: the student's tensors are spread
+            over processes that must make the same calls.
+    """
+    seed, rows, update = keys
+    mask_id = student.vocabulary.mask_id
+    visible = batch.maskable & (batch.tokens != mask_id)
+    tokens = all_masked(batch, mask_id)
+    step_of = (progress * num_steps).long().clamp_max(num_steps - 1)
+    for step in range(num_steps):
+        # What this step reveals is drawn together, from what the steps before made.
+        now = visible & (step_of == step)
+        active = now.any(-1).nonzero()[:, 0]
+        if not len(active):
+            if not in_step:
+                continue
+            # A call for no position, on any row: the other processes make theirs now.
+            active = torch.zeros(1, dtype=torch.long, device=rows.device)
+        noise = NoiseKeys(seed, rows[active], step + 1, update)
+        log_probs = student.log_probs(tokens[active], batch.lengths[active], now[active], noise)
+        row, position = now.nonzero(as_tuple=True)
+        key = (rows[row], position, update, step + 1)
+        drawn = draw_categorical(
+            log_probs, keyed_uniform(seed, Stream.TOKEN, *key, device=rows.device)
+        )
+        tokens[row, position] = student.vocabulary.generable.to(rows.device)[drawn]
+    return tokens
+
+
+def with_own_tokens(
+    student: Predictor,
+    batch: TokenBatch,
+    chosen: Bool[Tensor, "batch"],
+    progress: Float[Tensor, "batch width"],
+    num_steps: int,
+    keys: tuple[int, Int[Tensor, "batch"], int],
+    in_step: bool = False,
+) -> Int[Tensor, "batch width"]:
+    """Return the tokens of `batch`, those of the chosen rows drawn as `on_policy_tokens` does."""
+    own = chosen.nonzero()[:, 0]
+    if not len(own):
+        if not in_step:
+            return batch.tokens
+        own = torch.zeros(1, dtype=torch.long, device=chosen.device)
+    seed, rows, update = keys
+    tokens = on_policy_tokens(
+        student, batch.rows(own), progress[own], num_steps, (seed, rows[own], update), in_step
+    )
+    tokens = torch.where(chosen[own, None], tokens, batch.tokens[own])
+    return batch.tokens.index_copy(0, own, tokens)
+
+
 def deduplicate(
     tokens: Int[Tensor, "batch width"],
     lengths: Int[Tensor, "batch"],

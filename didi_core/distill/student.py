@@ -128,6 +128,10 @@ class DistilledStudent:
         """Return what writes other files of weights, by their stems; by default there are none."""
         return {}
 
+    def folder_defaults(self) -> dict[str, Any]:
+        """Return what the folder says of sampling beside the settings; by default nothing."""
+        return {}
+
     def state_dict(self) -> dict[str, Any]:
         trained = {name: each.state_dict() for name, each in self._trained.items()}
         return {**trained, "ema": self.ema.state_dict()}

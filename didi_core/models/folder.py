@@ -65,7 +65,7 @@ class LoadedModel:
     """What the user called it: a path, a hub id or a bundled name."""
     folder: Path
     extras: dict[str, Path]
-    """Files of weights beside the network's own, by name: "noise", "discriminator"."""
+    """Files of weights beside the network's own, by name: "noise", "discriminator", "weak"."""
 
     @property
     def process(self) -> str:
@@ -250,6 +250,11 @@ def _require_own(own: Any, path: Path) -> None:
     exponent = own.get("reveal_exponent", 1)
     if type(exponent) not in (int, float) or not 0 < exponent < math.inf:
         raise UserError(f"{path}: didi.reveal_exponent is {exponent!r}, not a positive number.")
+    weight = own.get("contrast_weight", 1)
+    if type(weight) not in (int, float) or not 0 <= weight < math.inf:
+        raise UserError(f"{path}: didi.contrast_weight is {weight!r}, not a number of 0 or more.")
+    if (positions := own.get("contrast_positions", "random")) not in ("random", "apart"):
+        raise UserError(f"{path}: didi.contrast_positions is {positions!r}, not random or apart.")
 
 
 def _retract(path: Path, config: Mapping[str, Any]) -> None:

@@ -132,6 +132,17 @@ class NoisyDenoiser(nn.Module):
         added = None if latents is None else self._placed(tokens, latents)
         return self.denoiser.logits_at(tokens, lengths, at, soft, added)
 
+    def states_at(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        at: Places,
+        latents: Float[Tensor, "masked size"] | None = None,
+    ) -> tuple[Float[Tensor, "chosen hidden"], Float[Tensor, "chosen vocabulary"]]:
+        """Return hidden states and logits where `at` is True; arguments as of `logits_at`."""
+        added = None if latents is None else self._placed(tokens, latents)
+        return self.denoiser.states_at(tokens, lengths, at, noise=added)
+
     def _placed(self, tokens: Tensor, latents: Tensor) -> Float[Tensor, "batch width hidden"]:
         projected = self.noise(latents)
         placed = projected.new_zeros(*tokens.shape, projected.shape[-1])

@@ -4,7 +4,6 @@
 one: `transformers` opens the folder and knows nothing of it.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,8 +61,3 @@ def load_noise(
     noise = MaskNoise(kind, weight.shape[1], hidden)
     noise.projection.weight.data.copy_(weight)
     return noise.to(denoiser.embedding.weight).eval().requires_grad_(False)
-
-
-def noise_digest(path: Path | None) -> str | None:
-    """Digest the file to sixteen hexadecimal digits, which tell whether the noise changed."""
-    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -7,6 +7,7 @@ training grew by gigabytes. So positions are rounded up to edges, and the extra 
 
 from collections.abc import Callable
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -80,3 +81,23 @@ class HeadAtPositions(nn.Module):
         """
         positions = flat_positions(at)
         return head_at(self.head, self.trunk(tokens, lengths, soft, noise, alpha), positions)
+
+    def states_at(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        at: Places,
+        soft: SoftTokens | None = None,
+        noise: Float[Tensor, "batch width hidden"] | None = None,
+        alpha: Float[Tensor, "batch"] | None = None,
+    ) -> tuple[Float[Tensor, "chosen hidden"], Float[Tensor, "chosen vocabulary"]]:
+        """Return the trunk's hidden states where `at` is True, and what `logits_at` does."""
+        positions = flat_positions(at)
+
+        def both(hidden: Tensor) -> Tensor:
+            return torch.cat([hidden, self.head(hidden)], dim=-1)
+
+        hidden = self.trunk(tokens, lengths, soft, noise, alpha)
+        size = hidden.shape[-1]
+        found = head_at(both, hidden, positions)
+        return found[:, :size], found[:, size:]

@@ -1,5 +1,6 @@
 """Which file of a model folder holds the weights, and reading it, in one piece or in shards."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -11,7 +12,12 @@ from didi_core.errors import UserError
 from didi_core.io.files import shown
 from didi_core.models.safe_reader import read_weights
 
-EXTRA_FILES = ("noise.safetensors", "discriminator.safetensors")
+EXTRA_FILES = (
+    "noise.safetensors",
+    "discriminator.safetensors",
+    "joint_head.safetensors",
+    "weak.safetensors",
+)
 """Weights that stand beside the network's own; a sampler reads them where it needs them."""
 
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
@@ -55,6 +61,11 @@ def extra_files(folder: Path) -> dict[str, Path]:
     """Return the paths of the extra weights that the folder has, by their name without suffix."""
     paths = (folder / name for name in EXTRA_FILES)
     return {path.stem: path for path in paths if path.is_file()}
+
+
+def file_digest(path: Path | None) -> str | None:
+    """Digest a file to sixteen hexadecimal digits, which tell whether its weights changed."""
+    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def lone_checkpoint(folder: Path) -> Path | None:

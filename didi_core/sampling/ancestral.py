@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from didi_core.models.folder import LoadedModel
 from didi_core.models.noise import NoiseKeys
-from didi_core.sampling.drawing import adjust, draw_tokens
-from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.drawing import adjust
+from didi_core.sampling.joint_draw import Choose, draw_together, keyed_choice
+from didi_core.sampling.predictor import Predictor, StatePredictor
 from didi_core.sampling.request import (
     Prior,
     Sampled,
@@ -27,6 +28,7 @@ from didi_core.sampling.reveal import (
     alpha_grid,
     ancestral_plan,
     first_hitting_plan,
+    reveal_uniform,
 )
 from didi_core.sampling.sampler_spec import Builder, SamplerSpec, without_settings
 from didi_core.sampling.uniform import UniformSampler
@@ -38,7 +40,7 @@ Plan = Callable[[Prior, SampleSettings], Int[Tensor, "batch width"]]
 class PlannedSampler:
     """Reveals positions in planned steps, drawing each from p(x | z_t)."""
 
-    predictor: Predictor
+    predictor: StatePredictor
     plan: Plan
     greedy_tail: bool = False
     """Take the most probable token in the last step of the grid instead of drawing."""
@@ -46,7 +48,9 @@ class PlannedSampler:
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
         tokens, lengths = prior.batch.tokens.clone(), prior.batch.lengths
         plan = self.plan(prior, settings)
+        order = reveal_uniform(prior, settings.seed)
         calls = torch.zeros_like(lengths)
+        passes = torch.zeros_like(lengths)
         # The papers' grid calls the network in every step, also where nothing is revealed.
         every_row = settings.grid == "published"
         with torch.no_grad():
@@ -54,31 +58,33 @@ class PlannedSampler:
                 now = plan == step
                 # Rows in which nothing is revealed are not sent through the network.
                 rows = (now.any(-1) | every_row).nonzero()[:, 0]
-                calls[rows] += 1
+                calls[rows] += self.predictor.passes
                 keys = NoiseKeys(settings.seed, prior.records[rows], step)
                 # Of z_t, for networks that are told the time; first-hitting has no grid.
                 alpha = None if settings.steps is None else alpha_grid(settings)[step]
-                log_probs = self.predictor.log_probs(
+                prediction = self.predictor.predict(
                     tokens[rows], lengths[rows], now[rows], keys, alpha
                 )
                 row, position = now.nonzero(as_tuple=True)
-                rank = self._draw(log_probs, prior.records[row], position, step, settings)
-                generable = self.predictor.vocabulary.generable.to(rank.device)
-                tokens[row, position] = generable[rank]
-        return Sampled(tokens, calls, torch.zeros_like(calls))
+                choose = self._choose(prior.records[row], position, step, settings)
+                head = self.predictor.joint_head
+                drawn = draw_together(head, prediction, now[rows], order[rows], choose)
+                passes[rows] += drawn.head_passes
+                generable = self.predictor.vocabulary.generable.to(tokens.device)
+                tokens[row, position] = generable[drawn.rank]
+        return Sampled(tokens, calls, torch.zeros_like(calls), passes)
 
-    def _draw(
+    def _choose(
         self,
-        log_probs: Float[Tensor, "n generable"],
         record: Int[Tensor, "n"],
         position: Int[Tensor, "n"],
         step: int,
         settings: SampleSettings,
-    ) -> Int[Tensor, "n"]:
-        """Draw the rank of one token for each row, or take the most probable."""
+    ) -> Choose:
+        """Return what draws the tokens of the step's positions, or takes the most probable."""
         if self._takes_best(step, settings):
-            return adjust(log_probs, settings.draw).argmax(-1)
-        return draw_tokens(log_probs, settings.draw, settings.seed, record, position, step)
+            return lambda log_probs, _: adjust(log_probs, settings.draw).argmax(-1)
+        return keyed_choice(settings, record, position, step)
 
     def _takes_best(self, step: int, settings: SampleSettings) -> bool:
         """Whether the step takes the most probable tokens: the published clean-up call does."""
@@ -88,13 +94,15 @@ class PlannedSampler:
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
         if settings.steps is None:
-            return num_free
-        if settings.grid == "published":
-            return settings.steps + 1
-        return min(settings.steps, num_free)
+            steps = num_free
+        elif settings.grid == "published":
+            steps = settings.steps + 1
+        else:
+            steps = min(settings.steps, num_free)
+        return steps * self.predictor.passes
 
 
-def ancestral(predictor: Predictor) -> PlannedSampler:
+def ancestral(predictor: StatePredictor) -> PlannedSampler:
     """K steps on an even grid (MDLM, arXiv 2406.07524, section 3.2)."""
     return PlannedSampler(predictor, ancestral_plan)
 

@@ -37,8 +37,8 @@ from torch import Tensor
 
 from didi_core.models.attention_watch import watched_attention
 from didi_core.models.noise import NoiseKeys
-from didi_core.sampling.drawing import draw_tokens
-from didi_core.sampling.predictor import Predictor
+from didi_core.sampling.joint_draw import Drawn, draw_together, keyed_choice
+from didi_core.sampling.predictor import StatePredictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
 from didi_core.sampling.reveal import (
     NEVER,
@@ -65,7 +65,7 @@ class ApartSettings:
 class ApartSampler:
     """Takes the steps and calls of the ancestral sampler, with positions chosen by attention."""
 
-    predictor: Predictor
+    predictor: StatePredictor
     apart: ApartSettings = ApartSettings()
 
     @torch.no_grad()
@@ -75,19 +75,22 @@ class ApartSampler:
         plan = ancestral_plan(prior, settings)
         uniform = reveal_uniform(prior, settings.seed)
         calls = torch.zeros_like(prior.batch.lengths)
+        passes = torch.zeros_like(calls)
         # The plan says how many a step reveals, as the ancestral sampler would; not which.
         for step in plan[plan != NEVER].unique().tolist():
             count = (plan == step).sum(-1)
             rows = count.nonzero()[:, 0]
             part = Prior(prior.batch.rows(rows).with_tokens(tokens[rows]), prior.records[rows])
-            tokens[rows] = self.step(part, uniform[rows], count[rows], step, settings)
-            calls[rows] += 1
-        return Sampled(tokens, calls, torch.zeros_like(calls))
+            filled, drawn = self.step(part, uniform[rows], count[rows], step, settings)
+            tokens[rows] = filled
+            passes[rows] += drawn.head_passes
+            calls[rows] += self.predictor.passes
+        return Sampled(tokens, calls, torch.zeros_like(calls), passes)
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
         """Return the most calls that a row with so many free positions needs."""
         assert settings.steps is not None
-        return min(settings.steps, num_free)
+        return min(settings.steps, num_free) * self.predictor.passes
 
     def step(
         self,
@@ -96,8 +99,8 @@ class ApartSampler:
         count: Int[Tensor, "batch"],
         step: int,
         settings: SampleSettings,
-    ) -> Int[Tensor, "batch width"]:
-        """Return the state after `count` positions of each row were revealed.
+    ) -> tuple[Int[Tensor, "batch width"], Drawn]:
+        """Return the state after `count` positions of each row were revealed, and what was drawn.
 
         Args:
             uniform: the random order of positions.
@@ -115,14 +118,13 @@ class ApartSampler:
 
         keys, alpha = NoiseKeys(settings.seed, part.records, step), alpha_grid(settings)[step]
         with watched_attention(self.predictor.denoiser) as watch:
-            log_probs = self.predictor.log_probs(
-                tokens, part.batch.lengths, choose_now, keys, alpha
-            )
+            prediction = self.predictor.predict(tokens, part.batch.lengths, choose_now, keys, alpha)
         row, position = chosen.nonzero(as_tuple=True)
-        record = part.records[row]
-        rank = draw_tokens(log_probs, settings.draw, settings.seed, record, position, step)
-        tokens[row, position] = self.predictor.vocabulary.generable.to(rank.device)[rank]
-        return tokens
+        choice = keyed_choice(settings, part.records[row], position, step)
+        drawn = draw_together(self.predictor.joint_head, prediction, chosen, uniform, choice)
+        generable = self.predictor.vocabulary.generable.to(tokens.device)
+        tokens[row, position] = generable[drawn.rank]
+        return tokens, drawn
 
 
 def dependence(

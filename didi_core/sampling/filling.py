@@ -118,10 +118,13 @@ def planned_calls(engine: Engine, rows: Sequence[Sequence[int]], settings: Sampl
 def _unpack(
     sampled: Sampled, rows: Sequence[Sequence[int]], keys: Sequence[int]
 ) -> list[SampledRecord]:
-    columns = (sampled.tokens, sampled.denoiser_calls, sampled.discriminator_calls)
+    passes = sampled.head_passes
+    if passes is None:
+        passes = torch.zeros_like(sampled.denoiser_calls)
+    columns = (sampled.tokens, sampled.denoiser_calls, sampled.discriminator_calls, passes)
     found = zip(rows, keys, *(column.tolist() for column in columns), strict=True)
     return [
         # Without the padding on the right.
-        SampledRecord(key, tokens[: len(row)], calls, discriminator_calls, 1, None)
-        for row, key, tokens, calls, discriminator_calls in found
+        SampledRecord(key, tokens[: len(row)], calls, discriminator, 1, None, head)
+        for row, key, tokens, calls, discriminator, head in found
     ]

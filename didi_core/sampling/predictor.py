@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,6 +12,7 @@ from didi_core.data.batches import TokenBatch
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.models.causal import CausalNetwork
 from didi_core.models.denoiser import time_input
+from didi_core.models.joint_head import JointHead
 from didi_core.models.noise import MaskNoise, NoiseKeys, draw_latents
 from didi_core.models.positions import Places
 
@@ -20,6 +21,49 @@ if TYPE_CHECKING:
 
 OnCall = Callable[[int], None]
 """Hears how many rows each call sent through the network."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says at the chosen positions, in row-major order."""
+
+    log_probs: Float[Tensor, "chosen generable"]
+    hidden: Float[Tensor, "chosen hidden"] | None = None
+    """The trunk's output there; None where the model has no joint head."""
+
+
+@runtime_checkable
+class StatePredictor(Protocol):
+    """Offers planned samplers the law of the tokens at chosen positions of a state."""
+
+    @property
+    def denoiser(self) -> Any:
+        """Return the network whose attention may choose the positions."""
+        ...
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def joint_head(self) -> JointHead | None:
+        """Return what draws the tokens of a call together, where the model has it."""
+        ...
+
+    @property
+    def passes(self) -> int:
+        """Return how many passes of a whole trunk one call makes for each row."""
+        ...
+
+    def predict(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        at: Places,
+        keys: NoiseKeys | None = None,
+        alpha: float | Float[Tensor, "batch"] | None = None,
+    ) -> Prediction:
+        """Return what the model says where `at` is True, in row-major order."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,6 +76,28 @@ class Predictor:
     noise: MaskNoise | None = None
     """The noise input of `denoiser`, where it has one that is to be used: says what to draw."""
     on_call: OnCall | None = None
+    joint_head: JointHead | None = None
+    """What draws the tokens of a call together, where the model has it."""
+
+    def predict(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        at: Places,
+        keys: NoiseKeys | None = None,
+        alpha: float | Float[Tensor, "batch"] | None = None,
+    ) -> Prediction:
+        """Return `log_probs`, with what the joint head needs beside them; arguments as there."""
+        if self.joint_head is None:
+            return Prediction(self.log_probs(tokens, lengths, at, keys, alpha))
+        inputs = self._inputs(tokens, keys, alpha)
+        hidden, logits = self.denoiser.states_at(tokens, lengths, at, **inputs)
+        return Prediction(self._generable(logits, len(tokens)).log_softmax(-1), hidden)
+
+    @property
+    def passes(self) -> int:
+        """Return 1: a call is one pass of one trunk."""
+        return 1
 
     def log_probs(
         self,

@@ -10,6 +10,7 @@ from didi_core.discovery import entries_of
 from didi_core.errors import UserError
 from didi_core.models.causal import CausalNetwork
 from didi_core.models.folder import LoadedModel
+from didi_core.models.joint_head_file import load_joint_head
 from didi_core.models.noise import NoisyDenoiser
 from didi_core.models.noise_file import load_noise
 from didi_core.number_checks import too_many
@@ -64,27 +65,35 @@ def build_sampler(
     return spec.build(predictor, model, options)
 
 
-def build_predictor(model: LoadedModel, *, with_noise: bool = True) -> AnyPredictor:
-    """Return the model as samplers see it, with its noise input where it has one.
+def build_predictor(
+    model: LoadedModel, *, with_noise: bool = True, with_joint_head: bool = True
+) -> AnyPredictor:
+    """Return the model as samplers see it, with its noise input and joint head where it has them.
 
     Args:
         with_noise: False leaves the noise out, to measure what it brings.
+        with_joint_head: False draws the tokens of a call independently, for the same reason.
 
     Raises:
-        UserError: a noise input that does not fit the model, or none that could be left out.
+        UserError: one that does not fit the model, or none that could be left out.
     """
-    network, noise = model.denoiser, None
+    network, noise, head = model.denoiser, None, None
+    vocabulary, extras, source = model.vocabulary, model.extras, (model.config, model.name)
     if not isinstance(network, CausalNetwork):
-        noise = load_noise(network, model.config, model.extras.get("noise"), model.name)
-    if noise is None and not with_noise:
-        raise UserError(
-            f"--without-noise: --model {model.name} has no noise input; leave the flag out."
-        )
+        noise = load_noise(network, model.config, extras.get("noise"), model.name)
+        head = load_joint_head(network, vocabulary.num_generable, extras.get("joint_head"), *source)
+    for flag, there, wanted in (
+        ("--without-noise", "noise input", noise is not None or with_noise),
+        ("--without-joint-head", "joint head", head is not None or with_joint_head),
+    ):
+        if not wanted:
+            raise UserError(f"{flag}: --model {model.name} has no {there}; leave the flag out.")
     if isinstance(network, CausalNetwork):
-        return NextTokenPredictor(network, model.vocabulary)
+        return NextTokenPredictor(network, vocabulary)
+    head = head if with_joint_head else None
     if noise is None or not with_noise:
-        return Predictor(network, model.vocabulary)
-    return Predictor(NoisyDenoiser(network, noise), model.vocabulary, noise)
+        return Predictor(network, vocabulary, joint_head=head)
+    return Predictor(NoisyDenoiser(network, noise), vocabulary, noise, joint_head=head)
 
 
 def check_settings(kind: SamplerSpec, settings: SampleSettings) -> None:

@@ -59,6 +59,8 @@ class Sampled:
     """Network calls made for each row; what the FASTA header calls nfe."""
     discriminator_calls: Int[Tensor, "batch"]
     """Forward, or forward-and-backward, calls of a discriminator, counted apart."""
+    head_passes: Int[Tensor, "batch"] | None = None
+    """Passes of a joint head, counted apart; None: there were none."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class SampledRecord:
     tries: int
     failure: str | None
     """Why no try was acceptable."""
+    head_passes: int = 0
+    """Of the joint head, of all tries."""
 
 
 @runtime_checkable

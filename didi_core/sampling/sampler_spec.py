@@ -55,7 +55,7 @@ class SamplerSpec(Named):
     def reason_against(self, model: LoadedModel) -> str | None:
         """Return why it cannot sample the model; None where it can."""
         if missing := self._missing(model):
-            return f"it has no {' and no '.join(missing)}"
+            return f"it has no {_files(missing)}"
         if model.process not in self.processes:
             return f"it is {article_of(model.process)} model"
         return None
@@ -88,12 +88,16 @@ class SamplerSpec(Named):
             UserError: the model lacks weights, or an option without sense.
         """
         if missing := self._missing(model):
-            files = " and no ".join(f"{each}.safetensors" for each in missing)
             raise UserError(
                 f"--sampler {self.name} needs {self.found_in}: --model {model.name} has no "
-                f"{files}. Give such a model, or choose another sampler."
+                f"{_files(missing)}. Give such a model, or choose another sampler."
             )
         return self.builder(predictor, model, self.read(options))
+
+
+def _files(missing: list[str]) -> str:
+    """Return the names of files that a folder lacks, to stand behind "no"."""
+    return " and no ".join(f"{each}.safetensors" for each in missing)
 
 
 def without_settings(sampler: Callable[[Any], Sampler]) -> Builder:

@@ -20,6 +20,7 @@ from tiny_models import FRAMED, randomise, timed_esm, tiny_corpus, tiny_denoiser
 from didi_core.cli.run import leave
 from didi_core.data.corpus import CorpusBatches
 from didi_core.diffusion.absorbing import AbsorbingProcess
+from didi_core.distill.contrast import ContrastSettings, ContrastStudent, WeakTraining
 from didi_core.distill.dcd import ConsistencyDistillation, DcdSettings
 from didi_core.distill.didi import DidiInstruct, DidiSettings
 from didi_core.distill.dmmd import DmmdSettings, MomentMatching
@@ -113,6 +114,19 @@ def dmmd_uniform() -> Method:
     return method
 
 
+def contrast() -> Method:
+    # Two updates of the weak network, three of the student.
+    settings = ContrastSettings(
+        student=RATE, weak_optimizer=RATE, weak="online", weak_steps=2, student_steps=2, ema=0.5
+    )
+    return ContrastStudent(tiny_denoiser(1, torch.float64), FRAMED, reference(1, 3), settings, 3)
+
+
+def weak_network() -> Method:
+    settings = ContrastSettings("two", weak_optimizer=RATE, weak_steps=2, weak_ema=0.5)
+    return WeakTraining(tiny_denoiser(1, torch.float64), FRAMED, reference(1, 3), settings, 3)
+
+
 METHODS = {
     "pretrain": pretraining,
     "didi": didi,
@@ -123,11 +137,13 @@ METHODS = {
     "sdtt": sdtt,
     "dcd": dcd,
     "dmmd-uniform": dmmd_uniform,
+    "contrast": contrast,
+    "weak network": weak_network,
 }
 
 
-RESUMED = ("didi", "dcd")
-"""Methods with all that a checkpoint holds: two networks with optimisers, and a round's teacher."""
+RESUMED = ("didi", "dcd", "contrast")
+"""With all that a checkpoint holds: networks with optimisers, averages, a round's teacher."""
 
 
 class Begun:

@@ -26,8 +26,12 @@ def test_the_folder_holds_the_noise_and_says_so(noisy: Path) -> None:
     assert json.loads((noisy / "config.json").read_text())["didi"]["noise"] == "sequence"
     card = (noisy / "README.md").read_text()
     assert "one latent a sequence" in card and "64 samples in 8 ancestral steps" in card
-    rows = [line.split("|")[1:4] for line in card.splitlines() if line.startswith("| with")]
-    assert [row[0].strip() for row in rows] == ["with", "without"]
+    table = card[card.index("| samples") :].splitlines()
+    rows = [line.split("|")[1:4] for line in table[2:] if line.startswith("|")]
+    assert [row[0].strip() for row in rows] == [
+        "as `generate` samples it",
+        "without the noise input",
+    ]
     assert rows[0][1:] != rows[1][1:], "this much noise changes the samples"
 
 
@@ -67,7 +71,7 @@ def test_a_run_without_noise_leaves_no_older_noise_in_the_folder(
     assert (folder / "noise.safetensors").is_file()
     student_of(teacher, tmp_path, {"name": "dmmd"}, overwrite=True)
     assert not (folder / "noise.safetensors").exists()
-    assert "Noise input" not in (folder / "README.md").read_text()
+    assert "Beside the network" not in (folder / "README.md").read_text()
     design(folder, tmp_path / "a.fasta", num=2)
     with pytest.raises(UserError, match="--without-noise"):
         design(folder, tmp_path / "b.fasta", num=2, without_noise=True)

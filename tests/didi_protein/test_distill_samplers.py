@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from distill_fixtures import student_settings
-from generate_fixtures import design, designs, write_tiny_model
+from generate_fixtures import design, designs, sequences, write_tiny_model
+from safetensors.torch import load_file
 
 from didi_core.commands.training.distill import DistillRun
+from didi_core.errors import UserError
 from didi_core.models.folder import load_denoiser
 from didi_core.training.devices import build_fabric
 from didi_protein.distill import distill
@@ -42,6 +45,58 @@ def test_a_student_of_dmmd_is_drawn_as_its_settings_name(
     made = design(student, tmp_path / "d.fasta", steps=4, num=2)
     assert {record.header["sampler"] for record in designs(made)} == {sampler or "ancestral"}
     assert json.loads(made.summary.read_text())["settings"]["reveal_exponent"] == 2.0
+
+
+def test_two_networks_are_sampled_by_contrast_at_two_calls_a_step(
+    teacher: Path, tmp_path: Path
+) -> None:
+    method = {"name": "contrast", "networks": "two", "weight": 2.0, "weak_steps": 2}
+    both = distill(student_settings(teacher, tmp_path / "both", method))
+    kept, given = (load_file(each / "model.safetensors") for each in (both, teacher))
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in given.items())
+
+    made = design(both, tmp_path / "a.fasta", num=6, batch_tokens=64)
+    plain = design(teacher, tmp_path / "b.fasta", num=6)
+    for found, beside in zip(designs(made), designs(plain), strict=True):
+        assert (found.header["sampler"], found.header["steps"]) == ("contrast", "4")
+        assert int(found.header["nfe"]) == 2 * int(beside.header["nfe"])
+    assert sequences(made) != sequences(plain)
+    assert len(json.loads(made.summary.read_text())["settings"]["weak"]) == 16
+    parts = [
+        sequences(design(both, tmp_path / f"{n}.fasta", num=6, batch_tokens=64, shard=f"{n}/2"))
+        for n in (1, 2)
+    ]
+    assert sorted(parts[0] + parts[1]) == sorted(sequences(made))
+
+    off = design(both, tmp_path / "off.fasta", num=6, sampler="contrast(weight=0)")
+    assert sequences(off) == sequences(plain)
+    assert [each.header["nfe"] for each in designs(off)] == [
+        each.header["nfe"] for each in designs(plain)
+    ]
+    published = design(both, tmp_path / "p.fasta", num=1, grid="published")
+    assert designs(published)[0].header["sampler"] == "ancestral"
+    with pytest.raises(UserError, match="--grid published"):
+        design(both, tmp_path / "q.fasta", num=1, sampler="contrast", grid="published")
+    with pytest.raises(UserError, match=r"weak\.safetensors"):
+        design(teacher, tmp_path / "r.fasta", num=1, sampler="contrast")
+
+
+def test_a_joint_head_stands_beside_two_networks(teacher: Path, tmp_path: Path) -> None:
+    method = {"name": "contrast", "networks": "two", "weak_steps": 2}
+    both = distill(student_settings(teacher, tmp_path / "both", method, joint_head=True))
+    files = {path.name for path in both.glob("*.safetensors")}
+    assert files == {"model.safetensors", "joint_head.safetensors", "weak.safetensors"}
+    made = design(both, tmp_path / "d.fasta", num=3)
+    assert {record.header["sampler"] for record in designs(made)} == {"contrast"}
+    assert made.head_passes >= 3
+
+
+def test_a_student_of_the_guided_law_stands_alone(teacher: Path, tmp_path: Path) -> None:
+    method = {"name": "contrast", "sampler": "apart", "weak_steps": 2, "student_steps": 2}
+    student = distill(student_settings(teacher, tmp_path / "student", method))
+    assert not (student / "weak.safetensors").exists()
+    made = design(student, tmp_path / "d.fasta", num=2)
+    assert {record.header["sampler"] for record in designs(made)} == {"apart"}
 
 
 def test_dplm_makes_500_steps_where_none_are_given(teacher: Path, tmp_path: Path) -> None:

@@ -66,6 +66,13 @@ class SamplingOptions(CommonOptions):
             help="Leave out the noise input of a student that has one, to see what it brings.",
         ),
     ] = False
+    without_joint_head: Annotated[
+        bool,
+        Option(
+            "--without-joint-head",
+            help="Draw the tokens of a step independently where the model has a joint head.",
+        ),
+    ] = False
     compile: Annotated[
         bool,
         Option(
@@ -115,6 +122,8 @@ class GenerationResult:
     calls_made: int
     """Network calls, summed over records, redraws included."""
     discriminator_calls: int
+    head_passes: int
+    """Passes of a joint head, summed over records: of what each step reveals alone."""
     mean_nfe: float | None
     """Network calls a record; None where none was made."""
     redraws: int

@@ -36,6 +36,7 @@ from didi_core.progress import say_once
 from didi_core.sampling.autoregressive import keeps_after_free
 from didi_core.sampling.filling import Engine, build_engine, build_prior
 from didi_core.sampling.folder_defaults import PLAIN_SAMPLER, choose_sampler, stored_reveal_exponent
+from didi_core.sampling.predictor import AnyPredictor
 from didi_core.sampling.registry import (
     SamplerSpec,
     build_predictor,
@@ -179,10 +180,18 @@ def _compiled(model: LoadedModel, options: SamplingOptions) -> AbstractContextMa
     return compiled_blocks(model.denoiser, "--compile") if options.compile else nullcontext()
 
 
+def _predictor(model: LoadedModel, options: SamplingOptions) -> AnyPredictor:
+    return build_predictor(
+        model,
+        with_noise=not options.without_noise,
+        with_joint_head=not options.without_joint_head,
+    )
+
+
 def _engine(model: LoadedModel, options: SamplingOptions) -> Engine:
     spec = find_sampler(str(options.sampler))
     return build_engine(
-        build_predictor(model, with_noise=not options.without_noise),
+        _predictor(model, options),
         lambda predictor: build_sampler(spec, predictor, model, options.sampler_options),
     )
 
@@ -324,7 +333,7 @@ def batch_writer(options: SamplingOptions, model: LoadedModel, row: Sequence[int
     """
     options = with_stored_defaults(options, model)
     kind, settings = find_sampler(str(options.sampler)), sample_settings(options, bias=None)
-    predictor = build_predictor(model, with_noise=not options.without_noise)
+    predictor = _predictor(model, options)
     sampler = build_sampler(kind, predictor, model, options.sampler_options)
 
     def write(records: Sequence[int]) -> list[list[int]]:

@@ -19,7 +19,8 @@ from didi_core.io.shards import (
 )
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel
-from didi_core.models.noise_file import noise_digest
+from didi_core.models.weight_files import file_digest
+from didi_core.sampling.registry import find_sampler
 from didi_core.sampling.request import SampledRecord
 from didi_core.sampling.sampler_options import options_in_words
 from didi_core.training.devices import describe_device
@@ -35,16 +36,19 @@ def deciding_settings(
         options: with defaults that depend on model and sampler filled in.
     """
     rows = repr([record.row for record in task.records])
+    head = None if options.without_joint_head else model.extras.get("joint_head")
     return {
         "model": model_label(options.model),
         "weights": weights_digest(model.denoiser),
-        "noise": None if options.without_noise else noise_digest(model.extras.get("noise")),
+        "noise": None if options.without_noise else file_digest(model.extras.get("noise")),
+        **({} if head is None else {"joint_head": file_digest(head)}),
         "num": options.num,
         "length": options.length,
         **task.settings,
         "patterns": hashlib.sha256(rows.encode()).hexdigest()[:16],
         "sampler": options.sampler,
         "sampler_options": dict(options.sampler_options),
+        **_other_weights(options, model),
         "steps": options.steps,
         "temperature": options.temperature,
         "top_p": options.top_p,
@@ -59,6 +63,12 @@ def deciding_settings(
         "device": next(model.denoiser.parameters()).device.type,
         "shard": str(parse_shard(options.shard)),
     }
+
+
+def _other_weights(options: SamplingOptions, model: LoadedModel) -> dict[str, str | None]:
+    """Return a digest of each file of weights that the sampler reads beside the network's."""
+    needed = find_sampler(str(options.sampler)).needs
+    return {name: file_digest(model.extras.get(name)) for name in needed}
 
 
 def model_label(name: str) -> str:
@@ -112,6 +122,7 @@ def summary_of(
         "num_records": len(records),
         "calls_made": sum(row.denoiser_calls for row in finished),
         "discriminator_calls": sum(row.discriminator_calls for row in finished),
+        "head_passes": sum(row.head_passes for row in finished),
         "mean_nfe": sum(calls) / len(calls) if calls else None,
         "redraws": sum(row.tries - 1 for row in finished),
         "failed": [
@@ -142,7 +153,8 @@ def count_key(noun: str) -> str:
 def result_of(summary: Mapping[str, Any], files: OutputFiles, noun: str) -> GenerationResult:
     """Return the typed result from the contents of `NAME.generate.json`."""
     figures = (
-        "seconds", "peak_memory", "calls_made", "discriminator_calls", "mean_nfe", "redraws",
+        "seconds", "peak_memory", "calls_made", "discriminator_calls", "head_passes",
+        "mean_nfe", "redraws",
     )  # fmt: skip
     known: dict[str, Any] = {name: summary.get(name) for name in figures}
     return GenerationResult(

@@ -19,10 +19,10 @@ from didi_core.commands.generating.domain import length_limit, length_warning
 from didi_core.commands.training.domain import D, P, TrainedOn, TrainingDomain
 from didi_core.commands.training.memory import print_memory_plan, say_memory
 from didi_core.commands.training.model_card import (
+    added_section,
     card,
     command_line,
     lengths_fact,
-    noise_section,
 )
 from didi_core.commands.training.run_folder import (
     check_run_folder,
@@ -36,6 +36,9 @@ from didi_core.commands.training.settings import DistillSettings
 from didi_core.data.corpus import Corpus
 from didi_core.data.length_ranges import TRAINED_LENGTHS, LengthRanges
 from didi_core.diffusion.process import DEFAULT_PROCESS, IN_WORDS, article_of, kind_of
+from didi_core.distill.joint_head import ENTRY as HEAD_ENTRY
+from didi_core.distill.joint_head import NAME as JOINT_HEAD
+from didi_core.distill.joint_head import JointHeadSettings, WithJointHead
 from didi_core.distill.method import Distillation, Method, SharedSettings
 from didi_core.distill.pool import POOL_RECORDS, check_pool_steps, teacher_pool
 from didi_core.distill.reference import GroupedReference
@@ -108,6 +111,10 @@ class DistillRun:
         large = (too_many(name, getattr(settings, name) or 1, f"{name}=") for name in counts)
         wrong += [each for each in large if each]
         wrong += positive_int_errors(settings, "checkpoints_kept")
+        if settings.joint_head and METHODS[self.name].process != DEFAULT_PROCESS:
+            wrong.append(f"joint_head=true is for masked teachers, not for method={self.name}")
+        if settings.joint_head and self.name == HEAD_ENTRY.name:
+            wrong.append(f"method={self.name} trains a joint head: leave joint_head=true out")
         wrong += negative_errors(settings, "max_seconds") + seed_errors(settings.seed, "seed=")
         if settings.pool_steps is not None and settings.pool_steps < 1:
             wrong.append(
@@ -155,14 +162,15 @@ class DistillRun:
             self._say_small_batches(method.reference.fewest_groups, fabric)
         done = train(method, loop_settings(settings), folder, fabric, validate=None)
         # Of networks in shards every process has to ask for the whole.
-        text = self.card(done, len(corpus), teacher.trained_lengths)
-        text += self._noise_section(method, teacher, corpus)
+        own = method.folder_defaults()
+        text = self.card(done, len(corpus), teacher.trained_lengths, own)
+        text += self._added_section(method, teacher, corpus)
         student, extras = method.result(), method.extra_weights()
         if fabric.is_global_zero:
             trained_on = TrainedOn(None, None, teacher)
             if settings.reference == "data":
                 trained_on = TrainedOn(settings.data, corpus, teacher)
-            self.save(folder, student, extras, teacher, text, trained_on)
+            self.save(folder, student, extras, teacher, text, own, trained_on)
             print(f"The student is in {folder}.", file=sys.stderr)
         return folder
 
@@ -242,7 +250,11 @@ class DistillRun:
             settings.seed,
         )
         build = METHODS[self.name].build
-        return build(teacher.denoiser, teacher.vocabulary, reference, self.chosen, settings.seed)
+        network, vocabulary = teacher.denoiser, teacher.vocabulary
+        method = build(network, vocabulary, reference, self.chosen, settings.seed)
+        if not settings.joint_head:
+            return method
+        return WithJointHead(method, vocabulary, JointHeadSettings(), settings.seed)
 
     def save(
         self,
@@ -251,6 +263,7 @@ class DistillRun:
         extras: Mapping[str, Callable[[Path], None]],
         teacher: LoadedModel,
         card: str,
+        own: Mapping[str, Any],
         trained_on: TrainedOn | None = None,
     ) -> None:
         """Write student, noise input and other weights, where there are some; `config.json` last.
@@ -261,6 +274,7 @@ class DistillRun:
         Args:
             result: the student, under its noise input where it has one.
             extras: what writes the method's files of weights, by their stems.
+            own: what `config.json` says of sampling in place of the settings.
             trained_on: what the student learnt from; nothing is kept of it when None.
         """
         (folder / "config.json").unlink(missing_ok=True)
@@ -277,11 +291,15 @@ class DistillRun:
             student,
             teacher.vocabulary,
             card=card,
-            extra_config={"didi": self._config(teacher, noise) | data},
+            extra_config={
+                "didi": {**self._config(teacher, noise, JOINT_HEAD in extras), **own, **data}
+            },
             write_tokenizer=writer and writer(self.settings, teacher),
         )
 
-    def _config(self, teacher: LoadedModel, noise: MaskNoise | None) -> dict[str, Any]:
+    def _config(
+        self, teacher: LoadedModel, noise: MaskNoise | None, joint_head: bool
+    ) -> dict[str, Any]:
         """Return what `config.json` says of the student beside its shape."""
         own = {
             "teacher": teacher.name,
@@ -290,22 +308,30 @@ class DistillRun:
             "reveal_exponent": self.shared.reveal_exponent,
             "process": None if teacher.process == DEFAULT_PROCESS else teacher.process,
             "noise": None if noise is None else noise.kind,
+            "joint_head": joint_head,
             TRAINED_LENGTHS: teacher.trained_lengths and teacher.trained_lengths.as_json(),
         }
         return {key: value for key, value in own.items() if value}
 
-    def _noise_section(self, method: Distillation, teacher: LoadedModel, corpus: Corpus) -> str:
-        """Return quality with and without the noise input; nothing where the student has none."""
+    def _added_section(self, method: Distillation, teacher: LoadedModel, corpus: Corpus) -> str:
+        """Return quality with and without noise input and joint head, where there is one."""
         sampling = SampleSettings(
             steps=self.shared.student_steps,
             seed=self.settings.seed,
             reveal_exponent=self.shared.reveal_exponent or 1.0,
         )
         lengths = corpus.lengths.clip(max=self.longest(teacher)).tolist()
-        return noise_section(method.sampled(), teacher, lengths, sampling)
+        head = method.head() if isinstance(method, WithJointHead) else None
+        return added_section(method.sampled(), head, teacher, lengths, sampling)
 
-    def card(self, steps: int, num_reference: int, lengths: LengthRanges | None = None) -> str:
-        """Return the card of a distilled student."""
+    def card(
+        self,
+        steps: int,
+        num_reference: int,
+        lengths: LengthRanges | None = None,
+        own: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Return the card of a distilled student; arguments as of `save`."""
         settings, domain, process = self.settings, self.domain, METHODS[self.name].process
         source = {
             "data": f"{num_reference:,} {domain.rows} of `{settings.data}`",
@@ -318,6 +344,7 @@ class DistillRun:
             "Method": f"{self.name}, preset {settings.preset}; {steps:,} updates; "
             f"seed {settings.seed}",
             "Reference": source,
+            **({"Sampled by": ", ".join(f"{k} {v}" for k, v in own.items())} if own else {}),
             **lengths_fact(lengths, domain.unit),
             "Command": f"`{command}`",
         }
@@ -344,8 +371,9 @@ def without_data(
 
     def save(folder: Path, steps: int) -> None:
         extras = method.extra_weights()
-        text = run.card(steps, 0, teacher.trained_lengths)
-        run.save(folder, method.result(), extras, teacher, text)
+        own = method.folder_defaults()
+        text = run.card(steps, 0, teacher.trained_lengths, own)
+        run.save(folder, method.result(), extras, teacher, text, own)
 
     return method, save
 

@@ -4,7 +4,7 @@ import itertools
 import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +20,7 @@ from didi_core.diffusion.draws import Stream, keyed_generator
 from didi_core.evaluation.bounds import BoundEstimate, bound_samples
 from didi_core.evaluation.entropy import pooled_kmer_entropy
 from didi_core.models.folder import LoadedModel
+from didi_core.models.joint_head import JointHead
 from didi_core.models.noise import without_noise
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.batching import plan_batches
@@ -158,9 +159,9 @@ def card(
     )
 
 
-# What a student's noise input brings: quality with it and without, for the model card.
+# What a student's noise input and joint head bring: quality with each and without, for the card.
 #
-# Programs that open the folder as an ordinary masked model leave the noise out, so its reader must
+# Programs that open the folder as an ordinary masked model leave them out, so its reader must
 # know what is lost. The measure needs no model but the teacher: its likelihood bound on samples of
 # the student. It is no independent judge, and says nothing of copies.
 
@@ -184,47 +185,71 @@ class SampleQuality:
     """Of their pooled 3-mers, in nats."""
 
 
-def noise_section(
-    student: nn.Module, teacher: LoadedModel, lengths: Sequence[int], settings: SampleSettings
+def added_section(
+    student: nn.Module,
+    head: JointHead | None,
+    teacher: LoadedModel,
+    lengths: Sequence[int],
+    settings: SampleSettings,
 ) -> str:
-    """A paragraph and a table for the student's card; nothing where it has no noise input.
+    """Return a paragraph and a table for the student's card, where something is to be told.
 
     Args:
+        head: the student's joint head, where it has one.
         lengths: those of the reference, of which the samples' are drawn.
         settings: the steps and the grid the student was distilled for.
     """
     denoiser, noise = without_noise(student)
-    if noise is None:
+    vocabulary = teacher.vocabulary
+    whole = Predictor(student, vocabulary, noise, joint_head=head)
+    parts: dict[str, tuple[str, Predictor]] = {}
+    if noise is not None:
+        what = f"`noise.safetensors` holds a noise input (one latent a {noise.kind})"
+        parts[what] = "without the noise input", Predictor(denoiser, vocabulary, joint_head=head)
+    if head is not None:
+        what = "`joint_head.safetensors` holds a head that draws the tokens of a step together"
+        parts[what] = "without the joint head", replace(whole, joint_head=None)
+    if not parts:
         return ""
-    chosen = torch.randint(
-        len(lengths), (NUM_SAMPLES,), generator=keyed_generator(settings.seed, Stream.LENGTH, 0)
-    )
-    sizes = [int(lengths[i]) for i in chosen]
-    predictors = {
-        "with": Predictor(student, teacher.vocabulary, noise),
-        "without": Predictor(denoiser, teacher.vocabulary),
-    }
-    rows = []
-    for name, predictor in predictors.items():
-        found = _quality(predictor, teacher.denoiser, sizes, settings)
-        bound = f"{found.bound.nats_per_token:.3f} ± {1.96 * found.bound.standard_error:.3f}"
-        rows.append(f"| {name} | {bound} | {found.kmer_entropy:.3f} |")
+    sizes = _drawn_lengths(lengths, settings.seed)
+    rows = [
+        _quality_row(name, predictor, teacher.denoiser, sizes, settings)
+        for name, predictor in [("as `generate` samples it", whole), *parts.values()]
+    ]
     return "\n".join(
         [
             "",
-            "## Noise input",
+            "## Beside the network",
             "",
-            f"`noise.safetensors` holds a noise input (one latent a {noise.kind}). `generate` uses "
-            "it; programs that know nothing of it leave it out. What that costs, on "
-            f"{NUM_SAMPLES} samples in {settings.steps} ancestral steps with float64 draws (the "
-            "bound is the teacher's own, not an independent judge's):",
+            f"{'; '.join(parts)}. `generate` uses what is there; programs that know nothing of it "
+            f"leave it out. What that costs, on {NUM_SAMPLES} samples in {settings.steps} "
+            "ancestral steps with float64 draws (the bound is the teacher's own, not an "
+            "independent judge's):",
             "",
-            "| noise | teacher's bound, nats a token (95%) | entropy of 3-mers, nats |",
+            "| samples | teacher's bound, nats a token (95%) | entropy of 3-mers, nats |",
             "|---|---|---|",
             *rows,
             "",
         ]
     )
+
+
+def _drawn_lengths(lengths: Sequence[int], seed: int) -> list[int]:
+    generator = keyed_generator(seed, Stream.LENGTH, 0)
+    chosen = torch.randint(len(lengths), (NUM_SAMPLES,), generator=generator)
+    return [int(lengths[i]) for i in chosen]
+
+
+def _quality_row(
+    name: str,
+    predictor: Predictor,
+    teacher: nn.Module,
+    sizes: Sequence[int],
+    settings: SampleSettings,
+) -> str:
+    found = _quality(predictor, teacher, sizes, settings)
+    bound = f"{found.bound.nats_per_token:.3f} ± {1.96 * found.bound.standard_error:.3f}"
+    return f"| {name} | {bound} | {found.kmer_entropy:.3f} |"
 
 
 def _quality(

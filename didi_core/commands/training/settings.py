@@ -57,6 +57,8 @@ class DistillSettings(RunSettings):
     out: str = MISSING
     """Folder of the run and of the student."""
     method: dict[str, Any] = field(default_factory=dict)
+    joint_head: bool = False
+    """Also train a head by which the student draws the tokens of a step together."""
     preset: str = "default"
     reference: str = "data"
     data: Optional[str] = None  # noqa: UP045 - OmegaConf reads this form

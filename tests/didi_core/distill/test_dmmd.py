@@ -16,10 +16,11 @@ from tiny_models import (
     weights_of,
 )
 
-from didi_core.distill.dmmd import DmmdSettings, MomentMatching, on_policy_tokens, still_masked
+from didi_core.distill.dmmd import DmmdSettings, MomentMatching, still_masked
 from didi_core.distill.matching import auxiliary_loss
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference
+from didi_core.distill.rollout import on_policy_tokens
 from didi_core.models.noise import NoiseSettings
 from didi_core.sampling.predictor import Predictor
 

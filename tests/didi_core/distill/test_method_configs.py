@@ -40,6 +40,7 @@ def test_the_best_is_one_of_the_methods_and_the_default() -> None:
         ("dcd", SharedSettings(rounds=5)),
         ("dmmd", SharedSettings(student_steps=8, reveal_exponent=2.0)),
         ("sdtt", SharedSettings(rounds=3, student_steps=8, reveal_exponent=1.0)),
+        ("contrast", SharedSettings(student_steps=8, reveal_exponent=1.0)),
     ],
 )
 def test_distill_reads_what_a_method_has_and_the_rest_by_default(
@@ -60,7 +61,7 @@ def test_distill_reads_what_a_method_has_and_the_rest_by_default(
         ({"name": "dmmd", "noise": {"sise": 4}}, r"^method=dmmd: there is no setting sise; "),
         ({"name": "dmmd", "ema": "x"}, r"^method\.ema=x must be a number\.$"),
         ({"name": "didi", "group_size": "many"}, r"^method\.group_size=many must be a whole numb"),
-        ({"name": "best"}, "method=best is unknown: choose one of dcd, didi, dmmd, dmmd-uniform"),
+        ({"name": "best"}, "method=best is unknown: choose one of contrast, dcd, didi, dmmd, "),
     ],
 )
 def test_what_is_wrong_is_named(wrong: dict, told: str) -> None:
@@ -101,6 +102,22 @@ DIDI = [
     ({"discriminator_warmup": -1}, "discriminator_warmup=-1 must be 0 or more"),
     ({"group_size": 0}, "group_size=0 must be at least 1"),
 ]
+CONTRAST = [
+    ({"networks": "three"}, "networks=three must be one or two"),
+    ({"weak": "none"}, "weak=none must be fixed or online"),
+    ({"networks": "two", "weak": "online"}, "weak=online"),
+    ({"networks": "two", "noise": {"kind": "position"}}, "noise.kind=position"),
+    ({"weight": -1}, "weight=-1 must be "),
+    ({"weight": float("inf")}, "weight=inf must be "),
+    ({"weak_updates": -1}, "weak_updates=-1 must be "),
+    ({"weak_steps": 0}, "weak_steps=0 must be "),
+    ({"student_steps": 0}, "student_steps=0 must be "),
+    ({"weak_ema": 1}, "weak_ema=1 must be in [0, 1)"),
+    ({"own_share": 2}, "own_share=2 must be from 0 to 1"),
+    ({"reveal_exponent": 0}, "reveal_exponent=0 must be above 0"),
+    ({"sampler": "saber"}, "sampler=saber must be ancestral or apart"),
+    ({"weak_optimizer": {"lr": 0.0}}, "weak_optimizer.lr=0 must be above 0"),
+]
 OUT_OF_RANGE = [
     *(
         (method, {"student": each}, f"student.{told}")
@@ -115,6 +132,7 @@ OUT_OF_RANGE = [
     *((method, *each) for method in ("dmmd", "dmmd-uniform") for each in MATCHING),
     *(("dmmd", {name: -1}, f"{name}=-1 must be ") for name in ("own_share", "start_anchor")),
     *(("didi", *each) for each in DIDI),
+    *(("contrast", *each) for each in CONTRAST),
 ]
 
 

@@ -38,7 +38,9 @@ from didi_core.models.noise import (
     with_noise,
     without_noise,
 )
-from didi_core.models.noise_file import noise_digest, save_noise
+from didi_core.models.noise_file import save_noise
+from didi_core.models.weak_file import save_weak
+from didi_core.models.weight_files import file_digest
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.registry import SAMPLERS, build_predictor
@@ -173,6 +175,7 @@ def folder_of(network: NoisyDenoiser, folder: Path) -> Path:
     )
     save_noise(noise, folder)
     save_discriminator(tiny_discriminator(2), folder / "discriminator.safetensors")
+    save_weak(tiny_denoiser(2), folder / "weak.safetensors")
     return folder
 
 
@@ -189,10 +192,10 @@ def test_a_saved_noise_input_is_read_again(kind: str, tmp_path: Path) -> None:
     assert torch.equal(
         plain.log_probs(BATCH.tokens, BATCH.lengths, MASKED, KEYS), log_probs(network, None)
     )
-    first = noise_digest(model.extras["noise"])
+    first = file_digest(model.extras["noise"])
     network.noise.projection.weight.data[0, 0] += 1
     save_noise(network.noise, tmp_path)
-    assert noise_digest(model.extras["noise"]) != first and noise_digest(None) is None
+    assert file_digest(model.extras["noise"]) != first and file_digest(None) is None
 
 
 def test_a_folder_whose_noise_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_every_row_is_paired_with_the_plain_row_of_as_many_steps() -> None:
 
 def test_a_sampler_says_what_it_cannot_take() -> None:
     masked = model_of("absorbing")
-    assert SAMPLERS["rgas"].reason_against(masked) == "it has no discriminator"
+    assert SAMPLERS["rgas"].reason_against(masked) == "it has no discriminator.safetensors"
     guided = replace(masked, extras={"discriminator": Path("discriminator.safetensors")})
     assert SAMPLERS["rgas"].reason_against(guided) is None
     assert SAMPLERS["psi"].reason_against(masked) == "it is a masked model"

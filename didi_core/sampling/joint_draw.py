@@ -1,0 +1,105 @@
+"""Draw the tokens of one call, together where the model has a joint head.
+
+Sequential as its law is, the draw needs few passes of the head. Each draw is a function of a keyed
+random number and of the law it is drawn from, so that the sequential sample is the one fixed point
+of the parallel pass: start from the tokens that the network's own law gives, correct all laws by
+them, draw again with the same random numbers, until nothing changes. After pass p the first p + 1
+tokens of the order are those of the sequential draw, so n positions take n - 1 passes at most.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from didi_core.models.joint_head import DrawOrder, JointHead, draw_order
+from didi_core.sampling.drawing import draw_tokens
+from didi_core.sampling.predictor import Prediction
+from didi_core.sampling.request import SampleSettings
+
+Choose = Callable[[Float[Tensor, "n generable"], Int[Tensor, "n"]], Int[Tensor, "n"]]
+"""From log-probabilities, and the place of each among the call's positions, to ranks. The same
+place gets the same random number every time."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The tokens of one call, and what drawing them took."""
+
+    rank: Int[Tensor, "chosen"]
+    """Token of each chosen position, in row-major order: its place among the generable ids."""
+    head_passes: Int[Tensor, "batch"]
+    """Passes of the joint head for each row."""
+
+
+def keyed_choice(
+    settings: SampleSettings, record: Int[Tensor, "n"], position: Int[Tensor, "n"], step: int
+) -> Choose:
+    """Return what draws at the positions of one call, keyed by record, position and step."""
+
+    def choose(log_probs: Tensor, entry: Tensor) -> Tensor:
+        keys = (record[entry], position[entry], step)
+        return draw_tokens(log_probs, settings.draw, settings.seed, *keys)
+
+    return choose
+
+
+def draw_together(
+    head: JointHead | None,
+    prediction: Prediction,
+    at: Bool[Tensor, "batch width"],
+    order: Float[Tensor, "batch width"],
+    choose: Choose,
+) -> Drawn:
+    """Draw a token for each chosen position; without a head each for itself.
+
+    Args:
+        prediction: at the chosen positions; with a head it holds the hidden states.
+        at: the chosen positions.
+        order: where a row has several, those with lower numbers are drawn first.
+    """
+    log_probs = prediction.log_probs
+    rank = choose(log_probs, torch.arange(len(log_probs), device=at.device))
+    passes = torch.zeros(len(at), dtype=torch.long, device=at.device)
+    if head is None:
+        return Drawn(rank, passes)
+    whole = draw_order(at, order)
+    rows, settled = (whole.count > 1).nonzero()[:, 0], 1
+    while len(rows):
+        part = whole.rows(rows)
+        changed = _redraw(head, prediction, part, rank, choose)
+        passes[rows] += 1
+        settled += 1
+        # What the last of an order is matters to no other.
+        last = torch.arange(part.valid.shape[1], device=at.device) == part.count[:, None] - 1
+        unsettled = (changed & ~last).any(-1) & (part.count > settled)
+        rows = rows[unsettled]
+    return Drawn(rank, passes)
+
+
+def _redraw(
+    head: JointHead,
+    prediction: Prediction,
+    part: DrawOrder,
+    rank: Int[Tensor, "chosen"],
+    choose: Choose,
+) -> Bool[Tensor, "rows drawn"]:
+    """Draw all positions of some rows given the tokens in `rank`; say which of them changed."""
+    assert prediction.hidden is not None
+    correction = head(prediction.hidden[part.entry], rank[part.entry], part.position)
+    entry = part.entry[part.valid]
+    log_probs = corrected(prediction.log_probs[entry], correction[part.valid])
+    drawn = choose(log_probs, entry)
+    changed = torch.zeros_like(part.valid)
+    changed[part.valid] = drawn != rank[entry]
+    rank[entry] = drawn
+    return changed
+
+
+def corrected(
+    log_probs: Float[Tensor, "*n generable"], correction: Float[Tensor, "*n generable"]
+) -> Float[Tensor, "*n generable"]:
+    """Return the law with the head's correction, normalised, in the precision of the law."""
+    return (log_probs + correction.to(log_probs.dtype)).log_softmax(-1)
