@@ -4,6 +4,8 @@ Raise `UserError` with one sentence that names the flag, the value and the mend.
 wrapper (`didi_core.cli.run`) prints it without a traceback and exits with status 2.
 """
 
+from collections.abc import Callable
+
 
 class UserError(ValueError):
     """Bad input or usage. The message names the flag or file, the value, and how to mend it."""
@@ -12,6 +14,17 @@ class UserError(ValueError):
 def as_written(name: str, value: object) -> str:
     """How the user wrote it, for messages: of `--flag`, `--flag value`; of `key=`, `key=value`."""
     return f"{name}{value}" if name.endswith("=") else f"{name} {value}"
+
+
+def refused_by(*checks: Callable[[], object]) -> list[str]:
+    """Return what checks refuse, without the full stop: so that all of it can be said at once."""
+    found = []
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            found.append(str(error).removesuffix("."))
+    return found
 
 
 class RecordsFailed(Exception):

@@ -2,9 +2,10 @@
 
     didi-protein filter scores.csv --out best.fasta --min-plddt 80 --min-ptm 0.7 --top 96
 
-Writes `best.fasta` (best first), `best.selected.csv` (their rows), `best.rejected.csv` (every
-rejected id with every reason) and `best.filter.json` (which filter rejected how many). This file
-imports nothing slow, so that `--help` is fast; the work is in `didi_protein.filtering.run`.
+Writes `best.fasta` (best first), `best.selected.csv` (their rows, and how these were scored in
+`best.selected.summary.json`), `best.rejected.csv` (every rejected id with every reason) and
+`best.filter.json` (which filter rejected how many). This file imports nothing slow, so that
+`--help` is fast; the work is in `didi_protein.filtering.run`.
 """
 
 import json

@@ -6,11 +6,13 @@ alone. This module imports neither torch nor a model: `--help` stays fast.
 """
 
 import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+import shlex
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import MISSING, Field, dataclass, fields
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
+from typer.models import ArgumentInfo, ParameterInfo
 
 from didi_core import __version__
 
@@ -77,13 +79,9 @@ def command_of(
         del values["version"]
         run(options_class(**values))
 
-    own: Any = options_class
-    common = {field.name for field in fields(CommonOptions)}
-    # The verb's own options come first in its help.
-    ordered = sorted(fields(own), key=lambda field: field.name in common)
     parameters = [
         _parameter(field.name, hints[field.name], field.default)
-        for field in ordered
+        for field in _in_order(options_class)
         if hasattr(hints[field.name], "__metadata__")
     ]
     parameters.append(_parameter("version", version, False))
@@ -93,6 +91,12 @@ def command_of(
     return command
 
 
+def _in_order(options: Any) -> list[Field[Any]]:
+    """Return the fields of options: the verb's own first, as in its help."""
+    common = {field.name for field in fields(CommonOptions)}
+    return sorted(fields(options), key=lambda field: field.name in common)
+
+
 def _parameter(name: str, annotation: object, default: object) -> inspect.Parameter:
     return inspect.Parameter(
         name,
@@ -100,3 +104,33 @@ def _parameter(name: str, annotation: object, default: object) -> inspect.Parame
         default=inspect.Parameter.empty if default is MISSING else default,
         annotation=annotation,
     )
+
+
+# The way back: from options to the command that gives them.
+
+
+def command_line(program: str, verb: str, options: Any, without: Collection[str] = ()) -> str:
+    """Return the command that asks for these options; what has its default is left out.
+
+    Args:
+        without: names of fields that are left out as well.
+    """
+    hints = get_type_hints(type(options), include_extras=True)
+    words: list[str] = []
+    for field in _in_order(options):
+        value, hint = getattr(options, field.name), hints[field.name]
+        if field.name in without or value in (field.default, None, []):
+            continue
+        if (info := next(iter(getattr(hint, "__metadata__", ())), None)) is not None:
+            words += _words_of(info, field.name, value)
+    return shlex.join([program, verb, *words])
+
+
+def _words_of(info: ParameterInfo, name: str, value: Any) -> Iterator[str]:
+    """Yield the words of one option: its value alone where it is an argument, a switch alone."""
+    flag = next(iter(info.param_decls or ()), f"--{name.replace('_', '-')}")
+    for each in value if isinstance(value, list) else [value]:
+        if not isinstance(info, ArgumentInfo):
+            yield flag
+        if not isinstance(each, bool):
+            yield str(each)

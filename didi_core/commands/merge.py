@@ -6,6 +6,8 @@ needs torch is imported where it is used: help is fast.
 
 import itertools
 import json
+import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,10 +85,10 @@ def open_shards(paths: Sequence[Path], side_path: Callable[[Path], Path]) -> lis
     shards.sort(key=lambda shard: shard.record.index)
     for earlier, later in itertools.pairwise(shards):
         _require_same_request(earlier, later)
-    count, given = shards[0].record.count, {shard.record.index for shard in shards}
-    missing = _missing_shards(count, given)
+    missing = _missing_shards(shards)
     if absent or missing:
-        raise ShardsMissing(missing + absent, more=count - len(given) - len(missing))
+        more = shards[0].record.count - len(shards) - len(missing)
+        raise ShardsMissing(missing + absent, more)
     return shards
 
 
@@ -127,10 +129,32 @@ def merge_generated(shards: Sequence[ShardFile], out: Path, form: RecordFormat) 
     return MergeResult(out, len(shards), len(kept), failed, generate_json_path(out))
 
 
-def _missing_shards(count: int, given: set[int]) -> list[str]:
+def _missing_shards(shards: Sequence[ShardFile]) -> list[str]:
     """Name the first missing ones: a damaged file may speak of any number of shards."""
-    absent = (i for i in range(1, count + 1) if i not in given)
-    return [f"shard {i}/{count}" for i in itertools.islice(absent, _MOST_NAMED)]
+    given, count = {shard.record.index for shard in shards}, shards[0].record.count
+    absent = (index for index in range(1, count + 1) if index not in given)
+    return [_describe_missing(shards[0], i) for i in itertools.islice(absent, _MOST_NAMED)]
+
+
+def _describe_missing(other: ShardFile, index: int) -> str:
+    """Name a missing shard, and the command that makes it where another shard knows it."""
+    name, command = f"{index}/{other.record.count}", other.record.command
+    if not command:
+        return f"shard {name}"
+    out = _path_like(other, index)
+    resume = " --resume" if partial_path(out).exists() else ""
+    return f"shard {name}: {command} --shard {name} --out {shlex.quote(str(out))}{resume}"
+
+
+def _path_like(other: ShardFile, index: int) -> Path:
+    """Return a path called as that of another shard is, with this shard's number in it."""
+    name = other.path.name
+    number = rf"(?<!\d)0*{other.record.index}(?!\d)"
+    if len(found := re.findall(number, name)) == 1:
+        padded = str(index).zfill(len(found[0]) if found[0].startswith("0") else 1)
+        return other.path.with_name(re.sub(number, padded, name))
+    stem, dot, suffix = name.partition(".")
+    return other.path.with_name(f"{stem}.{index}{dot}{suffix}")
 
 
 def _describe_absent(path: Path) -> str:

@@ -49,13 +49,21 @@ class ShardRecord:
     """Of the whole request."""
     records: list[int]
     """Place in the whole, from 0, of each record of this output, in the output's order."""
+    command: str = ""
+    """Asks for the whole, without --shard and --out; "" where an older version wrote it."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def shard_record(shard: Shard, num_records: int, records: Sequence[int]) -> ShardRecord:
-    return ShardRecord(shard.index, shard.count, num_records, list(records))
+NOT_OF_THE_WHOLE = ("shard", "out", "resume", "overwrite", "json_output")
+"""Options that a shard's command has for itself."""
+
+
+def shard_record(
+    shard: Shard, num_records: int, records: Sequence[int], command: str = ""
+) -> ShardRecord:
+    return ShardRecord(shard.index, shard.count, num_records, list(records), command)
 
 
 def read_shard_record(side_file: Mapping[str, Any]) -> ShardRecord | None:
@@ -71,6 +79,8 @@ def read_shard_record(side_file: Mapping[str, Any]) -> ShardRecord | None:
     numbers = (record.index, record.count, record.num_records)
     if not isinstance(record.records, list) or not all(map(_is_count, (*numbers, *record.records))):
         raise TypeError(f"its {SHARD_KEY} holds something that is no number")
+    if not isinstance(record.command, str):
+        raise TypeError(f"its {SHARD_KEY} holds a command that is no text")
     if not 1 <= record.index <= record.count:
         raise ValueError(f"its {SHARD_KEY} is part {record.index} of {record.count}")
     return record

@@ -20,8 +20,9 @@ def find_model(bundled: BundledModels, name: str, *, offline: bool, flag: str = 
         flag: what messages call the name: the flag or key it came from.
 
     Raises:
-        UserError: there is none, and a bundled name that is much alike is named; or it is the
-            folder of a run that did not finish.
+        UserError: there is none, and a bundled name that is much alike is named, alone where the
+            name has no owner as those of the hub have; or it is the folder of a run that did not
+            finish.
     """
     program = bundled.package.replace("_", "-")
     path = bundled.path_of(name)
@@ -31,8 +32,9 @@ def find_model(bundled: BundledModels, name: str, *, offline: bool, flag: str = 
         near = None if Path(name).exists() else nearest_name(name, _present(bundled, bundled.names))
         if near is None:
             raise
+        otherwise = f" {error}" if "/" in name else ""
         raise UserError(
-            f"{as_written(flag, name)}: did you mean the bundled {near}? {error}"
+            f"{as_written(flag, name)}: did you mean the bundled {near}?{otherwise}"
         ) from error
     if (verb := unfinished_run(folder)) is not None:
         raise UserError(

@@ -27,7 +27,10 @@ class FilterOptions:
     table: Annotated[
         Path, Argument(metavar="F.csv", help="Table that score wrote: .csv, .parquet or .jsonl.")
     ]
-    out: Annotated[Path, Option(help="FASTA to write, best design first (.fasta, .fasta.gz).")]
+    out: Annotated[
+        Path,
+        Option(help="FASTA to write, best first (.fasta, .fa, .faa, .fas, .fsa; or with .gz)."),
+    ]
     min_plddt: Annotated[float | None, Option(help=_bound("mean_plddt"))] = None
     min_ptm: Annotated[float | None, Option(help=_bound("ptm"))] = None
     max_pae: Annotated[float | None, Option(help=_bound("mean_pae"))] = None

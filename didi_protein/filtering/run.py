@@ -51,6 +51,7 @@ from didi_protein.scoring.table import (
     read_scores,
     summary_path,
     with_words_as_ids,
+    without_figures,
     write_scores,
 )
 from didi_protein.sequences.fasta import FASTA_SUFFIXES, ProteinRecord, write_fasta
@@ -70,12 +71,21 @@ class FilterFiles:
         return self._beside(".selected.csv")
 
     @property
+    def scoring(self) -> Path:
+        """How those rows were scored: filtered again, they are as well known as here."""
+        return summary_path(self.selected)
+
+    @property
     def rejected(self) -> Path:
         return self._beside(".rejected.csv")
 
     @property
     def summary(self) -> Path:
         return self._beside(".filter.json")
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        return self.fasta, self.selected, self.scoring, self.rejected, self.summary
 
     def _beside(self, suffix: str) -> Path:
         bare = self.fasta.with_name(self.fasta.name.removesuffix(".gz"))
@@ -92,7 +102,7 @@ class FilterFiles:
                 f"--out {self.fasta}: the name must end in {', '.join(FASTA_SUFFIXES)}, or that "
                 "and .gz."
             )
-        for path in (self.fasta, self.selected, self.rejected, self.summary):
+        for path in self.all:
             if path.resolve() == table.resolve():
                 raise UserError(f"--out {self.fasta} would replace the table {table}: rename it.")
             if path.is_dir():
@@ -101,7 +111,7 @@ class FilterFiles:
 
     def check_writable(self) -> None:
         """Raise UserError where one of them cannot be written: before designs are compared."""
-        for path in (self.fasta, self.selected, self.rejected, self.summary):
+        for path in self.all:
             check_writable(path)
 
 
@@ -123,7 +133,7 @@ def run_filter(options: FilterOptions) -> FilterResult:
     rejected, selected = rejected_table(table, funnel), _selected(funnel.kept, options)
     summary = _summary(options, files, table, funnel, keys)
     summary["warnings"] = _about_the_judge(foreign, scored, keys, bounds)
-    _write(files, selected, rejected, summary)
+    _write(files, selected, rejected, summary, scoring)
     return FilterResult(selected, rejected, funnel.steps, summary, options.out)
 
 
@@ -227,10 +237,17 @@ def _num_demoted(kept: pd.DataFrame, keys: Sequence[SortKey]) -> int:
 
 
 def _write(
-    files: FilterFiles, selected: pd.DataFrame, rejected: pd.DataFrame, summary: dict[str, Any]
+    files: FilterFiles,
+    selected: pd.DataFrame,
+    rejected: pd.DataFrame,
+    summary: dict[str, Any],
+    scoring: dict[str, Any],
 ) -> None:
     write_scores(files.rejected, rejected)
+    files.scoring.unlink(missing_ok=True)  # of an earlier run: it vouches for other rows
     write_scores(files.selected, selected)
+    if scoring:
+        write_json(files.scoring, without_figures(scoring))
     write_json(files.summary, summary)
     rows = selected.to_dict("records")
     write_fasta(
@@ -241,6 +258,8 @@ def _write(
 
 # From the flags of `filter` and the table to the order of the designs and the filters.
 
+GROUPING = ("cluster", "structure_cluster", "parent")
+"""Columns of ours that put designs in groups, for `--one-per`."""
 SIMILARITY_FLAGS = ("-c", "0.7", "--cov-mode", "0")
 """At least 70% of both sequences aligns, as for clusters."""
 
@@ -344,10 +363,15 @@ def build_filters(
 def _problems_of_one_per(column: str | None, table: pd.DataFrame) -> Iterator[str]:
     if column is None:
         return
+    present = [name for name in GROUPING if name in table and table[name].notna().any()]
+    instead = f", or give --one-per {' or '.join(present)}, which it has" if present else ""
     if column not in table:
-        yield f"--one-per {column}: the table has no such column; {how_to_compute(column)}."
+        missing = "the table has no such column"
     elif len(table) and table[column].isna().all():
-        yield f"--one-per {column}: it was not computed in this table; {how_to_compute(column)}."
+        missing = "it was not computed in this table"
+    else:
+        return
+    yield f"--one-per {column}: {missing}; {how_to_compute(column)}{instead}."
 
 
 def _comparing_filters(
@@ -369,7 +393,8 @@ def _neighbours(sequences: "pd.Series[str]") -> Neighbours:
     if len(distinct) < 2:
         return found
     flags = (*SIMILARITY_FLAGS, "--max-seqs", str(max(1_000, len(distinct))))
-    for first, second, identity, *_ in mmseqs.search(distinct, distinct, flags):
+    every = mmseqs.all_pairs_flags(distinct, distinct)
+    for first, second, identity, *_ in mmseqs.search(distinct, distinct, flags, prefilter=every):
         if first != second:
             one, two = distinct[first], distinct[second]
             found[one][two] = found[two][one] = max(identity, found[one].get(two, 0.0))

@@ -10,7 +10,7 @@ from didi_core.commands.generating.domain import (
     length_warning,
 )
 from didi_core.data.vocabulary import Vocabulary
-from didi_core.errors import UserError
+from didi_core.errors import UserError, refused_by
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.run_request import Rule, accept_all
 from didi_core.training.devices import TORCH_TYPES, resolve_device
@@ -25,11 +25,18 @@ from didi_protein.sequences.lengths import check_lengths, design_lengths
 
 
 def _problems(options: GenerateOptions) -> list[str]:
-    length, template, repeat = options.length, options.template, options.max_repeat
+    repeat, wrong = options.max_repeat, []
     if repeat is not None and not 0 <= repeat <= 1:
-        return [f"--max-repeat {repeat:g} must be from 0 to 1"]
-    check_exclude(options.exclude)
-    read_bias(options.bias)
+        wrong.append(f"--max-repeat {repeat:g} must be from 0 to 1")
+    return wrong + refused_by(
+        lambda: check_exclude(options.exclude),
+        lambda: read_bias(options.bias),
+        lambda: _check_layout(options.length, options.template),
+    )
+
+
+def _check_layout(length: str | None, template: str | None) -> None:
+    """Raise UserError unless one of both is given, and is what it should be."""
     if (length is None) == (template is None):
         raise UserError(
             "Give one of --length (as in --length 80-120) and --template (as in --template "
@@ -39,7 +46,6 @@ def _problems(options: GenerateOptions) -> list[str]:
         check_lengths(length)
     else:
         read_templates(template or "", None)
-    return []
 
 
 def _open_model(options: GenerateOptions) -> LoadedModel:

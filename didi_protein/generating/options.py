@@ -18,7 +18,9 @@ class GenerateOptions(SamplingOptions):
 
     model: Annotated[str, Option(help="A bundled name (tiny, tiny-student), a folder or a hub id.")]
     num: Annotated[int, Option(help="Designs to make; with --template, of each template.")]
-    out: Annotated[Path, Option(help="FASTA file to write (.fasta, .fa, .faa; or with .gz).")]
+    out: Annotated[
+        Path, Option(help="FASTA to write (.fasta, .fa, .faa, .fas, .fsa; or with .gz).")
+    ]
     length: Annotated[
         str | None,
         Option(help="Residues: 100, or 50,100,200 in turn, or 80-120 uniform, or from:REF.fasta."),

@@ -598,6 +598,24 @@ _ENTRIES = (
         otherwise="score with the model's folder, which holds a training.sketch, where the header "
         "says it is; or with --training F.fasta",
     ),
+    ScoreColumn(
+        name="parent",
+        type="text",
+        topic=_RECORD,
+        meaning="What the design was made from, from the header: an id, or the sequence itself "
+        "([what it changes](#is-it-new)).",
+        computed_by="header",
+    ),
+    ScoreColumn(
+        name="parent_identity",
+        type="number",
+        topic=_RECORD,
+        meaning="Identity to the parent as the header states it; `score` does not compute it.",
+        computed_by="header",
+        low=0,
+        high=1,
+        otherwise="state it in the headers of the designs, as parent_identity=0.87",
+    ),
     # What follows stands in a table only where it has a value.
     ScoreColumn(
         name="training_neighbour_identity",

@@ -14,7 +14,7 @@ from didi_protein.families.contacts import ContactMap
 from didi_protein.families.profile import FamilyProfile
 from didi_protein.families.statistics import FamilyStatistics, measure_family
 from didi_protein.scoring.columns import names_by
-from didi_protein.sequences.bundled import bundled_contacts, bundled_sequences
+from didi_protein.sequences.bundled import bundled_contacts, sequences_named
 
 if TYPE_CHECKING:
     from didi_protein.sequences.fasta import ProteinRecord
@@ -71,10 +71,10 @@ def open_family_scorer(
         contacts: table of `--contacts`; a bundled family has one of its own.
 
     Raises:
-        UserError: a file that cannot be read, contacts that nothing would be compared with, or
-            pyhmmer is missing.
+        UserError: a file that cannot be read or has a bundled name, contacts that nothing would be
+            compared with, or pyhmmer is missing.
     """
-    bundled = bundled_sequences(family)
+    bundled = sequences_named(family, "--family")
     place = bundled[0] if len(bundled) == 1 else family
     profile = FamilyProfile.read(place, "--family")
     source, known = contacts or bundled_contacts(family), None

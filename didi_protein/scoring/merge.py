@@ -15,7 +15,6 @@ from didi_core.commands.merge import (
 )
 from didi_core.errors import UserError
 from didi_core.io.files import check_writable, write_json
-from didi_core.io.shards import SHARD_KEY
 from didi_protein.scoring.own_shuffles import JUDGE_DOMAIN, merged_domain
 from didi_protein.scoring.table import (
     SUFFIXES,
@@ -23,6 +22,7 @@ from didi_protein.scoring.table import (
     plain_rows,
     read_scores,
     summary_path,
+    without_figures,
     write_scores,
 )
 from didi_protein.sequences.fasta import (
@@ -33,9 +33,6 @@ from didi_protein.sequences.fasta import (
 )
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import cluster_numbers
-
-_OF_ONE_SHARD = ("num_records", "num_ok", "by_status", "set", "reference_rows", "warnings")
-"""What a score summary says of its own rows."""
 
 
 def run_merge(paths: Sequence[Path], out: Path) -> MergeResult:
@@ -105,7 +102,6 @@ def _add_clusters(rows: Sequence[dict[str, Any]]) -> None:
 
 def _merged_table_summary(shards: Sequence[ShardFile]) -> dict[str, Any]:
     """What the shards' summaries share; the figures of a set are no sums of its parts'."""
-    own = (SHARD_KEY, *_OF_ONE_SHARD)
-    shared = {name: value for name, value in shards[0].side.items() if name not in own}
+    shared = without_figures(shards[0].side)
     domain = merged_domain([shard.side.get(JUDGE_DOMAIN) for shard in shards])
     return {**shared, JUDGE_DOMAIN: domain, "num_shards": len(shards)}

@@ -9,10 +9,10 @@ from didi_core.errors import UserError
 from didi_core.io.shards import Shard
 from didi_core.peak_memory import is_out_of_memory, release_cached_memory
 from didi_core.sampling.batching import plan_batches, shard_of
-from didi_protein.scoring.columns import is_text, names_by
+from didi_protein.scoring.columns import COLUMN, is_text, names_by
 from didi_protein.scoring.journal import KnownScores
 from didi_protein.scoring.scorers import Scorer
-from didi_protein.scoring.table import rounded, whole_number
+from didi_protein.scoring.table import rounded, typed
 from didi_protein.sequences.alphabet import clean_sequence, find_problem
 from didi_protein.sequences.fasta import ProteinRecord
 
@@ -76,8 +76,10 @@ def _fits(column: str, value: str) -> bool:
 
     What it does not take goes where other pairs go, under its own name: nothing is lost.
     """
+    if is_text(column):
+        return True
     try:
-        return is_text(column) or whole_number(value) >= 0
+        return COLUMN[column].low <= typed(column, value) <= COLUMN[column].high
     except ValueError:
         return False
 

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
+from didi_core.cli.command_options import command_line
 from didi_core.cli.run import console
 from didi_core.evaluation.bootstrap import warnings_of_few
-from didi_core.io.shards import SHARD_KEY, Shard, shard_record
+from didi_core.io.shards import NOT_OF_THE_WHOLE, SHARD_KEY, Shard, shard_record
 from didi_core.training.run_folder import package_versions
 from didi_protein.scoring.columns import COLUMN
 from didi_protein.scoring.family import family_table
@@ -112,7 +113,8 @@ def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
         "versions": versions() | parts.structures.versions,
     }
     if parts.shard.count > 1:
-        record = shard_record(parts.shard, parts.num_records, parts.places)
+        command = command_line("didi-protein", "score", options, NOT_OF_THE_WHOLE)
+        record = shard_record(parts.shard, parts.num_records, parts.places, command)
         summary[SHARD_KEY] = record.as_json()
     return summary
 
@@ -233,8 +235,8 @@ def _neighbour_definitions(parts: "SummaryParts") -> dict[str, str]:
         f"{mmseqs.MAX_E_VALUE:g} in {mmseqs.NOMINAL_RESIDUES:.0e} residues (MMseqs2 {flags})"
     )
     texts = {}
+    sequences = parts.table.loc[parts.table["status"] == "ok", "sequence"].tolist()
     if parts.reference is not None:
-        sequences = parts.table.loc[parts.table["status"] == "ok", "sequence"].tolist()
         prefilter = " and ".join(map(" ".join, prefilters(sequences, parts.reference)))
         share = f"at least {NEIGHBOUR_IDENTITY:.0%} identity"
         texts["precision"] = (
@@ -247,8 +249,9 @@ def _neighbour_definitions(parts: "SummaryParts") -> dict[str, str]:
             f"sequence, {neighbour}; of one with a parent, to one that is no copy of the parent"
         )
     if parts.clusters is not None:
+        every = mmseqs.all_pairs_flags(sequences, sequences)
         texts["num_clusters"] = "greedy set cover; MMseqs2 " + " ".join(
-            (mmseqs.version(), *mmseqs.COMMON_FLAGS, *mmseqs.CLUSTER_FLAGS)
+            (mmseqs.version(), *mmseqs.COMMON_FLAGS, *mmseqs.CLUSTER_FLAGS, *every)
         )
     return texts
 

@@ -19,6 +19,7 @@ import pandas as pd
 
 from didi_core.errors import UserError, missing_extra
 from didi_core.io.files import atomic_open, atomic_path
+from didi_core.io.shards import SHARD_KEY
 from didi_core.io.tables import (
     Columns,
     is_missing,
@@ -52,6 +53,18 @@ def check_suffix(path: Path, flag: str = "--out") -> None:
 def summary_path(table: Path) -> Path:
     """Where the figures of the whole set stand: beside `NAME.csv`, `NAME.summary.json`."""
     return table.with_suffix(".summary.json")
+
+
+OF_ITS_ROWS = ("num_records", "num_ok", "by_status", "set", "reference_rows", "warnings")
+"""What a summary says of the rows of its own table."""
+
+
+def without_figures(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a summary says of how rows were scored: that holds for others of them, too."""
+    kept = {name: each for name, each in summary.items() if name not in (*OF_ITS_ROWS, SHARD_KEY)}
+    if isinstance(family := kept.get("family"), dict):
+        kept["family"] = {**family, "statistics": None, "plots": None}
+    return kept
 
 
 def rounded(value: Any) -> Any:
@@ -134,6 +147,16 @@ _CONVERSIONS: Mapping[str, tuple[Callable[[Any], Any], Any]] = {
     "number": (_number, "float64"),
     "yes_no": (_yes_or_no, "boolean"),
 }
+
+
+def typed(name: str, value: object) -> Any:
+    """Return a value as the type of the column.
+
+    Raises:
+        ValueError: it is not written as we write one of that type.
+    """
+    convert, _ = _CONVERSIONS[COLUMN[name].type if name in COLUMN else "text"]
+    return convert(value)
 
 
 def numbers_of(table: pd.DataFrame, column: str, called: str) -> pd.Series:

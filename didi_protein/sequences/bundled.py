@@ -8,6 +8,8 @@ import os
 from importlib.resources import files
 from pathlib import Path
 
+from didi_core.errors import UserError, as_written
+
 FAMILIES = {"PF00595": "PDZ domains", "PF13354": "class A beta-lactamases"}
 """Pfam accession and what the family is."""
 ALL = "families"
@@ -26,6 +28,24 @@ def bundled_sequences(name: str | os.PathLike[str]) -> list[Path]:
     split = "valid" if str(name).endswith(HELD_OUT) else "train"
     chosen = list(FAMILIES) if family == ALL else [family] if family in FAMILIES else []
     return [families_folder() / f"{each}_{split}.aligned.fasta.gz" for each in chosen]
+
+
+def sequences_named(place: str | os.PathLike[str], name: str) -> list[Path]:
+    """Return the aligned FASTA files of what a user gave, where that is a bundled name; else none.
+
+    Args:
+        name: how messages call it: the flag or argument it came from.
+
+    Raises:
+        UserError: a path of the user's has that name, so that either may be meant.
+    """
+    bundled = bundled_sequences(place)
+    if bundled and Path(place).exists():
+        raise UserError(
+            f"{as_written(name, place)} names families that ship here, and a path of yours: rename "
+            "yours, or give it by its absolute path."
+        )
+    return bundled
 
 
 def bundled_contacts(name: str | os.PathLike[str] | None) -> Path | None:

@@ -22,7 +22,7 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 from didi_core.errors import UserError, as_written
 from didi_core.io.files import shown
 from didi_core.io.text_files import damage_explained, open_text, text_writer
-from didi_protein.sequences.bundled import bundled_sequences
+from didi_protein.sequences.bundled import sequences_named
 from didi_protein.structures.read import (
     STRUCTURE_SUFFIXES,
     escaped,
@@ -197,12 +197,7 @@ def expand_inputs(
         raise UserError(f"{name} -: standard input is given twice; it can be read once.")
     known = (*FASTA_SUFFIXES, *STRUCTURE_SUFFIXES)
     for place in inputs:
-        if bundled := bundled_sequences(place):
-            if Path(place).exists():
-                raise UserError(
-                    f"{as_written(name, place)} names families that ship here, and a path of "
-                    "yours: rename yours, or give it by its absolute path."
-                )
+        if bundled := sequences_named(place, name):
             yield from bundled
             continue
         if str(place) == "-" or not Path(place).is_dir():

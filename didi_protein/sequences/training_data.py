@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from didi_core.data.corpus import Corpus
-from didi_core.errors import UserError
+from didi_core.errors import UserError, as_written
+from didi_core.progress import say_once
 from didi_protein.sequences.alphabet import PROTEIN, clean_sequence, is_canonical
+from didi_protein.sequences.bundled import bundled_sequences
 from didi_protein.sequences.fasta import (
     expand_inputs,
     is_structure_file,
@@ -25,13 +27,14 @@ def read_training_sequences(
 ) -> list[tuple[str, str]]:
     """Read id and canonical sequence of every usable record; what was dropped, and why, on stderr.
 
-    Lower case, gaps and a stop sign at the end are mended. Sequences with other letters than the
-    20 canonical residues, and those outside the lengths given, are dropped.
+    Lower case (told too, save of what ships here), gaps and a stop sign at the end are mended.
+    Sequences with other letters than the 20 canonical residues, and those outside the lengths
+    given, are dropped.
 
     Raises:
         UserError: the file cannot be read, or no record is usable.
     """
-    kept, dropped = [], Counter[str]()
+    kept, dropped, num_lower = [], Counter[str](), 0
     for place in expand_inputs([path], name):
         for record_id, sequence in _ids_and_sequences(place, name):
             cleaned = sequence if is_canonical(sequence) else clean_sequence(sequence)
@@ -40,7 +43,12 @@ def read_training_sequences(
                 dropped[reason] += 1
             else:
                 kept.append((record_id, cleaned))
+                num_lower += not sequence.isupper()
     _report_dropped(path, len(kept), dropped)
+    if num_lower and not bundled_sequences(path):
+        say_once(
+            f"{path}: lower case is read as upper case, in {num_lower:,} of {len(kept):,} sequences"
+        )
     return kept
 
 
@@ -79,6 +87,10 @@ def _report_dropped(path: object, num_kept: int, dropped: Counter[str]) -> None:
 # Sequences to train on: FASTA files, or the memory-mapped UniRef50 cache.
 
 
+FEWEST = 100
+"""Sequences to train on, below which a warning says that they are too few."""
+
+
 def load_corpus(source: str, name: str = "data=") -> Corpus:
     """Load the corpus of a FASTA path (plain or .gz), or of `uniref50` after its download.
 
@@ -95,4 +107,9 @@ def load_corpus(source: str, name: str = "data=") -> Corpus:
     sequences = read_training_sequences(source, name=name)
     ids = PROTEIN.id_of_token
     print(f"{source}: {len(sequences):,} sequences", file=sys.stderr)
+    if name == "data=" and len(sequences) < FEWEST:
+        say_once(
+            f"{as_written(name, source)} holds too few sequences to learn from: a model soon knows "
+            f"fewer than {FEWEST} by heart, and writes them again; give hundreds or more."
+        )
     return Corpus.from_ids([[ids[letter] for letter in sequence] for _, sequence in sequences])

@@ -20,7 +20,7 @@ from didi_protein.similarity.programs import (
     why_scratch_failed,
 )
 
-COMMON_FLAGS = ("--alignment-mode", "3", "--seq-id-mode", "0", "-e", "100")
+COMMON_FLAGS = ("--alignment-mode", "3", "--seq-id-mode", "0")
 """Identity is identical residues over columns of the local alignment, gaps included, computed from
 the alignment itself (not estimated from its score)."""
 NOMINAL_RESIDUES = 1e7
@@ -43,6 +43,12 @@ are aligned, perhaps not the nearest: 34 of 200 copies were missed among 6,473 b
 FAST_FLAGS = ("-s", "7.5")
 """Only pairs with similar words are compared, at the highest sensitivity: alone above `MOST_PAIRS`,
 and beside the other where there are more than `MOST_ALIGNED` references."""
+ALL_PAIRS_FLAGS = ("--prefilter-mode", "2")
+"""Every pair is aligned: for who wants all of them, as clusters do, and would align all that the
+comparison without gaps leaves, which in a family is every pair."""
+MARGIN = 100.0
+"""How many times the E-value that counts an alignment may have and is still traced back, where all
+pairs are aligned: MMseqs2's E-values are corrected for the lengths, ours are not."""
 MOST_PAIRS = 1e12
 """Residues of the queries times residues of the references; about a minute on two cores."""
 
@@ -70,6 +76,12 @@ def prefilter_flags(queries: Sequence[str], references: Sequence[str]) -> tuple[
     return EXHAUSTIVE_FLAGS if pairs <= MOST_PAIRS else FAST_FLAGS
 
 
+def all_pairs_flags(queries: Sequence[str], references: Sequence[str]) -> tuple[str, ...]:
+    """Choose the same for who wants every significant pair."""
+    usual = prefilter_flags(queries, references)
+    return ALL_PAIRS_FLAGS if usual == EXHAUSTIVE_FLAGS else usual
+
+
 def search(
     queries: Sequence[str],
     references: Sequence[str],
@@ -89,7 +101,9 @@ def search(
     """
     if prefilter is None:
         prefilter = prefilter_flags(queries, references)
-    chosen = (*COMMON_FLAGS, *flags, *prefilter, *_threads(threads))
+    # Without gaps a pair that counts may have a far worse E-value than with them.
+    loosest = 100.0 if prefilter != ALL_PAIRS_FLAGS else MARGIN * _largest_e_value(references)
+    chosen = (*COMMON_FLAGS, "-e", f"{loosest:g}", *flags, *prefilter, *_threads(threads))
     with _workspace() as folder:
         _write(folder / "queries.fasta", queries)
         _write(folder / "references.fasta", references)
@@ -109,6 +123,11 @@ def significant_bits(query_length: int) -> float:
        1990.
     """
     return math.log2(query_length * NOMINAL_RESIDUES / MAX_E_VALUE)
+
+
+def _largest_e_value(references: Sequence[str]) -> float:
+    """Return the E-value among these references of a hit that just counts."""
+    return MAX_E_VALUE * sum(map(len, references)) / NOMINAL_RESIDUES
 
 
 @contextmanager

@@ -101,7 +101,8 @@ def near_relatives(
     ]
     if sequences and references:
         flags = (*mmseqs.NEIGHBOUR_FLAGS, "--max-seqs", str(len(references)))
-        for query, place, share, *_ in mmseqs.search(sequences, references, flags, threads):
+        every = mmseqs.all_pairs_flags(sequences, references)
+        for query, place, share, *_ in mmseqs.search(sequences, references, flags, threads, every):
             if share >= identity:
                 found[query].add(place)
     return [frozenset(each) for each in found]
@@ -146,7 +147,8 @@ def _neighbourhoods(sequences: Sequence[str], threads: int | None) -> list[set[i
     neighbourhoods = [{index} for index in range(len(sequences))]
     if len(sequences) > 1:
         flags = (*mmseqs.CLUSTER_FLAGS, "--max-seqs", str(max(1_000, len(sequences))))
-        for first, second, *_ in mmseqs.search(sequences, sequences, flags, threads):
+        every = mmseqs.all_pairs_flags(sequences, sequences)
+        for first, second, *_ in mmseqs.search(sequences, sequences, flags, threads, every):
             neighbourhoods[first].add(second)
             neighbourhoods[second].add(first)
     return neighbourhoods

@@ -9,7 +9,7 @@ from didi_core.commands.generating.domain import (
     length_limit,
     read_lengths,
 )
-from didi_core.errors import UserError
+from didi_core.errors import UserError, refused_by
 from didi_core.models.folder import LoadedModel
 from didi_core.training.devices import TORCH_TYPES, resolve_device
 from didi_text.models.load import open_named_tokenizer, tokenizer_of
@@ -28,8 +28,8 @@ def _problems(options: GenerateOptions) -> list[str]:
         wrong.append("--length is missing, as in --length 128")
     if options.shard is not None and not is_jsonl(options.out):
         wrong.append(f"--shard with --out {options.out}: shards are written as .jsonl")
-    if not wrong and options.length is not None:
-        read_lengths(str(options.length), 1, 0, None, WORDS)
+    if options.length is not None:
+        wrong += refused_by(lambda: read_lengths(str(options.length), 1, 0, None, WORDS))
     return wrong
 
 

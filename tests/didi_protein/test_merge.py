@@ -1,6 +1,7 @@
 """`merge`: shards of designs and of scores, in the order of the whole; and `info`."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from generate_fixtures import design, designs, run_program
 
+from didi_core.commands.generating.files import generate_json_path
 from didi_core.commands.merge import open_shards
 from didi_core.errors import UserError
 from didi_core.io.shards import Shard, shard_record
@@ -85,7 +87,14 @@ def test_of_very_many_missing_shards_the_first_are_listed(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "change",
-    [{"count": None}, {"index": []}, {"index": 3}, {"records": "01"}, {"records": [True]}],
+    [
+        {"count": None},
+        {"index": []},
+        {"index": 3},
+        {"records": "01"},
+        {"records": [True]},
+        {"command": 1},
+    ],
     ids=str,
 )
 def test_a_damaged_shard_record_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
@@ -95,6 +104,43 @@ def test_a_damaged_shard_record_is_refused(tmp_path: Path, change: dict[str, Any
     summary_path(path).write_text(json.dumps({"shard": shard, "settings": {}}))
     with pytest.raises(UserError, match=r"a\.summary\.json cannot be read: its shard"):
         open_shards([path], summary_path)
+
+
+def test_the_command_of_a_missing_shard_is_told_and_makes_it(model: Path, tmp_path: Path) -> None:
+    changes = {"sampler": "remdm(eta=0.1)", "exclude": "CW", "unique": True, "seed": 3}
+    whole = design(model, tmp_path / "whole.fasta", **changes)
+    parts = make_shards(model, tmp_path / "my parts", 3, **changes)
+    parts[1].fasta.unlink()
+    with pytest.raises(ShardsMissing) as caught:
+        merged(parts[::2], tmp_path / "all.fasta")
+    told = str(caught.value).partition("shard 2/3: ")[2]
+    assert str(parts[1].fasta) in told
+    done = run_program(
+        *shlex.split(told)[1:], "--overwrite"
+    )  # what stands beside it is still there
+    assert done.returncode == 0, done.stderr
+    merged(parts, tmp_path / "all.fasta")
+    assert (tmp_path / "all.fasta").read_bytes() == whole.fasta.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("part.3.fasta", "part.12.fasta"),
+        ("s03.csv", "s12.csv"),
+        ("shard3of3.fasta.gz", "shard3of3.12.fasta.gz"),
+        ("designs.fasta", "designs.12.fasta"),
+    ],
+)
+def test_a_missing_shard_is_called_as_another_is(name: str, expected: str, tmp_path: Path) -> None:
+    record = shard_record(Shard(3, 20), 1, [0], "didi-protein score d.fasta")
+    (tmp_path / name).write_text("")
+    side = generate_json_path(tmp_path / name)
+    side.write_text(json.dumps({"shard": record.as_json()}))
+    with pytest.raises(ShardsMissing) as caught:
+        open_shards([tmp_path / name], generate_json_path)
+    asked = f"didi-protein score d.fasta --shard 12/20 --out {tmp_path / expected}"
+    assert f"shard 12/20: {asked}\n" in str(caught.value)
 
 
 def test_a_missing_shard_is_listed_and_nothing_is_written(model: Path, tmp_path: Path) -> None:

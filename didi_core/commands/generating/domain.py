@@ -74,8 +74,7 @@ class GenerationDomain(Generic[Options, Written]):
     template_flag: str
     """What says which tokens are kept, for messages."""
     problems: Callable[[Options], list[str]]
-    """What is wrong with the program's own flags, as far as that needs no model; it may raise
-    UserError as well."""
+    """All that is wrong with the program's own flags, as far as that needs no model."""
     open_model: Callable[[Options], LoadedModel]
     """Opens what `--model` names."""
     plan: Callable[[Options, LoadedModel], GenerationTask[Written]]

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
 
+from didi_core.cli.command_options import command_line
 from didi_core.commands.generating.best_grid import best_grid_of
 from didi_core.commands.generating.domain import (
     GenerationDomain,
@@ -25,9 +27,9 @@ from didi_core.commands.generating.summary import (
     summary_of,
 )
 from didi_core.commands.processes import Processes, join_processes
-from didi_core.errors import UserError
+from didi_core.errors import UserError, refused_by
 from didi_core.evaluation.timing import Write
-from didi_core.io.shards import Shard, parse_shard
+from didi_core.io.shards import NOT_OF_THE_WHOLE, Shard, parse_shard
 from didi_core.models.compiled import compiled_blocks
 from didi_core.models.folder import LoadedModel
 from didi_core.peak_memory import PeakMemory
@@ -62,7 +64,7 @@ from didi_core.sampling.run_request import (
     run_request,
 )
 from didi_core.sampling.sampler_options import parse_options, split_name
-from didi_core.training.devices import settle_precision
+from didi_core.training.devices import resolve_device, settle_precision
 
 
 def generate(
@@ -79,11 +81,11 @@ def generate(
     Raises:
         UserError: an option without sense, an output that exists, a model that cannot be opened.
     """
-    options = _checked(options, domain)
-    processes, shard = join_processes(), parse_shard(options.shard)
+    command = command_line(domain.program, "generate", options, NOT_OF_THE_WHOLE)
     files = OutputFiles(options.out, domain.suffixes, domain.example)
-    if processes.is_first:
-        files.check(resume=options.resume, overwrite=options.overwrite)
+    processes = join_processes()
+    options = _checked(options, domain, files if processes.is_first else None)
+    shard = parse_shard(options.shard)
     model = model or domain.open_model(options)
     options = with_stored_defaults(options, model)
     task = _planned(options, domain, model)
@@ -105,7 +107,7 @@ def generate(
         return None
     peak_memory = max((each for each in peaks if each is not None), default=None)
     cost = {"seconds": max(each.seconds for each in parts), "peak_memory": peak_memory}
-    summary = summary_of(domain, task, rows, cost, decided, shard, model)
+    summary = summary_of(domain, task, rows, cost, decided, shard, model, command)
     made = _written(options, task, rows)
     files.write(lambda path: domain.write(path, made), summary)
     return result_of(summary, files, domain.noun)
@@ -114,14 +116,30 @@ def generate(
 # Before the model is sampled: what was asked for is checked and completed.
 
 
-def _checked(options: Options, domain: GenerationDomain[Options, Written]) -> Options:
+def _checked(
+    options: Options, domain: GenerationDomain[Options, Written], files: OutputFiles | None
+) -> Options:
     """Return the options with precision and the sampler's settings read.
 
+    Args:
+        files: of the output; None of a process that writes none.
+
     Raises:
-        UserError: what makes no sense, as far as that needs no model.
+        UserError: all that makes no sense, as far as that needs no model.
     """
-    if wrong := [*problems_of(options), *domain.problems(options)]:
-        raise UserError("; ".join(wrong) + ".")
+    wrong = [*problems_of(options), *domain.problems(options)]
+    wrong += refused_by(
+        lambda: _with_sampler_options(options),
+        lambda: resolve_device(options.device),
+        lambda: settle_precision(options),
+        lambda: parse_shard(options.shard),
+    )
+    if files is not None:
+        wrong += refused_by(
+            partial(files.check, resume=options.resume, overwrite=options.overwrite)
+        )
+    if wrong:
+        raise UserError("; ".join(dict.fromkeys(wrong)) + ".")
     return _with_sampler_options(settle_precision(options))
 
 

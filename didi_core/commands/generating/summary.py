@@ -104,6 +104,7 @@ def summary_of(
     decided: Mapping[str, Any],
     shard: Shard,
     model: LoadedModel,
+    command: str,
 ) -> dict[str, Any]:
     """Return the contents of `NAME.generate.json`.
 
@@ -111,6 +112,7 @@ def summary_of(
         finished: this run's records, in record order.
         cost: `seconds` of sampling, and the `peak_memory` of this process in bytes.
         decided: see `deciding_settings`.
+        command: that asks for the whole request.
     """
     records = task.records
     made = [row for row in finished if row.failure is None]
@@ -137,7 +139,7 @@ def summary_of(
     }
     if shard.count > 1:
         places = [row.record for row in made]
-        summary[SHARD_KEY] = shard_record(shard, len(records), places).as_json()
+        summary[SHARD_KEY] = shard_record(shard, len(records), places, command).as_json()
     return summary
 
 

@@ -30,9 +30,10 @@ BUNDLED = BundledModels("didi_protein")
         (
             find_model,
             "tiny-studnet",
-            r"--model tiny-studnet: did you mean the bundled tiny-student\? ",
+            r"^--model tiny-studnet: did you mean the bundled tiny-student\?$",
         ),
-        (find_judge, "tiny-jugde", r"did you mean the bundled tiny-judge\? "),
+        (find_judge, "tiny-jugde", r"did you mean the bundled tiny-judge\?$"),
+        (find_model, "me/tiny-student", r"tiny-student\? --model me/tiny-student is not a folder"),
         (find_model, "someone/dplm_150m", r"^--model someone/dplm_150m is not a folder here"),
         (find_judge, "someone/judge", r"^--judge someone/judge is not a folder here"),
         (find_model, "no/such/path", r"^--model no/such/path: there is no such model folder"),

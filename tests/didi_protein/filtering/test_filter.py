@@ -38,7 +38,9 @@ def table_at(folder: Path, rows: list[dict[str, object]], name: str = "scores.cs
 
 
 def run(table: Path, **options: object) -> FilterResult:
-    return filter_designs(FilterOptions(table=table, out=table.parent / "best.fasta", **options))
+    return filter_designs(
+        FilterOptions(**{"table": table, "out": table.parent / "best.fasta", **options})
+    )
 
 
 def folded(folder: Path) -> Path:
@@ -259,7 +261,10 @@ def test_one_per_any_column(tmp_path: Path) -> None:
     result = run(table_at(tmp_path, rows), one_per="structure_cluster")
     assert result.selected["id"].tolist() == ["a", "b"]
     assert reasons(result) == {"c": ["a is better in structure_cluster 2"]}
-    with pytest.raises(UserError, match="--one-per fold: the table has no such column"):
+    with pytest.raises(
+        UserError,
+        match=r"--one-per fold: the table has no such column.* --one-per structure_cluster",
+    ):
         run(tmp_path / "scores.csv", one_per="fold", overwrite=True)
 
 
@@ -505,3 +510,24 @@ def test_a_judge_that_does_not_know_the_designs_does_not_rank_them(
     else:
         (warning,) = result.summary["warnings"]
         assert words in warning and warning in printed
+
+
+def test_what_was_kept_is_filtered_again_as_well_informed(tmp_path: Path) -> None:
+    """The judge's verdict and the references stand beside the rows, and no figure of other rows."""
+    table = judged(tmp_path, better=0.0)
+    path = tmp_path / "scores.summary.json"
+    whole = {"num_records": 3, "set": {"n": 3}, "family": {"file": "F", "statistics": {"n": 3}}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | whole | {"reference": {"file": "R"}}))
+    first = run(table, minimum=["judge_perplexity=6"])
+    kept = json.loads((tmp_path / "best.selected.summary.json").read_text())
+    assert {"num_records", "set"}.isdisjoint(kept)
+    assert kept["family"] == {"file": "F", "statistics": None, "plots": None}
+    again = run(tmp_path / "best.selected.csv", out=tmp_path / "final.fasta", max_identity=0.5)
+    assert "".join(again.selected["id"]) == "ac", "c is likelier, to a judge that does not know it"
+    assert again.summary["order"] == first.summary["order"] == "order in the table"
+    assert "No row of 3 reads better" in again.summary["warnings"][0]
+    path.unlink()
+    run(
+        table, overwrite=True
+    )  # the verdict is not known any more, and none of an earlier run stays
+    assert not (tmp_path / "best.selected.summary.json").exists()

@@ -282,6 +282,18 @@ def test_settings_without_sense_are_refused(
     assert not list(tmp_path.iterdir()), "nothing is left behind"
 
 
+def test_all_that_is_wrong_is_said_at_once(model: Path, tmp_path: Path) -> None:
+    wrong = {
+        "num": 0, "exclude": "AX", "bias": tmp_path / "none.csv", "length": "50-20", "steps": 0,
+        "device": "tpu9", "precision": "fp8", "shard": "3/2", "max_repeat": 2.0,
+    }  # fmt: skip
+    with pytest.raises(UserError) as caught:
+        design(model, tmp_path / "d.csv", **wrong)
+    flags = {f"--{name.replace('_', '-')}" for name in wrong} | {"--out"}
+    assert all(f"{flag} " in str(caught.value) for flag in flags)
+    assert str(caught.value).count("--device tpu9") == 1
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -133,3 +133,14 @@ def test_what_cannot_be_meant_is_refused(
         score(replace(options, **change))
     assert all(each in str(caught.value) for each in named)
     assert not options.out.exists()
+
+
+def test_a_path_with_the_name_of_a_bundled_family_is_refused(
+    options: ScoreOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = write_fasta(tmp_path / "PF00595", relatives(80, seed=1))
+    with pytest.raises(UserError, match=r"--family PF00595 .* absolute path"):
+        score(replace(options, family=Path("PF00595"), contacts=None))
+    result = score(replace(options, family=own, contacts=None))
+    assert result is not None and result.summary["family"]["num_columns"] == 40

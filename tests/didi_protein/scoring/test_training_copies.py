@@ -27,7 +27,7 @@ from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.summary import copies_in_words
 from didi_protein.scoring.table import build_table, write_scores
 from didi_protein.sequences.alphabet import PROTEIN
-from didi_protein.sequences.fasta import ProteinRecord, write_fasta
+from didi_protein.sequences.fasta import ProteinRecord, read_records, write_fasta
 from didi_protein.settings import ModelSettings, PretrainSettings
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import nearest_neighbours
@@ -287,6 +287,31 @@ def test_an_unknown_parent_is_told_and_the_row_held_against_all(
     result = run([(TRAINING[0], {"parent": "nobody"})], training=data)
     assert column(result, "training_identity") == [1]
     assert "parent=nobody" in capsys.readouterr().err
+
+
+@needs_alignment
+def test_a_redesign_is_chosen_and_its_parent_stands_in_table_and_headers(
+    data: Path, tmp_path: Path, run: Callable[..., ScoreResult]
+) -> None:
+    """Of a training sequence with one residue changed: a copy, unless that was the parent."""
+    design = changed(TRAINING[0], 1)
+    of_parent = {"parent": "t0", "parent_identity": "0.983"}
+    result = run([(design, {}), (design + "G", of_parent)], training=data)
+    assert column(result, "training_identity")[0] >= 0.95
+    chosen = filter_designs(FilterOptions(table=result.out, out=tmp_path / "best.fasta"))
+    assert chosen.selected["id"].tolist() == ["d1"]
+    assert chosen.selected[["parent", "parent_identity"]].values.tolist() == [["t0", 0.983]]
+    (record,) = read_records([tmp_path / "best.fasta"])
+    assert record.header == {"length": "61"} | of_parent
+
+
+@pytest.mark.parametrize("stated", ["1.5", "-0.1", "0.9830", "nan", "high"])
+def test_a_parent_identity_that_is_none_stays_as_it_was(
+    stated: str, run: Callable[..., ScoreResult]
+) -> None:
+    result = run([(NEW[0], {"parent_identity": stated})])
+    assert column(result, "parent_identity") == [None]
+    assert result.table["header_parent_identity"].tolist() == [stated]
 
 
 @needs_alignment

@@ -16,7 +16,7 @@ from didi_protein.sequences.fasta import (
     unique_ids,
     write_fasta,
 )
-from didi_protein.sequences.training_data import read_training_sequences
+from didi_protein.sequences.training_data import load_corpus, read_training_sequences
 
 TWO = ">a steps=8 model=tiny free text\nMKT\nAYI\n\n>b\nGGG\n"
 
@@ -127,10 +127,26 @@ def test_training_sequences_are_mended_or_dropped_and_counted(tmp_path, capsys):
     assert kept == [("a", "MKT"), ("b", "MKTA")]
     said = capsys.readouterr().err
     assert "5 of 7 sequences dropped" in said
+    assert "lower case is read as upper case, in 1 of 2 sequences" in said
     assert "2 with non-standard residues" in said
     assert "1 empty" in said
     assert "1 shorter than 2" in said
     assert "1 longer than 6" in said
+
+
+def test_families_that_ship_here_are_read_without_a_word(capsys):
+    assert read_training_sequences("PF00595-held-out")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("num", "warned"), [(2, True), (99, True), (100, False)])
+def test_too_few_sequences_to_train_on_are_told(num, warned, tmp_path, capsys):
+    path = tmp_path / "train.fasta"
+    path.write_text("".join(f">s{i}\nMKTAY\n" for i in range(num)))
+    assert len(load_corpus(str(path))) == num
+    assert (f"data={path} holds too few" in capsys.readouterr().err) == warned
+    load_corpus(str(path), "valid=")
+    assert "too few" not in capsys.readouterr().err
 
 
 def test_training_on_nothing_usable_is_an_error(tmp_path):

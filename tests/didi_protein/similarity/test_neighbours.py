@@ -169,6 +169,24 @@ def test_the_prefilter_for_huge_searches_finds_the_same_relatives(monkeypatch):
     assert nearest_neighbours(queries, REFERENCES) == exhaustive
 
 
+@pytest.mark.parametrize("length", [20, 60, 200])
+def test_every_pair_aligned_at_once_gives_the_hits_of_the_exhaustive_search(length):
+    """Families from 30 to 95% identity, one of them of a repeat, shuffles and shifted parts."""
+    generator = np.random.default_rng(length)
+    founders = ["".join(generator.choice(LETTERS, length)) for _ in range(3)] + ["GAS" * length]
+    family = [
+        mutate(each[:length], rate, seed=copy)[copy % 3 : length - copy % 2]
+        for each in founders
+        for copy, rate in enumerate(np.linspace(0.05, 0.7, 12))
+    ]
+    family += ["".join(generator.permutation(list(each))) for each in family[:6]]
+    flags = (*mmseqs.CLUSTER_FLAGS, "--max-seqs", "1000")
+    slow = set(mmseqs.search(family, family, flags, 1, mmseqs.EXHAUSTIVE_FLAGS))
+    fast = set(mmseqs.search(family, family, flags, 1, mmseqs.all_pairs_flags(family, family)))
+    assert fast == slow
+    assert len(fast) > len(family) or length == 20
+
+
 def test_nothing_to_do_needs_no_search():
     assert nearest_neighbours([], REFERENCES) == []
     assert nearest_neighbours(["MKT"], []) == [None]
