@@ -5,6 +5,8 @@
     python -m benchmarks.families --data DIR --designs designs.fasta.gz --out families.json
     python -m benchmarks.families --data DIR --models runs/teacher,runs/student --steps 8 \
         --temperatures 0.9,1,1.1 --out families.json
+    python -m benchmarks.families --data DIR --cells tiny:limit,tiny:8:momentum,two:4:contrast \
+        --out families.json
 
 DIR holds FAMILY_train.aligned.fasta.gz for each family, and where they exist
 FAMILY_valid.aligned.fasta.gz (held out, to stand beside) and FAMILY_contacts.tsv.gz. A model is
@@ -73,6 +75,9 @@ def main(
     steps: Annotated[
         str, typer.Option(help="Of the models; limit is the exact sampler.")
     ] = "limit",
+    cells: Annotated[
+        str, typer.Option(help="MODEL:STEPS or MODEL:STEPS:SAMPLER, in place of the two.")
+    ] = "",
     num: Annotated[int, typer.Option(help="Designs of a model, of each family.")] = 2_048,
     temperatures: Annotated[
         str, typer.Option(help="Of the models, as in 0.9,1,1.1; 1 is always among them.")
@@ -82,8 +87,8 @@ def main(
     contact_resamples: Annotated[int, typer.Option(help="The same for contacts.")] = 10,
 ) -> None:
     """Measure every set against every family; write one JSON, print one table."""
-    if not models and not designs:
-        raise UserError("Nothing to measure: give --models, --designs, or both.")
+    if not (models or designs or cells):
+        raise UserError("Nothing to measure: give --models, --cells, --designs, or several.")
     sweep = parse_temperatures(temperatures)
     families = read_families(data, seed, resamples, contact_resamples)
     scratch = out.with_suffix(".sets")
@@ -92,13 +97,19 @@ def main(
         sequences = [each for _, each in read_training_sequences(Path(path))]
         sets[path] = as_record(measured(split_designs(sequences, families), families))
     named = [f"{m}:{k}" for m in filter(None, models.split(",")) for k in steps.split(",")]
+    named += filter(None, cells.split(","))
     curves: dict[str, dict[float, dict[str, Counted]]] = {}
-    for cell in parse_cells(",".join(named)) if named else []:
+    for cell in [parse_cell(each) for each in named]:
         for temperature in sweep:
             drawn = {f.name: draw(cell, f, scratch, num, temperature, seed) for f in families}
-            counted = measured(drawn, families, held_out=temperature == 1)
-            curves.setdefault(cell, {})[temperature] = counted
-            sets[cell if temperature == 1 else f"{cell} at {temperature:g}"] = as_record(counted)
+            found = {name: each.sequences for name, each in drawn.items()}
+            counted = measured(found, families, held_out=temperature == 1)
+            curves.setdefault(cell.name, {})[temperature] = counted
+            key = cell.name if temperature == 1 else f"{cell.name} at {temperature:g}"
+            sets[key] = as_record(counted)
+            for name, each in drawn.items():
+                if name in counted:
+                    sets[key][name] |= each.cost
     record = {"temperatures": sweep, "seed": seed, "sets": sets}
     if len(sweep) > 1:
         record["equal_identity"] = compare_at_equal_identity(curves, families)
@@ -133,32 +144,68 @@ def read_families(
     return found
 
 
+@dataclass(frozen=True)
+class Cell:
+    """How designs are made."""
+
+    name: str
+    """MODEL:STEPS or MODEL:STEPS:SAMPLER."""
+    model: str
+    steps: int | None
+    """None for the exact sampler."""
+    sampler: str
+
+
+def parse_cell(text: str) -> Cell:
+    """Read MODEL:STEPS or MODEL:STEPS:SAMPLER; ancestral where none is named.
+
+    Raises:
+        UserError: another form.
+    """
+    parts = text.split(":")
+    model, steps = parse_cells(":".join(parts[:2]))[0].rsplit(":", 1)
+    if steps == "limit":
+        return Cell(text, model, None, "first-hitting")
+    return Cell(text, model, int(steps), ":".join(parts[2:]) or "ancestral")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Designs, and what they cost."""
+
+    sequences: list[str]
+    cost: dict[str, float | None]
+    """Calls of a whole network and passes of a joint head, of a design."""
+
+
 def draw(
-    cell: str, family: Family, scratch: Path, num: int, temperature: float, seed: int
-) -> list[str]:
-    """Designs of MODEL:STEPS with lengths of the family's natural sequences."""
+    cell: Cell, family: Family, scratch: Path, num: int, temperature: float, seed: int
+) -> Drawn:
+    """Make designs of a cell with lengths of the family's natural sequences."""
     folder = scratch / family.name
     folder.mkdir(parents=True, exist_ok=True)
     lengths = folder / "lengths.fasta"
     members = family.profile.members or ()
     write_text(lengths, "".join(f">{at}\n{each}\n" for at, each in enumerate(members)))
-    model, _, steps = cell.rpartition(":")
     # The whole cell and request in the name: a kept set is never taken for that of another.
-    name = "".join(c if c.isalnum() else "_" for c in f"{cell}_{temperature:g}_{num}_{seed}")
+    name = "".join(c if c.isalnum() else "_" for c in f"{cell.name}_{temperature:g}_{num}_{seed}")
     options = GenerateOptions(
-        model=model,
+        model=cell.model,
         num=num,
         out=folder / f"{name}.fasta",
         length=f"from:{lengths}",
-        steps=None if steps == "limit" else int(steps),
-        sampler="first-hitting" if steps == "limit" else "ancestral",
+        steps=cell.steps,
+        sampler=cell.sampler,
         seed=seed,
         temperature=temperature,
         resume=True,
         quiet=True,
     )
-    generate(options)
-    return [sequence for _, sequence in read_training_sequences(options.out)]
+    made = generate(options)
+    assert made is not None, "generate returns nothing where it only reports"
+    sequences = [sequence for _, sequence in read_training_sequences(options.out)]
+    passes = made.head_passes or 0  # of no set drawn before there were heads
+    return Drawn(sequences, {"calls": made.mean_nfe, "head_passes": passes / made.num_made})
 
 
 def measured(

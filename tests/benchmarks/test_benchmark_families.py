@@ -64,7 +64,8 @@ def test_designs_and_a_model_become_one_json(data: Path, tmp_path: Path) -> None
     )
     out = tmp_path / "families.json"
     settings = {"resamples": 5, "contact_resamples": 2, "num": 3, "temperatures": "1", "seed": 0}
-    main(data, out, models="tiny", designs=str(designs), steps="2", **settings)
+    cells = "tiny:2:momentum"
+    main(data, out, models="tiny", cells=cells, designs=str(designs), steps="2", **settings)
     sets = json.loads(out.read_text())["sets"]
     assert sets[str(designs)]["short"]["designs"]["n"] == 12
     assert sets[str(designs)]["long"]["designs"]["n"] == 8
@@ -72,9 +73,13 @@ def test_designs_and_a_model_become_one_json(data: Path, tmp_path: Path) -> None
     assert sets[str(designs)]["short"]["designs"]["contact_precision"] is not None
     assert sets[str(designs)]["long"]["designs"]["contact_precision"] is None
     drawn = list((tmp_path / "families.sets" / "short").glob("tiny_2_*.fasta"))
-    assert len(drawn) == 1
-    assert drawn[0].read_text().count(">") == 3
-    assert set(sets["tiny:2"]) == {"long", "short"}
+    assert len(drawn) == 2
+    assert [each.read_text().count(">") for each in drawn] == [3, 3]
+    assert {"sampler=ancestral", "sampler=momentum"} == {
+        word for each in drawn for word in each.read_text().split() if "sampler=" in word
+    }
+    assert set(sets["tiny:2"]) == set(sets[cells]) == {"long", "short"}
+    assert sets[cells]["short"]["calls"] == 2 and sets[cells]["short"]["head_passes"] == 0
     assert sets["tiny:2"]["short"]["seconds"] > 0 and "mean_bits" in sets["tiny:2"]["short"]
 
 
@@ -82,7 +87,14 @@ def test_temperatures_are_sets_of_their_own_and_models_compare_at_equal_identity
     data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "families.json"
-    settings = {"designs": "", "resamples": 5, "contact_resamples": 2, "num": 3, "seed": 0}
+    settings = {
+        "designs": "",
+        "cells": "",
+        "resamples": 5,
+        "contact_resamples": 2,
+        "num": 3,
+        "seed": 0,
+    }
     main(data, out, models="tiny", steps="2", temperatures="0.9", **settings)
     record = json.loads(out.read_text())
     assert record["temperatures"] == [0.9, 1.0]
