@@ -113,8 +113,10 @@ SWEEPS = {
         ("teacher", "32"),
         ("teacher", ""),
         ("teacher", "-apart-late"),
+        ("teacher", "-momentum"),
+        ("teacher", "-momentum-late"),
         ("dmmd", "-apart"),
-        ("dmmd-renoise", ""),
+        ("dmmd-renoise", "-renoise"),
         ("mmd", ""),
         ("contrast", ""),
         ("contrast", "-apart-late"),
@@ -134,7 +136,7 @@ def cells_of(sweep: Job) -> list[Job]:
 
     >>> [cell.task for cell in cells_of(Job("pairs", "few", 0, "8"))[:4]]
     ['limit', '32', '8', '8-apart-late']
-    >>> cells_of(Job("pairs", "few", 0, "8"))[9].task
+    >>> cells_of(Job("pairs", "few", 0, "8"))[11].task
     '4-contrast'
     """
     cells = []
