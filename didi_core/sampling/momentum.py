@@ -10,8 +10,8 @@ tokens that were drawn one after the other. The law
 strengthens it by w. It is the guided law of `contrast` with the network's own past in the place of
 a weak copy, so that it needs no training and no pass more: a call says what its step reveals, and
 what it holds of the positions of the next step is kept for that. The first step has no past, and
-with w = 0, or one step, this is ancestral sampling. It is no sampler of the network's own law:
-with more steps the past comes nearer, and the difference vanishes with them.
+with w = 0, or one step, this is ancestral sampling. It is no sampler of the network's own law at
+any number of steps: with one token a step, too, the last one is believed more than it is worth.
 
 The idea is not new for images: self-guidance reuses the output of the step before in the same
 form [1]_.
@@ -169,7 +169,7 @@ ENTRY = SamplerSpec(
     with_settings(MomentumSampler),
     summary="ancestral, by a law moved on from what the model said a step before",
     calls="as `ancestral`",
-    exact="as the steps grow",
+    exact="no",
     has_published_grid=False,
     settings=MomentumSettings,
 )
