@@ -18,6 +18,7 @@ nearest mean length. Beside every set stand nature and independent columns at it
 command goes on.
 """
 
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -97,7 +98,7 @@ def main(
         sequences = [each for _, each in read_training_sequences(Path(path))]
         sets[path] = as_record(measured(split_designs(sequences, families), families))
     named = [f"{m}:{k}" for m in filter(None, models.split(",")) for k in steps.split(",")]
-    named += filter(None, cells.split(","))
+    named += filter(None, re.split(r",(?![^(]*\))", cells))  # not within brackets
     curves: dict[str, dict[float, dict[str, Counted]]] = {}
     for cell in [parse_cell(each) for each in named]:
         for temperature in sweep:

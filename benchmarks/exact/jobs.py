@@ -105,5 +105,6 @@ def _cost(drawn: SampleSet) -> dict[str, float]:
     return {
         "mean_nfe": drawn.mean_calls,
         "mean_discriminator_calls": drawn.mean_discriminator_calls,
+        "mean_head_passes": drawn.mean_head_passes,
         "core_minutes_of_sampling": drawn.core_minutes,
     }

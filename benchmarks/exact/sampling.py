@@ -33,6 +33,8 @@ class SampleSet:
     mean_calls: float
     """Network calls a sequence."""
     mean_discriminator_calls: float
+    mean_head_passes: float
+    """Passes of a joint head a sequence: of what a step reveals alone."""
     core_minutes: float
     settings: SampleSettings
 
@@ -80,7 +82,7 @@ def fill_set(sampler: Sampler, lengths: Sequence[int], settings: SampleSettings)
     rows = [PROTEIN.frame([PROTEIN.mask_id] * length) for length in lengths]
     ranks = PROTEIN.rank_of_id.numpy()
     sequences: list[Ranks] = [np.empty(0, int)] * len(rows)
-    calls, discriminator_calls = np.zeros(len(rows)), np.zeros(len(rows))
+    calls, discriminator_calls, passes = (np.zeros(len(rows)) for _ in range(3))
     started = time.process_time()
     for records in plan_batches([len(row) for row in rows], BATCH_TOKENS):
         prior = build_prior([rows[i] for i in records], records, PROTEIN, "cpu")
@@ -89,10 +91,13 @@ def fill_set(sampler: Sampler, lengths: Sequence[int], settings: SampleSettings)
             sequences[record] = ranks[ids[1 : len(rows[record]) - 1]]
         calls[records] = sampled.denoiser_calls.numpy()
         discriminator_calls[records] = sampled.discriminator_calls.numpy()
+        if sampled.head_passes is not None:
+            passes[records] = sampled.head_passes.numpy()
     return SampleSet(
         sequences,
         float(calls.mean()),
         float(discriminator_calls.mean()),
+        float(passes.mean()),
         (time.process_time() - started) / 60,
         settings,
     )

@@ -48,6 +48,18 @@ def sweep(job: Job, process: ExactProcess, truth: Truth, draw: Draw) -> dict[str
     }
 
 
+def named(cell: Job) -> str:
+    """Return what a cell's curve is called: by its steps and all that its variant changes.
+
+    >>> named(Job("pairs", "teacher", 0, "limit")), named(Job("pairs", "dmmd", 0, "8-apart"))
+    ('teacher, limit', 'dmmd, 8 steps, apart')
+    """
+    if cell.steps is None:
+        return f"{cell.model}, limit"
+    variant = cell.task.partition("-")[2] or cell.variant.sampler
+    return f"{cell.model}, {cell.steps} steps, {variant}"
+
+
 def at_level(points: list[dict[str, Any]], level: float) -> dict[str, float] | None:
     """Return temperature, guards and calls where the diversity passes `level`.
 
@@ -86,11 +98,15 @@ def _trace(
         drawn = draw(cell, temperature)
         found = measure_samples(process, truth, drawn.sequences)
         kept = {name: found[name] for name in GUARDS if name in found}
-        guards[temperature] = kept | {"mean_nfe": drawn.mean_calls}
+        guards[temperature] = kept | {
+            "mean_nfe": drawn.mean_calls,
+            "mean_head_passes": drawn.mean_head_passes,
+            "core_minutes": drawn.core_minutes,
+        }
         return drawn.sequences
 
     frontier = trace_frontier(
-        f"{cell.model}, {cell.steps} steps, {cell.variant.sampler}",
+        named(cell),
         draw_and_guard,
         temperatures,
         lambda sequences: nll_of(process, sequences),

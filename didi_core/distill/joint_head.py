@@ -37,8 +37,8 @@ from didi_core.sampling.predictor import Prediction, Predictor
 
 NAME = "joint_head"
 """Of its file, its weights in checkpoints, and of the setting that trains it beside a method."""
-_OWN = 1
-"""Last key of its random numbers: those of the method beside it have none, or 0."""
+_OWN = 2
+"""Last key of its random numbers: those of the methods beside it have none, 0 or 1."""
 
 
 @dataclass
@@ -93,7 +93,7 @@ def joint_nll(
     assert prediction.hidden is not None
     correction = head(prediction.hidden[plan.entry], clean[plan.entry], plan.position)
     entry = plan.entry[plan.valid]
-    law = corrected(prediction.log_probs[entry], correction[plan.valid])
+    law = corrected(prediction.log_probs[entry], correction[plan.valid]).log_softmax(-1)
     return -law.gather(-1, clean[entry, None])[:, 0]
 
 
@@ -145,7 +145,7 @@ class HeadTrainer:
         keys = (rows[:, None], position, step, _OWN)
         uniform = keyed_uniform(self.seed, Stream.CORRUPT, *keys, device=device)
         uniform = uniform.masked_fill(~batch.maskable, torch.inf)
-        at = uniform <= torch.maximum(t, uniform.amin(-1))[:, None]
+        at = (uniform <= torch.maximum(t, uniform.amin(-1))[:, None]) & batch.maskable
         state = batch.with_tokens(torch.where(at, self.vocabulary.mask_id, batch.tokens))
         order = keyed_uniform(self.seed, Stream.ORDER, *keys, device=device)
         return MaskedState(state, at, order, alpha=(1.0 - t).float())
@@ -177,7 +177,7 @@ class HeadTrainer:
 
 
 class WithJointHead:
-    """A distillation that trains a joint head on what it trains, on the same references."""
+    """A distillation that trains a joint head on what it trains, an update for each of its own."""
 
     def __init__(
         self, method: Distillation, vocabulary: Vocabulary, settings: JointHeadSettings, seed: int

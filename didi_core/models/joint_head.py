@@ -7,7 +7,8 @@ step: with positions in a random order o, token x_i has the law
     log p(x_i | z_t, x_j for j before i) = log-softmax(log p(x_i | z_t) + correction_i),
 
 the correction made by one attention layer over the trunk's hidden states h and the tokens drawn
-before: queries from h_i, keys and values from W h_j + E(x_j), rotary at the true positions.
+before: queries from h_i, keys and values from W h_j + E(x_j), rotary at the true positions, and a
+null entry with a score of 0 and a learned value, so that a position may attend to nothing.
 The token that is drawn first is drawn from the network's own law, without a correction, so with one
 token a call nothing changes; and a new head corrects by exact zeros. Kin: ADJUST [1]_,
 self-speculative masked diffusion [2]_, CoDD [3]_.

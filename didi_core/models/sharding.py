@@ -34,8 +34,9 @@ def shard_network(network: nn.Module, mesh: DeviceMesh) -> None:
         units.append(network.denoiser)  # also called alone, without its noise
     for unit in (*units, network):
         fully_shard(unit, mesh=mesh, reshard_after_forward=True)
-        if hasattr(unit, "logits_at"):
-            register_fsdp_forward_method(unit, "logits_at")
+        for asked in ("logits_at", "states_at"):
+            if hasattr(unit, asked):
+                register_fsdp_forward_method(unit, asked)
 
 
 def is_sharded(network: nn.Module) -> bool:

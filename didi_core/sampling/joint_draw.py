@@ -69,11 +69,12 @@ def draw_together(
     rows, settled = (whole.count > 1).nonzero()[:, 0], 1
     while len(rows):
         part = whole.rows(rows)
-        changed = _redraw(head, prediction, part, rank, choose)
+        place = torch.arange(part.valid.shape[1], device=at.device)
+        changed = _redraw(head, prediction, part, place >= settled, rank, choose)
         passes[rows] += 1
         settled += 1
         # What the last of an order is matters to no other.
-        last = torch.arange(part.valid.shape[1], device=at.device) == part.count[:, None] - 1
+        last = place == part.count[:, None] - 1
         unsettled = (changed & ~last).any(-1) & (part.count > settled)
         rows = rows[unsettled]
     return Drawn(rank, passes)
@@ -83,17 +84,23 @@ def _redraw(
     head: JointHead,
     prediction: Prediction,
     part: DrawOrder,
+    open_places: Bool[Tensor, "drawn"],
     rank: Int[Tensor, "chosen"],
     choose: Choose,
 ) -> Bool[Tensor, "rows drawn"]:
-    """Draw all positions of some rows given the tokens in `rank`; say which of them changed."""
+    """Draw positions of some rows again, given the tokens in `rank`; say which of them changed.
+
+    Args:
+        open_places: places in the order that are not settled; the others stay as they are.
+    """
     assert prediction.hidden is not None
     correction = head(prediction.hidden[part.entry], rank[part.entry], part.position)
-    entry = part.entry[part.valid]
-    log_probs = corrected(prediction.log_probs[entry], correction[part.valid])
-    drawn = choose(log_probs, entry)
+    drawn_again = part.valid & open_places
+    entry = part.entry[drawn_again]
+    # Not normalised: `choose` does that in float64, so that a correction of zero changes no bit.
+    drawn = choose(corrected(prediction.log_probs[entry], correction[drawn_again]), entry)
     changed = torch.zeros_like(part.valid)
-    changed[part.valid] = drawn != rank[entry]
+    changed[drawn_again] = drawn != rank[entry]
     rank[entry] = drawn
     return changed
 
@@ -101,5 +108,5 @@ def _redraw(
 def corrected(
     log_probs: Float[Tensor, "*n generable"], correction: Float[Tensor, "*n generable"]
 ) -> Float[Tensor, "*n generable"]:
-    """Return the law with the head's correction, normalised, in the precision of the law."""
-    return (log_probs + correction.to(log_probs.dtype)).log_softmax(-1)
+    """Return log-probabilities with the head's correction, not normalised, in their own type."""
+    return log_probs + correction.to(log_probs.dtype)

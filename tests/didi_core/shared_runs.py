@@ -25,6 +25,7 @@ from didi_core.distill.dcd import ConsistencyDistillation, DcdSettings
 from didi_core.distill.didi import DidiInstruct, DidiSettings
 from didi_core.distill.dmmd import DmmdSettings, MomentMatching
 from didi_core.distill.dmmd_uniform import DmmdUniformSettings, UniformMomentMatching
+from didi_core.distill.joint_head import JointHeadSettings, WithJointHead, train_head
 from didi_core.distill.method import Method
 from didi_core.distill.mmd import MmdSettings, RepresentationMmd
 from didi_core.distill.optimizers import OptimizerSettings
@@ -143,6 +144,15 @@ def weak_network() -> Method:
     return WeakTraining(tiny_denoiser(1, torch.float64), FRAMED, reference(1, 3), settings, 3)
 
 
+def joint_head() -> Method:
+    settings = JointHeadSettings(RATE, ema=0.5)
+    return train_head(tiny_denoiser(1, torch.float64), FRAMED, reference(1, 3), settings, 3)
+
+
+def head_beside() -> Method:
+    return WithJointHead(own_states(), FRAMED, JointHeadSettings(RATE, ema=0.5), 3)
+
+
 METHODS = {
     "pretrain": pretraining,
     "didi": didi,
@@ -157,10 +167,12 @@ METHODS = {
     "dmmd-uniform": dmmd_uniform,
     "contrast": contrast,
     "weak network": weak_network,
+    "joint head": joint_head,
+    "head beside": head_beside,
 }
 
 
-RESUMED = ("didi", "dcd", "contrast")
+RESUMED = ("didi", "dcd", "contrast", "head beside")
 """With all that a checkpoint holds: networks with optimisers, averages, a round's teacher."""
 
 

@@ -60,6 +60,8 @@ def test_what_cannot_have_a_head_is_refused(teacher: Path, tmp_path: Path) -> No
             UserError, match=f"joint_head=true.*method={method}|method={method}.*joint_head=true"
         ):
             student_of(teacher, tmp_path, {"name": method}, joint_head=True)
+    with pytest.raises(UserError, match=r"joint_head=true.*method\.renoise=true"):
+        student_of(teacher, tmp_path, {"name": "dmmd", "renoise": True}, joint_head=True)
 
 
 def test_a_folder_that_lost_its_head_is_refused(headed: Path, tmp_path: Path) -> None:

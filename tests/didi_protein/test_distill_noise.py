@@ -29,7 +29,7 @@ def test_the_folder_holds_the_noise_and_says_so(noisy: Path) -> None:
     table = card[card.index("| samples") :].splitlines()
     rows = [line.split("|")[1:4] for line in table[2:] if line.startswith("|")]
     assert [row[0].strip() for row in rows] == [
-        "as `generate` samples it",
+        "in ancestral steps, with all of it",
         "without the noise input",
     ]
     assert rows[0][1:] != rows[1][1:], "this much noise changes the samples"

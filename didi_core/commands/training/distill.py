@@ -114,6 +114,11 @@ class DistillRun:
         wrong += positive_int_errors(settings, "checkpoints_kept")
         if settings.joint_head and METHODS[self.name].process != DEFAULT_PROCESS:
             wrong.append(f"joint_head=true is for masked teachers, not for method={self.name}")
+        if settings.joint_head and getattr(self.chosen, "renoise", False):
+            wrong.append(
+                "joint_head=true is not read by remdm, which draws students of "
+                "method.renoise=true: leave one of them out"
+            )
         if settings.joint_head and self.name == HEAD_ENTRY.name:
             wrong.append(f"method={self.name} trains a joint head: leave joint_head=true out")
         wrong += negative_errors(settings, "max_seconds") + seed_errors(settings.seed, "seed=")

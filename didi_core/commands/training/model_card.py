@@ -214,7 +214,7 @@ def added_section(
     sizes = _drawn_lengths(lengths, settings.seed)
     rows = [
         _quality_row(name, predictor, teacher.denoiser, sizes, settings)
-        for name, predictor in [("as `generate` samples it", whole), *parts.values()]
+        for name, predictor in [("in ancestral steps, with all of it", whole), *parts.values()]
     ]
     return "\n".join(
         [

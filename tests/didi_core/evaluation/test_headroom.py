@@ -11,7 +11,7 @@ import pytest
 import torch
 from exact_denoiser import ExactDenoiser, Law, conditional, random_law, toy_vocabulary
 from numpy.typing import NDArray
-from tiny_models import FRAMED, framed_dit, tiny_corpus, tiny_denoiser
+from tiny_models import FRAMED, MASK, framed_batch, framed_dit, tiny_corpus, tiny_denoiser
 
 from didi_core.errors import UserError
 from didi_core.evaluation.headroom import (
@@ -26,6 +26,7 @@ from didi_core.evaluation.headroom import (
 from didi_core.evaluation.headroom_record import Measured, headroom_record, read_curve
 from didi_core.io.files import write_json
 from didi_core.models.fingerprint import weights_digest
+from didi_core.sampling.predictor import Predictor
 
 FINE = tuple(np.linspace(0, 1, 4001)[1:].tolist())
 
@@ -234,6 +235,14 @@ def test_a_network_that_is_told_the_time_is_told_the_share() -> None:
     plain = framed_dit(time_conditioned=False)
     first, second = (masked_sums(each, FRAMED, sequences).nats for each in (told, plain))
     assert (first[:-1] != second[:-1]).any()
+    # With everything masked nothing is kept: alpha is 0.
+    rows = framed_batch(*sequences)
+    at = rows.maskable
+    masked = torch.where(at, MASK, rows.tokens)
+    alone = Predictor(told, FRAMED).log_probs(masked, rows.lengths, at, alpha=0.0)
+    clean = FRAMED.rank_of_id[rows.tokens[at]]
+    nats = -alone.gather(-1, clean[:, None]).double().view(3, -1).sum(-1)
+    np.testing.assert_allclose(first[-1], nats.detach().numpy(), rtol=1e-5)
 
 
 def test_too_few_tokens_are_refused() -> None:

@@ -1,6 +1,8 @@
 """Drawing together: the fixed point is the sequential draw, and an exact head gives the law."""
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -23,7 +25,7 @@ from didi_core.sampling.apart import ApartSampler
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.joint_draw import Choose, corrected, draw_together, keyed_choice
 from didi_core.sampling.predictor import Prediction, Predictor
-from didi_core.sampling.request import DrawSettings, SampleSettings
+from didi_core.sampling.request import DrawSettings, Sampler, SampleSettings
 
 LENGTH, TOKENS = 3, 3
 
@@ -60,21 +62,25 @@ class WithStates(ExactDenoiser):
         return logits.new_zeros(len(logits), 2), logits
 
 
-@pytest.mark.parametrize("build", [ancestral, greedy_tail])
-def test_one_call_with_an_exact_head_draws_from_the_law(build) -> None:
-    law = random_law(TOKENS, LENGTH, seed=2)
-    network = WithStates([law], TOKENS)
+def one_call(law: Law, build: Callable[[Predictor], Sampler], head: JointHead | None) -> Counter:
+    """Count the sequences that one call draws from an exact denoiser."""
     vocabulary = toy_vocabulary(TOKENS)
-    predictor = Predictor(network, vocabulary, joint_head=ExactHead(law))
+    predictor = Predictor(WithStates([law], TOKENS), vocabulary, joint_head=head)
     row = [vocabulary.mask_id] * LENGTH
-    counts = draw_sequences(build(predictor), predictor, SampleSettings(steps=1), row, 3000)
-    if build is greedy_tail:  # the most probable token at each position, in the row's order
-        assert set(counts) <= greedy_ends(law)
-        return
-    assert chi_square_p_value(counts, law) > 1e-3
-    plain = replace(predictor, joint_head=None)
-    alone = draw_sequences(build(plain), plain, SampleSettings(steps=1), row, 3000)
+    return draw_sequences(build(predictor), predictor, SampleSettings(steps=1), row, 3000)
+
+
+def test_one_call_with_an_exact_head_draws_from_the_law() -> None:
+    law = random_law(TOKENS, LENGTH, seed=2)
+    assert chi_square_p_value(one_call(law, ancestral, ExactHead(law)), law) > 1e-3
+    alone = one_call(law, ancestral, None)
     assert chi_square_p_value(alone, law) < 1e-12, "without the head the law is another"
+
+
+def test_the_likeliest_tokens_are_those_given_the_ones_before() -> None:
+    law = random_law(TOKENS, LENGTH, seed=3)
+    assert set(one_call(law, greedy_tail, ExactHead(law))) == greedy_ends(law)
+    assert not set(one_call(law, greedy_tail, None)) & greedy_ends(law)
 
 
 def greedy_ends(law: Law) -> set[tuple[int, ...]]:
