@@ -31,6 +31,7 @@ def sweep(job: Job, process: ExactProcess, truth: Truth, draw: Draw) -> dict[str
     temperatures = FEW_TEMPERATURES if job.model == "few" else TEMPERATURES
     traced = [_trace(cell, process, truth, draw, temperatures) for cell in cells_of(job)]
     frontiers = [frontier for frontier, _ in traced]
+    assert len({each.name for each in frontiers}) == len(frontiers), "cells of one name"
     data = process.sample(NUM_SAMPLES, DATA_SEEDS[0]).sequences
     entropy = PooledKmerEntropy(KMER, process.num_tokens)
     own = entropy(data)

@@ -105,7 +105,7 @@ class HeadTrainer:
     ) -> None:
         self.vocabulary, self.seed = vocabulary, seed
         denoiser = without_noise(network)[0]
-        head = head_for(denoiser, vocabulary.num_generable).to(denoiser.embedding.weight.device)
+        head = head_for(denoiser, vocabulary.num_generable).to(denoiser.embedding.weight)
         if not denoiser.embedding.weight.is_meta:  # else only its size is asked for
             head.initialise(seed)
         self.trained = Trained(head, settings.student, forward_methods=())

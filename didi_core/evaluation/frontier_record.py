@@ -34,13 +34,8 @@ def frontier_record(
     Args:
         level: where the curves are compared, as a rule that of natural data.
         baseline: name of the frontier that the others are subtracted from.
-
-    Raises:
-        ValueError: two of one name.
     """
     by_name = {frontier.name: frontier for frontier in frontiers}
-    if len(by_name) < len(frontiers):
-        raise ValueError(f"frontiers of one name: {[each.name for each in frontiers]}")
     base = None if baseline is None else by_name[baseline]
     return {
         "equal_diversity": value_of(level.diversity),
