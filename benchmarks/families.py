@@ -205,8 +205,8 @@ def draw(
     made = generate(options)
     assert made is not None, "generate returns nothing where it only reports"
     sequences = [sequence for _, sequence in read_training_sequences(options.out)]
-    passes = made.head_passes or 0  # of no set drawn before there were heads
-    return Drawn(sequences, {"calls": made.mean_nfe, "head_passes": passes / made.num_made})
+    passes = made.head_passes / made.num_made
+    return Drawn(sequences, {"calls": made.mean_nfe, "head_passes": passes})
 
 
 def measured(

@@ -227,7 +227,8 @@ def _merged_summary(shards: Sequence[ShardFile], noun: str) -> dict[str, Any]:
 
     sides = [shard.side for shard in shards]
     summary = {name: value for name, value in sides[0].items() if name != SHARD_KEY}
-    summary |= {name: sum(side[name] for side in sides) for name in _SUMS}
+    # Summaries of an older version know no heads.
+    summary |= {name: sum(side.get(name, 0) for side in sides) for name in _SUMS}
     peaks = [side["peak_memory"] for side in sides if side.get("peak_memory") is not None]
     summary["peak_memory"] = max(peaks, default=None)
     number = count_key(noun)

@@ -129,11 +129,11 @@ class GenerationResult:
     calls_made: int
     """Network calls, summed over records, redraws included."""
     discriminator_calls: int
-    head_passes: int
-    """Passes of a joint head, summed over records: of what each step reveals alone."""
     mean_nfe: float | None
     """Network calls a record; None where none was made."""
     redraws: int
+    head_passes: int = 0
+    """Passes of a joint head, summed over records: of what each step reveals alone."""
 
 
 def report_generation(result: GenerationResult, noun: str, *, as_json: bool) -> None:

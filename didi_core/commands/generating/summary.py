@@ -155,10 +155,10 @@ def count_key(noun: str) -> str:
 def result_of(summary: Mapping[str, Any], files: OutputFiles, noun: str) -> GenerationResult:
     """Return the typed result from the contents of `NAME.generate.json`."""
     figures = (
-        "seconds", "peak_memory", "calls_made", "discriminator_calls", "head_passes",
-        "mean_nfe", "redraws",
+        "seconds", "peak_memory", "calls_made", "discriminator_calls", "mean_nfe", "redraws",
     )  # fmt: skip
     known: dict[str, Any] = {name: summary.get(name) for name in figures}
+    known["head_passes"] = summary.get("head_passes", 0)  # older summaries know no heads
     return GenerationResult(
         out=files.out,
         summary=files.summary,
