@@ -31,7 +31,7 @@ class Checkpoints:
         Raises:
             UserError: a tensor is not finite, or the disk is full; earlier checkpoints stay.
         """
-        path = self.folder / f"step_{step:08d}.safetensors"
+        path = self._path(step)
         if bad := [name for name, tensor in tensors_of(state) if not tensor.isfinite().all()]:
             more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
             raise UserError(
@@ -46,12 +46,17 @@ class Checkpoints:
                 f"Training stopped after step {step}: {error} {self.last_good()} Then continue "
                 "with resume=true."
             ) from error
-        paths = self._paths()
-        now = paths.index(path)
         # A later one could not be read, or the run would be past it: it counts for nothing.
-        for other in (*paths[: max(0, now + 1 - self._kept)], *paths[now + 1 :]):
-            other.unlink()
+        for later in (each for each in self._paths() if each > path):
+            later.unlink()
+        self.let_older_go(step)
         return path
+
+    def let_older_go(self, step: int) -> None:
+        """Remove all but the last of those up to `step`; a kill may have left one more."""
+        paths = [each for each in self._paths() if each <= self._path(step)]
+        for older in paths[: -self._kept]:
+            older.unlink()
 
     def last_good(self) -> str:
         """Say, in a sentence, where a stopped run can be continued from."""
@@ -78,6 +83,9 @@ class Checkpoints:
                 "overwrite=true."
             )
         return None
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step_{step:08d}.safetensors"
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("step_*.safetensors"))

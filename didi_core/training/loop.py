@@ -97,6 +97,8 @@ class _Run:
         if state is not None:
             _restore(method, state["method"], self.checkpoints)
         self.done = self.saved = 0 if state is None else int(state["step"])
+        if state is not None and fabric.is_global_zero:
+            self.checkpoints.let_older_go(self.done)
         self.spent = 0.0 if state is None else float(state.get("seconds", 0.0))
         self.started = time.monotonic() - self.spent
         self.out_of_time = 0 < settings.max_seconds <= self.spent

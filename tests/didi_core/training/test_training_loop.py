@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -167,6 +168,18 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
         run(pretraining(wild), folder, checkpoint_every=100)
     names = [path.name for path in sorted((folder / "checkpoints").iterdir())]
     assert names[-1] == "step_00000003.safetensors", "the bad state was not saved"
+
+
+def test_a_kill_between_the_last_save_and_its_tidying_leaves_no_checkpoint_more(
+    tmp_path: Path,
+) -> None:
+    run(pretraining(), tmp_path, checkpoint_every=1)
+    left = tmp_path / "checkpoints"
+    before = {path.name for path in left.iterdir()}
+    first = sorted(left.iterdir())[0]
+    shutil.copy(first, left / "step_00000001.safetensors")  # as if it had not been removed yet
+    run(pretraining(), tmp_path, checkpoint_every=1)
+    assert {path.name for path in left.iterdir()} == before
 
 
 def test_a_limit_of_time_ends_the_run_with_its_state_saved(tmp_path: Path) -> None:
