@@ -14,7 +14,6 @@ most a tenth of its phase, so that a short run is a small copy of a long one.
 """
 
 import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -50,7 +49,7 @@ from didi_core.number_checks import (
     positive_errors,
     positive_int_errors,
 )
-from didi_core.sampling.contrast import POSITIONS_KEY, WEIGHT_KEY, ContrastPredictor
+from didi_core.sampling.contrast import MOST_WEIGHT, POSITIONS_KEY, WEIGHT_KEY, ContrastPredictor
 from didi_core.sampling.predictor import Predictor
 
 WEAK_SHARE = 0.4
@@ -115,8 +114,8 @@ class ContrastSettings:
             wrong.append(f"weak={self.weak} learns from a student: it needs networks=one")
         if self.networks == "two" and self.noise.kind != "none":
             wrong.append(f"noise.kind={self.noise.kind} is of a student: it needs networks=one")
-        if not 0 <= self.weight < math.inf:
-            wrong.append(f"weight={self.weight:g} must be 0 or more and finite")
+        if not 0 <= self.weight <= MOST_WEIGHT:
+            wrong.append(f"weight={self.weight:g} must be from 0 to {MOST_WEIGHT:g}")
         wrong += negative_errors(self, "weak_updates") + positive_errors(self, "reveal_exponent")
         wrong += positive_int_errors(self, "weak_steps", "student_steps")
         return wrong + fraction_errors(self, "own_share") + decay_errors(self, "weak_ema")

@@ -17,6 +17,8 @@ from didi_core.models.fingerprint import weights_digest
 from didi_core.models.hub import HEADROOM
 
 FORMAT = "didi headroom 1"
+MOST_NATS = 1_000.0
+"""A token: far above what any network that was trained needs."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,11 @@ def read_curve(folder: Path) -> StoredCurve | None:
             raise ValueError(f"its format is {record['format']!r}, not {FORMAT!r}")
         curve = Curve(_numbers(record["masked"]), _numbers(record["nats"]))
         rising = len(curve.masked) > 1 and bool((np.diff(curve.masked) > 0).all())
-        if len(curve.masked) != len(curve.nats) or not rising or curve.masked[-1] != 1:
+        shares = rising and curve.masked[0] > 0 and curve.masked[-1] == 1
+        if len(curve.masked) != len(curve.nats) or not shares:
             raise ValueError("masked must be rising shares up to 1, and nats one for each")
+        if not 0 <= min(curve.nats) <= max(curve.nats) <= MOST_NATS:
+            raise ValueError(f"nats must be from 0 to {MOST_NATS:g}")
         return StoredCurve(curve, str(record["weights"]), Measured(**record["measured"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(

@@ -251,8 +251,8 @@ def _require_own(own: Any, path: Path) -> None:
     if type(exponent) not in (int, float) or not 0 < exponent < math.inf:
         raise UserError(f"{path}: didi.reveal_exponent is {exponent!r}, not a positive number.")
     weight = own.get("contrast_weight", 1)
-    if type(weight) not in (int, float) or not 0 <= weight < math.inf:
-        raise UserError(f"{path}: didi.contrast_weight is {weight!r}, not a number of 0 or more.")
+    if type(weight) not in (int, float) or not 0 <= weight <= 100:
+        raise UserError(f"{path}: didi.contrast_weight is {weight!r}, not a number from 0 to 100.")
     if (positions := own.get("contrast_positions", "random")) not in ("random", "apart"):
         raise UserError(f"{path}: didi.contrast_positions is {positions!r}, not random or apart.")
 

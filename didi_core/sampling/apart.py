@@ -199,6 +199,7 @@ ENTRY = SamplerSpec(
     with_settings(ApartSampler),
     summary="the calls of ancestral, but avoids revealing together what seems to depend on each "
     "other",
+    reads_joint_head=True,
     calls="as `ancestral`",
     exact="as the steps grow, where the conditionals agree with each other",
     has_published_grid=False,

@@ -18,7 +18,6 @@ Each call makes a pass of both networks, and counts two.
 .. [3] arXiv 2510.03597.
 """
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -46,6 +45,8 @@ POSITIONS_KEY = "contrast_positions"
 """The same of how positions are chosen."""
 POSITIONS = ("random", "apart")
 STORED = "stored"
+MOST_WEIGHT = 100.0
+"""Largest w: trials used 1 and 2, and what lies far above is the arg-max."""
 
 
 def guided_log_probs(
@@ -146,7 +147,9 @@ class ContrastOptions:
         """Return what is wrong with the values, each with the setting's name."""
         wrong = []
         if self.weight != STORED and not _is_weight(self.weight):
-            wrong.append(f"weight={self.weight} must be a number of 0 or more, or {STORED}")
+            wrong.append(
+                f"weight={self.weight} must be a number from 0 to {MOST_WEIGHT:g}, or {STORED}"
+            )
         if self.positions not in (*POSITIONS, STORED):
             wrong.append(f"positions={self.positions} must be random, apart or {STORED}")
         if self.positions == "random" and self.threshold != ApartSettings.threshold:
@@ -156,7 +159,7 @@ class ContrastOptions:
 
 def _is_weight(value: str | float) -> bool:
     try:
-        return 0 <= float(value) < math.inf
+        return 0 <= float(value) <= MOST_WEIGHT
     except ValueError:
         return False
 
@@ -184,6 +187,7 @@ ENTRY = SamplerSpec(
     "contrast",
     _build,
     summary="away from what few steps make of the model: asks a weak network, too",
+    reads_joint_head=True,
     calls="at most two a step: a pass of both networks",
     exact="no",
     has_published_grid=False,

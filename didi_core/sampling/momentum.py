@@ -19,7 +19,6 @@ form [1]_.
 .. [1] SG-prev, arXiv 2412.05827.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +26,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from didi_core.models.noise import NoiseKeys
-from didi_core.sampling.contrast import guided_log_probs
+from didi_core.sampling.contrast import MOST_WEIGHT, guided_log_probs
 from didi_core.sampling.joint_draw import draw_together, keyed_choice
 from didi_core.sampling.predictor import Prediction, Predictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
@@ -40,12 +39,12 @@ class MomentumSettings:
     """Settings of the guided law."""
 
     weight: float = 1.0
-    """w, 0 or more; at 0 this is `ancestral`."""
+    """w, from 0 to 100; at 0 this is `ancestral`."""
 
     def problems(self) -> list[str]:
         """Return what is wrong with the values, each with the setting's name."""
-        right = 0 <= self.weight < math.inf
-        return [] if right else [f"weight={self.weight:g} must be 0 or more and finite"]
+        right = 0 <= self.weight <= MOST_WEIGHT
+        return [] if right else [f"weight={self.weight:g} must be from 0 to {MOST_WEIGHT:g}"]
 
 
 class Past:
@@ -168,6 +167,7 @@ ENTRY = SamplerSpec(
     "momentum",
     with_settings(MomentumSampler),
     summary="ancestral, by a law moved on from what the model said a step before",
+    reads_joint_head=True,
     calls="as `ancestral`",
     exact="no",
     has_published_grid=False,

@@ -52,6 +52,8 @@ class SamplerSpec(Named):
     """What a model's folder must hold beside the network, as `LoadedModel.extras` calls it."""
     found_in: str = "a model that holds more weights"
     """Which models hold what it `needs`, for messages."""
+    reads_joint_head: bool = False
+    """Whether it draws the tokens of a call together where the model has a joint head."""
     sees_both_sides: bool = True
     """False where it writes from left to right: it can keep a beginning, and nothing after it."""
 

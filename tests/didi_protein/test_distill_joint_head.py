@@ -41,6 +41,15 @@ def test_designs_take_the_head_and_can_be_made_without(headed: Path, tmp_path: P
         design(headed, tmp_path / "c.fasta", num=6, steps=3, resume=True)
 
 
+def test_samplers_that_read_no_head_refuse_the_flag(headed: Path, tmp_path: Path) -> None:
+    for sampler, steps in (("saber", 3), ("first-hitting", None)):
+        with pytest.raises(UserError, match=f"--without-joint-head: --sampler {sampler}"):
+            design(
+                headed, tmp_path / "a.fasta", num=2, sampler=sampler, steps=steps,
+                without_joint_head=True,
+            )  # fmt: skip
+
+
 def test_a_head_beside_a_method_is_that_of_its_student(teacher: Path, tmp_path: Path) -> None:
     plain = student_of(teacher, tmp_path / "plain", {"name": "dmmd"})
     both = student_of(teacher, tmp_path / "both", {"name": "dmmd"}, joint_head=True)

@@ -125,9 +125,17 @@ def test_a_curve_of_the_same_weights_is_kept_and_one_of_others_replaced(
 def test_a_bundled_folder_is_not_written_to(data: Path) -> None:
     shipped = BUNDLED_MODELS.folder("tiny") / "headroom.json"
     before = shipped.read_bytes()
-    result = measure("tiny", data, num=2, overwrite=True)
+    result = measure("tiny", data, num=15, overwrite=True)
     assert result.kept == shipped and shipped.read_bytes() == before
-    assert "bundled" in result.sentences[-1] and "Only 2 sequences" in result.sentences[-2]
+    assert "bundled" in result.sentences[-1] and "Only 15 sequences" in result.sentences[-2]
+
+
+def test_of_too_few_residues_nothing_is_said_nor_kept(measured: Path, data: Path) -> None:
+    before = (measured / "headroom.json").read_bytes()
+    result = measure(measured, data, num=2, overwrite=True)
+    assert result.kept is None and (measured / "headroom.json").read_bytes() == before
+    (sentence,) = result.sentences
+    assert "too few to say" in sentence and "2 sequences" in sentence
 
 
 def test_a_choice_is_by_the_seed_and_of_any_number(monkeypatch: pytest.MonkeyPatch) -> None:

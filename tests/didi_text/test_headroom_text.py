@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from text_fixtures import save_causal, write_jsonl
+from text_fixtures import DOCUMENTS, save_causal, write_jsonl
 from text_models import sample, texts, write_tiny_model
 
 from didi_core.errors import UserError
@@ -17,7 +17,7 @@ from didi_text.headroom import HeadroomOptions, HeadroomResult, headroom
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_jsonl(tmp_path_factory.mktemp("data") / "d.jsonl")
+    return write_jsonl(tmp_path_factory.mktemp("data") / "d.jsonl", DOCUMENTS * 4)
 
 
 def measure(model: Path, data: Path, **changes: Any) -> HeadroomResult:

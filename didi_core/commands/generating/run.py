@@ -253,6 +253,11 @@ def _check(options: Options, kind: SamplerSpec) -> Options:
     if options.steps is None:
         options = replace(options, steps=kind.default_steps)
     check_settings(kind, sample_settings(options, None))
+    if options.without_joint_head and not kind.reads_joint_head:
+        raise UserError(
+            f"--without-joint-head: --sampler {kind.name} draws every token for itself, with or "
+            "without a joint head; leave the flag out."
+        )
     return options
 
 

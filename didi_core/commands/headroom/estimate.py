@@ -13,6 +13,7 @@ from didi_core.data.batches import bucket_width
 from didi_core.data.corpus import Corpus
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.process import DEFAULT_PROCESS
+from didi_core.errors import UserError
 from didi_core.evaluation.headroom import Curve, even_grid, masked_shares, masked_sums
 from didi_core.evaluation.headroom_record import read_curve
 from didi_core.models.folder import LoadedModel
@@ -48,7 +49,10 @@ def teacher_line(
     """
     if teacher.process != DEFAULT_PROCESS:
         return None
-    stored = read_curve(teacher.folder)
+    try:
+        stored = read_curve(teacher.folder)
+    except UserError as error:  # of a line that other commands end with, nothing may depend
+        return f"Headroom of {teacher.name}: {error}"
     if stored is not None and stored.is_of(teacher.denoiser):
         known = stored.measured
         return _line(teacher.name, stored.curve, unit, known.num_sequences, known.data, calls)

@@ -43,6 +43,8 @@ from didi_core.training.run_folder import package_versions
 
 BEARABLE = 0.05
 """Nats a token that calls may lose to be called bearable: a convention, and so it is printed."""
+LEAST_TOKENS = 200
+"""Below these a curve is noise, and is neither read out nor kept."""
 MOST_RECORDS = 1_000_000
 """Sequences that a choice is made among."""
 PLOTS = (".png", ".svg", ".pdf")
@@ -72,15 +74,23 @@ def run_headroom(options: HeadroomOptions, domain: TrainingDomain[Any, Any]) -> 
         write_json(options.out, record)
     if options.plot is not None:
         plot_headroom(sums.curve, record["standard_error"], losses, options.plot, domain.unit)
-    kept, note = _keep(record, model, options, domain.program)
+    if tokens < LEAST_TOKENS:
+        kept, sentences = (
+            None,
+            [
+                f"{options.data} gives {counted(tokens, domain.unit)} in "
+                f"{counted(len(sequences), 'sequence')}: too few to say how few calls {name} can "
+                f"bear ({LEAST_TOKENS:,} are needed), and the curve is not kept for --grid best."
+            ],
+        )
+    else:
+        kept, note = _keep(record, model, options, domain.program)
+        few = warnings_of_few(len(sequences), "sequences")
+        sentences = [*meaning_of(losses, name, domain.unit), *few, note]
     return HeadroomResult(
         losses=tuple(losses),
         kept=kept,
-        sentences=(
-            *meaning_of(losses, name, domain.unit),
-            *warnings_of_few(len(sequences), "sequences"),
-            note,
-        ),
+        sentences=tuple(sentences),
         out=options.out,
         plot=options.plot,
         record=record,
