@@ -37,10 +37,15 @@ class RotaryCache:
 
 def rotate(
     states: Float[Tensor, "batch heads width head_dim"],
-    cosine: Float[Tensor, "width head_dim"],
-    sine: Float[Tensor, "width head_dim"],
+    cosine: Float[Tensor, "*rows width head_dim"],
+    sine: Float[Tensor, "*rows width head_dim"],
 ) -> Float[Tensor, "batch heads width head_dim"]:
-    """Rotate queries or keys, in float32 or better, back in their own dtype."""
+    """Rotate queries or keys, in float32 or better, back in their own dtype.
+
+    Args:
+        cosine: of all rows alike, or where rows stand at positions of their own with axes before
+            that broadcast against batch and heads; so the sine.
+    """
     half = states.shape[-1] // 2
     wide = states if states.dtype == torch.float64 else states.float()
     # Channels i and i + half are a point (x, y): x cos - y sin, and y cos + x sin.
