@@ -12,7 +12,7 @@ import pytest
 import torch
 import typer
 from safetensors.torch import save_file
-from text_fixtures import save_causal, tiny_tokenizer, write_jsonl
+from text_fixtures import DOCUMENTS, save_causal, tiny_tokenizer, write_jsonl
 from text_models import write_tiny_model
 from typer.testing import CliRunner
 
@@ -252,7 +252,9 @@ def holds(found: dict, expected: dict) -> bool:
 
 def test_a_teacher_comes_with_its_curve_and_no_earlier_one(domain: Domain, tmp_path: Path) -> None:
     run = as_run(write_tiny_model(tmp_path / "run"), "pretrain")
-    bundle_denoiser("tiny", run, domain, held_out=write_jsonl(tmp_path / "held_out.jsonl"))
+    bundle_denoiser(
+        "tiny", run, domain, held_out=write_jsonl(tmp_path / "held_out.jsonl", DOCUMENTS * 4)
+    )
     folder = tmp_path / "bundled" / "tiny"
     stored = read_curve(folder)
     assert stored is not None and stored.is_of(open_model(folder).denoiser)

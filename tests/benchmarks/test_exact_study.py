@@ -217,12 +217,12 @@ def test_a_tiny_study_runs_through_and_is_not_run_twice(tiny_study: Path, monkey
     student = json.loads((results / "pairs" / "dcd.0.4-greedy-tail.json").read_text())
     assert student["settings"]["sampler"] == "greedy-tail" and student["cost"]["mean_nfe"] == 4
     swept = json.loads((results / "pairs" / "frontier.0.4.json").read_text())["frontier"]
-    point = swept["frontiers"]["teacher, 4 steps, apart"]["points"][0]
+    point = swept["frontiers"]["teacher, 4 steps, apart-late"]["points"][0]
     assert point["temperature"] == 0.8 and 0 < point["mean_nfe"] <= 4
     assert 0 < point["family_tv"]["mean"] < 1 and "broken_above_true" in point
     assert list(swept["frontiers"]) == [
         "teacher, 64 steps, ancestral",
-        "teacher, 4 steps, apart",
+        "teacher, 4 steps, apart-late",
         "didi-paper, 4 steps, ancestral",
         "dmmd, 4 steps, ancestral",
         "dmmd-long, 4 steps, apart",

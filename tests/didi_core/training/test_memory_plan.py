@@ -52,7 +52,7 @@ def test_states_are_those_allocated_by_a_step(name: str) -> None:
     for step in range(3):
         method.step(step, 3)
     found = {each.name: each for each in plan.networks}
-    assert found.keys() >= {"average"}
+    assert any(name.endswith("average") for name in found)
     for network in method.networks():
         planned = found[network.name]
         module = network.module
