@@ -41,7 +41,7 @@ from didi_core.models.denoiser import Denoiser
 from didi_core.models.ema import ExponentialMovingAverage
 from didi_core.models.noise import NoiseKeys, NoiseSettings
 from didi_core.models.sharding import is_sharded, skeleton_of, whole_network
-from didi_core.models.weak_file import save_weak
+from didi_core.models.weak_file import MOST_WEIGHT, POSITIONS_KEY, WEIGHT_KEY, save_weak
 from didi_core.number_checks import (
     decay_errors,
     fraction_errors,
@@ -49,7 +49,7 @@ from didi_core.number_checks import (
     positive_errors,
     positive_int_errors,
 )
-from didi_core.sampling.contrast import MOST_WEIGHT, POSITIONS_KEY, WEIGHT_KEY, ContrastPredictor
+from didi_core.sampling.contrast import ContrastPredictor
 from didi_core.sampling.predictor import Predictor
 
 WEAK_SHARE = 0.4

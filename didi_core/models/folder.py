@@ -48,6 +48,7 @@ from didi_core.models.folder_vocabulary import (
     write_vocabulary,
 )
 from didi_core.models.hub import find_folder
+from didi_core.models.weak_file import MOST_WEIGHT, POSITIONS, POSITIONS_KEY, WEIGHT_KEY
 from didi_core.models.weight_files import extra_files, read_folder_weights, refuse_adapter
 
 
@@ -250,11 +251,13 @@ def _require_own(own: Any, path: Path) -> None:
     exponent = own.get("reveal_exponent", 1)
     if type(exponent) not in (int, float) or not 0 < exponent < math.inf:
         raise UserError(f"{path}: didi.reveal_exponent is {exponent!r}, not a positive number.")
-    weight = own.get("contrast_weight", 1)
-    if type(weight) not in (int, float) or not 0 <= weight <= 100:
-        raise UserError(f"{path}: didi.contrast_weight is {weight!r}, not a number from 0 to 100.")
-    if (positions := own.get("contrast_positions", "random")) not in ("random", "apart"):
-        raise UserError(f"{path}: didi.contrast_positions is {positions!r}, not random or apart.")
+    weight = own.get(WEIGHT_KEY, 1)
+    if type(weight) not in (int, float) or not 0 <= weight <= MOST_WEIGHT:
+        wrong = f"{weight!r}, not a number from 0 to {MOST_WEIGHT:g}"
+        raise UserError(f"{path}: didi.{WEIGHT_KEY} is {wrong}.")
+    if (positions := own.get(POSITIONS_KEY, POSITIONS[0])) not in POSITIONS:
+        wrong = f"{positions!r}, not {' or '.join(POSITIONS)}"
+        raise UserError(f"{path}: didi.{POSITIONS_KEY} is {wrong}.")
 
 
 def _retract(path: Path, config: Mapping[str, Any]) -> None:

@@ -14,6 +14,14 @@ from didi_core.models.denoiser import Denoiser
 from didi_core.models.dit import DitDenoiser
 from didi_core.models.safe_reader import read_weights
 
+WEIGHT_KEY = "contrast_weight"
+"""Under "didi" in `config.json`: w of the guided law where none is asked for."""
+POSITIONS_KEY = "contrast_positions"
+"""The same of how positions are chosen."""
+POSITIONS = ("random", "apart")
+MOST_WEIGHT = 100.0
+"""Largest w: trials used 1 and 2, and what lies far above is the arg-max."""
+
 
 def save_weak(weak: Denoiser, path: Path) -> None:
     """Write the tensors of a weak network, in float32.

@@ -32,21 +32,20 @@ from didi_core.models.folder import LoadedModel
 from didi_core.models.joint_head import JointHead
 from didi_core.models.noise import NoiseKeys
 from didi_core.models.positions import Places
-from didi_core.models.weak_file import load_weak
+from didi_core.models.weak_file import (
+    MOST_WEIGHT,
+    POSITIONS,
+    POSITIONS_KEY,
+    WEIGHT_KEY,
+    load_weak,
+)
 from didi_core.sampling.ancestral import ancestral
 from didi_core.sampling.apart import ApartSampler, ApartSettings
 from didi_core.sampling.predictor import Prediction, Predictor
 from didi_core.sampling.request import Sampler
 from didi_core.sampling.sampler_spec import SamplerSpec
 
-WEIGHT_KEY = "contrast_weight"
-"""Under "didi" in `config.json`: w where none is asked for."""
-POSITIONS_KEY = "contrast_positions"
-"""The same of how positions are chosen."""
-POSITIONS = ("random", "apart")
 STORED = "stored"
-MOST_WEIGHT = 100.0
-"""Largest w: trials used 1 and 2, and what lies far above is the arg-max."""
 
 
 def guided_log_probs(
@@ -136,7 +135,7 @@ class ContrastOptions:
     """Settings of the guided law, and of how positions are chosen."""
 
     weight: str | float = STORED
-    """w, 0 or more; stored: as the model's folder says, else 1."""
+    """w, from 0 to 100; stored: as the model's folder says, else 1."""
     positions: str = STORED
     """random as `ancestral` chooses them, or apart; stored: as the model's folder says, else
     random."""

@@ -26,7 +26,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from didi_core.models.noise import NoiseKeys
-from didi_core.sampling.contrast import MOST_WEIGHT, guided_log_probs
+from didi_core.models.weak_file import MOST_WEIGHT
+from didi_core.sampling.contrast import guided_log_probs
 from didi_core.sampling.joint_draw import draw_together, keyed_choice
 from didi_core.sampling.predictor import Prediction, Predictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings

@@ -69,8 +69,11 @@ def test_what_cannot_have_a_head_is_refused(teacher: Path, tmp_path: Path) -> No
             UserError, match=f"joint_head=true.*method={method}|method={method}.*joint_head=true"
         ):
             student_of(teacher, tmp_path, {"name": method}, joint_head=True)
-    with pytest.raises(UserError, match=r"joint_head=true.*method\.renoise=true"):
+    with pytest.raises(UserError, match=r"joint_head=true.*remdm.*method\.sampler"):
         student_of(teacher, tmp_path, {"name": "dmmd", "renoise": True}, joint_head=True)
+    method = {"name": "dmmd", "renoise": True, "sampler": "apart"}
+    read = student_of(teacher, tmp_path / "apart", method, joint_head=True)
+    assert (read / "joint_head.safetensors").is_file(), "apart draws with the head"
 
 
 def test_a_folder_that_lost_its_head_is_refused(headed: Path, tmp_path: Path) -> None:

@@ -59,7 +59,10 @@ from didi_core.number_checks import (
     too_many,
 )
 from didi_core.progress import say_once
+from didi_core.sampling.folder_defaults import PLAIN_SAMPLER
+from didi_core.sampling.registry import SAMPLERS
 from didi_core.sampling.request import SampleSettings
+from didi_core.sampling.sampler_options import split_name
 from didi_core.training.devices import settle_precision
 from didi_core.training.loop import train
 
@@ -114,10 +117,10 @@ class DistillRun:
         wrong += positive_int_errors(settings, "checkpoints_kept")
         if settings.joint_head and METHODS[self.name].process != DEFAULT_PROCESS:
             wrong.append(f"joint_head=true is for masked teachers, not for method={self.name}")
-        if settings.joint_head and getattr(self.chosen, "renoise", False):
+        if settings.joint_head and (unread := self._sampler_without_head()):
             wrong.append(
-                "joint_head=true is not read by remdm, which draws students of "
-                "method.renoise=true: leave one of them out"
+                f"joint_head=true is not read by {unread}, which would draw this student: leave it "
+                "out, or give another method.sampler"
             )
         if settings.joint_head and self.name == HEAD_ENTRY.name:
             wrong.append(f"method={self.name} trains a joint head: leave joint_head=true out")
@@ -131,6 +134,17 @@ class DistillRun:
                 f"steps={settings.steps} must be at least method.rounds={rounds}, or lower that"
             )
         return wrong + sharing_problems(settings)
+
+    @property
+    def sampler(self) -> str | None:
+        """What the student's folder names for `generate`; None: the plain one."""
+        return self.shared.sampler or self.domain.samplers.get(self.name)
+
+    def _sampler_without_head(self) -> str | None:
+        """Name the student's sampler if it draws every token for itself, with a head or without."""
+        name = split_name(self.sampler or PLAIN_SAMPLER)[0]
+        known = SAMPLERS.get(name)  # a method's own check refuses others
+        return name if known is not None and not known.reads_joint_head else None
 
     def open_teacher(self, device: torch.device) -> LoadedModel:
         """Open the teacher, of the process that the method distils.
@@ -312,7 +326,7 @@ class DistillRun:
         own = {
             "teacher": teacher.name,
             "method": self.name,
-            "sampler": self.shared.sampler or self.domain.samplers.get(self.name),
+            "sampler": self.sampler,
             "reveal_exponent": self.shared.reveal_exponent,
             "process": None if teacher.process == DEFAULT_PROCESS else teacher.process,
             "noise": None if noise is None else noise.kind,
