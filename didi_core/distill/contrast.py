@@ -27,20 +27,18 @@ from torch import Tensor, nn
 
 from didi_core.data.batches import TokenBatch
 from didi_core.data.vocabulary import Vocabulary
-from didi_core.diffusion.absorbing import AbsorbingProcess
-from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.distill import terms
 from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean, whole_count
 from didi_core.distill.method import Distillation, MethodEntry, Network
 from didi_core.distill.optimizers import OptimizerSettings, TimedSteps
 from didi_core.distill.reference import GroupedReference
-from didi_core.distill.rollout import with_own_tokens
+from didi_core.distill.states import States
 from didi_core.distill.student import DistilledStudent
 from didi_core.distill.updates import mesh_of
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.ema import ExponentialMovingAverage
 from didi_core.models.noise import NoiseKeys, NoiseSettings
-from didi_core.models.sharding import is_sharded, skeleton_of, whole_network
+from didi_core.models.sharding import skeleton_of, whole_network
 from didi_core.models.weak_file import MOST_WEIGHT, POSITIONS_KEY, WEIGHT_KEY, save_weak
 from didi_core.number_checks import (
     decay_errors,
@@ -119,58 +117,6 @@ class ContrastSettings:
         wrong += negative_errors(self, "weak_updates") + positive_errors(self, "reveal_exponent")
         wrong += positive_int_errors(self, "weak_steps", "student_steps")
         return wrong + fraction_errors(self, "own_share") + decay_errors(self, "weak_ema")
-
-
-@dataclass(frozen=True)
-class States:
-    """Draws whole sequences in few steps, and masks sequences; keyed by row and update."""
-
-    vocabulary: Vocabulary
-    seed: int
-    reveal_exponent: float
-
-    def drawn(
-        self,
-        source: Predictor,
-        batch: TokenBatch,
-        rows: Int[Tensor, "batch"],
-        chosen: Bool[Tensor, "batch"],
-        num_steps: int,
-        key: int,
-    ) -> TokenBatch:
-        """Return `batch`, the chosen rows drawn by `source` as the ancestral sampler would."""
-        uniform = self._at_positions(Stream.REVEAL, batch, rows, key)
-        # Revealed when alpha = r ** exponent passes the position's number, at progress r.
-        progress = uniform ** (1.0 / self.reveal_exponent)
-        in_step = is_sharded(source.denoiser)
-        tokens = with_own_tokens(
-            source, batch, chosen, progress, num_steps, (self.seed, rows, key), in_step
-        )
-        return batch.with_tokens(tokens)
-
-    def masked(
-        self, batch: TokenBatch, rows: Int[Tensor, "batch"], key: int
-    ) -> tuple[TokenBatch, Float[Tensor, "batch"]]:
-        """Return `batch` masked at a uniform time of each row, and the times."""
-        t = keyed_uniform(self.seed, Stream.TIME, key, rows, device=rows.device).float()
-        uniform = self._at_positions(Stream.CORRUPT, batch, rows, key)
-        process = AbsorbingProcess(self.vocabulary.mask_id)
-        return batch.with_tokens(process.corrupt(batch.tokens, batch.maskable, t, uniform)), t
-
-    def chosen(self, share: float, rows: Int[Tensor, "batch"], key: int) -> Bool[Tensor, "batch"]:
-        """Choose each row with probability `share`."""
-        # A key more than the times have.
-        return keyed_uniform(self.seed, Stream.TIME, key, rows, 1, device=rows.device) < share
-
-    def where_masked(self, state: TokenBatch) -> Bool[Tensor, "batch width"]:
-        """Mark what is to be predicted."""
-        return state.maskable & (state.tokens == self.vocabulary.mask_id)
-
-    def _at_positions(
-        self, stream: Stream, batch: TokenBatch, rows: Int[Tensor, "batch"], key: int
-    ) -> Float[Tensor, "batch width"]:
-        position = torch.arange(batch.tokens.shape[1], device=rows.device)
-        return keyed_uniform(self.seed, stream, rows[:, None], position, key, device=rows.device)
 
 
 def weak_loss(

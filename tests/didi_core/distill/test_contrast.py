@@ -27,7 +27,6 @@ from didi_core.data.batches import TokenBatch
 from didi_core.distill.contrast import (
     ContrastSettings,
     ContrastStudent,
-    States,
     WeakTraining,
     build,
     masked_share,
@@ -37,6 +36,7 @@ from didi_core.distill.contrast import (
 )
 from didi_core.distill.optimizers import OptimizerSettings, TimedSteps
 from didi_core.distill.reference import GroupedReference
+from didi_core.distill.states import States
 from didi_core.models.esm_names import from_published
 from didi_core.models.noise import NoiseSettings
 from didi_core.sampling.predictor import Predictor
