@@ -16,7 +16,7 @@ those of one position stand or fall together.
 import csv
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -29,11 +29,11 @@ from scipy.stats import spearmanr
 from benchmarks.held_out_likelihood import column_log_probs
 from didi_core.cli.run import run_program
 from didi_core.errors import UserError
-from didi_core.evaluation.pseudo import masked_log_probs
 from didi_core.io.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_protein.families.profile import FamilyProfile, residues_of_columns
 from didi_protein.models.judges import open_judge, open_masked_scorer
+from didi_protein.scanning.substitutions import scan_of, scan_sequences
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.bundled import bundled_sequences
 
@@ -133,34 +133,16 @@ def read_measured(path: Path) -> Measured:
 
 
 def masked_scores(data: Measured, name: str) -> NDArray[np.float64]:
-    """Return log p(mutant) - log p(wild type), the position masked, for each substitution."""
+    """Return what `scan` gives each substitution: the position masked, mutant less wild type."""
     scorer = open_masked_scorer(name)
-    vocabulary = scorer.vocabulary
-    ids = [vocabulary.id_of_token[letter] for letter in data.wild_type]
-    log_probs = masked_log_probs(scorer.denoiser, vocabulary, ids).numpy()
-    rank = {
-        letter: int(vocabulary.rank_of_id[vocabulary.id_of_token[letter]])
-        for letter in CANONICAL_RESIDUES
-    }
-    return log_odds(log_probs, data, [rank[letter] for letter in CANONICAL_RESIDUES])
+    (scan,) = scan_sequences(scorer.denoiser, scorer.vocabulary, [data.wild_type])
+    return _scores_at(scan.log_odds, data)
 
 
-def log_odds(
-    log_probs: NDArray[np.float64], data: Measured, ranks: Sequence[int]
-) -> NDArray[np.float64]:
-    """Return mutant less wild type of log-probabilities [positions, residues].
-
-    Args:
-        ranks: column of each residue, in the order of `CANONICAL_RESIDUES`.
-    """
-    column = dict(zip(CANONICAL_RESIDUES, ranks, strict=True))
-    return np.array(
-        [
-            log_probs[each.position, column[each.mutant]]
-            - log_probs[each.position, column[data.wild_type[each.position]]]
-            for each in data.substitutions
-        ]
-    )
+def _scores_at(by_residue: NDArray[np.float64], data: Measured) -> NDArray[np.float64]:
+    """Choose each substitution's value of [positions, residues of `CANONICAL_RESIDUES`]."""
+    columns = [CANONICAL_RESIDUES.index(each.mutant) for each in data.substitutions]
+    return by_residue[data.positions, columns]
 
 
 def judge_scores(data: Measured, name: str) -> NDArray[np.float64]:
@@ -184,7 +166,8 @@ def profile_scores(data: Measured, family: str) -> NDArray[np.float64]:
     residues = residues_of_columns(profile, data.wild_type)
     log_probs = np.full((len(data.wild_type), 20), np.nan)
     log_probs[residues[residues >= 0]] = of_columns[residues >= 0]
-    return log_odds(log_probs, data, range(20))
+    scan = scan_of(data.wild_type, tuple(range(len(data.wild_type))), log_probs)
+    return _scores_at(scan.log_odds, data)
 
 
 def correlate(
