@@ -53,7 +53,7 @@ def plot_scan(scan: SequenceScan, path: Path, title: str) -> None:
         strip = _axes(figure, LEFT, top + CELL * 20.5, CELL * len(block), CELL)
         scores = _draw_scores(heat, scan, block, limit)
         tolerance = _draw_tolerance(strip, scan, block)
-    right = LEFT + CELL * columns + 0.25
+    right = LEFT + CELL * len(blocks[0]) + 0.25
     bars = {
         "score, nats": (scores, _axes(figure, right, TOP + 0.1, 0.12, 1.6), "both"),
         "tolerance": (tolerance, _axes(figure, right, TOP + 2.1, 0.12, 0.8), "neither"),
@@ -110,7 +110,7 @@ def _draw_tolerance(axes: "Axes", scan: SequenceScan, block: range) -> Any:
     labelled = [
         column
         for column, number in enumerate(numbers)
-        if number % 10 == 0 or column == 0 or number != numbers[column - 1] + 1
+        if number % 10 == 0 or column == 0 or has_gaps
     ]
     axes.set_xticks(
         labelled,

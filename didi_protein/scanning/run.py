@@ -14,6 +14,7 @@ from didi_core.evaluation.headroom_plot import require_matplotlib
 from didi_core.io.files import check_writable, write_json
 from didi_core.io.journal import partial_path
 from didi_core.io.shards import Shard, parse_shard
+from didi_core.models.hub_names import last_name
 from didi_core.number_checks import minimum_errors
 from didi_core.progress import counted, progress_bar
 from didi_core.training.devices import check_precision, resolve_device, settle_precision
@@ -162,7 +163,8 @@ def _finish(
     drawn = tuple(plots[record_id] for record_id in scans if record_id in plots)
     for record_id, scan in scans.items():
         if record_id in plots:
-            plot_scan(scan, plots[record_id], f"{record_id}, {options.model}")
+            title = f"{record_id}, scanned by {last_name(options.model)}; dots: the wild type"
+            plot_scan(scan, plots[record_id], title)
     write_json(summary_file, summary)
     known.clear()
     return ScanResult(
