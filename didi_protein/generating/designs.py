@@ -1,6 +1,7 @@
-"""Designs as `generate` makes them: lengths or templates in, FASTA out."""
+"""Designs as `generate` makes them: lengths, templates or parents in, FASTA out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from didi_core.commands.generating.domain import (
     GenerationDomain,
@@ -12,9 +13,10 @@ from didi_core.commands.generating.domain import (
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.errors import UserError, refused_by
 from didi_core.models.folder import LoadedModel
-from didi_core.sampling.run_request import Rule, accept_all
+from didi_core.sampling.forbidden import ForbiddenIds
 from didi_core.training.devices import TORCH_TYPES, resolve_device
 from didi_protein.generating.options import GenerateOptions
+from didi_protein.generating.redesign import Redesign, Variant, read_redesign, settings_of
 from didi_protein.generating.residue_bias import check_exclude, log_bias, read_bias
 from didi_protein.generating.templates import FREE, read_templates
 from didi_protein.models.writers import open_writer
@@ -31,21 +33,28 @@ def _problems(options: GenerateOptions) -> list[str]:
     return wrong + refused_by(
         lambda: check_exclude(options.exclude),
         lambda: read_bias(options.bias),
-        lambda: _check_layout(options.length, options.template),
+        lambda: _check_layout(options),
+        lambda: read_redesign(options, None),
     )
 
 
-def _check_layout(length: str | None, template: str | None) -> None:
-    """Raise UserError unless one of both is given, and is what it should be."""
-    if (length is None) == (template is None):
+def _check_layout(options: GenerateOptions) -> None:
+    """Raise UserError unless one of all is given, and is what it should be."""
+    given = [
+        f"--{name}"
+        for name in ("length", "template", "start")
+        if getattr(options, name) is not None
+    ]
+    if len(given) != 1:
         raise UserError(
-            "Give one of --length (as in --length 80-120) and --template (as in --template "
-            "___MKT___)."
+            "Give one of --length (as in --length 80-120), --template (as in --template "
+            "___MKT___) and --start (a FASTA file of proteins to redesign), not "
+            f"{' and '.join(given) or 'none of them'}."
         )
-    if length is not None:
-        check_lengths(length)
-    else:
-        read_templates(template or "", None)
+    if options.length is not None:
+        check_lengths(options.length)
+    elif options.template is not None:
+        read_templates(options.template, None)
 
 
 def _open_model(options: GenerateOptions) -> LoadedModel:
@@ -58,24 +67,35 @@ def _open_model(options: GenerateOptions) -> LoadedModel:
 
 
 def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[ProteinRecord]:
-    """Return designs numbered from 1; of several templates, `num` each, in order.
+    """Return designs numbered from 1; of several templates or parents, `num` each, in order.
 
     Raises:
-        UserError: see `design_lengths` and `read_templates`, or a model that is none over the 20
-            residues.
+        UserError: see `design_lengths`, `read_templates` and `read_redesign`, or a model that is
+            none over the 20 residues.
     """
-    patterns = _patterns(options, length_limit(model))
+    redesign = read_redesign(options, length_limit(model))
+    drafts = _drafts(options, redesign, length_limit(model))
+    first = 1 if redesign is None else redesign.first_number()
     encode, decode = _encoder(model.vocabulary), _decoder(model.vocabulary)
     exclude, nats = check_exclude(options.exclude), read_bias(options.bias)
+    draft_of = {f"design_{number:06d}": each for number, each in enumerate(drafts, start=first)}
 
     def written(name: str, ids: list[int], provenance: Mapping[str, object]) -> ProteinRecord:
-        header = {key: str(value) for key, value in provenance.items()}
-        return ProteinRecord(name, decode(ids), header)
+        sequence = decode(ids)
+        header = {**provenance, **draft_of[name].provenance(sequence)}
+        return ProteinRecord(name, sequence, {key: str(value) for key, value in header.items()})
 
     return GenerationTask(
         records=[
-            GenerationRecord(f"design_{number:06d}", encode(pattern), len(pattern), name)
-            for number, (pattern, name) in enumerate(patterns, start=1)
+            GenerationRecord(
+                name,
+                encode(draft.pattern),
+                len(draft.pattern),
+                draft.template,
+                draft.forbidden(model.vocabulary),
+                _asked(options, draft),
+            )
+            for name, draft in draft_of.items()
         ],
         written=written,
         settings={
@@ -83,43 +103,93 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
             "exclude": exclude,
             "bias": nats,
             "max_repeat": options.max_repeat,
+            **({} if redesign is None else settings_of(options, redesign)),
         },
         log_bias=log_bias(exclude, nats, model.vocabulary),
-        rule=_rule(options.max_repeat, decode),
-        warnings=_warnings(options, patterns, model),
+        rule=_Rule(options, redesign, drafts, decode),
+        warnings=_warnings(options, drafts, model),
     )
 
 
-def _patterns(options: GenerateOptions, limit: int) -> list[tuple[str, str | None]]:
-    """Return residues to keep and underscores to fill, and the template's name."""
+@dataclass(frozen=True)
+class _Draft:
+    """What one design starts from."""
+
+    pattern: str
+    """Residues to keep, and underscores to fill."""
+    template: str | None = None
+    """Name of the template."""
+    variant: Variant | None = None
+    """Of which parent it is to be a variant."""
+
+    def forbidden(self, vocabulary: Vocabulary) -> ForbiddenIds:
+        """Return the ids that positions of the framed row may not get."""
+        if self.variant is None:
+            return {}
+        first, ids = int(vocabulary.bos_id is not None), vocabulary.id_of_token
+        return {first + place: (ids[own],) for place, own in self.variant.forbidden().items()}
+
+    def provenance(self, sequence: str) -> Mapping[str, object]:
+        """Return what the finished design's header says beside how it was sampled."""
+        return {} if self.variant is None else self.variant.provenance(sequence)
+
+
+def _drafts(options: GenerateOptions, redesign: Redesign | None, limit: int) -> list[_Draft]:
+    """Return what each design starts from."""
+    if redesign is not None:
+        variants = redesign.variants(options.num, options.seed)
+        return [_Draft(each.pattern, variant=each) for each in variants]
     if options.length is not None:
         lengths = design_lengths(options.length, options.num, options.seed, limit)
-        return [(FREE * each, None) for each in lengths]
+        return [_Draft(FREE * each) for each in lengths]
     return [
-        (each.pattern(options.seed, number * options.num + copy), each.name)
+        _Draft(each.pattern(options.seed, number * options.num + copy), each.name)
         for number, each in enumerate(read_templates(options.template or "", limit))
         for copy in range(options.num)
     ]
 
 
-def _warnings(
-    options: GenerateOptions, patterns: Sequence[tuple[str, str | None]], model: LoadedModel
-) -> list[str]:
-    asked = f"--length {options.length}" if options.length else f"--template {options.template}"
-    lengths = [len(pattern) for pattern, _ in patterns]
+def _asked(options: GenerateOptions, draft: _Draft) -> str:
+    """Return what says which residues are kept, for messages."""
+    if draft.variant is not None:
+        return f"--start {options.start} (parent {draft.variant.parent.name})"
+    return f"--template {draft.template}"
+
+
+def _warnings(options: GenerateOptions, drafts: Sequence[_Draft], model: LoadedModel) -> list[str]:
+    names = ("length", "template", "start")
+    asked = next(f"--{each} {value}" for each in names if (value := getattr(options, each)))
+    lengths = [len(draft.pattern) for draft in drafts]
     warning = length_warning(asked, lengths, model, "design", "residue")
     return [] if warning is None else [warning]
 
 
-def _rule(limit: float | None, decode: Callable[[Sequence[int]], str]) -> Rule:
-    if limit is None:
-        return accept_all
+class _Rule:
+    """What a finished design must fulfil: `--max-repeat`, `--identity`, and to be no parent."""
 
-    def refuse_repeats(ids: list[int]) -> str | None:
-        share = repeat_fraction(decode(ids))
-        return f"repeat fraction {share:.3f} above {limit:g}" if share > limit else None
+    def __init__(
+        self,
+        options: GenerateOptions,
+        redesign: Redesign | None,
+        drafts: Sequence[_Draft],
+        decode: Callable[[Sequence[int]], str],
+    ) -> None:
+        self.limit, self.redesign, self.drafts = options.max_repeat, redesign, drafts
+        self.decode = decode
+        named = redesign.parents if redesign is not None and options.unique else ()
+        self.parents = {each.sequence: each.name for each in named}
+        """Names of those that no design may equal."""
 
-    return refuse_repeats
+    def __call__(self, record: int, ids: list[int]) -> str | None:
+        """Say why the design is not acceptable; None where it is."""
+        sequence, variant = self.decode(ids), self.drafts[record].variant
+        if self.limit is not None and (share := repeat_fraction(sequence)) > self.limit:
+            return f"repeat fraction {share:.3f} above {self.limit:g}"
+        if sequence in self.parents:
+            return f"the same as parent {self.parents[sequence]}"
+        if self.redesign is None or variant is None:
+            return None
+        return self.redesign.refusal(variant, sequence)
 
 
 def _encoder(vocabulary: Vocabulary) -> Callable[[str], list[int]]:
@@ -147,7 +217,6 @@ DESIGNS = GenerationDomain(
     noun="design",
     suffixes=FASTA_SUFFIXES,
     example="designs.fasta",
-    template_flag="--template",
     problems=_problems,
     open_model=_open_model,
     plan=_plan,
