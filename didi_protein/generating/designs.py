@@ -11,12 +11,19 @@ from didi_core.commands.generating.domain import (
     length_warning,
 )
 from didi_core.data.vocabulary import Vocabulary
+from didi_core.diffusion.process import DEFAULT_PROCESS, article_of
 from didi_core.errors import UserError, refused_by
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.forbidden import ForbiddenIds
 from didi_core.training.devices import TORCH_TYPES, resolve_device
 from didi_protein.generating.options import GenerateOptions
-from didi_protein.generating.redesign import Redesign, Variant, read_redesign, settings_of
+from didi_protein.generating.redesign import (
+    Redesign,
+    Variant,
+    read_redesign,
+    settings_of,
+    with_tolerant_positions,
+)
 from didi_protein.generating.residue_bias import check_exclude, log_bias, read_bias
 from didi_protein.generating.templates import FREE, read_templates
 from didi_protein.models.writers import open_writer
@@ -73,7 +80,7 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
         UserError: see `design_lengths`, `read_templates` and `read_redesign`, or a model that is
             none over the 20 residues.
     """
-    redesign = read_redesign(options, length_limit(model))
+    redesign = _redesign(options, model)
     drafts = _drafts(options, redesign, length_limit(model))
     first = 1 if redesign is None else redesign.first_number()
     encode, decode = _encoder(model.vocabulary), _decoder(model.vocabulary)
@@ -109,6 +116,24 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
         rule=_Rule(options, redesign, drafts, decode),
         warnings=_warnings(options, drafts, model),
     )
+
+
+def _redesign(options: GenerateOptions, model: LoadedModel) -> Redesign | None:
+    """Return what is asked of the proteins of `--start`, the model's own choices among it.
+
+    Raises:
+        UserError: see `read_redesign`, or tolerant positions asked of a model that is not masked.
+    """
+    redesign = read_redesign(options, length_limit(model))
+    if redesign is None or redesign.tolerant is None:
+        return redesign
+    if model.process != DEFAULT_PROCESS:
+        raise UserError(
+            f"--vary {options.vary}: --model {model.name} is {article_of(model.process)} model, "
+            "which finds no tolerant positions: name positions, as in 12,15,40-50, or give a "
+            "masked-diffusion model."
+        )
+    return with_tolerant_positions(redesign, model.denoiser, model.vocabulary, options.batch_tokens)
 
 
 @dataclass(frozen=True)

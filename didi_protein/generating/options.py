@@ -50,8 +50,8 @@ class GenerateOptions(SamplingOptions):
         str | None,
         Option(
             metavar="POSITIONS",
-            help="Write these positions of each parent anew, as in 12,15,40-50; its own residues "
-            "may come back.",
+            help="Write these positions of each parent anew, as in 12,15,40-50, or the most "
+            "tolerant ones, as in tolerant:20 or tolerant:20%; its own residues may come back.",
         ),
     ] = None
     keep: Annotated[

@@ -57,7 +57,7 @@ class ScanScorer:
             self.model.denoiser,
             self.model.vocabulary,
             [record.sequence for record in records],
-            self.positions,
+            [self.places(len(record.sequence)) for record in records],
             self.batch_tokens,
             autocast_of(self.precision),
         )

@@ -110,7 +110,7 @@ def scan_sequences(
     denoiser: Any,
     vocabulary: Vocabulary,
     sequences: Sequence[str],
-    positions: Sequence[int] | None = None,
+    positions: Sequence[tuple[int, ...]] | None = None,
     batch_tokens: int = BATCH_TOKENS,
     autocast: torch.dtype | None = None,
 ) -> list[SequenceScan]:
@@ -119,17 +119,18 @@ def scan_sequences(
     Args:
         denoiser: a masked model that has `trunk` and `head` (see `didi_core.models.esm`).
         vocabulary: its own; it writes the 20 residues and nothing else.
-        positions: ascending, from 0, the same of each sequence; None for all.
+        positions: those of each sequence, ascending, from 0; None for all.
         batch_tokens: bound on rows times padded width of one forward pass.
     """
     ranks = vocabulary.rank_of_id
     column_of = [int(ranks[vocabulary.id_of_token[letter]]) for letter in CANONICAL_RESIDUES]
     ids = [[vocabulary.id_of_token[letter] for letter in each] for each in sequences]
-    places = [tuple(range(len(each)) if positions is None else positions) for each in sequences]
-    found = masked_log_probs(denoiser, vocabulary, ids, places, batch_tokens, autocast)
+    if positions is None:
+        positions = [tuple(range(len(each))) for each in sequences]
+    found = masked_log_probs(denoiser, vocabulary, ids, positions, batch_tokens, autocast)
     return [
         scan_of(sequence, where, log_probs.numpy()[:, column_of])
-        for sequence, where, log_probs in zip(sequences, places, found, strict=True)
+        for sequence, where, log_probs in zip(sequences, positions, found, strict=True)
     ]
 
 
@@ -159,26 +160,3 @@ def composition_nll(sequence: str, positions: Sequence[int]) -> float:
     """
     count, room = Counter(sequence), len(sequence) + 19
     return sum(-math.log(count[sequence[at]] / room) for at in positions) / len(positions)
-
-
-def tolerant_positions(
-    denoiser: Any,
-    vocabulary: Vocabulary,
-    sequences: Sequence[str],
-    number: int | float,
-    batch_tokens: int = BATCH_TOKENS,
-    autocast: torch.dtype | None = None,
-) -> list[tuple[int, ...]]:
-    """Return the most tolerant positions of each sequence, ascending, from 0.
-
-    Args:
-        number: how many; a float is a share of each sequence, of which at least one is taken.
-    """
-    scans = scan_sequences(denoiser, vocabulary, sequences, None, batch_tokens, autocast)
-    return [
-        tuple(sorted(scan.most_tolerant(_count(number, len(scan.positions))))) for scan in scans
-    ]
-
-
-def _count(number: int | float, length: int) -> int:
-    return number if isinstance(number, int) else max(1, round(number * length))

@@ -11,9 +11,12 @@ from benchmarks.fitness import (
     Measured,
     Substitution,
     correlate,
+    correlate_positions,
     main,
     masked_scores,
+    position_measures,
     read_measured,
+    scan_of_model,
 )
 from didi_core.errors import UserError
 from didi_protein.families.profile import FamilyProfile, residues_of_columns
@@ -67,6 +70,23 @@ def test_a_model_s_scores_are_those_of_its_scan(tmp_path: Path) -> None:
     assert len(rows) == len(changes) == 12 * 19
     written = [float(rows[f"{each.position + 1}{each.mutant}"]["score"]) for each in changes]
     np.testing.assert_allclose(written, scores, rtol=1e-5, atol=1e-6)
+
+
+def test_positions_are_held_against_the_mean_of_their_substitutions() -> None:
+    """The mean of position 0 is 0.5, and nothing was measured at position 1."""
+    changes = [(0, "C", 0.2), (0, "R", 0.8), (2, "W", 0.9), (3, "C", 0.1), (4, "C", 0.6)]
+    changes += [(5, "C", 0.3), (6, "C", 0.4)]
+    data = Measured("AKAAAAA", tuple(Substitution(*each) for each in changes))
+    values = np.array([0.5, 99.0, 0.7, 0.1, 0.55, 0.2, 0.3])
+    found = correlate_positions(values, data, seed=0, resamples=20)
+    assert (found.spearman, found.positions) == (pytest.approx(1.0), 6)
+    measures = position_measures(Measured("MKTAYIAK", ()), "tiny")
+    law = np.exp(scan_of_model("MKTAYIAK", "tiny").log_odds)
+    law /= law.sum(1, keepdims=True)
+    np.testing.assert_allclose(
+        measures["residues that fit"], np.exp(-(law * np.log(law)).sum(1)), rtol=1e-9
+    )
+    assert (measures["tolerance"] > 0).all() and (measures["tolerance"] < 1).all()
 
 
 def test_correlation_leaves_out_what_has_no_score() -> None:

@@ -17,7 +17,6 @@ from didi_protein.scanning.substitutions import (
     composition_nll,
     scan_of,
     scan_sequences,
-    tolerant_positions,
 )
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, ESM_TOKENS, PROTEIN
 
@@ -118,7 +117,7 @@ def test_a_certain_wild_type_has_no_tolerance_and_loses_no_digits() -> None:
 def test_chosen_positions_are_those_rows_of_the_whole() -> None:
     denoiser = LawDenoiser(PROTEIN)
     (whole,) = scan_sequences(denoiser, PROTEIN, ["MKW"])
-    (part,) = scan_sequences(denoiser, PROTEIN, ["MKW"], (0, 2))
+    (part,) = scan_sequences(denoiser, PROTEIN, ["MKW"], [(0, 2)])
     assert (part.positions, part.wild_types) == ((0, 2), "MW")
     np.testing.assert_allclose(part.log_odds, whole.log_odds[[0, 2]], rtol=1e-12)
     assert denoiser.rows_of_passes == [3, 2]
@@ -160,12 +159,3 @@ def test_counting_leaves_the_residue_itself_out() -> None:
     expected = [math.log(22 / 2), math.log(22 / 2), math.log(22 / 1)]
     assert composition_nll("AAC", (0, 1, 2)) == pytest.approx(sum(expected) / 3)
     assert composition_nll("AAC", (2,)) == pytest.approx(expected[2])
-
-
-@pytest.mark.parametrize(("number", "count"), [(2, 2), (5, 3), (0.67, 2), (0.01, 1), (1.0, 3)])
-def test_tolerant_positions_are_the_first_by_tolerance(number: float, count: int) -> None:
-    denoiser = LawDenoiser(PROTEIN)
-    sequences = ["MKW", "AAL"]
-    scans = scan_sequences(denoiser, PROTEIN, sequences)
-    found = tolerant_positions(denoiser, PROTEIN, sequences, number)
-    assert found == [tuple(sorted(scan.most_tolerant(count))) for scan in scans]
