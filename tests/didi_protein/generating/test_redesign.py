@@ -1,18 +1,27 @@
 """`--start`: what changes and what never does, identities, and what is refused."""
 
 import json
+import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from doc_commands import ROOT, commands_of, files_of
 from generate_fixtures import LIMIT, design, designs, sequences
 
+from didi_core.cli.run import run_program
 from didi_core.errors import UserError
 from didi_core.sampling.registry import SAMPLERS
+from didi_protein.app import app
 from didi_protein.generate import GenerateOptions, generate
 from didi_protein.generating.options import GenerateResult
 from didi_protein.generating.redesign import IdentityRange, nearest, read_redesign
 from didi_protein.merge import MergeOptions, merge
+from didi_protein.score import ScoreOptions, score
+from didi_protein.sequences.fasta import read_records
+from didi_protein.sequences.positions import parse_positions
 
 PARENTS = {
     "one": "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQA",
@@ -329,3 +338,33 @@ def test_a_share_may_be_a_number(model: Path, tmp_path: Path, parents: Path) -> 
     number = redesign(model, tmp_path / "a.fasta", parents, mutate=0.25, **asked)
     text = redesign(model, tmp_path / "b.fasta", parents, mutate=" 25 %", **asked)
     assert sequences(number) == sequences(text)
+
+
+def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, content in files_of("redesign.md").items():
+        (tmp_path / name).write_text(content)
+    (parent,) = read_records([tmp_path / "psd95.fasta"])
+    for asked in commands_of((ROOT / "docs" / "redesign.md").read_text(encoding="utf-8")):
+        program, *arguments = shlex.split(asked)
+        assert program == "didi-protein"
+        assert run_program(partial(app, arguments, standalone_mode=False)) == 0
+    variants, loop, second = (
+        read_records([tmp_path / f"{name}.fasta"]) for name in ("variants", "loop", "round2")
+    )
+    assert {len(changed(parent.sequence, each.sequence)) for each in variants} == {15}  # of 77
+    assert all(each.sequence[10:14] == "GLGF" for each in variants + second)
+    varied = set(parse_positions("19-24,62", "--vary"))
+    assert all(changed(parent.sequence, each.sequence) <= varied for each in loop)
+    assert parent.sequence not in {each.sequence for each in loop}
+    assert {each.header["parent"] for each in second} == {each.id for each in variants}
+    assert not {each.id for each in second} & {each.id for each in variants}
+
+
+def test_parents_are_columns_of_the_table(model: Path, tmp_path: Path, parents: Path) -> None:
+    made = redesign(model, tmp_path / "d.fasta", parents, mutate="25%", num=2)
+    out = tmp_path / "scores.csv"
+    score(ScoreOptions(inputs=[made.fasta], out=out, judge="none", pseudo="none", training="none"))
+    table = pd.read_csv(out, dtype=str)
+    assert list(table["parent"]) == [each.header["parent"] for each in designs(made)]
+    assert list(table["parent_identity"]) == [e.header["parent_identity"] for e in designs(made)]
