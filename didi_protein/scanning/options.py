@@ -29,8 +29,8 @@ class ScanOptions:
         list[str],
         Argument(
             metavar="INPUT ...",
-            help="Sequences: FASTA (plain, .gz, - for standard input), PDB or mmCIF, or a folder "
-            "of them.",
+            help="Sequences: FASTA (plain, .gz, - for standard input), PDB or mmCIF, a folder of "
+            "them, or a table with --sequence-column.",
         ),
     ]
     model: Annotated[
@@ -52,6 +52,18 @@ class ScanOptions:
         Option(
             help="Draw the scores as a heat map: .png, .svg or .pdf; of several sequences a file "
             "each, NAME_ID.png."
+        ),
+    ] = None
+    sequence_column: Annotated[
+        str | None,
+        Option(metavar="NAME", help="Column that holds the sequences of a CSV or TSV."),
+    ] = None
+    id_column: Annotated[
+        str | None,
+        Option(
+            metavar="NAME",
+            help="Column that names them. Default: id, where there is one, else the file's name "
+            "and the row.",
         ),
     ] = None
     clean: Annotated[

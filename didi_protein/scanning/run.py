@@ -34,8 +34,9 @@ from didi_protein.scanning.table import (
 from didi_protein.scoring.journal import KnownScores
 from didi_protein.scoring.rows import Row, check_records, score_rows, select_shard
 from didi_protein.scoring.table import summary_path
-from didi_protein.sequences.fasta import ProteinRecord, read_records
+from didi_protein.sequences.fasta import ProteinRecord, Reading, read_records
 from didi_protein.sequences.positions import parse_positions
+from didi_protein.sequences.tables import asked_columns
 
 PLOTS = (".png", ".svg", ".pdf")
 
@@ -46,7 +47,8 @@ def run_scan(options: ScanOptions) -> ScanResult:
     options = settle_precision(options)
     known = KnownScores(partial_path(options.out), "scan")
     _check_outputs(options)
-    records = read_records(options.inputs, keep_unreadable=True)
+    columns = asked_columns(options.sequence_column, options.id_column)
+    records = read_records(options.inputs, reading=Reading(columns, keep_unreadable=True))
     scorer = open_scorer(options, positions)
     rows = check_records(records, [scorer], options.clean, None)
     _check_positions(options, rows, positions)

@@ -61,7 +61,7 @@ from didi_protein.scoring.training import (
     training_record,
 )
 from didi_protein.sequences.fasta import Reading, read_records
-from didi_protein.sequences.tables import ColumnNames
+from didi_protein.sequences.tables import asked_columns
 from didi_protein.sequences.training_data import read_training_sequences
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import Neighbour, cluster_numbers, nearest_neighbours
@@ -125,18 +125,9 @@ def _check_options(options: ScoreOptions) -> Shard:
 
 
 def _reading(options: ScoreOptions) -> Reading:
-    """Return what is asked of the inputs.
-
-    Raises:
-        UserError: ids of a table without its sequences.
-    """
-    if options.sequence_column is None and options.id_column is not None:
-        raise UserError(
-            f"--id-column {options.id_column}: say where the sequences stand too, with "
-            "--sequence-column NAME."
-        )
-    columns = options.sequence_column and ColumnNames(options.sequence_column, options.id_column)
-    return Reading(columns or None, options.all_models, keep_unreadable=True)
+    """Return what is asked of the inputs."""
+    columns = asked_columns(options.sequence_column, options.id_column)
+    return Reading(columns, options.all_models, keep_unreadable=True)
 
 
 def _check_outputs(options: ScoreOptions) -> None:

@@ -129,6 +129,11 @@ def test_precision_acts_and_inputs_are_read_as_score_reads_them(
     usual = scanned(masked, data, tmp_path / "a.csv").scans
     rough = scanned(masked, data, tmp_path / "b.csv", precision="bf16").scans
     assert 1e-4 < np.abs(rough["a"].log_odds - usual["a"].log_odds).max() < 0.5
+    table = tmp_path / "in.tsv"
+    table.write_text("name\tprotein\n" + "".join(f"{k}\t{v}\n" for k, v in SEQUENCES.items()))
+    columns = {"sequence_column": "protein", "id_column": "name"}
+    scanned(masked, table, tmp_path / "t.csv", **columns)
+    assert (tmp_path / "t.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
     packed = tmp_path / "in.fasta.gz"
     packed.write_bytes(gzip.compress(data.read_bytes()))
     scanned(masked, packed, tmp_path / "c.csv")
@@ -358,6 +363,8 @@ def test_models_of_other_kinds_are_refused(
         ({"positions": "9-2"}, "--positions 9-2"),
         ({"positions": "A12"}, "--positions A12"),
         ({"positions": "1,58"}, r"--positions 1,58: [a-f] has \d+ residues.* no position 58"),
+        ({"id_column": "name"}, "--id-column name.*--sequence-column"),
+        ({"sequence_column": "protein"}, "--sequence-column protein"),
         ({"inputs": ["nowhere.fasta"]}, r"INPUT nowhere\.fasta"),
         ({"model": "nowhere/m/x"}, "--model nowhere/m/x"),
         ({"model": "esm2_t7_9M_UR50D"}, "--model esm2_t7_9M_UR50D"),
