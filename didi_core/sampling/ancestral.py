@@ -83,7 +83,9 @@ class PlannedSampler:
     ) -> Choose:
         """Return what draws the tokens of the step's positions, or takes the most probable."""
         if self._takes_best(step, settings):
-            return lambda log_probs, _: adjust(log_probs, settings.draw).argmax(-1)
+            return lambda log_probs, entry: adjust(
+                log_probs, settings.draw, record[entry], position[entry]
+            ).argmax(-1)
         return keyed_choice(settings, record, position, step)
 
     def _takes_best(self, step: int, settings: SampleSettings) -> bool:

@@ -1,4 +1,4 @@
-"""From log-probabilities to tokens: bias, temperature, top-p, and the keyed draw."""
+"""From log-probabilities to tokens: temperature, bias, what is allowed, top-p, the keyed draw."""
 
 import torch
 from jaxtyping import Float, Int
@@ -14,14 +14,22 @@ from didi_core.sampling.request import Draws, DrawSettings
 
 
 def adjust(
-    log_probs: Float[Tensor, "n generable"], settings: DrawSettings
+    log_probs: Float[Tensor, "n generable"],
+    settings: DrawSettings,
+    record: Int[Tensor, "n"],
+    position: Int[Tensor, "n"],
 ) -> Float[Tensor, "n generable"]:
-    """Return log-probabilities after temperature, bias and top-p, normalised again, in float64."""
+    """Return the law that tokens are drawn from: normalised log-probabilities in float64.
+
+    After temperature and bias it is conditioned on what is allowed there, and then cut by top-p.
+    """
     adjusted = log_probs.double()
     if settings.temperature != 1.0:
         adjusted = adjusted / settings.temperature
     if settings.log_bias is not None:
         adjusted = adjusted + settings.log_bias.to(adjusted)
+    if settings.allowed is not None:
+        adjusted = settings.allowed.restrict(adjusted, record, position)
     adjusted = adjusted.log_softmax(-1)
     if settings.top_p < 1.0:
         adjusted = keep_top_p(adjusted, settings.top_p)
@@ -53,7 +61,7 @@ def draw_tokens(
 
     The draw depends on (seed, record, position, step) and the distribution alone.
     """
-    adjusted = adjust(log_probs, settings)
+    adjusted = adjust(log_probs, settings, record, position)
     return draw_adjusted(adjusted, settings.precision, seed, record, position, step, stream)
 
 

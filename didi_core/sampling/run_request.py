@@ -21,12 +21,10 @@ from didi_core.io.shards import Shard
 from didi_core.progress import progress_bar
 from didi_core.sampling.batching import plan_batches, shard_of
 from didi_core.sampling.filling import OUT_OF_MEMORY, Engine, planned_calls
-from didi_core.sampling.request import SampledRecord, SampleSettings
+from didi_core.sampling.request import TRY_STRIDE, SampledRecord, SampleSettings
 from didi_core.sampling.time_estimate import print_estimate
 
 MAX_TRIES = 5
-TRY_STRIDE = 2**40
-"""Try number k of a record draws with the keys of record + k * 2^40, which is no record."""
 
 Rule = Callable[[list[int]], str | None]
 """Why a framed sequence is not acceptable; None when it is."""

@@ -5,7 +5,7 @@ Below it is what both programs read alike: the flags that they share, and `--len
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
@@ -39,6 +39,8 @@ class GenerationRecord:
     """Tokens, framing left out."""
     template: str | None = None
     """Name of what is kept in it."""
+    allowed: Mapping[int, Collection[int]] = field(default_factory=dict)
+    """Ids that may be drawn at a position of `row`, the only ones; elsewhere all may."""
 
 
 @dataclass(frozen=True)
