@@ -1,6 +1,7 @@
-"""Designs as `generate` makes them: lengths or templates in, FASTA out."""
+"""Designs as `generate` makes them: lengths, templates or a motif in, FASTA out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from didi_core.commands.generating.domain import (
     GenerationDomain,
@@ -14,14 +15,16 @@ from didi_core.errors import UserError, refused_by
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.run_request import Rule, accept_all
 from didi_core.training.devices import TORCH_TYPES, resolve_device
+from didi_protein.generating.motif import read_motif
 from didi_protein.generating.options import GenerateOptions
 from didi_protein.generating.residue_bias import check_exclude, log_bias, read_bias
-from didi_protein.generating.templates import FREE, read_templates
+from didi_protein.generating.templates import FREE, Template, places_of, read_templates
 from didi_protein.models.writers import open_writer
 from didi_protein.scoring.properties import repeat_fraction
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.fasta import FASTA_SUFFIXES, ProteinRecord, write_fasta
-from didi_protein.sequences.lengths import check_lengths, design_lengths
+from didi_protein.sequences.lengths import check_lengths, design_lengths, design_totals
+from didi_protein.structures.motif import placed_text
 
 
 def _problems(options: GenerateOptions) -> list[str]:
@@ -31,21 +34,28 @@ def _problems(options: GenerateOptions) -> list[str]:
     return wrong + refused_by(
         lambda: check_exclude(options.exclude),
         lambda: read_bias(options.bias),
-        lambda: _check_layout(options.length, options.template),
+        lambda: _check_layout(options),
     )
 
 
-def _check_layout(length: str | None, template: str | None) -> None:
-    """Raise UserError unless one of both is given, and is what it should be."""
-    if (length is None) == (template is None):
+def _check_layout(options: GenerateOptions) -> None:
+    """Raise UserError unless what is asked for is whole, and is what it should be."""
+    if options.template is not None and options.motif is not None:
         raise UserError(
-            "Give one of --length (as in --length 80-120) and --template (as in --template "
-            "___MKT___)."
+            f"--motif {options.motif}: --template {options.template} keeps residues too; leave one "
+            "of the two out."
         )
-    if length is not None:
-        check_lengths(length)
-    else:
-        read_templates(template or "", None)
+    if (options.length, options.template, options.motif) == (None, None, None):
+        raise UserError(
+            "Give --length (as in --length 80-120), --template (as in --template ___MKT___) or "
+            "--motif (as in --motif F.pdb:A57,A102)."
+        )
+    if options.length is not None:
+        check_lengths(options.length)
+    if options.template is not None:
+        read_templates(options.template, None)
+    if options.motif is not None:
+        read_motif(options.motif, None if options.length is None else 1)
 
 
 def _open_model(options: GenerateOptions) -> LoadedModel:
@@ -61,52 +71,140 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
     """Return designs numbered from 1; of several templates, `num` each, in order.
 
     Raises:
-        UserError: see `design_lengths` and `read_templates`, or a model that is none over the 20
-            residues.
+        UserError: see `design_lengths`, `read_templates` and `read_motif`, or a model that is none
+            over the 20 residues.
     """
-    patterns = _patterns(options, length_limit(model))
+    drafts = _drafts(options, length_limit(model))
     encode, decode = _encoder(model.vocabulary), _decoder(model.vocabulary)
     exclude, nats = check_exclude(options.exclude), read_bias(options.bias)
+    draft_of = {f"design_{number:06d}": each for number, each in enumerate(drafts, start=1)}
 
     def written(name: str, ids: list[int], provenance: Mapping[str, object]) -> ProteinRecord:
-        header = {key: str(value) for key, value in provenance.items()}
-        return ProteinRecord(name, decode(ids), header)
+        header = {**provenance, **draft_of[name].provenance()}
+        return ProteinRecord(name, decode(ids), {key: str(value) for key, value in header.items()})
 
     return GenerationTask(
         records=[
-            GenerationRecord(f"design_{number:06d}", encode(pattern), len(pattern), name)
-            for number, (pattern, name) in enumerate(patterns, start=1)
+            GenerationRecord(
+                name,
+                encode(draft.places),
+                len(draft.places),
+                draft.template,
+                draft.allowed(model.vocabulary, exclude),
+                draft.asked,
+            )
+            for name, draft in draft_of.items()
         ],
         written=written,
         settings={
             "template": options.template,
+            **({} if options.motif is None else {"motif": options.motif}),
             "exclude": exclude,
             "bias": nats,
             "max_repeat": options.max_repeat,
         },
         log_bias=log_bias(exclude, nats, model.vocabulary),
         rule=_rule(options.max_repeat, decode),
-        warnings=_warnings(options, patterns, model),
+        warnings=_warnings(options, drafts, model),
     )
 
 
-def _patterns(options: GenerateOptions, limit: int) -> list[tuple[str, str | None]]:
-    """Return residues to keep and underscores to fill, and the template's name."""
-    if options.length is not None:
-        lengths = design_lengths(options.length, options.num, options.seed, limit)
-        return [(FREE * each, None) for each in lengths]
+@dataclass(frozen=True)
+class _Draft:
+    """What one design starts from."""
+
+    places: list[str]
+    """What may stand at each place: a residue, several of them, or `FREE` for any."""
+    template: str | None = None
+    """Name of the template."""
+    motif: str | None = None
+    """Where it holds the residues of `--motif`, as its header says."""
+    asked: str = ""
+    """What says which residues are kept, for messages."""
+
+    def allowed(self, vocabulary: Vocabulary, exclude: str) -> dict[int, list[int]]:
+        """Return the ids that may be drawn at positions of the framed row that have a choice.
+
+        Raises:
+            UserError: `--exclude` leaves nothing to choose from.
+        """
+        first, ids = int(vocabulary.bos_id is not None), vocabulary.id_of_token
+        choices = {
+            first + place: [ids[each] for each in sorted(set(letters) - set(exclude))]
+            for place, letters in enumerate(self.places)
+            if len(letters) > 1
+        }
+        for position, left in choices.items():
+            if not left:
+                raise UserError(
+                    f"--exclude {exclude}: nothing is left of [{self.places[position - first]}] in "
+                    f"{self.asked}."
+                )
+        return choices
+
+    def provenance(self) -> dict[str, str]:
+        """Return what the finished design's header says beside how it was sampled."""
+        return {} if self.motif is None else {"motif": self.motif}
+
+
+def _drafts(options: GenerateOptions, limit: int) -> list[_Draft]:
+    """Return what each design starts from."""
+    if options.motif is not None:
+        return _motif_drafts(options, options.motif, limit)
+    if options.template is not None:
+        return _template_drafts(options, options.template, limit)
+    lengths = design_lengths(options.length or "", options.num, options.seed, limit)
+    return [_Draft([FREE] * each) for each in lengths]
+
+
+def _template_drafts(options: GenerateOptions, value: str, limit: int) -> list[_Draft]:
+    templates = read_templates(value, None)
+    totals = _totals(options, templates, limit)
     return [
-        (each.pattern(options.seed, number * options.num + copy), each.name)
-        for number, each in enumerate(read_templates(options.template or "", limit))
+        _Draft(
+            places_of(each.pattern(options.seed, number * options.num + copy, totals[copy])),
+            each.name,
+            asked=f"{each.flag} {each.name}",
+        )
+        for number, each in enumerate(templates)
         for copy in range(options.num)
     ]
 
 
-def _warnings(
-    options: GenerateOptions, patterns: Sequence[tuple[str, str | None]], model: LoadedModel
-) -> list[str]:
-    asked = f"--length {options.length}" if options.length else f"--template {options.template}"
-    lengths = [len(pattern) for pattern, _ in patterns]
+def _motif_drafts(options: GenerateOptions, value: str, limit: int) -> list[_Draft]:
+    motif = read_motif(value, None if options.length is None else limit)
+    drafts = []
+    for record, total in enumerate(_totals(options, [motif.template], limit)):
+        key = (options.seed, record, total)
+        placed = placed_text(motif.placed(motif.template.lengths(*key)))
+        places = places_of(motif.template.pattern(*key))
+        drafts.append(_Draft(places, motif=placed, asked=f"--motif {value}"))
+    return drafts
+
+
+def _totals(
+    options: GenerateOptions, templates: Sequence[Template], limit: int
+) -> Sequence[range | None]:
+    """Return which lengths each design of a template may have; None: any that it can.
+
+    Raises:
+        UserError: a template has none of them, or may be longer than the model takes.
+    """
+    if options.length is None:
+        for template in templates:
+            template.check_limit(limit)
+        return [None] * options.num
+    totals = design_totals(options.length, options.num, options.seed, limit)
+    for template in templates:
+        for total in dict.fromkeys(totals):
+            template.check_total(total, f"--length {options.length}")
+    return totals
+
+
+def _warnings(options: GenerateOptions, drafts: Sequence[_Draft], model: LoadedModel) -> list[str]:
+    flags = {"--length": options.length, "--template": options.template, "--motif": options.motif}
+    asked = " ".join(f"{flag} {value}" for flag, value in flags.items() if value is not None)
+    lengths = [len(draft.places) for draft in drafts]
     warning = length_warning(asked, lengths, model, "design", "residue")
     return [] if warning is None else [warning]
 
@@ -122,8 +220,8 @@ def _rule(limit: float | None, decode: Callable[[Sequence[int]], str]) -> Rule:
     return refuse_repeats
 
 
-def _encoder(vocabulary: Vocabulary) -> Callable[[str], list[int]]:
-    """Return what makes framed ids of residues and underscores, a mask where it is to be filled.
+def _encoder(vocabulary: Vocabulary) -> Callable[[Sequence[str]], list[int]]:
+    """Return what makes framed ids of places, a mask where something is to be drawn.
 
     Raises:
         UserError: the model is none over the 20 residues.
@@ -132,8 +230,7 @@ def _encoder(vocabulary: Vocabulary) -> Callable[[str], list[int]]:
     if written != set(CANONICAL_RESIDUES):
         raise UserError("--model: this model does not write the 20 residues.")
     ids = {letter: vocabulary.id_of_token[letter] for letter in CANONICAL_RESIDUES}
-    ids[FREE] = vocabulary.mask_id
-    return lambda pattern: vocabulary.frame(ids[letter] for letter in pattern)
+    return lambda places: vocabulary.frame(ids.get(place, vocabulary.mask_id) for place in places)
 
 
 def _decoder(vocabulary: Vocabulary) -> Callable[[Sequence[int]], str]:
@@ -147,7 +244,6 @@ DESIGNS = GenerationDomain(
     noun="design",
     suffixes=FASTA_SUFFIXES,
     example="designs.fasta",
-    template_flag="--template",
     problems=_problems,
     open_model=_open_model,
     plan=_plan,

@@ -41,6 +41,8 @@ class GenerationRecord:
     """Name of what is kept in it."""
     allowed: Mapping[int, Collection[int]] = field(default_factory=dict)
     """Ids that may be drawn at a position of `row`, the only ones; elsewhere all may."""
+    asked: str = ""
+    """What says which tokens are kept: a flag and its value, for messages."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,6 @@ class GenerationDomain(Generic[Options, Written]):
     """Ends of names that the output may have; .gz may follow."""
     example: str
     """A name for the output, for messages."""
-    template_flag: str
-    """What says which tokens are kept, for messages."""
     problems: Callable[[Options], list[str]]
     """All that is wrong with the program's own flags, as far as that needs no model."""
     open_model: Callable[[Options], LoadedModel]
