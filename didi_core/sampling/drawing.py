@@ -1,7 +1,7 @@
-"""From log-probabilities to tokens: temperature, bias, what is allowed, top-p, the keyed draw."""
+"""From log-probabilities to tokens: bias, temperature, top-p, and the keyed draw."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from didi_core.diffusion.draws import (
@@ -16,20 +16,20 @@ from didi_core.sampling.request import Draws, DrawSettings
 def adjust(
     log_probs: Float[Tensor, "n generable"],
     settings: DrawSettings,
-    record: Int[Tensor, "n"],
-    position: Int[Tensor, "n"],
+    forbidden: Bool[Tensor, "n generable"] | None = None,
 ) -> Float[Tensor, "n generable"]:
-    """Return the law that tokens are drawn from: normalised log-probabilities in float64.
+    """Return log-probabilities after temperature, bias and top-p, normalised again, in float64.
 
-    After temperature and bias it is conditioned on what is allowed there, and then cut by top-p.
+    Args:
+        forbidden: tokens that get no probability, as `settings.forbidden_at` says.
     """
     adjusted = log_probs.double()
     if settings.temperature != 1.0:
         adjusted = adjusted / settings.temperature
     if settings.log_bias is not None:
         adjusted = adjusted + settings.log_bias.to(adjusted)
-    if settings.allowed is not None:
-        adjusted = settings.allowed.restrict(adjusted, record, position)
+    if forbidden is not None:
+        adjusted = adjusted.masked_fill(forbidden, -torch.inf)
     adjusted = adjusted.log_softmax(-1)
     if settings.top_p < 1.0:
         adjusted = keep_top_p(adjusted, settings.top_p)
@@ -61,7 +61,7 @@ def draw_tokens(
 
     The draw depends on (seed, record, position, step) and the distribution alone.
     """
-    adjusted = adjust(log_probs, settings, record, position)
+    adjusted = adjust(log_probs, settings, settings.forbidden_at(record, position))
     return draw_adjusted(adjusted, settings.precision, seed, record, position, step, stream)
 
 

@@ -1,72 +1,16 @@
 """What a sampler is asked for and what it returns."""
 
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from didi_core.data.batches import TokenBatch
-from didi_core.data.vocabulary import Vocabulary
+from didi_core.sampling.forbidden import Forbidden
 
 Draws = Literal["float64", "float32"]
 Grid = Literal["exact", "published", "best"]
-
-TRY_STRIDE = 2**40
-"""Try number k of a record draws with the keys of record + k * 2^40, which is no record."""
-_MOST_POSITIONS = 2**20
-"""Above the width of every batch."""
-
-
-@dataclass(frozen=True)
-class AllowedTokens:
-    """Holds which tokens may be drawn at single positions of single records; elsewhere all may.
-
-    Like the random numbers it is keyed by record and position, never by the place in a batch.
-    """
-
-    keys: Int[Tensor, "places"]
-    """record * 2^20 + position, in increasing order; positions count the framing."""
-    allowed: Bool[Tensor, "places generable"]
-
-    @classmethod
-    def of(
-        cls, by_record: Sequence[Mapping[int, Collection[int]]], vocabulary: Vocabulary
-    ) -> "AllowedTokens | None":
-        """Return the table of a request; None where nothing is restricted.
-
-        Args:
-            by_record: of each record, the ids that may be drawn at a position of its framed row.
-        """
-        places = {
-            record * _MOST_POSITIONS + position: ids
-            for record, by_position in enumerate(by_record)
-            for position, ids in by_position.items()
-        }
-        if not places:
-            return None
-        keys = sorted(places)
-        allowed = [[each in places[key] for each in vocabulary.generable_ids] for key in keys]
-        return cls(torch.tensor(keys), torch.tensor(allowed))
-
-    def restrict(
-        self,
-        log_probs: Float[Tensor, "n generable"],
-        record: Int[Tensor, "n"],
-        position: Int[Tensor, "n"],
-    ) -> Float[Tensor, "n generable"]:
-        """Return log-probabilities with -inf for what may not be drawn; not normalised.
-
-        Args:
-            record: key of each row's random numbers, of whichever try.
-        """
-        key = record % TRY_STRIDE * _MOST_POSITIONS + position
-        keys, allowed = self.keys.to(key.device), self.allowed.to(key.device)
-        place = torch.searchsorted(keys, key).clamp_max(len(keys) - 1)
-        restricted = (keys[place] == key)[:, None] & ~allowed[place]
-        return log_probs.masked_fill(restricted, -torch.inf)
 
 
 @dataclass(frozen=True)
@@ -79,10 +23,16 @@ class DrawSettings:
     """Keep the fewest tokens whose probabilities sum to at least this; 1 keeps all."""
     log_bias: Float[Tensor, "generable"] | None = None
     """Added to the log-probabilities (nats); -inf forbids a token."""
-    allowed: AllowedTokens | None = None
-    """Which tokens may be drawn where; None: all, everywhere."""
     precision: Draws = "float64"
     """float64 draws are exact; float32 Gumbel draws exist only to reproduce papers."""
+    forbidden: Forbidden | None = None
+    """Tokens that single positions may not get; filled in for each batch."""
+
+    def forbidden_at(
+        self, record: Int[Tensor, "n"], position: Int[Tensor, "n"]
+    ) -> Bool[Tensor, "n generable"] | None:
+        """Return which tokens positions may not get; None where nothing is forbidden."""
+        return None if self.forbidden is None else self.forbidden.at(record, position)
 
 
 @dataclass(frozen=True)

@@ -152,12 +152,12 @@ class UniformSampler:
         ranks = []
         # In parts: float64 laws of all positions at once would not fit with a large vocabulary.
         for at in torch.arange(len(row), device=device).split(POSITIONS_AT_ONCE):
-            record = part.records[row[at]]
-            log_probs = adjust(predicted[at], settings.draw, record, position[at])
+            forbidden = settings.draw.forbidden_at(part.records[row[at]], position[at])
+            log_probs = adjust(predicted[at], settings.draw, forbidden)
             if greedy:
                 ranks.append(log_probs.argmax(-1))
                 continue
-            key = Key(settings.seed, record, position[at], step)
+            key = Key(settings.seed, part.records[row[at]], position[at], step)
             draw = draw_mixture if settings.draw.precision == "float64" else draw_as_published
             ranks.append(draw(log_probs, noised[at], move, key))
         tokens = batch.tokens.clone()

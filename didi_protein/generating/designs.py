@@ -1,4 +1,4 @@
-"""Designs as `generate` makes them: lengths, templates or a motif in, FASTA out."""
+"""Designs as `generate` makes them: lengths, templates, motifs or parents in, FASTA out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ from didi_core.commands.generating.domain import (
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.errors import UserError, refused_by
 from didi_core.models.folder import LoadedModel
-from didi_core.sampling.run_request import Rule, accept_all
+from didi_core.sampling.forbidden import ForbiddenIds
 from didi_core.training.devices import TORCH_TYPES, resolve_device
 from didi_protein.generating.motif import read_motif
 from didi_protein.generating.options import GenerateOptions
+from didi_protein.generating.redesign import Redesign, Variant, read_redesign, settings_of
 from didi_protein.generating.residue_bias import check_exclude, log_bias, read_bias
 from didi_protein.generating.templates import FREE, Template, places_of, read_templates
 from didi_protein.models.writers import open_writer
@@ -35,20 +36,24 @@ def _problems(options: GenerateOptions) -> list[str]:
         lambda: check_exclude(options.exclude),
         lambda: read_bias(options.bias),
         lambda: _check_layout(options),
+        lambda: read_redesign(options, None),
     )
+
+
+_KEEPING = ("template", "motif", "start")
+"""Options that say which residues designs keep."""
 
 
 def _check_layout(options: GenerateOptions) -> None:
     """Raise UserError unless what is asked for is whole, and is what it should be."""
-    if options.template is not None and options.motif is not None:
+    keeping = [f"--{name}" for name in _KEEPING if getattr(options, name) is not None]
+    if options.start is not None and options.length is not None:
+        keeping.insert(0, "--length")
+    if len(keeping) > 1 or (not keeping and options.length is None):
         raise UserError(
-            f"--motif {options.motif}: --template {options.template} keeps residues too; leave one "
-            "of the two out."
-        )
-    if (options.length, options.template, options.motif) == (None, None, None):
-        raise UserError(
-            "Give --length (as in --length 80-120), --template (as in --template ___MKT___) or "
-            "--motif (as in --motif F.pdb:A57,A102)."
+            "Give --length (as in --length 80-120) or one of --template (as in --template "
+            "___MKT___), --motif (as in --motif F.pdb:A57,A102) and --start (a FASTA file of "
+            f"proteins to redesign), not {' and '.join(keeping) or 'none of them'}."
         )
     if options.length is not None:
         check_lengths(options.length)
@@ -68,20 +73,23 @@ def _open_model(options: GenerateOptions) -> LoadedModel:
 
 
 def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[ProteinRecord]:
-    """Return designs numbered from 1; of several templates, `num` each, in order.
+    """Return designs numbered from 1; of several templates or parents, `num` each, in order.
 
     Raises:
-        UserError: see `design_lengths`, `read_templates` and `read_motif`, or a model that is none
-            over the 20 residues.
+        UserError: see `design_lengths`, `read_templates`, `read_motif` and `read_redesign`, or a
+            model that is none over the 20 residues.
     """
-    drafts = _drafts(options, length_limit(model))
+    redesign = read_redesign(options, length_limit(model))
+    drafts = _drafts(options, redesign, length_limit(model))
+    first = 1 if redesign is None else redesign.first_number()
     encode, decode = _encoder(model.vocabulary), _decoder(model.vocabulary)
     exclude, nats = check_exclude(options.exclude), read_bias(options.bias)
-    draft_of = {f"design_{number:06d}": each for number, each in enumerate(drafts, start=1)}
+    draft_of = {f"design_{number:06d}": each for number, each in enumerate(drafts, start=first)}
 
     def written(name: str, ids: list[int], provenance: Mapping[str, object]) -> ProteinRecord:
-        header = {**provenance, **draft_of[name].provenance()}
-        return ProteinRecord(name, decode(ids), {key: str(value) for key, value in header.items()})
+        sequence = decode(ids)
+        header = {**provenance, **draft_of[name].provenance(sequence)}
+        return ProteinRecord(name, sequence, {key: str(value) for key, value in header.items()})
 
     return GenerationTask(
         records=[
@@ -90,7 +98,7 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
                 encode(draft.places),
                 len(draft.places),
                 draft.template,
-                draft.allowed(model.vocabulary, exclude),
+                draft.forbidden(model.vocabulary, exclude),
                 draft.asked,
             )
             for name, draft in draft_of.items()
@@ -102,9 +110,10 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
             "exclude": exclude,
             "bias": nats,
             "max_repeat": options.max_repeat,
+            **({} if redesign is None else settings_of(options, redesign)),
         },
         log_bias=log_bias(exclude, nats, model.vocabulary),
-        rule=_rule(options.max_repeat, decode),
+        rule=_Rule(options, redesign, drafts, decode),
         warnings=_warnings(options, drafts, model),
     )
 
@@ -115,40 +124,51 @@ class _Draft:
 
     places: list[str]
     """What may stand at each place: a residue, several of them, or `FREE` for any."""
+    asked: str = ""
+    """What says which residues are kept: a flag and its value, for messages."""
     template: str | None = None
     """Name of the template."""
     motif: str | None = None
     """Where it holds the residues of `--motif`, as its header says."""
-    asked: str = ""
-    """What says which residues are kept, for messages."""
+    variant: Variant | None = None
+    """Of which parent it is to be a variant."""
 
-    def allowed(self, vocabulary: Vocabulary, exclude: str) -> dict[int, list[int]]:
-        """Return the ids that may be drawn at positions of the framed row that have a choice.
+    def forbidden(self, vocabulary: Vocabulary, exclude: str) -> ForbiddenIds:
+        """Return the ids that positions of the framed row may not get.
 
         Raises:
             UserError: `--exclude` leaves nothing to choose from.
         """
+        letters = dict(self.variant.forbidden()) if self.variant is not None else {}
+        for place, choice in enumerate(self.places):
+            if len(choice) > 1:
+                if not set(choice) - set(exclude):
+                    raise UserError(
+                        f"--exclude {exclude}: nothing is left of [{choice}] in {self.asked}."
+                    )
+                letters[place] = "".join(sorted(set(CANONICAL_RESIDUES) - set(choice)))
         first, ids = int(vocabulary.bos_id is not None), vocabulary.id_of_token
-        choices = {
-            first + place: [ids[each] for each in sorted(set(letters) - set(exclude))]
-            for place, letters in enumerate(self.places)
-            if len(letters) > 1
+        return {
+            first + place: tuple(ids[each] for each in others) for place, others in letters.items()
         }
-        for position, left in choices.items():
-            if not left:
-                raise UserError(
-                    f"--exclude {exclude}: nothing is left of [{self.places[position - first]}] in "
-                    f"{self.asked}."
-                )
-        return choices
 
-    def provenance(self) -> dict[str, str]:
+    def provenance(self, sequence: str) -> Mapping[str, object]:
         """Return what the finished design's header says beside how it was sampled."""
-        return {} if self.motif is None else {"motif": self.motif}
+        motif = {} if self.motif is None else {"motif": self.motif}
+        return motif if self.variant is None else self.variant.provenance(sequence)
 
 
-def _drafts(options: GenerateOptions, limit: int) -> list[_Draft]:
+def _drafts(options: GenerateOptions, redesign: Redesign | None, limit: int) -> list[_Draft]:
     """Return what each design starts from."""
+    if redesign is not None:
+        return [
+            _Draft(
+                list(each.pattern),
+                f"--start {options.start} (parent {each.parent.name})",
+                variant=each,
+            )
+            for each in redesign.variants(options.num, options.seed)
+        ]
     if options.motif is not None:
         return _motif_drafts(options, options.motif, limit)
     if options.template is not None:
@@ -163,8 +183,8 @@ def _template_drafts(options: GenerateOptions, value: str, limit: int) -> list[_
     return [
         _Draft(
             places_of(each.pattern(options.seed, number * options.num + copy, totals[copy])),
+            f"{each.flag} {each.name}",
             each.name,
-            asked=f"{each.flag} {each.name}",
         )
         for number, each in enumerate(templates)
         for copy in range(options.num)
@@ -178,7 +198,7 @@ def _motif_drafts(options: GenerateOptions, value: str, limit: int) -> list[_Dra
         key = (options.seed, record, total)
         placed = placed_text(motif.placed(motif.template.lengths(*key)))
         places = places_of(motif.template.pattern(*key))
-        drafts.append(_Draft(places, motif=placed, asked=f"--motif {value}"))
+        drafts.append(_Draft(places, f"--motif {value}", motif=placed))
     return drafts
 
 
@@ -202,22 +222,39 @@ def _totals(
 
 
 def _warnings(options: GenerateOptions, drafts: Sequence[_Draft], model: LoadedModel) -> list[str]:
-    flags = {"--length": options.length, "--template": options.template, "--motif": options.motif}
-    asked = " ".join(f"{flag} {value}" for flag, value in flags.items() if value is not None)
+    given = ((name, getattr(options, name)) for name in ("length", *_KEEPING))
+    asked = " ".join(f"--{name} {value}" for name, value in given if value is not None)
     lengths = [len(draft.places) for draft in drafts]
     warning = length_warning(asked, lengths, model, "design", "residue")
     return [] if warning is None else [warning]
 
 
-def _rule(limit: float | None, decode: Callable[[Sequence[int]], str]) -> Rule:
-    if limit is None:
-        return accept_all
+class _Rule:
+    """What a finished design must fulfil: `--max-repeat`, `--identity`, and to be no parent."""
 
-    def refuse_repeats(ids: list[int]) -> str | None:
-        share = repeat_fraction(decode(ids))
-        return f"repeat fraction {share:.3f} above {limit:g}" if share > limit else None
+    def __init__(
+        self,
+        options: GenerateOptions,
+        redesign: Redesign | None,
+        drafts: Sequence[_Draft],
+        decode: Callable[[Sequence[int]], str],
+    ) -> None:
+        self.limit, self.redesign, self.drafts = options.max_repeat, redesign, drafts
+        self.decode = decode
+        named = redesign.parents if redesign is not None and options.unique else ()
+        self.parents = {each.sequence: each.name for each in named}
+        """Names of those that no design may equal."""
 
-    return refuse_repeats
+    def __call__(self, record: int, ids: list[int]) -> str | None:
+        """Say why the design is not acceptable; None where it is."""
+        sequence, variant = self.decode(ids), self.drafts[record].variant
+        if self.limit is not None and (share := repeat_fraction(sequence)) > self.limit:
+            return f"repeat fraction {share:.3f} above {self.limit:g}"
+        if sequence in self.parents:
+            return f"the same as parent {self.parents[sequence]}"
+        if self.redesign is None or variant is None:
+            return None
+        return self.redesign.refusal(variant, sequence)
 
 
 def _encoder(vocabulary: Vocabulary) -> Callable[[Sequence[str]], list[int]]:

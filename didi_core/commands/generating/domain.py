@@ -5,7 +5,7 @@ Below it is what both programs read alike: the flags that they share, and `--len
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
@@ -20,6 +20,7 @@ from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.number_checks import minimum_errors, seed_errors
 from didi_core.progress import counted
+from didi_core.sampling.forbidden import ForbiddenIds
 from didi_core.sampling.request import Grid
 from didi_core.sampling.run_request import Rule, accept_all
 
@@ -39,8 +40,8 @@ class GenerationRecord:
     """Tokens, framing left out."""
     template: str | None = None
     """Name of what is kept in it."""
-    allowed: Mapping[int, Collection[int]] = field(default_factory=dict)
-    """Ids that may be drawn at a position of `row`, the only ones; elsewhere all may."""
+    forbidden: ForbiddenIds = field(default_factory=dict)
+    """Ids that positions of `row` may not get."""
     asked: str = ""
     """What says which tokens are kept: a flag and its value, for messages."""
 

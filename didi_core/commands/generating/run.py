@@ -51,7 +51,6 @@ from didi_core.sampling.registry import (
     find_sampler,
 )
 from didi_core.sampling.request import (
-    AllowedTokens,
     Draws,
     DrawSettings,
     Grid,
@@ -90,13 +89,12 @@ def generate(
     model = model or domain.open_model(options)
     options = with_stored_defaults(options, model)
     task = _planned(options, domain, model)
-    allowed = AllowedTokens.of([record.allowed for record in task.records], model.vocabulary)
     for warning in task.warnings if processes.is_first else ():
         say_once(warning)
     decided = deciding_settings(options, task, model)
     if options.resume and (done := files.finished_summary(decided)) is not None:
         return result_of(done, files, domain.noun) if processes.is_first else None
-    request = _request(options, task, allowed, shard)
+    request = _request(options, task, shard)
     with _compiled(model, options), PeakMemory(next(model.denoiser.parameters()).device) as peak:
         engine = _engine(model, options)
         share = _open_share(request, files, decided, options, processes)
@@ -173,19 +171,15 @@ def _with_sampler_options(options: Options) -> Options:
     return options
 
 
-def _request(
-    options: SamplingOptions,
-    task: GenerationTask[Written],
-    allowed: AllowedTokens | None,
-    shard: Shard,
-) -> Request:
+def _request(options: SamplingOptions, task: GenerationTask[Written], shard: Shard) -> Request:
     return Request(
         rows=[record.row for record in task.records],
-        settings=sample_settings(options, task.log_bias, allowed),
+        settings=sample_settings(options, task.log_bias),
         batch_tokens=options.batch_tokens,
         shard=shard,
         rule=task.rule,
         unique=options.unique,
+        forbidden=[record.forbidden for record in task.records],
     )
 
 
@@ -220,9 +214,7 @@ def _written(
     ]
 
 
-def sample_settings(
-    options: SamplingOptions, bias: torch.Tensor | None, allowed: AllowedTokens | None = None
-) -> SampleSettings:
+def sample_settings(options: SamplingOptions, bias: torch.Tensor | None) -> SampleSettings:
     """The sampler's settings; an exponent that is not given counts as 1."""
     exponent = options.reveal_exponent
     return SampleSettings(
@@ -231,9 +223,7 @@ def sample_settings(
         grid=cast(Grid, options.grid),
         reveal_exponent=1.0 if exponent is None else exponent,
         kept=options.kept,
-        draw=DrawSettings(
-            options.temperature, options.top_p, bias, allowed, cast(Draws, options.draws)
-        ),
+        draw=DrawSettings(options.temperature, options.top_p, bias, cast(Draws, options.draws)),
     )
 
 

@@ -1,7 +1,7 @@
 """What `NAME.generate.json` and each record's provenance say."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from didi_core.commands.generating.domain import (
@@ -36,8 +36,8 @@ def deciding_settings(
         options: with defaults that depend on model and sampler filled in.
     """
     rows = repr([record.row for record in task.records])
-    if any(record.allowed for record in task.records):
-        rows += repr([sorted(map(_sorted, record.allowed.items())) for record in task.records])
+    if any(forbidden := [dict(record.forbidden) for record in task.records]):
+        rows += repr(forbidden)
     head = None if options.without_joint_head else model.extras.get("joint_head")
     return {
         "model": model_label(options.model),
@@ -66,11 +66,6 @@ def deciding_settings(
         "device": next(model.denoiser.parameters()).device.type,
         "shard": str(parse_shard(options.shard)),
     }
-
-
-def _sorted(place: tuple[int, Collection[int]]) -> tuple[int, list[int]]:
-    """Return a position and what may be drawn there, in an order that no set decides."""
-    return place[0], sorted(place[1])
 
 
 def _other_weights(options: SamplingOptions, model: LoadedModel) -> dict[str, str | None]:

@@ -17,8 +17,8 @@ from didi_core.distill.reference import GroupedReference
 from didi_core.errors import UserError
 from didi_core.sampling.folder_defaults import plain_sampler
 from didi_core.sampling.predictor import Predictor
-from didi_core.sampling.request import TRY_STRIDE, Prior, SampleSettings
-from didi_core.sampling.run_request import MAX_TRIES
+from didi_core.sampling.request import Prior, SampleSettings
+from didi_core.sampling.run_request import MAX_TRIES, TRY_STRIDE
 
 CORPUS = tiny_corpus(300, seed=4, low=3, high=40)
 

@@ -145,7 +145,7 @@ def test_choices_are_drawn_among_their_residues(model: Path, tmp_path: Path) -> 
 JUDGE = {"model": Path("tiny-judge"), "steps": None}
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"template": "HE[AL]_H", "exclude": "AL"}, r"--exclude AL: nothing is left of \[AL\]"),
-    ({"template": "__A", "motif": "m.pdb:A55"}, "--motif m.pdb:A55: --template __A"),
+    ({"template": "__A", "motif": "m.pdb:A55"}, "not --template and --motif"),
     ({"motif": "STRUCTURE:2-5,A55,3", "length": "40"}, "--length 40: .*6 to 9"),
     ({"motif": "STRUCTURE:2-400,A55"}, "up to 401 residues, past the model's limit of 300"),
     ({"motif": "STRUCTURE:9,A55,9", **JUDGE}, "A55,9: --model tiny-judge .*autoregressive"),
