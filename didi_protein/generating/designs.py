@@ -217,7 +217,7 @@ def _totals(
     totals = design_totals(options.length, options.num, options.seed, limit)
     for template in templates:
         for total in dict.fromkeys(totals):
-            template.check_total(total, f"--length {options.length}")
+            template.check_total(total, f"--length {options.length}", limit)
     return totals
 
 

@@ -102,14 +102,15 @@ class Template:
             lengths.append(low + longer)
         return lengths
 
-    def check_total(self, totals: range, asked: str) -> None:
+    def check_total(self, totals: range, asked: str, limit: int) -> None:
         """Raise UserError where no design of this template has so many residues.
 
         Args:
             asked: the flag and its value, for the message.
+            limit: most residues the model takes.
         """
         if totals.stop <= self.shortest or totals.start > self.longest:
-            low, high = self.shortest, self.longest
+            low, high = self.shortest, min(self.longest, limit)
             possible = f"{low} to {high}" if low < high else f"exactly {low}"
             raise UserError(
                 f"{asked}: designs of {self.flag} {self.name} have {possible} residues."

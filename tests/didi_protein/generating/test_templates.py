@@ -72,13 +72,14 @@ def test_a_total_is_met_and_every_way_to_meet_it_is_as_likely(totals: range) -> 
         ("10-20:MKT:5-15", range(17, 18), "18 to 38"),
         ("10-20:MKT:5-15", range(39, 60), "18 to 38"),
         ("__MKT", range(60, 61), "exactly 5"),
+        ("10-20:MKT:5-999", range(17, 18), "18 to 200"),
     ],
 )
 def test_a_total_that_cannot_be_met_is_refused_with_those_that_can(
     text: str, totals: range, possible: str
 ) -> None:
     with pytest.raises(UserError, match=f"^--length X: .*{re.escape(text)} .*{possible}"):
-        parse_template(text, text).check_total(totals, "--length X")
+        parse_template(text, text).check_total(totals, "--length X", LIMIT)
 
 
 def test_blanks_and_choices() -> None:
