@@ -4,6 +4,7 @@ Told here from top to bottom. What a batch goes through stands in `rows`, what c
 `scorers` (`folding`, `family`), the figures of the set in `summary` and `set_measures`.
 """
 
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -31,6 +32,14 @@ from didi_protein.scoring.folding import (
     plan_rows,
 )
 from didi_protein.scoring.journal import KnownScores
+from didi_protein.scoring.motifs import (
+    Motifs,
+    MotifShuffleScorer,
+    add_motifs,
+    check_motif,
+    check_sites,
+    read_motifs,
+)
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.rows import Row, check_records, score_rows
 from didi_protein.scoring.scorers import (
@@ -80,6 +89,8 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
         torch.set_num_threads(options.threads)
     natural = read_natural(options)
     records = read_records(options.inputs, reading=_reading(options))
+    options = check_motif(options, records, _say if processes.is_first else _ignore_line)
+    motifs = read_motifs(options, records)
     sources = open_training(options, natural.training, records, natural.reference or ())
     check_thresholds(options, records)
     point_from([record.columns for record in records], options.out.parent)
@@ -87,9 +98,10 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
         say_which_models((record.columns for record in records), options.all_models)
         say_without_plddt(record.columns for record in records)
     scorers = open_scorers(
-        options, judge, processes.device(options.device), [record.id for record in records]
+        options, judge, processes.device(options.device), [record.id for record in records], motifs
     )
     rows = check_records(records, scorers, options.clean, options.max_length)
+    check_sites(motifs, rows)
     places, batches = plan_rows(options, rows, shard)
     if processes.is_first:
         check_files(options, scorers, [rows[place].record.id for place in places])
@@ -100,6 +112,7 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
     _score(options, rows, own, scorers, known, quiet=not processes.is_first)
     if not gather_rows(processes, rows, [place for batch in own for place in batch]):
         return None
+    add_motifs(motifs, [rows[place] for place in places], options.out)
     return finish(options, natural, sources, shard, rows, places, scorers, known)
 
 
@@ -142,6 +155,7 @@ def open_scorers(
     judge: Judge | None = None,
     device: torch.device | None = None,
     record_ids: Sequence[str] = (),
+    motifs: Motifs | None = None,
 ) -> list[Scorer]:
     """The scorers asked for, in the order in which each batch goes through them.
 
@@ -149,6 +163,7 @@ def open_scorers(
         judge: the judge, where it is open already.
         device: to compute on; that of the options when None.
         record_ids: of all records: folding names its files by them.
+        motifs: of the records.
     """
     device = device or resolve_device(options.device)
     scorers: list[Scorer] = [PropertyScorer()]
@@ -161,7 +176,10 @@ def open_scorers(
     if options.family is not None:
         scorers.append(open_family_scorer(options.family, options.contacts, options.threads))
     if options.fold != "none":
-        scorers.append(open_fold_scorer(options, record_ids, device))
+        folding = open_fold_scorer(options, record_ids, device)
+        scorers.append(folding)
+        if motifs is not None:
+            scorers.append(MotifShuffleScorer.of(motifs, folding, options.seed))
     return scorers
 
 
@@ -196,6 +214,14 @@ def _score(
 
 def _ignore(done: float) -> None:
     """Progress that nobody watches."""
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _ignore_line(line: str) -> None:
+    """What another process says."""
 
 
 # How rows that several processes scored come back into one table.
