@@ -30,6 +30,7 @@ from Bio.Seq import Seq
 from didi_core.io.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_protein.order import OrderOptions, OrderResult, order
+from didi_protein.ordering.membrane import has_signal_peptide, transmembrane_stretches
 
 SHARES = {
     **{"A": 8.25, "R": 5.53, "N": 4.06, "D": 5.46, "C": 1.38, "Q": 3.93, "E": 6.71, "G": 7.07},
@@ -76,6 +77,7 @@ def main() -> int:
         "longest_run": LONGEST_RUN,
         "checks": checks,
         "checks_without_rules": without_rules,
+        "hints_without_tags": hints([f"M{each}" for each in designs.values()]),
         "codon_adaptation": written.table["codon_adaptation"].describe().round(4).to_dict(),
         "errors": written.table["error"].dropna().tolist(),
         "seconds": round(seconds, 1),
@@ -148,6 +150,15 @@ def check(written: OrderResult, designs: dict[str, str]) -> dict[str, Any]:
     wrong["wells"] = int(ok[["plate", "well"]].duplicated().sum())
     wrong["rows"] = int(table["id"].tolist() != list(designs))
     return {"num": len(table), "ordered": len(ok), "wrong": dict(wrong)}
+
+
+def hints(proteins: list[str]) -> dict[str, int]:
+    """Return of how many random proteins, which have neither, the rules of thumb say otherwise."""
+    return {
+        "num": len(proteins),
+        "signal_peptide": sum(map(has_signal_peptide, proteins)),
+        "transmembrane": sum(bool(transmembrane_stretches(each)) for each in proteins),
+    }
 
 
 def has_site(dna: str, bases: str) -> bool:

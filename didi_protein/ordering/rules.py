@@ -183,13 +183,14 @@ def sites_of(avoid: str | None) -> tuple[ForbiddenSite, ...]:
         UserError: a name that is no enzyme's, or bases too short to be kept out.
     """
     names = [each.strip() for each in (avoid or "").split(",") if each.strip()]
-    return tuple(dict.fromkeys(_site(name) for name in names))
+    return tuple(dict.fromkeys(site for name in names for site in _sites(name)))
 
 
-def _site(name: str) -> ForbiddenSite:
+def _sites(name: str) -> list[ForbiddenSite]:
+    """Return the site of a name or of bases; some enzymes have two."""
     bases = name.upper()
     if set(bases) <= set(ambiguous_dna_values) - {"X"}:
-        site = ForbiddenSite(bases, bases)
+        sites = [ForbiddenSite(bases, bases)]
     else:
         enzymes = {each.lower(): each for each in rest_dict}
         enzyme = enzymes.get(name.lower())
@@ -198,12 +199,15 @@ def _site(name: str) -> ForbiddenSite:
                 f"--avoid {name}: no restriction enzyme has that name, and it is no bases; write "
                 "it as REBASE does (BsaI), or its site (GGTCTC)."
             )
-        site = ForbiddenSite(enzyme, str(rest_dict[enzyme]["site"]).strip("N"))
-    if sum(base != "N" for base in site.bases) < _SHORTEST_SITE:
-        raise UserError(
-            f"--avoid {site.title}: sites of fewer than {_SHORTEST_SITE} bases cannot be kept out."
-        )
-    return site
+        found = str(rest_dict[enzyme]["site"]).split("|")
+        sites = [ForbiddenSite(enzyme, each.strip("N")) for each in found]
+    for site in sites:
+        if sum(base != "N" for base in site.bases) < _SHORTEST_SITE:
+            raise UserError(
+                f"--avoid {site.title}: a site of fewer than {_SHORTEST_SITE} bases cannot be "
+                "kept out."
+            )
+    return sites
 
 
 def rules_of(options: OrderOptions, sites: tuple[ForbiddenSite, ...]) -> tuple[Rule, ...]:
