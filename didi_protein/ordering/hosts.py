@@ -75,10 +75,10 @@ def codon_usage(host: str) -> CodonUsage:
     Raises:
         UserError: the host is unknown, or the extra `order` is not installed.
     """
-    if host not in HOSTS:
+    table = HOSTS.get(host.lower())
+    if table is None:
         raise UserError(f"--host {host}: give one of {', '.join(HOSTS)}.")
-    table = HOSTS[host]
-    shares = _bundled(table) if host == "cho" else _of_package(table)
+    shares = _bundled(table) if table == HOSTS["cho"] else _of_package(table)
     return CodonUsage(table, {residue: dict(sorted(each.items())) for residue, each in shares})
 
 

@@ -103,7 +103,7 @@ class GcContent:
             if not self.low * width <= 100 * count <= self.high * width
         ]
         if wrong:
-            return f"{self._asked} in windows of {width} bases at {_listed(wrong, width)}"
+            return f"{self._asked} in windows of {width} bases within {_listed(wrong, width)}"
         total = gc_counts(dna, len(dna))[0]
         if not self.low * len(dna) <= 100 * total <= self.high * len(dna):
             return f"{self._asked} in the whole, which has {100 * total / len(dna):.0f}%"
@@ -153,9 +153,19 @@ def _with_rule(rule: Rule, specification: Any) -> Any:
 
 
 def _listed(starts: list[int], length: int) -> str:
-    """Return places counted from 1, the first three of them."""
-    named = ", ".join(f"{start + 1}-{start + length}" for start in starts[:3])
-    return f"{named} and {len(starts) - 3} more" if len(starts) > 3 else named
+    """Return stretches counted from 1, those that overlap as one, the first three of them.
+
+    >>> _listed([0, 1, 2, 30], 10)
+    '1-12, 31-40'
+    """
+    spans: list[tuple[int, int]] = []
+    for start in starts:
+        if spans and start < spans[-1][1]:
+            spans[-1] = spans[-1][0], start + length
+        else:
+            spans.append((start, start + length))
+    named = ", ".join(f"{start + 1}-{end}" for start, end in spans[:3])
+    return f"{named} and {len(spans) - 3} more" if len(spans) > 3 else named
 
 
 def gc_counts(dna: str, width: int) -> list[int]:

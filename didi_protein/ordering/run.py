@@ -1,5 +1,6 @@
 """The work of `order`: read, write DNA for each, put on plates, write."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from didi_core.errors import UserError
 from didi_core.io.files import check_writable, write_json
 from didi_core.progress import progress_bar
 from didi_protein.ordering.back_translation import BackTranslation, BackTranslator
-from didi_protein.ordering.construct import Construct
+from didi_protein.ordering.construct import Construct, Frame
 from didi_protein.ordering.frame import frame_of
 from didi_protein.ordering.hosts import CodonUsage, codon_usage
 from didi_protein.ordering.membrane import has_signal_peptide, transmembrane_stretches
@@ -31,6 +32,24 @@ from didi_protein.scoring.table import (
 )
 from didi_protein.sequences.alphabet import clean_sequence, find_problem
 from didi_protein.sequences.fasta import ProteinRecord, expand_inputs, read_records
+
+Place = str | os.PathLike[str]
+
+COLUMNS = {
+    **dict.fromkeys(("id", "status", "error"), "object"),
+    "plate": "Int64",
+    **dict.fromkeys(("well", "design", "protein"), "object"),
+    "protein_length": "Int64",
+    "dna": "object",
+    "dna_length": "Int64",
+    "gc": "float64",
+    "longest_homopolymer": "Int64",
+    "codon_adaptation": "float64",
+    **dict.fromkeys(("signal_peptide", "transmembrane_stretches"), "Int64"),
+    "transmembrane_at": "object",
+    **dict.fromkeys(developability("M"), "Int64"),
+}
+"""Columns of `F.designs.csv`, in order, and their types."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +90,7 @@ def run_order(options: OrderOptions) -> OrderResult:
         for done, record in enumerate(records):
             show(done)
             record = _cleaned(record) if options.clean else record
-            designs.append(_ordered(record, frame.around, translator, options.seed))
+            designs.append(_ordered(record, frame, translator, options.seed))
     table = _table(designs, sheet, usage)
     notes = notes_on(table, frame, sites)
     summary = summary_of(options, table, usage, notes)
@@ -83,7 +102,7 @@ def run_order(options: OrderOptions) -> OrderResult:
 # Which designs: FASTA, structures, or the rows of a table.
 
 
-def read_designs(inputs: Iterable[Any], prefix_files: bool) -> list[ProteinRecord]:
+def read_designs(inputs: Iterable[Place], prefix_files: bool) -> list[ProteinRecord]:
     """Return the designs of all inputs, in order; ids are unique, as names on a plate must be.
 
     Args:
@@ -114,7 +133,7 @@ def read_designs(inputs: Iterable[Any], prefix_files: bool) -> list[ProteinRecor
     return records
 
 
-def _read_one(place: Any) -> list[ProteinRecord]:
+def _read_one(place: Place) -> list[ProteinRecord]:
     if Path(place).suffix not in SUFFIXES:
         return read_records([place])
     table = read_scores(place, "INPUT")
@@ -133,7 +152,7 @@ def _problem_of(row: dict[Any, Any]) -> str | None:
     return f"{row['status']} in the table" + ("" if is_missing(error) else f": {error}")
 
 
-def _stem(place: Any) -> str:
+def _stem(place: Place) -> str:
     return "_".join(Path(place).name.removesuffix(".gz").rpartition(".")[0].split()) or "stdin"
 
 
@@ -145,12 +164,12 @@ def _cleaned(record: ProteinRecord) -> ProteinRecord:
 
 
 def _ordered(
-    record: ProteinRecord, around: Any, translator: BackTranslator, seed: int
+    record: ProteinRecord, frame: Frame, translator: BackTranslator, seed: int
 ) -> OrderedDesign:
     problem = record.problem or find_problem(record.sequence)
     if problem is not None:
         return OrderedDesign(record, None, BackTranslation(None), problem)
-    construct = around(record.sequence)
+    construct = frame.around(record.sequence)
     written = translator.back_translate(construct, seed)
     error = None if written.dna is not None else f"cannot be met: {'; '.join(written.broken)}"
     return OrderedDesign(record, construct, written, error)
@@ -202,33 +221,18 @@ def _of_dna(dna: str, construct: Construct, usage: CodonUsage) -> dict[str, Any]
     }
 
 
-COLUMNS = {
-    **dict.fromkeys(("id", "status", "error"), "object"),
-    "plate": "Int64",
-    **dict.fromkeys(("well", "design", "protein"), "object"),
-    "protein_length": "Int64",
-    "dna": "object",
-    "dna_length": "Int64",
-    "gc": "float64",
-    "longest_homopolymer": "Int64",
-    "codon_adaptation": "float64",
-    **dict.fromkeys(("signal_peptide", "transmembrane_stretches"), "Int64"),
-    "transmembrane_at": "object",
-    **dict.fromkeys(developability("M"), "Int64"),
-}
-"""Columns of `F.designs.csv`, in order, and their types."""
-
-
 def _write(
     files: OrderFiles, table: pd.DataFrame, sheet: Sheet, summary: dict[str, Any]
 ) -> tuple[Path, ...]:
-    """Write everything. What is uploaded goes first and comes last: it is never of another run."""
-    for path in (files.out, *files.later_plates()):
-        path.unlink(missing_ok=True)
-    write_scores(files.designs, table)
-    write_json(files.summary, summary)
+    """Write everything, and remove plates of an earlier order, which are none of this one."""
     sheets = sheet.tables(table[table["status"] == "ok"])
     uploads = tuple(files.upload(number) for number in range(1, len(sheets) + 1))
+    named = {"uploads": [str(each) for each in uploads], "designs": str(files.designs)}
+    write_scores(files.designs, table)
     for path, each in zip(uploads, sheets, strict=True):
         write_scores(path, each)
+    for path in set(files.later_plates()) - set(uploads):
+        path.unlink()
+    summary["files"] = named
+    write_json(files.summary, summary)
     return uploads
