@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from Bio.Seq import Seq
 
 from didi_core.errors import UserError, missing_extra
 from didi_protein.ordering.construct import Construct
@@ -71,6 +72,7 @@ class BackTranslator:
             with _numpy_seeded(int.from_bytes(key[:4], "big")):
                 dna, broken = self._attempt(construct)
             if not broken:
+                assert Seq(construct.codons(dna)).translate() == construct.protein
                 return BackTranslation(dna)
         return BackTranslation(None, tuple(broken))
 
