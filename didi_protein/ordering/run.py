@@ -25,6 +25,7 @@ from didi_protein.scoring.table import (
     SUFFIXES,
     check_ids,
     is_missing,
+    is_native,
     read_scores,
     rounded,
     with_words_as_ids,
@@ -32,6 +33,7 @@ from didi_protein.scoring.table import (
 )
 from didi_protein.sequences.alphabet import clean_sequence, find_problem
 from didi_protein.sequences.fasta import ProteinRecord, expand_inputs, read_records
+from didi_protein.sequences.mpnn import NATIVE_KEY
 
 Place = str | os.PathLike[str]
 
@@ -80,7 +82,7 @@ def run_order(options: OrderOptions) -> OrderResult:
     frame = frame_of(options, usage, sites)
     translator = BackTranslator(usage, options.codons, options.min_codon_usage, rules)
     inputs, files = list(expand_inputs(options.inputs, "INPUT")), OrderFiles(options.out)
-    records = read_designs(inputs, options.prefix_files)
+    records, num_natives = read_designs(inputs, options.prefix_files)
     read = [Path(each) for each in inputs if str(each) != "-"]
     files.check(read, sheet.num_uploads(len(records)), options.overwrite)
     for path in (files.out, files.designs, files.summary):
@@ -92,7 +94,7 @@ def run_order(options: OrderOptions) -> OrderResult:
             record = _cleaned(record) if options.clean else record
             designs.append(_ordered(record, frame, translator, options.seed))
     table = _table(designs, sheet, usage)
-    notes = notes_on(table, frame, sites)
+    notes = notes_on(table, frame, sites, num_natives)
     summary = summary_of(options, table, usage, notes)
     uploads = _write(files, table, sheet, summary)
     failed = int((table["status"] != "ok").sum())
@@ -102,8 +104,10 @@ def run_order(options: OrderOptions) -> OrderResult:
 # Which designs: FASTA, structures, or the rows of a table.
 
 
-def read_designs(inputs: Iterable[Place], prefix_files: bool) -> list[ProteinRecord]:
-    """Return the designs of all inputs, in order; ids are unique, as names on a plate must be.
+def read_designs(inputs: Iterable[Place], prefix_files: bool) -> tuple[list[ProteinRecord], int]:
+    """Return the designs of all inputs, in order, and how many sequences are none.
+
+    Ids are unique, as names on a plate must be. No design is what an inverse folder was given.
 
     Args:
         prefix_files: put the name of its file before each id.
@@ -114,8 +118,12 @@ def read_designs(inputs: Iterable[Place], prefix_files: bool) -> list[ProteinRec
     owner: dict[str, str] = {}
     records: list[ProteinRecord] = []
     clashes: dict[str, tuple[str, str]] = {}
+    num_natives = 0
     for place in inputs:
         for record in _read_one(place):
+            if is_native(record.header.get(NATIVE_KEY)):
+                num_natives += 1
+                continue
             if prefix_files:
                 record = replace(record, id=f"{_stem(place)}_{record.id}")
             if record.id in owner:
@@ -130,7 +138,7 @@ def read_designs(inputs: Iterable[Place], prefix_files: bool) -> list[ProteinRec
             f"INPUT {first} and {second} share ids ({named}{more}), and names on a plate must "
             "differ: --prefix-files puts the name of its file before each id."
         )
-    return records
+    return records, num_natives
 
 
 def _read_one(place: Place) -> list[ProteinRecord]:
@@ -140,7 +148,12 @@ def _read_one(place: Place) -> list[ProteinRecord]:
     check_ids(table, f"INPUT {place}")
     table = with_words_as_ids(table)
     return [
-        ProteinRecord(row["id"], row["sequence"], problem=_problem_of(row))
+        ProteinRecord(
+            row["id"],
+            row["sequence"],
+            {NATIVE_KEY: str(row.get(NATIVE_KEY))},
+            problem=_problem_of(row),
+        )
         for row in table.to_dict("records")
     ]
 

@@ -46,7 +46,9 @@ def summary_of(
     }
 
 
-def notes_on(table: pd.DataFrame, frame: Frame, sites: Sequence[ForbiddenSite]) -> list[str]:
+def notes_on(
+    table: pd.DataFrame, frame: Frame, sites: Sequence[ForbiddenSite], num_natives: int
+) -> list[str]:
     """Return sentences on what is as asked for, and may still surprise."""
     notes = [
         f"{flag} holds {site.title}: kept as you gave it"
@@ -54,6 +56,9 @@ def notes_on(table: pd.DataFrame, frame: Frame, sites: Sequence[ForbiddenSite]) 
         for site in sites
         if site.places(flank, 0, 0)
     ]
+    if num_natives:
+        given = counted(num_natives, "sequence")
+        notes.append(f"{given} that an inverse folder was given, no design: left out")
     twins = int(table.loc[table["status"] == "ok", "dna"].duplicated().sum())
     if twins:
         notes.append(f"{counted(twins, 'design')} of a protein that another row orders too")

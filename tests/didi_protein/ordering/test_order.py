@@ -253,6 +253,17 @@ def test_a_table_of_score_is_read(tmp_path: Path) -> None:
     assert read_cells(tmp_path / "order.csv", "", [])["Name"] == ["007"]
 
 
+def test_what_an_inverse_folder_was_given_is_no_order(tmp_path: Path) -> None:
+    path = tmp_path / "mpnn.fasta"
+    path.write_text(">wild native=True\nMSEEK\n>a\nMSEDK\n")
+    result = run(path)
+    assert result.table["id"].tolist() == ["a"] and "no design" in result.summary["notes"][0]
+    rows = [{"id": "wild", "status": "ok", "sequence": "MSEEK", "native": True},
+            {"id": "a", "status": "ok", "sequence": "MSEDK"}]  # fmt: skip
+    write_scores(tmp_path / "scores.csv", build_table(rows))
+    assert run(tmp_path / "scores.csv", overwrite=True).table["id"].tolist() == ["a"]
+
+
 def test_ids_that_files_share_are_named_with_the_flag_that_mends_it(tmp_path: Path) -> None:
     one = fasta_at(tmp_path, {"design_1": "MSE", "a": "MSK"}, "one.fasta")
     two = fasta_at(tmp_path, {"design_1": "MSD"}, "two.fasta")
