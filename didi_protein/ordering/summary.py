@@ -73,7 +73,9 @@ def print_summary(result: OrderResult) -> None:
     table.add_row("can be ordered", f"{counted(num_ok, 'design')}{plates}")
     for status in ("failed", "invalid"):
         if number := summary["by_status"].get(status):
-            table.add_row(status, f"{counted(number, 'design')} (why: column error)")
+            errors = result.table.loc[result.table["status"] == status, "error"]
+            why, times = Counter(errors).most_common(1)[0]
+            table.add_row(status, f"{counted(number, 'design')}, {times:,} of them: {why}")
     for name, hint in _HINTS.items():
         if number := summary["hints"][name]:
             table.add_row(name, f"{number:,} {hint}")

@@ -336,7 +336,8 @@ def test_the_command_says_what_failed_and_gives_its_summary(
     assert json.loads(done.out)["by_status"] == {"ok": 1, "invalid": 1}
     again = [*words[:-1], "--overwrite"]
     assert run_program(lambda: program(again, standalone_mode=False)) == 1
-    assert "1 design on 1 plate" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "1 design on 1 plate" in shown and "X at position 2" in shown
 
 
 def test_hints_stand_beside_each_design(tmp_path: Path) -> None:
