@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "pandas", "numpy", "hydra", "Bio")
+HEAVY = ("torch", "transformers", "pandas", "numpy", "hydra", "Bio", "dnachisel")
 MOST_MODULES = 60
 VERBS = {
     "didi_protein": (
@@ -17,6 +17,7 @@ VERBS = {
         "filter",
         "compare",
         "report",
+        "order",
         "merge",
         "info",
         "push",
