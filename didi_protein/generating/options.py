@@ -25,11 +25,25 @@ class GenerateOptions(SamplingOptions):
     ]
     length: Annotated[
         str | None,
-        Option(help="Residues: 100, or 50,100,200 in turn, or 80-120 uniform, or from:REF.fasta."),
+        Option(
+            help="Residues: 100, or 50,100,200 in turn, or 80-120 uniform, or from:REF.fasta; the "
+            "total where --template or --motif leaves lengths open."
+        ),
     ] = None
     template: Annotated[
         str | None,
-        Option(help="Residues to keep: ___MKT___ or 10-20:MKT:5-15, or a FASTA or CSV of many."),
+        Option(
+            help="Residues to keep: ___MKT___ or 10-20:MKT:5-15, HE[AL]_H with a choice, or a "
+            "FASTA or CSV of many."
+        ),
+    ] = None
+    motif: Annotated[
+        str | None,
+        Option(
+            metavar="F.pdb:SPEC",
+            help="Residues of a structure to keep: F.pdb:A57,A102,A163-181 with the gaps between "
+            "them, or F.pdb:10-20,A57,30-50,A102 with lengths to fill.",
+        ),
     ] = None
     start: Annotated[
         Path | None,
@@ -50,8 +64,8 @@ class GenerateOptions(SamplingOptions):
         str | None,
         Option(
             metavar="POSITIONS",
-            help="Write these positions of each parent anew, as in 12,15,40-50; its own residues "
-            "may come back.",
+            help="Write these positions of each parent anew, as in 12,15,40-50, or the most "
+            "tolerant ones, as in tolerant:20 or tolerant:20%; its own residues may come back.",
         ),
     ] = None
     keep: Annotated[

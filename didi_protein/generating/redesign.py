@@ -2,22 +2,25 @@
 
 `--mutate 20%` changes that share of a parent's residues, at positions drawn for each variant, where
 the parent's residue is forbidden; `--vary 12,15,40-50` writes these positions anew, and the residue
-of the parent may come back. `--keep` names residues never to touch, `--identity` bounds the result.
+of the parent may come back; with `--vary tolerant:20` they are the 20 most tolerant of each parent
+(`didi_protein.scanning`). `--keep` names residues never to touch, `--identity` bounds the result.
 """
 
 import hashlib
 import math
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.errors import UserError
 from didi_protein.generating.options import GenerateOptions
 from didi_protein.generating.templates import FREE
+from didi_protein.scanning.substitutions import scan_sequences
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, clean_sequence, find_problem
 from didi_protein.sequences.fasta import read_records
 from didi_protein.sequences.positions import parse_positions, positions_text
@@ -35,6 +38,8 @@ class Parent:
     name: str
     """Its id in the file, as headers state it."""
     sequence: str
+    varied: tuple[int, ...] | None = None
+    """`--vary`: positions to write anew, counted from 0; None without it, or not known yet."""
 
     def num_changes(self, sequence: str) -> int:
         """Count the positions at which a variant has another residue."""
@@ -68,6 +73,22 @@ class IdentityRange:
 
     def __str__(self) -> str:
         return f"{self.low:g}-{self.high:g}"
+
+
+@dataclass(frozen=True)
+class Tolerant:
+    """What `--vary tolerant:20` or `tolerant:20%` asks for: so many of the most tolerant positions.
+
+    Of those that `--keep` leaves.
+    """
+
+    number: int | None
+    share: float | None
+    """Of the positions that are not kept, at least one; None where a number is given."""
+
+    def of(self, num_free: int) -> int:
+        """Return how many of so many positions are taken."""
+        return self.number or max(1, nearest((self.share or 0.0) * num_free))
 
 
 @dataclass(frozen=True)
@@ -114,8 +135,8 @@ class Redesign:
     parents: tuple[Parent, ...]
     share: float | None
     """`--mutate`: how many of the residues that are not kept change, as a share of those."""
-    varied: tuple[int, ...] | None
-    """`--vary`: positions to write anew, counted from 0."""
+    tolerant: Tolerant | None
+    """`--vary`, where it leaves the choice of positions to the model."""
     kept: Kept
     identity: IdentityRange | None
 
@@ -128,19 +149,19 @@ class Redesign:
         ]
 
     def _variant(self, parent: Parent, seed: int, record: int) -> Variant:
-        if self.varied is not None:
-            return Variant(parent, _blanked(parent.sequence, self.varied), must_differ=False)
-        places = drawn_positions(self._free(parent), self._numbers(parent), seed, record)
+        if parent.varied is not None:
+            return Variant(parent, _blanked(parent.sequence, parent.varied), must_differ=False)
+        places = drawn_positions(self.free(parent), self._numbers(parent), seed, record)
         return Variant(parent, _blanked(parent.sequence, places), must_differ=True)
 
-    def _free(self, parent: Parent) -> list[int]:
+    def free(self, parent: Parent) -> list[int]:
         """Return the positions that `--keep` leaves to change."""
         kept = self.kept.of(parent.sequence)
         return [place for place in range(len(parent.sequence)) if place not in kept]
 
     def _numbers(self, parent: Parent) -> range:
         """Return how many residues of a parent may change, each number as likely."""
-        num_free = len(self._free(parent))
+        num_free = len(self.free(parent))
         if self.share is not None:
             number = max(1, nearest(self.share * num_free))
             return range(number, number + 1)
@@ -173,19 +194,24 @@ class Redesign:
     def check(self, parent: Parent) -> None:
         """Raise UserError where a parent cannot be redesigned as asked."""
         length, kept = len(parent.sequence), self.kept.of(parent.sequence)
-        for flag, places in (("--vary", self.varied), ("--keep", self.kept.positions)):
+        for flag, places in (("--vary", parent.varied), ("--keep", self.kept.positions)):
             if beyond := [each for each in places or () if each >= length]:
                 raise UserError(
                     f"{flag}: position {positions_text(beyond)} lies beyond parent {parent.name}, "
                     f"which has {length} residues."
                 )
-        if both := kept.intersection(self.varied or ()):
+        if both := kept.intersection(parent.varied or ()):
             raise UserError(
                 f"--vary and --keep both name position {positions_text(both)} of parent "
                 f"{parent.name}: take it out of one of them."
             )
         if len(kept) == length:
             raise UserError(f"--keep leaves nothing to change in parent {parent.name}.")
+        if self.tolerant is not None and self.tolerant.of(length - len(kept)) > length - len(kept):
+            raise UserError(
+                f"--vary tolerant:{self.tolerant.number}: parent {parent.name} has "
+                f"{length - len(kept)} residues that may change; ask for no more of them."
+            )
         self._check_identity(parent)
 
     def _check_identity(self, parent: Parent) -> None:
@@ -202,13 +228,45 @@ class Redesign:
                     f"{self.identity}: leave one of the two out."
                 )
             return
-        possible = len(self._free(parent)) if self.varied is None else len(self.varied)
+        possible = self._num_possible(parent)
         if max(1, allowed.start) > min(possible, allowed.stop - 1):
             raise UserError(
                 f"--identity {self.identity}: parent {parent.name} has {length} residues, of which "
                 f"{possible} may change: that reaches identities from {1 - possible / length:.3f} "
                 f"to {1 - 1 / length:.3f}."
             )
+
+    def _num_possible(self, parent: Parent) -> int:
+        """Return how many residues of a parent may change, at most."""
+        num_free = len(self.free(parent))
+        if self.tolerant is not None:
+            return self.tolerant.of(num_free)
+        return num_free if parent.varied is None else len(parent.varied)
+
+
+def with_tolerant_positions(
+    redesign: Redesign, denoiser: Any, vocabulary: Vocabulary, batch_tokens: int
+) -> Redesign:
+    """Return the redesign with positions to vary: of each parent those of highest tolerance.
+
+    Args:
+        denoiser: a masked model.
+        batch_tokens: bound on rows times padded width of one forward pass.
+    """
+    tolerant = redesign.tolerant
+    if tolerant is None:
+        return redesign
+    parents = redesign.parents
+    free = [tuple(redesign.free(parent)) for parent in parents]
+    sequences = [parent.sequence for parent in parents]
+    scans = scan_sequences(denoiser, vocabulary, sequences, free, batch_tokens)
+    return replace(
+        redesign,
+        parents=tuple(
+            replace(parent, varied=scan.most_tolerant(tolerant.of(len(scan.positions))))
+            for parent, scan in zip(parents, scans, strict=True)
+        ),
+    )
 
 
 def drawn_positions(free: Sequence[int], numbers: range, seed: int, record: int) -> list[int]:
@@ -251,10 +309,13 @@ def read_redesign(options: GenerateOptions, limit: int | None) -> Redesign | Non
             )
         return None
     _check_asked(options, given)
+    vary = None if options.vary is None else _read_vary(options.vary)
+    varied, tolerant = (None, vary) if isinstance(vary, Tolerant) else (vary, None)
+    parents = _read_parents(str(options.start), limit)
     redesign = Redesign(
-        parents=tuple(_read_parents(str(options.start), limit)),
+        parents=tuple(replace(parent, varied=varied) for parent in parents),
         share=None if options.mutate is None else _read_mutate(str(options.mutate)),
-        varied=None if options.vary is None else parse_positions(options.vary, "--vary"),
+        tolerant=tolerant,
         kept=Kept() if options.keep is None else _read_keep(options.keep),
         identity=None if options.identity is None else _read_identity(options.identity),
     )
@@ -321,6 +382,23 @@ def _read_mutate(text: str) -> float:
     if share == 0:
         raise UserError(f"--mutate {text}: a share of 0 changes nothing; write 20% or 0.2.")
     return share
+
+
+def _read_vary(text: str) -> tuple[int, ...] | Tolerant:
+    """Return the positions of a list, or what `tolerant:20` or `tolerant:20%` asks for."""
+    word, _, amount = (part.strip() for part in text.partition(":"))
+    if word.lower() != "tolerant":
+        return parse_positions(text, "--vary")
+    if amount.endswith("%"):
+        number, share = None, _read_share(amount, f"--vary {text}")
+    else:
+        number, share = int(amount) if re.fullmatch("[0-9]{1,5}", amount) else None, None
+    if not (number or share):
+        raise UserError(
+            f"--vary {text}: say how many of the most tolerant positions to write anew, as in "
+            "tolerant:20 or tolerant:20%."
+        )
+    return Tolerant(number, share)
 
 
 def _read_keep(text: str) -> Kept:
