@@ -133,7 +133,7 @@ def redesigned(
         start=start,
         mutate=share,
         steps=cell.steps,
-        sampler=None if cell.sampler == "ancestral" else cell.sampler,
+        sampler=cell.sampler,
         seed=seed,
         resume=True,
         quiet=True,

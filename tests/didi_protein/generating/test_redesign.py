@@ -345,13 +345,15 @@ def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.Monke
     for name, content in files_of("redesign.md").items():
         (tmp_path / name).write_text(content)
     (parent,) = read_records([tmp_path / "psd95.fasta"])
-    for asked in commands_of((ROOT / "docs" / "redesign.md").read_text(encoding="utf-8")):
+    page = (ROOT / "docs" / "redesign.md").read_text(encoding="utf-8")
+    for asked in commands_of(page):
         program, *arguments = shlex.split(asked)
         assert program == "didi-protein"
         assert run_program(partial(app, arguments, standalone_mode=False)) == 0
     variants, loop, second = (
         read_records([tmp_path / f"{name}.fasta"]) for name in ("variants", "loop", "round2")
     )
+    assert variants[0].title in page
     assert {len(changed(parent.sequence, each.sequence)) for each in variants} == {15}  # of 77
     assert all(each.sequence[10:14] == "GLGF" for each in variants + second)
     varied = set(parse_positions("19-24,62", "--vary"))
