@@ -7,18 +7,13 @@ where the data are not at hand.
 
 import json
 import sys
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-
 from didi_core.commands.training.domain import TrainedOn
-from didi_core.data.corpus import Corpus
 from didi_core.io.files import path_from
 from didi_core.models.hub import TRAINING_SKETCH
-from didi_protein.sequences.alphabet import PROTEIN
 from didi_protein.sequences.bundled import bundled_sequences
-from didi_protein.sequences.training_data import read_training_sequences
+from didi_protein.sequences.training_data import letters_of, read_training_sequences
 from didi_protein.similarity.sketch import Sketch
 
 MOST_SKETCHED = 1_000_000
@@ -43,7 +38,7 @@ def record_data(folder: Path, trained_on: TrainedOn) -> list[str]:
     if (corpus := trained_on.corpus) is not None:
         total += len(corpus)
         if total <= MOST_SKETCHED:
-            parts.append(Sketch.of(_letters(corpus)))
+            parts.append(Sketch.of(letters_of(corpus)))
     _write(folder / TRAINING_SKETCH, parts, total)
     return list(dict.fromkeys(names))
 
@@ -65,12 +60,6 @@ def _write(path: Path, parts: list[Sketch], total: int) -> None:
             f"{path.stat().st_size / 1e3:,.0f} kB.",
             file=sys.stderr,
         )
-
-
-def _letters(corpus: Corpus) -> list[str]:
-    letters = np.array([token.encode("ascii")[:1] for token in PROTEIN.tokens])
-    text = letters[np.asarray(corpus.flat)].tobytes().decode("ascii")
-    return [text[start:end] for start, end in pairwise(corpus.starts.tolist())]
 
 
 def _seen_from(folder: Path, name: str) -> str:

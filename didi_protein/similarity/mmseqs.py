@@ -116,6 +116,33 @@ def search(
                     yield int(query), int(reference), identity, coverage, bits
 
 
+def cluster_founders(
+    sequences: Sequence[str], identity: float, coverage: float, threads: int | None = None
+) -> list[int]:
+    """Return the place of the sequence that founded each one's cluster, by MMseqs2's own cascade.
+
+    Greedy set cover: a member has at least this identity to its founder over at least this part of
+    both; members of two clusters may still be nearer to each other.
+
+    Args:
+        sequences: all different.
+
+    Raises:
+        UserError: MMseqs2 is missing or failed.
+    """
+    limits = ("--min-seq-id", f"{identity:g}", "-c", f"{coverage:g}", "--cov-mode", "0")
+    founders = list(range(len(sequences)))
+    with _workspace() as folder:
+        _write(folder / "sequences.fasta", sequences)
+        files = ("sequences.fasta", "found", "tmp")
+        _run(["easy-cluster", *files, *COMMON_FLAGS, *limits, *_threads(threads)], cwd=folder)
+        with open(folder / "found_cluster.tsv", encoding="ascii") as stream:
+            for line in stream:
+                founder, member = map(int, line.split("\t"))
+                founders[member] = founder
+    return founders
+
+
 def significant_bits(query_length: int) -> float:
     """Return the least bit score that counts: E-value = query length x residues x 2^-bits [1]_.
 
