@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from didi_protein.families.likelihood import open_baseline, profile_nats
 from didi_protein.models.causal import build_causal_model, save_causal_folder
 from didi_protein.models.initial import open_initial, settled
 from didi_protein.models.load import open_model
-from didi_protein.models.trained_on import record_data
+from didi_protein.models.trained_on import count_known, record_data
 from didi_protein.sequences.alphabet import PROTEIN
 from didi_protein.sequences.lengths import design_lengths
 from didi_protein.sequences.training_data import (
@@ -38,6 +37,7 @@ from didi_protein.sequences.training_data import (
 from didi_protein.settings import DistillSettings, PretrainSettings
 from didi_protein.similarity.mmseqs import is_available
 from didi_protein.similarity.splits import (
+    HELD_OUT_FILE,
     TRAINING_FILE,
     Split,
     split_as_before,
@@ -66,7 +66,10 @@ class ProteinPretraining:
                 corpus_of(each, f"{len(each):,} sequences {what}")
                 for each, what in ((split.training, "to train on"), (split.held_out, "held out"))
             )
-            return Corpora(self._fitting(training), self._fitting(held_out), partial(_save, split))
+            here = Path(settings.out) / SPLIT
+            files = str(here / TRAINING_FILE), str(here / HELD_OUT_FILE)
+            parts = self._fitting(training), self._fitting(held_out)
+            return Corpora(*parts, lambda run: split.write(run / SPLIT), files)
         tested = self._load(settings.valid, "valid=") if settings.valid else None
         return Corpora(self._load(settings.data, "data="), tested)
 
@@ -121,6 +124,9 @@ class ProteinPretraining:
             found[f"the profile of {family}"] = profile_nats(profile, sequences)
         return found
 
+    def known_before(self, model: LoadedModel, held_out: Corpus) -> int | None:
+        return count_known(model.folder, letters_of(held_out))
+
     def save(
         self, folder: Path, model: nn.Module, card: str, extra_config: Mapping[str, Any]
     ) -> None:
@@ -128,12 +134,6 @@ class ProteinPretraining:
             save_model_folder(folder, model, PROTEIN, card=card, extra_config=extra_config)
         else:
             save_causal_folder(folder, model, PROTEIN, card=card, extra_config=extra_config)
-
-
-def _save(split: Split, folder: Path) -> str:
-    """Write the files of a split; return the name of the data that are trained on."""
-    split.write(folder / SPLIT)
-    return str(folder / SPLIT / TRAINING_FILE)
 
 
 def _pretrain_problems(settings: PretrainSettings) -> list[str]:

@@ -70,6 +70,10 @@ class TextPretraining:
     def initial(self) -> None:
         """Return None: every training starts from fresh weights."""
 
+    def known_before(self, model: LoadedModel, held_out: Corpus) -> None:
+        """Return None: nothing is kept of what text models learnt from."""
+        del model, held_out
+
     def build_denoiser(self, *, time_conditioned: bool) -> DitDenoiser:
         model, vocabulary = self.settings.model, self.vocabulary
         return DitDenoiser(

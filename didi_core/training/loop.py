@@ -24,7 +24,7 @@ from didi_core.errors import Terminated, UserError
 from didi_core.training.checkpoints import KEPT, Checkpoints
 from didi_core.training.pace import planned_steps
 from didi_core.training.patience import Patience
-from didi_core.training.progress import training_progress
+from didi_core.training.progress import TrainingProgress, training_progress
 from didi_core.training.run_folder import MetricsLog
 
 Validate = Callable[[], dict[str, float]]
@@ -81,19 +81,21 @@ def train(
         *(run.done, settings.steps),
         first=fabric.is_global_zero,
         tokens_per_update=settings.tokens_per_update,
+        look_every=settings.validate_every if validate else 0,
     )
     with shown as progress, _deferred_signals() as arrived:
         if validate and settings.validate_first and run.done == 0:
-            figures = run.validated(validate)
+            figures = run.validated(validate, progress)
             if log:
                 log.write(0, figures)
         while not run.is_over:
             planned = run.planned_steps()
             figures = run.step(planned)
             stopped = run.must_stop(bool(arrived))
-            if validate and run.is_due(settings.validate_every):
-                figures |= run.validated(validate)
-            if log and run.is_due(settings.log_every):
+            looks = validate is not None and run.is_due(settings.validate_every)
+            if validate and looks:
+                figures |= run.validated(validate, progress)
+            if log and (looks or run.is_due(settings.log_every)):
                 log.write(run.done, figures)
             progress.show(run.done, planned, figures)
             if stopped or run.is_due(settings.checkpoint_every):
@@ -187,9 +189,11 @@ class _Run:
         _check_finite(figures, self.done - 1, self.saved, self.checkpoints)
         return figures
 
-    def validated(self, validate: Validate) -> dict[str, float]:
+    def validated(self, validate: Validate, progress: TrainingProgress) -> dict[str, float]:
         """Return the held-out figures now, if they are finite; patience takes note of them."""
+        started = time.monotonic()
         figures = self.checked(validate())
+        progress.looked(time.monotonic() - started)
         if self.patience is None:
             return figures
         self.patience.look(self.done, next(iter(figures.values())), self.fabric)

@@ -7,6 +7,7 @@ where the data are not at hand.
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from didi_core.commands.training.domain import TrainedOn
@@ -14,6 +15,7 @@ from didi_core.io.files import path_from
 from didi_core.models.hub import TRAINING_SKETCH
 from didi_protein.sequences.bundled import bundled_sequences
 from didi_protein.sequences.training_data import letters_of, read_training_sequences
+from didi_protein.similarity.neighbours import COPY_IDENTITY
 from didi_protein.similarity.sketch import Sketch
 
 MOST_SKETCHED = 1_000_000
@@ -78,6 +80,19 @@ def _sketch_of_model(folder: Path) -> Sketch | None:
     if not names or not all(map(bundled_sequences, names)):
         return None
     return Sketch.of([each for name in names for _, each in read_training_sequences(name)])
+
+
+def count_known(folder: Path, sequences: Sequence[str]) -> int | None:
+    """Count the sequences that the model in `folder` was trained on, or on near copies of.
+
+    Returns:
+        By its sketch, those of an estimated identity of `COPY_IDENTITY` or more; None where the
+        folder keeps none.
+    """
+    sketch = _sketch_of_model(folder)
+    if sketch is None:
+        return None
+    return int((sketch.nearest(Sketch.of(sequences))[0] >= COPY_IDENTITY).sum())
 
 
 def data_of(folder: Path) -> list[str]:

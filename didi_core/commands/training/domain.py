@@ -64,6 +64,10 @@ class PretrainTask(Protocol):
         """Return the nats [sequences] of held-out sequences under models that only count."""
         ...
 
+    def known_before(self, model: LoadedModel, held_out: Corpus) -> int | None:
+        """Count the held-out sequences that a model was trained on; None where nobody knows."""
+        ...
+
     def save(
         self, folder: Path, model: nn.Module, card: str, extra_config: Mapping[str, Any]
     ) -> None:
@@ -94,9 +98,15 @@ class Corpora:
 
     training: Corpus
     held_out: Corpus | None
-    save: Callable[[Path], str] | None = None
-    """Writes the files of a split made of `data=` into the run's folder, and returns the name of
-    those trained on; None where `data=` is trained on whole."""
+    save: Callable[[Path], None] | None = None
+    """Writes the files of a split made of `data=` into the run's folder; None where `data=` is
+    trained on whole."""
+    files: tuple[str, str] | None = None
+    """Names of those files: what is trained on, and what is held out."""
+
+    def names(self, settings: PretrainSettings) -> tuple[str, str | None]:
+        """Return the names of the data trained on, and of the data held out."""
+        return self.files or (settings.data, settings.valid)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from didi_core.commands.training.model_card import command_line
 from didi_core.commands.training.verdict import LONGER, has_learnt, standings, verdict
 from didi_core.diffusion.process import DEFAULT_PROCESS
 from didi_core.distill.registry import METHODS
+from didi_core.models.folder import LoadedModel
 from didi_core.training.run_folder import read_metrics
 
 
@@ -31,10 +32,16 @@ class Outcome:
         task: PretrainTask,
         corpora: Corpora,
         measured: HeldOutNats | None,
+        start: LoadedModel | None,
     ) -> "Outcome":
-        """Hold the model against models that only count."""
+        """Hold the model against models that only count.
+
+        Args:
+            start: the model that training started from.
+        """
+        onwards = _next_commands(settings, domain, corpora)
         if measured is None or corpora.held_out is None:
-            return cls({}, None, _next_commands(settings, domain))
+            return cls({}, None, onwards)
         held_out = corpora.held_out.cropped(task.max_length)
         others = task.baselines(corpora.training, held_out)
         tokens = int(held_out.lengths.sum())
@@ -44,12 +51,12 @@ class Outcome:
         found = standings(measured, others, held_out.lengths)
         lines = read_metrics(Path(settings.out))
         text = verdict(found, measured, lines, settings, domain.unit)
-        learnt = has_learnt(found)
-        return cls(
-            scores,
-            text,
-            _next_commands(settings, domain) if learnt else (_longer(settings, domain),),
-        )
+        if start is not None and (known := task.known_before(start, held_out)):
+            text += (
+                f" {known:,} of the held-out sequences were training data of init={start.name}: "
+                "these figures flatter the model."
+            )
+        return cls(scores, text, onwards if has_learnt(found) else (_longer(settings, domain),))
 
     @property
     def lines(self) -> list[str]:
@@ -58,9 +65,10 @@ class Outcome:
         return [*said, *(f"Next: {each}" for each in self.next_commands)]
 
 
-def _next_commands(settings: P, domain: TrainingDomain[P, D]) -> tuple[str, ...]:
+def _next_commands(settings: P, domain: TrainingDomain[P, D], corpora: Corpora) -> tuple[str, ...]:
     """Return what may be done with a model that has learnt, as commands."""
-    out, data = shlex.quote(settings.out), shlex.quote(settings.data)
+    trained_on, held_out = corpora.names(settings)
+    out, data = shlex.quote(settings.out), shlex.quote(trained_on)
     program = domain.program
     if settings.model.kind == "autoregressive":
         return (f"{program} {domain.judge_command.format(model=out)}",)
@@ -73,7 +81,7 @@ def _next_commands(settings: P, domain: TrainingDomain[P, D]) -> tuple[str, ...]
             f"{program} distill teacher={out} method={method} data={data} out={student}"
         )
     if settings.process == DEFAULT_PROCESS:
-        commands.append(f"{program} headroom {out} --data {data}")
+        commands.append(f"{program} headroom {out} --data {shlex.quote(held_out or trained_on)}")
     lengths = domain.length_flags(data)
     generate = f"{program} generate --model {out} --num 100{lengths} --steps 64"
     return (*commands, f"{generate} --out {domain.output}")

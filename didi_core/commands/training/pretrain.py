@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
+from torch import nn
 
 from didi_core.commands.headroom.estimate import estimated_line
 from didi_core.commands.training.domain import (
@@ -65,6 +66,7 @@ from didi_core.models.folder import LoadedModel
 from didi_core.number_checks import (
     decay_errors,
     negative_errors,
+    percentage,
     positive_int_errors,
     seed_errors,
 )
@@ -100,9 +102,8 @@ def pretrain(settings: P, domain: TrainingDomain[P, D]) -> Path:
     with prepared_run(folder, "pretrain", settings, fabric, _record_of(start)):
         method, held_out = _build_method(settings, task, start, corpora)
         say_memory(method, settings, fabric)
-    data = settings.data
     if corpora.save is not None and fabric.is_global_zero:
-        data = corpora.save(folder)
+        corpora.save(folder)
     loop = loop_settings(settings, settings.validate_every if held_out else 0)
     loop = replace(loop, validate_first=start is not None)
     patience = Patience(settings.patience, method.ema) if settings.patience else None
@@ -110,20 +111,38 @@ def pretrain(settings: P, domain: TrainingDomain[P, D]) -> Path:
     # Of networks in shards every process has to ask for the whole.
     measured, model = held_out.measure() if held_out else None, method.result()
     if fabric.is_global_zero:
-        outcome = Outcome.of(settings, domain, task, corpora, measured)
-        _print_scores(outcome.scores, domain.unit)
-        lengths = _trained_lengths(domain, task, corpora.training)
-        text = _card(settings, domain, done, len(corpora.training), start, outcome, lengths)
         earlier = None if start is None else start.model
-        kept = domain.config_of_data(folder, TrainedOn(data, corpora.training, earlier))
-        task.save(folder, model, text, _extra_config(settings, start, lengths, kept))
+        outcome = Outcome.of(settings, domain, task, corpora, measured, earlier)
+        _print_scores(outcome.scores, domain.unit)
+        updates = f"{done:,} updates{_kept_weights(patience, done)}"
+        _save(settings, domain, task, start, corpora, model, updates, outcome)
         if fabric.world_size == 1:
             corpus = corpora.held_out or corpora.training
             _print_headroom(settings, task, model, corpus, domain.unit)
-        print(f"The model is in {folder}.", file=sys.stderr)
+        print(f"The model is in {folder}: {updates}.", file=sys.stderr)
         for line in outcome.lines:
             print(line, file=sys.stderr)
     return folder
+
+
+def _save(
+    settings: P,
+    domain: TrainingDomain[P, D],
+    task: PretrainTask,
+    start: "Start | None",
+    corpora: Corpora,
+    model: nn.Module,
+    updates: str,
+    outcome: Outcome,
+) -> None:
+    """Write the model folder, with what is kept of the training data."""
+    folder = Path(settings.out)
+    lengths = _trained_lengths(domain, task, corpora.training)
+    text = _card(settings, domain, updates, len(corpora.training), start, outcome, lengths)
+    data, _ = corpora.names(settings)
+    trained_on = TrainedOn(data, corpora.training, None if start is None else start.model)
+    kept = domain.config_of_data(folder, trained_on)
+    task.save(folder, model, text, _extra_config(settings, start, lengths, kept))
 
 
 @dataclass(frozen=True)
@@ -185,7 +204,7 @@ def without_data(
     method, _ = _build_method(settings, task, start, Corpora(nothing, None))
 
     def save(folder: Path, steps: int) -> None:
-        text = _card(settings, domain, steps, 0, start)
+        text = _card(settings, domain, f"{steps:,} updates", 0, start)
         task.save(folder, method.result(), text, _extra_config(settings, start, None))
 
     return method, save
@@ -270,6 +289,13 @@ def _print_scores(scores: Mapping[str, float], unit: str) -> None:
         print(f"{name:18s} {told} nats a {unit}, {perplexity}", file=sys.stderr)
 
 
+def _source(settings: PretrainSettings) -> str:
+    """Name the sequences that are held out, or else those trained on."""
+    if percentage(settings.valid) is not None:
+        return f"{settings.valid} of {settings.data}"
+    return settings.valid or settings.data
+
+
 def _print_headroom(
     settings: PretrainSettings, task: PretrainTask, model: Any, corpus: Corpus, unit: str
 ) -> None:
@@ -279,7 +305,7 @@ def _print_headroom(
     line = estimated_line(
         *(settings.out, model, task.vocabulary, corpus),
         longest=task.max_length,
-        source=settings.valid or settings.data,
+        source=_source(settings),
         unit=unit,
     )
     if line is not None:
@@ -289,7 +315,7 @@ def _print_headroom(
 def _card(
     settings: P,
     domain: TrainingDomain[P, D],
-    steps: int,
+    updates: str,
     num_sequences: int,
     start: Start | None,
     outcome: Outcome | None = None,
@@ -302,7 +328,7 @@ def _card(
     groups = domain.pretrain_groups(settings)
     command = command_line(domain.program, "pretrain", settings, domain.pretrain_config, groups)
     facts = {
-        "Trained on": f"{num_sequences:,} {domain.rows}; {steps:,} updates; seed {settings.seed}",
+        "Trained on": f"{num_sequences:,} {domain.rows}; {updates}; seed {settings.seed}",
         **_start_fact(start),
         **lengths_fact(lengths, domain.unit),
         "Command": f"`{command}`",
@@ -313,6 +339,13 @@ def _card(
     if outcome is None or not outcome.scores:
         return f"{text}\nNo held-out file was given.\n"
     return f"{text}\n{scores_table(outcome.scores, domain.unit)}\n\n{outcome.verdict}\n"
+
+
+def _kept_weights(patience: Patience | None, done: int) -> str:
+    """Say which weights are kept, where they are not the last ones."""
+    if patience is None or patience.best_step == done:
+        return ""
+    return f" (kept are the averaged weights of update {patience.best_step:,}, the best held out)"
 
 
 def _start_fact(start: Start | None) -> dict[str, str]:

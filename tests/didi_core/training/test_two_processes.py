@@ -108,6 +108,13 @@ def test_processes_stop_after_the_same_step(runs: Runs) -> None:
     assert runs.together["planned"] == 25, "by the slowest clock"
 
 
+def test_patience_ends_all_processes_with_the_weights_of_one(runs: Runs) -> None:
+    alone, together = runs.alone["patience"], runs.together["patience"]
+    assert [alone[name] for name in ("updates", "best")] == [4, 2]
+    assert [together[name] for name in ("updates", "best")] == [4, 2]
+    assert together["weights"] == pytest.approx(alone["weights"], rel=1e-4, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [

@@ -1,0 +1,100 @@
+"""`valid=10%`: whole clusters are held out, the same ones every time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from didi_core.errors import UserError
+from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.similarity import mmseqs
+from didi_protein.similarity.mmseqs import cluster_founders
+from didi_protein.similarity.splits import (
+    Record,
+    choose_clusters,
+    split_as_before,
+    split_by_cluster,
+)
+
+
+def families(number: int, members: int, length: int = 80, changed: float = 0.1) -> list[Record]:
+    """Random ancestors, each with copies of it in which some residues are others."""
+    generator = np.random.default_rng(0)
+    letters = np.array(list(CANONICAL_RESIDUES))
+    found = []
+    for family in range(number):
+        ancestor = generator.choice(letters, size=length)
+        for member in range(members):
+            row = np.where(generator.random(length) < changed, generator.choice(letters), ancestor)
+            found.append((f"f{family}_{member}", "".join(row)))
+    return found
+
+
+def family_of(record: Record) -> str:
+    return record[0].split("_")[0]
+
+
+@given(
+    st.lists(st.integers(1, 30), min_size=1, max_size=60),
+    st.floats(0.01, 0.49),
+    st.integers(0, 2**40),
+)
+def test_clusters_chosen_hold_about_the_share(sizes: list[int], share: float, seed: int) -> None:
+    counts = np.array(sizes)
+    most = max(1, round(share * counts.sum()))
+    chosen = choose_clusters(counts, share, seed)
+    held = counts[chosen].sum()
+    assert held <= most and (held == 0 or 2 * held >= most)
+    assert np.array_equal(chosen, choose_clusters(counts, share, seed))
+    if not held:  # nothing that fits was passed over for nothing
+        assert counts[counts <= most].sum() * 2 < most or (counts > most // 2).any()
+
+
+def test_relatives_are_never_apart() -> None:
+    records = families(20, 5)
+    records += [(f"again_{i}", sequence) for i, (_, sequence) in enumerate(records[:5])]
+    split = split_by_cluster(records, 0.2, 3, "valid=20%")
+    assert sorted([*split.training, *split.held_out]) == sorted(records)
+    assert 10 <= len(split.held_out) <= 21
+    of_training = {sequence for _, sequence in split.training}
+    assert not of_training & {sequence for _, sequence in split.held_out}, "copies stay together"
+    named = [{family_of(each) for each in part if each[0][0] == "f"} for part in
+             (split.training, split.held_out)]  # fmt: skip
+    assert not named[0] & named[1]
+
+
+def test_the_seed_alone_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = families(15, 3)
+    one = split_by_cluster(records, 0.3, 1, "valid=30%")
+    monkeypatch.setattr(mmseqs, "MOST_AT_ONCE", 10)
+    by_cascade = split_by_cluster(records, 0.3, 1, "valid=30%")
+    assert one == by_cascade, "clusters so far apart are found either way"
+    assert split_by_cluster(records, 0.3, 2, "valid=30%").held_out != one.held_out
+
+
+def test_clusters_are_those_of_mmseqs() -> None:
+    sequences = [sequence for _, sequence in families(3, 4)]
+    founders = cluster_founders(sequences, 0.5, 0.8)
+    assert [founder // 4 for founder in founders] == [0] * 4 + [1] * 4 + [2] * 4
+    assert all(founders[founder] == founder for founder in founders)
+
+
+def test_files_give_the_split_back(tmp_path: Path) -> None:
+    records = families(12, 3)
+    assert split_as_before(records, tmp_path) is None
+    split = split_by_cluster(records, 0.25, 0, "valid=25%")
+    split.write(tmp_path / "split")
+    assert split_as_before(records, tmp_path / "split") == split
+    text = (tmp_path / "split" / "valid.fasta").read_text()
+    assert text.count(">") == len(split.held_out) and f">{split.held_out[0][0]}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("number", "members"),
+    [(5, 8), (1, 40)],  # too few clusters, and one that holds nearly all
+)
+def test_too_few_clusters_are_refused(number: int, members: int) -> None:
+    with pytest.raises(UserError, match=r"^valid=10%: .* clusters .*valid=FILE"):
+        split_by_cluster(families(number, members), 0.1, 0, "valid=10%")
