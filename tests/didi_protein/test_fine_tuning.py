@@ -11,7 +11,7 @@ import pytest
 import torch
 from esm_fixtures import reference_model, write_dplm_folder
 from safetensors.torch import load_file
-from test_splits import families
+from small_families import families
 
 from didi_core.commands.training import distill as distilling
 from didi_core.distill.optimizers import OptimizerSettings

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_families import families
 
 from didi_core.errors import UserError
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.mmseqs import cluster_founders
 from didi_protein.similarity.splits import (
@@ -17,19 +17,6 @@ from didi_protein.similarity.splits import (
     split_as_before,
     split_by_cluster,
 )
-
-
-def families(number: int, members: int, length: int = 80, changed: float = 0.1) -> list[Record]:
-    """Random ancestors, each with copies of it in which some residues are others."""
-    generator = np.random.default_rng(0)
-    letters = np.array(list(CANONICAL_RESIDUES))
-    found = []
-    for family in range(number):
-        ancestor = generator.choice(letters, size=length)
-        for member in range(members):
-            row = np.where(generator.random(length) < changed, generator.choice(letters), ancestor)
-            found.append((f"f{family}_{member}", "".join(row)))
-    return found
 
 
 def family_of(record: Record) -> str:
