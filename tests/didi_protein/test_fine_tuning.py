@@ -13,6 +13,7 @@ from esm_fixtures import reference_model, write_dplm_folder
 from safetensors.torch import load_file
 from small_families import families
 
+from didi_core.cli.hydra_app import run_hydra
 from didi_core.commands.training import distill as distilling
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.errors import UserError
@@ -267,6 +268,21 @@ def test_what_makes_no_sense_is_refused(
         pretrain(settings)
     assert named in str(refused.value) and "\n" not in str(refused.value)
     assert not (tmp_path / "w").exists()
+
+
+def test_a_shape_that_is_asked_for_contradicts_though_it_is_the_usual_one(
+    teacher: Path, fasta: Path, tmp_path: Path
+) -> None:
+    own = [f"init={teacher}", f"data={fasta}", "steps=1", "max_length=40", "device=cpu"]
+
+    def run(*more: str) -> None:
+        run_hydra("pretrain", PretrainSettings, pretrain, [*own, *more], "didi-protein pretrain")
+
+    for given in ("model=tiny", "model.num_layers=6"):
+        with pytest.raises(UserError, match=r"init=.* model\.num_layers=6 \(it has 1\)"):
+            run(given, f"out={tmp_path / 'refused'}")
+    run(f"out={tmp_path / 'm'}")
+    assert load_denoiser(tmp_path / "m").denoiser.settings.num_layers == 1
 
 
 def test_without_mmseqs_a_share_is_refused_by_what_installs_it(

@@ -1,5 +1,7 @@
 """`valid=10%`: whole clusters are held out, the same ones every time."""
 
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,26 @@ from didi_core.errors import UserError
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.mmseqs import cluster_founders
 from didi_protein.similarity.splits import (
+    COVERAGE,
+    IDENTITY,
     Record,
     choose_clusters,
     split_as_before,
     split_by_cluster,
 )
+
+RECORDS = families(15, 4)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def clustered_once() -> Iterator[None]:
+    """Let MMseqs2 cluster the same sequences once for all tests: it takes seconds."""
+    once = lru_cache(mmseqs.cluster_founders)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            mmseqs, "cluster_founders", lambda sequences, *limits: once(tuple(sequences), *limits)
+        )
+        yield
 
 
 def family_of(record: Record) -> str:
@@ -40,11 +57,10 @@ def test_clusters_chosen_hold_about_the_share(sizes: list[int], share: float, se
 
 
 def test_relatives_are_never_apart() -> None:
-    records = families(20, 5)
-    records += [(f"again_{i}", sequence) for i, (_, sequence) in enumerate(records[:5])]
+    records = [*RECORDS, *((f"again_{i}", each) for i, (_, each) in enumerate(RECORDS[:5]))]
     split = split_by_cluster(records, 0.2, 3, "valid=20%")
     assert sorted([*split.training, *split.held_out]) == sorted(records)
-    assert 10 <= len(split.held_out) <= 21
+    assert 6 <= len(split.held_out) <= 13
     of_training = {sequence for _, sequence in split.training}
     assert not of_training & {sequence for _, sequence in split.held_out}, "copies stay together"
     named = [{family_of(each) for each in part if each[0][0] == "f"} for part in
@@ -52,24 +68,25 @@ def test_relatives_are_never_apart() -> None:
     assert not named[0] & named[1]
 
 
-def test_the_seed_alone_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    records = families(15, 3)
-    one = split_by_cluster(records, 0.3, 1, "valid=30%")
+def test_the_seed_alone_decides() -> None:
+    one, same, other = (split_by_cluster(RECORDS, 0.3, seed, "valid=30%") for seed in (1, 1, 2))
+    assert one == same and one.held_out != other.held_out
+
+
+def test_clusters_are_those_of_the_families_at_once_and_by_the_cascade(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sequences = [sequence for _, sequence in RECORDS]
+    at_once = mmseqs.cluster_founders(sequences, IDENTITY, COVERAGE)
+    assert [founder // 4 for founder in at_once] == [place // 4 for place in range(60)]
+    assert all(at_once[founder] == founder for founder in at_once)
     monkeypatch.setattr(mmseqs, "MOST_AT_ONCE", 10)
-    by_cascade = split_by_cluster(records, 0.3, 1, "valid=30%")
-    assert one == by_cascade, "clusters so far apart are found either way"
-    assert split_by_cluster(records, 0.3, 2, "valid=30%").held_out != one.held_out
-
-
-def test_clusters_are_those_of_mmseqs() -> None:
-    sequences = [sequence for _, sequence in families(3, 4)]
-    founders = cluster_founders(sequences, 0.5, 0.8)
-    assert [founder // 4 for founder in founders] == [0] * 4 + [1] * 4 + [2] * 4
-    assert all(founders[founder] == founder for founder in founders)
+    by_cascade = cluster_founders(sequences, IDENTITY, COVERAGE)
+    assert [founder // 4 for founder in by_cascade] == [founder // 4 for founder in at_once]
 
 
 def test_files_give_the_split_back(tmp_path: Path) -> None:
-    records = families(12, 3)
+    records = RECORDS
     assert split_as_before(records, tmp_path) is None
     split = split_by_cluster(records, 0.25, 0, "valid=25%")
     split.write(tmp_path / "split")
@@ -80,7 +97,7 @@ def test_files_give_the_split_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "members"),
-    [(5, 8), (1, 40)],  # too few clusters, and one that holds nearly all
+    [(5, 3), (1, 20)],  # too few clusters, and one that holds nearly all
 )
 def test_too_few_clusters_are_refused(number: int, members: int) -> None:
     with pytest.raises(UserError, match=r"^valid=10%: .* clusters .*valid=FILE"):
