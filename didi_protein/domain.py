@@ -141,7 +141,11 @@ def _pretrain_problems(settings: PretrainSettings) -> list[str]:
     if settings.too_long not in ("crop", "drop"):
         wrong.append(f"too_long={settings.too_long} must be crop or drop")
     if settings.max_length > settings.model.max_residues:
-        wrong.append(f"max_length={settings.max_length} is past model.max_residues")
+        most = settings.model.max_residues
+        wrong.append(
+            f"max_length={settings.max_length} is past model.max_residues={most}: give "
+            f"max_length={most} or less"
+        )
     share = percentage(settings.valid)
     if share is not None and not 0 < share < 0.5:
         wrong.append(f"valid={settings.valid} must be above 0% and below 50%")

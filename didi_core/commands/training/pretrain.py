@@ -98,7 +98,7 @@ def pretrain(settings: P, domain: TrainingDomain[P, D]) -> Path:
     task = domain.pretraining(settings)
     start = _start(task, folder, settings)
     fabric = training_fabric(settings)
-    corpora = task.load_corpora(folder, _once(fabric))
+    corpora = task.load_corpora(folder, once_on(fabric))
     with prepared_run(folder, "pretrain", settings, fabric, _record_of(start)):
         method, held_out = _build_method(settings, task, start, corpora)
         say_memory(method, settings, fabric)
@@ -179,7 +179,7 @@ def _record_of(start: Start | None) -> dict[str, Any]:
     return {} if start is None else {INIT: {"name": start.model.name, "digest": start.digest}}
 
 
-def _once(fabric: Fabric) -> Once:
+def once_on(fabric: Fabric) -> Once:
     """Return what calls a function in the first process and gives all what it returned."""
 
     def once(function: Callable[[], T], /) -> T:
