@@ -11,6 +11,7 @@ from didi_protein.merge import merge_command
 from didi_protein.push import push_command
 from didi_protein.quickstart import quickstart_command
 from didi_protein.report import report_command
+from didi_protein.scan import scan_command
 from didi_protein.score import score_command
 
 app = new_program(
@@ -36,6 +37,7 @@ add_settings_verb(
 )
 app.command("generate")(generate_command)
 app.command("headroom")(headroom_command)
+app.command("scan")(scan_command)
 app.command("score")(score_command)
 app.command("filter")(filter_command)
 app.command("compare")(compare_command)

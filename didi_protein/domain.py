@@ -205,6 +205,7 @@ TRAINING = TrainingDomain(
     length_flags=lambda data: " --length 100-200" if data == UNIREF50 else f" --length from:{data}",
     judge_command="score designs.fasta --judge {model} --out scores.csv",
     output="designs.fasta",
+    samplers={"dmmd": "momentum"},
     open_model=open_model,
     load_corpus=_load_corpus,
     read_sequences=_read_sequences,

@@ -12,6 +12,7 @@ VERBS = {
     "didi_protein": (
         "generate",
         "headroom",
+        "scan",
         "score",
         "filter",
         "compare",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from didi_core.models.folder import LoadedModel
@@ -18,6 +18,7 @@ from didi_core.sampling.drawing import adjust
 from didi_core.sampling.joint_draw import Choose, draw_together, keyed_choice
 from didi_core.sampling.predictor import Predictor, StatePredictor
 from didi_core.sampling.request import (
+    DrawSettings,
     Prior,
     Sampled,
     Sampler,
@@ -83,7 +84,7 @@ class PlannedSampler:
     ) -> Choose:
         """Return what draws the tokens of the step's positions, or takes the most probable."""
         if self._takes_best(step, settings):
-            return lambda log_probs, _: adjust(log_probs, settings.draw).argmax(-1)
+            return partial(_most_probable, settings.draw, record, position)
         return keyed_choice(settings, record, position, step)
 
     def _takes_best(self, step: int, settings: SampleSettings) -> bool:
@@ -100,6 +101,18 @@ class PlannedSampler:
         else:
             steps = min(settings.steps, num_free)
         return steps * self.predictor.passes
+
+
+def _most_probable(
+    draw: DrawSettings,
+    record: Int[Tensor, "n"],
+    position: Int[Tensor, "n"],
+    log_probs: Float[Tensor, "entries generable"],
+    entry: Int[Tensor, "entries"],
+) -> Int[Tensor, "entries"]:
+    """Return the most probable token at some of the step's positions, as a `Choose` does."""
+    forbidden = draw.forbidden_at(record[entry], position[entry])
+    return adjust(log_probs, draw, forbidden).argmax(-1)
 
 
 def ancestral(predictor: StatePredictor) -> PlannedSampler:

@@ -4,6 +4,7 @@ Told here from top to bottom. What a batch goes through stands in `rows`, what c
 `scorers` (`folding`, `family`), the figures of the set in `summary` and `set_measures`.
 """
 
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -31,6 +32,14 @@ from didi_protein.scoring.folding import (
     plan_rows,
 )
 from didi_protein.scoring.journal import KnownScores
+from didi_protein.scoring.motifs import (
+    Motifs,
+    MotifShuffleScorer,
+    add_motifs,
+    check_motif,
+    check_sites,
+    read_motifs,
+)
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.rows import Row, check_records, score_rows
 from didi_protein.scoring.scorers import (
@@ -60,11 +69,12 @@ from didi_protein.scoring.training import (
     open_training,
     training_record,
 )
-from didi_protein.sequences.fasta import read_records
+from didi_protein.sequences.fasta import Reading, read_records
+from didi_protein.sequences.tables import asked_columns
 from didi_protein.sequences.training_data import read_training_sequences
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import Neighbour, cluster_numbers, nearest_neighbours
-from didi_protein.structures.read import point_from, say_without_plddt
+from didi_protein.structures.read import point_from, say_which_models, say_without_plddt
 
 
 def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult | None:
@@ -78,16 +88,20 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     natural = read_natural(options)
-    records = read_records(options.inputs, keep_unreadable=True)
+    records = read_records(options.inputs, reading=_reading(options))
+    options = check_motif(options, records, _say if processes.is_first else _ignore_line)
+    motifs = read_motifs(options, records)
     sources = open_training(options, natural.training, records, natural.reference or ())
     check_thresholds(options, records)
     point_from([record.columns for record in records], options.out.parent)
     if processes.is_first:
+        say_which_models((record.columns for record in records), options.all_models)
         say_without_plddt(record.columns for record in records)
     scorers = open_scorers(
-        options, judge, processes.device(options.device), [record.id for record in records]
+        options, judge, processes.device(options.device), [record.id for record in records], motifs
     )
     rows = check_records(records, scorers, options.clean, options.max_length)
+    check_sites(motifs, rows)
     places, batches = plan_rows(options, rows, shard)
     if processes.is_first:
         check_files(options, scorers, [rows[place].record.id for place in places])
@@ -98,6 +112,7 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
     _score(options, rows, own, scorers, known, quiet=not processes.is_first)
     if not gather_rows(processes, rows, [place for batch in own for place in batch]):
         return None
+    add_motifs(motifs, [rows[place] for place in places], options.out)
     return finish(options, natural, sources, shard, rows, places, scorers, known)
 
 
@@ -122,6 +137,12 @@ def _check_options(options: ScoreOptions) -> Shard:
     return parse_shard(options.shard)
 
 
+def _reading(options: ScoreOptions) -> Reading:
+    """Return what is asked of the inputs."""
+    columns = asked_columns(options.sequence_column, options.id_column)
+    return Reading(columns, options.all_models, keep_unreadable=True)
+
+
 def _check_outputs(options: ScoreOptions) -> None:
     for path in (options.out, summary_path(options.out), partial_path(options.out)):
         check_writable(path)
@@ -134,6 +155,7 @@ def open_scorers(
     judge: Judge | None = None,
     device: torch.device | None = None,
     record_ids: Sequence[str] = (),
+    motifs: Motifs | None = None,
 ) -> list[Scorer]:
     """The scorers asked for, in the order in which each batch goes through them.
 
@@ -141,6 +163,7 @@ def open_scorers(
         judge: the judge, where it is open already.
         device: to compute on; that of the options when None.
         record_ids: of all records: folding names its files by them.
+        motifs: of the records.
     """
     device = device or resolve_device(options.device)
     scorers: list[Scorer] = [PropertyScorer()]
@@ -153,7 +176,10 @@ def open_scorers(
     if options.family is not None:
         scorers.append(open_family_scorer(options.family, options.contacts, options.threads))
     if options.fold != "none":
-        scorers.append(open_fold_scorer(options, record_ids, device))
+        folding = open_fold_scorer(options, record_ids, device)
+        scorers.append(folding)
+        if motifs is not None:
+            scorers.append(MotifShuffleScorer.of(motifs, folding, options.seed))
     return scorers
 
 
@@ -188,6 +214,14 @@ def _score(
 
 def _ignore(done: float) -> None:
     """Progress that nobody watches."""
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _ignore_line(line: str) -> None:
+    """What another process says."""
 
 
 # How rows that several processes scored come back into one table.
@@ -244,14 +278,18 @@ def finish(
     """Compare with natural sequences, write table and summary, and let the work in progress go."""
     own = [rows[place] for place in places]
     scored = [row for row in own if row.status == "ok"]
-    sequences = [row.record.sequence for row in scored]
+    # The sequence that an inverse folder was given has scores, and no place in figures of the set.
+    designs = [row for row in scored if not row.is_native]
+    sequences = [row.record.sequence for row in designs]
     reference, training = natural.reference, natural.training
-    neighbours = _add_neighbours(scored, sequences, reference, options.threads)
+    neighbours = _add_neighbours(designs, sequences, reference, options.threads)
+    natives = [row for row in scored if row.is_native]
+    _add_neighbours(natives, [row.record.sequence for row in natives], reference, options.threads)
     add_training(scored, sources)
     # A cluster is a matter of the whole set: `merge` finds those of shards.
-    clusters = _add_clusters(scored, sequences, options.threads) if shard.count == 1 else None
+    clusters = _add_clusters(designs, sequences, options.threads) if shard.count == 1 else None
     add_foldable(options, own)
-    structures = _measure_structures(options, shard, scored)
+    structures = _measure_structures(options, shard, designs)
     table = build_table([row.as_dict() for row in own])
     family = next((each for each in scorers if isinstance(each, FamilyScorer)), None)
     counted = family.measure(sequences, options.seed) if family and shard.count == 1 else None
