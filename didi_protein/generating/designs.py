@@ -14,6 +14,7 @@ from didi_core.errors import UserError, refused_by
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.run_request import Rule, accept_all
 from didi_core.training.devices import TORCH_TYPES, resolve_device
+from didi_protein.generating.guides import guide_settings, guided_draw, open_guide
 from didi_protein.generating.options import GenerateOptions
 from didi_protein.generating.residue_bias import check_exclude, log_bias, read_bias
 from didi_protein.generating.templates import FREE, read_templates
@@ -32,6 +33,7 @@ def _problems(options: GenerateOptions) -> list[str]:
         lambda: check_exclude(options.exclude),
         lambda: read_bias(options.bias),
         lambda: _check_layout(options.length, options.template),
+        lambda: open_guide(options),
     )
 
 
@@ -67,9 +69,13 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
     patterns = _patterns(options, length_limit(model))
     encode, decode = _encoder(model.vocabulary), _decoder(model.vocabulary)
     exclude, nats = check_exclude(options.exclude), read_bias(options.bias)
+    guide = open_guide(options)
+    guidance = guide_settings(guide, options)
 
     def written(name: str, ids: list[int], provenance: Mapping[str, object]) -> ProteinRecord:
-        header = {key: str(value) for key, value in provenance.items()}
+        guided = {key: guidance[key] for key in ("guide", "guide_scale") if key in guidance}
+        words = dict(provenance) | guided
+        header = {key: str(value) for key, value in words.items()}
         return ProteinRecord(name, decode(ids), header)
 
     return GenerationTask(
@@ -83,9 +89,11 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
             "exclude": exclude,
             "bias": nats,
             "max_repeat": options.max_repeat,
+            **guidance,
         },
         log_bias=log_bias(exclude, nats, model.vocabulary),
         rule=_rule(options.max_repeat, decode),
+        draw=guided_draw(guide, options, model.vocabulary, decode),
         warnings=_warnings(options, patterns, model),
     )
 
