@@ -35,7 +35,7 @@ class Stream(enum.IntEnum):
     REDRAW = 9
     DATA = 10
     PRIOR = 11
-    COMPLETION = 12
+    COMPLETION = 13
 
 
 def _shift_right(value: Tensor, bits: int) -> Tensor:

@@ -1,6 +1,7 @@
 """`--guide`: designs follow a user's function, and what is wrong with one is a sentence."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,18 @@ def test_a_file_that_has_not_changed_runs_once(tmp_path: Path) -> None:
     place.write_text(place.read_text() + "# changed\n")
     load_function(f"{place}:f")
     assert ran.read_text() == "xx"
+
+
+def test_a_model_folder_cannot_name_a_guide(model: Path, tmp_path: Path) -> None:
+    folder, ran = tmp_path / "model", tmp_path / "ran"
+    shutil.copytree(model, folder)
+    (folder / "guide.py").write_text(f"open({str(ran)!r}, 'w')\ndef f(s): return [0] * len(s)\n")
+    config = json.loads((folder / "config.json").read_text())
+    named = {"guide": f"{folder / 'guide.py'}:f", "guide_scale": 1.0}
+    own = {**config.get("didi", {}), **named}
+    (folder / "config.json").write_text(json.dumps({**config, **named, "didi": own}))
+    made = design(folder, tmp_path / "d.fasta", num=1)
+    assert not made.guide_calls and not ran.exists()
 
 
 BAD = """
