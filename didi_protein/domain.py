@@ -133,6 +133,7 @@ TRAINING = TrainingDomain(
     pretrain_groups=lambda _: {"model": choices_of("model")},
     pretrain_problems=_pretrain_problems,
     pretraining=ProteinPretraining,
+    samplers={"dmmd": "momentum"},
     open_model=open_model,
     load_corpus=_load_corpus,
     read_sequences=_read_sequences,

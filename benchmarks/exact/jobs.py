@@ -61,8 +61,9 @@ def _work(job: Job, runs: Path) -> dict[str, Any]:
         return {"training": train(job, runs)}
     truth = read_truth(job.process)
     if job.model in SWEEPS:
+        count = sweep.NUM_SAMPLES.get(job.model, sweep.FEWER)
         return sweep.sweep(
-            job, process, truth, lambda cell, t: _draw(cell, process, runs, sweep.NUM_SAMPLES, t)
+            job, process, truth, lambda cell, t: _draw(cell, process, runs, count, t)
         )
     if job.model == "process":
         draws = process.sample(NUM_SAMPLES, 7_000_003 + job.seed).sequences

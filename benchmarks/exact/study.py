@@ -11,6 +11,7 @@ A key names a job and its result file:
     pairs/process/0/draws   the process's own draws: what a perfect sampler would score
     pairs/frontier/0/8      a sweep of temperatures: the students in 8 steps against the teacher
     pairs/few/0/8           the same of what is to make few calls as good as many, at 8 calls
+    pairs/calls/0/8         what won of those, against the many calls that 8, 4 or 2 are to equal
 """
 
 from collections.abc import Callable, Mapping
@@ -125,10 +126,20 @@ SWEEPS = {
         ("joint-head", "-late"),
         ("contrast-head", "-late"),
     ],
+    "calls": [
+        ("teacher", "many"),
+        ("teacher", "-apart-late"),
+        ("teacher", "-momentum-apart-late"),
+        ("contrast", "-momentum-apart-late"),
+        ("dmmd", "-momentum-apart-late"),
+    ],
     "frontier-noise": [("teacher", ""), ("duo", ""), ("dcd", ""), ("dmmd-uniform", "")],
 }
 """Temperature sweeps: models with their task, or with a variant of the sweep's own; the first is
-the baseline. With `half` a cell has half the sweep's steps, of two calls each."""
+the baseline. With `half` a cell has half the sweep's steps, of two calls each; `many` is what so
+few calls are to equal."""
+MANY = {"8": "limit", "4": "32", "2": "8"}
+"""The task that a number of calls is held against."""
 
 
 def cells_of(sweep: Job) -> list[Job]:
@@ -138,10 +149,14 @@ def cells_of(sweep: Job) -> list[Job]:
     ['limit', '32', '8', '8-apart-late']
     >>> cells_of(Job("pairs", "few", 0, "8"))[11].task
     '4-contrast'
+    >>> [cell.task for cell in cells_of(Job("pairs", "calls", 0, "4"))[:2]]
+    ['32', '4-apart-late']
     """
     cells = []
     for name, task in SWEEPS[sweep.model]:
-        if task.startswith("half"):
+        if task == "many":
+            task = MANY[sweep.task]
+        elif task.startswith("half"):
             task = f"{int(sweep.task) // 2}{task.removeprefix('half')}"
         elif not task[:1].isalnum():
             task = sweep.task + task
@@ -162,6 +177,8 @@ def parse_key(key: str) -> Job:
     known = (*METHODS, *TEACHERS, *SWEEPS, "truth", "bound", "exact", "process")
     if job.model not in known:
         raise UserError(f"job {key}: no model {job.model}; there are {', '.join(known)}.")
+    if job.model == "calls" and job.task not in MANY:
+        raise UserError(f"job {key}: calls are {', '.join(MANY)}.")
     if len(parts) == 4 and job.task not in ("train", "draws"):
         name = job.task.partition("-")[2]
         if name not in VARIANTS:
@@ -252,8 +269,15 @@ def _process_jobs(process: str, seed: int, methods: tuple[str, ...]) -> list[Job
 
 
 def few() -> list[Job]:
-    """What is to make few calls as good as many, at equal diversity: 8 and 4 calls, one seed."""
-    return [Job(process, "few", 0, steps) for steps in ("8", "4") for process in PROCESSES]
+    """What is to make few calls as good as many, at equal diversity, one seed; what won, three."""
+    tried = [Job(process, "few", 0, steps) for steps in ("8", "4") for process in PROCESSES]
+    won = [
+        Job(process, "calls", seed, steps)
+        for seed in range(3)
+        for steps in MANY
+        for process in PROCESSES
+    ]
+    return tried + won
 
 
 def with_needs(jobs: list[Job]) -> list[Job]:

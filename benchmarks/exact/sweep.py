@@ -1,7 +1,8 @@
 """A temperature sweep of the study: models at few steps against one of them."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,15 @@ from didi_core.evaluation.frontier import Frontier, Level, trace_frontier
 from didi_core.evaluation.frontier_record import frontier_record
 from didi_core.evaluation.ratio import PooledKmerEntropy
 
-NUM_SAMPLES = 2_048
+NUM_SAMPLES: Mapping[str, int] = {"calls": 4_096}
+"""Of a set; of other sweeps `FEWER`."""
+FEWER = 2_048
 TEMPERATURES = (0.7, 0.8, 0.9, 1.0)
 """At 1 every model here is more varied than the process: all curves reach its diversity below."""
 FEW_TEMPERATURES = (0.8, 0.9, 1.0, 1.1)
 """Contrast leaves some models less varied than the process at 1."""
+LADDER = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
+"""Tried one after the other, from 0.9, until two neighbours lie about the process's diversity."""
 GUARDS = ("family_tv", "broken_above_true")
 """What a lower temperature may cost beside diversity; kept of every set."""
 
@@ -28,13 +33,18 @@ Draw = Callable[[Job, float], SampleSet]
 
 def sweep(job: Job, process: ExactProcess, truth: Truth, draw: Draw) -> dict[str, Any]:
     """The curves of all cells, each compared with the first at the process's own diversity."""
-    temperatures = FEW_TEMPERATURES if job.model == "few" else TEMPERATURES
-    traced = [_trace(cell, process, truth, draw, temperatures) for cell in cells_of(job)]
-    frontiers = [frontier for frontier, _ in traced]
-    assert len({each.name for each in frontiers}) == len(frontiers), "cells of one name"
-    data = process.sample(NUM_SAMPLES, DATA_SEEDS[0]).sequences
+    data = process.sample(NUM_SAMPLES.get(job.model, FEWER), DATA_SEEDS[0]).sequences
     entropy = PooledKmerEntropy(KMER, process.num_tokens)
     own = entropy(data)
+    traced = []
+    for cell in cells_of(job):
+        drawn = cache(partial(draw, cell))
+        temperatures: Sequence[float] = FEW_TEMPERATURES if job.model == "few" else TEMPERATURES
+        if job.model == "calls":
+            temperatures = climbed(lambda t, of=drawn: entropy(of(t).sequences).value, own.value)
+        traced.append(_trace(cell, process, truth, drawn, temperatures))
+    frontiers = [frontier for frontier, _ in traced]
+    assert len({each.name for each in frontiers}) == len(frontiers), "cells of one name"
     level = Level(own, "that of the process's own draws")
     record = frontier_record(frontiers, level, baseline=frontiers[0].name)
     for frontier, guards in traced:
@@ -47,6 +57,26 @@ def sweep(job: Job, process: ExactProcess, truth: Truth, draw: Draw) -> dict[str
         "truth": [own.value, nll_of(process, data).value],
         "frontier": record,
     }
+
+
+def climbed(diversity: Callable[[float], float], level: float) -> list[float]:
+    """Return the rungs of the ladder that were tried until two neighbours lie about a level.
+
+    >>> climbed(lambda temperature: 10 * temperature, 7.5)
+    [0.9, 0.8, 0.7]
+    >>> climbed(lambda temperature: 10 * temperature, 9.0)
+    [0.9, 0.8]
+    """
+    rung = LADDER.index(0.9)
+    first = diversity(LADDER[rung]) >= level
+    tried = [LADDER[rung]]
+    step = -1 if first else 1
+    while 0 <= rung + step < len(LADDER):
+        rung += step
+        tried.append(LADDER[rung])
+        if (diversity(LADDER[rung]) >= level) != first:
+            break
+    return tried
 
 
 def named(cell: Job) -> str:
@@ -89,14 +119,14 @@ def _trace(
     cell: Job,
     process: ExactProcess,
     truth: Truth,
-    draw: Draw,
+    draw: Callable[[float], SampleSet],
     temperatures: Sequence[float],
 ) -> tuple[Frontier, dict[float, dict[str, Any]]]:
     """A cell's curve, and its guards and calls by temperature."""
     guards: dict[float, dict[str, Any]] = {}
 
     def draw_and_guard(temperature: float) -> list[np.ndarray]:
-        drawn = draw(cell, temperature)
+        drawn = draw(temperature)
         found = measure_samples(process, truth, drawn.sequences)
         kept = {name: found[name] for name in GUARDS if name in found}
         guards[temperature] = kept | {

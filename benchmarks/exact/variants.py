@@ -30,6 +30,7 @@ VARIANTS: Mapping[str, Variant] = {
     "renoise": Variant(sampler="remdm", options={"schedule": "renoise"}),
     "momentum": Variant(sampler="momentum"),
     "momentum-late": Variant(sampler="momentum", reveal_exponent=2.0),
+    "momentum-apart-late": Variant("momentum", 2.0, options={"positions": "apart"}),
     "contrast": Variant(sampler="contrast"),
     "contrast-late": Variant(sampler="contrast", reveal_exponent=2.0),
     "contrast-apart": Variant(sampler="contrast", options={"positions": "apart"}),

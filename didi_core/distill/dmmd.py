@@ -31,6 +31,8 @@ from didi_core.number_checks import fraction_errors, negative_errors
 
 RENOISING_SAMPLER = "remdm(schedule=renoise)"
 """What samples as a student with `renoise` is trained: by masking its clean draws afresh."""
+SAMPLERS = ("ancestral", "apart", "momentum", "momentum(positions=apart)", RENOISING_SAMPLER)
+"""What a student's folder may name for `generate`."""
 
 
 @dataclass
@@ -42,9 +44,9 @@ class DmmdSettings(MatchingSettings):
     step k of K. Above 1 the first steps reveal few positions: those decide what the rest will be,
     and positions revealed together are drawn independently of each other."""
     sampler: str | None = None
-    """What the student's folder names for `generate`: ancestral, apart or
-    remdm(schedule=renoise); null: the last with renoise, else whichever was found better in the
-    program's domain."""
+    """What the student's folder names for `generate`: ancestral, apart, momentum,
+    momentum(positions=apart) or remdm(schedule=renoise); null: the last with renoise, else
+    whichever was found best in the program's domain."""
     renoise: bool = False
     """Mask the student's clean draw afresh at s, as tokens of its own; else keep what z_t showed
     and reveal some of its masks. Published with four `auxiliary_updates`."""
@@ -64,8 +66,8 @@ class DmmdSettings(MatchingSettings):
     def problems(self) -> list[str]:
         """Return what is wrong with the values, each with the setting's name."""
         wrong = super().problems()
-        if self.sampler not in (None, "ancestral", "apart", RENOISING_SAMPLER):
-            wrong.append(f"sampler={self.sampler} must be ancestral, apart or {RENOISING_SAMPLER}")
+        if self.sampler not in (None, *SAMPLERS):
+            wrong.append(f"sampler={self.sampler} must be one of {', '.join(SAMPLERS)}")
         if not (self.coupled_time or self.renoise):
             wrong.append(
                 "coupled_time=false needs renoise=true: a mask is not revealed backwards in time"

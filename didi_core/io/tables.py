@@ -7,15 +7,17 @@ becomes a number is decided by those who know the column (`didi_protein.scoring.
 import csv
 import io
 import json
+import os
+import re
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import pandas as pd
 
 from didi_core.errors import UserError
-from didi_core.io.text_files import damage_explained, json_line, open_text
+from didi_core.io.text_files import damage_explained, json_line, open_text, read_any_text
 
 Columns = dict[str, list[Any]]
 """Cells by column, in the order of the file; None (of CSV: the empty text) where empty."""
@@ -74,13 +76,18 @@ def _csv_rows(path: Path, name: str, separator: str) -> Generator[list[str], Non
     with open_text(path, name) as stream, damage_explained(f"{name} {path}"):
         # A line break within a cell stays what it is.
         cast(io.TextIOWrapper, stream).reconfigure(newline="")
-        before = csv.field_size_limit(2**31 - 1)  # the longest sequences pass its 131,072 letters
-        try:
-            yield from (row for row in csv.reader(stream, delimiter=separator, strict=True) if row)
-        except csv.Error as error:
-            raise UserError(f"{name} {path}: is no table ({error}).") from error
-        finally:
-            csv.field_size_limit(before)  # it is one for all that this process reads
+        yield from _cut(stream, separator, f"{name} {path}")
+
+
+def _cut(stream: IO[str], separator: str, called: str) -> Generator[list[str], None, None]:
+    """Cut lines into rows, blank ones left out."""
+    before = csv.field_size_limit(2**31 - 1)  # the longest sequences pass its 131,072 letters
+    try:
+        yield from (row for row in csv.reader(stream, delimiter=separator, strict=True) if row)
+    except csv.Error as error:
+        raise UserError(f"{called}: is no table ({error}).") from error
+    finally:
+        csv.field_size_limit(before)  # it is one for all that this process reads
 
 
 def _refuse_twins(header: Sequence[str], path: Path, name: str) -> None:
@@ -96,6 +103,71 @@ def _filled(row: list[str], width: int, place: str) -> list[str]:
     if any(row[width:]):
         raise UserError(f"{place} has {len(row)} cells, the header {width}: mend that row.")
     return row[:width] + [""] * (width - len(row))
+
+
+# Tables of others: whatever spreadsheets of any language write as CSV.
+
+_SEPARATORS = (",", ";", "\t", "|")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+_WHOLE = re.compile(r"[+-]?\d+(?:[eE][+-]?\d+)?")
+
+
+def read_any_csv(
+    path: str | os.PathLike[str], name: str, needs: Collection[str] = ()
+) -> dict[str, list[str]]:
+    """Return the cells of a table by column, whatever separates them and however it is encoded.
+
+    The separator is the one of `, ; tab |` that gives the columns needed, else the most columns.
+    Where it is no comma, a column of numbers with decimal commas is read with decimal points.
+    Rows and columns without a cell are left out; a column without a name is `column_5`.
+
+    Raises:
+        UserError: the file cannot be read, is empty, names a column twice, or a row has more cells
+            than the header.
+    """
+    called, text = f"{name} {path}", read_any_text(path, name)
+    first, _, rest = text.partition("\n")
+    if re.fullmatch(r"sep=.\s*", first):  # Excel's own line
+        text = rest
+    separator = _separator_of(text, needs)
+    header, *rows = [*_cut(io.StringIO(text, newline=""), separator, called)] or [[]]
+    body = [
+        _filled(row, len(header), f"{called}: row {number}")
+        for number, row in enumerate(rows, start=1)
+        if any(row)
+    ]
+    columns = [
+        (each or f"column_{place}", [row[place - 1] for row in body])
+        for place, each in enumerate(header, start=1)
+    ]
+    kept = [
+        (each, cells)
+        for (each, cells), own in zip(columns, header, strict=True)
+        if own or any(cells)
+    ]
+    if not kept:
+        raise UserError(f"{called}: is no table (it is empty).")
+    _refuse_twins([each for each, _ in kept], Path(path), name)
+    return {each: cells if separator == "," else _with_points(cells) for each, cells in kept}
+
+
+def _separator_of(text: str, needs: Collection[str]) -> str:
+    def header(separator: str) -> list[str]:
+        try:
+            with closing(_cut(io.StringIO(text, newline=""), separator, "")) as rows:
+                return next(rows, [])
+        except UserError:  # quotes that end elsewhere: another sign separates it
+            return []
+
+    headers = {separator: header(separator) for separator in _SEPARATORS}
+    return max(headers, key=lambda each: (set(needs) <= set(headers[each]), len(headers[each])))
+
+
+def _with_points(cells: list[str]) -> list[str]:
+    """Return numbers with decimal points, where all cells are numbers and any has a comma."""
+    filled = [cell for cell in cells if cell]
+    are_numbers = all(_DECIMAL_COMMA.fullmatch(cell) or _WHOLE.fullmatch(cell) for cell in filled)
+    return [cell.replace(",", ".") for cell in cells] if are_numbers else cells
 
 
 def read_json_lines(path: Path, name: str) -> Columns:

@@ -162,6 +162,28 @@ def open_text(path: str | os.PathLike[str], name: str = "INPUT") -> Iterator[IO[
             yield io.TextIOWrapper(plain, encoding=UTF_8)
 
 
+def read_any_text(path: str | os.PathLike[str], name: str = "INPUT") -> str:
+    """Return the text of a file, plain or gzipped, in whatever encoding a spreadsheet writes.
+
+    UTF-8 with or without a byte order mark, UTF-16 with one, else Windows-1252. Line breaks stay.
+
+    Raises:
+        UserError: the file is missing, unreadable, damaged, or no text.
+    """
+    called = as_written(name, path)
+    with _open_binary(path, name) as raw, damage_explained(called):
+        content = raw.read()
+        if content[:2] == _GZIP_MAGIC:
+            content = gzip.decompress(content)
+    if content.startswith(_UTF_16_MARKS):
+        return content.decode("utf-16", "replace")
+    refuse_other_text(content[:4096], called)
+    try:
+        return content.decode(UTF_8)
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
+
+
 @contextmanager
 def _open_binary(path: str | os.PathLike[str], name: str) -> Iterator[IO[bytes]]:
     if str(path) == "-":

@@ -13,6 +13,11 @@ what it holds of the positions of the next step is kept for that. The first step
 with w = 0, or one step, this is ancestral sampling. It is no sampler of the network's own law at
 any number of steps: with one token a step, too, the last one is believed more than it is worth.
 
+Where the positions of a step are those of `apart`, the two add up: what is revealed together
+depends less on each other, and what it tells of the rest is heard in full. Which positions come
+next is then not known before their call, so that what is said of every blank is kept (for each of
+a batch's tokens as many numbers as the vocabulary has).
+
 The idea is not new for images: self-guidance reuses the output of the step before in the same
 form [1]_.
 
@@ -20,32 +25,46 @@ form [1]_.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from didi_core.data.vocabulary import Vocabulary
+from didi_core.models.joint_head import JointHead
 from didi_core.models.noise import NoiseKeys
-from didi_core.models.weak_file import MOST_WEIGHT
+from didi_core.models.positions import Places
+from didi_core.models.weak_file import MOST_WEIGHT, POSITIONS
+from didi_core.sampling.ancestral import ancestral
+from didi_core.sampling.apart import ApartSampler, ApartSettings
 from didi_core.sampling.contrast import guided_log_probs
-from didi_core.sampling.joint_draw import draw_together, keyed_choice
-from didi_core.sampling.predictor import Prediction, Predictor
-from didi_core.sampling.request import Prior, Sampled, SampleSettings
-from didi_core.sampling.reveal import NEVER, alpha_grid, ancestral_plan, reveal_uniform
+from didi_core.sampling.predictor import Prediction, StatePredictor
+from didi_core.sampling.request import Prior, Sampled, Sampler, SampleSettings
+from didi_core.sampling.reveal import NEVER, ancestral_plan
 from didi_core.sampling.sampler_spec import SamplerSpec, with_settings
 
 
 @dataclass(frozen=True)
 class MomentumSettings:
-    """Settings of the guided law."""
+    """Settings of the guided law, and of how positions are chosen."""
 
     weight: float = 1.0
-    """w, from 0 to 100; at 0 this is `ancestral`."""
+    """w, from 0 to 100; at 0 this is `ancestral`, or `apart`."""
+    positions: str = POSITIONS[0]
+    """random as `ancestral` chooses them, or apart."""
+    threshold: float = ApartSettings.threshold
+    """That of `apart`, with positions=apart."""
 
     def problems(self) -> list[str]:
         """Return what is wrong with the values, each with the setting's name."""
         right = 0 <= self.weight <= MOST_WEIGHT
-        return [] if right else [f"weight={self.weight:g} must be from 0 to {MOST_WEIGHT:g}"]
+        wrong = [] if right else [f"weight={self.weight:g} must be from 0 to {MOST_WEIGHT:g}"]
+        if self.positions not in POSITIONS:
+            wrong.append(f"positions={self.positions} must be {' or '.join(POSITIONS)}")
+        if self.positions != "apart" and self.threshold != ApartSettings.threshold:
+            wrong.append(f"threshold={self.threshold:g} is of positions=apart: add that")
+        return wrong + ApartSettings(self.threshold).problems()
 
 
 class Past:
@@ -90,68 +109,103 @@ class Past:
         return log_probs.index_copy(0, known.nonzero()[:, 0], moved)
 
 
-@dataclass(frozen=True)
-class MomentumSampler:
-    """Reveals as the ancestral sampler does, by a law moved on from that of the step before."""
+class MomentumPredictor:
+    """Predicts by log p*, for the rows of one batch: what was said of them is kept by record."""
 
-    predictor: Predictor
-    momentum: MomentumSettings = MomentumSettings()
-
-    @torch.no_grad()
-    def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
-        """Fill the free positions of the prior; count the calls of each row."""
-        tokens, plan = prior.batch.tokens.clone(), ancestral_plan(prior, settings)
-        order = reveal_uniform(prior, settings.seed)
-        calls, passes = (torch.zeros_like(prior.batch.lengths) for _ in range(2))
-        past = Past(tokens)
-        for step in plan[plan != NEVER].unique().tolist():
-            now = plan == step
-            rows = now.any(-1).nonzero()[:, 0]
-            state = Prior(prior.batch.rows(rows).with_tokens(tokens[rows]), prior.records[rows])
-            prediction = self._predict(state, plan[rows], step, settings, past, rows)
-            row, position = now.nonzero(as_tuple=True)
-            choose = keyed_choice(settings, prior.records[row], position, step)
-            head = self.predictor.joint_head
-            drawn = draw_together(head, prediction, now[rows], order[rows], choose)
-            generable = self.predictor.vocabulary.generable.to(tokens.device)
-            tokens[row, position] = generable[drawn.rank]
-            calls[rows] += self.predictor.passes
-            passes[rows] += drawn.head_passes
-        return Sampled(tokens, calls, torch.zeros_like(calls), passes)
-
-    def _predict(
+    def __init__(
         self,
-        state: Prior,
-        plan: Int[Tensor, "rows width"],
-        step: int,
-        settings: SampleSettings,
-        past: Past,
-        rows: Int[Tensor, "rows"],
+        own: StatePredictor,
+        weight: float,
+        prior: Prior,
+        plan: Int[Tensor, "batch width"] | None,
+    ) -> None:
+        """Take the step that reveals each position; without it any blank may be next."""
+        self.own, self.weight, self.plan = own, weight, plan
+        self.maskable = prior.batch.maskable
+        self.row_of = {record: row for row, record in enumerate(prior.records.tolist())}
+        self.past = Past(prior.batch.tokens)
+
+    @property
+    def denoiser(self) -> Any:
+        """Return the network, by whose attention positions are chosen."""
+        return self.own.denoiser
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.own.vocabulary
+
+    @property
+    def joint_head(self) -> JointHead | None:
+        return self.own.joint_head
+
+    @property
+    def passes(self) -> int:
+        """Return the passes of a whole trunk that one call makes for each row: no more for this."""
+        return self.own.passes
+
+    def predict(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        at: Places,
+        keys: NoiseKeys | None = None,
+        alpha: float | Float[Tensor, "batch"] | None = None,
     ) -> Prediction:
-        """Return log p* at what the step reveals; keep what is said of what each row reveals next.
+        """Return log p* where `at` is True; keep what is said of what each row may reveal next.
 
         Args:
-            state: the rows that the step reveals something in.
+            at: a function is asked once, after the network's blocks were called.
+            keys: say which rows these are, and which step this is.
         """
-        now, weight = plan == step, self.momentum.weight
-        soon = next_revealed(plan, step) if weight else torch.zeros_like(now)
-        asked = now | soon
-        keys, alpha = NoiseKeys(settings.seed, state.records, step), alpha_grid(settings)[step]
-        batch = state.batch
-        found = self.predictor.predict(batch.tokens, batch.lengths, asked, keys, alpha)
-        revealed = now[asked]
-        log_probs = found.log_probs[revealed]
-        if weight:
-            whole = torch.zeros_like(past.entry, dtype=torch.bool)
-            whole[rows] = now
-            log_probs = past.guided(whole, log_probs, weight)
-            past.keep(rows, soon, found.log_probs[~revealed])
+        assert keys is not None, "samplers give them"
+        rows = torch.tensor([self.row_of[each] for each in keys.records.tolist()])
+        rows = rows.to(tokens.device)
+        now = later = torch.zeros_like(self.maskable[rows])
+
+        def places() -> Bool[Tensor, "batch width"]:
+            nonlocal now, later
+            now = at if isinstance(at, Tensor) else at()
+            if self.plan is not None:
+                later = next_revealed(self.plan[rows], keys.step)
+            else:
+                later = (tokens == self.vocabulary.mask_id) & self.maskable[rows] & ~now
+            return now | later
+
+        # Known places are told before the trunk: what is asked after it, a GPU waits for.
+        asked = places() if isinstance(at, Tensor) else places
+        found = self.own.predict(tokens, lengths, asked, keys, alpha)
+        revealed = now[now | later]
+        whole = torch.zeros_like(self.maskable)
+        whole[rows] = now
+        log_probs = self.past.guided(whole, found.log_probs[revealed], self.weight)
+        self.past.keep(rows, later, found.log_probs[~revealed])
         return Prediction(log_probs, None if found.hidden is None else found.hidden[revealed])
+
+
+@dataclass(frozen=True)
+class MomentumSampler:
+    """Reveals as `ancestral` or `apart` do, by a law moved on from that of the step before."""
+
+    predictor: StatePredictor
+    momentum: MomentumSettings = MomentumSettings()
+
+    def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
+        """Fill the free positions of the prior; count the calls of each row."""
+        if not self.momentum.weight:
+            return self._planned(self.predictor).sample(prior, settings)
+        plan = ancestral_plan(prior, settings) if self.momentum.positions == "random" else None
+        moved = MomentumPredictor(self.predictor, self.momentum.weight, prior, plan)
+        return self._planned(moved).sample(prior, settings)
+
+    def _planned(self, predictor: StatePredictor) -> Sampler:
+        """Return what chooses the positions."""
+        if self.momentum.positions == "apart":
+            return ApartSampler(predictor, ApartSettings(self.momentum.threshold))
+        return ancestral(predictor)
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
         """Return the most calls that a row with so many free positions needs."""
-        assert settings.steps is not None
-        return min(settings.steps, num_free) * self.predictor.passes
+        return self._planned(self.predictor).num_steps(num_free, settings)
 
 
 def next_revealed(plan: Int[Tensor, "rows width"], step: int) -> Bool[Tensor, "rows width"]:

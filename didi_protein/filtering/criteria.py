@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import pandas as pd
 
 from didi_protein.filtering.memory import Memory
+from didi_protein.scoring.table import are_designs
 from didi_protein.similarity.neighbours import COPY_IDENTITY
 
 
@@ -71,6 +72,23 @@ class Status:
     def _rejection(self, status: str, error: object) -> Rejection:
         why = f": {error}" if pd.notna(error) and error else ""
         return Rejection(self.name, self.column, status, self.threshold, f"{status}{why}")
+
+
+@dataclass(frozen=True)
+class Natives:
+    """Rejects what an inverse folding program was given: it is in the table to compare with."""
+
+    name: str = "native"
+    column: str = "native"
+    threshold: str = "is a design"
+    compares: bool = False
+
+    def reject(self, designs: pd.DataFrame) -> dict[int, Rejection]:
+        reason = "native: the sequence that the program was given, no design of it"
+        return {
+            place: Rejection(self.name, self.column, True, self.threshold, reason)
+            for place in designs.index[~are_designs(designs)]
+        }
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from didi_protein.filtering.criteria import (
     Copies,
     Duplicate,
     Filter,
+    Natives,
     Neighbours,
     OnePer,
     Similar,
@@ -46,9 +47,11 @@ from didi_protein.scoring.columns import COLUMN, names_by
 from didi_protein.scoring.own_shuffles import foreign_to_judge
 from didi_protein.scoring.properties import developability
 from didi_protein.scoring.table import (
+    are_designs,
     check_ids,
     header_of_row,
     read_scores,
+    scored_designs,
     summary_path,
     with_words_as_ids,
     without_figures,
@@ -205,7 +208,7 @@ def _summary(
         # From the folder of this file, so that they can move together.
         "table": path_from(files.fasta.parent, options.table),
         "num_records": len(table),
-        "num_scored": int((table["status"] == "ok").sum()),
+        "num_scored": len(scored_designs(table)),
         "num_selected": len(funnel.kept),
         "num_too_short": int(too_short(funnel.kept).sum()),
         "copies": _copies(options, table),
@@ -223,7 +226,7 @@ def _summary(
 
 def _copies(options: FilterOptions, table: pd.DataFrame) -> dict[str, Any]:
     """Return what became of copies: how many there are, of how many rows that is known."""
-    memory = Memory.of(table[table["status"] == "ok"])
+    memory = Memory.of(scored_designs(table))
     return {
         "policy": options.copies,
         "num_known": int(memory.identity.notna().sum()),
@@ -345,7 +348,7 @@ def build_filters(
         UserError: a column was never computed; all of them are named.
     """
     problems: list[str] = []
-    filters: list[Filter] = []
+    filters: list[Filter] = [] if are_designs(table).all() else [Natives()]
     if options.copies == "drop" and (memory := Memory.of(table)).is_known:
         filters.append(Copies(memory))
     for each in bounds:

@@ -27,6 +27,7 @@ from didi_protein.reporting.figures import (
 from didi_protein.reporting.tables import ScoreTable
 from didi_protein.scoring.length_bins import OWN_LENGTHS, mean_row
 from didi_protein.scoring.own_shuffles import foreign_to_judge
+from didi_protein.scoring.table import are_designs
 
 PLAIN_SAMPLER = "ancestral"  # of every model that has a limit
 
@@ -182,8 +183,11 @@ def _has_reference(table: ScoreTable) -> bool:
 
 
 def _groups(table: ScoreTable) -> Iterator[tuple[tuple[str, str, int | None], pd.DataFrame]]:
-    """Rows by model, sampler and steps. A row that states none of them is a group of its own."""
-    rows = table.rows.copy()
+    """Rows by model, sampler and steps. A row that states none of them is a group of its own.
+
+    Natives, which an inverse folder was given, are no designs and left out.
+    """
+    rows = table.rows[are_designs(table.rows)].copy()
     for name in ("model", "sampler"):
         rows[name] = rows.get(name, "")
     if OPTIONS in rows:

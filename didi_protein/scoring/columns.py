@@ -658,6 +658,88 @@ _ENTRIES = (
         always=False,
     ),
     ScoreColumn(
+        name="iptm",
+        type="number",
+        topic=_FOLD,
+        meaning="Of predicted complexes given as input: predicted TM-score of the interfaces, of "
+        "all of them together, the same in the row of each chain. Above 0.8 they are probably "
+        "right, below 0.6 probably wrong.",
+        computed_by="record",
+        always=False,
+        low=0,
+        high=1,
+        better="highest",
+        heading="ipTM",
+        written=".2f",
+        otherwise="give score the output folder of a predictor",
+    ),
+    ScoreColumn(
+        name="complex_ptm",
+        type="number",
+        topic=_FOLD,
+        meaning="Of predicted complexes given as input: pTM of all chains together; `ptm` is the "
+        "chain's own.",
+        computed_by="record",
+        always=False,
+        low=0,
+        high=1,
+        better="highest",
+        otherwise="give score the output folder of a predictor",
+    ),
+    ScoreColumn(
+        name="complex_pae",
+        type="number",
+        topic=_FOLD,
+        meaning="Of predicted complexes given as input: mean PAE over all pairs, those between "
+        "chains too; `mean_pae` is the chain's own.",
+        computed_by="record",
+        always=False,
+        low=0,
+        unit="Å",
+        better="lowest",
+        otherwise="give score the output folder of a predictor",
+    ),
+    ScoreColumn(
+        name="ranking_score",
+        type="number",
+        topic=_FOLD,
+        meaning="By which the predictor ranked its models of this design, as it wrote it: compare "
+        "within one program only.",
+        computed_by="record",
+        always=False,
+        better="highest",
+        otherwise="give score the output folder of a predictor",
+    ),
+    ScoreColumn(
+        name="predictor",
+        type="text",
+        topic=_FOLD,
+        meaning="Whose output folder the structure was found in: `colabfold`, `boltz`, `chai`, "
+        "`alphafold3` ([other programs](other-programs.md)).",
+        computed_by="record",
+        always=False,
+    ),
+    ScoreColumn(
+        name="prediction",
+        type="text",
+        topic=_FOLD,
+        meaning="Which of the predictor's models of this design it is: `rank_001`, `model_0`, "
+        "`seed-1_sample-0`; `best` where AlphaFold 3 copied it to the top.",
+        computed_by="record",
+        always=False,
+    ),
+    ScoreColumn(
+        name="native",
+        type="yes_no",
+        topic=_RECORD,
+        meaning="Whether it is the sequence that ProteinMPNN or LigandMPNN was given, not one that "
+        "they designed; from the header, `native=True`. Such a row is scored, for comparison, and "
+        "is no design: figures of the set leave it out, and `filter` and `report` do too.",
+        computed_by="header",
+        always=False,
+        typical="true",
+    ),
+    ScoreColumn(
         name="rank",
         type="integer",
         topic=_RECORD,

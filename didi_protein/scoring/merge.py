@@ -19,6 +19,7 @@ from didi_protein.scoring.own_shuffles import JUDGE_DOMAIN, merged_domain
 from didi_protein.scoring.table import (
     SUFFIXES,
     build_table,
+    is_native,
     plain_rows,
     read_scores,
     summary_path,
@@ -94,7 +95,7 @@ def _add_clusters(rows: Sequence[dict[str, Any]]) -> None:
     """Number the clusters of the whole set: a shard cannot know them."""
     if not mmseqs.is_available():
         return
-    scored = [row for row in rows if row["status"] == "ok"]
+    scored = [row for row in rows if row["status"] == "ok" and not is_native(row.get("native"))]
     numbers = cluster_numbers([row["sequence"] for row in scored])
     for row, number in zip(scored, numbers, strict=True):
         row["cluster"] = number

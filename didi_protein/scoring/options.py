@@ -20,7 +20,9 @@ class ScoreOptions(CommonOptions):
         list[str],
         Argument(
             metavar="INPUT ...",
-            help="FASTA (plain, .gz, - for standard input), PDB or mmCIF, or a folder of them.",
+            help="FASTA (plain, .gz, - for standard input), PDB or mmCIF, a folder of them, an "
+            "output folder of ColabFold, Boltz, Chai or AlphaFold 3, or a table with "
+            "--sequence-column.",
         ),
     ]
     out: Annotated[Path, Option(help="Table to write: .csv, .parquet or .jsonl.")]
@@ -105,6 +107,28 @@ class ScoreOptions(CommonOptions):
             "ships here has its own."
         ),
     ] = None
+    sequence_column: Annotated[
+        str | None,
+        Option(
+            metavar="NAME",
+            help="Column that holds the sequences of a CSV or TSV; commas, semicolons or tabs.",
+        ),
+    ] = None
+    id_column: Annotated[
+        str | None,
+        Option(
+            metavar="NAME",
+            help="Column that names them. Default: id, where there is one, else the file's name "
+            "and the row.",
+        ),
+    ] = None
+    all_models: Annotated[
+        bool,
+        Option(
+            "--all-models",
+            help="Of output folders of predictors: every model of a design, not the best alone.",
+        ),
+    ] = False
     clean: Annotated[
         bool,
         Option(

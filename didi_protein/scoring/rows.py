@@ -12,9 +12,10 @@ from didi_core.sampling.batching import plan_batches, shard_of
 from didi_protein.scoring.columns import COLUMN, is_text, names_by
 from didi_protein.scoring.journal import KnownScores
 from didi_protein.scoring.scorers import Scorer
-from didi_protein.scoring.table import rounded, typed
+from didi_protein.scoring.table import is_native, rounded, typed
 from didi_protein.sequences.alphabet import clean_sequence, find_problem
 from didi_protein.sequences.fasta import ProteinRecord
+from didi_protein.sequences.mpnn import NATIVE_KEY
 
 
 @dataclass
@@ -25,6 +26,11 @@ class Row:
     status: str = "ok"
     error: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_native(self) -> bool:
+        """Whether it is what an inverse folder was given, and no design."""
+        return is_native(self.record.header.get(NATIVE_KEY))
 
     def fail(self, status: str, error: str) -> None:
         """Note a failure; the first one gives the status, all are named."""

@@ -60,11 +60,12 @@ from didi_protein.scoring.training import (
     open_training,
     training_record,
 )
-from didi_protein.sequences.fasta import read_records
+from didi_protein.sequences.fasta import Reading, read_records
+from didi_protein.sequences.tables import ColumnNames
 from didi_protein.sequences.training_data import read_training_sequences
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import Neighbour, cluster_numbers, nearest_neighbours
-from didi_protein.structures.read import point_from, say_without_plddt
+from didi_protein.structures.read import point_from, say_which_models, say_without_plddt
 
 
 def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult | None:
@@ -78,11 +79,12 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     natural = read_natural(options)
-    records = read_records(options.inputs, keep_unreadable=True)
+    records = read_records(options.inputs, reading=_reading(options))
     sources = open_training(options, natural.training, records, natural.reference or ())
     check_thresholds(options, records)
     point_from([record.columns for record in records], options.out.parent)
     if processes.is_first:
+        say_which_models((record.columns for record in records), options.all_models)
         say_without_plddt(record.columns for record in records)
     scorers = open_scorers(
         options, judge, processes.device(options.device), [record.id for record in records]
@@ -120,6 +122,21 @@ def _check_options(options: ScoreOptions) -> Shard:
     if wrong:
         raise UserError("; ".join(wrong) + ".")
     return parse_shard(options.shard)
+
+
+def _reading(options: ScoreOptions) -> Reading:
+    """Return what is asked of the inputs.
+
+    Raises:
+        UserError: ids of a table without its sequences.
+    """
+    if options.sequence_column is None and options.id_column is not None:
+        raise UserError(
+            f"--id-column {options.id_column}: say where the sequences stand too, with "
+            "--sequence-column NAME."
+        )
+    columns = options.sequence_column and ColumnNames(options.sequence_column, options.id_column)
+    return Reading(columns or None, options.all_models, keep_unreadable=True)
 
 
 def _check_outputs(options: ScoreOptions) -> None:
@@ -244,14 +261,18 @@ def finish(
     """Compare with natural sequences, write table and summary, and let the work in progress go."""
     own = [rows[place] for place in places]
     scored = [row for row in own if row.status == "ok"]
-    sequences = [row.record.sequence for row in scored]
+    # The sequence that an inverse folder was given has scores, and no place in figures of the set.
+    designs = [row for row in scored if not row.is_native]
+    sequences = [row.record.sequence for row in designs]
     reference, training = natural.reference, natural.training
-    neighbours = _add_neighbours(scored, sequences, reference, options.threads)
+    neighbours = _add_neighbours(designs, sequences, reference, options.threads)
+    natives = [row for row in scored if row.is_native]
+    _add_neighbours(natives, [row.record.sequence for row in natives], reference, options.threads)
     add_training(scored, sources)
     # A cluster is a matter of the whole set: `merge` finds those of shards.
-    clusters = _add_clusters(scored, sequences, options.threads) if shard.count == 1 else None
+    clusters = _add_clusters(designs, sequences, options.threads) if shard.count == 1 else None
     add_foldable(options, own)
-    structures = _measure_structures(options, shard, scored)
+    structures = _measure_structures(options, shard, designs)
     table = build_table([row.as_dict() for row in own])
     family = next((each for each in scorers if isinstance(each, FamilyScorer)), None)
     counted = family.measure(sequences, options.seed) if family and shard.count == 1 else None

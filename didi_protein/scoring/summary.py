@@ -31,6 +31,7 @@ from didi_protein.scoring.set_measures import (
     measure_set,
 )
 from didi_protein.scoring.structure_measures import StructureMeasures
+from didi_protein.scoring.table import are_designs, scored_designs
 from didi_protein.scoring.yardsticks import measure_yardsticks
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import (
@@ -77,15 +78,16 @@ class SummaryParts:
 def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
     """The contents of the file."""
     by_status = Counter(parts.table["status"])
-    scored = parts.table[parts.table["status"] == "ok"]
+    scored = scored_designs(parts.table)
     judges = [each for each in parts.scorers if isinstance(each, JudgeScorer)]
     yardsticks = measure_yardsticks(options, judges, parts.table, parts.reference, parts.training)
-    few = warnings_of_few(by_status["ok"], "sequences") if by_status["ok"] else []
+    few = warnings_of_few(len(scored), "sequences") if len(scored) else []
     summary = {
         "format": FORMAT,
         "inputs": [str(each) for each in options.inputs],
         "num_records": len(parts.table),
-        "num_ok": by_status["ok"],
+        "num_ok": len(scored),
+        "num_natives": int((~are_designs(parts.table)).sum()),
         "by_status": dict(sorted(by_status.items())),
         "judge": _model_of(parts.scorers, JudgeScorer),
         "pseudo": _model_of(parts.scorers, PseudoScorer),
@@ -132,7 +134,7 @@ def read_stored_scorers(path: Path) -> dict[str, Any]:
 
 def measure_table(options: ScoreOptions, parts: SummaryParts) -> SetMeasures:
     """The figures of the rows that are ok; of a shard only those that are means of rows."""
-    rows = parts.table[parts.table["status"] == "ok"]
+    rows = scored_designs(parts.table)
     whole = parts.shard.count == 1
     perplexity = rows["judge_perplexity"]
     calls = pd.to_numeric(rows["nfe"], errors="coerce").dropna()
@@ -192,7 +194,7 @@ def definitions(options: ScoreOptions, parts: "SummaryParts") -> dict[str, str]:
     """What each figure means, in a sentence; those that were not computed are left out."""
     interval = "mean, and the ends of its 95% bootstrap interval over sequences"
     texts = {
-        "set": f"rows whose status is ok; {interval}",
+        "set": f"designs whose status is ok, natives left out; {interval}",
         "pooled_3mer_entropy": "entropy of all overlapping 3-mers of the set together, in nats, "
         "0 to 8.99; grows with the size of the set",
         "mean_repeat_fraction": "share of residues in words of 4 that occur twice, or in runs of 4",
@@ -225,7 +227,7 @@ def definitions(options: ScoreOptions, parts: "SummaryParts") -> dict[str, str]:
         )
     if mmseqs.is_available():
         texts |= _neighbour_definitions(parts)
-    return texts | _mean_definitions(parts.table) | parts.structures.definitions
+    return texts | _mean_definitions(scored_designs(parts.table)) | parts.structures.definitions
 
 
 def _neighbour_definitions(parts: "SummaryParts") -> dict[str, str]:
@@ -235,7 +237,7 @@ def _neighbour_definitions(parts: "SummaryParts") -> dict[str, str]:
         f"{mmseqs.MAX_E_VALUE:g} in {mmseqs.NOMINAL_RESIDUES:.0e} residues (MMseqs2 {flags})"
     )
     texts = {}
-    sequences = parts.table.loc[parts.table["status"] == "ok", "sequence"].tolist()
+    sequences = scored_designs(parts.table)["sequence"].tolist()
     if parts.reference is not None:
         prefilter = " and ".join(map(" ".join, prefilters(sequences, parts.reference)))
         share = f"at least {NEIGHBOUR_IDENTITY:.0%} identity"
@@ -332,6 +334,8 @@ def print_summary(result: ScoreResult) -> None:
     out.print(copies_in_words(summary), highlight=False)
     _print_family(summary["family"])
     statuses = ", ".join(f"{count:,} {name}" for name, count in summary["by_status"].items())
+    if natives := summary["num_natives"]:
+        out.print(f"{natives:,} natives (inputs of inverse folding) are rows and no designs.")
     out.print(f"{result.out}: {len(result.table):,} rows ({statuses})", highlight=False)
     out.print(f"{result.summary_file}: these figures, and how they were made", highlight=False)
 

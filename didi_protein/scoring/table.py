@@ -55,7 +55,10 @@ def summary_path(table: Path) -> Path:
     return table.with_suffix(".summary.json")
 
 
-OF_ITS_ROWS = ("num_records", "num_ok", "by_status", "set", "reference_rows", "warnings")
+OF_ITS_ROWS = (
+    *("num_records", "num_ok", "num_natives", "by_status", "set", "reference_rows"),
+    "warnings",
+)
 """What a summary says of the rows of its own table."""
 
 
@@ -231,6 +234,23 @@ def _rows_of_text(table: pd.DataFrame) -> Iterable[Sequence[str]]:
         for name in table.columns
     ]
     yield from zip(*columns, strict=True)
+
+
+def are_designs(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Return whether each row is a design: not so the sequence that an inverse folder was given."""
+    if "native" not in table:
+        return pd.Series(True, index=table.index)
+    return ~table["native"].map(is_native).astype(bool)
+
+
+def is_native(value: object) -> bool:
+    """Return whether a cell of the column `native` says so."""
+    return not is_missing(value) and str(value) == "True"
+
+
+def scored_designs(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that figures of a set are of: designs whose status is ok."""
+    return table[(table["status"] == "ok") & are_designs(table)]
 
 
 def plain_rows(table: pd.DataFrame) -> Iterable[dict[str, Any]]:

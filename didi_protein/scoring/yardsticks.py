@@ -24,6 +24,7 @@ from didi_protein.scoring.options import ScoreOptions
 from didi_protein.scoring.own_shuffles import OwnShuffles, judge_domain, judge_shuffles
 from didi_protein.scoring.scorers import JudgeScorer, autocast_of
 from didi_protein.scoring.set_measures import measure_reference_rows, measure_set
+from didi_protein.scoring.table import scored_designs
 
 NATURAL = ("natural_held_out", "natural_training")
 
@@ -54,7 +55,8 @@ def measure_yardsticks(
         reference: natural held-out sequences, where the user gave any.
         training: training sequences, where the user gave any.
     """
-    judged = table[(table["status"] == "ok") & table["judge_perplexity"].notna()]
+    designs = scored_designs(table)
+    judged = designs[designs["judge_perplexity"].notna()]
     if not judges or judged.empty:
         return Yardsticks()
     judge = judges[0].judge

@@ -1,4 +1,7 @@
-"""FASTA in and out: plain, gzipped, standard input, a folder; and sequences of structure files.
+"""Records in and out: FASTA, and what other programs' files say as such records.
+
+FASTA is read plain, gzipped, from standard input or a folder; so are structure files, the output
+folders of structure predictors, FASTA of ProteinMPNN and LigandMPNN, and any table.
 
 The first word of a header is the id; `key=value` words after it say where a design comes from:
 `>design_000017 length=143 model=tiny-student sampler=ancestral steps=8 nfe=8 seed=3`. What is no
@@ -23,10 +26,26 @@ from didi_core.errors import UserError, as_written
 from didi_core.io.files import shown
 from didi_core.io.text_files import damage_explained, open_text, text_writer
 from didi_protein.sequences.bundled import sequences_named
+from didi_protein.sequences.mpnn import MpnnRecord, mpnn_records
+from didi_protein.sequences.tables import (
+    SURE_SUFFIXES,
+    TABLE_SUFFIXES,
+    ColumnNames,
+    is_table,
+    read_table,
+    refuse_workbook,
+)
+from didi_protein.structures.predictions import (
+    DesignPrediction,
+    PredictedModel,
+    Predictions,
+    find_predictions,
+)
 from didi_protein.structures.read import (
     STRUCTURE_SUFFIXES,
     escaped,
     name_of_file,
+    read_prediction,
     read_structure,
 )
 
@@ -126,9 +145,26 @@ def iterate_fasta(path: str | os.PathLike[str], name: str = "INPUT") -> Iterator
             start = first.strip()[:40]
             raise UserError(
                 f"{as_written(name, path)} is no FASTA file: it begins with {start!r}, not '>'; "
-                "give sequences with a line >ID before each."
+                + (
+                    "if it is a table, name its column with --sequence-column NAME."
+                    if is_table(path)
+                    else "give sequences with a line >ID before each."
+                )
             )
         yield from SimpleFastaParser(itertools.chain([first], stream))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is asked of inputs beside their names."""
+
+    columns: ColumnNames | None = None
+    """Of tables; None where no input is to be read as one."""
+    all_models: bool = False
+    """Of output folders of predictors: every model of a design, not the best alone."""
+    keep_unreadable: bool = False
+    """A structure that is there and cannot be read becomes a record with a `problem`, so that it
+    does not take the others with it."""
 
 
 def read_records(
@@ -136,51 +172,137 @@ def read_records(
     name: str = "INPUT",
     *,
     keep_unreadable: bool = False,
+    reading: Reading | None = None,
 ) -> list[ProteinRecord]:
-    """Read all records of FASTA, PDB and mmCIF files and of folders, in order, ids made unique.
+    """Read all records of FASTA, PDB and mmCIF files, of tables and of folders, ids made unique.
 
     A record whose id was already taken, by an earlier record or in another file, becomes `id#2`,
     `id#3`; one without an id is called `unnamed`. An id that is no single word, of a file whose
     name has blanks, becomes one, and stands in the header under `name`.
 
     Args:
-        keep_unreadable: a structure file that is there and cannot be read becomes a record with a
-            `problem`, so that it does not take the others with it.
+        keep_unreadable: as in `Reading`, where that is not given.
 
     Raises:
-        UserError: an input cannot be read, or a folder holds no sequence file.
+        UserError: an input cannot be read, a folder holds no sequence file, or columns are named
+            and no input is a table.
     """
-    parsed = [
-        item
-        for path in expand_inputs(inputs, name)
-        for item in _read_one(path, name, keep_unreadable)
-    ]
+    reading = reading or Reading(keep_unreadable=keep_unreadable)
+    places = list(_places(inputs, name))
+    if reading.columns is not None:
+        _check_tables(places, name, reading.columns)
+    parsed = [item for place in places for item in _read_place(place, name, reading)]
     ids = unique_ids([record.id for record in parsed])
     return [_under_id(unique, record) for unique, record in zip(ids, parsed, strict=True)]
+
+
+def _check_tables(
+    places: Sequence[str | os.PathLike[str]], name: str, columns: ColumnNames
+) -> None:
+    """Raise UserError where columns are named and nothing is a table, so that they mean nothing."""
+    inside = [path for place in places if _is_folder(place) for path in Path(place).iterdir()]
+    if not any(map(is_table, (*places, *inside))):
+        raise UserError(
+            f"--sequence-column {columns.sequence}: no {name} is a table "
+            f"({', '.join(TABLE_SUFFIXES)}, or with .gz); leave it out, or give one."
+        )
 
 
 def _under_id(unique: str, record: ProteinRecord) -> ProteinRecord:
     if not record.id.strip() or is_one_word(record.id):
         return replace(record, id=unique)
-    return replace(record, id=unique, header={**record.header, NAME_KEY: record.id})
+    key = NAME_KEY if NAME_KEY not in record.header else f"{NAME_KEY}#2"
+    return replace(record, id=unique, header={**record.header, key: record.id})
 
 
-def _read_one(
-    path: str | os.PathLike[str], name: str, keep_unreadable: bool
+def _read_place(
+    place: str | os.PathLike[str], name: str, reading: Reading
 ) -> Iterator[ProteinRecord]:
+    if not _is_folder(place):
+        yield from _read_one(place, name, reading)
+        return
+    found = find_predictions(Path(place))
+    for design in found.designs:
+        yield from _read_design(design, name, reading)
+    for path in _files_of_folder(place, name, reading, found):
+        yield from _read_one(path, name, reading)
+
+
+def _read_one(path: str | os.PathLike[str], name: str, reading: Reading) -> Iterator[ProteinRecord]:
     if is_structure_file(path):
         try:
             for chain in read_structure(path, name):
                 yield ProteinRecord(chain.name, chain.sequence, columns=chain.columns)
         except UserError as error:
-            if not keep_unreadable or not os.path.lexists(path):
+            if not reading.keep_unreadable or not os.path.lexists(path):
                 raise
             yield ProteinRecord(name_of_file(path), "", problem=escaped(str(error)))
         return
+    refuse_workbook(path, name)
+    if reading.columns is not None and is_table(path):
+        for row in read_table(path, reading.columns, name):
+            yield ProteinRecord(row.id, row.sequence, row.header)
+        return
     said_by_name = header_of_name(path)
-    for title, sequence in iterate_fasta(path, name):
-        record_id, header = parse_header(title)
-        yield ProteinRecord(record_id, sequence, said_by_name | header)
+    for record in fasta_records(path, name):
+        yield replace(record, header=said_by_name | record.header)
+
+
+def fasta_records(path: str | os.PathLike[str], name: str) -> Iterator[ProteinRecord]:
+    """Stream the records of a FASTA file; what ProteinMPNN wrote has one for each chain."""
+    for item in mpnn_records(iterate_fasta(path, name), str(path)):
+        if isinstance(item, MpnnRecord):
+            yield ProteinRecord(item.id, item.sequence, item.header)
+        else:
+            record_id, header = parse_header(item[0])
+            yield ProteinRecord(record_id, item[1], header)
+
+
+def _read_design(design: DesignPrediction, name: str, reading: Reading) -> Iterator[ProteinRecord]:
+    """Yield the chains of the best model of a design, or of all its models."""
+    try:
+        models = design.samples() if reading.all_models else [design.best()]
+    except UserError as error:
+        if not reading.keep_unreadable:
+            raise
+        problem = f"{error} Which of its {len(design.samples())} models is best cannot be told."
+        yield ProteinRecord(design.name, "", problem=escaped(problem))
+        return
+    for model in models:
+        stem = f"{design.name}_{model.name}" if reading.all_models else design.name
+        yield from _read_model(model, stem, name, reading)
+
+
+def _read_model(
+    model: PredictedModel, stem: str, name: str, reading: Reading
+) -> Iterator[ProteinRecord]:
+    try:
+        for chain in read_prediction(model, name, escaped(stem)):
+            yield ProteinRecord(chain.name, chain.sequence, columns=chain.columns)
+    except UserError as error:
+        if not reading.keep_unreadable:
+            raise
+        yield ProteinRecord(escaped(stem), "", problem=escaped(str(error)))
+
+
+def _places(
+    inputs: Iterable[str | os.PathLike[str]], name: str
+) -> Iterator[str | os.PathLike[str]]:
+    """Yield inputs, bundled names replaced by their files.
+
+    Raises:
+        UserError: a path of the user's has a bundled name, or standard input is given twice.
+    """
+    inputs = list(inputs)
+    if sum(str(place) == "-" for place in inputs) > 1:
+        raise UserError(f"{name} -: standard input is given twice; it can be read once.")
+    for place in inputs:
+        bundled = sequences_named(place, name)
+        yield from bundled or (place,)
+
+
+def _is_folder(place: str | os.PathLike[str]) -> bool:
+    return str(place) != "-" and Path(place).is_dir()
 
 
 def expand_inputs(
@@ -192,24 +314,28 @@ def expand_inputs(
         UserError: a folder holds no sequence file, a path of the user's has a bundled name, or
             standard input is given twice.
     """
-    inputs = list(inputs)
-    if sum(str(place) == "-" for place in inputs) > 1:
-        raise UserError(f"{name} -: standard input is given twice; it can be read once.")
-    known = (*FASTA_SUFFIXES, *STRUCTURE_SUFFIXES)
-    for place in inputs:
-        if bundled := sequences_named(place, name):
-            yield from bundled
-            continue
-        if str(place) == "-" or not Path(place).is_dir():
+    for place in _places(inputs, name):
+        if _is_folder(place):
+            yield from _files_of_folder(place, name, Reading(), Predictions())
+        else:
             yield place
-            continue
-        files = [path for path in shown(Path(place).iterdir()) if _bare_suffix(path) in known]
-        if not files:
-            raise UserError(
-                f"{as_written(name, place)} holds no sequence file "
-                f"({', '.join(known)}, or with .gz)."
-            )
-        yield from files
+
+
+def _files_of_folder(
+    place: str | os.PathLike[str], name: str, reading: Reading, found: Predictions
+) -> list[Path]:
+    """Return the sequence files of a folder that are not `found` as predictions already."""
+    tables = () if reading.columns is None else SURE_SUFFIXES
+    known = (*FASTA_SUFFIXES, *STRUCTURE_SUFFIXES, *tables)
+    files = [path for path in shown(Path(place).iterdir()) if _bare_suffix(path) in known]
+    if not files and not found.designs:
+        packed = next((path.name for path in shown(Path(place).glob("*.zip"))), None)
+        raise UserError(
+            f"{as_written(name, place)} holds no sequence file ({', '.join(known)}, or with .gz) "
+            "and no output of ColabFold, Boltz, Chai or AlphaFold 3"
+            + (f": unpack {packed} first." if packed else ".")
+        )
+    return [path for path in files if path not in found.files]
 
 
 def is_structure_file(path: str | os.PathLike[str]) -> bool:

@@ -12,9 +12,8 @@ from didi_protein.sequences.alphabet import PROTEIN, clean_sequence, is_canonica
 from didi_protein.sequences.bundled import bundled_sequences
 from didi_protein.sequences.fasta import (
     expand_inputs,
+    fasta_records,
     is_structure_file,
-    iterate_fasta,
-    parse_header,
 )
 from didi_protein.structures.read import read_structure
 
@@ -56,9 +55,7 @@ def _ids_and_sequences(path: str | os.PathLike[str], name: str) -> Iterator[tupl
     if is_structure_file(path):
         yield from ((chain.name, chain.sequence) for chain in read_structure(path, name))
     else:
-        yield from (
-            (parse_header(title)[0], sequence) for title, sequence in iterate_fasta(path, name)
-        )
+        yield from ((record.id, record.sequence) for record in fasta_records(path, name))
 
 
 def _why_dropped(sequence: str, min_length: int, max_length: int | None) -> str | None:

@@ -6,12 +6,8 @@ believed only if its atoms look predicted (see `_why_unlike_a_prediction`). When
 `docs/structures.md` is the user's account of it.
 """
 
-import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from Bio.PDB.Chain import Chain
@@ -141,67 +137,3 @@ def chain_plddt(chain: Chain, factor: float) -> dict[str, float]:
     heavy = [atom.get_bfactor() for each in chain for atom in each if atom.element != "H"]
     means = {"mean_plddt": alphas, "mean_plddt_all_atom": heavy}
     return {name: factor * float(np.mean(values)) for name, values in means.items() if values}
-
-
-# pTM and PAE that ColabFold and AlphaFold DB write as JSON beside a model.
-#
-# ColabFold: `X_unrelaxed_rank_001_M.pdb` and `X_scores_rank_001_M.json`, in earlier versions
-# `X_unrelaxed_rank_1_M.pdb` and `X_unrelaxed_rank_1_M_scores.json`. AlphaFold DB:
-# `AF-X-F1-model_v4`
-# and `AF-X-F1-predicted_aligned_error_v4.json`.
-
-_COLABFOLD = re.compile(r"(.*)_(?:un)?relaxed_(.*)")
-
-
-_ALPHAFOLD = re.compile(r"(AF-.*)-model_(v\d+)")
-
-
-_PAE_KEYS = ("pae", "predicted_aligned_error")
-
-
-def read_sidecar(structure: Path, num_residues: int) -> dict[str, float]:
-    """Read `ptm` (0 to 1) and `mean_pae` (ångström, over all pairs), as far as a JSON states them.
-
-    A JSON whose PAE is not of `num_residues` residues belongs to something else: nothing is taken.
-    """
-    for path in _candidates(structure):
-        if path.is_file():
-            return _read(path, num_residues)
-    return {}
-
-
-def _candidates(structure: Path) -> Iterator[Path]:
-    stem = Path(structure.name.removesuffix(".gz")).stem
-    names = [f"{stem}_scores.json"]
-    if match := _COLABFOLD.fullmatch(stem):
-        first, rest = match.groups()
-        names += [f"{first}_scores_{rest}.json", f"{first}_unrelaxed_{rest}_scores.json"]
-    if match := _ALPHAFOLD.fullmatch(stem):
-        names.append(f"{match[1]}-predicted_aligned_error_{match[2]}.json")
-    yield from (structure.with_name(name) for name in names)
-
-
-def _read(path: Path, num_residues: int) -> dict[str, float]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        return {}
-    if isinstance(content, list) and content:
-        content = content[0]
-    if not isinstance(content, dict):
-        return {}
-    pae = next((_matrix(content[key]) for key in _PAE_KEYS if key in content), None)
-    if pae is None or pae.shape != (num_residues, num_residues) or not np.isfinite(pae).all():
-        return {}
-    values = {"mean_pae": float(pae.mean())}
-    ptm = content.get("ptm")
-    if isinstance(ptm, int | float) and 0 <= ptm <= 1:
-        values["ptm"] = float(ptm)
-    return values
-
-
-def _matrix(value: Any) -> np.ndarray | None:
-    try:
-        return np.array(value, dtype=np.float64)
-    except (ValueError, TypeError):
-        return None

@@ -11,18 +11,19 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from Bio.PDB.Chain import Chain
 from Bio.PDB.Residue import Residue
 
-from didi_core.errors import as_written
+from didi_core.errors import UserError, as_written
 from didi_core.io.files import path_from
 from didi_core.io.text_files import damage_explained, open_text
 from didi_protein.structures.cif import cif_items
+from didi_protein.structures.confidences import Tool, columns_of, read_alphafold_db
 from didi_protein.structures.parse import (
     CIF_SUFFIXES,
     STRUCTURE_SUFFIXES,
@@ -31,7 +32,8 @@ from didi_protein.structures.parse import (
     letter_of_name,
     parse_structure,
 )
-from didi_protein.structures.plddt import PlddtDecision, chain_plddt, decide, read_sidecar
+from didi_protein.structures.plddt import PlddtDecision, chain_plddt, decide
+from didi_protein.structures.predictions import PredictedModel, recognise
 
 __all__ = ["STRUCTURE_SUFFIXES", "StructureChain", "name_of_file", "read_structure"]
 
@@ -65,7 +67,8 @@ class StructureChain:
     from the sequence the file states (SEQRES); it is X where that does not fit."""
     columns: dict[str, Any] = field(default_factory=dict)
     """Values of the table of scores: pdb_file, pdb_chain, mean_plddt, mean_plddt_all_atom,
-    plddt_source, and ptm and mean_pae where a ColabFold or AlphaFold JSON stands beside it."""
+    plddt_source; and what the program that predicted it wrote beside it: predictor, prediction,
+    ptm, mean_pae, iptm and others (`didi_protein.structures.confidences`)."""
 
 
 def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[StructureChain]:
@@ -77,7 +80,70 @@ def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[St
     Raises:
         UserError: the file cannot be read, is no structure, or holds no protein chain.
     """
+    found = recognise(Path(path))
+    known = found if found is not None and found.scores.is_file() else None
+    chains, has_others = _read(path, name, known.tool if known else None)
+    try:
+        if known is not None:
+            return _with_confidences(known, chains, has_others)
+        return [_with_alphafold_db(chain, Path(path)) for chain in chains]
+    except UserError:  # what stands beside it is of something else, and states nothing
+        return chains
+
+
+def read_prediction(
+    model: PredictedModel, name: str = "INPUT", stem: str | None = None
+) -> list[StructureChain]:
+    """Read every protein chain of a model in the output folder of a program, and what that says.
+
+    Args:
+        stem: what its chains are called, in place of the file.
+
+    Raises:
+        UserError: the structure cannot be read, or what should stand beside it is missing, cut
+            short, or of another number of residues.
+    """
+    chains, has_others = _read(model.structure, name, model.tool, stem)
+    return _with_confidences(model, chains, has_others)
+
+
+def _with_confidences(
+    model: PredictedModel, chains: Sequence[StructureChain], has_others: bool
+) -> list[StructureChain]:
+    """Add what the files beside a model say."""
+    lengths = [(each.columns[CHAIN_COLUMN], len(each.sequence)) for each in chains]
+    own = columns_of(model.confidences(), lengths, has_others, model.scores)
+    said = {"predictor": model.tool, "prediction": model.name}
+    return [
+        replace(chain, columns=chain.columns | said | more)
+        for chain, more in zip(chains, own, strict=True)
+    ]
+
+
+_ALPHAFOLD_DB = re.compile(r"(AF-.*)-model_(v\d+)")
+
+
+def _with_alphafold_db(chain: StructureChain, path: Path) -> StructureChain:
+    """Add the mean PAE of AlphaFold DB, where its JSON stands beside `AF-X-F1-model_v4.pdb`."""
+    match = _ALPHAFOLD_DB.fullmatch(Path(path.name.removesuffix(".gz")).stem)
+    beside = match and path.with_name(f"{match[1]}-predicted_aligned_error_{match[2]}.json")
+    if not beside or not beside.is_file():
+        return chain
+    pae = read_alphafold_db(beside, len(chain.sequence))
+    return replace(chain, columns=chain.columns | {"mean_pae": pae})
+
+
+def _read(
+    path: str | os.PathLike[str], name: str, tool: Tool | None, stem: str | None = None
+) -> tuple[list[StructureChain], bool]:
+    """Return the chains of a file, and whether it holds more than proteins.
+
+    Args:
+        tool: the program in whose output folder it stands, if in any.
+    """
     model, evidence = parse_structure(path, name)
+    if tool is not None and evidence.predictor is None:
+        evidence = replace(evidence, predictor=f"it stands in an output folder of {tool}")
     decision = decide(evidence, model)
     sequences = {chain.id: chain_sequence(chain) for chain in model}
     if any("X" in sequence for sequence in sequences.values()):
@@ -86,9 +152,9 @@ def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[St
             chain: fill_gaps(sequence, stated.get(chain.partition("#")[0]))
             for chain, sequence in sequences.items()
         }
-    stem = name_of_file(path)
+    stem = name_of_file(path) if stem is None else stem
     alone = len(sequences) == 1
-    return [
+    chains = [
         StructureChain(
             stem if alone or not chain.strip() else f"{stem}_{chain}",
             sequence,
@@ -96,12 +162,11 @@ def read_structure(path: str | os.PathLike[str], name: str = "INPUT") -> list[St
                 "pdb_file": str(path),
                 CHAIN_COLUMN: chain,
                 **_confidence(model[chain], sequence, decision),
-                # pTM and PAE of a complex are no chain's.
-                **(read_sidecar(Path(path), len(sequence)) if alone else {}),
             },
         )
         for chain, sequence in sequences.items()
     ]
+    return chains, evidence.marks is not None
 
 
 def chain_sequence(chain: Chain) -> str:
@@ -166,6 +231,20 @@ def say_without_plddt(columns: Iterable[Mapping[str, Any]]) -> None:
     refused = Counter(each.removeprefix(NO_PLDDT) for each in sources if each.startswith(NO_PLDDT))
     for reason, count in refused.items():
         print(f"{count:,} of {len(sources):,} chains have no pLDDT: {reason}", file=sys.stderr)
+
+
+def say_which_models(columns: Iterable[Mapping[str, Any]], all_models: bool) -> None:
+    """Print one line on standard error for what was found in output folders of predictors."""
+    found = Counter(each["predictor"] for each in columns if "predictor" in each)
+    if not found:
+        return
+    tools = ", ".join(f"{tool} {count:,}" for tool, count in found.items())
+    models = (
+        "every model of each design"
+        if all_models
+        else "the best model of each design (--all-models reads every one)"
+    )
+    print(f"Chains of predictions in output folders: {tools}; {models}", file=sys.stderr)
 
 
 def _confidence(chain: Chain, sequence: str, decision: PlddtDecision) -> dict[str, Any]:

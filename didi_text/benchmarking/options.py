@@ -27,7 +27,7 @@ class BenchmarkOptions:
         Option(
             help="Denoisers: bundled names, folders or hub ids, with another sampler than the "
             "plain one (ancestral, of score models analytic) where wanted: "
-            "teacher,student,student:rgas; student:own is what its folder names."
+            "'teacher,student,student:psi(eta=0.02)'; student:own is what its folder names."
         ),
     ]
     out: Annotated[Path, Option(help="Folder for table, figure, cells and samples.")]

@@ -1,5 +1,6 @@
 """What a benchmark measures: its cells, parsed from the flags."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from didi_core.sampling.folder_defaults import (
     plain_sampler,
 )
 from didi_core.sampling.registry import SAMPLERS, find_sampler
+from didi_core.sampling.sampler_options import options_in_words, sampler_label, split_name
 from didi_core.training.devices import TORCH_TYPES, check_precision, resolve_device
 from didi_text.benchmarking.options import BenchmarkOptions
 from didi_text.models.judges import DEFAULT_JUDGE, bundled_judge, open_judge
@@ -115,7 +117,7 @@ def parse_study(options: BenchmarkOptions) -> Study:
     words = split_words(options.steps)
     counts = ",".join(word for word in words if word != LIMIT)
     study = Study(
-        tuple(_with_sampler(word) for word in split_words(options.models)),
+        tuple(_with_sampler(word, wrong) for word in split_words(options.models)),
         step_counts("--steps", counts, wrong, f" or {LIMIT}"),
         LIMIT in words,
         temperatures_of(options.temperatures, wrong),
@@ -130,7 +132,7 @@ def parse_study(options: BenchmarkOptions) -> Study:
     wrong += [
         f"--models {name}:{sampler}: {sampler} takes no steps; the limit is --steps {LIMIT}"
         for name, sampler in study.models
-        if sampler not in (None, OWN) and not find_sampler(sampler).takes_steps
+        if sampler not in (None, OWN) and not find_sampler(split_name(sampler)[0]).takes_steps
     ]
     wrong += _wrong_numbers(options) + _wrong_reference(options.reference, study)
     if options.draws not in ("float64", "float32"):
@@ -141,10 +143,27 @@ def parse_study(options: BenchmarkOptions) -> Study:
     return study
 
 
-def _with_sampler(word: str) -> tuple[str, str | None]:
-    """`student:rgas` or `student`; a colon before anything but a sampler belongs to the path."""
-    name, _, sampler = word.rpartition(":")
-    return (name, sampler) if name and sampler in (OWN, *SAMPLERS) else (word, None)
+_WITH_SAMPLER = re.compile(r"(?P<name>.+):(?P<sampler>[^:()]+)(?P<options>\([^()]*\))?")
+
+
+def _with_sampler(word: str, wrong: list[str]) -> tuple[str, str | None]:
+    """Return `student:rgas(tilt_start=0)` or `student` in its parts, the options as in cells.
+
+    A colon before anything but a sampler belongs to the path. What makes no sense is told to
+    `wrong`.
+    """
+    found = _WITH_SAMPLER.fullmatch(word)
+    if found is None or found["sampler"] not in (OWN, *SAMPLERS):
+        return word, None
+    sampler = found["sampler"]
+    try:
+        _, options = split_name(f"{sampler}{found['options'] or ''}", f"--models {found['name']}:")
+        if sampler != OWN:
+            find_sampler(sampler).read(options, f"--models {word}: ")
+    except UserError as error:
+        wrong.append(str(error).removesuffix("."))
+        options = {}
+    return found["name"], sampler_label(sampler, options_in_words(options))
 
 
 def _wrong_reference(reference: Path | None, study: Study) -> list[str]:

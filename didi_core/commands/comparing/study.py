@@ -210,13 +210,17 @@ def _flag(key: str, value: object) -> str:
 # What verbs that put many models and step counts into one table share: lists, labels, folder.
 
 
-def split_words(text: str) -> tuple[str, ...]:
-    """Words between commas, each once.
+_BETWEEN = re.compile(r",(?![^()]*\))")
+"""A comma that stands in no brackets."""
 
-    >>> split_words("a, b,,a")
-    ('a', 'b')
+
+def split_words(text: str) -> tuple[str, ...]:
+    """Words between commas that stand in no brackets, each once.
+
+    >>> split_words("a, b(c=1,d=2),,a")
+    ('a', 'b(c=1,d=2)')
     """
-    return tuple(dict.fromkeys(word for part in text.split(",") if (word := part.strip())))
+    return tuple(dict.fromkeys(word for part in _BETWEEN.split(text) if (word := part.strip())))
 
 
 def step_counts(flag: str, text: str, wrong: list[str], others: str = "") -> tuple[int, ...]:
@@ -311,10 +315,6 @@ FLAG = "--samplers"
 EXAMPLE = '"ancestral,psi(schedule=loop,eta=0.02)"'
 
 
-_BETWEEN = re.compile(r",(?![^()]*\))")
-"""A comma that stands in no brackets."""
-
-
 _WORD = re.compile(r"\s*([^\s(),=]+)\s*(?:\(([^()]*)\)\s*)?")
 
 
@@ -325,7 +325,7 @@ def chosen_samplers(text: str, wrong: list[str]) -> tuple[ChosenSampler, ...]:
     ChosenSampler(name='psi', options=(('schedule', 'loop'), ('eta', 0.02)))
     """
     chosen = []
-    for word in filter(str.strip, _BETWEEN.split(text)):
+    for word in split_words(text):
         try:
             chosen.append(_chosen(word))
         except UserError as error:

@@ -278,6 +278,20 @@ def test_a_sampler_may_be_named_with_a_model(models: Path, tmp_path: Path) -> No
     assert not (tmp_path / "t").exists()
 
 
+def test_a_sampler_named_with_a_model_may_have_options(models: Path, tmp_path: Path) -> None:
+    teacher = str(models / "teacher")
+    word = f"{teacher}:momentum(weight=2,positions=apart)"
+    study = parse_study(options(models, tmp_path, models=f"{word},{teacher}", steps="4"))
+    assert study.models == ((teacher, "momentum(weight=2,positions=apart)"), (teacher, None))
+    opened = {"teacher": open_language_model(teacher, "cpu")}
+    first = study.cells(opened)[0]
+    expected = (("weight", "2"), ("positions", "apart"))
+    assert first == Cell("teacher", 4, "momentum", options=expected)
+    for wrong in ("momentum(positions=near)", "momentum(heavy=1)", "first-hitting"):
+        with pytest.raises(UserError, match=rf"--models .*{wrong.partition('(')[0]}"):
+            parse_study(options(models, tmp_path, models=f"{teacher}:{wrong}", steps="4"))
+
+
 def test_own_is_the_sampler_that_the_folder_names_with_its_options(
     models: Path, tmp_path: Path
 ) -> None:
