@@ -11,7 +11,7 @@ FROM python:3.12-slim-bookworm
 
 # Another package index beside pip's own, for other builds of torch.
 ARG PIP_EXTRA_INDEX_URL=
-ARG EXTRAS=metrics,report,text
+ARG EXTRAS=metrics,report,order,text
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 

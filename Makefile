@@ -74,7 +74,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 .venv/installed-quickstart: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) ".[metrics,report]"
+	$(INSTALL) ".[metrics,report,order]"
 	touch $@
 
 .venv/installed-dev: pyproject.toml constraints.txt | $(BIN)/python

@@ -11,13 +11,18 @@ difference of the whole sequences' log-likelihoods; a profile's is the log-odds 
 frequencies (with one pseudo-count spread over the 20 residues), where the position aligns to one.
 Spearman's correlation with fitness, intervals by a bootstrap over positions, not substitutions:
 those of one position stand or fall together.
+
+Of masked models also what they say of whole positions is held against the mean fitness of a
+position's substitutions: the tolerance of `scan`, 1 - p(wild type), and in its place the number of
+residues that fit, the exponential of the entropy of the same law.
 """
 
 import csv
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -29,11 +34,11 @@ from scipy.stats import spearmanr
 from benchmarks.held_out_likelihood import column_log_probs
 from didi_core.cli.run import run_program
 from didi_core.errors import UserError
-from didi_core.evaluation.pseudo import masked_log_probs
 from didi_core.io.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_protein.families.profile import FamilyProfile, residues_of_columns
 from didi_protein.models.judges import open_judge, open_masked_scorer
+from didi_protein.scanning.substitutions import SequenceScan, scan_of, scan_sequences
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.bundled import bundled_sequences
 
@@ -76,6 +81,16 @@ class Correlation:
     substitutions: int
 
 
+@dataclass(frozen=True)
+class PositionCorrelation:
+    """The same over positions."""
+
+    spearman: float
+    low: float
+    high: float
+    positions: int
+
+
 def main(
     measured: Annotated[Path, typer.Option(help="CSV with the columns mutation and fitness.")],
     out: Annotated[Path, typer.Option(help="JSON to write.")],
@@ -103,9 +118,16 @@ def main(
         print(
             f"{name:24} {it.spearman:.3f} [{it.low:.3f}, {it.high:.3f}]  n = {it.substitutions:,}"
         )
+    of_positions = {}
+    for name in filter(None, models.split(",")):
+        for what, values in position_measures(data, name).items():
+            of_positions[f"{what} of {name}"] = it = correlate_positions(values, data, seed)
+            print(f"{what} of {name}: {it.spearman:.3f} [{it.low:.3f}, {it.high:.3f}]")
     record = {name: vars(each) for name, each in found.items()}
+    by_position = {name: vars(each) for name, each in of_positions.items()}
     versions = {"versions": package_versions(), "git_revision": git_revision()}
-    write_json(out, {"spearman_with_fitness": record, "seed": seed} | versions)
+    figures = {"spearman_with_fitness": record, "spearman_with_mean_fitness": by_position}
+    write_json(out, {**figures, "seed": seed, **versions})
     print(f"Wrote {out}.", file=sys.stderr)
 
 
@@ -132,35 +154,31 @@ def read_measured(path: Path) -> Measured:
     return Measured("".join(wild_type[at] for at in sorted(wild_type)), tuple(substitutions))
 
 
-def masked_scores(data: Measured, name: str) -> NDArray[np.float64]:
-    """Return log p(mutant) - log p(wild type), the position masked, for each substitution."""
+@cache
+def scan_of_model(wild_type: str, name: str) -> SequenceScan:
+    """Return what `didi-protein scan` finds of a sequence."""
     scorer = open_masked_scorer(name)
-    vocabulary = scorer.vocabulary
-    ids = [vocabulary.id_of_token[letter] for letter in data.wild_type]
-    log_probs = masked_log_probs(scorer.denoiser, vocabulary, ids).numpy()
-    rank = {
-        letter: int(vocabulary.rank_of_id[vocabulary.id_of_token[letter]])
-        for letter in CANONICAL_RESIDUES
-    }
-    return log_odds(log_probs, data, [rank[letter] for letter in CANONICAL_RESIDUES])
+    (scan,) = scan_sequences(scorer.denoiser, scorer.vocabulary, [wild_type])
+    return scan
 
 
-def log_odds(
-    log_probs: NDArray[np.float64], data: Measured, ranks: Sequence[int]
-) -> NDArray[np.float64]:
-    """Return mutant less wild type of log-probabilities [positions, residues].
+def masked_scores(data: Measured, name: str) -> NDArray[np.float64]:
+    """Return what `scan` gives each substitution: the position masked, mutant less wild type."""
+    return _scores_at(scan_of_model(data.wild_type, name).log_odds, data)
 
-    Args:
-        ranks: column of each residue, in the order of `CANONICAL_RESIDUES`.
-    """
-    column = dict(zip(CANONICAL_RESIDUES, ranks, strict=True))
-    return np.array(
-        [
-            log_probs[each.position, column[each.mutant]]
-            - log_probs[each.position, column[data.wild_type[each.position]]]
-            for each in data.substitutions
-        ]
-    )
+
+def position_measures(data: Measured, name: str) -> dict[str, NDArray[np.float64]]:
+    """Return what may be said of how much a position bears, [positions] each."""
+    scan = scan_of_model(data.wild_type, name)
+    probabilities = np.exp(scan.log_odds) * (1 - scan.tolerance[:, None])
+    entropy = -(probabilities * np.log(probabilities)).sum(1)
+    return {"tolerance": scan.tolerance, "residues that fit": np.exp(entropy)}
+
+
+def _scores_at(by_residue: NDArray[np.float64], data: Measured) -> NDArray[np.float64]:
+    """Choose each substitution's value of [positions, residues of `CANONICAL_RESIDUES`]."""
+    columns = [CANONICAL_RESIDUES.index(each.mutant) for each in data.substitutions]
+    return by_residue[data.positions, columns]
 
 
 def judge_scores(data: Measured, name: str) -> NDArray[np.float64]:
@@ -184,7 +202,8 @@ def profile_scores(data: Measured, family: str) -> NDArray[np.float64]:
     residues = residues_of_columns(profile, data.wild_type)
     log_probs = np.full((len(data.wild_type), 20), np.nan)
     log_probs[residues[residues >= 0]] = of_columns[residues >= 0]
-    return log_odds(log_probs, data, range(20))
+    scan = scan_of(data.wild_type, tuple(range(len(data.wild_type))), log_probs)
+    return _scores_at(scan.log_odds, data)
 
 
 def correlate(
@@ -192,7 +211,29 @@ def correlate(
 ) -> Correlation:
     """Return Spearman's correlation over the substitutions that have a score."""
     known = ~np.isnan(scores)
-    scores, fitness, positions = scores[known], data.fitness[known], data.positions[known]
+    found = _correlate(scores[known], data.fitness[known], data.positions[known], seed, resamples)
+    return Correlation(*found, int(known.sum()))
+
+
+def correlate_positions(
+    values: NDArray[np.float64], data: Measured, seed: int, resamples: int = 1_000
+) -> PositionCorrelation:
+    """Return Spearman's correlation of [positions] with the mean fitness of their substitutions."""
+    places = np.unique(data.positions)
+    means = np.array([data.fitness[data.positions == each].mean() for each in places])
+    return PositionCorrelation(
+        *_correlate(values[places], means, places, seed, resamples), len(places)
+    )
+
+
+def _correlate(
+    scores: NDArray[np.float64],
+    fitness: NDArray[np.float64],
+    positions: NDArray[np.int64],
+    seed: int,
+    resamples: int,
+) -> tuple[float, float, float]:
+    """Return Spearman's correlation and the ends of its interval, positions resampled."""
     groups = [np.flatnonzero(positions == each) for each in np.unique(positions)]
     rng = np.random.default_rng(seed)
     drawn = []
@@ -200,8 +241,7 @@ def correlate(
         rows = np.concatenate([groups[at] for at in rng.integers(len(groups), size=len(groups))])
         drawn.append(spearmanr(scores[rows], fitness[rows]).statistic)
     low, high = np.quantile(drawn, (0.025, 0.975))
-    estimate = spearmanr(scores, fitness).statistic
-    return Correlation(float(estimate), float(low), float(high), int(known.sum()))
+    return float(spearmanr(scores, fitness).statistic), float(low), float(high)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ from didi_protein.generate import generate_command
 from didi_protein.headroom import headroom_command
 from didi_protein.info import info_command
 from didi_protein.merge import merge_command
+from didi_protein.order import order_command
 from didi_protein.push import push_command
 from didi_protein.quickstart import quickstart_command
 from didi_protein.report import report_command
+from didi_protein.scan import scan_command
 from didi_protein.score import score_command
 
 app = new_program(
@@ -36,10 +38,12 @@ add_settings_verb(
 )
 app.command("generate")(generate_command)
 app.command("headroom")(headroom_command)
+app.command("scan")(scan_command)
 app.command("score")(score_command)
 app.command("filter")(filter_command)
 app.command("compare")(compare_command)
 app.command("report")(report_command)
+app.command("order")(order_command)
 app.command("download")(download_command)
 app.command("merge")(merge_command)
 app.command("push")(push_command)

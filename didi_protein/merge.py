@@ -2,8 +2,8 @@
 
     didi-protein merge part.1.fasta part.2.fasta part.3.fasta --out designs.fasta
 
-Takes FASTA files of `generate` or tables of `score`; records come back in the order of the whole.
-Beside each shard stands the JSON file in which it says which records it holds.
+Takes FASTA files of `generate`, or tables of `score` or of `scan`; records come back in the order
+of the whole. Beside each shard stands the JSON file in which it says which records it holds.
 """
 
 from didi_core.cli.command_options import command_of

@@ -6,16 +6,18 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "transformers", "pandas", "numpy", "hydra", "Bio")
+HEAVY = ("torch", "transformers", "pandas", "numpy", "hydra", "Bio", "dnachisel")
 MOST_MODULES = 60
 VERBS = {
     "didi_protein": (
         "generate",
         "headroom",
+        "scan",
         "score",
         "filter",
         "compare",
         "report",
+        "order",
         "merge",
         "info",
         "push",

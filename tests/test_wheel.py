@@ -61,7 +61,8 @@ def test_files_that_are_no_code_are_installed(installed: Path) -> None:
         return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
     assert files(installed / "didi_core" / "_configs") == files(ROOT / "configs")
-    for data in ("didi_protein/_templates", "didi_protein/_models", "didi_text/_models"):
+    ours = ("_templates", "_models", "_families", "_codons")
+    for data in (*(f"didi_protein/{each}" for each in ours), "didi_text/_models"):
         assert files(installed / data) == files(ROOT / data)
 
 

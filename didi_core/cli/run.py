@@ -34,7 +34,7 @@ _SAME_COMMAND = "the same command"
 
 
 _CONTINUES = {
-    **dict.fromkeys(("generate", "score", "compare", "evaluate", "benchmark"), "--resume"),
+    **dict.fromkeys(("generate", "score", "scan", "compare", "evaluate", "benchmark"), "--resume"),
     **dict.fromkeys(("pretrain", "distill"), "resume=true"),
     **dict.fromkeys(("quickstart", "download"), _SAME_COMMAND),
 }

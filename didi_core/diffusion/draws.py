@@ -35,6 +35,7 @@ class Stream(enum.IntEnum):
     REDRAW = 9
     DATA = 10
     PRIOR = 11
+    MUTATION = 12
     COMPLETION = 13
 
 

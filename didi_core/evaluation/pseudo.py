@@ -42,56 +42,77 @@ def exact_pseudo_nll(
     """
     if not len(sequence):
         raise ValueError("an empty sequence has no likelihood per token")
-    ranks, total, done = vocabulary.rank_of_id[torch.as_tensor(sequence)], 0.0, 0
-    for log_probs in _masked_log_probs(denoiser, vocabulary, sequence, batch_tokens, autocast):
-        own = ranks[done : done + len(log_probs)].unsqueeze(-1)
+    ranks, total = vocabulary.rank_of_id[torch.as_tensor(sequence)], 0.0
+    masked = [(0, position) for position in range(len(sequence))]
+    passes = _masked_passes(denoiser, vocabulary, [sequence], masked, batch_tokens, autocast)
+    for rows, log_probs in passes:
+        own = ranks[[position for _, position in (masked[row] for row in rows)]].unsqueeze(-1)
         total += float((-log_probs.gather(-1, own)).squeeze(-1).double().sum())
-        done += len(log_probs)
     return total / len(sequence)
 
 
 def masked_log_probs(
     denoiser: Any,
     vocabulary: Vocabulary,
-    sequence: Sequence[int],
+    sequences: Sequence[Sequence[int]],
+    positions: Sequence[Sequence[int]] | None = None,
     batch_tokens: int = BATCH_TOKENS,
     autocast: torch.dtype | None = None,
-) -> Float[Tensor, "positions generable"]:
-    """Return log p(each generable token | all others) at every position, masked alone, in nats.
+) -> list[Float[Tensor, "positions generable"]]:
+    """Return log p(each generable token | all others) at positions, each masked alone, in nats.
 
     The log-odds of a substitution against the token that stands there score its effect without
     any measurement of it (Meier et al., "Language models enable zero-shot prediction of the
     effects of mutations on protein function", NeurIPS 2021, their masked marginals).
 
+    Rows of several sequences share a forward pass. What a row gives depends on neither its
+    neighbours nor their number, save for the rounding of the network's own type.
+
     Args:
-        sequence: ids without framing.
+        sequences: ids without framing.
+        positions: those to mask of each sequence, from 0; None for all.
         batch_tokens: bound on rows times padded width of one forward pass.
 
     Returns:
-        float64, in the vocabulary's order of generable ids.
+        For each sequence float64, in the order of its positions and of the generable ids.
     """
-    chunks = _masked_log_probs(denoiser, vocabulary, sequence, batch_tokens, autocast)
-    return torch.cat([chunk.double() for chunk in chunks])
+    if positions is None:
+        positions = [range(len(sequence)) for sequence in sequences]
+    masked = [(which, at) for which, places in enumerate(positions) for at in places]
+    found = torch.empty(len(masked), vocabulary.num_generable, dtype=torch.float64)
+    passes = _masked_passes(denoiser, vocabulary, sequences, masked, batch_tokens, autocast)
+    for rows, log_probs in passes:
+        found[rows] = log_probs.double()
+    return list(found.split([len(places) for places in positions]))
 
 
 @torch.no_grad()
-def _masked_log_probs(
+def _masked_passes(
     denoiser: Any,
     vocabulary: Vocabulary,
-    sequence: Sequence[int],
+    sequences: Sequence[Sequence[int]],
+    masked: Sequence[tuple[int, int]],
     batch_tokens: int,
     autocast: torch.dtype | None,
-) -> Iterator[Float[Tensor, "positions generable"]]:
-    """Yield `masked_log_probs` in runs of positions, each run one forward pass."""
-    framed = pad_batch([vocabulary.frame(sequence)], vocabulary)
+) -> Iterator[tuple[list[int], Float[Tensor, "rows generable"]]]:
+    """Yield log-probabilities of generable tokens, one forward pass after the other.
+
+    Args:
+        masked: sequence and position of each row; nothing else of that sequence is masked.
+
+    Yields:
+        Which rows of `masked` the pass was of, and what the network gives at their positions.
+    """
+    framed = [vocabulary.frame(sequence) for sequence in sequences]
     first = int(vocabulary.bos_id is not None)
-    positions = torch.arange(first, first + len(sequence))
-    for chosen in positions.split(max(1, batch_tokens // framed.tokens.shape[1])):
-        tokens = framed.tokens.repeat(len(chosen), 1)
-        rows = torch.arange(len(chosen))
-        tokens[rows, chosen] = vocabulary.mask_id
-        lengths = framed.lengths.repeat(len(chosen))
-        yield _log_probs_at(denoiser, vocabulary, tokens, lengths, (rows, chosen), autocast)
+    for rows in plan_batches([len(framed[which]) for which, _ in masked], batch_tokens):
+        batch = pad_batch([framed[masked[row][0]] for row in rows], vocabulary)
+        at = torch.arange(len(rows)), torch.tensor([first + masked[row][1] for row in rows])
+        batch.tokens[at] = vocabulary.mask_id
+        yield (
+            rows,
+            _log_probs_at(denoiser, vocabulary, batch.tokens, batch.lengths, at, autocast),
+        )
 
 
 @torch.no_grad()

@@ -128,8 +128,10 @@ class DplmSampler:
         # The redraw of a step is a call of its own, with noise of its own.
         call = step + (_REDRAW_CALLS if stream == Stream.REDRAW else 0)
         noise = NoiseKeys(seed, part.records, call)
-        log_probs = adjust(self.predictor.log_probs(state, part.batch.lengths, at, noise), draw)
         row, position = at.nonzero(as_tuple=True)
+        forbidden = draw.forbidden_at(part.records[row], position)
+        predicted = self.predictor.log_probs(state, part.batch.lengths, at, noise)
+        log_probs = adjust(predicted, draw, forbidden)
         token = torch.arange(log_probs.shape[-1], device=state.device)
         keys = (part.records[row][:, None], position[:, None], step, token)
         uniform = keyed_uniform(seed, stream, *keys, device=state.device)

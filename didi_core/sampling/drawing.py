@@ -1,7 +1,7 @@
 """From log-probabilities to tokens: bias, temperature, top-p, and the keyed draw."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from didi_core.diffusion.draws import (
@@ -14,14 +14,22 @@ from didi_core.sampling.request import Draws, DrawSettings
 
 
 def adjust(
-    log_probs: Float[Tensor, "n generable"], settings: DrawSettings
+    log_probs: Float[Tensor, "n generable"],
+    settings: DrawSettings,
+    forbidden: Bool[Tensor, "n generable"] | None = None,
 ) -> Float[Tensor, "n generable"]:
-    """Return log-probabilities after temperature, bias and top-p, normalised again, in float64."""
+    """Return log-probabilities after temperature, bias and top-p, normalised again, in float64.
+
+    Args:
+        forbidden: tokens that get no probability, as `settings.forbidden_at` says.
+    """
     adjusted = log_probs.double()
     if settings.temperature != 1.0:
         adjusted = adjusted / settings.temperature
     if settings.log_bias is not None:
         adjusted = adjusted + settings.log_bias.to(adjusted)
+    if forbidden is not None:
+        adjusted = adjusted.masked_fill(forbidden, -torch.inf)
     adjusted = adjusted.log_softmax(-1)
     if settings.top_p < 1.0:
         adjusted = keep_top_p(adjusted, settings.top_p)
@@ -53,7 +61,7 @@ def draw_tokens(
 
     The draw depends on (seed, record, position, step) and the distribution alone.
     """
-    adjusted = adjust(log_probs, settings)
+    adjusted = adjust(log_probs, settings, settings.forbidden_at(record, position))
     return draw_adjusted(adjusted, settings.precision, seed, record, position, step, stream)
 
 

@@ -11,6 +11,7 @@ import torch
 from didi_core.data.batches import pad_batch
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.peak_memory import is_out_of_memory, release_cached_memory
+from didi_core.sampling.forbidden import Forbidden, ForbiddenIds
 from didi_core.sampling.predictor import AnyPredictor
 from didi_core.sampling.request import (
     Prior,
@@ -53,7 +54,11 @@ class Engine:
         return self.predictor.device
 
     def fill(
-        self, rows: Sequence[Sequence[int]], keys: Sequence[int], settings: SampleSettings
+        self,
+        rows: Sequence[Sequence[int]],
+        keys: Sequence[int],
+        settings: SampleSettings,
+        forbidden: Sequence[ForbiddenIds] = (),
     ) -> list[SampledRecord]:
         """Return finished sequences, as `rows` are ordered, each numbered by its key.
 
@@ -62,10 +67,12 @@ class Engine:
         Args:
             rows: framed ids with masks to fill.
             keys: key of each row's random numbers.
+            forbidden: what positions of each row may not get; none: nothing is forbidden.
         """
         try:
             prior = build_prior(rows, keys, self.vocabulary, self.device)
-            return _unpack(self.sampler.sample(prior, settings), rows, keys)
+            own = self._forbidding(settings, rows, keys, forbidden)
+            return _unpack(self.sampler.sample(prior, own), rows, keys)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -76,8 +83,24 @@ class Engine:
         half = len(rows) // 2
         first, second = slice(None, half), slice(half, None)
         return [
-            each for part in (first, second) for each in self.fill(rows[part], keys[part], settings)
+            each
+            for part in (first, second)
+            for each in self.fill(rows[part], keys[part], settings, forbidden[part])
         ]
+
+    def _forbidding(
+        self,
+        settings: SampleSettings,
+        rows: Sequence[Sequence[int]],
+        keys: Sequence[int],
+        forbidden: Sequence[ForbiddenIds],
+    ) -> SampleSettings:
+        """Return the settings with what is forbidden in these rows."""
+        if not any(forbidden):
+            return settings
+        width = max(map(len, rows))
+        table = Forbidden.of(forbidden, keys, width, self.vocabulary, self.device)
+        return replace(settings, draw=replace(settings.draw, forbidden=table))
 
 
 def build_engine(predictor: AnyPredictor, build: Callable[[AnyPredictor], Sampler]) -> Engine:

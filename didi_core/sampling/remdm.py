@@ -200,7 +200,8 @@ class RemaskingSampler:
         tokens[row, position] = self.predictor.vocabulary.generable.to(rank.device)[rank]
         if self.remasking.weighting == "confidence":
             # The probability that the token was drawn with: after temperature, bias and top-p.
-            chances = adjust(log_probs, settings.draw).exp()
+            forbidden = settings.draw.forbidden_at(record, position)
+            chances = adjust(log_probs, settings.draw, forbidden).exp()
             certainty[row, position] = chances.gather(-1, rank[:, None])[:, 0]
 
 

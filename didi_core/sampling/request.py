@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from didi_core.data.batches import TokenBatch
+from didi_core.sampling.forbidden import Forbidden
 
 Draws = Literal["float64", "float32"]
 Grid = Literal["exact", "published", "best"]
@@ -24,6 +25,14 @@ class DrawSettings:
     """Added to the log-probabilities (nats); -inf forbids a token."""
     precision: Draws = "float64"
     """float64 draws are exact; float32 Gumbel draws exist only to reproduce papers."""
+    forbidden: Forbidden | None = None
+    """Tokens that single positions may not get; filled in for each batch."""
+
+    def forbidden_at(
+        self, record: Int[Tensor, "n"], position: Int[Tensor, "n"]
+    ) -> Bool[Tensor, "n generable"] | None:
+        """Return which tokens positions may not get; None where nothing is forbidden."""
+        return None if self.forbidden is None else self.forbidden.at(record, position)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from didi_core.io.shards import Shard
 from didi_core.progress import progress_bar
 from didi_core.sampling.batching import plan_batches, shard_of
 from didi_core.sampling.filling import OUT_OF_MEMORY, Engine, planned_calls
+from didi_core.sampling.forbidden import ForbiddenIds
 from didi_core.sampling.request import SampledRecord, SampleSettings
 from didi_core.sampling.time_estimate import print_estimate
 
@@ -28,13 +29,13 @@ MAX_TRIES = 5
 TRY_STRIDE = 2**40
 """Try number k of a record draws with the keys of record + k * 2^40, which is no record."""
 
-Rule = Callable[[list[int]], str | None]
-"""Why a framed sequence is not acceptable; None when it is."""
+Rule = Callable[[int, list[int]], str | None]
+"""Why a record's framed sequence is not acceptable; None when it is."""
 
 
-def accept_all(ids: list[int]) -> None:
+def accept_all(record: int, ids: list[int]) -> None:
     """Accept every sequence."""
-    del ids
+    del record, ids
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Request:
     """What a finished sequence must fulfil; it is redrawn where it does not."""
     unique: bool = False
     """Redraw what equals another; under a shard, another of the same shard."""
+    forbidden: Sequence[ForbiddenIds] = ()
+    """Of each record, what its positions may not get; none: nothing is forbidden."""
 
     def batches(self) -> list[list[int]]:
         """Return record numbers of this shard's batches. The plan is of the whole request."""
@@ -176,7 +179,9 @@ def draw_batch(
     while pending:
         rows = [request.rows[batch[i]] for i in pending]
         keys = [batch[i] + TRY_STRIDE * len(tries[i]) for i in pending]
-        for i, drawn in zip(pending, engine.fill(rows, keys, request.settings), strict=True):
+        forbidden = [request.forbidden[batch[i]] for i in pending] if request.forbidden else ()
+        filled = engine.fill(rows, keys, request.settings, forbidden)
+        for i, drawn in zip(pending, filled, strict=True):
             tries[i].append(drawn)
         finished = _choose_all(request, batch, tries, acceptance.taken)
         pending = [i for i, each in enumerate(finished) if _may_try_again(each)]
@@ -213,7 +218,7 @@ def _choose(
 
     def failure(drawn: SampledRecord) -> str | None:
         same = "the same as another" if tuple(drawn.ids) in taken else None
-        return drawn.failure or same or rule(drawn.ids)
+        return drawn.failure or same or rule(record, drawn.ids)
 
     place = next((i for i, drawn in enumerate(tries) if not failure(drawn)), len(tries) - 1)
     return replace(

@@ -6,6 +6,7 @@ A planned sampler decides which positions a step reveals and leaves the rest to 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,7 +16,7 @@ from didi_core.models.noise import NoiseKeys
 from didi_core.sampling.drawing import adjust
 from didi_core.sampling.joint_draw import Choose, draw_together, keyed_choice
 from didi_core.sampling.predictor import Prediction, StatePredictor
-from didi_core.sampling.request import Prior, SampleSettings
+from didi_core.sampling.request import DrawSettings, Prior, SampleSettings
 from didi_core.sampling.reveal import alpha_grid
 
 
@@ -70,8 +71,20 @@ class Step:
 
     def _choose(self, record: Tensor, position: Tensor, candidate: int) -> Choose:
         if self.takes_best:
-            return lambda log_probs, _: adjust(log_probs, self.settings.draw).argmax(-1)
+            return partial(_most_probable, self.settings.draw, record, position)
         return keyed_choice(self.settings, record, position, self.number, candidate)
+
+
+def _most_probable(
+    draw: DrawSettings,
+    record: Int[Tensor, "n"],
+    position: Int[Tensor, "n"],
+    log_probs: Float[Tensor, "entries generable"],
+    entry: Int[Tensor, "entries"],
+) -> Int[Tensor, "entries"]:
+    """Return the most probable token at some of the step's positions, as a `Choose` does."""
+    forbidden = draw.forbidden_at(record[entry], position[entry])
+    return adjust(log_probs, draw, forbidden).argmax(-1)
 
 
 StepDraw = Callable[[StatePredictor, Step], Revealed]

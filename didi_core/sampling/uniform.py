@@ -152,7 +152,8 @@ class UniformSampler:
         ranks = []
         # In parts: float64 laws of all positions at once would not fit with a large vocabulary.
         for at in torch.arange(len(row), device=device).split(POSITIONS_AT_ONCE):
-            log_probs = adjust(predicted[at], settings.draw)
+            forbidden = settings.draw.forbidden_at(part.records[row[at]], position[at])
+            log_probs = adjust(predicted[at], settings.draw, forbidden)
             if greedy:
                 ranks.append(log_probs.argmax(-1))
                 continue

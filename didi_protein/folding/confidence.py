@@ -42,6 +42,11 @@ class Fold:
     on which the structures are aligned."""
 
     @property
+    def alphas(self) -> Float[Tensor, "length 3"]:
+        """Return the coordinates of the alpha carbons, in angstrom."""
+        return self.atoms[:, ALPHA_CARBON]
+
+    @property
     def plddt(self) -> Float[Tensor, "length"]:
         """Of the alpha carbons."""
         return self.atom_plddt[:, ALPHA_CARBON]

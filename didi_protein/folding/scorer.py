@@ -53,15 +53,8 @@ class FoldScorer:
         return all(path.is_file() for path in self.files.paths(record.id))
 
     def score(self, records: Sequence[ProteinRecord]) -> list[dict[str, Any]]:
-        """Fold records together, one alone with ever smaller chunks; write their files.
-
-        Raises:
-            MemoryError: too little memory; fewer records at once may do.
-        """
-        if len(records) == 1:
-            folds, _ = with_smaller_chunks(lambda size: self.fold(records, size), self.chunk_size)
-        else:
-            folds = self.fold(records, self.chunk_size)
+        """Fold records and write their files; see `folds`."""
+        folds = self.folds(records)
         for record, fold in zip(records, folds, strict=True):
             self.files.write(record.id, record.sequence, fold, self.model.name)
         return [
@@ -74,6 +67,16 @@ class FoldScorer:
             }
             for record, fold in zip(records, folds, strict=True)
         ]
+
+    def folds(self, records: Sequence[ProteinRecord]) -> list[Fold]:
+        """Fold records together, one alone with ever smaller chunks.
+
+        Raises:
+            MemoryError: too little memory; fewer records at once may do.
+        """
+        if len(records) == 1:
+            return with_smaller_chunks(lambda size: self.fold(records, size), self.chunk_size)[0]
+        return self.fold(records, self.chunk_size)
 
     def fold(self, records: Sequence[ProteinRecord], chunk_size: int | None) -> list[Fold]:
         """Fold records together, files aside."""

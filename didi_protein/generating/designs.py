@@ -1,6 +1,7 @@
-"""Designs as `generate` makes them: lengths or templates in, FASTA out."""
+"""Designs as `generate` makes them: lengths, templates, motifs or parents in, FASTA out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from didi_core.commands.generating.domain import (
     GenerationDomain,
@@ -10,19 +11,29 @@ from didi_core.commands.generating.domain import (
     length_warning,
 )
 from didi_core.data.vocabulary import Vocabulary
+from didi_core.diffusion.process import DEFAULT_PROCESS, article_of
 from didi_core.errors import UserError, refused_by
 from didi_core.models.folder import LoadedModel
-from didi_core.sampling.run_request import Rule, accept_all
+from didi_core.sampling.forbidden import ForbiddenIds
 from didi_core.training.devices import TORCH_TYPES, resolve_device
 from didi_protein.generating.guides import guide_settings, guided_draw, open_guide
+from didi_protein.generating.motif import read_motif
 from didi_protein.generating.options import GenerateOptions
+from didi_protein.generating.redesign import (
+    Redesign,
+    Variant,
+    read_redesign,
+    settings_of,
+    with_tolerant_positions,
+)
 from didi_protein.generating.residue_bias import check_exclude, log_bias, read_bias
-from didi_protein.generating.templates import FREE, read_templates
+from didi_protein.generating.templates import FREE, Template, places_of, read_templates
 from didi_protein.models.writers import open_writer
 from didi_protein.scoring.properties import repeat_fraction
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.fasta import FASTA_SUFFIXES, ProteinRecord, write_fasta
-from didi_protein.sequences.lengths import check_lengths, design_lengths
+from didi_protein.sequences.lengths import check_lengths, design_lengths, design_totals
+from didi_protein.structures.motif import placed_text
 
 
 def _problems(options: GenerateOptions) -> list[str]:
@@ -32,22 +43,33 @@ def _problems(options: GenerateOptions) -> list[str]:
     return wrong + refused_by(
         lambda: check_exclude(options.exclude),
         lambda: read_bias(options.bias),
-        lambda: _check_layout(options.length, options.template),
+        lambda: _check_layout(options),
+        lambda: read_redesign(options, None),
         lambda: open_guide(options),
     )
 
 
-def _check_layout(length: str | None, template: str | None) -> None:
-    """Raise UserError unless one of both is given, and is what it should be."""
-    if (length is None) == (template is None):
+_KEEPING = ("template", "motif", "start")
+"""Options that say which residues designs keep."""
+
+
+def _check_layout(options: GenerateOptions) -> None:
+    """Raise UserError unless what is asked for is whole, and is what it should be."""
+    keeping = [f"--{name}" for name in _KEEPING if getattr(options, name) is not None]
+    if options.start is not None and options.length is not None:
+        keeping.insert(0, "--length")
+    if len(keeping) > 1 or (not keeping and options.length is None):
         raise UserError(
-            "Give one of --length (as in --length 80-120) and --template (as in --template "
-            "___MKT___)."
+            "Give --length (as in --length 80-120) or one of --template (as in --template "
+            "___MKT___), --motif (as in --motif F.pdb:A57,A102) and --start (a FASTA file of "
+            f"proteins to redesign), not {' and '.join(keeping) or 'none of them'}."
         )
-    if length is not None:
-        check_lengths(length)
-    else:
-        read_templates(template or "", None)
+    if options.length is not None:
+        check_lengths(options.length)
+    if options.template is not None:
+        read_templates(options.template, None)
+    if options.motif is not None:
+        read_motif(options.motif, None if options.length is None else 1)
 
 
 def _open_model(options: GenerateOptions) -> LoadedModel:
@@ -60,78 +82,215 @@ def _open_model(options: GenerateOptions) -> LoadedModel:
 
 
 def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[ProteinRecord]:
-    """Return designs numbered from 1; of several templates, `num` each, in order.
+    """Return designs numbered from 1; of several templates or parents, `num` each, in order.
 
     Raises:
-        UserError: see `design_lengths` and `read_templates`, or a model that is none over the 20
-            residues.
+        UserError: see `design_lengths`, `read_templates`, `read_motif` and `read_redesign`, or a
+            model that is none over the 20 residues.
     """
-    patterns = _patterns(options, length_limit(model))
+    redesign = _redesign(options, model)
+    drafts = _drafts(options, redesign, length_limit(model))
+    first = 1 if redesign is None else redesign.first_number()
     encode, decode = _encoder(model.vocabulary), _decoder(model.vocabulary)
     exclude, nats = check_exclude(options.exclude), read_bias(options.bias)
     guide = open_guide(options)
     guidance = guide_settings(guide, options)
+    guided = {key: guidance[key] for key in ("guide", "guide_scale") if key in guidance}
+    draft_of = {f"design_{number:06d}": each for number, each in enumerate(drafts, start=first)}
 
     def written(name: str, ids: list[int], provenance: Mapping[str, object]) -> ProteinRecord:
-        guided = {key: guidance[key] for key in ("guide", "guide_scale") if key in guidance}
-        words = dict(provenance) | guided
-        header = {key: str(value) for key, value in words.items()}
-        return ProteinRecord(name, decode(ids), header)
+        sequence = decode(ids)
+        header = {**provenance, **guided, **draft_of[name].provenance(sequence)}
+        return ProteinRecord(name, sequence, {key: str(value) for key, value in header.items()})
 
     return GenerationTask(
         records=[
-            GenerationRecord(f"design_{number:06d}", encode(pattern), len(pattern), name)
-            for number, (pattern, name) in enumerate(patterns, start=1)
+            GenerationRecord(
+                name,
+                encode(draft.places),
+                len(draft.places),
+                draft.template,
+                draft.forbidden(model.vocabulary, exclude),
+                draft.asked,
+            )
+            for name, draft in draft_of.items()
         ],
         written=written,
         settings={
             "template": options.template,
+            **({} if options.motif is None else {"motif": options.motif}),
             "exclude": exclude,
             "bias": nats,
             "max_repeat": options.max_repeat,
+            **({} if redesign is None else settings_of(options, redesign)),
             **guidance,
         },
         log_bias=log_bias(exclude, nats, model.vocabulary),
-        rule=_rule(options.max_repeat, decode),
+        rule=_Rule(options, redesign, drafts, decode),
         draw=guided_draw(guide, options, model.vocabulary, decode),
-        warnings=_warnings(options, patterns, model),
+        warnings=_warnings(options, drafts, model),
     )
 
 
-def _patterns(options: GenerateOptions, limit: int) -> list[tuple[str, str | None]]:
-    """Return residues to keep and underscores to fill, and the template's name."""
-    if options.length is not None:
-        lengths = design_lengths(options.length, options.num, options.seed, limit)
-        return [(FREE * each, None) for each in lengths]
+def _redesign(options: GenerateOptions, model: LoadedModel) -> Redesign | None:
+    """Return what is asked of the proteins of `--start`, the model's own choices among it.
+
+    Raises:
+        UserError: see `read_redesign`, or tolerant positions asked of a model that is not masked.
+    """
+    redesign = read_redesign(options, length_limit(model))
+    if redesign is None or redesign.tolerant is None:
+        return redesign
+    if model.process != DEFAULT_PROCESS:
+        raise UserError(
+            f"--vary {options.vary}: --model {model.name} is {article_of(model.process)} model, "
+            "which finds no tolerant positions: name positions, as in 12,15,40-50, or give a "
+            "masked-diffusion model."
+        )
+    return with_tolerant_positions(redesign, model.denoiser, model.vocabulary, options.batch_tokens)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """What one design starts from."""
+
+    places: list[str]
+    """What may stand at each place: a residue, several of them, or `FREE` for any."""
+    asked: str = ""
+    """What says which residues are kept: a flag and its value, for messages."""
+    template: str | None = None
+    """Name of the template."""
+    motif: str | None = None
+    """Where it holds the residues of `--motif`, as its header says."""
+    variant: Variant | None = None
+    """Of which parent it is to be a variant."""
+
+    def forbidden(self, vocabulary: Vocabulary, exclude: str) -> ForbiddenIds:
+        """Return the ids that positions of the framed row may not get.
+
+        Raises:
+            UserError: `--exclude` leaves nothing to choose from.
+        """
+        letters = dict(self.variant.forbidden()) if self.variant is not None else {}
+        for place, choice in enumerate(self.places):
+            if len(choice) > 1:
+                if not set(choice) - set(exclude):
+                    raise UserError(
+                        f"--exclude {exclude}: nothing is left of [{choice}] in {self.asked}."
+                    )
+                letters[place] = "".join(sorted(set(CANONICAL_RESIDUES) - set(choice)))
+        first, ids = int(vocabulary.bos_id is not None), vocabulary.id_of_token
+        return {
+            first + place: tuple(ids[each] for each in others) for place, others in letters.items()
+        }
+
+    def provenance(self, sequence: str) -> Mapping[str, object]:
+        """Return what the finished design's header says beside how it was sampled."""
+        motif = {} if self.motif is None else {"motif": self.motif}
+        return motif if self.variant is None else self.variant.provenance(sequence)
+
+
+def _drafts(options: GenerateOptions, redesign: Redesign | None, limit: int) -> list[_Draft]:
+    """Return what each design starts from."""
+    if redesign is not None:
+        return [
+            _Draft(
+                list(each.pattern),
+                f"--start {options.start} (parent {each.parent.name})",
+                variant=each,
+            )
+            for each in redesign.variants(options.num, options.seed)
+        ]
+    if options.motif is not None:
+        return _motif_drafts(options, options.motif, limit)
+    if options.template is not None:
+        return _template_drafts(options, options.template, limit)
+    lengths = design_lengths(options.length or "", options.num, options.seed, limit)
+    return [_Draft([FREE] * each) for each in lengths]
+
+
+def _template_drafts(options: GenerateOptions, value: str, limit: int) -> list[_Draft]:
+    templates = read_templates(value, None)
+    totals = _totals(options, templates, limit)
     return [
-        (each.pattern(options.seed, number * options.num + copy), each.name)
-        for number, each in enumerate(read_templates(options.template or "", limit))
+        _Draft(
+            places_of(each.pattern(options.seed, number * options.num + copy, totals[copy])),
+            f"{each.flag} {each.name}",
+            each.name,
+        )
+        for number, each in enumerate(templates)
         for copy in range(options.num)
     ]
 
 
-def _warnings(
-    options: GenerateOptions, patterns: Sequence[tuple[str, str | None]], model: LoadedModel
-) -> list[str]:
-    asked = f"--length {options.length}" if options.length else f"--template {options.template}"
-    lengths = [len(pattern) for pattern, _ in patterns]
+def _motif_drafts(options: GenerateOptions, value: str, limit: int) -> list[_Draft]:
+    motif = read_motif(value, None if options.length is None else limit)
+    drafts = []
+    for record, total in enumerate(_totals(options, [motif.template], limit)):
+        key = (options.seed, record, total)
+        placed = placed_text(motif.placed(motif.template.lengths(*key)))
+        places = places_of(motif.template.pattern(*key))
+        drafts.append(_Draft(places, f"--motif {value}", motif=placed))
+    return drafts
+
+
+def _totals(
+    options: GenerateOptions, templates: Sequence[Template], limit: int
+) -> Sequence[range | None]:
+    """Return which lengths each design of a template may have; None: any that it can.
+
+    Raises:
+        UserError: a template has none of them, or may be longer than the model takes.
+    """
+    if options.length is None:
+        for template in templates:
+            template.check_limit(limit)
+        return [None] * options.num
+    totals = design_totals(options.length, options.num, options.seed, limit)
+    for template in templates:
+        for total in dict.fromkeys(totals):
+            template.check_total(total, f"--length {options.length}", limit)
+    return totals
+
+
+def _warnings(options: GenerateOptions, drafts: Sequence[_Draft], model: LoadedModel) -> list[str]:
+    given = ((name, getattr(options, name)) for name in ("length", *_KEEPING))
+    asked = " ".join(f"--{name} {value}" for name, value in given if value is not None)
+    lengths = [len(draft.places) for draft in drafts]
     warning = length_warning(asked, lengths, model, "design", "residue")
     return [] if warning is None else [warning]
 
 
-def _rule(limit: float | None, decode: Callable[[Sequence[int]], str]) -> Rule:
-    if limit is None:
-        return accept_all
+class _Rule:
+    """What a finished design must fulfil: `--max-repeat`, `--identity`, and to be no parent."""
 
-    def refuse_repeats(ids: list[int]) -> str | None:
-        share = repeat_fraction(decode(ids))
-        return f"repeat fraction {share:.3f} above {limit:g}" if share > limit else None
+    def __init__(
+        self,
+        options: GenerateOptions,
+        redesign: Redesign | None,
+        drafts: Sequence[_Draft],
+        decode: Callable[[Sequence[int]], str],
+    ) -> None:
+        self.limit, self.redesign, self.drafts = options.max_repeat, redesign, drafts
+        self.decode = decode
+        named = redesign.parents if redesign is not None and options.unique else ()
+        self.parents = {each.sequence: each.name for each in named}
+        """Names of those that no design may equal."""
 
-    return refuse_repeats
+    def __call__(self, record: int, ids: list[int]) -> str | None:
+        """Say why the design is not acceptable; None where it is."""
+        sequence, variant = self.decode(ids), self.drafts[record].variant
+        if self.limit is not None and (share := repeat_fraction(sequence)) > self.limit:
+            return f"repeat fraction {share:.3f} above {self.limit:g}"
+        if sequence in self.parents:
+            return f"the same as parent {self.parents[sequence]}"
+        if self.redesign is None or variant is None:
+            return None
+        return self.redesign.refusal(variant, sequence)
 
 
-def _encoder(vocabulary: Vocabulary) -> Callable[[str], list[int]]:
-    """Return what makes framed ids of residues and underscores, a mask where it is to be filled.
+def _encoder(vocabulary: Vocabulary) -> Callable[[Sequence[str]], list[int]]:
+    """Return what makes framed ids of places, a mask where something is to be drawn.
 
     Raises:
         UserError: the model is none over the 20 residues.
@@ -140,8 +299,7 @@ def _encoder(vocabulary: Vocabulary) -> Callable[[str], list[int]]:
     if written != set(CANONICAL_RESIDUES):
         raise UserError("--model: this model does not write the 20 residues.")
     ids = {letter: vocabulary.id_of_token[letter] for letter in CANONICAL_RESIDUES}
-    ids[FREE] = vocabulary.mask_id
-    return lambda pattern: vocabulary.frame(ids[letter] for letter in pattern)
+    return lambda places: vocabulary.frame(ids.get(place, vocabulary.mask_id) for place in places)
 
 
 def _decoder(vocabulary: Vocabulary) -> Callable[[Sequence[int]], str]:
@@ -155,7 +313,6 @@ DESIGNS = GenerationDomain(
     noun="design",
     suffixes=FASTA_SUFFIXES,
     example="designs.fasta",
-    template_flag="--template",
     problems=_problems,
     open_model=_open_model,
     plan=_plan,

@@ -286,4 +286,6 @@ def _require_finite(values: Tensor, what: str, whose: Callable[[int], str] = lam
     wrong = (~values.isfinite()).nonzero()
     if len(wrong):
         place = tuple(wrong[0].tolist())
-        raise UserError(f"{what} {float(values[place].detach()):g}{whose(place[0])}: it must be finite.")
+        raise UserError(
+            f"{what} {float(values[place].detach()):g}{whose(place[0])}: it must be finite."
+        )

@@ -57,8 +57,13 @@ def weights_path(name: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.pt"
 
 
-def load_esm2(name: str, device: torch.device | str = "cpu") -> FairEsmDenoiser:
+def load_esm2(
+    name: str, device: torch.device | str = "cpu", flag: str = "--pseudo"
+) -> FairEsmDenoiser:
     """Load an ESM-2 in evaluation mode.
+
+    Args:
+        flag: what messages call the name: the flag it came from.
 
     Raises:
         UserError: its weights are not here, fair-esm is not installed, or the file is no ESM-2.
@@ -66,13 +71,13 @@ def load_esm2(name: str, device: torch.device | str = "cpu") -> FairEsmDenoiser:
     fair_esm = _fair_esm()
     path = weights_path(name)
     if not path.is_file():
-        raise UserError(f"--pseudo {name}: {_how_to_get(name, path)}")
+        raise UserError(f"{flag} {name}: {_how_to_get(name, path)}")
     content = read_checkpoint(path)
     try:
         shape, tensors = content["cfg"]["model"], content["model"]
         network = _build(fair_esm, shape)
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"--pseudo {name}: {path} is no checkpoint of ESM-2.") from error
+        raise UserError(f"{flag} {name}: {path} is no checkpoint of ESM-2.") from error
     tensors = {_PREFIX.sub("", key): value for key, value in tensors.items()}
     _check_names(network, tensors, path)
     network.load_state_dict(tensors, strict=False)

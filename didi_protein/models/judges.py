@@ -13,8 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from didi_core.commands.generating.domain import length_limit
 from didi_core.data.length_ranges import LengthRanges
 from didi_core.data.vocabulary import Vocabulary
+from didi_core.diffusion.process import DEFAULT_PROCESS, article_of
+from didi_core.errors import UserError, as_written
 from didi_core.evaluation.judge import BATCH_TOKENS, causal_nll
 from didi_core.models.causal import position_limit
 from didi_core.models.causal_folder import REFERENCE_ROWS, read_reference_rows
@@ -74,6 +77,8 @@ class MaskedScorer:
     predicts_visible: bool
     """Whether it was also trained to predict residues it can see, as BERT and ESM-2 are: without
     that, one pass over the whole sequence says nothing. DPLM and our own models are not."""
+    trained_lengths: LengthRanges | None = None
+    """Lengths that it was trained on, where its folder says."""
 
     @property
     def num_parameters(self) -> int:
@@ -102,21 +107,31 @@ def open_judge(name: str, device: torch.device | str = "cpu", *, offline: bool =
 
 
 def open_masked_scorer(
-    name: str, device: torch.device | str = "cpu", *, offline: bool = False
+    name: str, device: torch.device | str = "cpu", *, offline: bool = False, flag: str = "--pseudo"
 ) -> MaskedScorer:
     """Open a masked model: `tiny`, an ESM-2 name of fair-esm, a model folder, or a hub id.
 
+    Args:
+        flag: what messages call the name: the flag it came from.
+
     Raises:
-        UserError: there is none of that name on this machine.
+        UserError: there is none of that name on this machine, or it is no masked one.
     """
     if is_esm2_name(name):
-        denoiser: nn.Module = load_esm2(name, device)
-        vocabulary, max_residues, predicts_visible = PROTEIN, MAX_RESIDUES, True
-    else:
-        loaded = open_model(name, device, offline=offline, flag="--pseudo")
-        denoiser, vocabulary = loaded.denoiser, loaded.vocabulary
-        max_residues = loaded.denoiser.settings.max_tokens - vocabulary.num_special_per_sequence
-        predicts_visible = not {"didi", "dplm_type"} & set(loaded.config)
+        denoiser: nn.Module = load_esm2(name, device, flag)
+        return MaskedScorer(name, denoiser, PROTEIN, MAX_RESIDUES, weights_digest(denoiser), True)
+    loaded = open_model(name, device, offline=offline, flag=flag)
+    if loaded.process != DEFAULT_PROCESS:
+        raise UserError(
+            f"{as_written(flag, name)} is {article_of(loaded.process)} model, which predicts no "
+            "masked residue: give a masked-diffusion model or an ESM-2."
+        )
     return MaskedScorer(
-        name, denoiser, vocabulary, max_residues, weights_digest(denoiser), predicts_visible
+        name=name,
+        denoiser=loaded.denoiser,
+        vocabulary=loaded.vocabulary,
+        max_length=length_limit(loaded),
+        fingerprint=weights_digest(loaded.denoiser),
+        predicts_visible=not {"didi", "dplm_type"} & set(loaded.config),
+        trained_lengths=loaded.trained_lengths,
     )

@@ -119,6 +119,7 @@ _WORK = "Will it be easy to work with?"
 _NEW = "Is it new?"
 _FAMILY = "Does it belong to the family?"
 _FOLD = "Does it fold?"
+_KEPT = "Is the motif kept?"
 _MOTIFS = "Motifs that make trouble in the laboratory"
 
 _METRICS = (
@@ -629,6 +630,82 @@ _ENTRIES = (
         low=0,
         high=1,
         score_flag="--training F.fasta",
+    ),
+    ScoreColumn(
+        name="motif",
+        type="text",
+        topic=_KEPT,
+        meaning="Residues of a structure that the design keeps, and where it holds them, from the "
+        "header: `A57>61,A163-181>70-88` is residue 57 of chain A at position 61, and 163 to 181 "
+        "at 70 to 88. A structure given as input has that of the design in the same call whose "
+        "sequence it has.",
+        computed_by="header",
+        always=False,
+    ),
+    ScoreColumn(
+        name="motif_rmsd",
+        type="number",
+        topic=_KEPT,
+        meaning="How far the alpha carbons of these residues lie from where the structure of "
+        "`--motif` has them, after the two were superposed by them alone (root mean square). Empty "
+        "where nothing was folded, and for a single residue, which fits anything.",
+        computed_by="motif",
+        always=False,
+        low=0,
+        unit="Å",
+        better="lowest",
+        heading="motif RMSD",
+        written=".2f",
+        figure=MeanFigure(name="mean_motif_rmsd"),
+        score_flag="--motif F.pdb",
+    ),
+    ScoreColumn(
+        name="motif_success",
+        type="yes_no",
+        topic=_KEPT,
+        meaning="`motif_rmsd` < 1 and `mean_plddt` > 70.",
+        computed_by="motif",
+        always=False,
+        typical="true, false",
+        better="highest",
+        heading="motif kept",
+        written=".0%",
+        figure=MeanFigure(
+            name="motif_success_fraction",
+            definition="share of designs with a motif RMSD below 1 Å and a mean pLDDT above 70",
+        ),
+        score_flag="--motif F.pdb",
+    ),
+    ScoreColumn(
+        name="motif_rmsd_shuffled",
+        type="number",
+        topic=_KEPT,
+        meaning="The same of the design with its other residues shuffled and the motif in its "
+        "place, folded too, of up to 64 designs: what the motif's own letters bring about.",
+        computed_by="motif_shuffles",
+        always=False,
+        low=0,
+        unit="Å",
+        heading="motif RMSD, shuffled",
+        written=".2f",
+        figure=MeanFigure(name="mean_motif_rmsd_shuffled"),
+        score_flag="--motif F.pdb",
+    ),
+    ScoreColumn(
+        name="motif_success_shuffled",
+        type="yes_no",
+        topic=_KEPT,
+        meaning="And whether that would be a success.",
+        computed_by="motif_shuffles",
+        always=False,
+        typical="true, false",
+        heading="motif kept, shuffled",
+        written=".0%",
+        figure=MeanFigure(
+            name="motif_success_shuffled_fraction",
+            definition="the same share of designs whose other residues were shuffled, and folded",
+        ),
+        score_flag="--motif F.pdb",
     ),
     ScoreColumn(
         name="structure_cluster",

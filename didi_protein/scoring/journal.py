@@ -37,8 +37,8 @@ class ScoredBatch:
 class KnownScores:
     """Column values by scorer, its settings, and record."""
 
-    def __init__(self, path: Path) -> None:
-        self._journal = _journal_at(path)
+    def __init__(self, path: Path, command: str = "score") -> None:
+        self._journal = _journal_at(path, command)
         self._known: dict[tuple[str, str], Values] = {}
 
     def resume(self, others: Iterable[Path]) -> None:
@@ -52,7 +52,7 @@ class KnownScores:
             self._take(self._journal.entries)
         for path in others:
             if path != self._journal.path:
-                journal = _journal_at(path)
+                journal = _journal_at(path, self._journal.command)
                 journal.load()
                 self._take(journal.entries)
 
@@ -76,9 +76,12 @@ class KnownScores:
         self._journal.append(batch)
         self._take([batch])
 
+    def take(self, scorer: Scorer, record: ProteinRecord, values: Values) -> None:
+        """Take over what this scorer found of a record, without keeping it on the disk."""
+        self._known[_scorer_key(scorer), _record_key(record)] = values
+
     def take_table(self, scorer: Scorer, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take over this scorer's columns of the finished rows of a table made by it."""
-        key = _scorer_key(scorer)
         for row in rows:
             values = {name: row.get(name) for name in scorer.columns}
             # A column that somebody edited holds texts: what it says is computed again.
@@ -87,8 +90,7 @@ class KnownScores:
             )
             known = any(value is not None for value in values.values())
             if row["status"] == "ok" and known and whole:
-                record = ProteinRecord(row["id"], row["sequence"])
-                self._known[key, _record_key(record)] = values
+                self.take(scorer, ProteinRecord(row["id"], row["sequence"]), values)
 
     def _take(self, batches: Iterable[ScoredBatch]) -> None:
         self._known |= {
@@ -96,8 +98,8 @@ class KnownScores:
         }
 
 
-def _journal_at(path: Path) -> Journal[ScoredBatch]:
-    return Journal(path, "score", {}, ScoredBatch.from_json)
+def _journal_at(path: Path, command: str) -> Journal[ScoredBatch]:
+    return Journal(path, command, {}, ScoredBatch.from_json)
 
 
 def _scorer_key(scorer: Scorer) -> str:

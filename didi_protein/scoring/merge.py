@@ -1,4 +1,4 @@
-"""What `didi-protein merge` does: designs or score tables of shards, in the order of the whole."""
+"""What `didi-protein merge` does: designs, scores or scans of shards, in the order of the whole."""
 
 import sys
 from collections.abc import Sequence
@@ -15,6 +15,8 @@ from didi_core.commands.merge import (
 )
 from didi_core.errors import UserError
 from didi_core.io.files import check_writable, write_json
+from didi_protein.scanning.summary import is_of_scan, merged_summary
+from didi_protein.scanning.table import Cells, read_table, write_table
 from didi_protein.scoring.own_shuffles import JUDGE_DOMAIN, merged_domain
 from didi_protein.scoring.table import (
     SUFFIXES,
@@ -44,7 +46,8 @@ def run_merge(paths: Sequence[Path], out: Path) -> MergeResult:
     check_writable(out)
     if is_fasta:
         return merge_generated(open_shards(paths, generate_json_path), out, DESIGNS)
-    return _merge_tables(open_shards(paths, summary_path), out)
+    shards = open_shards(paths, summary_path)
+    return (_merge_scans if is_of_scan(shards[0].side) else _merge_tables)(shards, out)
 
 
 def _is_fasta(path: Path) -> bool:
@@ -89,6 +92,22 @@ def _merge_tables(shards: Sequence[ShardFile], out: Path) -> MergeResult:
         file=sys.stderr,
     )
     return MergeResult(out, len(shards), len(merged), 0, summary_path(out))
+
+
+def _merge_scans(shards: Sequence[ShardFile], out: Path) -> MergeResult:
+    """Put the rows of each record, and what the summaries say of it, in the order of the whole."""
+    rows: list[tuple[int, tuple[str, list[Cells]]]] = []
+    about: list[tuple[int, dict[str, Any]]] = []
+    for shard in shards:
+        own = read_table(shard.path, "SHARD")
+        rows += zip(shard.places(len(own)), own, strict=True)
+        about += zip(shard.record.records, shard.side["sequences"], strict=True)
+    ordered = [own for _, (_, own) in sorted(rows, key=lambda each: each[0])]
+    sequences = [each for _, each in sorted(about, key=lambda each: each[0])]
+    summary_path(out).unlink(missing_ok=True)
+    write_table(out, (row for own in ordered for row in own))
+    write_json(summary_path(out), merged_summary([each.side for each in shards], sequences))
+    return MergeResult(out, len(shards), len(ordered), 0, summary_path(out))
 
 
 def _add_clusters(rows: Sequence[dict[str, Any]]) -> None:

@@ -77,6 +77,15 @@ class ScoreOptions(CommonOptions):
     foldable_pae: Annotated[float, Option(help="And for a mean PAE below this, in angstrom.")] = (
         10.0
     )
+    motif: Annotated[
+        Path | None,
+        Option(
+            metavar="F.pdb",
+            help="Structure that the motif of the designs was cut from: how well each keeps it "
+            "(generate --motif), and up to 64 with their other residues shuffled; needs --fold or "
+            "structures.",
+        ),
+    ] = None
     reference: Annotated[
         Path | None,
         Option(

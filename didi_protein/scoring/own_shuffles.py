@@ -7,7 +7,7 @@ verdict of a summary.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,11 +32,18 @@ Judged = Callable[[Sequence[str]], NDArray[np.float64]]
 """Nats a residue of each sequence."""
 
 
-def shuffle_of(sequence: str, seed: int, copy: int = 0) -> str:
-    """Shuffle the residues, keyed by (seed, sequence, copy): whatever else is shuffled."""
+def shuffle_of(sequence: str, seed: int, copy: int = 0, keep: Collection[int] = frozenset()) -> str:
+    """Shuffle the residues, keyed by (seed, sequence, copy): whatever else is shuffled.
+
+    Args:
+        keep: places, from 0, whose residues stay where they are.
+    """
     key = hashlib.sha256(f"{seed} {copy} {sequence}".encode()).digest()
     generator = np.random.default_rng(int.from_bytes(key[:8], "big"))
-    return "".join(generator.permutation(list(sequence)))
+    free = [place for place in range(len(sequence)) if place not in keep]
+    letters = np.array(list(sequence))
+    letters[free] = generator.permutation(letters[free])
+    return "".join(letters)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Told here from top to bottom. What a batch goes through stands in `rows`, what c
 `scorers` (`folding`, `family`), the figures of the set in `summary` and `set_measures`.
 """
 
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -31,6 +32,14 @@ from didi_protein.scoring.folding import (
     plan_rows,
 )
 from didi_protein.scoring.journal import KnownScores
+from didi_protein.scoring.motifs import (
+    Motifs,
+    MotifShuffleScorer,
+    add_motifs,
+    check_motif,
+    check_sites,
+    read_motifs,
+)
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.rows import Row, check_records, score_rows
 from didi_protein.scoring.scorers import (
@@ -61,7 +70,7 @@ from didi_protein.scoring.training import (
     training_record,
 )
 from didi_protein.sequences.fasta import Reading, read_records
-from didi_protein.sequences.tables import ColumnNames
+from didi_protein.sequences.tables import asked_columns
 from didi_protein.sequences.training_data import read_training_sequences
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import Neighbour, cluster_numbers, nearest_neighbours
@@ -80,6 +89,8 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
         torch.set_num_threads(options.threads)
     natural = read_natural(options)
     records = read_records(options.inputs, reading=_reading(options))
+    options = check_motif(options, records, _say if processes.is_first else _ignore_line)
+    motifs = read_motifs(options, records)
     sources = open_training(options, natural.training, records, natural.reference or ())
     check_thresholds(options, records)
     point_from([record.columns for record in records], options.out.parent)
@@ -87,9 +98,10 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
         say_which_models((record.columns for record in records), options.all_models)
         say_without_plddt(record.columns for record in records)
     scorers = open_scorers(
-        options, judge, processes.device(options.device), [record.id for record in records]
+        options, judge, processes.device(options.device), [record.id for record in records], motifs
     )
     rows = check_records(records, scorers, options.clean, options.max_length)
+    check_sites(motifs, rows)
     places, batches = plan_rows(options, rows, shard)
     if processes.is_first:
         check_files(options, scorers, [rows[place].record.id for place in places])
@@ -100,6 +112,7 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
     _score(options, rows, own, scorers, known, quiet=not processes.is_first)
     if not gather_rows(processes, rows, [place for batch in own for place in batch]):
         return None
+    add_motifs(motifs, [rows[place] for place in places], options.out)
     return finish(options, natural, sources, shard, rows, places, scorers, known)
 
 
@@ -125,18 +138,9 @@ def _check_options(options: ScoreOptions) -> Shard:
 
 
 def _reading(options: ScoreOptions) -> Reading:
-    """Return what is asked of the inputs.
-
-    Raises:
-        UserError: ids of a table without its sequences.
-    """
-    if options.sequence_column is None and options.id_column is not None:
-        raise UserError(
-            f"--id-column {options.id_column}: say where the sequences stand too, with "
-            "--sequence-column NAME."
-        )
-    columns = options.sequence_column and ColumnNames(options.sequence_column, options.id_column)
-    return Reading(columns or None, options.all_models, keep_unreadable=True)
+    """Return what is asked of the inputs."""
+    columns = asked_columns(options.sequence_column, options.id_column)
+    return Reading(columns, options.all_models, keep_unreadable=True)
 
 
 def _check_outputs(options: ScoreOptions) -> None:
@@ -151,6 +155,7 @@ def open_scorers(
     judge: Judge | None = None,
     device: torch.device | None = None,
     record_ids: Sequence[str] = (),
+    motifs: Motifs | None = None,
 ) -> list[Scorer]:
     """The scorers asked for, in the order in which each batch goes through them.
 
@@ -158,6 +163,7 @@ def open_scorers(
         judge: the judge, where it is open already.
         device: to compute on; that of the options when None.
         record_ids: of all records: folding names its files by them.
+        motifs: of the records.
     """
     device = device or resolve_device(options.device)
     scorers: list[Scorer] = [PropertyScorer()]
@@ -170,7 +176,10 @@ def open_scorers(
     if options.family is not None:
         scorers.append(open_family_scorer(options.family, options.contacts, options.threads))
     if options.fold != "none":
-        scorers.append(open_fold_scorer(options, record_ids, device))
+        folding = open_fold_scorer(options, record_ids, device)
+        scorers.append(folding)
+        if motifs is not None:
+            scorers.append(MotifShuffleScorer.of(motifs, folding, options.seed))
     return scorers
 
 
@@ -205,6 +214,14 @@ def _score(
 
 def _ignore(done: float) -> None:
     """Progress that nobody watches."""
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _ignore_line(line: str) -> None:
+    """What another process says."""
 
 
 # How rows that several processes scored come back into one table.

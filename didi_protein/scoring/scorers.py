@@ -77,7 +77,7 @@ class JudgeScorer:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return _model_settings(self.judge, self.precision)
+        return model_settings(self.judge, self.precision)
 
     def score(self, records: Sequence[ProteinRecord]) -> list[dict[str, Any]]:
         sequences = [record.sequence for record in records]
@@ -101,7 +101,7 @@ class PseudoScorer:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return _model_settings(self.scorer, self.precision)
+        return model_settings(self.scorer, self.precision)
 
     def score(self, records: Sequence[ProteinRecord]) -> list[dict[str, Any]]:
         model, vocabulary = self.scorer.denoiser, self.scorer.vocabulary
@@ -123,5 +123,6 @@ def autocast_of(precision: str) -> torch.dtype | None:
     return torch.bfloat16 if precision == "bf16" else None
 
 
-def _model_settings(model: Judge | MaskedScorer, precision: str) -> dict[str, Any]:
+def model_settings(model: Judge | MaskedScorer, precision: str) -> dict[str, Any]:
+    """Return what the numbers of a model depend on."""
     return {"name": model.name, "weights": model.fingerprint, "precision": precision}

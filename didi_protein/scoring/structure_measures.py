@@ -62,7 +62,7 @@ def measure_structures(rows: Sequence[Row], request: StructureRequest) -> Struct
     Raises:
         UserError: Foldseek failed, or a structure that a row names cannot be read.
     """
-    placed = [(row, chain) for row in rows if (chain := _chain_of(row, request.table)) is not None]
+    placed = [(row, chain) for row in rows if (chain := chain_of(row, request.table)) is not None]
     if not placed:
         return StructureMeasures()
     members, chains = [row for row, _ in placed], [chain for _, chain in placed]
@@ -85,7 +85,15 @@ def _is_structure(path: Path) -> bool:
     return path.name.lower().removesuffix(".gz").endswith(STRUCTURE_SUFFIXES)
 
 
-def _chain_of(row: Row, table: Path) -> Chain | None:
+def chain_of(row: Row, table: Path) -> Chain | None:
+    """Return the structure of a row; None where it has none.
+
+    Args:
+        table: whose folder `pdb_file` is relative to.
+
+    Raises:
+        UserError: the structure that the row names cannot be read.
+    """
     values = row.as_dict()
     name = values.get("pdb_file")
     if name is None:

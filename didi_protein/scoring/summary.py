@@ -264,7 +264,7 @@ def _mean_definitions(table: pd.DataFrame) -> dict[str, str]:
     return {
         figure.name: figure.definition
         for figure, name in means
-        if figure.definition and table[name].notna().any()
+        if figure.definition and name in table and table[name].notna().any()
     }
 
 

@@ -4,6 +4,7 @@ The forms of `didi_core.commands.generating.domain`, or `from:FILE`: drawn from 
 FASTA file.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -38,6 +39,17 @@ def design_lengths(spec: str, num: int, seed: int, max_length: int) -> list[int]
     if text.startswith("from:"):
         return draw_lengths(_reference_lengths(text.removeprefix("from:"), max_length), num, seed)
     return read_lengths(spec, num, seed, max_length, WORDS)
+
+
+def design_totals(spec: str, num: int, seed: int, max_length: int) -> list[range]:
+    """Return which lengths each of `num` designs may have whose parts have lengths of their own.
+
+    All of a range; otherwise the one that `design_lengths` gives. Arguments and errors as there.
+    """
+    lengths = design_lengths(spec, num, seed, max_length)
+    if match := re.fullmatch(r"([0-9]+)\s*-\s*([0-9]+)", spec.strip()):
+        return [range(int(match[1]), int(match[2]) + 1)] * num
+    return [range(length, length + 1) for length in lengths]
 
 
 def _lengths_of_file(name: str) -> list[int]:

@@ -33,6 +33,22 @@ class ColumnNames:
     """None: the column `id` where there is one, else the name of the file and the row, from 1."""
 
 
+def asked_columns(sequence: str | None, id_column: str | None) -> ColumnNames | None:
+    """Return what `--sequence-column` and `--id-column` ask for; None where neither is given.
+
+    Raises:
+        UserError: ids of a table without its sequences.
+    """
+    if sequence is not None:
+        return ColumnNames(sequence, id_column)
+    if id_column is not None:
+        raise UserError(
+            f"--id-column {id_column}: say where the sequences stand too, with --sequence-column "
+            "NAME."
+        )
+    return None
+
+
 @dataclass(frozen=True)
 class TableRow:
     """One sequence of a table."""

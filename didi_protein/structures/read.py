@@ -172,17 +172,29 @@ def _read(
 def chain_sequence(chain: Chain) -> str:
     """Return one letter a residue, and X for each that is missing or has no C-alpha.
 
-    Residues stand in the order of the file. Numbers count missing ones only between two residues
-    that are not bonded; where they fall, one X says that some may be missing.
+    Residues stand in the order of the file.
     """
-    letters: list[str] = []
+    places = chain_places(chain)
+    letters = ["X"] * (places[-1] + 1 if places else 0)
+    for place, residue in zip(places, chain, strict=True):
+        if "CA" in residue:
+            letters[place] = letter_of(residue)
+    return "".join(letters)
+
+
+def chain_places(chain: Chain) -> list[int]:
+    """Return the place of each residue in the sequence of its chain, from 0, missing ones counted.
+
+    Numbers count missing residues only between two that are not bonded; where the numbers fall, one
+    place says that some may be missing.
+    """
+    places: list[int] = []
     previous: Residue | None = None
     for residue in chain:
-        if previous is not None:
-            letters.append("X" * _missing_between(previous, residue))
-        letters.append(letter_of(residue) if "CA" in residue else "X")
+        skipped = 0 if previous is None else _missing_between(previous, residue)
+        places.append((places[-1] + 1 if places else 0) + skipped)
         previous = residue
-    return "".join(letters)
+    return places
 
 
 def _missing_between(first: Residue, second: Residue) -> int:

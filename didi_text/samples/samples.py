@@ -77,7 +77,11 @@ def plan_samples(
     return GenerationTask(
         records=[
             GenerationRecord(
-                f"sample_{number:06d}", model.vocabulary.frame(row), len(row), template
+                f"sample_{number:06d}",
+                model.vocabulary.frame(row),
+                len(row),
+                template,
+                asked=f"--infill {template}",
             )
             for number, (template, row) in enumerate(rows, start=1)
         ],
@@ -129,7 +133,6 @@ SAMPLES = GenerationDomain(
     noun="sample",
     suffixes=SUFFIXES,
     example="samples.jsonl",
-    template_flag="--infill",
     problems=_problems,
     open_model=_open_model,
     plan=plan_samples,

@@ -1,14 +1,26 @@
 """The benchmark of measured fitness: rows read as they stand, scores by hand, intervals."""
 
+import csv
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.fitness import Measured, Substitution, correlate, log_odds, main, read_measured
+from benchmarks.fitness import (
+    Measured,
+    Substitution,
+    correlate,
+    correlate_positions,
+    main,
+    masked_scores,
+    position_measures,
+    read_measured,
+    scan_of_model,
+)
 from didi_core.errors import UserError
 from didi_protein.families.profile import FamilyProfile, residues_of_columns
+from didi_protein.scan import ScanOptions, scan
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.bundled import bundled_sequences
 from didi_protein.sequences.training_data import read_training_sequences
@@ -40,15 +52,41 @@ def test_rows_that_are_no_substitutions_are_refused(tmp_path: Path, text: str) -
         read_measured(_written(tmp_path, text))
 
 
-def test_scores_are_mutant_less_wild_type() -> None:
-    data = Measured("AK", (Substitution(0, "C", 0.5), Substitution(1, "R", 0.9)))
-    log_probs = np.log(np.random.default_rng(0).dirichlet(np.ones(20), size=2))
-    at = CANONICAL_RESIDUES.index
-    expected = [
-        log_probs[0, at("C")] - log_probs[0, at("A")],
-        log_probs[1, at("R")] - log_probs[1, at("K")],
-    ]
-    np.testing.assert_allclose(log_odds(log_probs, data, range(20)), expected)
+def test_a_model_s_scores_are_those_of_its_scan(tmp_path: Path) -> None:
+    """The same log-odds that `didi-protein scan` writes, to the digits of its table."""
+    wild_type = "MKTAYIAKQRHG"
+    changes = tuple(
+        Substitution(at, mutant, 0.0)
+        for at, residue in enumerate(wild_type)
+        for mutant in CANONICAL_RESIDUES
+        if mutant != residue
+    )
+    scores = masked_scores(Measured(wild_type, changes), "tiny")
+    (tmp_path / "w.fasta").write_text(f">w\n{wild_type}\n")
+    out = tmp_path / "w.csv"
+    scan(ScanOptions(inputs=[str(tmp_path / "w.fasta")], model="tiny", out=out))
+    with out.open(newline="") as stream:
+        rows = {row["position"] + row["mutant"]: row for row in csv.DictReader(stream)}
+    assert len(rows) == len(changes) == 12 * 19
+    written = [float(rows[f"{each.position + 1}{each.mutant}"]["score"]) for each in changes]
+    np.testing.assert_allclose(written, scores, rtol=1e-5, atol=1e-6)
+
+
+def test_positions_are_held_against_the_mean_of_their_substitutions() -> None:
+    """The mean of position 0 is 0.5, and nothing was measured at position 1."""
+    changes = [(0, "C", 0.2), (0, "R", 0.8), (2, "W", 0.9), (3, "C", 0.1), (4, "C", 0.6)]
+    changes += [(5, "C", 0.3), (6, "C", 0.4)]
+    data = Measured("AKAAAAA", tuple(Substitution(*each) for each in changes))
+    values = np.array([0.5, 99.0, 0.7, 0.1, 0.55, 0.2, 0.3])
+    found = correlate_positions(values, data, seed=0, resamples=20)
+    assert (found.spearman, found.positions) == (pytest.approx(1.0), 6)
+    measures = position_measures(Measured("MKTAYIAK", ()), "tiny")
+    law = np.exp(scan_of_model("MKTAYIAK", "tiny").log_odds)
+    law /= law.sum(1, keepdims=True)
+    np.testing.assert_allclose(
+        measures["residues that fit"], np.exp(-(law * np.log(law)).sum(1)), rtol=1e-9
+    )
+    assert (measures["tolerance"] > 0).all() and (measures["tolerance"] < 1).all()
 
 
 def test_correlation_leaves_out_what_has_no_score() -> None:

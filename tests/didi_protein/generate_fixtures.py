@@ -32,7 +32,7 @@ def write_tiny_model(folder: Path, seed: int = 0) -> Path:
 def design(model: Path, out: Path, **changes: Any) -> GenerateResult:
     """`generate` with small defaults."""
     defaults: dict[str, Any] = {"num": 12, "steps": 4, "batch_tokens": 256, "quiet": True}
-    if "template" not in changes:
+    if not {"template", "motif"} & set(changes):
         defaults["length"] = "20-40"
     if changes.get("sampler") == "first-hitting":
         del defaults["steps"]

@@ -20,6 +20,7 @@ from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.number_checks import minimum_errors, seed_errors
 from didi_core.progress import counted
+from didi_core.sampling.forbidden import ForbiddenIds
 from didi_core.sampling.request import Grid
 from didi_core.sampling.run_request import Rule, accept_all
 from didi_core.sampling.step_draw import StepDraw
@@ -40,6 +41,10 @@ class GenerationRecord:
     """Tokens, framing left out."""
     template: str | None = None
     """Name of what is kept in it."""
+    forbidden: ForbiddenIds = field(default_factory=dict)
+    """Ids that positions of `row` may not get."""
+    asked: str = ""
+    """What says which tokens are kept: a flag and its value, for messages."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,6 @@ class GenerationDomain(Generic[Options, Written]):
     """Ends of names that the output may have; .gz may follow."""
     example: str
     """A name for the output, for messages."""
-    template_flag: str
-    """What says which tokens are kept, for messages."""
     problems: Callable[[Options], list[str]]
     """All that is wrong with the program's own flags, as far as that needs no model."""
     open_model: Callable[[Options], LoadedModel]

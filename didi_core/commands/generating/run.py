@@ -156,7 +156,7 @@ def _planned(
     """
     task = domain.plan(options, model)
     if not find_sampler(str(options.sampler)).sees_both_sides:
-        _check_kept(task.records, model, domain.template_flag)
+        _check_kept(task.records, model)
     return task
 
 
@@ -182,6 +182,7 @@ def _request(options: SamplingOptions, task: GenerationTask[Written], shard: Sha
         shard=shard,
         rule=task.rule,
         unique=options.unique,
+        forbidden=[record.forbidden for record in task.records],
     )
 
 
@@ -266,15 +267,15 @@ def _check(options: Options, kind: SamplerSpec) -> Options:
     return options
 
 
-def _check_kept(records: Sequence[GenerationRecord], model: LoadedModel, flag: str) -> None:
+def _check_kept(records: Sequence[GenerationRecord], model: LoadedModel) -> None:
     """Raise UserError where something is kept that a model cannot see that writes from the left."""
     vocabulary = model.vocabulary
     for record in records:
         if keeps_after_free(record.row, vocabulary.mask_id, vocabulary.eos_id):
             raise UserError(
-                f"{flag} {record.template}: --model {model.name} is "
-                "autoregressive: it writes from left to right and can keep a beginning alone. Put "
-                "what is kept first, or give a masked-diffusion model, which sees both sides."
+                f"{record.asked}: --model {model.name} is autoregressive: it writes from left to "
+                "right and can keep a beginning alone. Put what is kept first, or give a "
+                "masked-diffusion model, which sees both sides."
             )
 
 

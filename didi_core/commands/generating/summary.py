@@ -36,6 +36,8 @@ def deciding_settings(
         options: with defaults that depend on model and sampler filled in.
     """
     rows = repr([record.row for record in task.records])
+    if any(forbidden := [dict(record.forbidden) for record in task.records]):
+        rows += repr(forbidden)
     head = None if options.without_joint_head else model.extras.get("joint_head")
     return {
         "model": model_label(options.model),

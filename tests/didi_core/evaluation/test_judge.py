@@ -191,7 +191,7 @@ def test_exact_pseudo_nll_agrees_with_one_position_at_a_time():
     for batch_tokens in (1, 40, 10_000):
         nll = exact_pseudo_nll(denoiser, TOY, ids, batch_tokens)
         assert nll == pytest.approx(expected / len(ids), rel=1e-5)
-        every = masked_log_probs(denoiser, TOY, ids, batch_tokens)
+        (every,) = masked_log_probs(denoiser, TOY, [ids], batch_tokens=batch_tokens)
         torch.testing.assert_close(every, torch.stack(rows), rtol=1e-5, atol=1e-6)
 
 

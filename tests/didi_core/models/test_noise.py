@@ -41,7 +41,7 @@ from didi_core.models.noise import (
 from didi_core.models.noise_file import save_noise
 from didi_core.models.weak_file import save_weak
 from didi_core.models.weight_files import file_digest
-from didi_core.sampling.filling import build_prior
+from didi_core.sampling.filling import build_engine, build_prior
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.registry import SAMPLERS, build_predictor
 from didi_core.sampling.request import DrawSettings, SampleSettings
@@ -264,6 +264,37 @@ def test_every_sampler_obeys_the_settings_of_a_draw(name: str, tmp_path: Path) -
     assert not (tokens(log_bias=torch.tensor([0.0, -torch.inf, 0.0])) == 4).any()
     assert not torch.equal(plain, tokens(temperature=0.3))
     assert not torch.equal(plain, tokens(top_p=0.5))
+
+
+@pytest.mark.parametrize("draws", ["float64", "float32"])
+@pytest.mark.parametrize("name", MASKED_SAMPLERS)
+def test_every_sampler_obeys_what_a_position_may_not_get(
+    name: str, draws: str, tmp_path: Path
+) -> None:
+    """Each row forbids tokens of its own, at some positions; whatever else stands in the batch."""
+    model = load_denoiser(folder_of(noisy("position", scale=2.0), tmp_path))
+    entry, keys = SAMPLERS[name], [7, 3, 2**40, 5]
+    engine = build_engine(
+        build_predictor(model), lambda predictor: entry.build(predictor, model, {})
+    )
+    rows = [FRAMED.frame([MASK, 4, *[MASK] * length]) for length in (9, 12, 4, 14)]
+    forbidden = [{1 + 2 * i: (own,) for i in range(3)} for own in (2, 4, 5)] + [{3: (2, 5)}]
+    steps = 4 if entry.takes_steps else None
+    settings = SampleSettings(steps, seed=1, draw=DrawSettings(top_p=0.9, precision=draws))
+
+    def designs(places: list[int], *, forbids: bool = True) -> list[list[int]]:
+        chosen = [forbidden[place] for place in places] if forbids else []
+        own = [rows[place] for place in places]
+        made = engine.fill(own, [keys[place] for place in places], settings, chosen)
+        return [each.ids for each in made]
+
+    together = designs([0, 1, 2, 3])
+    assert together != designs([0, 1, 2, 3], forbids=False)
+    for place, ids in enumerate(together):
+        assert designs([place]) == [ids]
+        assert MASK not in ids and ids[2] == 4
+        assert all(ids[position] not in each for position, each in forbidden[place].items())
+    assert designs([3, 1]) == [together[3], together[1]]
 
 
 class Watched(NoisyDenoiser):

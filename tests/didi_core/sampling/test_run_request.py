@@ -185,7 +185,8 @@ def test_a_rule_is_applied_to_every_try(tmp_path: Path) -> None:
     predictor = toy_network()
     seen: list[list[int]] = []
 
-    def no_token_zero(ids: list[int]) -> str | None:
+    def no_token_zero(record: int, ids: list[int]) -> str | None:
+        assert 0 <= record < 30
         seen.append(ids)
         return "holds token 0" if 0 in ids else None
 

@@ -266,8 +266,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"exclude": "AX"}, "--exclude AX: X is no residue"),
     ({"exclude": CANONICAL_RESIDUES}, "no residue is left"),
     ({"length": f"{LIMIT + 1}"}, f"past the model's limit of {LIMIT}"),
-    ({"length": "20", "template": "__A"}, "Give one of --length"),
-    ({"length": None}, "Give one of --length"),
+    ({"length": "20", "template": "__A"}, "exactly 3 residues"),
+    ({"length": None}, "Give --length"),
     ({"sampler_options": {"h": 3}}, "sampler ancestral has no options, but got h"),
     ({"num": 0, "top_p": 3.0}, "--num 0 must be at least 1; --top-p 3"),
 ]

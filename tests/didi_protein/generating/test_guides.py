@@ -107,6 +107,19 @@ def test_kept_and_excluded_residues_stay_so(model: Path, files: Path, guide: str
         assert each[4:6] == "MK" and "W" not in each
 
 
+@pytest.mark.parametrize("guide", ["of sequences.py:tryptophans", "soft.py:tryptophans"])
+def test_a_redesign_changes_what_it_was_asked_to_and_nothing_else(
+    model: Path, files: Path, guide: str
+) -> None:
+    parent = "WMKTAYIAKQWRQISFVKSW"
+    (files / "parent.fasta").write_text(f">p\n{parent}\n")
+    own = {"guide": str(files / guide), "guide_scale": 5, "num": 6, "length": None}
+    made = design(model, files / "d.fasta", start=str(files / "parent.fasta"), mutate="20%", **own)
+    assert made.guide_calls
+    for each in sequences(made):
+        assert sum(a != b for a, b in zip(each, parent, strict=True)) == 4
+
+
 def test_shards_and_resumed_runs_give_the_same_designs(model: Path, files: Path) -> None:
     own = {"guide": f"{files / 'of sequences.py'}:tryptophans", "guide_candidates": 2}
     whole = design(model, files / "whole.fasta", **own)

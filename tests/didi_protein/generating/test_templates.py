@@ -3,12 +3,20 @@
 import gzip
 import re
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import pytest
+from scipy.stats import chisquare
 
+from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.errors import UserError
-from didi_protein.generating.templates import FreeRange, parse_template, read_templates
+from didi_protein.generating.templates import (
+    FreeRange,
+    parse_template,
+    places_of,
+    read_templates,
+)
 
 LIMIT = 200
 
@@ -34,6 +42,52 @@ def test_free_ranges_are_drawn_for_each_record() -> None:
     # The ranges of a template are drawn apart from each other.
     both = Counter((len(match[1]), len(match[2])) for match in matches if match)
     assert all(abs(count - 500) < 4 * (3000 * 5 / 36) ** 0.5 for count in both.values())
+
+
+def test_without_a_total_each_range_is_drawn_for_itself() -> None:
+    template = parse_template("10-100:MKT:0-7", "t")
+    for record in range(300):
+        first, second = (float(keyed_uniform(3, Stream.LENGTH, record, part)) for part in (0, 2))
+        expected = "_" * (10 + int(first * 91)) + "MKT" + "_" * int(second * 8)
+        assert template.pattern(3, record) == expected
+
+
+@pytest.mark.parametrize("totals", [range(9, 10), range(7, 11), range(0, 9), range(12, 50)])
+def test_a_total_is_met_and_every_way_to_meet_it_is_as_likely(totals: range) -> None:
+    template = parse_template("0-3:MK:1-4:W[AL]:2", "t")
+    bounds = [(0, 3), (2, 2), (1, 4), (2, 2), (2, 2)]
+    every = product(*(range(low, high + 1) for low, high in bounds))
+    ways = {lengths for lengths in every if sum(lengths) in totals}
+    assert 1 < len(ways) < 16
+    found = Counter(tuple(template.lengths(1, record, totals)) for record in range(4000))
+    assert set(found) == ways
+    assert chisquare([found[each] for each in sorted(ways)]).pvalue > 1e-3
+    pattern = template.pattern(1, 5, totals)
+    assert len(places_of(pattern)) == sum(template.lengths(1, 5, totals))
+
+
+@pytest.mark.parametrize(
+    ("text", "totals", "possible"),
+    [
+        ("10-20:MKT:5-15", range(17, 18), "18 to 38"),
+        ("10-20:MKT:5-15", range(39, 60), "18 to 38"),
+        ("__MKT", range(60, 61), "exactly 5"),
+        ("10-20:MKT:5-999", range(17, 18), "18 to 200"),
+    ],
+)
+def test_a_total_that_cannot_be_met_is_refused_with_those_that_can(
+    text: str, totals: range, possible: str
+) -> None:
+    with pytest.raises(UserError, match=f"^--length X: .*{re.escape(text)} .*{possible}"):
+        parse_template(text, text).check_total(totals, "--length X", LIMIT)
+
+
+def test_blanks_and_choices() -> None:
+    template = parse_template("xHE[AL]_H:2:[C]", "t")
+    assert template.pattern(0, 0) == "_HE[AL]_H__[C]"
+    assert places_of(template.pattern(0, 0)) == [*"_HE", "AL", *"_H__C"]
+    assert template.shortest == template.longest == 9
+    assert parse_template("H[AL]H", "t").longest == 3, "a choice is something to fill"
 
 
 def test_ranges_are_keyed_by_seed_and_record() -> None:
@@ -71,6 +125,12 @@ def test_a_table_holds_many(tmp_path: Path, suffix: str, separator: str) -> None
         ("__MXT_", r"--template __MXT_: 'X' is no residue .* at position 4"),
         ("__MK*", r"'\*' is no residue .* at position 5"),
         ("__mkt", r"lower-case 'm' \(write residues to keep in capitals\) at position 3"),
+        ("HE[AX]_H", r"'X' is no residue .* at position 5"),
+        ("HE[al]_H", r"lower-case 'a' .* at position 4"),
+        ("HE[]_H", r"nothing to choose from in \[\] at position 3"),
+        ("HE[A_H", r"'\[' without its other half .* at position 3"),
+        ("HEA]_H", r"']' without its other half .* at position 4"),
+        ("HE[A[L]]_H", r"'\[' without its other half .* at position 5"),
         ("10-20:MBT", r"'B' is no residue .* at position 8"),
         ("10-20:M-T", r"'-' is no residue .* at position 8"),
         ("20-10:MKT", r"the range 20-10 is upside down; write 10-20"),

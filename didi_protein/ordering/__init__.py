@@ -1,0 +1,1 @@
+"""`order`: from proteins to DNA that a vendor can make, on plates."""

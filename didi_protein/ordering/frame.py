@@ -1,0 +1,69 @@
+"""From the flags to what stands around each design: flanks, tags and stop codons."""
+
+import re
+
+from didi_core.errors import UserError
+from didi_protein.ordering.construct import Frame, parse_tag
+from didi_protein.ordering.hosts import STOP, CodonUsage
+from didi_protein.ordering.options import OrderOptions
+from didi_protein.ordering.rules import ForbiddenSite, longest_run
+
+
+def frame_of(options: OrderOptions, usage: CodonUsage, sites: tuple[ForbiddenSite, ...]) -> Frame:
+    """Return what the flags ask for around each design.
+
+    Args:
+        sites: what the end, which no choice of codons changes, must not hold.
+
+    Raises:
+        UserError: a tag, stop or flank that cannot be read, or that breaks a rule by itself.
+    """
+    flank5 = _flank("--flank5", options.flank5, options.max_homopolymer)
+    flank3 = _flank("--flank3", options.flank3, options.max_homopolymer)
+    n_tag = parse_tag("--n-tag", options.n_tag)
+    c_tag = parse_tag("--c-tag", options.c_tag)
+    stop = _stop(options, usage, sites, flank3)
+    return Frame(flank5, not options.no_start, n_tag, c_tag, stop, flank3)
+
+
+def _flank(flag: str, text: str | None, longest: int) -> str:
+    bases = (text or "").upper()
+    if not re.fullmatch("[ACGT]*", bases):
+        raise UserError(f"{flag} {text}: give the bases A, C, G and T.")
+    if longest_run(bases) > longest:
+        raise UserError(
+            f"{flag} {text} holds a run of {longest_run(bases)} equal bases: change it, or allow "
+            f"that with --max-homopolymer {longest_run(bases)}."
+        )
+    return bases
+
+
+def _stop(
+    options: OrderOptions, usage: CodonUsage, sites: tuple[ForbiddenSite, ...], flank3: str
+) -> str:
+    """Return the stop codons; those of the host in turn where a site would arise at the flank."""
+    known = usage.shares[STOP]
+    if options.stop == "none":
+        return ""
+    if options.stop == "auto":
+        choices = sorted(known, key=lambda codon: (-known[codon], codon))
+    else:
+        choices = [options.stop.upper()]
+        triplets = re.findall("...", choices[0])
+        if "".join(triplets) != choices[0] or not triplets or not set(triplets) <= set(known):
+            raise UserError(
+                f"--stop {options.stop}: give auto, none, or {', '.join(sorted(known))}, also "
+                "several, as in TAATGA."
+            )
+    clean = [
+        stop
+        for stop in choices
+        if not any(site.places(stop + flank3, 0, len(flank3)) for site in sites)
+    ]
+    if not clean:
+        found = next(site for site in sites if site.places(choices[0] + flank3, 0, len(flank3)))
+        raise UserError(
+            f"--stop {options.stop} before --flank3 {flank3} makes {found.name}: give another "
+            "stop or flank, or take it out of --avoid."
+        )
+    return clean[0]

@@ -1,0 +1,1 @@
+"""Every single substitution of a sequence, scored by a masked model."""

@@ -1,0 +1,206 @@
+"""`NAME.summary.json` of a scan: how it was made, what stands out, and what to be wary of."""
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from didi_core.cli.command_options import command_line
+from didi_core.data.length_ranges import LengthRanges
+from didi_core.io.shards import NOT_OF_THE_WHOLE, SHARD_KEY, Shard, shard_record
+from didi_core.progress import counted
+from didi_core.training.run_folder import package_versions
+from didi_protein.models.esm2 import is_esm2_name
+from didi_protein.scanning.options import ScanOptions, ScanResult
+from didi_protein.scanning.scorer import ScanScorer
+from didi_protein.scanning.substitutions import SequenceScan, composition_nll
+from didi_protein.scoring.rows import Row
+from didi_protein.scoring.table import rounded
+
+FORMAT = "didi-protein scan summary 1"
+NAMED = 10
+"""Positions and substitutions of each sequence that the summary names."""
+FEWEST_POSITIONS = 30
+"""Below these it is chance whether a model guesses residues better than counting does."""
+
+
+@dataclass(frozen=True)
+class ScannedRow:
+    """A record, and what was found of it."""
+
+    row: Row
+    scan: SequenceScan | None
+    """None where it could not be scanned."""
+
+    @property
+    def id(self) -> str:
+        return self.row.record.id
+
+    @property
+    def known(self) -> bool:
+        """Whether the model guesses its residues better than counting them does."""
+        if self.scan is None or len(self.scan.positions) < FEWEST_POSITIONS:
+            return True
+        counted_nll = composition_nll(self.row.record.sequence, self.scan.positions)
+        return self.scan.mean_nll < counted_nll
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the summary says of it."""
+        sequence = self.row.record.sequence
+        about = {"id": self.id, "status": self.row.status, "sequence": sequence}
+        if self.scan is None:
+            return {**about, "error": self.row.error}
+        return {
+            **about,
+            "num_positions": len(self.scan.positions),
+            "mean_nll": rounded(self.scan.mean_nll),
+            "known": self.known,
+            "most_tolerant": [at + 1 for at in self.scan.most_tolerant(NAMED)],
+            "best": {str(each): each.score for each in self.scan.best(NAMED)},
+        }
+
+
+def build_summary(
+    options: ScanOptions,
+    scorer: ScanScorer,
+    rows: Sequence[ScannedRow],
+    shard: Shard,
+    places: Sequence[int],
+    num_records: int,
+) -> dict[str, Any]:
+    """Return the contents of the file.
+
+    Args:
+        rows: of this shard.
+        places: place of each row among all records.
+        num_records: of the whole request.
+    """
+    summary = {
+        "format": FORMAT,
+        "inputs": [str(each) for each in options.inputs],
+        **_counts([each.row.status for each in rows]),
+        "sequences": [each.as_json() for each in rows],
+        "warnings": warnings_of(options.model, scorer.model.trained_lengths, rows),
+        "settings": {"scan": scorer.settings, "clean": options.clean},
+        "versions": package_versions(),
+    }
+    if shard.count > 1:
+        command = command_line("didi-protein", "scan", options, NOT_OF_THE_WHOLE)
+        summary[SHARD_KEY] = shard_record(shard, num_records, places, command).as_json()
+    return summary
+
+
+def _counts(statuses: Sequence[str]) -> dict[str, Any]:
+    by_status = Counter(statuses)
+    return {
+        "num_records": len(statuses),
+        "num_ok": by_status["ok"],
+        "by_status": dict(sorted(by_status.items())),
+    }
+
+
+def is_of_scan(summary: Mapping[str, Any]) -> bool:
+    """Return whether a summary is that of a scan."""
+    return summary.get("format") == FORMAT
+
+
+def merged_summary(
+    shards: Sequence[Mapping[str, Any]], sequences: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the summary of the whole.
+
+    Args:
+        shards: the summaries of its parts.
+        sequences: what they say of each record, in the order of the whole.
+    """
+    shared = {name: each for name, each in shards[0].items() if name != SHARD_KEY}
+    warnings = dict.fromkeys(each for shard in shards for each in shard["warnings"])
+    return {
+        **shared,
+        **_counts([each["status"] for each in sequences]),
+        "sequences": list(sequences),
+        "warnings": list(warnings),
+        "num_shards": len(shards),
+    }
+
+
+def warnings_of(model: str, trained: LengthRanges | None, rows: Sequence[ScannedRow]) -> list[str]:
+    """Say which sequences are none that the model knows."""
+    scanned = [each for each in rows if each.scan is not None]
+    total, found = counted(len(scanned), "sequence"), []
+    foreign = [each.id for each in scanned if not each.known]
+    if foreign:
+        found.append(
+            f"{len(foreign):,} of {total} ({_named(foreign)}): {model} guesses the residues no "
+            "better than counting them does, so it does not know such proteins, and its scores "
+            "say nothing of them: use a model that was trained on their family."
+        )
+    other = [
+        each.id
+        for each in scanned
+        if trained is not None and not trained.knows(len(each.row.record.sequence))
+    ]
+    if other:
+        found.append(
+            f"{len(other):,} of {total} ({_named(other)}) of a length that {model} was not "
+            f"trained on: it knows {trained} residues."
+        )
+    return found
+
+
+def _named(ids: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(ids) - most:,} more" if len(ids) > most else ""
+    return ", ".join(ids[:most]) + more
+
+
+@dataclass(frozen=True)
+class StoredScan:
+    """What an earlier summary says of the table beside it."""
+
+    scorer: dict[str, Any] | None
+    """Settings of the scan; None where there is no such summary, or it was cut short."""
+    sequences: dict[str, str]
+    """By id, of the records that were scanned."""
+
+
+def read_stored(path: Path) -> StoredScan:
+    """Read the summary of an earlier run."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        sequences = {
+            each["id"]: each["sequence"] for each in stored["sequences"] if each["status"] == "ok"
+        }
+        return StoredScan(stored["settings"]["scan"], sequences)
+    except (OSError, ValueError, KeyError, TypeError):
+        return StoredScan(None, {})
+
+
+def print_summary(result: ScanResult) -> None:
+    """Print what stands out of the first sequences, what to be wary of, and where all of it is."""
+    shown = [each for each in result.summary["sequences"] if each["status"] == "ok"][:NAMED]
+    for each in shown:
+        places = ", ".join(str(at) for at in each["most_tolerant"])
+        best = ", ".join(f"{name} ({score:+.2f})" for name, score in list(each["best"].items())[:5])
+        print(f"{each['id']}: most tolerant positions {places}; best substitutions {best}")
+    for warning in result.summary["warnings"]:
+        print(warning)
+    statuses = ", ".join(f"{n:,} {name}" for name, n in result.summary["by_status"].items())
+    print(f"{result.out}: {counted(result.num_records, 'sequence')} ({statuses})")
+    if result.plots:
+        more = f" and {len(result.plots) - 1:,} more" if len(result.plots) > 1 else ""
+        print(f"{result.plots[0]}{more}: the same as a heat map")
+    if (following := _next_command(result.summary)) is not None:
+        print(f"Next: {following}")
+
+
+def _next_command(summary: Mapping[str, Any]) -> str | None:
+    """Return what writes the most tolerant positions anew; None where it cannot be given so."""
+    inputs, model = summary["inputs"], summary["settings"]["scan"]["name"]
+    if len(inputs) != 1 or inputs[0] == "-" or is_esm2_name(model) or not summary["num_ok"]:
+        return None
+    asked = {"model": model, "start": inputs[0], "vary": "tolerant:20%", "num": "10", "steps": "8"}
+    words = [each for name, value in asked.items() for each in (f"--{name}", value)]
+    return shlex.join(["didi-protein", "generate", *words, "--out", "variants.fasta"])
