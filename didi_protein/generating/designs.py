@@ -100,7 +100,7 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
 
     def written(name: str, ids: list[int], provenance: Mapping[str, object]) -> ProteinRecord:
         sequence = decode(ids)
-        header = {**provenance, **guided, **draft_of[name].provenance(sequence)}
+        header = dict(provenance) | guided | dict(draft_of[name].provenance(sequence))
         return ProteinRecord(name, sequence, {key: str(value) for key, value in header.items()})
 
     return GenerationTask(
