@@ -16,9 +16,10 @@ with the score at the expected tokens: p at blanks, standing tokens one-hot. For
 linear in them this is the law times exp(scale * score) exactly. Temperature, biases and top-p act
 behind it, and a joint head corrects the tilted law as it would the model's own.
 
-Neither is a sampler: each takes the place of `draw_plain` in a `PlannedSampler`, which goes on to
-plan positions and to count calls. That serves every planned sampler with no option of its own;
-a sampler `guided` would be a second name for `ancestral`, refused without a guide.
+Neither is a sampler: each takes the place of `draw_plain` in a `PlannedSampler` (or the one within
+`momentum`), which goes on to plan positions and to count calls. That serves every planned sampler
+with no option of its own; a sampler `guided` would be a second name for `ancestral`, refused
+without a guide.
 """
 
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.ancestral import PlannedSampler
 from didi_core.sampling.drawing import draw_tokens
+from didi_core.sampling.momentum import MomentumSampler
 from didi_core.sampling.predictor import Prediction, StatePredictor
 from didi_core.sampling.request import Sampler
 from didi_core.sampling.step_draw import Revealed, Step, StepDraw
@@ -76,6 +78,8 @@ def guided(sampler: Sampler, draw: StepDraw | None, model: LoadedModel, name: st
             f"--guide: --model {model.name} is {article_of(model.process)} model, and only masked "
             "ones can be guided; leave --guide out, or give a masked model."
         )
+    if isinstance(sampler, MomentumSampler) and sampler.momentum.positions == "random":
+        return replace(sampler, draw=draw)
     if not isinstance(sampler, PlannedSampler):
         raise UserError(
             f"--guide: --sampler {name} does not plan which positions a step reveals, which "

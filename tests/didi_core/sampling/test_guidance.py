@@ -23,6 +23,7 @@ from torch import Tensor
 from didi_core.sampling.ancestral import PlannedSampler, ancestral, first_hitting, greedy_tail
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.guidance import Reranked, Tilted
+from didi_core.sampling.momentum import MomentumSampler
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import DrawSettings, SampleSettings
 from didi_core.sampling.step_draw import StepDraw
@@ -53,6 +54,16 @@ class Linear:
         return self.liked[:length].expand_as(probabilities)
 
 
+class Nothing:
+    """Prefers nothing."""
+
+    def scores(self, sequences: Rows[Rows[int]]) -> Tensor:
+        return torch.zeros(len(sequences))
+
+    def gradient(self, probabilities: Tensor) -> Tensor:
+        return torch.zeros_like(probabilities)
+
+
 def exact(law: Law, num_tokens: int = 3) -> Predictor:
     return Predictor(ExactDenoiser([law], num_tokens), toy_vocabulary(num_tokens))
 
@@ -71,6 +82,17 @@ def test_two_candidates_of_two_tokens_by_hand() -> None:
     found = draw_sequences(sampler, predictor, SampleSettings(1), [2], NUM_SAMPLES)
     assert chi_square_p_value(found, {(0,): first, (1,): 1 - first}) > 1e-3
     assert chi_square_p_value(found, law) < 1e-12
+
+
+def test_momentum_is_guided_as_it_is_without_a_guide_that_changes_nothing() -> None:
+    predictor = Predictor(framed_dit(), FRAMED)
+    prior = build_prior([FRAMED.frame([MASK] * 14)] * 8, range(8), FRAMED, "cpu")
+    settings, plain = SampleSettings(4, seed=5), MomentumSampler(predictor)
+    usual = plain.sample(prior, settings).tokens
+    assert not torch.equal(usual, ancestral(predictor).sample(prior, settings).tokens)
+    for draw in (Reranked(Nothing(), 1.0, 1), Reranked(Nothing(), 0.0, 1), Tilted(Nothing(), 1.0)):
+        found = replace(plain, draw=draw).sample(prior, settings)
+        assert torch.equal(found.tokens, usual) and found.guide_calls is not None
 
 
 def reranked_law(law: Law, guide: Linear, scale: float, count: int) -> Law:
