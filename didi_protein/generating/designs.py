@@ -24,6 +24,7 @@ from didi_protein.generating.redesign import (
     Variant,
     read_redesign,
     settings_of,
+    unknown_parents,
     with_tolerant_positions,
 )
 from didi_protein.generating.residue_bias import check_exclude, log_bias, read_bias
@@ -128,7 +129,7 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
         log_bias=log_bias(exclude, nats, model.vocabulary),
         rule=_Rule(options, redesign, drafts, decode),
         draw=guided_draw(guide, options, model.vocabulary, decode),
-        warnings=_warnings(options, drafts, model),
+        warnings=_warnings(options, redesign, drafts, model),
     )
 
 
@@ -253,12 +254,35 @@ def _totals(
     return totals
 
 
-def _warnings(options: GenerateOptions, drafts: Sequence[_Draft], model: LoadedModel) -> list[str]:
+def _warnings(
+    options: GenerateOptions,
+    redesign: Redesign | None,
+    drafts: Sequence[_Draft],
+    model: LoadedModel,
+) -> list[str]:
+    """Return what a user should know before the designs: of lengths, and of parents."""
     given = ((name, getattr(options, name)) for name in ("length", *_KEEPING))
     asked = " ".join(f"--{name} {value}" for name, value in given if value is not None)
     lengths = [len(draft.places) for draft in drafts]
     warning = length_warning(asked, lengths, model, "design", "residue")
-    return [] if warning is None else [warning]
+    parents = None if redesign is None else _parent_warning(options, redesign, model)
+    return [each for each in (warning, parents) if each is not None]
+
+
+def _parent_warning(options: GenerateOptions, redesign: Redesign, model: LoadedModel) -> str | None:
+    """Return a sentence where a model of some families guesses parents no better than chance."""
+    if model.trained_lengths is None or model.process != DEFAULT_PROCESS:
+        return None  # a model of all proteins, or one that masks nothing
+    unknown = unknown_parents(
+        redesign.parents, model.denoiser, model.vocabulary, options.batch_tokens
+    )
+    if not unknown:
+        return None
+    return (
+        f"--start {options.start}: {options.model} guesses the residues of {', '.join(unknown)} no "
+        "better than counting them does, so it does not know such proteins, and what it writes "
+        "into them means nothing: use a model that was trained on their family."
+    )
 
 
 class _Rule:

@@ -20,7 +20,7 @@ from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.errors import UserError
 from didi_protein.generating.options import GenerateOptions
 from didi_protein.generating.templates import FREE
-from didi_protein.scanning.substitutions import scan_sequences
+from didi_protein.scanning.substitutions import is_known, scan_sequences
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, clean_sequence, find_problem
 from didi_protein.sequences.fasta import read_records
 from didi_protein.sequences.positions import parse_positions, positions_text
@@ -114,6 +114,8 @@ class Variant:
     """Residues to keep, and underscores to fill."""
     must_differ: bool
     """Whether the parent's residue is forbidden where something is filled."""
+    names_positions: bool = False
+    """Whether the header says which positions were written anew: where the model chose them."""
 
     def forbidden(self) -> dict[int, str]:
         """Return the residue that each position to fill may not get, by positions from 0."""
@@ -125,7 +127,10 @@ class Variant:
     def provenance(self, sequence: str) -> dict[str, object]:
         """Return what the header of the design says of its parent."""
         identity = round(self.parent.identity(sequence), 4)
-        return {"parent": self.parent.name, "parent_identity": identity}
+        said = {"parent": self.parent.name, "parent_identity": identity}
+        if self.names_positions:
+            return said | {"varied": positions_text(sorted(self.parent.varied or ()))}
+        return said
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,8 @@ class Redesign:
 
     def _variant(self, parent: Parent, seed: int, record: int) -> Variant:
         if parent.varied is not None:
-            return Variant(parent, _blanked(parent.sequence, parent.varied), must_differ=False)
+            blanked = _blanked(parent.sequence, parent.varied)
+            return Variant(parent, blanked, False, names_positions=self.tolerant is not None)
         places = drawn_positions(self.free(parent), self._numbers(parent), seed, record)
         return Variant(parent, _blanked(parent.sequence, places), must_differ=True)
 
@@ -267,6 +273,43 @@ def with_tolerant_positions(
             for parent, scan in zip(parents, scans, strict=True)
         ),
     )
+
+
+MOST_CHECKED = 4
+"""Parents that are looked at for whether the model knows them."""
+CHECKED_POSITIONS = 48
+"""Of each, evenly spaced."""
+
+
+def unknown_parents(
+    parents: Sequence[Parent], denoiser: Any, vocabulary: Vocabulary, batch_tokens: int
+) -> list[str]:
+    """Return which of the first parents the model guesses no better than counting their residues.
+
+    Args:
+        denoiser: a masked model.
+        batch_tokens: bound on rows times padded width of one forward pass.
+    """
+    looked_at = parents[:MOST_CHECKED]
+    places = [_spread(len(parent.sequence), CHECKED_POSITIONS) for parent in looked_at]
+    sequences = [parent.sequence for parent in looked_at]
+    scans = scan_sequences(denoiser, vocabulary, sequences, places, batch_tokens)
+    return [
+        parent.name
+        for parent, scan in zip(looked_at, scans, strict=True)
+        if is_known(parent.sequence, scan) is False
+    ]
+
+
+def _spread(length: int, number: int) -> tuple[int, ...]:
+    """Return at most so many positions, evenly spaced.
+
+    >>> _spread(7, 3), _spread(2, 3)
+    ((0, 2, 4), (0, 1))
+    """
+    if length <= number:
+        return tuple(range(length))
+    return tuple(place * length // number for place in range(number))
 
 
 def drawn_positions(free: Sequence[int], numbers: range, seed: int, record: int) -> list[int]:

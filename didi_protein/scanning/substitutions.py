@@ -151,6 +151,21 @@ def _columns(residues: str) -> list[int]:
     return [CANONICAL_RESIDUES.index(letter) for letter in residues]
 
 
+FEWEST_POSITIONS = 30
+"""Below these it is chance whether a model guesses residues better than counting does."""
+
+
+def is_known(sequence: str, scan: SequenceScan) -> bool | None:
+    """Return whether the model guesses the residues of a sequence better than counting them does.
+
+    Args:
+        scan: of the sequence; with fewer positions than `FEWEST_POSITIONS` the answer is None.
+    """
+    if len(scan.positions) < FEWEST_POSITIONS:
+        return None
+    return scan.mean_nll < composition_nll(sequence, scan.positions)
+
+
 def composition_nll(sequence: str, positions: Sequence[int]) -> float:
     """Return the mean nats of residues, each guessed by counting the others of its sequence.
 

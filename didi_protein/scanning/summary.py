@@ -16,15 +16,13 @@ from didi_core.training.run_folder import package_versions
 from didi_protein.models.esm2 import is_esm2_name
 from didi_protein.scanning.options import ScanOptions, ScanResult
 from didi_protein.scanning.scorer import ScanScorer
-from didi_protein.scanning.substitutions import SequenceScan, composition_nll
+from didi_protein.scanning.substitutions import FEWEST_POSITIONS, SequenceScan, is_known
 from didi_protein.scoring.rows import Row
 from didi_protein.scoring.table import rounded
 
 FORMAT = "didi-protein scan summary 1"
 NAMED = 10
 """Positions and substitutions of each sequence that the summary names."""
-FEWEST_POSITIONS = 30
-"""Below these it is chance whether a model guesses residues better than counting does."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,9 @@ class ScannedRow:
         return self.row.record.id
 
     @property
-    def known(self) -> bool:
-        """Whether the model guesses its residues better than counting them does."""
-        if self.scan is None or len(self.scan.positions) < FEWEST_POSITIONS:
-            return True
-        counted_nll = composition_nll(self.row.record.sequence, self.scan.positions)
-        return self.scan.mean_nll < counted_nll
+    def known(self) -> bool | None:
+        """Whether the model knows such a sequence; None where too little was scanned to tell."""
+        return None if self.scan is None else is_known(self.row.record.sequence, self.scan)
 
     def as_json(self) -> dict[str, Any]:
         """Return what the summary says of it."""
@@ -131,12 +126,17 @@ def warnings_of(model: str, trained: LengthRanges | None, rows: Sequence[Scanned
     """Say which sequences are none that the model knows."""
     scanned = [each for each in rows if each.scan is not None]
     total, found = counted(len(scanned), "sequence"), []
-    foreign = [each.id for each in scanned if not each.known]
+    foreign = [each.id for each in scanned if each.known is False]
     if foreign:
         found.append(
             f"{len(foreign):,} of {total} ({_named(foreign)}): {model} guesses the residues no "
             "better than counting them does, so it does not know such proteins, and its scores "
             "say nothing of them: use a model that was trained on their family."
+        )
+    if any(each.known is None for each in scanned):
+        found.append(
+            f"Fewer than {FEWEST_POSITIONS} positions do not tell whether {model} knows a protein "
+            "at all; a scan of the whole sequence does."
         )
     other = [
         each.id
@@ -184,7 +184,10 @@ def print_summary(result: ScanResult) -> None:
     for each in shown:
         places = ", ".join(str(at) for at in each["most_tolerant"])
         best = ", ".join(f"{name} ({score:+.2f})" for name, score in list(each["best"].items())[:5])
-        print(f"{each['id']}: most tolerant positions {places}; best substitutions {best}")
+        print(
+            f"{each['id']}: most tolerant positions {places}; substitutions the model finds "
+            f"likeliest (nats, nothing measured) {best}"
+        )
     for warning in result.summary["warnings"]:
         print(warning)
     statuses = ", ".join(f"{n:,} {name}" for name, n in result.summary["by_status"].items())
@@ -199,8 +202,10 @@ def print_summary(result: ScanResult) -> None:
 def _next_command(summary: Mapping[str, Any]) -> str | None:
     """Return what writes the most tolerant positions anew; None where it cannot be given so."""
     inputs, model = summary["inputs"], summary["settings"]["scan"]["name"]
-    if len(inputs) != 1 or inputs[0] == "-" or is_esm2_name(model) or not summary["num_ok"]:
+    if len(inputs) != 1 or inputs[0] == "-" or is_esm2_name(model):
         return None
+    if not any(each.get("known") for each in summary["sequences"]):
+        return None  # it would write into proteins that the model does not know
     asked = {"model": model, "start": inputs[0], "vary": "tolerant:20%", "num": "10", "steps": "8"}
     words = [each for name, value in asked.items() for each in (f"--{name}", value)]
     return shlex.join(["didi-protein", "generate", *words, "--out", "variants.fasta"])

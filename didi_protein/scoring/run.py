@@ -297,6 +297,7 @@ def finish(
         table=table,
         scorers=scorers,
         reference=None if reference is None else [sequence for _, sequence in reference],
+        only_parents=_only_parents(reference, designs),
         training=None if training is None else [sequence for _, sequence in training],
         held_against=training_record(sources),
         neighbours=neighbours,
@@ -336,6 +337,12 @@ def _measure_structures(
 
 def _read(path: Path | None, flag: str) -> list[tuple[str, str]] | None:
     return None if path is None else read_training_sequences(path, name=flag)
+
+
+def _only_parents(reference: Sequence[tuple[str, str]] | None, designs: Sequence[Row]) -> bool:
+    """Return whether the natural sequences are nothing but parents of the designs."""
+    parents = {row.record.header.get("parent") for row in designs}
+    return reference is not None and parents.issuperset(name for name, _ in reference)
 
 
 def _add_neighbours(

@@ -58,6 +58,8 @@ class SummaryParts:
     table: pd.DataFrame
     scorers: Sequence[Scorer]
     reference: Sequence[str] | None
+    only_parents: bool
+    """Whether it holds nothing but parents of the designs: being near those is no merit."""
     training: Sequence[str] | None
     """Those of `--training`."""
     held_against: dict[str, Any] | None
@@ -140,11 +142,11 @@ def measure_table(options: ScoreOptions, parts: SummaryParts) -> SetMeasures:
     calls = pd.to_numeric(rows["nfe"], errors="coerce").dropna()
     return measure_set(
         rows["sequence"].tolist(),
-        held_out=parts.reference if whole else None,
+        held_out=parts.reference if whole and not parts.only_parents else None,
         training_identity=rows["training_identity"].dropna().tolist(),
         judge_nll=np.log(perplexity).tolist() if len(rows) and perplexity.notna().all() else None,
         num_calls=calls.tolist(),
-        neighbours=parts.neighbours,
+        neighbours=None if parts.only_parents else parts.neighbours,
         clusters=parts.clusters,
         seed=options.seed,
         threads=options.threads,
@@ -238,7 +240,7 @@ def _neighbour_definitions(parts: "SummaryParts") -> dict[str, str]:
     )
     texts = {}
     sequences = scored_designs(parts.table)["sequence"].tolist()
-    if parts.reference is not None:
+    if parts.reference is not None and not parts.only_parents:
         prefilter = " and ".join(map(" ".join, prefilters(sequences, parts.reference)))
         share = f"at least {NEIGHBOUR_IDENTITY:.0%} identity"
         texts["precision"] = (

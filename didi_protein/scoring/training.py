@@ -293,8 +293,9 @@ def _parents_of(records: Sequence[ProteinRecord], ids: Iterable[tuple[str, str]]
             found[parent] = sequence
     if unknown := [each for each in named if each and each not in found]:
         print(
-            f"parent={unknown[0]}{_and_more(unknown)} is no sequence, and no id of the input, "
-            "--reference or --training: such rows are held against all training sequences.",
+            f"parent={unknown[0]}{_and_more(unknown)} is in none of the files: give the parents by "
+            "--reference FASTA, else nearness to a parent counts as copying (such rows are held "
+            "against all training sequences).",
             file=sys.stderr,
         )
     return found

@@ -1,5 +1,6 @@
 """`generate --vary tolerant:20`: the positions that a scan finds most tolerant, and no others."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from scoring_fixtures import write_judge, write_uniform
 from didi_core.errors import UserError
 from didi_protein.merge import MergeOptions, merge
 from didi_protein.scan import ScanOptions, scan
+from didi_protein.sequences.positions import parse_positions
+from didi_protein.sequences.training_data import read_training_sequences
 
 PARENTS = {"one": "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQA", "two": "ACDEFGHIKLMNPQRSTVWYC"}
 
@@ -108,3 +111,33 @@ def test_models_that_predict_no_masked_residue_are_refused(
     with pytest.raises(UserError, match=words) as caught:
         redesigned(write(tmp_path / "m"), tmp_path / "d.fasta", parents, **asked)
     assert "tolerant:4" in str(caught.value) and "12,15,40-50" in str(caught.value)
+
+
+def test_each_header_names_the_positions_that_the_model_chose(
+    model: Path, tmp_path: Path, parents: Path
+) -> None:
+    made = redesigned(model, tmp_path / "d.fasta", parents, vary="tolerant:4", num=20)
+    for name, places in written_anew(made).items():
+        told = {each.header["varied"] for each in designs(made) if each.header["parent"] == name}
+        assert len(told) == 1
+        assert places <= set(parse_positions(told.pop(), "varied"))
+    given = redesigned(model, tmp_path / "g.fasta", parents, vary="3,5", num=2)
+    assert all("varied" not in each.header for each in designs(given))
+
+
+@pytest.mark.parametrize(("name", "warned"), [("PDZ", False), ("lysozyme", True)])
+def test_parents_that_a_model_of_some_families_does_not_know_are_warned_of(
+    tmp_path: Path, name: str, warned: bool
+) -> None:
+    sequence = (
+        "MNIFEMLRIDEGLRLKIYKDTEGYYTIGIGHLLTKSPSLNAAKSELDKAIGRNTNGVITKDEAEKLFNQDVDAAVRGILRNAKLKPVYDS"
+        "LDAVRRAAINMVFQMGETGVAGFTNSLRMLQQKRWDEAAVNLAKSRWYNQTPNRAKRVITTFRTGTWDAYKNL"
+        if warned
+        else read_training_sequences("PF00595-held-out")[0][1]
+    )
+    start = tmp_path / "p.fasta"
+    start.write_text(f">{name}\n{sequence}\n")
+    asked = {"length": None, "start": start, "mutate": "10%", "num": 1, "steps": 1}
+    made = design(Path("tiny-student"), tmp_path / "d.fasta", **asked)
+    warnings = json.loads(made.summary.read_text())["warnings"]
+    assert [name in each and "tiny-student" in each for each in warnings] == [True] * warned

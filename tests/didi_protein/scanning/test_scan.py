@@ -22,6 +22,7 @@ from didi_protein.scanning import scorer as scorer_module
 from didi_protein.scanning.heat_map import rows_of
 from didi_protein.scanning.scorer import LOG_ODDS, ScanScorer
 from didi_protein.scanning.substitutions import scan_sequences
+from didi_protein.scanning.summary import print_summary
 from didi_protein.scoring.journal import KnownScores
 from didi_protein.scoring.rows import check_records, score_rows
 from didi_protein.sequences.fasta import ProteinRecord
@@ -287,14 +288,27 @@ def test_foreign_proteins_are_warned_of_and_known_ones_not(tmp_path: Path) -> No
     assert [each["known"] for each in result.summary["sequences"]] == [True, False]
     (warning,) = result.summary["warnings"]
     assert "ubq" in warning and "pdz" not in warning and "tiny" in warning
-    # A handful of positions says nothing of the protein.
-    assert not scanned("tiny", data, tmp_path / "p.csv", positions="3-8").summary["warnings"]
+    # A handful of positions says nothing of the protein, and that is said.
+    few = scanned("tiny", data, tmp_path / "p.csv", positions="3-8").summary
+    assert [each["known"] for each in few["sequences"]] == [None, None]
+    (warning,) = few["warnings"]
+    assert "tiny" in warning and "whole" in warning
+
+
+def test_no_command_leads_on_from_proteins_that_the_model_does_not_know(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = read_training_sequences("PF00595-held-out")[0][1]
+    for name, sequence, leads_on in (("pdz", known, True), ("ubq", UBIQUITIN, False)):
+        data = fasta(tmp_path / f"{name}.fasta", {name: sequence})
+        print_summary(scanned("tiny", data, tmp_path / f"{name}.csv"))
+        assert ("didi-protein generate" in capsys.readouterr().out) == leads_on
 
 
 def test_lengths_that_a_model_was_not_trained_on_are_warned_of(tmp_path: Path) -> None:
     data = fasta(tmp_path / "in.fasta", {"short": UBIQUITIN[:40]})
     warnings = scanned("tiny", data, tmp_path / "s.csv", positions="3-8").summary["warnings"]
-    assert len(warnings) == 1 and "short" in warnings[0] and "length" in warnings[0]
+    assert len(warnings) == 2 and "short" in warnings[1] and "length" in warnings[1]
 
 
 # Plots.
