@@ -228,6 +228,7 @@ def test_what_is_wrong_with_a_guide_is_one_sentence(
         ({"guide_scale": 2.0}, "--guide-scale"),
         ({"guide_candidates": 2}, "--guide-candidates"),
         ({"guide": "of sequences.py:tryptophans", "guide_candidates": 1}, "--guide-candidates 1"),
+        ({"guide": "of sequences.py:tryptophans", "guide_candidates": 10**12}, "from 2 to 10000"),
         ({"guide": "soft.py:tryptophans", "guide_candidates": 4}, "--guide-candidates 4"),
         ({"guide": "soft.py:tryptophans", "guide_scale": float("nan")}, "--guide-scale nan"),
     ],
