@@ -83,9 +83,11 @@ def guided(sampler: Sampler, draw: StepDraw | None, model: LoadedModel, name: st
     if isinstance(sampler, MomentumSampler) and sampler.momentum.positions == "random":
         return replace(sampler, draw=draw)
     if not isinstance(sampler, PlannedSampler):
+        apart = isinstance(sampler, MomentumSampler)
+        chosen, other = ("with positions=apart ", "positions=random, or ") if apart else ("", "")
         raise UserError(
-            f"--guide: --sampler {name} does not plan which positions a step reveals, which "
-            "guidance needs; take --sampler ancestral."
+            f"--guide: --sampler {name} {chosen}does not plan which positions a step reveals, "
+            f"which guidance needs; take {other}--sampler ancestral."
         )
     return replace(sampler, draw=draw)
 

@@ -254,7 +254,9 @@ def test_samplers_without_a_plan_are_refused(model: Path, files: Path, sampler: 
 
 def test_momentum_is_guided_where_its_positions_are_random(model: Path, files: Path) -> None:
     guide = f"{files / 'soft.py'}:tryptophans"
-    with pytest.raises(UserError, match="--sampler momentum"):
+    with pytest.raises(
+        UserError, match=r"--sampler momentum with positions=apart .* take positions=random"
+    ):
         design(model, files / "d.fasta", num=2, sampler="momentum(positions=apart)", guide=guide)
 
 
