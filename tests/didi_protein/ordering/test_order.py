@@ -297,6 +297,7 @@ def test_clean_mends_what_is_safe(tmp_path: Path) -> None:
         ("flank5", "ACGU", "A, C, G and T"),
         ("flank3", "AAAAAAA", "--max-homopolymer 7"),
         ("plate", 95, "96"),
+        ("seed", -1, "from 0"),
         ("fill", "diagonal", "columns"),
         ("vendor", "acme", "idt"),
         ("out", Path("order.xlsx"), ".csv"),
