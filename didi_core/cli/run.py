@@ -9,7 +9,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -162,6 +162,26 @@ def check_output(
         raise UserError(
             f"{named} exists: choose another name, {continued}or {replace} to replace it."
         )
+
+
+def check_not_read(
+    out: Path, read: Iterable[str | os.PathLike[str] | None], flag: str = "--out"
+) -> None:
+    """Refuse an output that would replace a file that is read, also where it may be replaced.
+
+    Args:
+        read: what was given to be read; what names no file is passed over.
+
+    Raises:
+        UserError: one of them is `out`.
+    """
+    for each in read:
+        if each is None or not (os.path.isfile(out) and os.path.isfile(each)):
+            continue
+        if os.path.samefile(out, each):
+            raise UserError(
+                f"{flag} {out} would replace {each}, which is read: choose another name."
+            )
 
 
 # The end of one of several processes, which no late thread turns into a failure.

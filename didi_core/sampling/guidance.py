@@ -45,6 +45,8 @@ from didi_core.sampling.step_draw import Revealed, Step, StepDraw
 
 _NO_POSITION = 2**20
 """Keys the choice among candidates, which is of a whole row."""
+_LEAST = -1e30
+"""Nats that a tilt takes away at most: no token is ruled out, lest the others be excluded."""
 
 
 class SequenceGuide(Protocol):
@@ -81,9 +83,11 @@ def guided(sampler: Sampler, draw: StepDraw | None, model: LoadedModel, name: st
     if isinstance(sampler, MomentumSampler) and sampler.momentum.positions == "random":
         return replace(sampler, draw=draw)
     if not isinstance(sampler, PlannedSampler):
+        apart = isinstance(sampler, MomentumSampler)
+        chosen, other = ("with positions=apart ", "positions=random, or ") if apart else ("", "")
         raise UserError(
-            f"--guide: --sampler {name} does not plan which positions a step reveals, which "
-            "guidance needs; take --sampler ancestral."
+            f"--guide: --sampler {name} {chosen}does not plan which positions a step reveals, "
+            f"which guidance needs; take {other}--sampler ancestral."
         )
     return replace(sampler, draw=draw)
 
@@ -117,7 +121,7 @@ class Reranked:
             step.number,
             device=states.device,
         )
-        kept = draw_categorical(self.scale * scores, uniform)
+        kept = draw_categorical(_scaled(scores, self.scale), uniform)
         row = torch.arange(len(kept), device=kept.device)
         passes = torch.stack([each.head_passes for each in drawn]).sum(0)
         return Revealed(states[row, kept], passes, count)
@@ -144,7 +148,8 @@ class Tilted:
         blank = step.state.batch.tokens == predictor.vocabulary.mask_id
         whole = step.predict(predictor, blank)
         gradient = self._gradient(step, whole.log_probs, blank, predictor.vocabulary)
-        tilted = (whole.log_probs + self.scale * gradient.to(whole.log_probs)).log_softmax(-1)
+        tilt = _scaled(gradient.double(), self.scale).clamp_min(_LEAST)
+        tilted = (whole.log_probs.double() + tilt).log_softmax(-1).to(whole.log_probs)
         part = _at(replace(whole, log_probs=tilted), step.now[blank])
         return replace(step.reveal(predictor, part), guide_calls=1)
 
@@ -167,6 +172,15 @@ class Tilted:
             rows, inside = lengths == length, slice(int(before), length - int(after))
             gradient[rows, inside] = self.guide.gradient(soft[rows, inside]).to(soft)
         return gradient[blank]
+
+
+def _scaled(values: Float[Tensor, "rows choices"], scale: float) -> Float[Tensor, "rows choices"]:
+    """Return scale * value, less that of the best: for draws among the choices this is the same.
+
+    The product alone may be infinite, and nothing chooses between two infinite values.
+    """
+    wanted = values if scale > 0 else -values
+    return abs(scale) * (wanted - wanted.amax(-1, keepdim=True))
 
 
 def _at(prediction: Prediction, chosen: Bool[Tensor, "predicted"]) -> Prediction:

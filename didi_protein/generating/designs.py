@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from didi_core.cli.run import check_not_read
 from didi_core.commands.generating.domain import (
     GenerationDomain,
     GenerationRecord,
@@ -47,6 +48,7 @@ def _problems(options: GenerateOptions) -> list[str]:
         lambda: _check_layout(options),
         lambda: read_redesign(options, None),
         lambda: open_guide(options),
+        lambda: check_not_read(options.out, (options.start, options.template)),
     )
 
 

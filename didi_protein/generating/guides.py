@@ -40,6 +40,8 @@ SCALE = 1.0
 """Of `--guide-scale`: a score is worth as many nats as it says."""
 NUM_CANDIDATES = 4
 """Of `--guide-candidates`: M, as RGAS has it."""
+MOST_CANDIDATES = 10_000
+"""Of each sequence and step: more only fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,8 @@ def open_guide(options: GenerateOptions) -> UserFunction | None:
         return None
     if scale is not None and not math.isfinite(scale):
         raise UserError(f"--guide-scale {scale:g} must be a finite number.")
-    if count is not None and count < 2:
-        raise UserError(f"--guide-candidates {count} must be at least 2.")
+    if count is not None and not 2 <= count <= MOST_CANDIDATES:
+        raise UserError(f"--guide-candidates {count} must be from 2 to {MOST_CANDIDATES}.")
     function = load_function(options.guide)
     if count is not None and function.takes_probabilities:
         raise UserError(

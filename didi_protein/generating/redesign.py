@@ -478,6 +478,9 @@ def _check_exclude(exclude: str, redesign: Redesign) -> None:
     if len(left) != 1:
         return
     (letter,) = left
-    kept = redesign.kept.letters
-    if letter not in kept and any(letter in parent.sequence for parent in redesign.parents):
-        raise UserError(f"--exclude {exclude}: nothing is left that a {letter} could change to.")
+    for parent in redesign.parents:
+        if any(parent.sequence[place] == letter for place in redesign.free(parent)):
+            raise UserError(
+                f"--exclude {exclude}: nothing is left that a {letter} could change to in parent "
+                f"{parent.name}; exclude less, or name each {letter} in --keep."
+            )

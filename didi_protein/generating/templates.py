@@ -26,6 +26,8 @@ from didi_protein.sequences.fasta import FASTA_SUFFIXES, numbered, read_records
 FREE = "_"
 """Stands for a residue to be designed."""
 _ALSO_FREE = "x"
+MOST_DIGITS = 9
+"""Of a length: Python refuses to read numbers of thousands of them."""
 _PLACE = re.compile(r"\[[^\]]*\]|.", re.DOTALL)
 _TABLE_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
@@ -200,11 +202,13 @@ def parse_range(text: str, asked: str) -> FreeRange | None:
     """Return the range that a text is; None where it is none.
 
     Raises:
-        UserError: it is upside down.
+        UserError: it is upside down, or too large to be read.
     """
     match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", text)
     if match is None:
         return None
+    if max(len(each.lstrip("0")) for each in match.groups("")) > MOST_DIGITS:
+        raise UserError(f"{asked[:80]}: {text[:20]} is a length that no protein has.")
     low, high = int(match[1]), int(match[2] or match[1])
     if low > high:
         raise UserError(f"{asked}: the range {text} is upside down; write {high}-{low}.")

@@ -23,6 +23,11 @@ def frame_of(options: OrderOptions, usage: CodonUsage, sites: tuple[ForbiddenSit
     n_tag = parse_tag("--n-tag", options.n_tag)
     c_tag = parse_tag("--c-tag", options.c_tag)
     stop = _stop(options, usage, sites, flank3)
+    if (run := longest_run(stop + flank3)) > options.max_homopolymer:
+        raise UserError(
+            f"--stop {options.stop} before --flank3 {flank3} makes a run of {run} equal bases: "
+            f"give another stop or flank, or allow that with --max-homopolymer {run}."
+        )
     return Frame(flank5, not options.no_start, n_tag, c_tag, stop, flank3)
 
 
@@ -41,8 +46,8 @@ def _flank(flag: str, text: str | None, longest: int) -> str:
 def _stop(
     options: OrderOptions, usage: CodonUsage, sites: tuple[ForbiddenSite, ...], flank3: str
 ) -> str:
-    """Return the stop codons; those of the host in turn where a site would arise at the flank."""
-    known = usage.shares[STOP]
+    """Return the stop codons; those of the host in turn where a rule would break at the flank."""
+    known, longest = usage.shares[STOP], options.max_homopolymer
     if options.stop == "none":
         return ""
     if options.stop == "auto":
@@ -66,4 +71,4 @@ def _stop(
             f"--stop {options.stop} before --flank3 {flank3} makes {found.name}: give another "
             "stop or flank, or take it out of --avoid."
         )
-    return clean[0]
+    return next((each for each in clean if longest_run(each + flank3) <= longest), clean[0])

@@ -137,10 +137,12 @@ class Homopolymer:
         )
         return f"--max-homopolymer {self.longest}: a run of {found} at {_listed([place], found)}"
 
-    def constraints(self, construct: Construct) -> list[Any]:  # noqa: ARG002
+    def constraints(self, construct: Construct) -> list[Any]:
         from dnachisel import AvoidPattern
         from dnachisel.SequencePattern import HomopolymerPattern
 
+        if self.longest >= construct.length:  # no run is longer, and a huge one fills the memory
+            return []
         return [
             _with_rule(self, AvoidPattern(HomopolymerPattern(base, self.longest + 1), strand=1))
             for base in "ACGT"

@@ -10,6 +10,7 @@ import pandas as pd
 
 from didi_core.errors import UserError
 from didi_core.io.files import check_writable, write_json
+from didi_core.number_checks import seed_errors
 from didi_core.progress import progress_bar
 from didi_protein.ordering.back_translation import BackTranslation, BackTranslator
 from didi_protein.ordering.construct import Construct, Frame
@@ -75,6 +76,8 @@ class OrderedDesign:
 
 def run_order(options: OrderOptions) -> OrderResult:
     """See `didi_protein.order.order`."""
+    if wrong := seed_errors(options.seed):
+        raise UserError("; ".join(wrong) + ".")
     sheet = Sheet(options.plate, options.fill, options.vendor)
     sheet.check()
     usage, sites = codon_usage(options.host), sites_of(options.avoid)

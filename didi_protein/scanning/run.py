@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from didi_core.cli.run import check_output
+from didi_core.cli.run import check_not_read, check_output
 from didi_core.errors import UserError
 from didi_core.evaluation.headroom_plot import require_matplotlib
 from didi_core.io.files import check_writable, write_json
@@ -85,6 +85,7 @@ def _check_options(options: ScanOptions) -> tuple[Shard, tuple[int, ...] | None]
 
 
 def _check_outputs(options: ScanOptions) -> None:
+    check_not_read(options.out, options.inputs)
     for path in (options.out, summary_path(options.out), partial_path(options.out)):
         check_writable(path)
         check_output(path, resume=options.resume, overwrite=options.overwrite)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from didi_core.cli.run import check_output
+from didi_core.cli.run import check_not_read, check_output
 from didi_core.commands.processes import Processes, join_processes
 from didi_core.errors import UserError
 from didi_core.io.files import check_writable, write_json
@@ -144,6 +144,7 @@ def _reading(options: ScoreOptions) -> Reading:
 
 
 def _check_outputs(options: ScoreOptions) -> None:
+    check_not_read(options.out, options.inputs)
     for path in (options.out, summary_path(options.out), partial_path(options.out)):
         check_writable(path)
     for path in (options.out, summary_path(options.out), *partials_of(options.out)):

@@ -95,6 +95,17 @@ def test_momentum_is_guided_as_it_is_without_a_guide_that_changes_nothing() -> N
         assert torch.equal(found.tokens, usual) and found.guide_calls is not None
 
 
+@pytest.mark.parametrize("scale", [1e306, -1e306])
+def test_a_scale_past_what_numbers_hold_takes_the_best(scale: float) -> None:
+    law = {(0, 0): 0.2, (2, 1): 0.3, (1, 2): 0.5}
+    predictor, guide = exact(law), Linear(1e5 * LIKED)
+    best = (scale * LIKED).argmax(-1)
+    settings = SampleSettings(1)
+    for draw in (Reranked(guide, scale, 512), Tilted(guide, scale)):
+        found = draw_sequences(guided(predictor, draw), predictor, settings, [3, 3], 64)
+        assert set(found) == {tuple(best.tolist())}
+
+
 def reranked_law(law: Law, guide: Linear, scale: float, count: int) -> Law:
     """Law of two positions that two steps reveal, each step re-ranked, enumerated.
 

@@ -228,6 +228,7 @@ def test_what_is_wrong_with_a_guide_is_one_sentence(
         ({"guide_scale": 2.0}, "--guide-scale"),
         ({"guide_candidates": 2}, "--guide-candidates"),
         ({"guide": "of sequences.py:tryptophans", "guide_candidates": 1}, "--guide-candidates 1"),
+        ({"guide": "of sequences.py:tryptophans", "guide_candidates": 10**12}, "from 2 to 10000"),
         ({"guide": "soft.py:tryptophans", "guide_candidates": 4}, "--guide-candidates 4"),
         ({"guide": "soft.py:tryptophans", "guide_scale": float("nan")}, "--guide-scale nan"),
     ],
@@ -253,7 +254,9 @@ def test_samplers_without_a_plan_are_refused(model: Path, files: Path, sampler: 
 
 def test_momentum_is_guided_where_its_positions_are_random(model: Path, files: Path) -> None:
     guide = f"{files / 'soft.py'}:tryptophans"
-    with pytest.raises(UserError, match="--sampler momentum"):
+    with pytest.raises(
+        UserError, match=r"--sampler momentum with positions=apart .* take positions=random"
+    ):
         design(model, files / "d.fasta", num=2, sampler="momentum(positions=apart)", guide=guide)
 
 

@@ -183,6 +183,27 @@ def test_excluded_residues_are_not_written_and_parents_keep_theirs(
         assert not {record.sequence[place] for place in places} & set("CAKL")
 
 
+def test_a_residue_alone_in_what_is_kept_may_be_all_that_is_written(
+    model: Path, tmp_path: Path, parents: Path
+) -> None:
+    own = {"exclude": "CDEFGHKLMNPQRSTVWYA", "mutate": "50%"}
+    parents.write_text(">one\nMKTAIIAKQRQ\n")
+    with pytest.raises(UserError, match="a I could change to in parent one"):
+        redesign(model, tmp_path / "a.fasta", parents, **{**own, "keep": "5"})
+    made = redesign(model, tmp_path / "a.fasta", parents, **{**own, "keep": "5,6"})
+    assert all(each.sequence[4:6] == "II" for each in designs(made))
+
+
+@pytest.mark.parametrize("switch", ["overwrite", "resume"])
+def test_parents_are_never_replaced_by_their_variants(
+    model: Path, parents: Path, switch: str
+) -> None:
+    before = parents.read_bytes()
+    with pytest.raises(UserError, match=r"would replace .*parents\.fasta, which is read"):
+        redesign(model, parents, parents, mutate="20%", **{switch: True})
+    assert parents.read_bytes() == before
+
+
 def test_batches_shards_and_resume_change_nothing(
     model: Path, tmp_path: Path, parents: Path
 ) -> None:

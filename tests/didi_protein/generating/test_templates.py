@@ -133,6 +133,7 @@ def test_a_table_holds_many(tmp_path: Path, suffix: str, separator: str) -> None
         ("HE[A[L]]_H", r"'\[' without its other half .* at position 5"),
         ("10-20:MBT", r"'B' is no residue .* at position 8"),
         ("10-20:M-T", r"'-' is no residue .* at position 8"),
+        ("9" * 5_000 + ":MKT", r"99999999999999999999 is a length that no protein has"),
         ("20-10:MKT", r"the range 20-10 is upside down; write 10-20"),
         ("MKT", r"nothing to fill"),
         ("0:MKT:0-0", r"nothing to fill"),

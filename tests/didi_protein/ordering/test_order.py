@@ -297,6 +297,7 @@ def test_clean_mends_what_is_safe(tmp_path: Path) -> None:
         ("flank5", "ACGU", "A, C, G and T"),
         ("flank3", "AAAAAAA", "--max-homopolymer 7"),
         ("plate", 95, "96"),
+        ("seed", -1, "from 0"),
         ("fill", "diagonal", "columns"),
         ("vendor", "acme", "idt"),
         ("out", Path("order.xlsx"), ".csv"),
@@ -346,3 +347,15 @@ def test_hints_stand_beside_each_design(tmp_path: Path) -> None:
     assert table["signal_peptide"].to_dict() == {"leaves": 1, "plain": 0}
     assert table["n_glycosylation_sites"].to_dict() == {"leaves": 0, "plain": 1}
     assert table["odd_cysteines"].to_dict() == {"leaves": 0, "plain": 1}
+
+
+def test_a_run_at_the_flank_is_left_to_another_stop_or_refused(tmp_path: Path) -> None:
+    path = fasta_at(tmp_path, {"d": "MKTAYIARQR"})
+    assert run(path, flank3="AAAAA").table["dna"][0].endswith("TAGAAAAA")
+    with pytest.raises(UserError, match=r"--stop TAA before --flank3 AAAAA.*--max-homopolymer 7"):
+        run(path, flank3="AAAAA", stop="TAA", overwrite=True)
+
+
+def test_a_run_longer_than_any_dna_may_be_allowed(tmp_path: Path) -> None:
+    made = run(fasta_at(tmp_path, {"d": "MKKKKKKTAYIARQR"}), max_homopolymer=10**30)
+    assert made.table["status"][0] == "ok"

@@ -253,6 +253,14 @@ def test_what_a_finished_table_holds_is_not_scanned_again(
         assert sum(map(len, passes)) == 6
 
 
+def test_a_table_that_is_scanned_is_never_replaced(masked: Path, tmp_path: Path) -> None:
+    table = tmp_path / "in.csv"
+    table.write_text("id,seq\na,MKTAYI\n")
+    with pytest.raises(UserError, match=r"--out .*in\.csv would replace .*, which is read"):
+        scanned(masked, table, table, sequence_column="seq", overwrite=True)
+    assert table.read_text() == "id,seq\na,MKTAYI\n"
+
+
 def test_another_sequence_of_the_same_name_is_scanned_anew(masked: Path, tmp_path: Path) -> None:
     out, same = tmp_path / "s.csv", {"positions": "2-3"}
     first = SEQUENCES["a"]

@@ -316,6 +316,16 @@ def test_an_output_that_exists_is_refused_unless_told(options):
     assert options.out.read_bytes() != before
 
 
+@pytest.mark.parametrize("switch", ["overwrite", "resume"])
+def test_a_table_that_is_read_is_never_replaced(options, tmp_path, switch):
+    table = tmp_path / "measured.csv"
+    table.write_text("id,seq,Kd\na,MKTAYI,3\n")
+    asked = {"inputs": [str(table)], "sequence_column": "seq", "out": table, switch: True}
+    with pytest.raises(UserError, match=r"--out .*measured\.csv would replace .*, which is read"):
+        score(replace(options, **asked))
+    assert table.read_text() == "id,seq,Kd\na,MKTAYI,3\n"
+
+
 class Exploding:
     """A scorer in which some sequences fail."""
 
