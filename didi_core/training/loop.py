@@ -24,7 +24,7 @@ from didi_core.errors import Terminated, UserError
 from didi_core.training.checkpoints import KEPT, Checkpoints
 from didi_core.training.pace import planned_steps
 from didi_core.training.progress import training_progress
-from didi_core.training.run_folder import MetricsLog
+from didi_core.training.run_logs import NONE, run_logs
 
 Validate = Callable[[], dict[str, float]]
 
@@ -46,6 +46,10 @@ class LoopSettings:
     max_seconds: float = 0.0
     """Stop, finished, after this much time of training; 0 for no limit. Resumptions count from the
     first that had a limit."""
+    logger: str = NONE
+    """What takes the metrics beside metrics.jsonl: tensorboard, wandb or none."""
+    offline: bool = False
+    """Never use the network."""
 
 
 def train(
@@ -61,23 +65,26 @@ def train(
             or the checkpoint is of another kind of run.
     """
     run = _Run(method, settings, folder, fabric)
-    log = MetricsLog(folder, run.done) if fabric.is_global_zero else None
-    shown = training_progress(run.done, settings.steps, first=fabric.is_global_zero)
-    with shown as progress, _deferred_signals() as arrived:
+    first = fabric.is_global_zero
+    # A run that is over has nothing left to log.
+    logger = NONE if run.is_over else settings.logger
+    logs = run_logs(logger, folder, run.done, first=first, offline=settings.offline)
+    shown = training_progress(run.done, settings.steps, first=first)
+    with logs as write_metrics, shown as progress, _deferred_signals() as arrived:
         while not run.is_over:
             planned = run.planned_steps()
             figures = run.step(planned)
             stopped = run.must_stop(bool(arrived))
             if validate and run.is_due(settings.validate_every):
                 figures |= run.checked(validate())
-            if log and run.is_due(settings.log_every):
-                log.write(run.done, figures)
+            if run.is_due(settings.log_every):
+                write_metrics(run.done, figures)
             progress.show(run.done, planned, figures)
             if stopped or run.is_due(settings.checkpoint_every):
                 run.save()
             if stopped:
                 raise arrived[0] if arrived else Terminated()
-    if run.done < settings.steps and fabric.is_global_zero:
+    if run.done < settings.steps and first:
         took = f"max_seconds={settings.max_seconds:g} ended the training"
         print(f"{took} after {run.done:,} updates.", file=sys.stderr)
     return run.done

@@ -3,6 +3,7 @@
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,7 +36,7 @@ class MetricsLog:
                 lines.append(line)
         return lines
 
-    def write(self, step: int, figures: dict[str, float]) -> None:
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
         with open(self.path, "a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step, **figures}) + "\n")
 
