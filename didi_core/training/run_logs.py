@@ -68,7 +68,7 @@ def run_logs(
     if not first:
         yield _write_nothing
         return
-    write_line = MetricsLog(folder, done).write
+    write_line = MetricsLog(folder, done or -1).write
     if logger == NONE:
         yield write_line
         return
