@@ -6,14 +6,22 @@ From Python: `scan(ScanOptions(inputs=["my_protein.fasta"], model="tiny", out=Pa
 This file imports no torch, so that `--help` is fast; the work is in `didi_protein.scanning.run`.
 """
 
+from typing import TYPE_CHECKING
+
 from didi_core.cli.command_options import command_of
 from didi_core.errors import RecordsFailed
 from didi_protein.scanning.options import ScanOptions as ScanOptions
 from didi_protein.scanning.options import ScanResult as ScanResult
 
+if TYPE_CHECKING:
+    from didi_core.models.folder import LoadedModel
 
-def scan(options: ScanOptions) -> ScanResult:
+
+def scan(options: ScanOptions, model: "LoadedModel | None" = None) -> ScanResult:
     """Score every substitution; write the table, `NAME.summary.json` beside it, and plots.
+
+    Args:
+        model: the model that `options.model` names, where it is open already, in float32.
 
     Raises:
         UserError: an input that cannot be read, a model that is not masked or cannot be opened, a
@@ -22,7 +30,7 @@ def scan(options: ScanOptions) -> ScanResult:
     """
     from didi_protein.scanning.run import run_scan
 
-    return run_scan(options)
+    return run_scan(options, model)
 
 
 def _run_command(options: ScanOptions) -> None:

@@ -14,16 +14,21 @@ from didi_protein.scoring.options import ScoreOptions as ScoreOptions
 from didi_protein.scoring.options import ScoreResult as ScoreResult
 
 if TYPE_CHECKING:
-    from didi_protein.models.judges import Judge
+    from didi_protein.models.judges import Judge, MaskedScorer
 
 
-def score(options: ScoreOptions, judge: "Judge | None" = None) -> ScoreResult | None:
+def score(
+    options: ScoreOptions,
+    judge: "Judge | None" = None,
+    masked: "MaskedScorer | None" = None,
+) -> ScoreResult | None:
     """Score every record of the inputs; write the table and `NAME.summary.json` beside it.
 
     Under torchrun the processes share the work; the first one writes, and has the result.
 
     Args:
         judge: the judge that `options.judge` names, where it is open already.
+        masked: the masked model that `options.pseudo` names, likewise, in float32.
 
     Raises:
         UserError: an input that cannot be read, a model that cannot be opened, an output that
@@ -31,7 +36,7 @@ def score(options: ScoreOptions, judge: "Judge | None" = None) -> ScoreResult | 
     """
     from didi_protein.scoring.run import run_score
 
-    return run_score(options, judge)
+    return run_score(options, judge, masked)
 
 
 def _run_command(options: ScoreOptions) -> None:

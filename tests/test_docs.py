@@ -41,7 +41,9 @@ def headings(page: Path) -> set[str]:
 def test_the_navigation_lists_every_page_once() -> None:
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     listed = list(places(config["nav"]))
-    assert sorted(listed) == sorted(page.relative_to(DOCS).as_posix() for page in PAGES)
+    notebooks = [each.with_suffix(".md") for each in DOCS.rglob("*.ipynb")]
+    pages = [*PAGES, *notebooks]
+    assert sorted(listed) == sorted(page.relative_to(DOCS).as_posix() for page in pages)
 
 
 def test_the_index_links_to_every_page() -> None:
@@ -78,3 +80,7 @@ def test_the_site_builds(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "site" / "api" / "protein" / "index.html").read_text(encoding="utf-8")
     assert "GenerateOptions" in page and "Raises" in page
+    assert "score_sequences" in page
+    assert "Designs to make; with --template" in page, "the help of a field"
+    notebook = (tmp_path / "site" / "notebooks" / "first-designs" / "index.html").read_text("utf-8")
+    assert "data:image/png;base64," in notebook and "dataframe" in notebook

@@ -54,3 +54,22 @@ def test_help_imports_little(program: str, verb: str) -> None:
     assert not set(HEAVY) & set(modules)
     ours = [name for name in modules if name.startswith("didi_")]
     assert len(ours) <= MOST_MODULES, ours
+
+
+IMPORTING = """
+import json, sys
+import didi_protein
+{more}
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("more", ["", "didi_protein.load, didi_protein.UserError"])
+def test_importing_the_package_imports_little(more: str) -> None:
+    """Nor do its functions import a network's packages, until they are called."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTING.format(more=more)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    heavy = set(HEAVY) & set(json.loads(done.stdout))
+    assert heavy <= ({"Bio", "numpy", "pandas"} if more else set())

@@ -25,7 +25,7 @@ from didi_core.training.checkpoints import KEPT, Checkpoints
 from didi_core.training.pace import planned_steps
 from didi_core.training.patience import Patience
 from didi_core.training.progress import TrainingProgress, training_progress
-from didi_core.training.run_folder import MetricsLog
+from didi_core.training.run_logs import NONE, run_logs
 
 Validate = Callable[[], dict[str, float]]
 """Held-out figures; the first is the loss by which training is judged."""
@@ -48,6 +48,10 @@ class LoopSettings:
     max_seconds: float = 0.0
     """Stop, finished, after this much time of training; 0 for no limit. Resumptions count from the
     first that had a limit."""
+    logger: str = NONE
+    """What takes the metrics beside metrics.jsonl: tensorboard, wandb or none."""
+    offline: bool = False
+    """Never use the network."""
     validate_first: bool = False
     """Whether to validate before the first update, too: of weights that others trained."""
     tokens_per_update: int | None = None
@@ -76,18 +80,19 @@ def train(
             or the checkpoint is of another kind of run.
     """
     run = _Run(method, settings, folder, fabric, patience)
-    log = MetricsLog(folder, run.done or -1) if fabric.is_global_zero else None
+    first = fabric.is_global_zero
+    # A run that is over has nothing left to log.
+    logger = NONE if run.is_over else settings.logger
+    logs = run_logs(logger, folder, run.done, first=first, offline=settings.offline)
     shown = training_progress(
         *(run.done, settings.steps),
-        first=fabric.is_global_zero,
+        first=first,
         tokens_per_update=settings.tokens_per_update,
         look_every=settings.validate_every if validate else 0,
     )
-    with shown as progress, _deferred_signals() as arrived:
+    with logs as write_metrics, shown as progress, _deferred_signals() as arrived:
         if validate and settings.validate_first and run.done == 0:
-            figures = run.validated(validate, progress)
-            if log:
-                log.write(0, figures)
+            write_metrics(0, run.validated(validate, progress))
         while not run.is_over:
             planned = run.planned_steps()
             figures = run.step(planned)
@@ -95,14 +100,14 @@ def train(
             looks = validate is not None and run.is_due(settings.validate_every)
             if validate and looks:
                 figures |= run.validated(validate, progress)
-            if log and (looks or run.is_due(settings.log_every)):
-                log.write(run.done, figures)
+            if looks or run.is_due(settings.log_every):
+                write_metrics(run.done, figures)
             progress.show(run.done, planned, figures)
             if stopped or run.is_due(settings.checkpoint_every):
                 run.save()
             if stopped:
                 raise arrived[0] if arrived else Terminated()
-    if run.done < settings.steps and fabric.is_global_zero:
+    if run.done < settings.steps and first:
         print(f"{run.ended_by} ended the training after {run.done:,} updates.", file=sys.stderr)
     if patience is not None:
         patience.restore()

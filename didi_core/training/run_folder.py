@@ -28,7 +28,7 @@ class MetricsLog:
         kept = [line for line in read_metrics(folder) if line["step"] <= resumed_step]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
 
-    def write(self, step: int, figures: dict[str, float]) -> None:
+    def write(self, step: int, figures: Mapping[str, float]) -> None:
         with open(self.path, "a", encoding="utf-8") as stream:
             stream.write(json.dumps({"step": step, **figures}) + "\n")
 

@@ -22,14 +22,21 @@ from didi_core.evaluation.judge import BATCH_TOKENS, causal_nll
 from didi_core.models.causal import position_limit
 from didi_core.models.causal_folder import REFERENCE_ROWS, read_reference_rows
 from didi_core.models.fingerprint import weights_digest
-from didi_core.models.folder import read_trained_lengths
+from didi_core.models.folder import LoadedModel, read_trained_lengths
 from didi_core.models.named import find_judge
 from didi_protein.models.causal import load_causal_folder
 from didi_protein.models.esm2 import MAX_RESIDUES, is_esm2_name, load_esm2
 from didi_protein.models.load import BUNDLED_MODELS, open_model
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
 
-__all__ = ["REFERENCE_ROWS", "Judge", "MaskedScorer", "open_judge", "open_masked_scorer"]
+__all__ = [
+    "REFERENCE_ROWS",
+    "Judge",
+    "MaskedScorer",
+    "masked_scorer",
+    "open_judge",
+    "open_masked_scorer",
+]
 
 
 @dataclass(frozen=True)
@@ -120,14 +127,25 @@ def open_masked_scorer(
     if is_esm2_name(name):
         denoiser: nn.Module = load_esm2(name, device, flag)
         return MaskedScorer(name, denoiser, PROTEIN, MAX_RESIDUES, weights_digest(denoiser), True)
-    loaded = open_model(name, device, offline=offline, flag=flag)
+    return masked_scorer(open_model(name, device, offline=offline, flag=flag), flag)
+
+
+def masked_scorer(loaded: LoadedModel, flag: str = "--pseudo") -> MaskedScorer:
+    """Return a model that is open already as one that scores.
+
+    Args:
+        flag: what messages call its name.
+
+    Raises:
+        UserError: it is no masked one.
+    """
     if loaded.process != DEFAULT_PROCESS:
         raise UserError(
-            f"{as_written(flag, name)} is {article_of(loaded.process)} model, which predicts no "
-            "masked residue: give a masked-diffusion model or an ESM-2."
+            f"{as_written(flag, loaded.name)} is {article_of(loaded.process)} model, which "
+            "predicts no masked residue: give a masked-diffusion model or an ESM-2."
         )
     return MaskedScorer(
-        name=name,
+        name=loaded.name,
         denoiser=loaded.denoiser,
         vocabulary=loaded.vocabulary,
         max_length=length_limit(loaded),

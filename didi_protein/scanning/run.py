@@ -14,6 +14,7 @@ from didi_core.evaluation.headroom_plot import require_matplotlib
 from didi_core.io.files import check_writable, write_json
 from didi_core.io.journal import partial_path
 from didi_core.io.shards import Shard, parse_shard
+from didi_core.models.folder import LoadedModel
 from didi_core.models.hub_names import last_name
 from didi_core.number_checks import minimum_errors
 from didi_core.progress import counted, progress_bar
@@ -41,7 +42,7 @@ from didi_protein.sequences.tables import asked_columns
 PLOTS = (".png", ".svg", ".pdf")
 
 
-def run_scan(options: ScanOptions) -> ScanResult:
+def run_scan(options: ScanOptions, model: LoadedModel | None = None) -> ScanResult:
     """See `didi_protein.scan.scan`."""
     shard, positions = _check_options(options)
     options = settle_precision(options)
@@ -49,7 +50,7 @@ def run_scan(options: ScanOptions) -> ScanResult:
     _check_outputs(options)
     columns = asked_columns(options.sequence_column, options.id_column)
     records = read_records(options.inputs, reading=Reading(columns, keep_unreadable=True))
-    scorer = open_scorer(options, positions)
+    scorer = open_scorer(options, positions, model)
     rows = check_records(records, [scorer], options.clean, None)
     _check_positions(options, rows, positions)
     places, batches = select_shard(rows, options.batch_tokens, shard, scorer.plan)

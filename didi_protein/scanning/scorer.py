@@ -8,8 +8,9 @@ import numpy as np
 
 from didi_core.data.batches import bucket_width
 from didi_core.errors import UserError, as_written
+from didi_core.models.folder import LoadedModel
 from didi_core.training.devices import resolve_device
-from didi_protein.models.judges import MaskedScorer, open_masked_scorer
+from didi_protein.models.judges import MaskedScorer, masked_scorer, open_masked_scorer
 from didi_protein.scanning.options import ScanOptions
 from didi_protein.scanning.substitutions import SequenceScan, scan_sequences
 from didi_protein.scoring.rows import Row
@@ -95,14 +96,22 @@ class ScanScorer:
         return batches
 
 
-def open_scorer(options: ScanOptions, positions: tuple[int, ...] | None) -> ScanScorer:
+def open_scorer(
+    options: ScanOptions, positions: tuple[int, ...] | None, opened: LoadedModel | None = None
+) -> ScanScorer:
     """Open the model.
+
+    Args:
+        opened: the model, where it is open already.
 
     Raises:
         UserError: there is none, or it is no masked one over the 20 residues.
     """
-    device = resolve_device(options.device)
-    model = open_masked_scorer(options.model, device, offline=options.offline, flag="--model")
+    if opened is not None:
+        model = masked_scorer(opened, "--model")
+    else:
+        device = resolve_device(options.device)
+        model = open_masked_scorer(options.model, device, offline=options.offline, flag="--model")
     written = {model.vocabulary.tokens[index] for index in model.vocabulary.generable_ids}
     if written != set(CANONICAL_RESIDUES):
         raise UserError(f"{as_written('--model', options.model)} does not write the 20 residues.")

@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from didi_core.errors import UserError
 from didi_core.io.files import atomic_open
@@ -62,6 +63,13 @@ def read_table(path: Path, name: str) -> list[tuple[str, list[Cells]]]:
         raise UserError(f"{name} {path} is no table of scan: it has no {', '.join(missing)}.")
     rows = zip(*(cells[column] for column in COLUMNS), strict=True)
     return [(record, list(own)) for record, own in groupby(rows, key=lambda row: row[0])]
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """Read a table as numbers and text; only an empty cell is missing: an id may well be NA."""
+    text = dict.fromkeys(("id", "wild_type", "mutant", "status", "error"), "str")
+    whole = dict.fromkeys(("position", "rank"), "Int64")
+    return pd.read_csv(path, dtype=text | whole, keep_default_na=False, na_values=[""])
 
 
 def scan_of_rows(rows: Iterable[Cells]) -> SequenceScan:

@@ -21,7 +21,7 @@ from didi_core.io.shards import Shard, parse_shard
 from didi_core.number_checks import minimum_errors, seed_errors
 from didi_core.progress import progress_bar
 from didi_core.training.devices import check_precision, resolve_device, settle_precision
-from didi_protein.models.judges import Judge, open_judge, open_masked_scorer
+from didi_protein.models.judges import Judge, MaskedScorer, open_judge, open_masked_scorer
 from didi_protein.scoring.family import FamilyScorer, family_record, open_family_scorer
 from didi_protein.scoring.folding import (
     add_foldable,
@@ -77,7 +77,9 @@ from didi_protein.similarity.neighbours import Neighbour, cluster_numbers, neare
 from didi_protein.structures.read import point_from, say_which_models, say_without_plddt
 
 
-def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult | None:
+def run_score(
+    options: ScoreOptions, judge: Judge | None = None, masked: MaskedScorer | None = None
+) -> ScoreResult | None:
     """See `didi_protein.score.score`."""
     shard = _check_options(options)
     options = settle_precision(options)
@@ -98,7 +100,12 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
         say_which_models((record.columns for record in records), options.all_models)
         say_without_plddt(record.columns for record in records)
     scorers = open_scorers(
-        options, judge, processes.device(options.device), [record.id for record in records], motifs
+        options,
+        judge,
+        processes.device(options.device),
+        [record.id for record in records],
+        motifs,
+        masked,
     )
     rows = check_records(records, scorers, options.clean, options.max_length)
     check_sites(motifs, rows)
@@ -157,6 +164,7 @@ def open_scorers(
     device: torch.device | None = None,
     record_ids: Sequence[str] = (),
     motifs: Motifs | None = None,
+    masked: MaskedScorer | None = None,
 ) -> list[Scorer]:
     """The scorers asked for, in the order in which each batch goes through them.
 
@@ -165,6 +173,7 @@ def open_scorers(
         device: to compute on; that of the options when None.
         record_ids: of all records: folding names its files by them.
         motifs: of the records.
+        masked: the masked model, where it is open already.
     """
     device = device or resolve_device(options.device)
     scorers: list[Scorer] = [PropertyScorer()]
@@ -172,7 +181,7 @@ def open_scorers(
         judge = judge or open_judge(options.judge, device, offline=options.offline)
         scorers.append(JudgeScorer(judge, options.batch_tokens, options.precision))
     if options.pseudo != "none":
-        masked = open_masked_scorer(options.pseudo, device, offline=options.offline)
+        masked = masked or open_masked_scorer(options.pseudo, device, offline=options.offline)
         scorers.append(PseudoScorer(masked, options.batch_tokens, options.precision))
     if options.family is not None:
         scorers.append(open_family_scorer(options.family, options.contacts, options.threads))

@@ -193,7 +193,7 @@ def read_records(
         _check_tables(places, name, reading.columns)
     parsed = [item for place in places for item in _read_place(place, name, reading)]
     ids = unique_ids([record.id for record in parsed])
-    return [_under_id(unique, record) for unique, record in zip(ids, parsed, strict=True)]
+    return [under_id(unique, record) for unique, record in zip(ids, parsed, strict=True)]
 
 
 def _check_tables(
@@ -208,7 +208,8 @@ def _check_tables(
         )
 
 
-def _under_id(unique: str, record: ProteinRecord) -> ProteinRecord:
+def under_id(unique: str, record: ProteinRecord) -> ProteinRecord:
+    """Return a record under another id; its own, where that is no single word, in the header."""
     if not record.id.strip() or is_one_word(record.id):
         return replace(record, id=unique)
     key = NAME_KEY if NAME_KEY not in record.header else f"{NAME_KEY}#2"

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,23 @@ def test_a_masked_model_and_its_card(
     headroom = rf"Headroom of {folder}: .* in 4, .* in 8, .* calls .*31 sequences of {fasta}"
     assert re.search(headroom, printed), "a short estimate on the held-out file"
     assert json.loads((folder / "run.json").read_text())["settings"]["model"]["hidden_size"] == 8
+
+
+@pytest.mark.skipif(find_spec("tensorboard") is None, reason="needs tensorboard (extra log)")
+def test_both_verbs_log_to_tensorboard_and_go_on_there(fasta: Path, tmp_path: Path) -> None:
+    logged = {"logger": "tensorboard", "log_every": 1}
+    teacher = pretrain(settings_for(fasta, tmp_path / "teacher", **logged))
+    settings = settings_for(fasta, tmp_path / "teacher", resume=True, **{**logged, "steps": 4})
+    assert pretrain(settings) == teacher
+    few = {"steps": 2, "tokens_per_batch": 512, "max_length": 40, "device": "cpu"}
+    names = {"teacher": str(teacher), "data": str(fasta), "out": str(tmp_path / "student")}
+    student = distill(DistillSettings(method={"name": "dmmd"}, **names, **few, **logged))
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for folder, steps in ((teacher, 4), (student, 2)):
+        read = EventAccumulator(str(folder / "tensorboard")).Reload()
+        points = [each.step for each in read.Scalars("gradient_norm")]
+        assert points == [*range(1, steps + 1)]
 
 
 @pytest.fixture(scope="module")

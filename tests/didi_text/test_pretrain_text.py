@@ -276,6 +276,8 @@ def test_a_run_that_has_not_ended_writes_with_any_of_its_checkpoints(
 
 
 def test_how_many_checkpoints_stay_is_checked(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="logger=tensorbord"):
+        pretrain(settings_for(data, tmp_path / "run", logger="tensorbord"))
     with pytest.raises(UserError, match="checkpoints_kept=0"):
         pretrain(settings_for(data, tmp_path / "run", checkpoints_kept=0))
     run = pretrain(settings_for(data, tmp_path / "one", checkpoint_every=1, checkpoints_kept=1))

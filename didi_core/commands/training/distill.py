@@ -31,7 +31,7 @@ from didi_core.commands.training.run_folder import (
     loop_settings,
     opening_device,
     prepared_run,
-    sharing_problems,
+    run_problems,
     training_fabric,
 )
 from didi_core.commands.training.settings import DistillSettings
@@ -135,7 +135,7 @@ class DistillRun:
             wrong.append(
                 f"steps={settings.steps} must be at least method.rounds={rounds}, or lower that"
             )
-        return wrong + sharing_problems(settings)
+        return wrong + run_problems(settings)
 
     @property
     def sampler(self) -> str | None:

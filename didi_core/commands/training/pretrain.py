@@ -44,7 +44,7 @@ from didi_core.commands.training.run_folder import (
     check_run_folder,
     loop_settings,
     prepared_run,
-    sharing_problems,
+    run_problems,
     training_fabric,
 )
 from didi_core.commands.training.settings import PretrainSettings
@@ -372,7 +372,7 @@ def pretrain_problems(settings: PretrainSettings) -> list[str]:
         wrong.append(f"input_noise={settings.input_noise} is for model.kind=autoregressive")
     for group in ("model", "curriculum", "gaussian", "optimizer"):
         wrong += [f"{group}.{each}" for each in getattr(settings, group).problems()]
-    return wrong + sharing_problems(settings)
+    return wrong + run_problems(settings)
 
 
 def _kind_problems(settings: PretrainSettings) -> list[str]:

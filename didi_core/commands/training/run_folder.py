@@ -23,6 +23,7 @@ from didi_core.number_checks import percentage
 from didi_core.training.devices import STRATEGIES, build_fabric
 from didi_core.training.loop import LoopSettings
 from didi_core.training.run_folder import SPLIT, read_run_record, write_run_record
+from didi_core.training.run_logs import logger_errors
 
 TrainingSettings = PretrainSettings | DistillSettings
 
@@ -32,6 +33,7 @@ FREE_TO_CHANGE = frozenset(
         *("device", "devices", "strategy", "checkpoint_activations", "offline"),
         *(
             "log_every",
+            "logger",
             "validate_every",
             "checkpoint_every",
             "checkpoints_kept",
@@ -180,11 +182,12 @@ def opening_device(fabric: Fabric) -> torch.device:
     return fabric.device if mesh_of(fabric) is None else torch.device("cpu")
 
 
-def sharing_problems(settings: TrainingSettings) -> list[str]:
-    """What is wrong with how processes are to share the run."""
-    if settings.strategy in STRATEGIES:
-        return []
-    return [f"strategy={settings.strategy} must be {', '.join(STRATEGIES)}"]
+def run_problems(settings: TrainingSettings) -> list[str]:
+    """What is wrong with how the run is to be logged, and shared by processes."""
+    wrong = logger_errors(settings.logger)
+    if settings.strategy not in STRATEGIES:
+        wrong.append(f"strategy={settings.strategy} must be {', '.join(STRATEGIES)}")
+    return wrong
 
 
 def loop_settings(settings: TrainingSettings, validate_every: int = 0) -> LoopSettings:
@@ -196,5 +199,7 @@ def loop_settings(settings: TrainingSettings, validate_every: int = 0) -> LoopSe
         checkpoint_every=settings.checkpoint_every,
         checkpoints_kept=settings.checkpoints_kept,
         max_seconds=settings.max_seconds,
+        logger=settings.logger,
+        offline=getattr(settings, "offline", False),
         tokens_per_update=settings.tokens_per_batch,
     )

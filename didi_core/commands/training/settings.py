@@ -41,6 +41,8 @@ class RunSettings:
     """Rows times padded width, over all processes."""
     log_every: int = 10
     """Updates between lines of metrics.jsonl."""
+    logger: str = "none"
+    """What takes the same beside it: tensorboard, wandb or none."""
     checkpoint_every: int = 200
     """Updates between checkpoints."""
     checkpoints_kept: int = 2
