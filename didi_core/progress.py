@@ -47,9 +47,14 @@ class ProgressLines:
         line = f"{self._description}: {self._share(done)}, {self.time_left(done)}{more}"
         print(line, file=sys.stderr, flush=True)
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since this was made."""
+        return time.monotonic() - self._started
+
     def time_left(self, done: float) -> str:
         """Return the time left at the pace so far, in words."""
-        elapsed, own = time.monotonic() - self._started, done - self._already
+        elapsed, own = self.elapsed, done - self._already
         if not self._total or own <= 0:
             return f"{readable_time(elapsed)} so far"
         left = elapsed * max(0.0, self._total - done) / own
