@@ -14,10 +14,14 @@ function compare(a, b, direction) {
 function sortBy(table, heading) {
   const descending = heading.getAttribute("aria-sort") === "ascending";
   const body = table.tBodies[0];
-  const key = (row) => row.cells[heading.cellIndex].dataset.value;
-  const rows = Array.from(body.rows);
-  rows.sort((a, b) => compare(key(a), key(b), descending ? -1 : 1));
-  body.append(...rows);
+  const key = (row) => {
+    const cell = row.cells[heading.cellIndex];
+    return cell.dataset.value ?? (row.dataset.id && cell.tagName === "TH" ? row.dataset.id : cell.textContent);
+  };
+  const keyed = Array.from(body.rows, (row) => [key(row), row]);
+  keyed.sort((a, b) => compare(a[0], b[0], descending ? -1 : 1));
+  body.append(...keyed.map(([, row]) => row));
+  table.dispatchEvent(new Event("sorted"));
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
 }
@@ -42,6 +46,27 @@ for (const input of document.querySelectorAll("input[data-find]")) {
     }
     status.textContent = wanted ? `${shown} of ${rows.length}` : "";
   });
+}
+
+// A box that holds more to its right says so, until the reader is there.
+function tellMore(box) {
+  const left = box.scrollWidth - box.clientWidth - box.scrollLeft;
+  box.classList.toggle("more", left > 1);
+  box.classList.toggle("less", box.scrollLeft > 1);
+}
+
+for (const box of document.querySelectorAll(".scroll")) {
+  const hint = document.createElement("p");
+  hint.className = "hint sideways";
+  hint.textContent = "This table is wider than the page: scroll it sideways for more columns.";
+  box.before(hint);
+  const look = () => {
+    hint.hidden = box.scrollWidth <= box.clientWidth + 1;
+    tellMore(box);
+  };
+  box.addEventListener("scroll", () => tellMore(box), { passive: true });
+  new ResizeObserver(look).observe(box);
+  look();
 }
 
 // Copying needs scripts, so the buttons are hidden until this runs.

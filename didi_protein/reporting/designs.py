@@ -12,14 +12,15 @@ import pandas as pd
 from didi_protein.filtering.memory import COLUMNS as MEMORY_COLUMNS
 from didi_protein.filtering.memory import Memory
 from didi_protein.filtering.ranking import SortKey, default_sort, ranked
-from didi_protein.reporting.cells import Cell
-from didi_protein.reporting.filters import FilterOutcome, rejected_everywhere
+from didi_protein.reporting.cells import OPTIONS, Cell
+from didi_protein.reporting.filters import FilterOutcome, ranks_of, rejected_everywhere
 from didi_protein.reporting.structures import Trace, described, read_trace, still_svg
 from didi_protein.scoring.columns import COLUMN
 from didi_protein.scoring.table import HEADER_PREFIX
 from didi_protein.sequences.fasta import NAME_KEY, ProteinRecord, unique_ids
 from didi_protein.similarity.neighbours import COPY_IDENTITY
 
+_RANK = "_rank"
 _IDENTITIES = ("nearest_reference_identity", *MEMORY_COLUMNS)
 
 
@@ -69,20 +70,26 @@ def best_designs(
     max_repeat: float,
     outcomes: Sequence[FilterOutcome] = (),
 ) -> list[Design]:
-    """The `top` distinct sequences of highest pLDDT whose repeats pass `max_repeat`.
+    """Return the first `top` distinct sequences that `filter` kept, in its order.
 
-    Where nothing was folded the lowest judge perplexity decides; without either there is nothing
-    to rank by, and the list is empty. What `filter` rejected is left out; of a table that was not
-    filtered, copies of training sequences are; and so is what the judge itself wrote, or does not
-    know, where it would be the one to rank it.
+    Designs of tables that were not filtered come after those: the distinct sequences of highest
+    pLDDT whose repeats pass `max_repeat`. Where nothing was folded the lowest judge perplexity
+    decides; without either there is nothing to rank by. Of such tables copies of training sequences
+    are left out, and so is what the judge itself wrote, or does not know, where it would be the one
+    to rank it.
     """
     by_judge = [key.column for key in _order(cells)] == ["judge_perplexity"]
     knows = _judge_knows(cells)
-    cells = [cell for cell in cells if not (by_judge and (cell.judges_itself or cell.foreign))]
+    cells = [
+        cell
+        for cell in cells
+        if ranks_of(outcomes, cell.table) or not (by_judge and (cell.judges_itself or cell.foreign))
+    ]
     frames = [_candidates(cell, number, outcomes) for number, cell in enumerate(cells)]
     designs = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     if "repeat_fraction" in designs:
-        designs = designs[~(designs["repeat_fraction"] > max_repeat)]
+        unranked = designs[_RANK].isna()
+        designs = designs[~((designs["repeat_fraction"] > max_repeat) & unranked)]
     ordered = _ranked(designs, knows).drop_duplicates("sequence") if len(designs) else designs
     rows = list(islice(ordered.to_dict("records"), top))
     identifiers = _unique_identifiers([(row["id"], cells[row["_cell"]].source) for row in rows])
@@ -97,7 +104,21 @@ def _candidates(cell: Cell, number: int, outcomes: Sequence[FilterOutcome]) -> p
         rejected = cell.designs["id"].isin(rejected_everywhere(outcomes, cell.table))
     else:
         rejected = Memory.of(cell.designs).is_copy
-    return cell.designs[~rejected].assign(_cell=number)
+    kept = cell.designs[~rejected]
+    ranks = kept["id"].map(ranks_of(outcomes, cell.table)).astype(float)
+    return kept.assign(**{"_cell": number, _RANK: ranks})
+
+
+def order_of_filter(cells: Sequence[Cell], outcomes: Sequence[FilterOutcome]) -> str:
+    """Return the order of the runs of `filter` that rank designs of the page, in words; "" where
+    none does."""
+    tables = {cell.table.resolve() for cell in cells if ranks_of(outcomes, cell.table)}
+    orders = [
+        f"{each.name}.fasta: {(each.summary or {}).get('order', 'its order')}"
+        for each in outcomes
+        if each.table in tables
+    ]
+    return "; ".join(orders)
 
 
 def ranked_by(cells: Sequence[Cell]) -> str:
@@ -133,9 +154,12 @@ def _unique_identifiers(pairs: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _ranked(designs: pd.DataFrame, judge_knows: bool) -> pd.DataFrame:
-    """Best first, without those that have no value to rank by."""
-    keys = default_sort(designs, judge_knows)
-    return ranked(designs[designs[keys[0].column].notna()], keys) if keys else designs.iloc[:0]
+    """Return those that `filter` ranked, then the others that have a value to rank by."""
+    by_filter = designs[designs[_RANK].notna()].sort_values(_RANK, kind="stable")
+    others = designs[designs[_RANK].isna()]
+    keys = default_sort(others, judge_knows)
+    others = ranked(others[others[keys[0].column].notna()], keys) if keys else others.iloc[:0]
+    return pd.concat([by_filter, others])
 
 
 def _design(row: dict[str, Any], cell: Cell, identifier: str, name: str) -> Design:
@@ -148,17 +172,41 @@ def _design(row: dict[str, Any], cell: Cell, identifier: str, name: str) -> Desi
         identifier=identifier,
         sequence=row["sequence"],
         origin=_origin(row, cell),
-        figures=[
-            (column.heading, f"{column.write(row[column.name])} {column.unit}".strip())
-            for column in COLUMN.values()
-            if column.on_card and pd.notna(row.get(column.name))
-        ],
+        figures=[*_figures(row), *_own_columns(row)],
         is_copy=any(pd.notna(each) and each >= COPY_IDENTITY for each in identities),
         is_foldable=None if pd.isna(foldable) else bool(foldable),
         trace=trace,
         still=still,
         note=structure if isinstance(structure, str) else "",
     )
+
+
+def _figures(row: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (column.heading, f"{column.write(row[column.name])} {column.unit}".strip())
+        for column in COLUMN.values()
+        if column.on_card and pd.notna(row.get(column.name))
+    ]
+
+
+def _own_columns(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what the user wrote into the header of a design."""
+    return [
+        (own_heading(name), str(value))
+        for name, value in row.items()
+        if is_own(str(name)) and pd.notna(value) and value != ""
+    ]
+
+
+def is_own(column: str) -> bool:
+    """Return whether a column holds what a user wrote into the headers of designs."""
+    written = column in (OPTIONS, f"{HEADER_PREFIX}{NAME_KEY}")
+    return column.startswith(HEADER_PREFIX) and not written
+
+
+def own_heading(column: str) -> str:
+    """Return the title of such a column: its key in the header."""
+    return column.removeprefix(HEADER_PREFIX)
 
 
 def _origin(row: dict, cell: Cell) -> list[tuple[str, str]]:

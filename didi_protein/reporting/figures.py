@@ -1,6 +1,6 @@
 """The figures of one cell, each with its interval and the number of designs it rests on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -249,18 +249,6 @@ COLUMNS = (
 )
 
 
-ALWAYS_SHOWN = (
-    "calls",
-    "judge_perplexity",
-    "precision",
-    "recall",
-    "copies",
-    "pooled_3mer_entropy",
-    "repeat_fraction",
-    "seconds_per_design",
-)
-
-
-def columns_for(figures_present: set[str]) -> list[Column]:
-    """The standard columns, and those of folding where a table has them."""
-    return [each for each in COLUMNS if each.name in ALWAYS_SHOWN or each.name in figures_present]
+def columns_for(figures_present: Collection[str]) -> list[Column]:
+    """Return the columns that some row of the comparison has a figure of."""
+    return [each for each in COLUMNS if each.name in figures_present]

@@ -7,7 +7,7 @@ table was filtered).
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from didi_core.errors import UserError
 from didi_core.io.tables import read_csv
 from didi_protein.filtering.funnel import REJECTED_COLUMNS
 from didi_protein.filtering.options import FunnelStep
-from didi_protein.reporting.tables import ScoreTable, find_files
+from didi_protein.reporting.tables import SELECTED_SUFFIX, ScoreTable, find_files
 
 REJECTED_SUFFIX = ".rejected.csv"
 MOST_SHOWN = 500
@@ -46,12 +46,27 @@ class FilterOutcome:
         rejections: its rows; all texts, "" where empty.
         summary: contents of `F.filter.json`, or None where there is none.
         table: the table that was filtered, where it is known.
+        ranks: rank of each design kept, by id, of `F.selected.csv`; empty where there is none.
     """
 
     path: Path
     rejections: pd.DataFrame
     summary: dict[str, Any] | None
     table: Path | None
+    ranks: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What the run is called: the name of its files without their suffix."""
+        return self.path.name.removesuffix(REJECTED_SUFFIX)
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why each rejected design was, by id."""
+        found: dict[str, list[str]] = {}
+        for row in self.rejections[["id", "reason"]].to_dict("records"):
+            found.setdefault(row["id"], []).append(row["reason"])
+        return {identifier: "; ".join(reasons) for identifier, reasons in found.items()}
 
     @property
     def rejected_ids(self) -> frozenset[str]:
@@ -162,7 +177,17 @@ def _read(path: Path) -> FilterOutcome:
         rejections=rows,
         summary=summary,
         table=(path.parent / table).resolve() if table else None,
+        ranks=_read_ranks(path),
     )
+
+
+def _read_ranks(rejected: Path) -> dict[str, int]:
+    path = rejected.with_name(rejected.name.removesuffix(REJECTED_SUFFIX) + SELECTED_SUFFIX)
+    if not path.is_file():
+        return {}
+    rows = read_csv(path, "INPUT")
+    pairs = zip(rows.get("id", ()), rows.get("rank", ()), strict=False)
+    return {identifier: int(rank) for identifier, rank in pairs if rank.isdecimal()}
 
 
 def _read_summary(rejected: Path) -> dict[str, Any] | None:
@@ -173,6 +198,13 @@ def _read_summary(rejected: Path) -> dict[str, Any] | None:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path} is no JSON ({error}): write it again with filter.") from error
+
+
+def ranks_of(outcomes: Sequence[FilterOutcome], table: Path) -> dict[str, int]:
+    """Return the rank of each design of a table that `filter` kept, by id; none where several runs
+    rank it, as they need not agree."""
+    runs = [each.ranks for each in outcomes if each.table == table.resolve() and each.ranks]
+    return runs[0] if len(runs) == 1 else {}
 
 
 def rejected_everywhere(outcomes: Sequence[FilterOutcome], table: Path) -> frozenset[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from didi_protein.reporting.cells import Cell, ReferenceRow
-from didi_protein.reporting.plots import Plot, whole_number_bins
+from didi_protein.reporting.plots import FEWEST_POINTS, Plot, whole_number_bins
 from didi_protein.reporting.styles import (
     INK,
     NATURAL,
@@ -53,9 +53,9 @@ class FoldRule:
 
 
 def foldable_share(cells: Sequence[Cell], styles: SeriesStyles, rule: FoldRule) -> Plot | None:
-    """The share of foldable designs of each cell, with its interval; None where none was folded."""
+    """The share of foldable designs of each cell, with its interval; None of fewer than two."""
     shown = [cell for cell in cells if "foldable" in cell.figures]
-    if not shown:
+    if len(shown) < FEWEST_POINTS:
         return None
     figure, axes = new_axes("denoising steps", "foldable designs, %")
     told = []

@@ -12,7 +12,12 @@ from markupsafe import Markup
 
 from didi_core import __version__
 from didi_protein.reporting.cells import Cell, ReferenceRow, natural_row, references_of
-from didi_protein.reporting.designs import best_designs, fasta_link, ranked_by
+from didi_protein.reporting.designs import (
+    best_designs,
+    fasta_link,
+    order_of_filter,
+    ranked_by,
+)
 from didi_protein.reporting.families import columns_of, family_sections
 from didi_protein.reporting.figures import columns_for
 from didi_protein.reporting.filters import MOST_SHOWN, FilterOutcome
@@ -22,6 +27,9 @@ from didi_protein.reporting.fold_plots import (
     plddt_by_length,
     plddt_by_perplexity,
 )
+from didi_protein.reporting.histograms import score_histograms
+from didi_protein.reporting.left_out import left_out_of_plots, left_out_of_table
+from didi_protein.reporting.listing import SHOWN_FIRST, list_designs
 from didi_protein.reporting.plots import (
     Plot,
     composition_plot,
@@ -58,12 +66,12 @@ def render_page(
     """The whole page. Every text from the tables is escaped by the template."""
     references = references_of(tables)
     designs = best_designs(cells, settings.top, settings.max_repeat, outcomes)
-    figures = [*(each.figures for each in cells), *(each.figures for each in references)]
-    present = {name for each in figures for name in each}
+    present = {name for cell in cells for name in cell.figures}
     styles = SeriesStyles(cells)
+    plots = _plots(tables, cells, references, styles, settings.frontiers)
     families = family_sections(tables, cells, styles)
     has_structures = any(design.trace is not None for design in designs)
-    scripts = ["report.js", *(["structures.js"] if has_structures else [])]
+    scripts = ["report.js", "listing.js", *(["structures.js"] if has_structures else [])]
     script = "\n".join(_template_text(name) for name in scripts)
     return (
         _environment()
@@ -80,7 +88,12 @@ def render_page(
             references=references,
             highlights=highlights(tables, cells),
             cautions=cautions(tables, cells, references),
-            plots=_plots(tables, cells, references, styles, settings.frontiers),
+            missing_figures=left_out_of_table(present, cells),
+            plots=plots,
+            missing_plots=left_out_of_plots(plots, cells),
+            histograms=score_histograms(tables, cells, styles),
+            listing=list_designs(tables, outcomes),
+            shown_first=SHOWN_FIRST,
             families=families,
             family_columns=columns_of(families),
             outcomes=outcomes,
@@ -90,6 +103,7 @@ def render_page(
             has_plddt=any(design.trace and design.trace.shares for design in designs),
             bands=BANDS,
             ranked_by=ranked_by(cells),
+            order_of_filter=order_of_filter(cells, outcomes),
             max_repeat=settings.max_repeat,
             fasta=Markup(fasta_link(designs)),
             provenance=_provenance(tables),

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+FEWEST_POINTS = 2
+"""One point is no plot: its figures stand in the table."""
+
+
 NLL_LABEL = "judge NLL, nats a residue"
 
 
@@ -94,14 +98,14 @@ class Plot:
 def quality_against_calls(
     cells: Sequence[Cell], references: Sequence[ReferenceRow], styles: SeriesStyles
 ) -> Plot | None:
-    """Judge NLL of each cell over its calls; None where no cell has both."""
+    """Judge NLL of each cell over its calls; None where fewer than two cells have both."""
     return _quality_against(CALLS, cells, references, styles)
 
 
 def quality_against_seconds(
     cells: Sequence[Cell], references: Sequence[ReferenceRow], styles: SeriesStyles
 ) -> Plot | None:
-    """Judge NLL of each cell over the seconds a design took; None where no cell has both."""
+    """Judge NLL of each cell over the seconds a design took; None of fewer than two points."""
     return _quality_against(SECONDS, cells, references, styles)
 
 
@@ -110,7 +114,7 @@ def _quality_against(
 ) -> Plot | None:
     judged = [cell for cell in cells if {cost.figure, "judge_nll"} <= cell.figures.keys()]
     shown = [cell for cell in judged if cell.figures[cost.figure].mean > 0]  # it has a logarithm
-    if not shown:
+    if len(shown) < FEWEST_POINTS:
         return None
     figure, axes = new_axes(cost.label, NLL_LABEL)
     axes.set_xscale("log", base=cost.base)
@@ -200,7 +204,7 @@ def length_histogram(cells: Sequence[Cell], styles: SeriesStyles) -> Plot | None
         for model, group in by_model(cells).items()
     }
     lengths = {model: each for model, each in lengths.items() if len(each)}
-    if not lengths:
+    if len(set(np.concatenate([*lengths.values(), []]).tolist())) < FEWEST_POINTS:
         return None
     figure, axes = new_axes("length, residues", "designs, %")
     edges = whole_number_bins(np.concatenate(list(lengths.values())))

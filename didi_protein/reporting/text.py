@@ -45,7 +45,10 @@ def highlights(tables: Sequence[ScoreTable], cells: Sequence[Cell]) -> list[str]
     one_judge = len(_settings_of(tables, "judge")) <= 1
     ranked = [cell for cell in judged if not cell.judges_itself and cell.foreign is None]
     fast = [cell for cell in ranked if not cell.is_limit]
-    if one_judge and len(fast) > 1:
+    alike = one_judge and len(_settings_of(tables, "fold")) <= 1
+    if alike and len(cells) == 2 and (sentence := which_is_better(*cells)):
+        found.append(sentence)
+    elif one_judge and len(fast) > 1:
         best = min(fast, key=lambda cell: cell.figures["judge_perplexity"].mean)
         aside = " (limits aside)" if any(cell.is_limit for cell in judged) else ""
         found.append(f"Best{aside}: {name_of(best)}: {_told(best)}.")
@@ -283,6 +286,79 @@ def paired_difference(cell: Cell, base: Cell) -> Interval | None:
         return None
     less = np.log(pairs["judge_perplexity_x"]) - np.log(pairs["judge_perplexity_y"])
     return bootstrap_mean(less)
+
+
+def which_is_better(one: Cell, other: Cell) -> str:
+    """Return in a sentence which of two sets drawn in pairs is better, or that neither is.
+
+    Pairs are designs of one id, seed and length. The mean pLDDT decides where both sets were
+    folded, else the judge NLL; "" where neither can, or the sets are no pairs.
+    """
+    if _have_seeds(one, other) and not _in_pairs(one, other, ["seed"]):
+        return ""
+    names = _names_apart(one, other)
+    if (found := _paired_plddt(one, other)) is not None:
+        figure, unit, better = "pLDDT", "", _sign(found)
+    elif one.judges_itself or other.judges_itself or one.foreign or other.foreign:
+        return ""
+    elif (found := paired_difference(one, other)) is not None:
+        figure, unit, better = "judge NLL", " nats a residue", -_sign(found)
+    else:
+        return ""
+    pairs = f"design by design ({len(one.designs):,} pairs of one seed and length)"
+    size = f"{abs(found.mean):.2f}{unit}"
+    ends = sorted((abs(found.low), abs(found.high)))
+    if not better:
+        return (
+            f"Neither {names[0]} nor {names[1]} is better, {pairs}: their {figure} differs by no "
+            f"more than chance ({found.mean:+.2f}{unit}, 95% interval {found.low:+.2f} to "
+            f"{found.high:+.2f})."
+        )
+    best, worse = names if better > 0 else names[::-1]
+    way = "higher" if figure == "pLDDT" else "lower"
+    return (
+        f"{best} is better than {worse}, {pairs}: its {figure} is {size} {way} "
+        f"(95% interval {ends[0]:.2f} to {ends[1]:.2f})."
+    )
+
+
+def _names_apart(one: Cell, other: Cell) -> tuple[str, str]:
+    """Return the names of two sets, by their tables where their settings are the same."""
+    names = name_of(one), name_of(other)
+    if names[0] != names[1]:
+        return names
+    return f"{names[0]} ({one.source})", f"{names[1]} ({other.source})"
+
+
+def _sign(difference: Interval) -> int:
+    """Return 1 or -1 for a difference beyond chance, else 0."""
+    return int(difference.low > 0) - int(difference.high < 0)
+
+
+def _have_seeds(one: Cell, other: Cell) -> bool:
+    return all(
+        "seed" in each.designs and each.designs["seed"].notna().any() for each in (one, other)
+    )
+
+
+def _in_pairs(one: Cell, other: Cell, columns: Sequence[str]) -> bool:
+    """Return whether every design of one set has a partner in the other."""
+    keys = ["id", "length", *columns]
+    pairs = one.designs[keys].merge(other.designs[keys], on=keys)
+    return FEWEST_PAIRS <= len(pairs) == len(one.designs) == len(other.designs)
+
+
+def _paired_plddt(one: Cell, other: Cell) -> Interval | None:
+    column = "mean_plddt"
+    keys = ["id", "length"]
+    if any(
+        column not in each.designs or each.designs[column].isna().any() for each in (one, other)
+    ):
+        return None
+    if not _in_pairs(one, other, []):
+        return None
+    pairs = one.designs[[*keys, column]].merge(other.designs[[*keys, column]], on=keys)
+    return bootstrap_mean(pairs[f"{column}_x"] - pairs[f"{column}_y"])
 
 
 def _counterpart(cell: Cell, cells: Sequence[Cell], teacher: str) -> Cell | None:

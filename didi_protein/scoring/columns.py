@@ -97,7 +97,9 @@ class ScoreColumn:
     def title(self) -> str:
         """Return the heading as a title: its first letter is a capital unless it is a symbol."""
         heading = self.heading or self.name.replace("_", " ")
-        return heading if heading[1:2].isupper() else heading[:1].upper() + heading[1:]
+        first_word = heading.partition(" ")[0]
+        is_symbol = first_word[1:] != first_word[1:].lower()
+        return heading if is_symbol else heading[:1].upper() + heading[1:]
 
     @property
     def in_report(self) -> bool:
@@ -433,6 +435,7 @@ _ENTRIES = (
         typical="natural: nine in ten from 2.57 to 2.90",
         better="highest",
         over_residues=True,
+        heading="residue entropy",
     ),
     ScoreColumn(
         name="instability_index",
@@ -458,6 +461,7 @@ _ENTRIES = (
         typical="natural: -0.8 to 0.6",
         better="lowest",
         over_residues=True,
+        heading="GRAVY",
     ),
     ScoreColumn(
         name="isoelectric_point",

@@ -14,6 +14,7 @@ from didi_protein.families.contacts import ContactMap
 from didi_protein.families.profile import FamilyProfile
 from didi_protein.families.statistics import FamilyStatistics, measure_family
 from didi_protein.scoring.columns import names_by
+from didi_protein.scoring.properties import natural_ranges
 from didi_protein.sequences.bundled import bundled_contacts, sequences_named
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def family_record(scorer: FamilyScorer, statistics: FamilyStatistics | None) -> 
         "file": scorer.file,
         "num_columns": scorer.profile.num_columns,
         "num_sequences": None if members is None else len(members),
+        "natural_ranges": {} if members is None else natural_ranges(members),
         "contacts": scorer.contacts_file,
         "statistics": None if statistics is None else known_or_none(statistics.as_dict()),
         "plots": None if plots is None else plots.as_dict(),

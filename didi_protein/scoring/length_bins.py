@@ -27,6 +27,7 @@ COVERED = "covered"
 FEWEST = 8
 """Sequences of a bin that its figures may rest on."""
 NORMAL_95 = 1.96
+NORMAL_90 = 1.645
 
 
 def bin_of(length: int) -> tuple[int, int]:
@@ -152,7 +153,9 @@ def known_bins(stored: Mapping[str, Any], name: str) -> str:
 def weighted_row(bins: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> dict[str, Any]:
     """Return one row from bins, each weighing as many sequences as `counts` says.
 
-    The standard error of its mean follows from those of the bins: sqrt(sum w^2 sd^2 / n).
+    The standard error of its mean follows from those of the bins: sqrt(sum w^2 sd^2 / n). The range
+    holds 90% of the sequences, were their NLL normal: its variance is that within the bins and that
+    between their means.
     """
     weights = np.array(counts) / sum(counts)
     n = np.array([each["n"] for each in bins])
@@ -160,9 +163,12 @@ def weighted_row(bins: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> di
     mean = float(weights @ means)
     error = NORMAL_95 * float(np.sqrt(weights**2 @ (sds**2 / n)))
     nll = Interval(mean, mean - error, mean + error)
+    spread = NORMAL_90 * float(np.sqrt(weights @ (sds**2 + (means - mean) ** 2)))
+    perplexities = {"low": float(np.exp(mean - spread)), "high": float(np.exp(mean + spread))}
     return mean_row(bins, counts) | {
         "judge_nll": nll.as_dict(),
         "judge_perplexity": nll.exp().as_dict(),
+        "judge_perplexity_range": perplexities,
     }
 
 

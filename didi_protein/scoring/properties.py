@@ -6,7 +6,7 @@ Every function takes a sequence of canonical residues, at least one long.
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from Bio.SeqUtils.ProtParam import ProteinAnalysis
@@ -19,6 +19,11 @@ REPEAT_WORD = 4
 
 
 WINDOW = 12
+
+
+MOST_FOR_RANGES = 1_000
+RANGE = (0.05, 0.95)
+"""Percentiles between which nature's range lies."""
 
 
 TRIGGER_BITS = 2.2
@@ -41,6 +46,31 @@ def sequence_properties(sequence: str) -> dict[str, float]:
         "aa_entropy": aa_entropy(sequence),
         **protparam(sequence),
     }
+
+
+def natural_ranges(sequences: Sequence[str]) -> dict[str, list[float]]:
+    """Return the 5th and 95th percentile of every property over natural sequences.
+
+    Of more than `MOST_FOR_RANGES`, evenly spaced ones are measured.
+
+    Args:
+        sequences: those with letters that are no canonical residue are left out.
+    """
+    known = [each for each in sequences if each and set(each) <= set(CANONICAL_RESIDUES)]
+    measured = [sequence_properties(each) for each in known[:: _stride(len(known))]]
+    if not measured:
+        return {}
+    columns = {name: [each[name] for each in measured] for name in measured[0]}
+    return {name: np.quantile(values, RANGE).tolist() for name, values in columns.items()}
+
+
+def _stride(count: int) -> int:
+    """Return which of `count` sequences are measured: every first, second and so on.
+
+    >>> _stride(0), _stride(1_000), _stride(1_001), _stride(13_023)
+    (1, 1, 2, 14)
+    """
+    return max(1, -(-count // MOST_FOR_RANGES))
 
 
 def repeat_fraction(sequence: str) -> float:

@@ -23,6 +23,7 @@ from didi_protein.scoring.family import family_table
 from didi_protein.scoring.length_bins import row_title
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.own_shuffles import JUDGE_DOMAIN, MOST_SEQUENCES
+from didi_protein.scoring.properties import natural_ranges
 from didi_protein.scoring.scorers import JudgeScorer, PseudoScorer, Scorer
 from didi_protein.scoring.set_measures import (
     SetMeasures,
@@ -95,6 +96,7 @@ def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
         "pseudo": _model_of(parts.scorers, PseudoScorer),
         "fold": _fold(options, parts.scorers),
         "reference": _file(options.reference, parts.reference),
+        "reference_ranges": natural_ranges(parts.reference or ()),
         "training": parts.held_against,
         "family": parts.family,
         "set": {

@@ -187,6 +187,59 @@ def test_markup_in_an_id_does_not_run(browser, tmp_path: Path, policy: bool) -> 
     opened.close()
 
 
+def test_ticked_designs_are_downloaded(page) -> None:
+    page.locator("#listing-find").fill("design_000003")
+    page.get_by_role("button", name="Tick those shown").click()
+    count = int(page.locator("#listing-status").inner_text().split()[0])
+    assert count == page.locator("#listing tbody tr:visible").count() > 1
+    page.locator("#listing-find").fill("")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download ticked as FASTA").click()
+    text = Path(download.value.path()).read_text()
+    titles = [line.split()[0] for line in text.splitlines() if line.startswith(">")]
+    assert len(titles) == len(set(titles)) == count
+    assert all(each.startswith(">design_000003@") for each in titles)
+    page.get_by_role("button", name="Tick none").click()
+    assert page.locator("#listing-status").inner_text() == "0 ticked"
+
+
+def test_the_list_is_sorted_and_shown_in_parts(page) -> None:
+    assert page.locator("#listing tbody tr:visible").count() == 100
+    page.locator("#listing thead button", has_text="Judge perplexity").click()
+    values = page.evaluate(
+        """() => { const table = document.getElementById("listing");
+             const place = table.querySelector("th[aria-sort]").cellIndex;
+             return Array.from(table.tBodies[0].rows).filter((row) => !row.hidden)
+                 .map((row) => Number(row.cells[place].dataset.value)); }"""
+    )
+    assert values == sorted(values) and len(values) == 100
+    page.get_by_role("button", name="Show all").click()
+    assert page.locator("#listing tbody tr[hidden]").count() == 0
+
+
+def test_wide_tables_say_that_they_scroll(page) -> None:
+    box = page.locator("#all-designs .scroll")
+    assert "more" in box.get_attribute("class").split()
+    assert page.locator("#all-designs .sideways").is_visible()
+    box.evaluate("(box) => { box.scrollLeft = 100000; }")
+    page.wait_for_function(
+        "!document.querySelector('#all-designs .scroll').classList.contains('more')"
+    )
+
+
+def test_paper_holds_every_column(browser, report_page: Path) -> None:
+    opened = browser.new_page(viewport={"width": 1032, "height": 700})  # A4 landscape, in margins
+    opened.goto(report_page.as_uri())
+    opened.emulate_media(media="print")
+    cut = opened.evaluate(
+        """() => Array.from(document.querySelectorAll("table")).filter((table) =>
+                 table.getBoundingClientRect().right > innerWidth + 1).map((table) => table.id)"""
+    )
+    hidden = opened.locator("#listing tbody tr:not(:visible)").count()
+    assert (cut, hidden) == ([], 0)
+    opened.close()
+
+
 @pytest.fixture(scope="module")
 def folded_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Structures of three designs, and what a filter rejected of the others."""

@@ -13,7 +13,12 @@ from didi_core.sampling.registry import find_sampler
 from didi_protein.reporting import cells as report_data
 from didi_protein.reporting.cells import Cell, cells_of
 from didi_protein.reporting.tables import read_tables
-from didi_protein.reporting.text import highlights, paired_difference, paired_lines
+from didi_protein.reporting.text import (
+    highlights,
+    paired_difference,
+    paired_lines,
+    which_is_better,
+)
 
 
 @pytest.fixture
@@ -80,3 +85,39 @@ def test_another_sampler_is_set_against_the_ancestral_one(cells: list[Cell]) -> 
     student, teacher = cell(cells, "student", 8), cell(cells, "teacher", 8)
     (line,) = paired_lines([student, replace(student, sampler="apart"), teacher], "teacher")
     assert "at 8 of ancestral, " in line and "at 8 of apart (" in line
+
+
+def test_one_of_two_paired_sets_is_called_better(cells: list[Cell]) -> None:
+    student, teacher = cell(cells, "student", 8), cell(cells, "teacher", 8)
+    for pair in ((student, teacher), (teacher, student)):
+        line = which_is_better(*pair)
+        assert line.startswith("student, ancestral, 8 steps is better than teacher, ancestral, 8")
+        assert "64 pairs" in line and "0.20 nats a residue lower" in line and "0.18 to 0.22" in line
+        (said,) = highlights([], list(pair))
+        assert said == line, "and the row of the best mean is not named beside it"
+
+
+def test_neither_of_two_equal_sets_is_called_better(cells: list[Cell]) -> None:
+    line = which_is_better(cell(cells, "student", 16), cell(cells, "teacher", 16))
+    assert line.startswith("Neither student, ancestral, 16 steps nor teacher")
+
+
+@pytest.mark.parametrize("column", ["seed", "length", "id"])
+def test_sets_of_other_seeds_or_lengths_are_not_called_better(
+    cells: list[Cell], column: str
+) -> None:
+    student, teacher = cell(cells, "student", 8), cell(cells, "teacher", 8)
+    other = student.designs.assign(**{column: student.designs[column] * 2})
+    assert which_is_better(replace(student, designs=other), teacher) == ""
+
+
+def test_plddt_decides_where_both_were_folded(cells: list[Cell]) -> None:
+    """pLDDT by hand: one set 2 above the other in every pair, while its judge NLL is worse."""
+    student, teacher = cell(cells, "student", 8), cell(cells, "teacher", 8)
+    plddt = np.linspace(60, 90, len(teacher.designs))
+    low = replace(student, designs=student.designs.assign(mean_plddt=plddt))
+    high = replace(teacher, designs=teacher.designs.assign(mean_plddt=plddt + 2))
+    line = which_is_better(low, high)
+    assert line.startswith("teacher") and "pLDDT is 2.00 higher" in line
+    partly = replace(low, designs=low.designs.assign(mean_plddt=[np.nan, *plddt[1:]]))
+    assert which_is_better(partly, high).startswith("student"), "half folded: the judge decides"

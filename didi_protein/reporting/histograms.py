@@ -1,0 +1,156 @@
+"""A histogram of each score of the designs, with nature's range behind it where it is known."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from didi_protein.reporting.cells import Cell
+from didi_protein.reporting.listing import numeric_columns
+from didi_protein.reporting.plots import Plot
+from didi_protein.reporting.styles import (
+    NATURAL,
+    VARIABLES,
+    LegendEntry,
+    SeriesStyles,
+    by_model,
+    inline_svg,
+    new_axes,
+)
+from didi_protein.reporting.tables import ScoreTable
+from didi_protein.scoring.columns import ScoreColumn
+from didi_protein.scoring.table import are_designs, numbers_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BINS = 20
+FEWEST_VALUES = 2
+"""Distinct values of a score that are worth a histogram."""
+
+
+@dataclass(frozen=True)
+class NaturalRange:
+    """Where the values of natural sequences lie."""
+
+    low: float
+    high: float
+    source: str
+    """What they are, in words."""
+
+
+def score_histograms(
+    tables: Sequence[ScoreTable], cells: Sequence[Cell], styles: SeriesStyles
+) -> list[Plot]:
+    """Return a histogram of each score of which the designs have several values."""
+    if not any(len(cell.designs) for cell in cells):
+        return []
+    designs = pd.concat([cell.designs for cell in cells], ignore_index=True)
+    drawn = [
+        _histogram(column, cells, _natural_range(column, tables), styles)
+        for column in numeric_columns(designs)
+        if column.type != "yes_no"
+    ]
+    return [plot for plot in drawn if plot is not None]
+
+
+def _histogram(
+    column: ScoreColumn,
+    cells: Sequence[Cell],
+    natural: NaturalRange | None,
+    styles: SeriesStyles,
+) -> Plot | None:
+    values = {
+        model: np.concatenate([_values(cell.designs, column.name) for cell in group])
+        for model, group in by_model(cells).items()
+    }
+    values = {model: each for model, each in values.items() if len(each)}
+    everything = np.concatenate(list(values.values()))
+    if len(np.unique(everything)) < FEWEST_VALUES:
+        return None
+    name = f"score-{column.name.replace('_', '-')}"
+    unit = f", {column.unit}" if column.unit else ""
+    figure, axes = new_axes(
+        f"{column.heading or column.name.replace('_', ' ')}{unit}", "designs, %"
+    )
+    legend = []
+    if natural is not None:
+        axes.axvspan(natural.low, natural.high, color=NATURAL, alpha=0.25, linewidth=0, zorder=0)
+        legend.append(LegendEntry("■", VARIABLES[NATURAL], natural.source, ""))
+    edges = _edges(column, everything)
+    _draw_models(axes, values, edges, styles)
+    told = [f"{model}: median {column.write(np.median(each))}" for model, each in values.items()]
+    if natural is not None:
+        told.append(f"Nature: {column.write(natural.low)} to {column.write(natural.high)}")
+    legend = [each for each in styles.model_legend(cells) if each.label in values] + legend
+    return Plot(
+        name=name,
+        title=column.title,
+        svg=inline_svg(figure, name, f"Histogram of {column.title}", ". ".join(told)),
+        legend=legend,
+        caption=". ".join(told) + _advice(column) + ".",
+    )
+
+
+def _draw_models(
+    axes: "Axes", values: Mapping[str, np.ndarray], edges: np.ndarray, styles: SeriesStyles
+) -> None:
+    alone = len(values) == 1
+    for model, each in values.items():
+        counts, _ = np.histogram(each, bins=edges)
+        colour, _, _ = styles.of_model(model)
+        shares = 100 * counts / len(each)
+        axes.stairs(shares, edges, color=colour, linewidth=1.8, zorder=3)
+        if alone:
+            axes.stairs(shares, edges, color=colour, fill=True, alpha=0.25, zorder=2)
+    axes.set_ylim(bottom=0)
+
+
+def _edges(column: ScoreColumn, values: np.ndarray) -> np.ndarray:
+    """Return the edges of bins; of a few whole numbers one bin each."""
+    low, high = values.min(), values.max()
+    if column.type == "integer" and high - low < BINS:
+        return np.arange(low, high + 2) - 0.5
+    return np.linspace(low, high, BINS + 1)
+
+
+def _advice(column: ScoreColumn) -> str:
+    return f". {column.better.capitalize()} is best" if column.better else ""
+
+
+def _values(rows: pd.DataFrame, column: str) -> np.ndarray:
+    if column not in rows:
+        return np.empty(0)
+    return numbers_of(rows, column, "INPUT").dropna().to_numpy()
+
+
+# What is known of nature: of natives in the tables, of references, of the judge, of a family.
+
+
+def _natural_range(column: ScoreColumn, tables: Sequence[ScoreTable]) -> NaturalRange | None:
+    """Return the first range that is known; several tables may know different ones."""
+    return next((each for table in tables for each in _ranges(column.name, table)), None)
+
+
+def _ranges(column: str, table: ScoreTable) -> Iterator[NaturalRange]:
+    summary = table.summary or {}
+    if found := _ends((summary.get("reference_ranges") or {}).get(column)):
+        yield NaturalRange(*found, "natural sequences of --reference, 90%")
+    family: Mapping[str, Any] = summary.get("family") or {}
+    if found := _ends((family.get("natural_ranges") or {}).get(column)):
+        yield NaturalRange(*found, f"natural sequences of {family.get('file')}, 90%")
+    for name, words in (("natural_held_out", "natural, held out"), ("natural_training", "natural")):
+        row = (summary.get("reference_rows") or {}).get(name) or {}
+        between = row.get(f"{column}_range")
+        if between:
+            yield NaturalRange(between["low"], between["high"], f"{words}, 90%")
+    natives = _values(table.rows[~are_designs(table.rows)], column)
+    if len(natives):
+        words = "the native sequence" if len(natives) == 1 else f"{len(natives)} native sequences"
+        yield NaturalRange(float(natives.min()), float(natives.max()), words)
+
+
+def _ends(pair: Sequence[float] | None) -> tuple[float, float] | None:
+    return (pair[0], pair[1]) if pair else None

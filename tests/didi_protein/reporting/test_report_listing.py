@@ -1,0 +1,135 @@
+"""All designs on the page: filter's order and reasons, own columns, natives; and histograms."""
+
+import re
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_fixtures import page_of, page_of_table, rows, summary, write_table
+
+from didi_protein.filter import filter_designs
+from didi_protein.filtering.options import FilterOptions
+from didi_protein.reporting.cells import cells_of
+from didi_protein.reporting.designs import best_designs
+from didi_protein.reporting.filters import read_outcomes
+from didi_protein.reporting.histograms import score_histograms
+from didi_protein.reporting.listing import DesignList, list_designs
+from didi_protein.reporting.styles import SeriesStyles
+from didi_protein.reporting.tables import read_tables
+from didi_protein.scoring.length_bins import weighted_row
+from didi_protein.scoring.properties import natural_ranges, sequence_properties
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Forty designs with a column of the user's, a native, and what this week's verbs add."""
+    designs = rows("tiny", "ancestral", 8, 2.7, count=40)
+    designs["header_campaign"] = [f"plate {number % 2}" for number in range(40)]
+    designs["header_sampler_options"] = "x=1"
+    designs["motif_rmsd"] = np.linspace(0.5, 3, 40)
+    designs["iptm"] = np.linspace(0.2, 0.9, 40)
+    designs["parent_identity"] = np.linspace(0.5, 0.95, 40)
+    designs["ptm"] = np.nan
+    designs["native"] = [True] + [np.nan] * 39
+    return write_table(tmp_path, "scores", designs, summary(2.7, 40), None)
+
+
+def filtered(table: Path, **options: object) -> None:
+    filter_designs(FilterOptions(table=table, out=table.parent / "best.fasta", **options))
+
+
+def listed(table: Path) -> DesignList:
+    tables = read_tables([table])
+    return list_designs(tables, read_outcomes([table], tables))
+
+
+def test_the_order_and_the_reasons_are_those_of_filter(table: Path) -> None:
+    filtered(table, sort_by="iptm", top=10, max_repeat=1.0)
+    found = listed(table)
+    kept = [row for row in found.rows if row.choices[0][2]]
+    assert [row.identifier for row in kept] == [f"design_{39 - n:06d}" for n in range(10)]
+    assert [row.choices[0][1] for row in kept[:2]] == ["kept, rank 1", "kept, rank 2"]
+    rejected = found.rows[10]
+    assert rejected.choices[0][1] == "rejected: rank 39 by highest iptm"
+    assert found.rows[-1].note == "native" and len(found.rows) == 40
+    tables = read_tables([table])
+    best = best_designs(cells_of(tables), 3, 0.0, read_outcomes([table], tables))
+    assert [each.identifier for each in best] == [row.identifier for row in kept[:3]]
+    assert ("campaign", "plate 1") in best[0].figures
+
+
+def test_columns_are_those_that_hold_something(table: Path) -> None:
+    found = listed(table)
+    headings = [column.heading for column in found.columns]
+    assert {"Motif RMSD", "ipTM", "Parent identity", "campaign", "Length"} <= set(headings)
+    assert not {"pTM", "sampler_options", "Sampler", "Steps"} & set(headings)
+    place = headings.index("ipTM")
+    values = {row.identifier: row.cells[place] for row in found.rows}
+    assert float(values["design_000039"][1]) == pytest.approx(0.9)
+    assert found.rows[0].identifier == "design_000001", "without a filter the order of the table"
+
+
+def test_ids_of_several_tables_are_told_apart(table: Path) -> None:
+    other = write_table(table.parent, "other", rows("b", "apart", 8, 2.7, 3), None, None)
+    tables = read_tables([table, other])
+    found = list_designs(tables, [])
+    titles = [row.title for row in found.rows]
+    assert "design_000002@other" in titles and "design_000039" in titles
+    assert [column.heading for column in found.columns][:3] == ["Table", "Model", "Sampler"]
+
+
+def test_the_page_holds_every_design_and_says_what_is_left_out(table: Path) -> None:
+    page = page_of([table], table.parent / "r.html").read_text()
+    body = re.search(r'id="listing".*?</table>', page, re.DOTALL)[0]
+    assert body.count("<tr") == 41 and 'class="native"' in body
+    said = unescape(re.search(r"Not measured, so left out: (.*?)</p>", page, re.DOTALL)[1])
+    assert "score --fold esmfold" in said and "score --family ALIGNMENT" in said
+    assert "Judge perplexity" not in said and "Precision" not in said
+
+
+def test_text_of_a_header_is_never_markup(tmp_path: Path) -> None:
+    designs = rows("tiny", "ancestral", 8, 2.7, count=8).assign(header_x="<b>bold</b>")
+    designs["header_<i>"] = "a"
+    page = page_of_table(tmp_path, designs)
+    assert "<b>" not in page and "<i>" not in page and "&lt;b&gt;" in page
+
+
+def histograms(table: Path) -> dict[str, object]:
+    tables = read_tables([table])
+    cells = cells_of(tables)
+    return {each.name: each for each in score_histograms(tables, cells, SeriesStyles(cells))}
+
+
+def test_histograms_of_what_varies_with_nature_behind(table: Path) -> None:
+    found = histograms(table)
+    assert {"score-iptm", "score-judge-perplexity", "score-isoelectric-point"} <= set(found)
+    assert "score-ptm" not in found and "score-length" not in found
+    assert "Nature: " in found["score-motif-rmsd"].caption, "the native's own value"
+    assert found["score-motif-rmsd"].legend[-1].label == "the native sequence"
+
+
+def test_ranges_of_a_family_and_of_the_judge_are_drawn(tmp_path: Path) -> None:
+    figures = summary(2.7, 40) | {"family": {"file": "PF", "natural_ranges": {"gravy": [-1, 0.5]}}}
+    figures["reference_rows"]["natural_held_out"]["judge_perplexity_range"] = {"low": 3, "high": 9}
+    designs = rows("tiny", "ancestral", 8, 2.7, count=40).assign(gravy=np.linspace(-1, 1, 40))
+    found = histograms(write_table(tmp_path, "t", designs, figures, None))
+    assert "Nature: -1 to 0.5" in found["score-gravy"].caption
+    assert "Nature: 3.00 to 9.00" in found["score-judge-perplexity"].caption
+    assert found["score-gravy"].legend[-1].label == "natural sequences of PF, 90%"
+
+
+def test_natural_ranges_by_hand() -> None:
+    sequences = ["ACDEFGHIKL" * 2, "MKTAYIAKQR", "MNPQRSTVWY", "AX"]
+    found = natural_ranges(sequences)
+    known = [sequence_properties(each)["gravy"] for each in sequences[:3]]
+    assert found["gravy"] == pytest.approx(np.quantile(known, (0.05, 0.95)).tolist())
+    assert natural_ranges(["XX"]) == {} == natural_ranges([])
+
+
+def test_range_of_the_judge_holds_spread_within_and_between_bins() -> None:
+    bins = [{"n": 10, "judge_nll": {"mean": mean, "sd": 0.3}} for mean in (2.0, 2.8)]
+    ends = weighted_row(bins, [1, 1])["judge_perplexity_range"]
+    spread = 1.645 * np.sqrt(0.3**2 + 0.4**2)
+    assert np.log(ends["low"]) == pytest.approx(2.4 - spread)
+    assert np.log(ends["high"]) == pytest.approx(2.4 + spread)
