@@ -34,6 +34,10 @@ _MAY_DIFFER = ("shard", "device")
 """Settings in which shards of one request may differ."""
 
 
+class NotOneRequest(UserError):
+    """Files that are no shards, or shards of different requests."""
+
+
 @dataclass(frozen=True)
 class ShardFile:
     """One shard's output, and what stands beside it."""
@@ -172,7 +176,7 @@ def _open_shard(path: Path, side_path: Path) -> ShardFile:
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{side_path} cannot be read: {error}.") from error
     if record is None:
-        raise UserError(f"{path} was not written with --shard: there is nothing to merge.")
+        raise NotOneRequest(f"{path} was not written with --shard: there is nothing to merge.")
     return ShardFile(path, side, record)
 
 
@@ -184,7 +188,7 @@ def _require_same_request(one: ShardFile, other: ShardFile) -> None:
     left, right = _request_of(one), _request_of(other)
     differing = [name for name in {**left, **right} if left.get(name) != right.get(name)]
     if differing:
-        raise UserError(
+        raise NotOneRequest(
             f"{one.path} and {other.path} are shards of different requests: they differ in "
             f"{', '.join(differing)}."
         )

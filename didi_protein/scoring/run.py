@@ -69,6 +69,7 @@ from didi_protein.scoring.training import (
     open_training,
     training_record,
 )
+from didi_protein.sequences.design_ids import OTHER_PREFIX, SharedIds
 from didi_protein.sequences.fasta import Reading, read_records
 from didi_protein.sequences.tables import asked_columns
 from didi_protein.sequences.training_data import read_training_sequences
@@ -88,7 +89,11 @@ def run_score(options: ScoreOptions, judge: Judge | None = None) -> ScoreResult 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     natural = read_natural(options)
-    records = read_records(options.inputs, reading=_reading(options))
+    records = read_records(
+        options.inputs,
+        reading=_reading(options),
+        on_shared=_say_shared if processes.is_first else None,
+    )
     options = check_motif(options, records, _say if processes.is_first else _ignore_line)
     motifs = read_motifs(options, records)
     sources = open_training(options, natural.training, records, natural.reference or ())
@@ -214,6 +219,10 @@ def _score(
 
 def _ignore(done: float) -> None:
     """Progress that nobody watches."""
+
+
+def _say_shared(shared: SharedIds) -> None:
+    _say(f"INPUT {shared}: the later ones are scored as ID#2, ID#3; {OTHER_PREFIX}.")
 
 
 def _say(line: str) -> None:
