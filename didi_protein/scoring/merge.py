@@ -113,8 +113,8 @@ def _merge_tables(shards: Sequence[ShardFile], out: Path) -> MergeResult:
     write_scores(out, merged)
     write_json(summary_path(out), _merged_table_summary(shards))
     print(
-        f"For the figures of the whole set, give the command of the shards without --shard and "
-        f"with --resume --out {out}: nothing is scored again.",
+        f"The figures of the whole set come of the command of the shards, without --shard and with "
+        f"--resume --out {out}: nothing is scored again.",
         file=sys.stderr,
     )
     return MergeResult(out, len(shards), len(merged), 0, summary_path(out))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from generate_fixtures import design, designs, sequences
 
 from didi_core.errors import UserError
 from didi_protein.filter import FilterOptions, filter_designs
@@ -14,12 +15,6 @@ from didi_protein.report import write_report
 from didi_protein.score import ScoreOptions, score
 from didi_protein.sequences.design_ids import check_prefix, shared_ids
 from didi_protein.sequences.fasta import read_records
-from tests.didi_protein.generate_fixtures import design, designs, sequences, write_tiny_model
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
