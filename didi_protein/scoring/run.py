@@ -41,7 +41,7 @@ from didi_protein.scoring.motifs import (
     read_motifs,
 )
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
-from didi_protein.scoring.rows import Row, check_records, score_rows
+from didi_protein.scoring.rows import Row, check_records, planned_work, score_rows
 from didi_protein.scoring.scorers import (
     JudgeScorer,
     PropertyScorer,
@@ -211,14 +211,11 @@ def _score(
     *,
     quiet: bool,
 ) -> None:
-    total = sum(len(rows[place].record.sequence) for batch in batches for place in batch)
-    shown = nullcontext(_ignore) if quiet or options.quiet else progress_bar("scoring", total)
+    work = planned_work(rows, batches, scorers, known)
+    silent = quiet or options.quiet
+    shown = nullcontext(float) if silent else progress_bar("scoring", sum(work.values()))
     with shown as on_progress:
-        score_rows(rows, batches, scorers, known, on_progress)
-
-
-def _ignore(done: float) -> None:
-    """Progress that nobody watches."""
+        score_rows(rows, batches, scorers, known, on_progress, work)
 
 
 def _say_shared(shared: SharedIds) -> None:

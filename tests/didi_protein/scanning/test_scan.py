@@ -176,7 +176,8 @@ def test_a_score_that_is_no_number_fails_its_record(masked: Path, tmp_path: Path
     scorer = ScanScorer(model, None, 1_000_000, "float32")
     records = [ProteinRecord("a", SEQUENCES["a"]), ProteinRecord("n", "MKTAYIA")]
     rows = check_records(records, [scorer], False, None)
-    score_rows(rows, [[0], [1]], [scorer], KnownScores(tmp_path / "j", "scan"), lambda _: None)
+    known = KnownScores(tmp_path / "j", "scan")
+    score_rows(rows, [[0], [1]], [scorer], known, float, {0: 1.0, 1: 1.0})
     assert [row.status for row in rows] == ["ok", "failed"]
     assert "finite" in (rows[1].error or "") and LOG_ODDS not in rows[1].values
 
