@@ -32,10 +32,10 @@ from didi_core.evaluation.bounds import bound_samples
 from didi_core.io.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_protein.families.alignments import Alignment, read_alignment
+from didi_protein.families.likelihood import profile_nats
 from didi_protein.families.profile import GAP, FamilyProfile, encode_rows
 from didi_protein.models.judges import open_judge
 from didi_protein.models.load import open_model
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.bundled import FAMILIES, HELD_OUT, bundled_sequences
 
 DRAWS = 4
@@ -77,7 +77,7 @@ def main(
         found[family] = {}
         for name, split in (("held out", held_out), ("trained on", seen)):
             nats = counted(training, split)
-            nats["profile"] = under_profile(profile, split)
+            nats["profile"] = profile_nats(profile, split.sequences)
             nats |= {each: bound_of(each, split, seed) for each in filter(None, models.split(","))}
             nats |= {each: judged(each, split) for each in filter(None, judges.split(","))}
             of_set = {each: mean_of(values, split, seed) for each, values in nats.items()}
@@ -114,23 +114,6 @@ def column_log_probs(rows: NDArray[np.uint8]) -> NDArray[np.float64]:
     """
     counts = np.stack([(rows == residue).sum(axis=0) for residue in range(GAP)], axis=1)
     return np.log((counts + 1 / GAP) / (counts.sum(axis=1, keepdims=True) + 1))
-
-
-def under_profile(profile: FamilyProfile, split: Split) -> NDArray[np.float64]:
-    """Return the nats [sequences] under the profile HMM, summed over alignments.
-
-    A bit score is the log-ratio to HMMER's background, whose share is put back here; a sequence
-    that does not align has the background alone. What both say of the length cancels.
-    """
-    import pyhmmer
-
-    easel, plan7 = pyhmmer.easel, pyhmmer.plan7
-    alphabet = easel.Alphabet.amino()
-    background = np.log(np.asarray(plan7.Background(alphabet).residue_frequencies))
-    of_letter = {each: background[alphabet.symbols.index(each)] for each in CANONICAL_RESIDUES}
-    null = np.array([sum(of_letter[each] for each in one) for one in split.sequences])
-    bits = np.nan_to_num(profile.align(split.sequences).bits)
-    return -(null + bits * np.log(2))
 
 
 def bound_of(name: str, split: Split, seed: int) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ Each function gives a complaint for each number that makes no sense, with its na
 
 import math
 import os
+import re
 
 from didi_core.errors import as_written
 
@@ -102,6 +103,19 @@ def decay_errors(settings: object, *names: str) -> list[str]:
     """Of settings that are parts of a whole and leave some of it."""
     found = [(name, getattr(settings, name)) for name in names]
     return [f"{name}={value:g} must be in [0, 1)" for name, value in found if not 0 <= value < 1]
+
+
+_PERCENTAGE = re.compile(r"([0-9]*\.?[0-9]+)\s*%")
+
+
+def percentage(text: str | None) -> float | None:
+    """Return the share that a text such as `10%` names; None of any other text.
+
+    >>> percentage("12.5%"), percentage("held_out.fasta"), percentage(None)
+    (0.125, None, None)
+    """
+    found = _PERCENTAGE.fullmatch(text.strip()) if text else None
+    return None if found is None else float(found[1]) / 100
 
 
 def range_errors(settings: object, name: str, low: float, high: float) -> list[str]:

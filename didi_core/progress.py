@@ -48,13 +48,21 @@ class ProgressLines:
         line = f"{self._description}: {self._share(done)}, {self.time_left(done)}{more}"
         print(line, file=sys.stderr, flush=True)
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since this was made."""
+        return time.monotonic() - self._started
+
     def wait(self) -> None:
         """Write a line where one is due, of a phase that does not say how far it is."""
         now = time.monotonic()
         if now >= self._due:
             self._due = now + self._silence(now)
-            elapsed = readable_time(now - self._started)
-            print(f"{self._description}: {elapsed} so far", file=sys.stderr, flush=True)
+            print(
+                f"{self._description}: {readable_time(self.elapsed)} so far",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _silence(self, now: float) -> float:
         """Return the seconds until the next line."""
@@ -69,7 +77,7 @@ class ProgressLines:
         """Return the time left at the pace so far, in words."""
         left = self.seconds_left(done)
         if left is None:
-            return f"{readable_time(time.monotonic() - self._started)} so far"
+            return f"{readable_time(self.elapsed)} so far"
         return f"about {readable_time(left)} left"
 
     def seconds_left(self, done: float) -> float | None:

@@ -32,7 +32,13 @@ class PretrainSettings(SharedPretrainSettings):
     data: str = MISSING
     """FASTA (plain or .gz), or uniref50 (after: didi-protein download uniref50)."""
     valid: Optional[str] = None  # noqa: UP045 - OmegaConf reads this form
-    """Held-out FASTA: its likelihood bound is printed beside n-gram baselines."""
+    """Held-out FASTA, or a share of data= such as 10%, by cluster: its likelihood is printed."""
+    family: Optional[str] = None  # noqa: UP045
+    """Alignment, .hmm or bundled family (PF00595): its profile is a baseline on valid=, too."""
+    init: Optional[str] = None  # noqa: UP045
+    """Model whose weights training starts from: bundled name, folder or hub id."""
+    offline: bool = False
+    """Never use the network."""
     model: ModelSettings = field(default_factory=ModelSettings)
     max_length: int = 1022
     """Residues."""

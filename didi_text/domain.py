@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
 from didi_core.cli.hydra_app import choices_of
 from didi_core.commands.generating.domain import read_lengths
-from didi_core.commands.training.domain import TrainingDomain
+from didi_core.commands.training.domain import Corpora, Once, TrainingDomain
 from didi_core.data.corpus import Corpus
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.models.dit import DitDenoiser, DitSettings
@@ -48,7 +49,8 @@ class TextPretraining:
     def max_length(self) -> int:
         return self.settings.block_length
 
-    def load_corpora(self) -> tuple[Corpus, Corpus | None]:
+    def load_corpora(self, folder: Path, once: Once) -> Corpora:
+        del folder, once  # nothing is split here
         settings = self.settings
         packing = Packing(settings.block_length, remainder=cast(Remainder, settings.remainder))
         load = partial(load_corpus, stream=settings.stream, offline=settings.offline)
@@ -60,10 +62,17 @@ class TextPretraining:
             max_tokens=settings.data_tokens,
         )
         if not settings.valid:
-            return corpus, None
+            return Corpora(corpus, None)
         held_out = load(settings.valid, self.tokenizer, packing)
         blocks = settings.valid_blocks or len(held_out)
-        return corpus, Corpus(held_out.flat, held_out.starts[: blocks + 1])
+        return Corpora(corpus, Corpus(held_out.flat, held_out.starts[: blocks + 1]))
+
+    def initial(self) -> None:
+        """Return None: every training starts from fresh weights."""
+
+    def known_before(self, model: LoadedModel, held_out: Corpus) -> None:
+        """Return None: nothing is kept of what text models learnt from."""
+        del model, held_out
 
     def build_denoiser(self, *, time_conditioned: bool) -> DitDenoiser:
         model, vocabulary = self.settings.model, self.vocabulary
@@ -84,16 +93,19 @@ class TextPretraining:
         settings = self.settings
         return build_causal_model(settings.model, self.tokenizer, settings.block_length)
 
-    def baselines(self, corpus: Corpus, held_out: Corpus) -> dict[str, float]:
-        """Return nats a token of a unigram model: a table of pairs would not fit into memory."""
+    def baselines(self, corpus: Corpus, held_out: Corpus) -> dict[str, NDArray[np.float64]]:
+        """Return nats of blocks under a unigram model: a table of pairs would not fit into memory.
+
+        Returns:
+            An array [blocks].
+        """
         size = self.vocabulary.size
         counts = 1.0 + np.bincount(np.asarray(corpus.flat[:COUNTED_TOKENS]), minlength=size)
         counts[self.vocabulary.rank_of_id.numpy() < 0] = 0.0
-        end = int(held_out.starts[-1])
-        tokens = np.bincount(np.asarray(held_out.flat[:end]), minlength=size)
-        seen = tokens > 0
-        log_probs = np.log(counts[seen] / counts.sum())
-        return {"unigram": -float(tokens[seen] @ log_probs) / end}
+        with np.errstate(divide="ignore"):  # of tokens that stand in no text
+            log_probs = np.log(counts / counts.sum())
+        tokens = np.asarray(held_out.flat[: int(held_out.starts[-1])])
+        return {"unigram": -np.add.reduceat(log_probs[tokens], held_out.starts[:-1])}
 
     def save(
         self, folder: Path, model: nn.Module, card: str, extra_config: Mapping[str, Any]
@@ -184,6 +196,9 @@ TRAINING = TrainingDomain(
     pretrain_groups=_pretrain_groups,
     pretrain_problems=_pretrain_problems,
     pretraining=pretraining,
+    length_flags=lambda _: "",
+    judge_command="evaluate --model tiny --task genppl --judge {model} --out genppl.json",
+    output="samples.jsonl",
     open_model=open_model,
     load_corpus=_load_corpus,
     read_sequences=_read_sequences,

@@ -3,7 +3,7 @@
 Both continue from their last checkpoint when they were interrupted.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def train_student(job: Job, runs: Path, scale: Scale | None = None) -> dict[str,
     scale = scale or SCALES[job.process]
     assert job.teacher is not None, "a teacher is no student"
     settings = student_settings(job, job.teacher.model_folder(runs), runs, scale)
-    distill(settings)
+    distill(replace(settings, verdict=False))
     return {
         "scale": asdict(scale),
         "overrides": METHODS[job.model],

@@ -183,6 +183,17 @@ def overrides_of_job(settings: object) -> list[str]:
     return as_given([str(each) for each in task], settings)
 
 
+def given_in_job() -> frozenset[str]:
+    """Return the keys of settings and groups that the user gave to the job that Hydra is running.
+
+    Empty where none is running.
+    """
+    if not HydraConfig.initialized():
+        return frozenset()
+    task = HydraConfig.get().overrides.task
+    return frozenset(str(each).partition("=")[0].lstrip("+") for each in task)
+
+
 def _require_launcher(arguments: Sequence[str]) -> None:
     """Name the extra that a launcher needs: Hydra only says that it does not know it."""
     launchers = [each.partition("=")[2] for each in arguments if each.startswith(_LAUNCHER)]

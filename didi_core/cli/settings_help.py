@@ -73,8 +73,8 @@ def _flags_help(settings: Iterable[str]) -> str:
     flags += [flag for flag in SWITCHES if flag[2:] in settings]
     return textwrap.fill(
         f"The same as flags: {', '.join(flags)}. Names and paths are text, whatever they look like "
-        "(out=2024_11_30), save a leading ~/ and ${...}; an empty one (valid=) is none. --json prints "
-        "run.json at the end.",
+        "(out=2024_11_30), save a leading ~/ and ${...}; an empty one (valid=) is none. --json "
+        "prints run.json at the end.",
         width=_WIDTH,
     )
 

@@ -28,7 +28,9 @@ Record = TypeVar("Record")
 _MOST_NAMED = 20
 """Missing shards that are named; of others their number is given."""
 
-_SUMS = ("seconds", "calls_made", "discriminator_calls", "head_passes", "redraws")
+_SUMS = (
+    "seconds", "calls_made", "discriminator_calls", "head_passes", "guide_calls", "redraws",
+)  # fmt: skip
 
 
 _MAY_DIFFER = ("shard", "device")
@@ -231,7 +233,7 @@ def _merged_summary(shards: Sequence[ShardFile], noun: str) -> dict[str, Any]:
 
     sides = [shard.side for shard in shards]
     summary = {name: value for name, value in sides[0].items() if name != SHARD_KEY}
-    # Summaries of an older version know no heads.
+    # Summaries of an older version know no heads and guides.
     summary |= {name: sum(side.get(name, 0) for side in sides) for name in _SUMS}
     peaks = [side["peak_memory"] for side in sides if side.get("peak_memory") is not None]
     summary["peak_memory"] = max(peaks, default=None)

@@ -49,6 +49,12 @@ class Corpus:
             raise all_longer(self.lengths, max_length, called)
         return Corpus.from_ids([self.flat[self.starts[i] : self.starts[i + 1]] for i in kept])
 
+    def cropped(self, longest: int) -> "Corpus":
+        """Return the corpus with the first `longest` ids of each sequence that is longer."""
+        if len(self) == 0 or int(self.lengths.max()) <= longest:
+            return self
+        return Corpus.from_ids([self.ids(record, longest) for record in range(len(self))])
+
     def ids(self, record: int, crop: int, uniform: float = 0.0) -> list[int]:
         """Return a record's ids; of a longer one, the window of `crop` ids that `uniform` sets."""
         start, end = int(self.starts[record]), int(self.starts[record + 1])

@@ -36,6 +36,7 @@ class Stream(enum.IntEnum):
     DATA = 10
     PRIOR = 11
     MUTATION = 12
+    COMPLETION = 13
 
 
 def _shift_right(value: Tensor, bits: int) -> Tensor:

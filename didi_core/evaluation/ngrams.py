@@ -1,19 +1,21 @@
 """n-gram models: what any real model must beat on held-out sequences."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from didi_core.evaluation.entropy import Ids
 
 
-def ngram_baselines(
-    training: Sequence[Ids],
-    held_out: Sequence[Ids],
-    num_tokens: int,
-) -> dict[str, float]:
-    """Return nats a token of add-one unigram and bigram models: what any real model must beat."""
+def ngram_nats(
+    training: Sequence[Ids], held_out: Sequence[Ids], num_tokens: int
+) -> dict[str, NDArray[np.float64]]:
+    """Return the nats [sequences] of each held-out sequence under models that only count.
+
+    `unigram` and `bigram` are add-one estimates of the training sequences; the first token of a
+    sequence follows a token of its own.
+    """
     unigram = np.ones(num_tokens)
     bigram = np.ones((num_tokens + 1, num_tokens))  # the last row: the sequence's first token
     for sequence in training:
@@ -22,12 +24,11 @@ def ngram_baselines(
         np.add.at(bigram, (_previous(ids, num_tokens), ids), 1)
     log_unigram = np.log(unigram / unigram.sum())
     log_bigram = np.log(bigram / bigram.sum(1, keepdims=True))
-    count = sum(len(sequence) for sequence in held_out)
     held = [np.asarray(sequence) for sequence in held_out]
+    by_pair = [log_bigram[_previous(ids, num_tokens), ids].sum() for ids in held]
     return {
-        "unigram": -math.fsum(log_unigram[ids].sum() for ids in held) / count,
-        "bigram": -math.fsum(log_bigram[_previous(ids, num_tokens), ids].sum() for ids in held)
-        / count,
+        "unigram": -np.array([log_unigram[ids].sum() for ids in held]),
+        "bigram": -np.array(by_pair),
     }
 
 

@@ -160,7 +160,7 @@ def load_denoiser(
         return _ready(loaded, read.config, name, folder, read.extras, device, dtype)
     folder = find_folder(name, offline=offline, program=program)
     refuse_adapter(folder)
-    config = _read_config(folder)
+    config = read_config(folder)
     if holds_dit(folder, config):
         read = read_dit_folder(folder, config)
         loaded = _load_dit(read, config or {}, folder, default_vocabulary)
@@ -220,7 +220,7 @@ def _ready(
     return model
 
 
-def _read_config(folder: Path) -> dict[str, Any] | None:
+def read_config(folder: Path) -> dict[str, Any] | None:
     """Read `config.json`; None where there is none."""
     path = folder / "config.json"
     if not path.is_file():
@@ -237,7 +237,7 @@ def _read_config(folder: Path) -> dict[str, Any] | None:
 
 def read_trained_lengths(folder: Path) -> LengthRanges | None:
     """Return the lengths that a folder's model was trained on; None where it does not say."""
-    return LengthRanges.from_config(_read_config(folder) or {})
+    return LengthRanges.from_config(read_config(folder) or {})
 
 
 def _require_own(own: Any, path: Path) -> None:

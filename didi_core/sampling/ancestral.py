@@ -9,16 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from didi_core.models.folder import LoadedModel
-from didi_core.models.noise import NoiseKeys
-from didi_core.sampling.drawing import adjust
-from didi_core.sampling.joint_draw import Choose, draw_together, keyed_choice
 from didi_core.sampling.predictor import Predictor, StatePredictor
 from didi_core.sampling.request import (
-    DrawSettings,
     Prior,
     Sampled,
     Sampler,
@@ -26,12 +22,12 @@ from didi_core.sampling.request import (
 )
 from didi_core.sampling.reveal import (
     NEVER,
-    alpha_grid,
     ancestral_plan,
     first_hitting_plan,
     reveal_uniform,
 )
 from didi_core.sampling.sampler_spec import Builder, SamplerSpec, without_settings
+from didi_core.sampling.step_draw import Step, StepDraw, draw_plain
 from didi_core.sampling.uniform import UniformSampler
 
 Plan = Callable[[Prior, SampleSettings], Int[Tensor, "batch width"]]
@@ -45,47 +41,30 @@ class PlannedSampler:
     plan: Plan
     greedy_tail: bool = False
     """Take the most probable token in the last step of the grid instead of drawing."""
+    draw: StepDraw = draw_plain
+    """Draws what a step reveals; guidance has others."""
 
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
+        """Fill the free positions of the prior; count the calls of each row."""
         tokens, lengths = prior.batch.tokens.clone(), prior.batch.lengths
         plan = self.plan(prior, settings)
         order = reveal_uniform(prior, settings.seed)
-        calls = torch.zeros_like(lengths)
-        passes = torch.zeros_like(lengths)
+        calls, passes, guided = (torch.zeros_like(lengths) for _ in range(3))
         # The papers' grid calls the network in every step, also where nothing is revealed.
         every_row = settings.grid == "published"
-        with torch.no_grad():
-            for step in _steps(plan, settings):
-                now = plan == step
-                # Rows in which nothing is revealed are not sent through the network.
-                rows = (now.any(-1) | every_row).nonzero()[:, 0]
-                calls[rows] += self.predictor.passes
-                keys = NoiseKeys(settings.seed, prior.records[rows], step)
-                # Of z_t, for networks that are told the time; first-hitting has no grid.
-                alpha = None if settings.steps is None else alpha_grid(settings)[step]
-                prediction = self.predictor.predict(
-                    tokens[rows], lengths[rows], now[rows], keys, alpha
-                )
-                row, position = now.nonzero(as_tuple=True)
-                choose = self._choose(prior.records[row], position, step, settings)
-                head = self.predictor.joint_head
-                drawn = draw_together(head, prediction, now[rows], order[rows], choose)
-                passes[rows] += drawn.head_passes
-                generable = self.predictor.vocabulary.generable.to(tokens.device)
-                tokens[row, position] = generable[drawn.rank]
-        return Sampled(tokens, calls, torch.zeros_like(calls), passes)
-
-    def _choose(
-        self,
-        record: Int[Tensor, "n"],
-        position: Int[Tensor, "n"],
-        step: int,
-        settings: SampleSettings,
-    ) -> Choose:
-        """Return what draws the tokens of the step's positions, or takes the most probable."""
-        if self._takes_best(step, settings):
-            return partial(_most_probable, settings.draw, record, position)
-        return keyed_choice(settings, record, position, step)
+        for number in _steps(plan, settings):
+            now = plan == number
+            # Rows in which nothing is revealed are not sent through the network.
+            rows = (now.any(-1) | every_row).nonzero()[:, 0]
+            state = Prior(prior.batch.rows(rows).with_tokens(tokens[rows]), prior.records[rows])
+            best = self._takes_best(number, settings)
+            step = Step(state, now[rows], order[rows], number, settings, best)
+            revealed = self.draw(self.predictor, step)
+            tokens[rows] = revealed.tokens
+            calls[rows] += self.predictor.passes
+            passes[rows] += revealed.head_passes
+            guided[rows] += revealed.guide_calls
+        return Sampled(tokens, calls, torch.zeros_like(calls), passes, guided)
 
     def _takes_best(self, step: int, settings: SampleSettings) -> bool:
         """Whether the step takes the most probable tokens: the published clean-up call does."""
@@ -101,18 +80,6 @@ class PlannedSampler:
         else:
             steps = min(settings.steps, num_free)
         return steps * self.predictor.passes
-
-
-def _most_probable(
-    draw: DrawSettings,
-    record: Int[Tensor, "n"],
-    position: Int[Tensor, "n"],
-    log_probs: Float[Tensor, "entries generable"],
-    entry: Int[Tensor, "entries"],
-) -> Int[Tensor, "entries"]:
-    """Return the most probable token at some of the step's positions, as a `Choose` does."""
-    forbidden = draw.forbidden_at(record[entry], position[entry])
-    return adjust(log_probs, draw, forbidden).argmax(-1)
 
 
 def ancestral(predictor: StatePredictor) -> PlannedSampler:

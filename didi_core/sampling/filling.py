@@ -150,13 +150,12 @@ def planned_calls(engine: Engine, rows: Sequence[Sequence[int]], settings: Sampl
 def _unpack(
     sampled: Sampled, rows: Sequence[Sequence[int]], keys: Sequence[int]
 ) -> list[SampledRecord]:
-    passes = sampled.head_passes
-    if passes is None:
-        passes = torch.zeros_like(sampled.denoiser_calls)
-    columns = (sampled.tokens, sampled.denoiser_calls, sampled.discriminator_calls, passes)
+    none = torch.zeros_like(sampled.denoiser_calls)
+    extra = (none if each is None else each for each in (sampled.head_passes, sampled.guide_calls))
+    columns = (sampled.tokens, sampled.denoiser_calls, sampled.discriminator_calls, *extra)
     found = zip(rows, keys, *(column.tolist() for column in columns), strict=True)
     return [
         # Without the padding on the right.
-        SampledRecord(key, tokens[: len(row)], calls, discriminator, 1, None, head)
-        for row, key, tokens, calls, discriminator, head in found
+        SampledRecord(key, tokens[: len(row)], calls, discriminator, 1, None, head, guide)
+        for row, key, tokens, calls, discriminator, head, guide in found
     ]

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from didi_core.diffusion.draws import Stream
 from didi_core.models.joint_head import DrawOrder, JointHead, draw_order
 from didi_core.sampling.drawing import draw_tokens
 from didi_core.sampling.predictor import Prediction
@@ -35,13 +36,22 @@ class Drawn:
 
 
 def keyed_choice(
-    settings: SampleSettings, record: Int[Tensor, "n"], position: Int[Tensor, "n"], step: int
+    settings: SampleSettings,
+    record: Int[Tensor, "n"],
+    position: Int[Tensor, "n"],
+    step: int,
+    candidate: int = 0,
 ) -> Choose:
-    """Return what draws at the positions of one call, keyed by record, position and step."""
+    """Return what draws at the positions of one call, keyed by record, position and step.
+
+    Args:
+        candidate: each has random numbers of its own; 0 those of a draw without others.
+    """
+    stream = Stream.CANDIDATE if candidate else Stream.TOKEN
 
     def choose(log_probs: Tensor, entry: Tensor) -> Tensor:
-        keys = (record[entry], position[entry], step)
-        return draw_tokens(log_probs, settings.draw, settings.seed, *keys)
+        keys = (record[entry], position[entry], step + (candidate << 32))
+        return draw_tokens(log_probs, settings.draw, settings.seed, *keys, stream)
 
     return choose
 

@@ -24,7 +24,7 @@ form [1]_.
 .. [1] SG-prev, arXiv 2412.05827.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -43,6 +43,7 @@ from didi_core.sampling.predictor import Prediction, StatePredictor
 from didi_core.sampling.request import Prior, Sampled, Sampler, SampleSettings
 from didi_core.sampling.reveal import NEVER, ancestral_plan
 from didi_core.sampling.sampler_spec import SamplerSpec, with_settings
+from didi_core.sampling.step_draw import StepDraw, draw_plain
 
 
 @dataclass(frozen=True)
@@ -174,11 +175,11 @@ class MomentumPredictor:
         # Known places are told before the trunk: what is asked after it, a GPU waits for.
         asked = places() if isinstance(at, Tensor) else places
         found = self.own.predict(tokens, lengths, asked, keys, alpha)
-        revealed = now[now | later]
+        revealed, kept = now[now | later], later[now | later]
         whole = torch.zeros_like(self.maskable)
         whole[rows] = now
         log_probs = self.past.guided(whole, found.log_probs[revealed], self.weight)
-        self.past.keep(rows, later, found.log_probs[~revealed])
+        self.past.keep(rows, later, found.log_probs[kept])
         return Prediction(log_probs, None if found.hidden is None else found.hidden[revealed])
 
 
@@ -188,6 +189,8 @@ class MomentumSampler:
 
     predictor: StatePredictor
     momentum: MomentumSettings = MomentumSettings()
+    draw: StepDraw = draw_plain
+    """Draws what a step reveals, with positions at random; guidance has others."""
 
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
         """Fill the free positions of the prior; count the calls of each row."""
@@ -201,7 +204,7 @@ class MomentumSampler:
         """Return what chooses the positions."""
         if self.momentum.positions == "apart":
             return ApartSampler(predictor, ApartSettings(self.momentum.threshold))
-        return ancestral(predictor)
+        return replace(ancestral(predictor), draw=self.draw)
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
         """Return the most calls that a row with so many free positions needs."""

@@ -73,6 +73,8 @@ class Sampled:
     """Forward, or forward-and-backward, calls of a discriminator, counted apart."""
     head_passes: Int[Tensor, "batch"] | None = None
     """Passes of a joint head, counted apart; None: there were none."""
+    guide_calls: Int[Tensor, "batch"] | None = None
+    """Sequences that a guide scored, or gradients that it gave; None: there was none."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class SampledRecord:
     """Why no try was acceptable."""
     head_passes: int = 0
     """Of the joint head, of all tries."""
+    guide_calls: int = 0
+    """Of the guide, of all tries."""
 
 
 @runtime_checkable

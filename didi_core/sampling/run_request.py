@@ -230,6 +230,7 @@ def _choose(
         denoiser_calls=sum(drawn.denoiser_calls for drawn in tries),
         discriminator_calls=sum(drawn.discriminator_calls for drawn in tries),
         head_passes=sum(drawn.head_passes for drawn in tries),
+        guide_calls=sum(drawn.guide_calls for drawn in tries),
         tries=place + 1,
         failure=failure(tries[place]),
     )

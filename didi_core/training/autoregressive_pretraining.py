@@ -5,8 +5,10 @@ tokens that may be masked, each from what stands before it. The end token is not
 lengths are given, never modelled.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -66,6 +68,24 @@ class AutoregressivePretraining(Pretraining):
             total += float(nll)
             count += float(scored)
         return total / count
+
+    @torch.no_grad()
+    def sequence_nats(self, data: CorpusBatches) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the nats of each sequence under the averaged model, and its scored tokens.
+
+        Returns:
+            Two arrays [sequences], in the order of the corpus.
+        """
+        nats, tokens = np.zeros(len(data.corpus)), np.zeros(len(data.corpus), dtype=np.int64)
+        for step in range(data.plan.batches_per_epoch()):
+            records = data.records(step)
+            batch = data.batch(records, step).to(self.fabric.device)
+            logits = self.ema.module(input_ids=batch.tokens[:, :-1]).logits.float()
+            scored = batch.maskable[:, 1:]
+            loss = F.cross_entropy(logits.transpose(1, 2), batch.tokens[:, 1:], reduction="none")
+            nats[records] = (loss.double() * scored).sum(1).cpu().numpy()
+            tokens[records] = scored.sum(1).cpu().numpy()
+        return nats, tokens
 
 
 def _total_nll(

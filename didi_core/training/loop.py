@@ -23,10 +23,12 @@ from didi_core.distill.method import Method
 from didi_core.errors import Terminated, UserError
 from didi_core.training.checkpoints import KEPT, Checkpoints
 from didi_core.training.pace import planned_steps
-from didi_core.training.progress import training_progress
+from didi_core.training.patience import Patience
+from didi_core.training.progress import TrainingProgress, training_progress
 from didi_core.training.run_folder import MetricsLog
 
 Validate = Callable[[], dict[str, float]]
+"""Held-out figures; the first is the loss by which training is judged."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,25 @@ class LoopSettings:
     max_seconds: float = 0.0
     """Stop, finished, after this much time of training; 0 for no limit. Resumptions count from the
     first that had a limit."""
+    validate_first: bool = False
+    """Whether to validate before the first update, too: of weights that others trained."""
+    tokens_per_update: int | None = None
+    """At most; for the estimate of the time that the run will take, which is left out with None."""
 
 
 def train(
-    method: Method, settings: LoopSettings, folder: Path, fabric: Fabric, validate: Validate | None
+    method: Method,
+    settings: LoopSettings,
+    folder: Path,
+    fabric: Fabric,
+    validate: Validate | None,
+    patience: Patience | None = None,
 ) -> int:
     """Run `method` to its last step, resuming from the newest checkpoint in `folder`.
+
+    Args:
+        patience: ends the run where validation stops improving; the method is then left with the
+            weights that were best.
 
     Returns:
         The number of updates done, over all resumptions.
@@ -60,17 +75,27 @@ def train(
         UserError: a logged figure is not finite (the message names the step and the checkpoint),
             or the checkpoint is of another kind of run.
     """
-    run = _Run(method, settings, folder, fabric)
-    log = MetricsLog(folder, run.done) if fabric.is_global_zero else None
-    shown = training_progress(run.done, settings.steps, first=fabric.is_global_zero)
+    run = _Run(method, settings, folder, fabric, patience)
+    log = MetricsLog(folder, run.done or -1) if fabric.is_global_zero else None
+    shown = training_progress(
+        *(run.done, settings.steps),
+        first=fabric.is_global_zero,
+        tokens_per_update=settings.tokens_per_update,
+        look_every=settings.validate_every if validate else 0,
+    )
     with shown as progress, _deferred_signals() as arrived:
+        if validate and settings.validate_first and run.done == 0:
+            figures = run.validated(validate, progress)
+            if log:
+                log.write(0, figures)
         while not run.is_over:
             planned = run.planned_steps()
             figures = run.step(planned)
             stopped = run.must_stop(bool(arrived))
-            if validate and run.is_due(settings.validate_every):
-                figures |= run.checked(validate())
-            if log and run.is_due(settings.log_every):
+            looks = validate is not None and run.is_due(settings.validate_every)
+            if validate and looks:
+                figures |= run.validated(validate, progress)
+            if log and (looks or run.is_due(settings.log_every)):
                 log.write(run.done, figures)
             progress.show(run.done, planned, figures)
             if stopped or run.is_due(settings.checkpoint_every):
@@ -78,8 +103,9 @@ def train(
             if stopped:
                 raise arrived[0] if arrived else Terminated()
     if run.done < settings.steps and fabric.is_global_zero:
-        took = f"max_seconds={settings.max_seconds:g} ended the training"
-        print(f"{took} after {run.done:,} updates.", file=sys.stderr)
+        print(f"{run.ended_by} ended the training after {run.done:,} updates.", file=sys.stderr)
+    if patience is not None:
+        patience.restore()
     return run.done
 
 
@@ -87,15 +113,23 @@ class _Run:
     """How far a training is, on this process: updates done and saved, and the time they took."""
 
     def __init__(
-        self, method: Method, settings: LoopSettings, folder: Path, fabric: Fabric
+        self,
+        method: Method,
+        settings: LoopSettings,
+        folder: Path,
+        fabric: Fabric,
+        patience: Patience | None,
     ) -> None:
         self.method, self.settings, self.fabric = method, settings, fabric
+        self.patience = patience
         self.checkpoints = Checkpoints(folder, settings.checkpoints_kept)
         fabric.barrier()  # the first process may still be clearing what is overwritten
         state = self.checkpoints.load_latest()
         method.setup(fabric)
         if state is not None:
             _restore(method, state["method"], self.checkpoints)
+            if patience is not None and "patience" in state:
+                patience.load_state_dict(state["patience"])
         self.done = self.saved = 0 if state is None else int(state["step"])
         if state is not None and fabric.is_global_zero:
             self.checkpoints.let_older_go(self.done)
@@ -107,7 +141,18 @@ class _Run:
 
     @property
     def is_over(self) -> bool:
-        return self.done >= self.settings.steps or self.out_of_time
+        return self.done >= self.settings.steps or self.out_of_time or self.out_of_patience
+
+    @property
+    def out_of_patience(self) -> bool:
+        return self.patience is not None and self.patience.is_over
+
+    @property
+    def ended_by(self) -> str:
+        """The setting that ended the run before its last step."""
+        if self.patience is not None and self.patience.is_over:
+            return f"patience={self.patience.limit}"
+        return f"max_seconds={self.settings.max_seconds:g}"
 
     def is_due(self, every: int) -> bool:
         """Tell whether something is due after this step: at the end, and each `every` steps."""
@@ -144,6 +189,16 @@ class _Run:
         _check_finite(figures, self.done - 1, self.saved, self.checkpoints)
         return figures
 
+    def validated(self, validate: Validate, progress: TrainingProgress) -> dict[str, float]:
+        """Return the held-out figures now, if they are finite; patience takes note of them."""
+        started = time.monotonic()
+        figures = self.checked(validate())
+        progress.looked(time.monotonic() - started)
+        if self.patience is None:
+            return figures
+        self.patience.look(self.done, next(iter(figures.values())), self.fabric)
+        return figures | {"best_step": self.patience.best_step}
+
     def must_stop(self, interrupted: bool) -> bool:
         """Return whether a signal has come to some process; looks at the clock, too."""
         late = 0 < self.settings.max_seconds < self.elapsed()
@@ -157,6 +212,8 @@ class _Run:
             state: dict[str, Any] = {"method": self.method.state_dict()}
             if self.settings.max_seconds or self.spent:  # runs without a limit end in equal bytes
                 state["seconds"] = self.elapsed()
+            if self.patience is not None and (kept := self.patience.state_dict()):
+                state["patience"] = kept
             if self.fabric.is_global_zero:
                 self.checkpoints.save(self.done, state)
         self.saved = self.done

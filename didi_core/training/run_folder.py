@@ -3,9 +3,11 @@
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from didi_core.errors import UserError
@@ -14,26 +16,17 @@ from didi_core.io.files import write_json, write_text
 RECORDED_PACKAGES = ("didi-protein", "torch", "transformers", "lightning", "numpy", "safetensors")
 
 
+SPLIT = "split"
+"""Folder with the sequences of data= that a share in valid= holds out, and with the others."""
+
+
 class MetricsLog:
     """`metrics.jsonl`: one line a logged step. Resuming drops the lines past the checkpoint."""
 
     def __init__(self, folder: Path, resumed_step: int) -> None:
         self.path = folder / "metrics.jsonl"
-        kept = [line for line in self._lines() if line["step"] <= resumed_step]
+        kept = [line for line in read_metrics(folder) if line["step"] <= resumed_step]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
-
-    def _lines(self) -> list[dict[str, Any]]:
-        if not self.path.exists():
-            return []
-        lines = []
-        for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:
-                break  # a kill cut the last line short; the checkpoint is older than it
-            if isinstance(line, dict) and type(line.get("step")) is int:
-                lines.append(line)
-        return lines
 
     def write(self, step: int, figures: dict[str, float]) -> None:
         with open(self.path, "a", encoding="utf-8") as stream:
@@ -88,8 +81,42 @@ def read_run_record(folder: Path, flag: str = "resume=true: ") -> tuple[str, dic
     return verb, settings
 
 
-def write_run_record(folder: Path, verb: str, settings: dict[str, Any], seed: int) -> None:
-    """Write `run.json`: full configuration, versions, seed and source revision."""
+def read_run_entry(folder: Path, key: str) -> dict[str, Any] | None:
+    """Read an entry of `run.json` beside the settings; None where it has none."""
+    try:
+        entry = json.loads((folder / "run.json").read_text(encoding="utf-8")).get(key)
+    except (OSError, ValueError, AttributeError):
+        return None  # who reads the settings says what is wrong
+    return entry if isinstance(entry, dict) else None
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Read the lines of `metrics.jsonl`, up to one that a kill cut short."""
+    path, lines = folder / "metrics.jsonl", []
+    if not path.exists():
+        return []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break  # a kill cut the last line short; the checkpoint is older than it
+        if isinstance(line, dict) and type(line.get("step")) is int:
+            lines.append(line)
+    return lines
+
+
+def write_run_record(
+    folder: Path,
+    verb: str,
+    settings: dict[str, Any],
+    seed: int,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Write `run.json`: full configuration, versions, seed and source revision.
+
+    Args:
+        more: entries beside these.
+    """
     record = {
         "verb": verb,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -97,5 +124,6 @@ def write_run_record(folder: Path, verb: str, settings: dict[str, Any], seed: in
         "settings": settings,
         "versions": package_versions(),
         "git_revision": git_revision(),
+        **more,
     }
     write_json(folder / "run.json", record)

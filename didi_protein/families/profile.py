@@ -161,7 +161,12 @@ def encode_rows(rows: Sequence[str]) -> UInt8[ndarray, "sequences columns"]:
     return _CODES[np.stack(letters)]
 
 
-def _import_pyhmmer() -> Any:
+def import_pyhmmer() -> Any:
+    """Return the package pyhmmer.
+
+    Raises:
+        UserError: it is not installed.
+    """
     try:
         import pyhmmer
     except ImportError as error:
@@ -175,7 +180,7 @@ def bare_name(path: str | os.PathLike[str]) -> str:
 
 
 def _read_hmm(text: str, called: str) -> "HMM":
-    pyhmmer = _import_pyhmmer()
+    pyhmmer = import_pyhmmer()
     _check_hmm_header(text, called)
     try:
         with pyhmmer.plan7.HMMFile(io.BytesIO(text.encode())) as file:
@@ -217,7 +222,7 @@ def _check_hmm_header(text: str, called: str) -> None:
 
 
 def _build_hmm(alignment: Alignment, family: str) -> "HMM":
-    pyhmmer = _import_pyhmmer()
+    pyhmmer = import_pyhmmer()
     alphabet = pyhmmer.easel.Alphabet.amino()
     rows, is_match = _widened(alignment)
     sequences = [
@@ -247,7 +252,7 @@ def _widened(alignment: Alignment) -> tuple[list[str], list[bool]]:
 
 
 def _digital(sequences: Sequence[str], places: Sequence[int]) -> Any:
-    easel = _import_pyhmmer().easel
+    easel = import_pyhmmer().easel
     alphabet = easel.Alphabet.amino()
     letters = [re.sub(f"[^{CANONICAL_RESIDUES}]", "X", sequences[place]) for place in places]
     block = [
@@ -261,7 +266,7 @@ def _search(
     hmm: "HMM", sequences: Sequence[str], threads: int | None
 ) -> list[tuple[int, float, float]]:
     """Search for the place, bit score and E-value of each sequence with a hit."""
-    pyhmmer = _import_pyhmmer()
+    pyhmmer = import_pyhmmer()
     places = [place for place, each in enumerate(sequences) if 0 < len(each) <= MAX_LENGTH]
     if not places:
         return []
@@ -284,4 +289,4 @@ def _align(hmm: "HMM", sequences: Sequence[str]) -> UInt8[ndarray, "sequences co
 
 def _msa_rows(hmm: "HMM", sequences: Sequence[str]) -> list[str]:
     block = _digital(sequences, range(len(sequences)))
-    return list(_import_pyhmmer().hmmer.hmmalign(hmm, block, all_consensus_cols=True).alignment)
+    return list(import_pyhmmer().hmmer.hmmalign(hmm, block, all_consensus_cols=True).alignment)

@@ -16,6 +16,7 @@ from didi_core.errors import UserError, refused_by
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.forbidden import ForbiddenIds
 from didi_core.training.devices import TORCH_TYPES, resolve_device
+from didi_protein.generating.guides import guide_settings, guided_draw, open_guide
 from didi_protein.generating.motif import read_motif
 from didi_protein.generating.options import DEFAULT_PREFIX, GenerateOptions
 from didi_protein.generating.redesign import (
@@ -46,6 +47,7 @@ def _problems(options: GenerateOptions) -> list[str]:
         lambda: _check_layout(options),
         lambda: read_redesign(options, None),
         lambda: check_prefix(options.prefix),
+        lambda: open_guide(options),
     )
 
 
@@ -93,13 +95,16 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
     first = 1 if redesign is None else redesign.first_number(options.prefix)
     encode, decode = _encoder(model.vocabulary), _decoder(model.vocabulary)
     exclude, nats = check_exclude(options.exclude), read_bias(options.bias)
+    guide = open_guide(options)
+    guidance = guide_settings(guide, options)
+    guided = {key: guidance[key] for key in ("guide", "guide_scale") if key in guidance}
     draft_of = {
         design_id(options.prefix, number): each for number, each in enumerate(drafts, start=first)
     }
 
     def written(name: str, ids: list[int], provenance: Mapping[str, object]) -> ProteinRecord:
         sequence = decode(ids)
-        header = {**provenance, **draft_of[name].provenance(sequence)}
+        header = dict(provenance) | guided | dict(draft_of[name].provenance(sequence))
         return ProteinRecord(name, sequence, {key: str(value) for key, value in header.items()})
 
     return GenerationTask(
@@ -123,9 +128,11 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
             "max_repeat": options.max_repeat,
             **({} if redesign is None else settings_of(options, redesign)),
             **({} if options.prefix == DEFAULT_PREFIX else {"prefix": options.prefix}),
+            **guidance,
         },
         log_bias=log_bias(exclude, nats, model.vocabulary),
         rule=_Rule(options, redesign, drafts, decode),
+        draw=guided_draw(guide, options, model.vocabulary, decode),
         warnings=_warnings(options, drafts, model),
     )
 

@@ -96,6 +96,22 @@ class GenerateOptions(SamplingOptions):
         Path | None,
         Option(help="Nats to add for residues: .csv or .tsv (residue, nats), or .json."),
     ] = None
+    guide: Annotated[
+        str | None,
+        Option(
+            metavar="FILE.py:FUNCTION",
+            help="Draw towards the score of a function of yours, which takes sequences, or "
+            "probabilities where it can be differentiated. The file is run.",
+        ),
+    ] = None
+    guide_scale: Annotated[
+        float | None,
+        Option(help="Nats that one unit of the score is worth; 0 is no guide. Default: 1."),
+    ] = None
+    guide_candidates: Annotated[
+        int | None,
+        Option(help="Candidates of each step that a guide of sequences scores. Default: 4."),
+    ] = None
     unique: Annotated[
         bool,
         Option(

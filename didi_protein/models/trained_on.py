@@ -7,18 +7,15 @@ where the data are not at hand.
 
 import json
 import sys
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from didi_core.commands.training.domain import TrainedOn
-from didi_core.data.corpus import Corpus
 from didi_core.io.files import path_from
 from didi_core.models.hub import TRAINING_SKETCH
-from didi_protein.sequences.alphabet import PROTEIN
 from didi_protein.sequences.bundled import bundled_sequences
-from didi_protein.sequences.training_data import read_training_sequences
+from didi_protein.sequences.training_data import letters_of, read_training_sequences
+from didi_protein.similarity.neighbours import COPY_IDENTITY
 from didi_protein.similarity.sketch import Sketch
 
 MOST_SKETCHED = 1_000_000
@@ -43,7 +40,7 @@ def record_data(folder: Path, trained_on: TrainedOn) -> list[str]:
     if (corpus := trained_on.corpus) is not None:
         total += len(corpus)
         if total <= MOST_SKETCHED:
-            parts.append(Sketch.of(_letters(corpus)))
+            parts.append(Sketch.of(letters_of(corpus)))
     _write(folder / TRAINING_SKETCH, parts, total)
     return list(dict.fromkeys(names))
 
@@ -67,12 +64,6 @@ def _write(path: Path, parts: list[Sketch], total: int) -> None:
         )
 
 
-def _letters(corpus: Corpus) -> list[str]:
-    letters = np.array([token.encode("ascii")[:1] for token in PROTEIN.tokens])
-    text = letters[np.asarray(corpus.flat)].tobytes().decode("ascii")
-    return [text[start:end] for start, end in pairwise(corpus.starts.tolist())]
-
-
 def _seen_from(folder: Path, name: str) -> str:
     """Return the name of data as a model's `config.json` has it."""
     path = Path(name)
@@ -89,6 +80,19 @@ def _sketch_of_model(folder: Path) -> Sketch | None:
     if not names or not all(map(bundled_sequences, names)):
         return None
     return Sketch.of([each for name in names for _, each in read_training_sequences(name)])
+
+
+def count_known(folder: Path, sequences: Sequence[str]) -> int | None:
+    """Count the sequences that the model in `folder` was trained on, or on near copies of.
+
+    Returns:
+        By its sketch, those of an estimated identity of `COPY_IDENTITY` or more; None where the
+        folder keeps none.
+    """
+    sketch = _sketch_of_model(folder)
+    if sketch is None:
+        return None
+    return int((sketch.nearest(Sketch.of(sequences))[0] >= COPY_IDENTITY).sum())
 
 
 def data_of(folder: Path) -> list[str]:

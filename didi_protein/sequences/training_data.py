@@ -3,7 +3,10 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
 
 from didi_core.data.corpus import Corpus
 from didi_core.errors import UserError, as_written
@@ -84,6 +87,8 @@ def _report_dropped(path: object, num_kept: int, dropped: Counter[str]) -> None:
 # Sequences to train on: FASTA files, or the memory-mapped UniRef50 cache.
 
 
+UNIREF50 = "uniref50"
+"""Name of the cache, in the place of a file's."""
 FEWEST = 100
 """Sequences to train on, below which a warning says that they are too few."""
 
@@ -97,16 +102,35 @@ def load_corpus(source: str, name: str = "data=") -> Corpus:
     Raises:
         UserError: the source cannot be read or holds no usable sequence.
     """
-    if source == "uniref50":
+    if source == UNIREF50:
         from didi_protein.sequences.uniref50 import open_cache
 
         return open_cache()
     sequences = read_training_sequences(source, name=name)
-    ids = PROTEIN.id_of_token
-    print(f"{source}: {len(sequences):,} sequences", file=sys.stderr)
-    if name == "data=" and len(sequences) < FEWEST:
+    corpus = corpus_of(sequences, f"{source}: {len(sequences):,} sequences")
+    if name == "data=":
+        warn_of_few(source, len(sequences))
+    return corpus
+
+
+def warn_of_few(source: str, count: int) -> None:
+    """Say where `data=` has too few sequences to learn from."""
+    if count < FEWEST:
         say_once(
-            f"{as_written(name, source)} holds too few sequences to learn from: a model soon knows "
-            f"fewer than {FEWEST} by heart, and writes them again; give hundreds or more."
+            f"{as_written('data=', source)} holds too few sequences to learn from: a model soon "
+            f"knows fewer than {FEWEST} by heart, and writes them again; give hundreds or more."
         )
-    return Corpus.from_ids([[ids[letter] for letter in sequence] for _, sequence in sequences])
+
+
+def corpus_of(records: Sequence[tuple[str, str]], what: str) -> Corpus:
+    """Make a corpus of ids and sequences, and say on standard error `what` it is."""
+    print(what, file=sys.stderr)
+    ids = PROTEIN.id_of_token
+    return Corpus.from_ids([[ids[letter] for letter in sequence] for _, sequence in records])
+
+
+def letters_of(corpus: Corpus) -> list[str]:
+    """Return the sequences of a corpus as text."""
+    letters = np.array([token.encode("ascii")[:1] for token in PROTEIN.tokens])
+    text = letters[np.asarray(corpus.flat)].tobytes().decode("ascii")
+    return [text[start:end] for start, end in pairwise(corpus.starts.tolist())]

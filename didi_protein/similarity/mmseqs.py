@@ -46,6 +46,8 @@ and beside the other where there are more than `MOST_ALIGNED` references."""
 ALL_PAIRS_FLAGS = ("--prefilter-mode", "2")
 """Every pair is aligned: for who wants all of them, as clusters do, and would align all that the
 comparison without gaps leaves, which in a family is every pair."""
+MOST_AT_ONCE = 2_000
+"""Sequences that are clustered in one step: all pairs with similar words are aligned."""
 MARGIN = 100.0
 """How many times the E-value that counts an alignment may have and is still traced back, where all
 pairs are aligned: MMseqs2's E-values are corrected for the lengths, ours are not."""
@@ -114,6 +116,39 @@ def search(
                 query, reference, identity, coverage, bits = map(float, line.split("\t"))
                 if bits >= significant_bits(len(queries[int(query)])):
                     yield int(query), int(reference), identity, coverage, bits
+
+
+def cluster_founders(
+    sequences: Sequence[str], identity: float, coverage: float, threads: int | None = None
+) -> list[int]:
+    """Return the place of the sequence that founded each one's cluster.
+
+    More than `MOST_AT_ONCE` are clustered by MMseqs2's cascade, fewer in one step of it. Greedy set
+    cover: a member has at least this identity to its founder over at least this part of both;
+    members of two clusters may still be nearer to each other.
+
+    Args:
+        sequences: all different.
+
+    Raises:
+        UserError: MMseqs2 is missing or failed.
+    """
+    limits = ("--min-seq-id", f"{identity:g}", "-c", f"{coverage:g}", "--cov-mode", "0")
+    steps: tuple[str, ...] = ()
+    if len(sequences) <= MOST_AT_ONCE:
+        steps = ("--single-step-clustering", "1", "--max-seqs", str(MOST_AT_ONCE), *FAST_FLAGS)
+    founders = list(range(len(sequences)))
+    with _workspace() as folder:
+        _write(folder / "sequences.fasta", sequences)
+        files = ("sequences.fasta", "found", "tmp")
+        _run(
+            ["easy-cluster", *files, *COMMON_FLAGS, *limits, *steps, *_threads(threads)], cwd=folder
+        )
+        with open(folder / "found_cluster.tsv", encoding="ascii") as stream:
+            for line in stream:
+                founder, member = map(int, line.split("\t"))
+                founders[member] = founder
+    return founders
 
 
 def significant_bits(query_length: int) -> float:

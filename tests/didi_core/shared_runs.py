@@ -18,6 +18,7 @@ from lightning.fabric import Fabric
 from tiny_models import FRAMED, randomise, timed_esm, tiny_corpus, tiny_denoiser
 
 from didi_core.cli.run import leave
+from didi_core.commands.training.pretrain import once_on
 from didi_core.data.corpus import CorpusBatches
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.distill.contrast import ContrastSettings, ContrastStudent, WeakTraining
@@ -38,6 +39,7 @@ from didi_core.training.devices import build_fabric
 from didi_core.training.diffusion_pretraining import DiffusionPretraining
 from didi_core.training.loop import LoopSettings, train
 from didi_core.training.pace import planned_steps
+from didi_core.training.patience import Patience
 
 RATE = OptimizerSettings(lr=1e-2, warmup_steps=1)
 STEPS = 5
@@ -246,6 +248,26 @@ def outcome(fabric: Fabric) -> dict[str, object]:
         limit = LoopSettings(steps=4, max_seconds=1e6)
         found["in time"] = train(pretraining(), limit, Path(folder), fabric, None)
         fabric.barrier()
+    with TemporaryDirectory() as folder:
+        method = pretraining()
+        patience = Patience(2, method.ema)
+        # What a later process finds in the third look would let it go on.
+        losses = iter([3.0, 2.0, 2.5 - fabric.global_rank, 2.1, 1.0, 1.0])
+        found["patience"] = {
+            "updates": train(
+                method,
+                LoopSettings(steps=6, validate_every=1),
+                Path(folder),
+                fabric,
+                lambda: {"loss": next(losses)},
+                patience,
+            ),
+            "best": patience.best_step,
+            "weights": weights_of(method, fabric),
+        }
+        fabric.barrier()
+    split = once_on(fabric)(lambda: fabric.global_rank + 7)
+    found["first's answer"] = float(fabric.all_reduce(torch.tensor(float(split))))
     found["planned"] = planned_steps(5, 100, 1.0 + fabric.global_rank, 10.0, fabric)
     with TemporaryDirectory() as folder:
         try:

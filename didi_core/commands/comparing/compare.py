@@ -6,7 +6,7 @@ What it must know of a program is one object, a `ComparisonDomain`; `quickstart`
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,7 @@ def _student(method: str, study: Study, options: CompareOptions, domain: Compari
         print(f"Distilling with {method}, {_budget_in_words(options)}.", file=sys.stderr)
         for other in study.methods:  # all start from one pool of the teacher's samples
             copy_pool(options.out / label_of(other) / "pool", Path(settings.out) / "pool")
-        distill(settings, domain.training)
+        distill(replace(settings, verdict=False), domain.training)
     return Path(settings.out)
 
 

@@ -8,7 +8,7 @@ import json
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -82,7 +82,7 @@ def run_quickstart(options: QuickstartOptions, domain: ComparisonDomain) -> Quic
     if not is_distilled(settings):
         how = f"{plan.distill_steps} updates with method {plan.method['name']}"
         print(f"Distilling {plan.teacher}: {how}.", file=sys.stderr, flush=True)
-        distill(settings, domain.training)
+        distill(replace(settings, verdict=False), domain.training)
     opened[STUDENT] = domain.open_model(settings.out, device, offline=True)
     scored = make_and_score(domain, bench, cells_of(plan, opened), opened)
     table = compare_cells(scored, teacher, options.seed)

@@ -23,6 +23,7 @@ from didi_core.progress import counted
 from didi_core.sampling.forbidden import ForbiddenIds
 from didi_core.sampling.request import Grid
 from didi_core.sampling.run_request import Rule, accept_all
+from didi_core.sampling.step_draw import StepDraw
 
 Options = TypeVar("Options", bound=SamplingOptions)
 Written = TypeVar("Written")
@@ -61,6 +62,8 @@ class GenerationTask(Generic[Written]):
     """Added to the log-probabilities."""
     rule: Rule = accept_all
     """What a finished sequence must fulfil."""
+    draw: StepDraw | None = None
+    """How the tokens of a step are drawn; None: from the model's own law."""
     warnings: Sequence[str] = ()
     """Sentences on what is asked of the model: said once, and kept in the summary."""
 

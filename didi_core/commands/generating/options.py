@@ -135,6 +135,8 @@ class GenerationResult:
     redraws: int
     head_passes: int = 0
     """Passes of a joint head, summed over records: of what each step reveals alone."""
+    guide_calls: int = 0
+    """Sequences that a guide scored, or gradients that it gave, summed over records."""
 
 
 def report_generation(
@@ -161,6 +163,9 @@ def report_generation(
 
 def _in_words(result: GenerationResult, noun: str) -> str:
     calls = "" if result.mean_nfe is None else f", {result.mean_nfe:.1f} network calls each"
+    if result.guide_calls:
+        mean = result.guide_calls / (result.num_made + len(result.failed))
+        calls += f", {mean:.1f} guide calls each"
     redraws = f", {counted(result.redraws, 'redraw')}" if result.redraws else ""
     made = counted(result.num_made, noun)
     return f"{made} in {result.out}{calls}{redraws}, {result.seconds:.1f} seconds"

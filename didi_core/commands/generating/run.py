@@ -42,6 +42,7 @@ from didi_core.sampling.folder_defaults import (
     folder_options,
     stored_reveal_exponent,
 )
+from didi_core.sampling.guidance import guided
 from didi_core.sampling.predictor import AnyPredictor
 from didi_core.sampling.registry import (
     SamplerSpec,
@@ -55,6 +56,7 @@ from didi_core.sampling.request import (
     DrawSettings,
     Grid,
     SampledRecord,
+    Sampler,
     SampleSettings,
 )
 from didi_core.sampling.run_request import (
@@ -64,6 +66,7 @@ from didi_core.sampling.run_request import (
     run_request,
 )
 from didi_core.sampling.sampler_options import parse_options, split_name
+from didi_core.sampling.step_draw import StepDraw
 from didi_core.training.devices import resolve_device, settle_precision
 
 
@@ -96,7 +99,7 @@ def generate(
         return result_of(done, files, domain.noun) if processes.is_first else None
     request = _request(options, task, shard)
     with _compiled(model, options), PeakMemory(next(model.denoiser.parameters()).device) as peak:
-        engine = _engine(model, options)
+        engine = _engine(model, options, task.draw)
         share = _open_share(request, files, decided, options, processes)
         quiet = options.quiet or not processes.is_first
         run_request(share.request, engine, share.own, batches=share.batches, quiet=quiet)
@@ -195,12 +198,14 @@ def _predictor(model: LoadedModel, options: SamplingOptions) -> AnyPredictor:
     )
 
 
-def _engine(model: LoadedModel, options: SamplingOptions) -> Engine:
-    spec = find_sampler(str(options.sampler))
-    return build_engine(
-        _predictor(model, options),
-        lambda predictor: build_sampler(spec, predictor, model, options.sampler_options),
-    )
+def _engine(model: LoadedModel, options: SamplingOptions, draw: StepDraw | None) -> Engine:
+    name = str(options.sampler)
+
+    def build(predictor: AnyPredictor) -> Sampler:
+        made = build_sampler(find_sampler(name), predictor, model, options.sampler_options)
+        return guided(made, draw, model, name)
+
+    return build_engine(_predictor(model, options), build)
 
 
 def _written(

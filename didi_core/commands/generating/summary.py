@@ -91,6 +91,7 @@ def provenance_of(
         "steps": options.steps,
         "grid": "best" if options.grid == "best" else None,
         "nfe": row.denoiser_calls,
+        "guide_calls": row.guide_calls or None,
         "seed": options.seed,
         "template": record.template,
         "tries": row.tries if row.tries > 1 else None,
@@ -127,6 +128,7 @@ def summary_of(
         "calls_made": sum(row.denoiser_calls for row in finished),
         "discriminator_calls": sum(row.discriminator_calls for row in finished),
         "head_passes": sum(row.head_passes for row in finished),
+        "guide_calls": sum(row.guide_calls for row in finished),
         "mean_nfe": sum(calls) / len(calls) if calls else None,
         "redraws": sum(row.tries - 1 for row in finished),
         "failed": [
@@ -160,7 +162,8 @@ def result_of(summary: Mapping[str, Any], files: OutputFiles, noun: str) -> Gene
         "seconds", "peak_memory", "calls_made", "discriminator_calls", "mean_nfe", "redraws",
     )  # fmt: skip
     known: dict[str, Any] = {name: summary.get(name) for name in figures}
-    known["head_passes"] = summary.get("head_passes", 0)  # older summaries know no heads
+    # Older summaries know no heads and no guides.
+    known |= {name: summary.get(name, 0) for name in ("head_passes", "guide_calls")}
     return GenerationResult(
         out=files.out,
         summary=files.summary,

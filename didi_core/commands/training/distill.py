@@ -4,6 +4,7 @@ A program's `TrainingDomain` says how the teacher and the reference data are ope
 """
 
 import hashlib
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -34,6 +35,7 @@ from didi_core.commands.training.run_folder import (
     training_fabric,
 )
 from didi_core.commands.training.settings import DistillSettings
+from didi_core.commands.training.student_verdict import compare_command, student_verdict
 from didi_core.data.corpus import Corpus
 from didi_core.data.length_ranges import TRAINED_LENGTHS, LengthRanges
 from didi_core.diffusion.process import DEFAULT_PROCESS, IN_WORDS, article_of, kind_of
@@ -194,7 +196,32 @@ class DistillRun:
             if fabric.world_size == 1:
                 self._print_headroom(teacher, corpus)
             print(f"The student is in {folder}.", file=sys.stderr)
+            if settings.verdict and fabric.world_size == 1:
+                self._print_verdict(folder, teacher, corpus)
         return folder
+
+    def _print_verdict(self, folder: Path, teacher: LoadedModel, corpus: Corpus) -> None:
+        """Say how the student stands beside its teacher, and how to compare them properly."""
+        device = next(teacher.denoiser.parameters()).device
+        steps, seed = self.shared.student_steps, self.settings.seed
+        lengths = corpus.lengths.clip(max=self.longest(teacher)).tolist()
+        try:
+            student = self.domain.open_model(
+                str(folder.resolve()), device=device, offline=True, flag="out="
+            )
+            print(
+                student_verdict(student, teacher, lengths, steps, seed, self.domain.unit),
+                file=sys.stderr,
+            )
+        except Exception as error:  # the student is written: nothing here may fail its run
+            reason = str(error) or type(error).__name__
+            print(f"No quick verdict: {reason.splitlines()[0]}", file=sys.stderr)
+        data = self.settings.data if self.settings.reference == "data" else None
+        length_flags = self.domain.length_flags(shlex.quote(data)) if data else ""
+        command = compare_command(
+            self.domain.program, self.settings.teacher, str(folder), steps, length_flags
+        )
+        print(f"Next: {command}", file=sys.stderr)
 
     def _say_small_batches(self, fewest_groups: int, fabric: Fabric) -> None:
         """Every process needs a group: with fewer a batch is larger than one process's."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from didi_core.commands.training.settings import DistillSettings, PretrainSettings
@@ -19,6 +21,7 @@ from didi_core.models.folder import LoadedModel
 
 P = TypeVar("P", bound=PretrainSettings)
 D = TypeVar("D", bound=DistillSettings)
+T = TypeVar("T")
 
 
 class PretrainTask(Protocol):
@@ -32,8 +35,21 @@ class PretrainTask(Protocol):
         """Longer sequences are cropped to this many tokens."""
         ...
 
-    def load_corpora(self) -> tuple[Corpus, Corpus | None]:
-        """Read what to train on, and the held-out corpus where there is one."""
+    def load_corpora(self, folder: Path, once: "Once") -> "Corpora":
+        """Read what to train on, and the held-out corpus where there is one.
+
+        Args:
+            folder: of the run; a split that is there is kept by a run that is resumed.
+            once: calls a function in the first process, and gives all what it returned.
+        """
+        ...
+
+    def initial(self) -> LoadedModel | None:
+        """Open the model whose weights training starts from; None for fresh ones.
+
+        Raises:
+            UserError: it cannot be opened, or not be trained on.
+        """
         ...
 
     def build_denoiser(self, *, time_conditioned: bool) -> Denoiser:
@@ -44,8 +60,12 @@ class PretrainTask(Protocol):
         """Build a Hugging Face causal LM, initialised from torch's global state."""
         ...
 
-    def baselines(self, corpus: Corpus, held_out: Corpus) -> dict[str, float]:
-        """Return nats a token on the held-out corpus of models that only count."""
+    def baselines(self, corpus: Corpus, held_out: Corpus) -> dict[str, NDArray[np.float64]]:
+        """Return the nats [sequences] of held-out sequences under models that only count."""
+        ...
+
+    def known_before(self, model: LoadedModel, held_out: Corpus) -> int | None:
+        """Count the held-out sequences that a model was trained on; None where nobody knows."""
         ...
 
     def save(
@@ -59,6 +79,36 @@ class PretrainTask(Protocol):
         ...
 
 
+class Once(Protocol):
+    """Calls a function in the first process of a run."""
+
+    def __call__(self, function: Callable[[], T], /) -> T:
+        """Return what it returned, in every process."""
+        ...
+
+
+def alone(function: Callable[[], T], /) -> T:
+    """Call a function: `Once` of a run of one process."""
+    return function()
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """What a pre-training reads."""
+
+    training: Corpus
+    held_out: Corpus | None
+    save: Callable[[Path], None] | None = None
+    """Writes the files of a split made of `data=` into the run's folder; None where `data=` is
+    trained on whole."""
+    files: tuple[str, str] | None = None
+    """Names of those files: what is trained on, and what is held out."""
+
+    def names(self, settings: PretrainSettings) -> tuple[str, str | None]:
+        """Return the names of the data trained on, and of the data held out."""
+        return self.files or (settings.data, settings.valid)
+
+
 @dataclass(frozen=True)
 class TrainedOn:
     """What a model learnt from."""
@@ -68,7 +118,12 @@ class TrainedOn:
     corpus: Corpus | None
     """Its sequences."""
     teacher: LoadedModel | None = None
-    """The model that it learnt from, and with it from that model's data."""
+    """The model that it learnt from or started from, and with it from that model's data."""
+
+
+def unchanged(settings: T) -> T:
+    """Return the settings as they are."""
+    return settings
 
 
 @dataclass(frozen=True)
@@ -100,6 +155,12 @@ class TrainingDomain(Generic[P, D]):
     pretrain_problems: Callable[[P], list[str]]
     """What is wrong with the program's own settings of `pretrain`."""
     pretraining: Callable[[P], PretrainTask]
+    length_flags: Callable[[str], str]
+    """Flags of `generate` that ask for sequences as long as those of `data=`; may be empty."""
+    judge_command: str
+    """What an autoregressive model is used for, after the program's name; {model} is its folder."""
+    output: str
+    """A name for the sequences that `generate` writes."""
 
     open_model: Callable[..., LoadedModel]
     """Opens a denoiser by bundled name, folder or hub id, on a `device`, `offline` or not; messages
@@ -119,6 +180,8 @@ class TrainingDomain(Generic[P, D]):
     lengths_vary: bool = False
     """Whether sequences have lengths of their own, which the model folder then records; blocks of
     text have not."""
+    settle_pretrain: Callable[[P], P] = unchanged
+    """Completes settings of `pretrain` by the model that training starts from."""
     samplers: Mapping[str, str] = field(default_factory=dict)
     """What students of a method are drawn with where that was found better than ancestral."""
 

@@ -55,7 +55,7 @@ def _overrides(settings: object, config_name: str, chosen: Mapping[str, str | No
     differing = [
         (name, value)
         for name, value in _flat(as_plain(settings))
-        if usual.get(name) != value and name not in ("resume", "overwrite")
+        if usual.get(name) != value and name not in ("resume", "overwrite", "verdict")
     ]
     differing.sort(key=lambda each: usual.get(each[0]) != MISSING)
     changed = [f"{name}={_none_of(name) if value is None else value}" for name, value in differing]

@@ -6,24 +6,40 @@ A program's `TrainingDomain` says what the tokens are and which network is built
 import math
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import torch
+from lightning.fabric import Fabric
+from torch import nn
 
 from didi_core.commands.headroom.estimate import estimated_line
-from didi_core.commands.training.domain import D, P, PretrainTask, TrainedOn, TrainingDomain
+from didi_core.commands.training.domain import (
+    Corpora,
+    D,
+    Once,
+    P,
+    PretrainTask,
+    T,
+    TrainedOn,
+    TrainingDomain,
+)
+from didi_core.commands.training.held_out import (
+    HeldOut,
+    autoregressive_method,
+    diffusion_method,
+)
 from didi_core.commands.training.memory import print_memory_plan, say_memory
 from didi_core.commands.training.model_card import (
-    STANDARD_ERROR,
     card,
     command_line,
     lengths_fact,
     scores_table,
     told_nats,
 )
+from didi_core.commands.training.outcome import Outcome
 from didi_core.commands.training.run_folder import (
     check_run_folder,
     loop_settings,
@@ -34,32 +50,34 @@ from didi_core.commands.training.run_folder import (
 from didi_core.commands.training.settings import PretrainSettings
 from didi_core.data.corpus import Corpus, CorpusBatches
 from didi_core.data.length_ranges import TRAINED_LENGTHS, LengthRanges
-from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.draws import Stream, keyed_generator
 from didi_core.diffusion.process import (
     DEFAULT_PROCESS,
     IN_WORDS,
     PROCESSES,
     article_of,
-    build_process,
     kind_of,
 )
-from didi_core.diffusion.schedules import LogLinearSchedule
 from didi_core.distill.method import Method, Network
 from didi_core.errors import UserError
-from didi_core.evaluation.bounds import bound_samples
 from didi_core.models.denoiser import Denoiser
-from didi_core.models.recompute import checkpoint_activations
+from didi_core.models.fingerprint import weights_digest
+from didi_core.models.folder import LoadedModel
 from didi_core.number_checks import (
     decay_errors,
     negative_errors,
+    percentage,
     positive_int_errors,
     seed_errors,
 )
-from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
-from didi_core.training.devices import resolve_device, settle_precision
-from didi_core.training.diffusion_pretraining import DiffusionPretraining
-from didi_core.training.loop import Validate, train
+from didi_core.training.devices import settle_precision
+from didi_core.training.loop import train
+from didi_core.training.patience import Patience
+from didi_core.training.pretraining import Pretraining
+from didi_core.training.run_folder import read_run_entry
+
+INIT = "init"
+"""Key of the model that training started from, in `run.json` and, under "didi", `config.json`."""
 
 
 def pretrain(settings: P, domain: TrainingDomain[P, D]) -> Path:
@@ -78,27 +96,97 @@ def pretrain(settings: P, domain: TrainingDomain[P, D]) -> Path:
         return folder
     check_run_folder(folder, "pretrain", settings)
     task = domain.pretraining(settings)
-    corpus, held_out = task.load_corpora()
+    start = _start(task, folder, settings)
     fabric = training_fabric(settings)
-    with prepared_run(folder, "pretrain", settings, fabric):
-        method, validate = _build_method(settings, task, corpus, held_out)
+    corpora = task.load_corpora(folder, once_on(fabric))
+    with prepared_run(folder, "pretrain", settings, fabric, _record_of(start)):
+        method, held_out = _build_method(settings, task, start, corpora)
         say_memory(method, settings, fabric)
+    if corpora.save is not None and fabric.is_global_zero:
+        corpora.save(folder)
     loop = loop_settings(settings, settings.validate_every if held_out else 0)
-    done = train(method, loop, folder, fabric, validate)
+    loop = replace(loop, validate_first=start is not None)
+    patience = Patience(settings.patience, method.ema) if settings.patience else None
+    done = train(method, loop, folder, fabric, held_out, patience)
     # Of networks in shards every process has to ask for the whole.
-    scores, model = validate() if validate else {}, method.result()
+    measured, model = held_out.measure() if held_out else None, method.result()
     if fabric.is_global_zero:
-        if held_out is not None:
-            scores |= task.baselines(corpus, held_out)
-        _print_scores(scores, domain.unit)
-        lengths = _trained_lengths(domain, task, corpus)
-        text = _card(settings, domain, done, len(corpus), scores, lengths)
-        data = domain.config_of_data(folder, TrainedOn(settings.data, corpus))
-        task.save(folder, model, text, _extra_config(settings, lengths, data))
+        earlier = None if start is None else start.model
+        outcome = Outcome.of(settings, domain, task, corpora, measured, earlier)
+        _print_scores(outcome.scores, domain.unit)
+        updates = f"{done:,} updates{_kept_weights(patience, done)}"
+        _save(settings, domain, task, start, corpora, model, updates, outcome)
         if fabric.world_size == 1:
-            _print_headroom(settings, task, model, held_out or corpus, domain.unit)
-        print(f"The model is in {folder}.", file=sys.stderr)
+            corpus = corpora.held_out or corpora.training
+            _print_headroom(settings, task, model, corpus, domain.unit)
+        print(f"The model is in {folder}: {updates}.", file=sys.stderr)
+        for line in outcome.lines:
+            print(line, file=sys.stderr)
     return folder
+
+
+def _save(
+    settings: P,
+    domain: TrainingDomain[P, D],
+    task: PretrainTask,
+    start: "Start | None",
+    corpora: Corpora,
+    model: nn.Module,
+    updates: str,
+    outcome: Outcome,
+) -> None:
+    """Write the model folder, with what is kept of the training data."""
+    folder = Path(settings.out)
+    lengths = _trained_lengths(domain, task, corpora.training)
+    text = _card(settings, domain, updates, len(corpora.training), start, outcome, lengths)
+    data, _ = corpora.names(settings)
+    trained_on = TrainedOn(data, corpora.training, None if start is None else start.model)
+    kept = domain.config_of_data(folder, trained_on)
+    task.save(folder, model, text, _extra_config(settings, start, lengths, kept))
+
+
+@dataclass(frozen=True)
+class Start:
+    """The model whose weights a training starts from."""
+
+    model: LoadedModel
+    """Its network is the one that is trained."""
+    digest: str
+    """Of its weights as they were."""
+
+
+def _start(task: PretrainTask, folder: Path, settings: PretrainSettings) -> Start | None:
+    """Open what training starts from; None for fresh weights.
+
+    Raises:
+        UserError: it cannot be opened, or a resumed run began with other weights of that name.
+    """
+    model = task.initial()
+    if model is None:
+        return None
+    start = Start(model, weights_digest(model.denoiser))
+    begun = read_run_entry(folder, INIT) if settings.resume else None
+    if begun is not None and begun.get("digest") != start.digest:
+        raise UserError(
+            f"resume=true: init={model.name} holds other weights than when the run in {folder} "
+            "began: give that model again, or start again with overwrite=true."
+        )
+    return start
+
+
+def _record_of(start: Start | None) -> dict[str, Any]:
+    """Return what `run.json` says of the model that training starts from."""
+    return {} if start is None else {INIT: {"name": start.model.name, "digest": start.digest}}
+
+
+def once_on(fabric: Fabric) -> Once:
+    """Return what calls a function in the first process and gives all what it returned."""
+
+    def once(function: Callable[[], T], /) -> T:
+        result = function() if fabric.is_global_zero else None
+        return cast(T, fabric.broadcast(result) if fabric.world_size > 1 else result)
+
+    return once
 
 
 def without_data(
@@ -109,19 +197,21 @@ def without_data(
     Returns:
         The method, and what writes its model folder as it is after a number of updates.
     """
-    task = domain.pretraining(_checked(settings, domain))
+    settings = _checked(settings, domain)
+    task = domain.pretraining(settings)
+    start = _start(task, Path(settings.out), settings)
     nothing = Corpus.from_ids([[task.vocabulary.generable_ids[0]]])
-    method, _ = _build_method(settings, task, nothing, None)
+    method, _ = _build_method(settings, task, start, Corpora(nothing, None))
 
     def save(folder: Path, steps: int) -> None:
-        text = _card(settings, domain, steps, 0, {})
-        task.save(folder, method.result(), text, _extra_config(settings, None))
+        text = _card(settings, domain, f"{steps:,} updates", 0, start)
+        task.save(folder, method.result(), text, _extra_config(settings, start, None))
 
     return method, save
 
 
 def _checked(settings: P, domain: TrainingDomain[P, D]) -> P:
-    settings = settle_precision(settings, "")
+    settings = domain.settle_pretrain(settle_precision(settings, ""))
     if wrong := [*pretrain_problems(settings), *domain.pretrain_problems(settings)]:
         raise UserError("; ".join(wrong) + ".")
     return settings
@@ -137,15 +227,25 @@ def _print_plan(settings: PretrainSettings, task: PretrainTask) -> None:
 
 
 def _build_method(
-    settings: PretrainSettings, task: PretrainTask, corpus: Corpus, held_out: Corpus | None
-) -> tuple[Method, Validate | None]:
+    settings: PretrainSettings, task: PretrainTask, start: Start | None, corpora: Corpora
+) -> tuple[Pretraining, HeldOut | None]:
     """Build the training method for `model.kind`, and its validation."""
     data = CorpusBatches(
-        corpus, task.vocabulary, settings.tokens_per_batch, task.max_length, settings.seed
+        corpora.training, task.vocabulary, settings.tokens_per_batch, task.max_length, settings.seed
     )
+    network = None if start is None else start.model.denoiser
     if settings.model.kind == "autoregressive":
-        return autoregressive_method(settings, task.build_causal, data, held_out)
-    return diffusion_method(settings, partial(_build_denoiser, settings, task), data, held_out)
+        build = task.build_causal if network is None else lambda: cast(Any, network).network
+        return autoregressive_method(settings, build, data, corpora.held_out)
+
+    def denoiser() -> Denoiser:
+        if network is not None:
+            return cast(Denoiser, network)
+        fresh = _build_denoiser(settings, task)
+        fresh.initialise(keyed_generator(settings.seed, Stream.DATA, -1))
+        return fresh
+
+    return diffusion_method(settings, denoiser, data, corpora.held_out)
 
 
 def _build_denoiser(settings: PretrainSettings, task: PretrainTask) -> Denoiser:
@@ -164,6 +264,7 @@ def _trained_lengths(
 
 def _extra_config(
     settings: PretrainSettings,
+    start: Start | None,
     lengths: LengthRanges | None,
     data: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
@@ -175,6 +276,8 @@ def _extra_config(
     own = dict(data)
     if settings.process != DEFAULT_PROCESS:
         own["process"] = settings.process
+    if start is not None:
+        own |= {INIT: start.model.name, "init_digest": start.digest}
     if lengths is not None:
         own[TRAINED_LENGTHS] = lengths.as_json()
     return {"didi": own} if own else {}
@@ -186,6 +289,13 @@ def _print_scores(scores: Mapping[str, float], unit: str) -> None:
         print(f"{name:18s} {told} nats a {unit}, {perplexity}", file=sys.stderr)
 
 
+def _source(settings: PretrainSettings) -> str:
+    """Name the sequences that are held out, or else those trained on."""
+    if percentage(settings.valid) is not None:
+        return f"{settings.valid} of {settings.data}"
+    return settings.valid or settings.data
+
+
 def _print_headroom(
     settings: PretrainSettings, task: PretrainTask, model: Any, corpus: Corpus, unit: str
 ) -> None:
@@ -195,7 +305,7 @@ def _print_headroom(
     line = estimated_line(
         *(settings.out, model, task.vocabulary, corpus),
         longest=task.max_length,
-        source=settings.valid or settings.data,
+        source=_source(settings),
         unit=unit,
     )
     if line is not None:
@@ -205,9 +315,10 @@ def _print_headroom(
 def _card(
     settings: P,
     domain: TrainingDomain[P, D],
-    steps: int,
+    updates: str,
     num_sequences: int,
-    scores: Mapping[str, float],
+    start: Start | None,
+    outcome: Outcome | None = None,
     lengths: LengthRanges | None = None,
 ) -> str:
     """Return the card of a pre-trained teacher or judge."""
@@ -217,15 +328,30 @@ def _card(
     groups = domain.pretrain_groups(settings)
     command = command_line(domain.program, "pretrain", settings, domain.pretrain_config, groups)
     facts = {
-        "Trained on": f"{num_sequences:,} {domain.rows}; {steps:,} updates; seed {settings.seed}",
+        "Trained on": f"{num_sequences:,} {domain.rows}; {updates}; seed {settings.seed}",
+        **_start_fact(start),
         **lengths_fact(lengths, domain.unit),
         "Command": f"`{command}`",
     }
     plain = f"{article_of(process).capitalize()} {domain.title}."
     description = domain.teachers.get(kind, plain)
     text = card(domain.program, domain.tags, kind, f"{kind} {domain.title}", description, facts)
-    held_out = scores_table(scores, domain.unit) if scores else "No held-out file was given."
-    return f"{text}\n{held_out}\n"
+    if outcome is None or not outcome.scores:
+        return f"{text}\nNo held-out file was given.\n"
+    return f"{text}\n{scores_table(outcome.scores, domain.unit)}\n\n{outcome.verdict}\n"
+
+
+def _kept_weights(patience: Patience | None, done: int) -> str:
+    """Say which weights are kept, where they are not the last ones."""
+    if patience is None or patience.best_step == done:
+        return ""
+    return f" (kept are the averaged weights of update {patience.best_step:,}, the best held out)"
+
+
+def _start_fact(start: Start | None) -> dict[str, str]:
+    if start is None:
+        return {}
+    return {"Started from": f"`{start.model.name}` (weights {start.digest})"}
 
 
 # What can be wrong with the settings of `pretrain`, found before anything is loaded.
@@ -235,7 +361,11 @@ def pretrain_problems(settings: PretrainSettings) -> list[str]:
     """Return every complaint, each with the setting's name; a program adds its own."""
     wrong = positive_int_errors(settings, "steps", "tokens_per_batch", "devices", "log_every")
     wrong += positive_int_errors(settings, "checkpoints_kept")
-    wrong += negative_errors(settings, "max_seconds") + seed_errors(settings.seed, "seed=")
+    wrong += negative_errors(settings, "max_seconds", "patience") + seed_errors(
+        settings.seed, "seed="
+    )
+    if settings.patience and not settings.valid:
+        wrong.append(f"patience={settings.patience} needs held-out sequences: give valid=")
     wrong += _kind_problems(settings) + _curriculum_problems(settings)
     wrong += decay_errors(settings, "ema", "input_noise")
     if settings.input_noise and settings.model.kind == "masked":
@@ -275,103 +405,3 @@ def _curriculum_problems(settings: PretrainSettings) -> list[str]:
     if settings.curriculum.steps > 0 and settings.model.kind == "autoregressive":
         wrong.append(f"curriculum.steps={settings.curriculum.steps} is for model.kind=masked")
     return wrong
-
-
-# The training method that `pretrain` asks for, and how it is validated on held-out data.
-
-TRAINING_EPS = 1e-3
-"""Least share of tokens kept in training, as published; likelihood and sampling use 0."""
-
-
-VALIDATION_TOKENS = 16_384
-"""Most tokens of a validation batch."""
-
-
-VALIDATION_ITEMS = 512
-"""Fewest sequences, each with a time and a noise of its own, that a bound is the mean of: a small
-held-out set is gone through several times."""
-
-
-LOGITS_AT_ONCE = 1 << 26
-"""Most logits of a validation batch: with a large vocabulary its batches are smaller."""
-
-
-def autoregressive_method(
-    settings: PretrainSettings,
-    build: Callable[[], Any],
-    data: CorpusBatches,
-    held_out: Corpus | None,
-) -> tuple[Method, Validate | None]:
-    """Next-token training of the causal network that `build` makes, and its held-out NLL."""
-    torch.manual_seed(settings.seed)  # transformers draws its weights from the global state
-    causal = build()
-    if settings.checkpoint_activations:
-        checkpoint_activations(causal)
-    if resolve_device(settings.device).type == "cpu":
-        # Written-out attention: the fused kernel is slow on a CPU in half precision.
-        causal.set_attn_implementation("eager")
-    method = AutoregressivePretraining(
-        causal, data, settings.optimizer, settings.ema, settings.input_noise, settings.seed
-    )
-    if held_out is None:
-        return method, None
-    tokens = _validation_tokens(data.vocabulary)
-    valid = CorpusBatches(held_out, data.vocabulary, tokens, data.max_length, seed=0)
-    return method, lambda: {"validation_nll": method.validation_loss(valid)}
-
-
-def diffusion_method(
-    settings: PretrainSettings,
-    build: Callable[[], Denoiser],
-    data: CorpusBatches,
-    held_out: Corpus | None,
-) -> tuple[Method, Validate | None]:
-    """Training of the denoiser that `build` makes on its bound, and the bound held out."""
-    denoiser = build()
-    if settings.checkpoint_activations:
-        checkpoint_activations(denoiser)
-    denoiser.initialise(keyed_generator(settings.seed, Stream.DATA, -1))
-    schedule = LogLinearSchedule(eps=TRAINING_EPS)
-    method = DiffusionPretraining(
-        denoiser,
-        data,
-        build_process(settings.process, data.vocabulary, schedule),
-        settings.optimizer,
-        settings.ema,
-        settings.seed,
-        settings.curriculum,
-        settings.gaussian,
-    )
-    if held_out is None:
-        return method, None
-    return method, _bound_of(method, settings.process, data, held_out)
-
-
-def _bound_of(
-    method: DiffusionPretraining, process: str, data: CorpusBatches, held_out: Corpus
-) -> Validate:
-    sequences = [held_out.ids(i, data.max_length) for i in range(len(held_out))]
-    tokens = _validation_tokens(data.vocabulary)
-
-    def validate() -> dict[str, float]:
-        network = method.sampled()
-        device = next(network.parameters()).device
-        found = bound_samples(
-            network,
-            data.vocabulary,
-            sequences,
-            process=process,
-            draws=-(-VALIDATION_ITEMS // len(sequences)),
-            tokens_per_batch=tokens,
-            device=device,
-        ).estimate()
-        return {
-            "validation_bound": found.nats_per_token,
-            f"validation_bound{STANDARD_ERROR}": found.standard_error,
-        }
-
-    return validate
-
-
-def _validation_tokens(vocabulary: Vocabulary) -> int:
-    return max(1, min(VALIDATION_TOKENS, LOGITS_AT_ONCE // vocabulary.size))

@@ -1,8 +1,10 @@
 """What `pretrain` and `distill` share: the run folder, the loop's settings, common checks."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,9 +19,10 @@ from didi_core.io.files import write_text
 from didi_core.io.journal import require_same_settings
 from didi_core.models.hub import HEADROOM, TRAINING_SKETCH
 from didi_core.models.weight_files import EXTRA_FILES
+from didi_core.number_checks import percentage
 from didi_core.training.devices import STRATEGIES, build_fabric
 from didi_core.training.loop import LoopSettings
-from didi_core.training.run_folder import read_run_record, write_run_record
+from didi_core.training.run_folder import SPLIT, read_run_record, write_run_record
 
 TrainingSettings = PretrainSettings | DistillSettings
 
@@ -36,7 +39,7 @@ FREE_TO_CHANGE = frozenset(
             "overwrite",
             "plan",
         ),
-        *("valid", "valid_blocks"),
+        *("valid", "valid_blocks", "patience", "family", "verdict"),
     )
 )
 """What a run may be continued with otherwise: how long, how and where it is computed."""
@@ -44,7 +47,7 @@ FREE_OF_OPTIMIZERS = frozenset(
     ("lr", "muon_lr", "warmup_steps", "decay_fraction", "clip_norm", "fused")
 )
 """The same of each optimiser: a run that diverged goes on with a lower rate."""
-_PLACES = ("data", "teacher", "tokenizer")
+_PLACES = ("data", "init", "teacher", "tokenizer")
 """Settings that may name a file or folder."""
 REPLACING = "replacing"
 """A file that is there from the start of a run with overwrite=true until it has cleared the folder:
@@ -106,17 +109,27 @@ def _deciding(settings: Mapping[str, Any], group: str = "") -> dict[str, Any]:
         elif name not in (FREE_OF_OPTIMIZERS if group else FREE_TO_CHANGE):
             here = name in _PLACES and isinstance(value, str) and Path(value).exists()
             found[f"{group}{name}"] = str(Path(value).resolve()) if here else value
+    if not group:  # what a share holds out is not trained on
+        held_out = settings.get("valid")
+        found["valid"] = held_out if percentage(held_out) is not None else None
     return found
 
 
 @contextmanager
 def prepared_run(
-    folder: Path, verb: str, settings: TrainingSettings, fabric: Fabric
+    folder: Path,
+    verb: str,
+    settings: TrainingSettings,
+    fabric: Fabric,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[None]:
     """Around all that comes before training: the run is recorded, or replaces an earlier one.
 
     With `overwrite=true` the earlier model and run are cleared at the end of the block, the last
     thing before training: nothing is lost to what cannot be read, or to settings that are refused.
+
+    Args:
+        more: what `run.json` records beside the settings.
     """
     earlier = any((folder / name).exists() for name in _MADE)
     replaces = settings.overwrite and earlier
@@ -127,7 +140,7 @@ def prepared_run(
     if first and replaces:
         write_text(folder / REPLACING, f"{verb} with overwrite=true has not trained yet\n")
     elif first:
-        write_run_record(folder, verb, as_plain(settings), settings.seed)
+        write_run_record(folder, verb, as_plain(settings), settings.seed, more)
     try:
         yield
     except UserError:
@@ -140,7 +153,7 @@ def prepared_run(
         raise
     if first and replaces:
         _clear(folder)
-        write_run_record(folder, verb, as_plain(settings), settings.seed)
+        write_run_record(folder, verb, as_plain(settings), settings.seed, more)
         (folder / REPLACING).unlink()
 
 
@@ -152,6 +165,7 @@ def _clear(folder: Path) -> None:
     """
     for name in ("config.json", "model.safetensors", *EXTRA_FILES, TRAINING_SKETCH, HEADROOM):
         (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / SPLIT, ignore_errors=True)
     for stale in (folder / "checkpoints").glob("step_*.safetensors"):
         stale.unlink()
 
@@ -182,4 +196,5 @@ def loop_settings(settings: TrainingSettings, validate_every: int = 0) -> LoopSe
         checkpoint_every=settings.checkpoint_every,
         checkpoints_kept=settings.checkpoints_kept,
         max_seconds=settings.max_seconds,
+        tokens_per_update=settings.tokens_per_batch,
     )

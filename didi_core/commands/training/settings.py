@@ -72,6 +72,8 @@ class DistillSettings(RunSettings):
     """Updates of the student."""
     offline: bool = False
     """Never use the network."""
+    verdict: bool = True
+    """Compare 64 samples of the student with 64 of its teacher at the end."""
     max_length: int = MISSING
 
 
@@ -129,4 +131,6 @@ class PretrainSettings(RunSettings):
     """How the network is updated."""
     validate_every: int = 500
     """Updates between looks at valid=."""
+    patience: int = 0
+    """Looks at valid= without a lower figure after which training ends; 0: it goes on."""
     checkpoint_every: int = 500

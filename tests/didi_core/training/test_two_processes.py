@@ -108,6 +108,18 @@ def test_processes_stop_after_the_same_step(runs: Runs) -> None:
     assert runs.together["planned"] == 25, "by the slowest clock"
 
 
+def test_what_the_first_process_finds_is_what_all_have(runs: Runs) -> None:
+    """As the split of valid=10%: the mean over the processes is the first one's answer."""
+    assert runs.alone["first's answer"] == runs.together["first's answer"] == 7
+
+
+def test_patience_ends_all_processes_with_the_weights_of_one(runs: Runs) -> None:
+    alone, together = runs.alone["patience"], runs.together["patience"]
+    assert [alone[name] for name in ("updates", "best")] == [4, 2]
+    assert [together[name] for name in ("updates", "best")] == [4, 2]
+    assert together["weights"] == pytest.approx(alone["weights"], rel=1e-4, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
