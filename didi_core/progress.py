@@ -13,7 +13,6 @@ from rich.progress import (
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 FIRST_LINE = 10.0
@@ -36,14 +35,16 @@ class ProgressLines:
         self._description, self._total, self._already = description, total, already
         self._started = time.monotonic()
         self._due = self._started + FIRST_LINE
+        self._first: tuple[float, float] | None = None
+        """What was done when, at the first report: the pace is that of what came after."""
 
     def __call__(self, done: float, more: str = "") -> None:
         """Write a line where one is due."""
         now = time.monotonic()
+        self.note(done)
         if now < self._due:
             return
-        elapsed = now - self._started
-        self._due = now + min(LONGEST_SILENCE, max(FIRST_LINE, 0.2 * elapsed))
+        self._due = now + self._silence(now)
         line = f"{self._description}: {self._share(done)}, {self.time_left(done)}{more}"
         print(line, file=sys.stderr, flush=True)
 
@@ -52,13 +53,44 @@ class ProgressLines:
         """Seconds since this was made."""
         return time.monotonic() - self._started
 
+    def wait(self) -> None:
+        """Write a line where one is due, of a phase that does not say how far it is."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + self._silence(now)
+            print(
+                f"{self._description}: {readable_time(self.elapsed)} so far",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _silence(self, now: float) -> float:
+        """Return the seconds until the next line."""
+        return min(LONGEST_SILENCE, max(FIRST_LINE, 0.2 * (now - self._started)))
+
+    def note(self, done: float) -> None:
+        """Take note of the first thing done, which pays for set-up and would slow the pace."""
+        if self._first is None and done > self._already:
+            self._first = (done, time.monotonic())
+
     def time_left(self, done: float) -> str:
         """Return the time left at the pace so far, in words."""
-        elapsed, own = self.elapsed, done - self._already
-        if not self._total or own <= 0:
-            return f"{readable_time(elapsed)} so far"
-        left = elapsed * max(0.0, self._total - done) / own
+        left = self.seconds_left(done)
+        if left is None:
+            return f"{readable_time(self.elapsed)} so far"
         return f"about {readable_time(left)} left"
+
+    def seconds_left(self, done: float) -> float | None:
+        """Return the seconds left at the pace so far; None before there is a pace, or a total."""
+        if not self._total:
+            return None
+        before, then = self._first or (self._already, self._started)
+        if done <= before:  # the first report alone
+            before, then = self._already, self._started
+        if done <= before:
+            return None
+        pace = (time.monotonic() - then) / (done - before)
+        return pace * max(0.0, self._total - done)
 
     def follow(self, total: float) -> None:
         """Take another total: what is planned may change with the pace."""
@@ -74,20 +106,26 @@ def progress_bar(description: str, total: float | None) -> Iterator[Callable[[fl
 
     Where standard error is no terminal, a phase that takes long writes a line now and then.
     """
-    console = error_console()
+    console, lines = error_console(), ProgressLines(description, total)
     if not console.is_terminal:
-        yield ProgressLines(description, total)
+        yield lines
         return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
     )
+
+    def show(done: float) -> None:
+        lines.note(done)
+        left = lines.time_left(done) if total else ""
+        progress.update(task, completed=done, left=left)
+
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda done: progress.update(task, completed=done)
+        task = progress.add_task(description, total=total, left="")
+        yield show
 
 
 # The terminal people watch: progress and notes go to standard error.

@@ -33,7 +33,11 @@ def _run_command(options: CompareOptions) -> None:
     if options.json_output:
         print(as_json(result))
     else:
+        from didi_core.cli.next_command import show_next
+        from didi_protein.next_commands import after_compare
+
         print_result(result, folded=options.fold != "none")
+        show_next(after_compare(options, result))
 
 
 compare_command = command_of(

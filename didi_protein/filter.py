@@ -32,9 +32,12 @@ def _run_command(options: FilterOptions) -> None:
     if options.json_output:
         print(json.dumps(result.summary, indent=2))
     else:
+        from didi_core.cli.next_command import show_next
         from didi_protein.filtering.funnel import print_funnel
+        from didi_protein.next_commands import after_filter
 
         print_funnel(result)
+        show_next(after_filter(options, result))
 
 
 filter_command = command_of(

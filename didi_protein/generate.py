@@ -39,7 +39,10 @@ def generate(options: GenerateOptions, model: "LoadedModel | None" = None) -> Ge
 def _run_command(options: GenerateOptions) -> None:
     result = generate(options)
     if result is not None:
-        report_generation(result, "design", as_json=options.json_output)
+        from didi_protein.next_commands import after_generate
+
+        following = None if options.json_output else after_generate(options, result)
+        report_generation(result, "design", as_json=options.json_output, following=following)
 
 
 generate_command = command_of(

@@ -28,9 +28,13 @@ def headroom(options: HeadroomOptions) -> HeadroomResult:
 
 def _run_command(options: HeadroomOptions) -> None:
     result = headroom(options)
+    from didi_core.cli.next_command import show_next
     from didi_core.commands.headroom.run import show_headroom
+    from didi_protein.next_commands import after_headroom
 
-    show_headroom(result, options.model, "didi-protein", as_json=options.json_output)
+    show_headroom(result, as_json=options.json_output)
+    if not options.json_output:
+        show_next(after_headroom(options, result))
 
 
 headroom_command = command_of(

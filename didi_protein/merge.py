@@ -28,7 +28,11 @@ def merge(options: MergeOptions) -> MergeResult:
 
 
 def _run_command(options: MergeOptions) -> None:
-    report_merge(merge(options), as_json=options.json_output)
+    from didi_protein.next_commands import after_merge
+
+    result = merge(options)
+    following = None if options.json_output else after_merge(options)
+    report_merge(result, as_json=options.json_output, following=following)
 
 
 merge_command = command_of(

@@ -36,7 +36,11 @@ def _run_command(options: ReportOptions) -> None:
     if options.json_output:
         print(json.dumps(asdict(result) | {"out": str(result.out)}, indent=2))
     else:
+        from didi_core.cli.next_command import show_next
+        from didi_protein.next_commands import after_report
+
         print(f"{counted_in_words(result)}: {result.out}")
+        show_next(after_report(options))
 
 
 report_command = command_of(

@@ -38,9 +38,12 @@ def _run_command(options: ScanOptions) -> None:
     if options.json_output:
         print(result.summary_file.read_text(encoding="utf-8"), end="")
     else:
+        from didi_core.cli.next_command import show_next
+        from didi_protein.next_commands import after_scan
         from didi_protein.scanning.summary import print_summary
 
         print_summary(result)
+        show_next(after_scan(options, result))
     if result.num_failed:
         raise RecordsFailed(result.num_failed, result.num_records, str(result.out))
 

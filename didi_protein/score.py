@@ -46,9 +46,12 @@ def _run_command(options: ScoreOptions) -> None:
     if options.json_output:
         print(result.summary_file.read_text(encoding="utf-8"), end="")
     else:
+        from didi_core.cli.next_command import show_next
+        from didi_protein.next_commands import after_score
         from didi_protein.scoring.summary import print_summary
 
         print_summary(result)
+        show_next(after_score(options, result))
     if result.num_failed:
         raise RecordsFailed(result.num_failed, len(result.table), str(result.out))
 

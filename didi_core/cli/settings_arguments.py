@@ -17,6 +17,8 @@ VALUED_FLAGS = (
     *("--data", "--valid", "--out", "--teacher", "--method", "--steps", "--seed"),
     *("--device", "--precision"),
 )
+OTHER_NAMES = {"--batch-tokens": "tokens_per_batch"}
+"""Flags of the other verbs whose settings have another name here."""
 SWITCHES = ("--resume", "--overwrite", "--offline")
 """Settings that may be given as flags, which mean the same as `key=value`."""
 NAMES = ("data", "init", "out", "teacher", "tokenizer", "valid")
@@ -38,10 +40,10 @@ def flags_as_settings(arguments: Sequence[str]) -> list[str]:
     overrides, left = [], iter(arguments)
     for argument in left:
         flag, equals, value = argument.partition("=")
-        key = flag.removeprefix("--")
+        key = OTHER_NAMES.get(flag, flag.removeprefix("--"))
         if flag in SWITCHES:
             overrides.append(f"{key}={value if equals else 'true'}")
-        elif flag in VALUED_FLAGS:
+        elif flag in (*VALUED_FLAGS, *OTHER_NAMES):
             given = value if equals else next(left, None)
             if given is None or (not equals and given.startswith("--")):
                 raise UserError(f"{flag}: give it a value, as in {flag} VALUE or {key}=VALUE.")

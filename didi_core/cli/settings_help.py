@@ -17,7 +17,7 @@ from didi_core.cli.hydra_app import (
     settings_of_choices,
     settings_of_verb,
 )
-from didi_core.cli.settings_arguments import SWITCHES, VALUED_FLAGS, flags_as_settings
+from didi_core.cli.settings_arguments import OTHER_NAMES, SWITCHES, VALUED_FLAGS, flags_as_settings
 from didi_core.cli.settings_source import Setting
 from didi_core.discovery import summaries_of
 
@@ -69,10 +69,12 @@ def settings_help(
 def _flags_help(settings: Iterable[str]) -> str:
     """List the settings that may be given as flags, and how names are read."""
     flags = [f"{flag} VALUE" for flag in VALUED_FLAGS if flag[2:] in settings]
+    flags += [f"{flag} VALUE" for flag, name in OTHER_NAMES.items() if name in settings]
     flags += [flag for flag in SWITCHES if flag[2:] in settings]
     return textwrap.fill(
         f"The same as flags: {', '.join(flags)}. Names and paths are text, whatever they look like "
-        "(out=2024_11_30), save a leading ~/ and ${...}; an empty one (valid=) is none.",
+        "(out=2024_11_30), save a leading ~/ and ${...}; an empty one (valid=) is none. --json "
+        "prints run.json at the end.",
         width=_WIDTH,
     )
 

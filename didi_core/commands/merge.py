@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 from typer import Argument, Option
 
 from didi_core.cli.command_options import JsonOutput, Overwrite
+from didi_core.cli.next_command import show_next
 from didi_core.errors import RecordsFailed, UserError
 from didi_core.io.files import write_json
 from didi_core.io.journal import partial_path
@@ -34,6 +35,10 @@ _SUMS = (
 
 _MAY_DIFFER = ("shard", "device")
 """Settings in which shards of one request may differ."""
+
+
+class NotOneRequest(UserError):
+    """Files that are no shards, or shards of different requests."""
 
 
 @dataclass(frozen=True)
@@ -143,20 +148,19 @@ def _describe_missing(other: ShardFile, index: int) -> str:
     name, command = f"{index}/{other.record.count}", other.record.command
     if not command:
         return f"shard {name}"
-    out = _path_like(other, index)
+    out = sibling_shard(other.path, other.record.index, index)
     resume = " --resume" if partial_path(out).exists() else ""
     return f"shard {name}: {command} --shard {name} --out {shlex.quote(str(out))}{resume}"
 
 
-def _path_like(other: ShardFile, index: int) -> Path:
-    """Return a path called as that of another shard is, with this shard's number in it."""
-    name = other.path.name
-    number = rf"(?<!\d)0*{other.record.index}(?!\d)"
-    if len(found := re.findall(number, name)) == 1:
+def sibling_shard(path: Path, own: int, index: int) -> Path:
+    """Return a path called as that of shard number `own` is, with another shard's number in it."""
+    number = rf"(?<!\d)0*{own}(?!\d)"
+    if len(found := re.findall(number, path.name)) == 1:
         padded = str(index).zfill(len(found[0]) if found[0].startswith("0") else 1)
-        return other.path.with_name(re.sub(number, padded, name))
-    stem, dot, suffix = name.partition(".")
-    return other.path.with_name(f"{stem}.{index}{dot}{suffix}")
+        return path.with_name(re.sub(number, padded, path.name))
+    stem, dot, suffix = path.name.partition(".")
+    return path.with_name(f"{stem}.{index}{dot}{suffix}")
 
 
 def _describe_absent(path: Path) -> str:
@@ -174,7 +178,7 @@ def _open_shard(path: Path, side_path: Path) -> ShardFile:
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{side_path} cannot be read: {error}.") from error
     if record is None:
-        raise UserError(f"{path} was not written with --shard: there is nothing to merge.")
+        raise NotOneRequest(f"{path} was not written with --shard: there is nothing to merge.")
     return ShardFile(path, side, record)
 
 
@@ -186,7 +190,7 @@ def _require_same_request(one: ShardFile, other: ShardFile) -> None:
     left, right = _request_of(one), _request_of(other)
     differing = [name for name in {**left, **right} if left.get(name) != right.get(name)]
     if differing:
-        raise UserError(
+        raise NotOneRequest(
             f"{one.path} and {other.path} are shards of different requests: they differ in "
             f"{', '.join(differing)}."
         )
@@ -280,8 +284,11 @@ class ShardsMissing(RecordsFailed):
         Exception.__init__(self, f"Nothing merged, {self.num_failed:,} missing:{lines}")
 
 
-def report_merge(result: MergeResult, *, as_json: bool) -> None:
+def report_merge(result: MergeResult, *, as_json: bool, following: str | None = None) -> None:
     """Print what was put together.
+
+    Args:
+        following: the command that comes next.
 
     Raises:
         RecordsFailed: some records are missing from it (exit status 1).
@@ -291,6 +298,7 @@ def report_merge(result: MergeResult, *, as_json: bool) -> None:
         print(json.dumps(shown, indent=2))
     else:
         print(f"{result.num_records:,} records of {result.num_shards} shards in {result.out}")
+        show_next(following)
     if result.num_failed:
         total = result.num_records + result.num_failed
         raise RecordsFailed(result.num_failed, total, str(result.summary))

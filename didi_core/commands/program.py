@@ -1,7 +1,9 @@
 """The frame of a program: its version, its verbs of flags and its verbs of `key=value` settings."""
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -11,6 +13,7 @@ from didi_core import __version__
 from didi_core.cli.run import leave, outlive_readers, run_program
 from didi_core.errors import UserError
 
+_JSON = "--json"
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -76,6 +79,8 @@ def add_settings_verb(
 ) -> None:
     """Add a verb that takes `key=value` settings, `--cfg job` and `--multirun`.
 
+    With `--json` it prints the `run.json` of the finished run.
+
     Args:
         settings: `module:Class`, imported when the verb is called, because help must be fast.
         task: `module:function` that takes them, imported when it is run: `--cfg job` needs none.
@@ -97,16 +102,29 @@ def add_settings_verb(
     def command(context: typer.Context) -> None:
         from didi_core.cli.hydra_app import run_hydra
 
-        name, given = config_name or verb, context.args
-        if {"--help", "-h"} & set(given):
+        name, given = config_name or verb, [each for each in context.args if each != _JSON]
+
+        def run_and_print(job: Any) -> None:
+            run_job(job)
+            if _JSON in context.args and not job.plan and _is_first():
+                print((Path(job.out) / "run.json").read_text(encoding="utf-8"), end="")
+
+        if "--version" in given:
+            print(f"{app.info.name} {__version__}")
+        elif {"--help", "-h"} & set(given):
             from didi_core.cli.settings_help import settings_help
 
             typer.echo(settings_help(program, help_text, name, given, groups))
         else:
-            run_hydra(name, _imported(settings), run_job, given, program, groups=groups)
+            run_hydra(name, _imported(settings), run_and_print, given, program, groups=groups)
 
     command.__doc__ = help_text
     app.command(verb, context_settings=_PASS_ON)(command)
+
+
+def _is_first() -> bool:
+    """Tell whether this is the only process, or the first of torchrun's or srun's."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
 def _imported(place: str) -> Any:

@@ -24,7 +24,7 @@ from didi_core.sampling.filling import Engine, build_engine, planned_calls
 from didi_core.sampling.folder_defaults import plain_sampler
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import Prior, SampleSettings
-from didi_core.sampling.time_estimate import print_estimate
+from didi_core.sampling.time_estimate import print_estimate, width_of
 
 POOL_RECORDS = 1 << 48
 """Record keys of a pool start here, past those of designs and of their further tries, so that its
@@ -91,13 +91,16 @@ def teacher_pool(
     watched = rank == 0 and bool(missing)
     if watched:
         print_estimate(engine.predictor, rows, work)
+    widths = [width_of(engine.predictor, each) for each in rows]
+    tokens = [calls * width for calls, width in zip(work, widths, strict=True)]
+    bar = progress_bar("Sampling the teacher", sum(tokens)) if watched else nullcontext(float)
     done = 0
-    with progress_bar("Sampling the teacher", sum(work)) if watched else nullcontext(float) as show:
+    with bar as show:
         engine.meter.show = show
-        for (path, records), masked, calls in zip(missing.items(), rows, work, strict=True):
-            engine.meter.rows = done
-            write_json(path, _sampled(engine, masked, records, settings))
-            done += calls
+        for number, (path, records) in enumerate(missing.items()):
+            engine.meter.start_batch(done, widths[number])
+            write_json(path, _sampled(engine, rows[number], records, settings))
+            done += tokens[number]
     wait()
     parts = [_part(folder, number) for number in range(len(batches))]
     return Corpus.from_ids([row for part in parts for row in json.loads(part.read_text("utf-8"))])

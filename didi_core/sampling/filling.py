@@ -30,11 +30,20 @@ class CallMeter:
     """Rows that went through the network, for the progress bar."""
 
     rows: int = 0
+    """Of this batch."""
+    before: int = 0
+    """Tokens planned for the batches before it."""
+    width: int = 1
+    """Tokens of each row of this batch, padding included."""
     show: Callable[[float], object] = float  # nothing is shown
+
+    def start_batch(self, before: int, width: int) -> None:
+        """Count from here, whatever the batches before came to."""
+        self.rows, self.before, self.width = 0, before, width
 
     def __call__(self, rows: int) -> None:
         self.rows += rows
-        self.show(self.rows)
+        self.show(self.before + self.rows * self.width)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from didi_core.sampling.batching import plan_batches, shard_of
 from didi_core.sampling.filling import OUT_OF_MEMORY, Engine, planned_calls
 from didi_core.sampling.forbidden import ForbiddenIds
 from didi_core.sampling.request import SampledRecord, SampleSettings
-from didi_core.sampling.time_estimate import print_estimate
+from didi_core.sampling.time_estimate import print_estimate, width_of
 
 MAX_TRIES = 5
 TRY_STRIDE = 2**40
@@ -138,11 +138,14 @@ def run_request(
         print_estimate(engine.predictor, rows, work)
     acceptance = Acceptance(request.unique)
     acceptance.remember(partial.rows)
-    with nullcontext(float) if quiet else progress_bar("Generating", sum(work)) as show:
+    widths = [width_of(engine.predictor, each) for each in rows]
+    # By tokens: batches stand in the order of their lengths, and calls of the last cost most.
+    tokens = [calls * width for calls, width in zip(work, widths, strict=True)]
+    with nullcontext(float) if quiet else progress_bar("Generating", sum(tokens)) as show:
         engine.meter.show = show
         done = 0
-        for batch, planned in zip(batches, work, strict=True):
-            engine.meter.rows = done
+        for batch, planned, width in zip(batches, tokens, widths, strict=True):
+            engine.meter.start_batch(done, width)
             started = time.perf_counter()
             finished = draw_batch(request, engine, batch, acceptance)
             partial.journal.append(FinishedBatch(time.perf_counter() - started, finished))

@@ -43,8 +43,14 @@ def estimate_seconds(
     steps = calls[0] // len(first)
     _time_call(predictor, first[:1], steps)  # the first call of all pays for set-up
     seconds_per_token = _time_call(predictor, first, steps)
-    widths = [predictor.call_width(bucket_width(len(rows[0]))) for rows in batches]
-    return seconds_per_token * sum(each * width for each, width in zip(calls, widths, strict=True))
+    return seconds_per_token * sum(
+        each * width_of(predictor, rows) for each, rows in zip(calls, batches, strict=True)
+    )
+
+
+def width_of(predictor: AnyPredictor, rows: Rows) -> int:
+    """Return how many tokens of each row of a batch a call computes, padding included."""
+    return predictor.call_width(bucket_width(len(rows[0])))
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from didi_core.sampling.forbidden import ForbiddenIds
 from didi_core.training.devices import TORCH_TYPES, resolve_device
 from didi_protein.generating.guides import guide_settings, guided_draw, open_guide
 from didi_protein.generating.motif import read_motif
-from didi_protein.generating.options import GenerateOptions
+from didi_protein.generating.options import DEFAULT_PREFIX, GenerateOptions
 from didi_protein.generating.redesign import (
     Redesign,
     Variant,
@@ -33,6 +33,7 @@ from didi_protein.generating.templates import FREE, Template, places_of, read_te
 from didi_protein.models.writers import open_writer
 from didi_protein.scoring.properties import repeat_fraction
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.design_ids import check_prefix, design_id
 from didi_protein.sequences.fasta import FASTA_SUFFIXES, ProteinRecord, write_fasta
 from didi_protein.sequences.lengths import check_lengths, design_lengths, design_totals
 from didi_protein.structures.motif import placed_text
@@ -47,6 +48,7 @@ def _problems(options: GenerateOptions) -> list[str]:
         lambda: read_bias(options.bias),
         lambda: _check_layout(options),
         lambda: read_redesign(options, None),
+        lambda: check_prefix(options.prefix),
         lambda: open_guide(options),
         lambda: check_not_read(options.out, (options.start, options.template)),
     )
@@ -93,13 +95,15 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
     """
     redesign = _redesign(options, model)
     drafts = _drafts(options, redesign, length_limit(model))
-    first = 1 if redesign is None else redesign.first_number()
+    first = 1 if redesign is None else redesign.first_number(options.prefix)
     encode, decode = _encoder(model.vocabulary), _decoder(model.vocabulary)
     exclude, nats = check_exclude(options.exclude), read_bias(options.bias)
     guide = open_guide(options)
     guidance = guide_settings(guide, options)
     guided = {key: guidance[key] for key in ("guide", "guide_scale") if key in guidance}
-    draft_of = {f"design_{number:06d}": each for number, each in enumerate(drafts, start=first)}
+    draft_of = {
+        design_id(options.prefix, number): each for number, each in enumerate(drafts, start=first)
+    }
 
     def written(name: str, ids: list[int], provenance: Mapping[str, object]) -> ProteinRecord:
         sequence = decode(ids)
@@ -126,6 +130,7 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
             "bias": nats,
             "max_repeat": options.max_repeat,
             **({} if redesign is None else settings_of(options, redesign)),
+            **({} if options.prefix == DEFAULT_PREFIX else {"prefix": options.prefix}),
             **guidance,
         },
         log_bias=log_bias(exclude, nats, model.vocabulary),

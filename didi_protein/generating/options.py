@@ -11,6 +11,9 @@ from didi_core.commands.generating.options import (
     SamplingOptions,
 )
 
+DEFAULT_PREFIX = "design"
+"""What ids begin with."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateOptions(SamplingOptions):
@@ -119,6 +122,14 @@ class GenerateOptions(SamplingOptions):
         float | None,
         Option(help="Redraw a design with a larger repeat fraction (0 to 1); at most 5 tries."),
     ] = None
+    prefix: Annotated[
+        str,
+        Option(
+            metavar="NAME",
+            help="What ids begin with, as in round2_000001: one of its own for each run keeps "
+            "designs apart.",
+        ),
+    ] = DEFAULT_PREFIX
 
 
 class GenerateResult(GenerationResult):

@@ -22,6 +22,7 @@ from didi_protein.generating.options import GenerateOptions
 from didi_protein.generating.templates import FREE
 from didi_protein.scanning.substitutions import is_known, scan_sequences
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, clean_sequence, find_problem
+from didi_protein.sequences.design_ids import number_of
 from didi_protein.sequences.fasta import read_records
 from didi_protein.sequences.positions import parse_positions, positions_text
 
@@ -182,13 +183,12 @@ class Redesign:
             return None
         return f"identity to {parent.name} {parent.identity(sequence):.3f} outside {asked}"
 
-    def first_number(self) -> int:
-        """Return the number of the first design, after those of parents that are designs.
+    def first_number(self, prefix: str) -> int:
+        """Return the number of the first design, after those of parents of the same prefix.
 
         So a second round gives no id again: a header's `parent=` would name the wrong one.
         """
-        named = (re.fullmatch(r"design_(\d{6,9})", parent.name) for parent in self.parents)
-        return 1 + max((int(match[1]) for match in named if match), default=0)
+        return 1 + max(number_of(prefix, parent.name) or 0 for parent in self.parents)
 
     def digest(self) -> str:
         """Return a digest of the parents, names and residues."""

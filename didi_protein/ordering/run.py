@@ -33,6 +33,7 @@ from didi_protein.scoring.table import (
     write_scores,
 )
 from didi_protein.sequences.alphabet import clean_sequence, find_problem
+from didi_protein.sequences.design_ids import OTHER_PREFIX, shared_ids
 from didi_protein.sequences.fasta import ProteinRecord, expand_inputs, read_records
 from didi_protein.sequences.mpnn import NATIVE_KEY
 
@@ -118,30 +119,20 @@ def read_designs(inputs: Iterable[Place], prefix_files: bool) -> tuple[list[Prot
     Raises:
         UserError: an input cannot be read, or two of them share ids.
     """
-    owner: dict[str, str] = {}
-    records: list[ProteinRecord] = []
-    clashes: dict[str, tuple[str, str]] = {}
-    num_natives = 0
+    num_natives, by_file = 0, []
     for place in inputs:
-        for record in _read_one(place):
-            if is_native(record.header.get(NATIVE_KEY)):
-                num_natives += 1
-                continue
-            if prefix_files:
-                record = replace(record, id=f"{_stem(place)}_{record.id}")
-            if record.id in owner:
-                clashes[record.id] = owner[record.id], str(place)
-            owner[record.id] = str(place)
-            records.append(record)
-    if clashes:
-        named = ", ".join(list(clashes)[:3])
-        more = f" and {len(clashes) - 3:,} more" if len(clashes) > 3 else ""
-        first, second = next(iter(clashes.values()))
+        read = _read_one(place)
+        records = [each for each in read if not is_native(each.header.get(NATIVE_KEY))]
+        num_natives += len(read) - len(records)
+        if prefix_files:
+            records = [replace(each, id=f"{_stem(place)}_{each.id}") for each in records]
+        by_file.append((place, records))
+    if shared := shared_ids((place, [each.id for each in own]) for place, own in by_file):
         raise UserError(
-            f"INPUT {first} and {second} share ids ({named}{more}), and names on a plate must "
-            "differ: --prefix-files puts the name of its file before each id."
+            f"INPUT {shared}, and names on a plate must differ: --prefix-files puts the name of "
+            f"its file before each id, and {OTHER_PREFIX}."
         )
-    return records, num_natives
+    return [each for _, own in by_file for each in own], num_natives
 
 
 def _read_one(place: Place) -> list[ProteinRecord]:

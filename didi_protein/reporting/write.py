@@ -1,14 +1,17 @@
 """Write the page: tables are read and compared, then rendered. Slow imports come when needed."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from didi_core.cli.run import check_output
 from didi_core.errors import UserError, missing_extra
 from didi_core.io.files import write_text
 from didi_protein.reporting.options import ReportOptions, ReportResult
+
+if TYPE_CHECKING:
+    from didi_protein.reporting.tables import ScoreTable
 
 
 def write_report(
@@ -51,6 +54,7 @@ def write_report(
     tables = read_tables(
         [each for each in inputs if not is_rejections(each)] or tables_filtered(inputs)
     )
+    _say_shared_ids([each for each in tables if each.path in map(Path, inputs)])
     cells = at_equal_diversity(cells_of(tables), frontiers)
     if not cells:
         named = ", ".join(str(table.path) for table in tables)
@@ -59,6 +63,15 @@ def write_report(
     write_text(path, render_page(tables, cells, read_outcomes(inputs, tables), settings))
     num_designs = sum(len(cell.designs) for cell in cells)
     return ReportResult(path, len(tables), len(cells), num_designs)
+
+
+def _say_shared_ids(tables: "Sequence[ScoreTable]") -> None:
+    """Say which ids tables share that were named one by one: those of a comparison are pairs."""
+    from didi_core.progress import say_once
+    from didi_protein.sequences.design_ids import OTHER_PREFIX, shared_ids
+
+    if shared := shared_ids((each.path, each.rows["id"]) for each in tables):
+        say_once(f"INPUT {shared}: the page calls them ID@TABLE; {OTHER_PREFIX}.")
 
 
 def _check_options(path: Path, top: int, max_repeat: float, overwrite: bool) -> None:

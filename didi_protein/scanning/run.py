@@ -33,7 +33,7 @@ from didi_protein.scanning.table import (
     write_table,
 )
 from didi_protein.scoring.journal import KnownScores
-from didi_protein.scoring.rows import Row, check_records, score_rows, select_shard
+from didi_protein.scoring.rows import Row, check_records, planned_work, score_rows, select_shard
 from didi_protein.scoring.table import summary_path
 from didi_protein.sequences.fasta import ProteinRecord, Reading, read_records
 from didi_protein.sequences.positions import parse_positions
@@ -56,15 +56,11 @@ def run_scan(options: ScanOptions, model: LoadedModel | None = None) -> ScanResu
     places, batches = select_shard(rows, options.batch_tokens, shard, scorer.plan)
     plots = _plot_paths(options, [rows[place] for place in places])
     _recall(options, known, scorer)
-    total = sum(len(rows[place].record.sequence) for batch in batches for place in batch)
-    bar = nullcontext(_ignore) if options.quiet else progress_bar("scanning", total)
+    work = planned_work(rows, batches, [scorer], known)
+    bar = nullcontext(float) if options.quiet else progress_bar("scanning", sum(work.values()))
     with bar as show:
-        score_rows(rows, batches, [scorer], known, show)
+        score_rows(rows, batches, [scorer], known, show, work)
     return _finish(options, shard, rows, places, scorer, plots, known)
-
-
-def _ignore(done: float) -> None:
-    """Progress that nobody watches."""
 
 
 def _check_options(options: ScanOptions) -> tuple[Shard, tuple[int, ...] | None]:

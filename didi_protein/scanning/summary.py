@@ -1,7 +1,6 @@
 """`NAME.summary.json` of a scan: how it was made, what stands out, and what to be wary of."""
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from didi_core.data.length_ranges import LengthRanges
 from didi_core.io.shards import NOT_OF_THE_WHOLE, SHARD_KEY, Shard, shard_record
 from didi_core.progress import counted
 from didi_core.training.run_folder import package_versions
-from didi_protein.models.esm2 import is_esm2_name
 from didi_protein.scanning.options import ScanOptions, ScanResult
 from didi_protein.scanning.scorer import ScanScorer
 from didi_protein.scanning.substitutions import FEWEST_POSITIONS, SequenceScan, is_known
@@ -195,17 +193,3 @@ def print_summary(result: ScanResult) -> None:
     if result.plots:
         more = f" and {len(result.plots) - 1:,} more" if len(result.plots) > 1 else ""
         print(f"{result.plots[0]}{more}: the same as a heat map")
-    if (following := _next_command(result.summary)) is not None:
-        print(f"Next: {following}")
-
-
-def _next_command(summary: Mapping[str, Any]) -> str | None:
-    """Return what writes the most tolerant positions anew; None where it cannot be given so."""
-    inputs, model = summary["inputs"], summary["settings"]["scan"]["name"]
-    if len(inputs) != 1 or inputs[0] == "-" or is_esm2_name(model):
-        return None
-    if not any(each.get("known") for each in summary["sequences"]):
-        return None  # it would write into proteins that the model does not know
-    asked = {"model": model, "start": inputs[0], "vary": "tolerant:20%", "num": "10", "steps": "8"}
-    words = [each for name, value in asked.items() for each in (f"--{name}", value)]
-    return shlex.join(["didi-protein", "generate", *words, "--out", "variants.fasta"])

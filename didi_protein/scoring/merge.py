@@ -1,13 +1,14 @@
 """What `didi-protein merge` does: designs, scores or scans of shards, in the order of the whole."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from didi_core.commands.generating.files import generate_json_path
 from didi_core.commands.merge import (
     MergeResult,
+    NotOneRequest,
     RecordFormat,
     ShardFile,
     merge_generated,
@@ -28,6 +29,7 @@ from didi_protein.scoring.table import (
     without_figures,
     write_scores,
 )
+from didi_protein.sequences.design_ids import OTHER_PREFIX, shared_ids
 from didi_protein.sequences.fasta import (
     FASTA_SUFFIXES,
     ProteinRecord,
@@ -45,9 +47,33 @@ def run_merge(paths: Sequence[Path], out: Path) -> MergeResult:
         raise UserError(f"--out {out}: shards and output must be all FASTA or all score tables.")
     check_writable(out)
     if is_fasta:
-        return merge_generated(open_shards(paths, generate_json_path), out, DESIGNS)
-    shards = open_shards(paths, summary_path)
+        return merge_generated(_open_shards(paths, generate_json_path), out, DESIGNS)
+    shards = _open_shards(paths, summary_path)
     return (_merge_scans if is_of_scan(shards[0].side) else _merge_tables)(shards, out)
+
+
+def _open_shards(paths: Sequence[Path], side_path: Callable[[Path], Path]) -> list[ShardFile]:
+    """Open all shards, in order; of files of several runs, say which ids they share.
+
+    Raises:
+        ShardsMissing, UserError: see `didi_core.commands.merge.open_shards`.
+    """
+    try:
+        return open_shards(paths, side_path)
+    except NotOneRequest as error:
+        shared = shared_ids((each, _ids_of(each)) for each in paths if each.is_file())
+        if shared is None:
+            raise
+        raise UserError(
+            f"{error} {shared}: {OTHER_PREFIX}; score and order take the files of several runs."
+        ) from error
+
+
+def _ids_of(path: Path) -> list[str]:
+    """Return the ids in a FASTA file or a table."""
+    if _is_fasta(path):
+        return [record.id for record in read_records([path], "SHARD")]
+    return read_scores(path, "SHARD", ("id",))["id"].tolist()
 
 
 def _is_fasta(path: Path) -> bool:
@@ -87,8 +113,8 @@ def _merge_tables(shards: Sequence[ShardFile], out: Path) -> MergeResult:
     write_scores(out, merged)
     write_json(summary_path(out), _merged_table_summary(shards))
     print(
-        f"For the figures of the whole set, give the command of the shards without --shard and "
-        f"with --resume --out {out}: nothing is scored again.",
+        f"The figures of the whole set come of the command of the shards, without --shard and with "
+        f"--resume --out {out}: nothing is scored again.",
         file=sys.stderr,
     )
     return MergeResult(out, len(shards), len(merged), 0, summary_path(out))

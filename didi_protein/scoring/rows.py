@@ -173,20 +173,46 @@ def score_rows(
     batches: Sequence[Sequence[int]],
     scorers: Sequence[Scorer],
     known_scores: KnownScores,
-    on_progress: Callable[[int], None],
+    on_progress: Callable[[float], object],
+    work: Mapping[int, float],
 ) -> None:
     """Fill in `values`, and `status` where something failed; known values are not computed again.
 
     Args:
-        on_progress: called with the number of residues done.
+        on_progress: called with the work done.
+        work: of each row, by its place; see `planned_work`.
     """
-    done = 0
+    done = 0.0
     for batch in batches:
         members = [rows[place] for place in batch]
         for scorer in scorers:
             _apply(scorer, members, known_scores)
-        done += sum(len(row.record.sequence) for row in members)
+        done += sum(work[place] for place in batch)
         on_progress(done)
+
+
+PER_RESIDUE = ("pseudo", "fold", "scan", "motif_shuffles")
+"""Scorers that take a call for each residue, or look at each pair of them."""
+
+
+def planned_work(
+    rows: Sequence[Row],
+    batches: Sequence[Sequence[int]],
+    scorers: Sequence[Scorer],
+    known_scores: KnownScores,
+) -> dict[int, float]:
+    """Return how long each row takes, in a unit of its own, by its place in `rows`.
+
+    Batches stand in the order of their lengths, and what is known takes no time: counted in
+    residues, the time left would grow until the end.
+    """
+    work = {}
+    for place in (place for batch in batches for place in batch):
+        record = rows[place].record
+        left = [each.name for each in scorers if known_scores.get(each, record) is None]
+        slow, length = any(name in PER_RESIDUE for name in left), len(record.sequence)
+        work[place] = float(length * length if slow else length if left else 0)
+    return work
 
 
 def _apply(scorer: Scorer, rows: Sequence[Row], known_scores: KnownScores) -> None:

@@ -41,7 +41,7 @@ from didi_protein.scoring.motifs import (
     read_motifs,
 )
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
-from didi_protein.scoring.rows import Row, check_records, score_rows
+from didi_protein.scoring.rows import Row, check_records, planned_work, score_rows
 from didi_protein.scoring.scorers import (
     JudgeScorer,
     PropertyScorer,
@@ -69,6 +69,7 @@ from didi_protein.scoring.training import (
     open_training,
     training_record,
 )
+from didi_protein.sequences.design_ids import OTHER_PREFIX, SharedIds
 from didi_protein.sequences.fasta import Reading, read_records
 from didi_protein.sequences.tables import asked_columns
 from didi_protein.sequences.training_data import read_training_sequences
@@ -90,7 +91,11 @@ def run_score(
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     natural = read_natural(options)
-    records = read_records(options.inputs, reading=_reading(options))
+    records = read_records(
+        options.inputs,
+        reading=_reading(options),
+        on_shared=_say_shared if processes.is_first else None,
+    )
     options = check_motif(options, records, _say if processes.is_first else _ignore_line)
     motifs = read_motifs(options, records)
     sources = open_training(options, natural.training, records, natural.reference or ())
@@ -216,14 +221,15 @@ def _score(
     *,
     quiet: bool,
 ) -> None:
-    total = sum(len(rows[place].record.sequence) for batch in batches for place in batch)
-    shown = nullcontext(_ignore) if quiet or options.quiet else progress_bar("scoring", total)
+    work = planned_work(rows, batches, scorers, known)
+    silent = quiet or options.quiet
+    shown = nullcontext(float) if silent else progress_bar("scoring", sum(work.values()))
     with shown as on_progress:
-        score_rows(rows, batches, scorers, known, on_progress)
+        score_rows(rows, batches, scorers, known, on_progress, work)
 
 
-def _ignore(done: float) -> None:
-    """Progress that nobody watches."""
+def _say_shared(shared: SharedIds) -> None:
+    _say(f"INPUT {shared}: the later ones are scored as ID#2, ID#3; {OTHER_PREFIX}.")
 
 
 def _say(line: str) -> None:

@@ -308,13 +308,6 @@ _SHOWN = {
 }
 
 
-_EXPLAINED = (
-    "precision", "recall", "copies", "num_clusters",
-    "mean_pairwise_tm", "max_reference_tm", "num_structure_clusters",
-)  # fmt: skip
-"""Figures that rest on another program: printed with definition, version and flags."""
-
-
 def print_summary(result: ScoreResult) -> None:
     """The set beside its reference rows, as a table on standard output."""
     summary = result.summary
@@ -332,9 +325,6 @@ def print_summary(result: ScoreResult) -> None:
     out.print(table)
     for warning in summary["warnings"]:
         out.print(warning, highlight=False)
-    for name in _EXPLAINED:
-        if name in summary["definitions"]:
-            out.print(f"{_SHOWN[name]}: {summary['definitions'][name]}", highlight=False)
     out.print(copies_in_words(summary), highlight=False)
     _print_family(summary["family"])
     statuses = ", ".join(f"{count:,} {name}" for name, count in summary["by_status"].items())

@@ -28,6 +28,7 @@ from didi_core.io.tables import (
     read_parquet,
 )
 from didi_protein.scoring.columns import COLUMN, COLUMNS, names_by
+from didi_protein.sequences.design_ids import OTHER_PREFIX, named_repeats
 from didi_protein.sequences.fasta import FASTA_SUFFIXES, NAME_KEY, is_one_word, unique_ids
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
@@ -381,7 +382,15 @@ def check_ids(table: pd.DataFrame, called: str) -> None:
         if wrong.any()
     ]
     if found:
-        raise UserError(f"{called}: {'; '.join(found)} (the first row after the header is 1).")
+        repeated = named_repeats(ids[ids.str.strip() != ""].tolist())
+        fix = (
+            f" Rows share {repeated}: give the files of all runs to one score, which tells their "
+            f"ids apart; {OTHER_PREFIX}."
+        )
+        raise UserError(
+            f"{called}: {'; '.join(found)} (the first row after the header is 1)."
+            f"{fix if repeated else ''}"
+        )
 
 
 def _rows(places: pd.Index) -> str:

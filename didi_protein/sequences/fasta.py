@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from didi_core.errors import UserError, as_written
 from didi_core.io.files import shown
 from didi_core.io.text_files import damage_explained, open_text, text_writer
 from didi_protein.sequences.bundled import sequences_named
+from didi_protein.sequences.design_ids import SharedIds, shared_ids
 from didi_protein.sequences.mpnn import MpnnRecord, mpnn_records
 from didi_protein.sequences.tables import (
     SURE_SUFFIXES,
@@ -173,6 +174,7 @@ def read_records(
     *,
     keep_unreadable: bool = False,
     reading: Reading | None = None,
+    on_shared: Callable[[SharedIds], object] | None = None,
 ) -> list[ProteinRecord]:
     """Read all records of FASTA, PDB and mmCIF files, of tables and of folders, ids made unique.
 
@@ -182,6 +184,7 @@ def read_records(
 
     Args:
         keep_unreadable: as in `Reading`, where that is not given.
+        on_shared: called with the ids that inputs share, where they do.
 
     Raises:
         UserError: an input cannot be read, a folder holds no sequence file, or columns are named
@@ -191,7 +194,12 @@ def read_records(
     places = list(_places(inputs, name))
     if reading.columns is not None:
         _check_tables(places, name, reading.columns)
-    parsed = [item for place in places for item in _read_place(place, name, reading)]
+    by_place = [(place, list(_read_place(place, name, reading))) for place in places]
+    if on_shared is not None:
+        named = ((place, [r.id for r in own if r.id.strip()]) for place, own in by_place)
+        if shared := shared_ids(named):
+            on_shared(shared)
+    parsed = [item for _, own in by_place for item in own]
     ids = unique_ids([record.id for record in parsed])
     return [under_id(unique, record) for unique, record in zip(ids, parsed, strict=True)]
 

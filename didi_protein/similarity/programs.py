@@ -7,10 +7,11 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from didi_core.errors import UserError
+from didi_core.progress import ProgressLines
 
 LITTLE_ROOM = 1 << 20
 """Bytes: with less free, a program that failed has run out of room."""
@@ -18,6 +19,9 @@ LITTLE_ROOM = 1 << 20
 
 def run_program(command: Sequence[str], cwd: Path | None = None) -> tuple[int, str]:
     """Exit status, and what it said on both streams. It has a process group of its own.
+
+    Of one that takes long a line now and then says for how long it has run: it does not say how far
+    it is.
 
     Raises:
         UserError: it does not start.
@@ -38,8 +42,13 @@ def run_program(command: Sequence[str], cwd: Path | None = None) -> tuple[int, s
             f"{command[0]} does not start ({error.strerror}): install it again, or check that it "
             "may be executed."
         ) from error
+    waiting = ProgressLines(" ".join([Path(command[0]).name, *command[1:2]]), None)
     try:
-        output, _ = process.communicate()
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                output, _ = process.communicate(timeout=1.0)
+                break
+            waiting.wait()
     except BaseException:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

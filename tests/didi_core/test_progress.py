@@ -1,5 +1,6 @@
 """Progress where standard error is no terminal: lines with the time left, none of short phases."""
 
+import random
 import re
 from itertools import pairwise
 from types import SimpleNamespace
@@ -28,7 +29,7 @@ def test_a_long_phase_says_the_time_left_and_a_short_one_nothing(
         assert capsys.readouterr().err == ""
         clock.now = 20.0
         show(25)
-    assert capsys.readouterr().err == "Judging: 25%, about 60 seconds left\n"
+    assert capsys.readouterr().err == "Judging: 25%, about 59 seconds left\n"  # 24 in 19 seconds
 
 
 def test_lines_of_a_very_long_phase_are_few_and_never_far_apart(
@@ -61,3 +62,33 @@ def test_what_was_done_before_is_no_part_of_the_pace(clock: SimpleNamespace) -> 
     lines.follow(70)
     assert lines.time_left(60) == "about 10 seconds left"
     assert re.fullmatch(r"10 seconds so far", lines.time_left(50))
+
+
+@pytest.mark.parametrize("setup", [0.0, 50.0, 1000.0])
+@pytest.mark.parametrize("pieces", [20, 1000])
+def test_estimates_settle_after_a_tenth_whatever_set_up_took(
+    clock: SimpleNamespace, setup: float, pieces: int
+) -> None:
+    lines, whole = ProgressLines("scoring", pieces), []
+    noise = random.Random(0)
+    clock.now = setup
+    for done in range(1, pieces + 1):
+        clock.now += 100.0 / pieces * noise.uniform(0.5, 1.5)
+        lines(done)
+        if done > max(2, pieces / 10):
+            left = lines.seconds_left(done)
+            assert left is not None
+            whole.append(clock.now + left)
+    assert max(whole) < 2 * min(whole)
+    assert whole[-1] == clock.now
+
+
+def test_what_does_not_say_how_far_it_is_says_how_long_it_has_run(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ProgressLines("mmseqs easy-search", None)
+    for second in range(1, 31):
+        clock.now = float(second)
+        lines.wait()
+    said = [f"mmseqs easy-search: {seconds} seconds so far" for seconds in (10, 20, 30)]
+    assert capsys.readouterr().err.splitlines() == said

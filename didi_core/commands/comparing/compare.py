@@ -50,6 +50,7 @@ from didi_core.data.corpus import Corpus
 from didi_core.distill.pool import check_pool_steps
 from didi_core.io.files import atomic_path
 from didi_core.models.folder import LoadedModel
+from didi_core.progress import ProgressLines
 from didi_core.sampling.folder_defaults import plain_sampler, stored_reveal_exponent
 from didi_core.sampling.registry import find_sampler, samplers_of
 from didi_core.training.devices import TORCH_TYPES, resolve_device, settle_precision
@@ -186,8 +187,10 @@ def make_and_score(
 ) -> list[ScoredCell]:
     """Sequences of every cell and their scores; a new model and sampler is called once before."""
     scored = []
+    lines = ProgressLines("comparing", len(cells))
     for number, cell in enumerate(cells, start=1):
-        print(f"[{number}/{len(cells)}] {cell.name}", file=sys.stderr, flush=True)
+        left = f", {lines.time_left(number - 1)}" if number > 1 else ""
+        print(f"[{number}/{len(cells)}] {cell.name}{left}", file=sys.stderr, flush=True)
         model = opened[cell.model]
         if not bench.request.is_made(cell) and (cell.model, cell.label) not in bench.warmed:
             bench.warmed.add((cell.model, cell.label))

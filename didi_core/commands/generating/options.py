@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from didi_core.cli.command_options import CommonOptions
+from didi_core.cli.next_command import show_next
 from didi_core.discovery import in_words
 from didi_core.errors import RecordsFailed
 from didi_core.progress import counted
@@ -138,11 +139,14 @@ class GenerationResult:
     """Sequences that a guide scored, or gradients that it gave, summed over records."""
 
 
-def report_generation(result: GenerationResult, noun: str, *, as_json: bool) -> None:
+def report_generation(
+    result: GenerationResult, noun: str, *, as_json: bool, following: str | None = None
+) -> None:
     """Print what was made.
 
     Args:
         noun: what a record is called.
+        following: the command that comes next.
 
     Raises:
         RecordsFailed: some could not be made (exit status 1).
@@ -151,6 +155,7 @@ def report_generation(result: GenerationResult, noun: str, *, as_json: bool) -> 
         print(result.summary.read_text(encoding="utf-8"), end="")
     else:
         print(_in_words(result, noun))
+        show_next(following)
     if result.failed:
         total = result.num_made + len(result.failed)
         raise RecordsFailed(len(result.failed), total, str(result.summary))

