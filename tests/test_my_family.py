@@ -1,4 +1,4 @@
-"""The recipe of docs/my-family.md, run as written on a small family: from a FASTA to a choice."""
+"""The recipe of docs/my-family.md, run on a small family with fewer designs, to the choice."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("family")
     records = "".join(f">{name}\n{each}\n" for name, each in families(14, 5, length=30))
     (folder / "my_family.fasta").write_text(records)
-    run_commands(commands_of(PAGE), folder)
+    run_commands([each.replace("--num 100", "--num 20") for each in commands_of(PAGE)], folder)
     return folder
 
 
@@ -35,7 +35,7 @@ def test_designs_come_of_a_split_and_a_student(folder: Path) -> None:
     names = [Path(each).name for each in data_of(folder / "my-student")]
     assert names == ["families", "train.fasta"], "all that it learnt from, its start's data too"
     designs = read_records([folder / "designs.fasta"])
-    assert len(designs) == 100 and {len(each.sequence) for each in designs} == {30}
+    assert len(designs) == 20 and {len(each.sequence) for each in designs} == {30}
     scores = pd.read_csv(folder / "scores.csv")
     assert scores["training_identity"].notna().all()
     assert 1 <= len(read_records([folder / "best.fasta"])) <= 20

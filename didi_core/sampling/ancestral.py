@@ -59,7 +59,12 @@ class PlannedSampler:
             state = Prior(prior.batch.rows(rows).with_tokens(tokens[rows]), prior.records[rows])
             best = self._takes_best(number, settings)
             step = Step(state, now[rows], order[rows], number, settings, best)
-            revealed = self.draw(self.predictor, step)
+            at, batch = self.draw.places(self.predictor, step), state.batch
+            with torch.no_grad():
+                said = self.predictor.predict(
+                    batch.tokens, batch.lengths, at, step.keys, step.alpha
+                )
+                revealed = self.draw(self.predictor, step, said)
             tokens[rows] = revealed.tokens
             calls[rows] += self.predictor.passes
             passes[rows] += revealed.head_passes

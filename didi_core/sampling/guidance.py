@@ -101,11 +101,13 @@ class Reranked:
     num_candidates: int = 4
     """M."""
 
-    @torch.no_grad()
-    def __call__(self, predictor: StatePredictor, step: Step) -> Revealed:
-        """Make one call of the network and one of the guide, with M sequences for each row."""
-        blank = step.state.batch.tokens == predictor.vocabulary.mask_id
-        whole = step.predict(predictor, blank)
+    def places(self, predictor: StatePredictor, step: Step) -> Bool[Tensor, "batch width"]:
+        """Return every blank: candidates are finished before they are scored."""
+        return _blanks(predictor, step)
+
+    def __call__(self, predictor: StatePredictor, step: Step, whole: Prediction) -> Revealed:
+        """Make one call of the guide, with M sequences for each row."""
+        blank = _blanks(predictor, step)
         part, count = _at(whole, step.now[blank]), self.num_candidates
         drawn = [step.reveal(predictor, part, candidate) for candidate in range(count)]
         states = torch.stack([each.tokens for each in drawn], 1)  # [batch, M, width]
@@ -142,11 +144,13 @@ class Tilted:
     guide: GradientGuide
     scale: float = 1.0
 
-    @torch.no_grad()
-    def __call__(self, predictor: StatePredictor, step: Step) -> Revealed:
-        """Make one call of the network and one of the guide."""
-        blank = step.state.batch.tokens == predictor.vocabulary.mask_id
-        whole = step.predict(predictor, blank)
+    def places(self, predictor: StatePredictor, step: Step) -> Bool[Tensor, "batch width"]:
+        """Return every blank: the score is of the whole sequence."""
+        return _blanks(predictor, step)
+
+    def __call__(self, predictor: StatePredictor, step: Step, whole: Prediction) -> Revealed:
+        """Make one call of the guide."""
+        blank = _blanks(predictor, step)
         gradient = self._gradient(step, whole.log_probs, blank, predictor.vocabulary)
         tilt = _scaled(gradient.double(), self.scale).clamp_min(_LEAST)
         tilted = (whole.log_probs.double() + tilt).log_softmax(-1).to(whole.log_probs)
@@ -181,6 +185,10 @@ def _scaled(values: Float[Tensor, "rows choices"], scale: float) -> Float[Tensor
     """
     wanted = values if scale > 0 else -values
     return abs(scale) * (wanted - wanted.amax(-1, keepdim=True))
+
+
+def _blanks(predictor: StatePredictor, step: Step) -> Bool[Tensor, "batch width"]:
+    return step.state.batch.tokens == predictor.vocabulary.mask_id
 
 
 def _at(prediction: Prediction, chosen: Bool[Tensor, "predicted"]) -> Prediction:

@@ -4,11 +4,10 @@ A planned sampler decides which positions a step reveals and leaves the rest to 
 `draw_plain` draws from the model's own law; `guidance` holds those that follow a user's score.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -46,13 +45,15 @@ class Step:
     takes_best: bool = False
     """Take the most probable tokens instead of drawing."""
 
-    def predict(self, predictor: StatePredictor, at: Bool[Tensor, "batch width"]) -> Prediction:
-        """Make the step's one call of the network."""
-        batch, settings = self.state.batch, self.settings
-        keys = NoiseKeys(settings.seed, self.state.records, self.number)
-        # Of z_t, for networks that are told the time; first-hitting has no grid.
-        alpha = None if settings.steps is None else alpha_grid(settings)[self.number]
-        return predictor.predict(batch.tokens, batch.lengths, at, keys, alpha)
+    @property
+    def keys(self) -> NoiseKeys:
+        """Return the keys of the step's one call."""
+        return NoiseKeys(self.settings.seed, self.state.records, self.number)
+
+    @property
+    def alpha(self) -> float | None:
+        """Return the share kept of z_t, for networks that are told; first-hitting has no grid."""
+        return None if self.settings.steps is None else alpha_grid(self.settings)[self.number]
 
     def reveal(
         self, predictor: StatePredictor, prediction: Prediction, candidate: int = 0
@@ -87,10 +88,30 @@ def _most_probable(
     return adjust(log_probs, draw, forbidden).argmax(-1)
 
 
-StepDraw = Callable[[StatePredictor, Step], Revealed]
+class StepDraw(Protocol):
+    """Draws what a step reveals, from what the step's one call of the network says."""
+
+    def places(self, predictor: StatePredictor, step: Step) -> Bool[Tensor, "batch width"]:
+        """Return where the network is asked: at what the step reveals, at least."""
+        ...
+
+    def __call__(self, predictor: StatePredictor, step: Step, whole: Prediction) -> Revealed:
+        """Draw; `whole` is what the network says at the places."""
+        ...
 
 
-@torch.no_grad()
-def draw_plain(predictor: StatePredictor, step: Step) -> Revealed:
-    """Draw from the model's law, which is computed only where the step reveals."""
-    return step.reveal(predictor, step.predict(predictor, step.now))
+@dataclass(frozen=True)
+class PlainDraw:
+    """Draws from the model's law, which is computed only where the step reveals."""
+
+    def places(self, predictor: StatePredictor, step: Step) -> Bool[Tensor, "batch width"]:
+        """Return what the step reveals."""
+        del predictor
+        return step.now
+
+    def __call__(self, predictor: StatePredictor, step: Step, whole: Prediction) -> Revealed:
+        """Draw each position from its law, or together where there is a joint head."""
+        return step.reveal(predictor, whole)
+
+
+draw_plain = PlainDraw()

@@ -262,15 +262,17 @@ def mean_figures(designs: pd.DataFrame, seed: int = 0) -> dict[str, Any]:
         seed: of the bootstrap.
 
     Returns:
-        `n`, the number of such rows, beside each mean and its interval; None where there is none.
+        `n`, the number of such rows, beside each mean and its interval; None where there is none,
+        and nothing of columns that stand only where they have a value.
     """
     figures: dict[str, Any] = {}
     for column in COLUMN.values():
         if column.figure is not None:
             values, name = _values(designs, column.name), column.figure.name
-            figures[name] = None
             if n := len(values):
                 figures[name] = bootstrap_mean(values, seed).as_dict() | {"n": n}
+            elif column.always:
+                figures[name] = None
     return figures
 
 

@@ -47,7 +47,7 @@ def tiny_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     )
     monkeypatch.setattr(jobs_module, "truth_of", lambda process: truth_of(process, 200))
     monkeypatch.setattr(jobs_module, "NUM_SAMPLES", 24)
-    monkeypatch.setattr(sweep, "NUM_SAMPLES", 24)
+    monkeypatch.setattr(sweep, "FEWER", 24)
     monkeypatch.setattr(sweep, "TEMPERATURES", (0.8, 1.2))
     monkeypatch.setattr(jobs_module, "BOUND_STEPS", (1, 4))
     monkeypatch.setattr(jobs_module, "BOUND_SEQUENCES", 20)

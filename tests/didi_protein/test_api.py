@@ -70,14 +70,19 @@ def test_designs_that_fail_are_left_out_with_a_warning(student: ProteinModel) ->
 def test_scores_are_those_of_the_verb(tmp_path: Path, student: ProteinModel) -> None:
     fasta = tmp_path / "d.fasta"
     designs = student.sample(2, length=75, steps=4, out=fasta)
-    options = {"family": None, "reference": None, "quiet": True}
+    options = {"family": None, "reference": None, "quiet": True, "pseudo": "none"}
     by_verb = score(
         ScoreOptions(inputs=[str(fasta)], out=tmp_path / "s.csv", **options)  # type: ignore[arg-type]
     )
     assert by_verb is not None
-    pd.testing.assert_frame_equal(didi_protein.score_sequences(designs), by_verb.table)
-    pd.testing.assert_frame_equal(didi_protein.score_sequences(str(fasta)), by_verb.table)
-    again = didi_protein.score_sequences(by_verb.table[by_verb.table["id"] == designs[1].id])
+    pd.testing.assert_frame_equal(
+        didi_protein.score_sequences(designs, pseudo="none"), by_verb.table
+    )
+    pd.testing.assert_frame_equal(
+        didi_protein.score_sequences(str(fasta), pseudo="none"), by_verb.table
+    )
+    second = by_verb.table[by_verb.table["id"] == designs[1].id]
+    again = didi_protein.score_sequences(second, pseudo="none")
     assert again["judge_perplexity"].tolist() == by_verb.table["judge_perplexity"].tolist()[1:]
     assert again["model"].tolist() == ["tiny-student"]
 
@@ -173,7 +178,7 @@ def test_an_output_that_exists_is_refused(student: ProteinModel, tmp_path: Path)
 
 
 def test_distill_model_gives_the_student(student: ProteinModel, tmp_path: Path) -> None:
-    few = {"steps": 2, "tokens_per_batch": 512, "device": "cpu"}
+    few = {"steps": 2, "tokens_per_batch": 512, "device": "cpu", "verdict": False}
     designs = [each.sequence for each in student.sample(4, length=75, steps=2)]
     mine = didi_protein.distill_model(
         "tiny",

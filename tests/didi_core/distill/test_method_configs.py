@@ -102,7 +102,7 @@ MMD = [
 DMMD = [
     ({"own_share": -1}, "own_share=-1 must be "),
     ({"start_anchor": -1}, "start_anchor=-1 must be "),
-    ({"sampler": "saber"}, "sampler=saber must be ancestral, apart or remdm(schedule=renoise)"),
+    ({"sampler": "saber"}, "sampler=saber must be one of ancestral, apart, momentum"),
     ({"coupled_time": False}, "coupled_time=false needs renoise=true"),
 ]
 DIDI = [

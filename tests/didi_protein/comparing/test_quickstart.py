@@ -25,7 +25,7 @@ from didi_protein.quickstart import QuickstartResult, quickstart
 from didi_protein.scoring.set_measures import measure_reference_rows
 from didi_protein.sequences.fasta import read_records
 
-NAMES = {"teacher_16", "teacher_limit", "student_16", "earlier_16"}
+NAMES = {"teacher_16", "teacher_limit", "student_momentum_16", "earlier_16"}
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_gain_is_of_pairs(finished: QuickstartResult) -> None:
     folder = finished.out / "designs"
     one, two = (
         np.log(pd.read_csv(folder / f"{name}.csv")["judge_perplexity"])
-        for name in ("student_16", "teacher_16")
+        for name in ("student_momentum_16", "teacher_16")
     )
     assert finished.gain == bootstrap_mean(one - two, seed=0)
     student = finished.table.set_index("model").loc["student"]
