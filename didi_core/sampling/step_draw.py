@@ -6,7 +6,7 @@ A planned sampler decides which positions a step reveals and leaves the rest to 
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -88,6 +88,7 @@ def _most_probable(
     return adjust(log_probs, draw, forbidden).argmax(-1)
 
 
+@runtime_checkable
 class StepDraw(Protocol):
     """Draws what a step reveals, from what the step's one call of the network says."""
 
