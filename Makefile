@@ -39,7 +39,7 @@ TYPED := data/test_batch_plan distill/test_contrast distill/test_dcd distill/tes
 	training/test_precision $(addprefix diffusion/test_,absorbing draws duality gaussian uniform)
 
 types: .venv/installed-dev
-	DIDI_CHECK_TYPES=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" \
+	DIDI_CHECK_TYPES=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m "not slow" \
 		$(TYPED:%=tests/didi_core/%.py) $(ARGS)
 
 docs: .venv/installed-docs
