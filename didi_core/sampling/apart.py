@@ -29,24 +29,18 @@ tokens are drawn where others seek the likeliest ones, and the number of calls i
 .. [3] github.com/silence1024/DAWN
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from didi_core.models.attention_watch import watched_attention
-from didi_core.models.noise import NoiseKeys
-from didi_core.sampling.joint_draw import Drawn, draw_together, keyed_choice
 from didi_core.sampling.predictor import StatePredictor
 from didi_core.sampling.request import Prior, Sampled, SampleSettings
-from didi_core.sampling.reveal import (
-    NEVER,
-    alpha_grid,
-    ancestral_plan,
-    reveal_uniform,
-)
+from didi_core.sampling.reveal import NEVER, ancestral_plan, reveal_uniform
 from didi_core.sampling.sampler_spec import SamplerSpec, with_settings
+from didi_core.sampling.step_draw import Revealed, Step, StepDraw, draw_plain
 
 
 @dataclass(frozen=True)
@@ -68,24 +62,27 @@ class ApartSampler:
     predictor: StatePredictor
     apart: ApartSettings = ApartSettings()
 
+    draw: StepDraw = draw_plain
+    """Draws what a step reveals; guidance has others."""
+
     @torch.no_grad()
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
         """Fill the free positions of the prior; count the calls of each row."""
         tokens = prior.batch.tokens.clone()
         plan = ancestral_plan(prior, settings)
         uniform = reveal_uniform(prior, settings.seed)
-        calls = torch.zeros_like(prior.batch.lengths)
-        passes = torch.zeros_like(calls)
+        calls, passes, guided = (torch.zeros_like(prior.batch.lengths) for _ in range(3))
         # The plan says how many a step reveals, as the ancestral sampler would; not which.
-        for step in plan[plan != NEVER].unique().tolist():
-            count = (plan == step).sum(-1)
+        for number in plan[plan != NEVER].unique().tolist():
+            count = (plan == number).sum(-1)
             rows = count.nonzero()[:, 0]
             part = Prior(prior.batch.rows(rows).with_tokens(tokens[rows]), prior.records[rows])
-            filled, drawn = self.step(part, uniform[rows], count[rows], step, settings)
-            tokens[rows] = filled
-            passes[rows] += drawn.head_passes
+            revealed = self.step(part, uniform[rows], count[rows], number, settings)
+            tokens[rows] = revealed.tokens
             calls[rows] += self.predictor.passes
-        return Sampled(tokens, calls, torch.zeros_like(calls), passes)
+            passes[rows] += revealed.head_passes
+            guided[rows] += revealed.guide_calls
+        return Sampled(tokens, calls, torch.zeros_like(calls), passes, guided)
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:
         """Return the most calls that a row with so many free positions needs."""
@@ -97,10 +94,10 @@ class ApartSampler:
         part: Prior,
         uniform: Float[Tensor, "batch width"],
         count: Int[Tensor, "batch"],
-        step: int,
+        number: int,
         settings: SampleSettings,
-    ) -> tuple[Int[Tensor, "batch width"], Drawn]:
-        """Return the state after `count` positions of each row were revealed, and what was drawn.
+    ) -> Revealed:
+        """Reveal `count` positions of each row, chosen by the attention of the step's own call.
 
         Args:
             uniform: the random order of positions.
@@ -108,23 +105,21 @@ class ApartSampler:
         Raises:
             UserError: the network is not one of this package.
         """
-        tokens = part.batch.tokens.clone()
-        masked = (tokens == self.predictor.vocabulary.mask_id) & part.batch.maskable
-        chosen = torch.zeros_like(masked)
+        batch = part.batch
+        masked = (batch.tokens == self.predictor.vocabulary.mask_id) & batch.maskable
+        step = Step(part, masked, uniform, number, settings)
 
-        def choose_now() -> Bool[Tensor, "batch width"]:
+        def places() -> Bool[Tensor, "batch width"]:
+            nonlocal step
             dependent = dependence(watch.mean(), masked) > self.apart.threshold
-            return chosen.copy_(choose(dependent, masked, uniform, count))
+            step = replace(step, now=choose(dependent, masked, uniform, count))
+            return self.draw.places(self.predictor, step)
 
-        keys, alpha = NoiseKeys(settings.seed, part.records, step), alpha_grid(settings)[step]
         with watched_attention(self.predictor.denoiser) as watch:
-            prediction = self.predictor.predict(tokens, part.batch.lengths, choose_now, keys, alpha)
-        row, position = chosen.nonzero(as_tuple=True)
-        choice = keyed_choice(settings, part.records[row], position, step)
-        drawn = draw_together(self.predictor.joint_head, prediction, chosen, uniform, choice)
-        generable = self.predictor.vocabulary.generable.to(tokens.device)
-        tokens[row, position] = generable[drawn.rank]
-        return tokens, drawn
+            said = self.predictor.predict(
+                batch.tokens, batch.lengths, places, step.keys, step.alpha
+            )
+        return self.draw(self.predictor, step, said)
 
 
 def dependence(

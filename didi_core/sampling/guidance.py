@@ -16,10 +16,10 @@ with the score at the expected tokens: p at blanks, standing tokens one-hot. For
 linear in them this is the law times exp(scale * score) exactly. Temperature, biases and top-p act
 behind it, and a joint head corrects the tilted law as it would the model's own.
 
-Neither is a sampler: each takes the place of `draw_plain` in a `PlannedSampler` (or the one within
-`momentum`), which goes on to plan positions and to count calls. That serves every planned sampler
-with no option of its own; a sampler `guided` would be a second name for `ancestral`, refused
-without a guide.
+Neither is a sampler: each takes the place of `draw_plain` in the samplers that draw step by step
+(`ancestral` and its kin, `apart`, `momentum`), which go on to choose positions and to count calls.
+That serves all of them with no option of their own; a sampler `guided` would be a second name for
+`ancestral`, refused without a guide.
 """
 
 from collections.abc import Sequence
@@ -37,6 +37,7 @@ from didi_core.diffusion.process import DEFAULT_PROCESS, article_of
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel
 from didi_core.sampling.ancestral import PlannedSampler
+from didi_core.sampling.apart import ApartSampler
 from didi_core.sampling.drawing import draw_tokens
 from didi_core.sampling.momentum import MomentumSampler
 from didi_core.sampling.predictor import Prediction, StatePredictor
@@ -71,7 +72,7 @@ def guided(sampler: Sampler, draw: StepDraw | None, model: LoadedModel, name: st
     """Return the sampler with its steps drawn by `draw`; as it is where that is None.
 
     Raises:
-        UserError: it reveals by no plan, or the model is not a masked one.
+        UserError: it draws by rules of its own, or the model is not a masked one.
     """
     if draw is None:
         return sampler
@@ -80,14 +81,10 @@ def guided(sampler: Sampler, draw: StepDraw | None, model: LoadedModel, name: st
             f"--guide: --model {model.name} is {article_of(model.process)} model, and only masked "
             "ones can be guided; leave --guide out, or give a masked model."
         )
-    if isinstance(sampler, MomentumSampler) and sampler.momentum.positions == "random":
-        return replace(sampler, draw=draw)
-    if not isinstance(sampler, PlannedSampler):
-        apart = isinstance(sampler, MomentumSampler)
-        chosen, other = ("with positions=apart ", "positions=random, or ") if apart else ("", "")
+    if not isinstance(sampler, (PlannedSampler, ApartSampler, MomentumSampler)):
         raise UserError(
-            f"--guide: --sampler {name} {chosen}does not plan which positions a step reveals, "
-            f"which guidance needs; take {other}--sampler ancestral."
+            f"--guide: --sampler {name} rewrites residues or draws them by rules of its own, which "
+            "cannot be guided; take --sampler ancestral, apart or momentum."
         )
     return replace(sampler, draw=draw)
 

@@ -169,7 +169,7 @@ class MomentumPredictor:
             if self.plan is not None:
                 later = next_revealed(self.plan[rows], keys.step)
             else:
-                later = (tokens == self.vocabulary.mask_id) & self.maskable[rows] & ~now
+                later = (tokens == self.vocabulary.mask_id) & self.maskable[rows]
             return now | later
 
         # Known places are told before the trunk: what is asked after it, a GPU waits for.
@@ -190,7 +190,7 @@ class MomentumSampler:
     predictor: StatePredictor
     momentum: MomentumSettings = MomentumSettings()
     draw: StepDraw = draw_plain
-    """Draws what a step reveals, with positions at random; guidance has others."""
+    """Draws what a step reveals; guidance has others."""
 
     def sample(self, prior: Prior, settings: SampleSettings) -> Sampled:
         """Fill the free positions of the prior; count the calls of each row."""
@@ -203,7 +203,7 @@ class MomentumSampler:
     def _planned(self, predictor: StatePredictor) -> Sampler:
         """Return what chooses the positions."""
         if self.momentum.positions == "apart":
-            return ApartSampler(predictor, ApartSettings(self.momentum.threshold))
+            return ApartSampler(predictor, ApartSettings(self.momentum.threshold), self.draw)
         return replace(ancestral(predictor), draw=self.draw)
 
     def num_steps(self, num_free: int, settings: SampleSettings) -> int:

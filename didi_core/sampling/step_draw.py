@@ -1,6 +1,6 @@
-"""One step of a planned sampler: what it reveals, and how the tokens there are drawn.
+"""One step of a sampler that reveals: which positions, and how the tokens there are drawn.
 
-A planned sampler decides which positions a step reveals and leaves the rest to a `StepDraw`:
+Such a sampler decides which positions a step reveals and leaves the rest to a `StepDraw`:
 `draw_plain` draws from the model's own law; `guidance` holds those that follow a user's score.
 """
 

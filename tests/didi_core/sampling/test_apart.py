@@ -149,7 +149,7 @@ def test_a_step_does_not_look_at_what_filled_positions_attend_to() -> None:
     sampler = ApartSampler(Predictor(Staring([LAW], 2), vocabulary))
     count, uniform = torch.full((200,), 2), torch.rand(batch.tokens.shape)
     part, settings = Prior(free, prior.records), SampleSettings(steps=4)
-    found, _ = sampler.step(part, uniform, count, 0, settings)
+    found = sampler.step(part, uniform, count, 0, settings).tokens
     filled = found[:, :4] != mask
     assert filled.sum(-1).eq(2).all() and not (filled[:, 0] & filled[:, 1]).any()
 

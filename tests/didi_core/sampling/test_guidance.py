@@ -17,13 +17,14 @@ from exact_denoiser import (
     random_law,
     toy_vocabulary,
 )
-from tiny_models import FRAMED, MASK, framed_dit
+from tiny_models import FRAMED, MASK, framed_dit, tiny_denoiser
 from torch import Tensor
 
 from didi_core.sampling.ancestral import PlannedSampler, ancestral, first_hitting, greedy_tail
+from didi_core.sampling.apart import ApartSampler
 from didi_core.sampling.filling import build_prior
 from didi_core.sampling.guidance import Reranked, Tilted
-from didi_core.sampling.momentum import MomentumSampler
+from didi_core.sampling.momentum import MomentumSampler, MomentumSettings
 from didi_core.sampling.predictor import Predictor
 from didi_core.sampling.request import DrawSettings, SampleSettings
 from didi_core.sampling.step_draw import StepDraw
@@ -84,15 +85,19 @@ def test_two_candidates_of_two_tokens_by_hand() -> None:
     assert chi_square_p_value(found, law) < 1e-12
 
 
-def test_momentum_is_guided_as_it_is_without_a_guide_that_changes_nothing() -> None:
-    predictor = Predictor(framed_dit(), FRAMED)
+def test_a_guide_that_prefers_nothing_changes_nothing_of_momentum_and_apart() -> None:
+    predictor = Predictor(tiny_denoiser(num_layers=2), FRAMED)
     prior = build_prior([FRAMED.frame([MASK] * 14)] * 8, range(8), FRAMED, "cpu")
-    settings, plain = SampleSettings(4, seed=5), MomentumSampler(predictor)
-    usual = plain.sample(prior, settings).tokens
-    assert not torch.equal(usual, ancestral(predictor).sample(prior, settings).tokens)
-    for draw in (Reranked(Nothing(), 1.0, 1), Reranked(Nothing(), 0.0, 1), Tilted(Nothing(), 1.0)):
-        found = replace(plain, draw=draw).sample(prior, settings)
-        assert torch.equal(found.tokens, usual) and found.guide_calls is not None
+    settings = SampleSettings(4, seed=5)
+    apart = MomentumSampler(predictor, MomentumSettings(positions="apart"))
+    draws = Reranked(Nothing(), 1.0, 1), Reranked(Nothing(), 0.0, 1), Tilted(Nothing(), 1.0)
+    for plain in (MomentumSampler(predictor), apart, ApartSampler(predictor)):
+        usual = plain.sample(prior, settings).tokens
+        assert not torch.equal(usual, ancestral(predictor).sample(prior, settings).tokens)
+        for draw in draws:
+            found = replace(plain, draw=draw).sample(prior, settings)
+            assert torch.equal(found.tokens, usual)
+            assert found.guide_calls is not None and (found.guide_calls > 0).all()
 
 
 @pytest.mark.parametrize("scale", [1e306, -1e306])

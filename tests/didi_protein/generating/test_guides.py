@@ -245,19 +245,16 @@ def test_settings_without_sense_are_refused(
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
 def test_samplers_without_a_plan_are_refused(model: Path, files: Path, sampler: str) -> None:
     guide = f"{files / 'soft.py'}:tryptophans"
-    if sampler in ("ancestral", "greedy-tail", "first-hitting", "momentum"):
+    if sampler in ("ancestral", "greedy-tail", "first-hitting", "apart", "momentum"):
         assert design(model, files / "d.fasta", num=2, sampler=sampler, guide=guide).guide_calls
         return
     with pytest.raises(UserError, match=f"--sampler {sampler}"):
         design(model, files / "d.fasta", num=2, sampler=sampler, guide=guide)
 
 
-def test_momentum_is_guided_where_its_positions_are_random(model: Path, files: Path) -> None:
-    guide = f"{files / 'soft.py'}:tryptophans"
-    with pytest.raises(
-        UserError, match=r"--sampler momentum with positions=apart .* take positions=random"
-    ):
-        design(model, files / "d.fasta", num=2, sampler="momentum(positions=apart)", guide=guide)
+def test_momentum_is_guided_wherever_its_positions_are(model: Path, files: Path) -> None:
+    guide, sampler = f"{files / 'soft.py'}:tryptophans", "momentum(positions=apart)"
+    assert design(model, files / "d.fasta", num=2, sampler=sampler, guide=guide).guide_calls
 
 
 def test_what_a_guide_prints_does_not_reach_standard_output(model: Path, files: Path) -> None:
