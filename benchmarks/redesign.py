@@ -34,7 +34,8 @@ from didi_protein.families.covariances import NUM_RESIDUES, fit_covariances
 from didi_protein.families.intervals import bootstrap_weights, normal_interval
 from didi_protein.generate import generate
 from didi_protein.generating.options import GenerateOptions
-from didi_protein.generating.redesign import Parent, Variant, read_redesign
+from didi_protein.generating.redesign import Parent, Variant
+from didi_protein.generating.redesign_request import read_redesign
 from didi_protein.generating.templates import FREE
 from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.bundled import bundled_sequences

@@ -23,11 +23,10 @@ from didi_protein.generating.options import DEFAULT_PREFIX, GenerateOptions
 from didi_protein.generating.redesign import (
     Redesign,
     Variant,
-    read_redesign,
-    settings_of,
     unknown_parents,
     with_tolerant_positions,
 )
+from didi_protein.generating.redesign_request import read_redesign, settings_of
 from didi_protein.generating.residue_bias import check_exclude, log_bias, read_bias
 from didi_protein.generating.templates import FREE, Template, places_of, read_templates
 from didi_protein.models.writers import open_writer

@@ -17,7 +17,8 @@ from didi_core.sampling.registry import SAMPLERS
 from didi_protein.app import app
 from didi_protein.generate import GenerateOptions, generate
 from didi_protein.generating.options import GenerateResult
-from didi_protein.generating.redesign import IdentityRange, nearest, read_redesign
+from didi_protein.generating.redesign import IdentityRange, nearest
+from didi_protein.generating.redesign_request import read_redesign
 from didi_protein.merge import MergeOptions, merge
 from didi_protein.score import ScoreOptions, score
 from didi_protein.sequences.fasta import read_records
