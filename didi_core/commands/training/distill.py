@@ -30,6 +30,7 @@ from didi_core.commands.training.run_folder import (
     check_run_folder,
     loop_settings,
     opening_device,
+    passes_of,
     prepared_run,
     run_problems,
     training_fabric,
@@ -297,6 +298,7 @@ class DistillRun:
             settings.tokens_per_batch,
             self.longest(teacher),
             settings.seed,
+            passes_of(settings),
         )
         build = METHODS[self.name].build
         network, vocabulary = teacher.denoiser, teacher.vocabulary

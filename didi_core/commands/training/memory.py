@@ -26,7 +26,7 @@ def print_memory_plan(networks: list[Network], graphs: int, settings: TrainingSe
     asked = (networks, settings.tokens_per_batch, graphs)
     out = console()
     out.print(_networks(plan_memory(*asked, _sharing(settings))))
-    out.print(_ways(alternatives(*asked, settings.precision)))
+    out.print(_ways(alternatives(*asked, _sharing(settings))))
     out.print("Activations are estimated; weights, gradients and optimiser states are exact.")
 
 
@@ -47,14 +47,19 @@ def memory_line(plan: MemoryPlan, held: int) -> str:
         return line
     return (
         f"{line} That is too much: try strategy=fsdp with more GPUs, precision=bf16, "
-        "checkpoint_activations=true or a smaller tokens_per_batch."
+        "checkpoint_activations=true or a smaller tokens_per_pass."
     )
 
 
 def _sharing(settings: TrainingSettings) -> ParallelConfig:
     processes = max(started_processes(), settings.devices)
-    again = settings.checkpoint_activations
-    return ParallelConfig(processes, settings.strategy, settings.precision, again)
+    return ParallelConfig(
+        processes,
+        settings.strategy,
+        settings.precision,
+        settings.checkpoint_activations,
+        settings.tokens_per_pass,
+    )
 
 
 def _networks(plan: MemoryPlan) -> Table:

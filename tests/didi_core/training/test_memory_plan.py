@@ -122,7 +122,9 @@ def test_three_billion_parameters_need_two_gpus_in_shards() -> None:
     two = plan_memory(networks, 4096, 2, ParallelConfig(2, "fsdp", "bf16", True))
     assert two.states == pytest.approx(one.states / 2, rel=1e-6) and two.total < 79 * GIB
     assert plan_memory(networks, 4096, 2, ParallelConfig(2, "ddp")).states == one.states
-    totals = [each.total for each in alternatives(networks, 4096, 2, "bf16")]
+    totals = [
+        each.total for each in alternatives(networks, 4096, 2, ParallelConfig(precision="bf16"))
+    ]
     assert len(totals) == 14 and min(totals) == totals[-1]
     assert "too much" in memory_line(one, 80 * GIB)
     assert "too much" not in memory_line(two, 80 * GIB)
