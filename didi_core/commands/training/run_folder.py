@@ -53,7 +53,7 @@ FREE_TO_CHANGE = frozenset(
 )
 """What a run may be continued with otherwise: how long, how and where it is computed."""
 FREE_OF_OPTIMIZERS = frozenset(
-    ("lr", "muon_lr", "warmup_steps", "decay_fraction", "clip_norm", "fused")
+    ("lr", "muon_lr", "warmup_steps", "decay_fraction", "decay_shape", "clip_norm", "fused")
 )
 """The same of each optimiser: a run that diverged goes on with a lower rate."""
 _PLACES = ("data", "init", "teacher", "tokenizer")
