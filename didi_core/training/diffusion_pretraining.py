@@ -5,7 +5,6 @@ SEDD, arXiv 2310.16834, theorem 3.6.
 """
 
 from collections.abc import Generator
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -19,27 +18,9 @@ from didi_core.distill.optimizers import OptimizerSettings, phase_length
 from didi_core.distill.passes import Passes
 from didi_core.models.denoiser import time_input
 from didi_core.models.soft_tokens import SoftTokens
-from didi_core.number_checks import negative_errors, range_errors
-from didi_core.training.gaussian_curriculum import GaussianCurriculum, GaussianSettings
+from didi_core.training.curricula import CurriculumSettings, GaussianSettings
+from didi_core.training.gaussian_curriculum import GaussianCurriculum
 from didi_core.training.pretraining import BatchShare, Pretraining
-
-
-@dataclass
-class CurriculumSettings:
-    """A gentler start: little noise, all weighted alike, until the network has learnt to look.
-
-    The bound's weight -alpha'/(1 - alpha) makes rows with few masks noisy and rows with many
-    masks uninformative at first; a plain masked-language-model start shortens that plateau.
-    """
-
-    steps: int = 0
-    """Updates of the gentle start; 0 trains on the bound from the first."""
-    mask_range: tuple[float, float] = (0.1, 0.5)
-    """Shares of noised tokens it draws from, uniformly."""
-
-    def problems(self) -> list[str]:
-        """List what is wrong with the values, each with the setting's name."""
-        return negative_errors(self, "steps") + range_errors(self, "mask_range", 0.0, 1.0)
 
 
 class DiffusionPretraining(Pretraining):

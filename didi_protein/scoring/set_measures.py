@@ -25,7 +25,7 @@ from didi_protein.scoring.properties import (
     repeat_fraction,
     residue_composition,
 )
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import (
     COPY_IDENTITY,

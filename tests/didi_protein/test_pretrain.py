@@ -15,13 +15,12 @@ from transformers import AutoModelForCausalLM
 from didi_core.errors import UserError
 from didi_core.models.esm import EsmDenoiser
 from didi_core.models.folder import load_denoiser
-from didi_core.training.diffusion_pretraining import CurriculumSettings
-from didi_core.training.gaussian_curriculum import GaussianSettings
+from didi_core.training.curricula import CurriculumSettings, GaussianSettings
 from didi_protein.distill import distill
 from didi_protein.generate import generate
 from didi_protein.generating.options import GenerateOptions
 from didi_protein.pretrain import pretrain
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.settings import DistillSettings, ModelSettings, PretrainSettings
 
 

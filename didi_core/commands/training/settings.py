@@ -11,8 +11,7 @@ from omegaconf import MISSING
 
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.number_checks import positive_int_errors
-from didi_core.training.diffusion_pretraining import CurriculumSettings
-from didi_core.training.gaussian_curriculum import GaussianSettings
+from didi_core.training.curricula import CurriculumSettings, GaussianSettings
 
 
 @dataclass

@@ -17,8 +17,8 @@ from didi_core.distill.method import Method
 from didi_core.distill.passes import Passes
 from didi_core.errors import UserError
 from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
-from didi_core.training.diffusion_pretraining import CurriculumSettings, DiffusionPretraining
-from didi_core.training.gaussian_curriculum import GaussianSettings
+from didi_core.training.curricula import CurriculumSettings, GaussianSettings
+from didi_core.training.diffusion_pretraining import DiffusionPretraining
 from didi_core.training.loop import LoopSettings, train
 from didi_core.training.memory_plan import trunk_of
 

@@ -20,8 +20,9 @@ from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.evaluation.masked_nll import row_bound
 from didi_core.models.soft_tokens import SoftTokens
 from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
-from didi_core.training.diffusion_pretraining import CurriculumSettings, DiffusionPretraining
-from didi_core.training.gaussian_curriculum import GaussianCurriculum, GaussianSettings
+from didi_core.training.curricula import CurriculumSettings, GaussianSettings
+from didi_core.training.diffusion_pretraining import DiffusionPretraining
+from didi_core.training.gaussian_curriculum import GaussianCurriculum
 from didi_core.training.pretraining import BatchShare
 
 RATE = OptimizerSettings(lr=1e-2, warmup_steps=1)
