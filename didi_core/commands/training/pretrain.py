@@ -30,7 +30,7 @@ from didi_core.commands.training.held_out import (
     autoregressive_method,
     diffusion_method,
 )
-from didi_core.commands.training.memory import print_memory_plan, say_memory
+from didi_core.commands.training.memory import print_plan, say_memory
 from didi_core.commands.training.model_card import (
     card,
     command_line,
@@ -218,12 +218,12 @@ def _checked(settings: P, domain: TrainingDomain[P, D]) -> P:
 
 
 def _print_plan(settings: PretrainSettings, task: PretrainTask) -> None:
-    """Print how much memory the run would take; nothing is read or allocated."""
+    """Print the memory and time the run would take; nothing is read or allocated."""
     autoregressive = settings.model.kind == "autoregressive"
     with without_weights():
         network = task.build_causal() if autoregressive else _build_denoiser(settings, task)
     trained = Network("network", network, settings.optimizer)
-    print_memory_plan([trained, Network("average", network)], 1, settings)
+    print_plan([trained, Network("average", network)], 1, settings, task.max_length)
 
 
 def _build_method(
