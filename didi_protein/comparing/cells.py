@@ -31,7 +31,7 @@ from didi_protein.models.judges import Judge
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.run import run_score
 from didi_protein.scoring.set_measures import KMER
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.sequences.training_data import read_training_sequences
 
 NOUN = "design"

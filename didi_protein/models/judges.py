@@ -37,7 +37,8 @@ from didi_protein.models.esm2 import (
 )
 from didi_protein.models.esmc import HUB_IDS, is_esmc, load_esmc
 from didi_protein.models.load import BUNDLED_MODELS, open_model
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.sequences.alphabet import PROTEIN
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 __all__ = [
     "REFERENCE_ROWS",

@@ -12,7 +12,7 @@ import numpy as np
 from Bio.SeqUtils.ProtParam import ProteinAnalysis
 from numpy.typing import NDArray
 
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 REPEAT_WORD = 4
 """Length of the words looked for twice, and of the shortest run of one letter that counts."""

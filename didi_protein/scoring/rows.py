@@ -13,9 +13,9 @@ from didi_protein.scoring.columns import COLUMN, is_text, names_by
 from didi_protein.scoring.journal import KnownScores
 from didi_protein.scoring.scorers import Scorer
 from didi_protein.scoring.table import is_native, rounded, typed
-from didi_protein.sequences.alphabet import clean_sequence, find_problem
 from didi_protein.sequences.fasta import ProteinRecord
 from didi_protein.sequences.mpnn import NATIVE_KEY
+from didi_protein.sequences.residues import clean_sequence, find_problem
 
 
 @dataclass

@@ -26,7 +26,7 @@ from didi_protein.scoring.properties import (
     repeated_word_share,
     residue_composition,
 )
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import (
     CLUSTER_IDENTITIES,
