@@ -10,8 +10,8 @@ import torch
 from doc_commands import ROOT, commands_of, run_commands
 from transformers import AutoModelForMaskedLM
 
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.fasta import read_records
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

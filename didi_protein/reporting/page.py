@@ -147,7 +147,7 @@ def _definitions(tables: Sequence[ScoreTable]) -> dict[str, list[str]]:
 
 def _provenance(tables: Sequence[ScoreTable]) -> list[dict[str, Any]]:
     """What the tables were scored with; tables scored alike stand together."""
-    parts = ("judge", "pseudo", "fold", "reference", "training", "versions")
+    parts = ("judge", "pseudo", "fold", "embedding", "reference", "training", "versions")
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for table in tables:
         summary = table.summary or {}
