@@ -31,9 +31,9 @@ from didi_core.training.run_folder import git_revision
 from didi_protein.generate import generate
 from didi_protein.generating.options import GenerateOptions, GenerateResult
 from didi_protein.models.load import open_model
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.fasta import ProteinRecord, read_records
 from didi_protein.sequences.lengths import design_lengths
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 LEAST_IDENTICAL = 0.999
 BOUNDARY = 1e-5

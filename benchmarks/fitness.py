@@ -39,8 +39,8 @@ from didi_core.training.run_folder import git_revision, package_versions
 from didi_protein.families.profile import FamilyProfile, residues_of_columns
 from didi_protein.models.judges import open_judge, open_masked_scorer
 from didi_protein.scanning.substitutions import SequenceScan, scan_of, scan_sequences
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.bundled import bundled_sequences
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 _MUTATION = re.compile(r"([A-Z])(\d+)([A-Z])")
 

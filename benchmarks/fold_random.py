@@ -8,8 +8,9 @@ import torch
 from transformers import EsmConfig, EsmForProteinFolding
 
 from didi_protein.folding.network import PRECISIONS, FoldingModel
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, ESM_TOKENS
+from didi_protein.sequences.alphabet import ESM_TOKENS
 from didi_protein.sequences.fasta import ProteinRecord
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 MODERATE = {
     "language_model": {

@@ -40,7 +40,7 @@ from didi_core.evaluation.ratio import PooledKmerEntropy, Ratio
 from didi_core.training.run_folder import git_revision, package_versions
 from didi_protein.models.judges import Judge, open_judge
 from didi_protein.scoring.set_measures import KMER, measure_set
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.sequences.training_data import read_training_sequences
 
 GUARDS = ("precision", "recall", "copies")

@@ -9,7 +9,7 @@ from didi_core.errors import UserError
 from didi_protein.generate import generate
 from didi_protein.generating.options import GenerateOptions
 from didi_protein.models.judges import Judge
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.sequences.training_data import read_training_sequences
 
 

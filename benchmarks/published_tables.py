@@ -20,7 +20,7 @@ import pandas as pd
 import typer
 
 from didi_core.cli.run import run_program
-from didi_core.commands.comparing.study import label_of
+from didi_core.commands.comparing.labels import label_of
 from didi_core.errors import UserError
 from didi_core.io.files import write_text
 from didi_core.models.bundled import BundledModels

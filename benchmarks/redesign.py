@@ -37,9 +37,9 @@ from didi_protein.generating.options import GenerateOptions
 from didi_protein.generating.redesign import Parent, Variant
 from didi_protein.generating.redesign_request import read_redesign
 from didi_protein.generating.templates import FREE
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.bundled import bundled_sequences
 from didi_protein.sequences.fasta import read_records
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.sequences.training_data import read_training_sequences
 
 

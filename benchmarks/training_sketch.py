@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from didi_core.cli.run import run_program
 from didi_core.io.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.bundled import FAMILIES, bundled_sequences
 from didi_protein.sequences.fasta import iterate_fasta
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.sequences.training_data import read_training_sequences
 from didi_protein.similarity.neighbours import COPY_IDENTITY, nearest_neighbours
 from didi_protein.similarity.sketch import NUM_HASHES, WORD, identity_of, minimum_hashes

@@ -155,11 +155,14 @@ def counted(count: int, noun: str, ending: str = "s") -> str:
 
 def readable_time(seconds: float) -> str:
     """
-    >>> readable_time(0.2), readable_time(100), readable_time(3 * 3600)
-    ('1 second', '100 seconds', '3.0 hours')
+    >>> readable_time(0.2), readable_time(100), readable_time(3 * 3600), readable_time(1e6)
+    ('1 second', '100 seconds', '3.0 hours', '12 days')
     """
     if seconds < 1.5:
         return "1 second"
     if seconds < 120:
         return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} minutes"
+    hours = seconds / 3600
+    return f"{hours:.1f} hours" if hours < 72 else f"{hours / 24:,.0f} days"

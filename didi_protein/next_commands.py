@@ -15,19 +15,17 @@ import pandas as pd
 
 from didi_core.cli.command_options import command_line
 from didi_core.cli.next_command import fresh_path
+from didi_core.commands.comparing.labels import label_of, split_words
 from didi_core.commands.comparing.options import CompareResult
-from didi_core.commands.comparing.study import label_of, split_words
 from didi_core.commands.headroom.options import HeadroomOptions, HeadroomResult
 from didi_core.commands.merge import MergeOptions, sibling_shard
 from didi_core.io.shards import parse_shard, read_shard_record
 from didi_protein.comparing.options import CompareOptions
 from didi_protein.filtering.options import FilterOptions, FilterResult
 from didi_protein.generating.options import GenerateOptions, GenerateResult
-from didi_protein.models.esm2 import is_esm2_name
 from didi_protein.ordering.options import OrderOptions
 from didi_protein.reporting.options import ReportOptions
-from didi_protein.scanning.options import ScanOptions, ScanResult
-from didi_protein.scanning.summary import is_of_scan
+from didi_protein.scanning.options import ScanOptions, ScanResult, is_of_scan
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.table import SUFFIXES, summary_path
 from didi_protein.sequences.fasta import FASTA_SUFFIXES
@@ -176,6 +174,8 @@ def after_scan(options: ScanOptions, result: ScanResult) -> str | None:
 def _vary(summary: Mapping[str, Any]) -> str | None:
     """Return what writes the most tolerant positions anew; None where it cannot be given so."""
     inputs, model = summary["inputs"], summary["settings"]["scan"]["name"]
+    from didi_protein.models.esm2 import is_esm2_name  # imports torch, which others do without
+
     if len(inputs) != 1 or not Path(inputs[0]).is_file() or is_esm2_name(model):
         return None
     if _bare(Path(inputs[0])).suffix not in FASTA_SUFFIXES:

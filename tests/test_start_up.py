@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +74,31 @@ def test_importing_the_package_imports_little(more: str) -> None:
     assert done.returncode == 0, done.stderr
     heavy = set(HEAVY) & set(json.loads(done.stdout))
     assert heavy <= ({"Bio", "numpy", "pandas"} if more else set())
+
+
+RUNNING = """
+import contextlib, io, json, sys
+from didi_protein.app import main
+sys.argv = ["didi-protein", *{arguments}]
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    main()
+print(json.dumps(sorted(sys.modules)))
+"""
+TRAINING = ("lightning", "torch._dynamo", "transformers.modeling_utils", "scipy")
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """Return the modules that a run loads from beginning to end."""
+    script = RUNNING.format(arguments=list(arguments))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_designs_are_made_and_chosen_without_what_training_needs(tmp_path: Path) -> None:
+    """Nor is torch loaded to choose among designs: seconds of every call."""
+    designs, table = str(tmp_path / "designs.fasta"), tmp_path / "scores.csv"
+    made = ("--model", "tiny-student", "--num", "2", "--length", "75", "--steps", "1")
+    assert not loaded_by("generate", *made, "--out", designs) & set(TRAINING)
+    table.write_text("id,status,sequence,judge_nll\na,ok,GLGFSIVGG,2.5\nb,ok,GLGFAIVGG,2.6\n")
+    assert "torch" not in loaded_by("filter", str(table), "--out", str(tmp_path / "best.fasta"))

@@ -14,7 +14,7 @@ import numpy as np
 
 from didi_core.io.journal import partial_path
 from didi_core.training.state_files import load_state
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 SEQUENCES, TEACHER = "natural.fasta", "teacher"
 _SHAPE = (

@@ -16,12 +16,12 @@ from didi_core.cli.hydra_app import compose_settings
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.evaluation.bounds import bound_samples
 from didi_core.io.files import write_text
-from didi_core.training.diffusion_pretraining import CurriculumSettings
-from didi_core.training.gaussian_curriculum import GaussianSettings
+from didi_core.training.curricula import CurriculumSettings, GaussianSettings
 from didi_protein.distill import distill
 from didi_protein.models.load import open_model
 from didi_protein.pretrain import pretrain
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.sequences.alphabet import PROTEIN
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.settings import DistillSettings, ModelSettings, PretrainSettings
 
 

@@ -15,7 +15,8 @@ from didi_protein.generating.options import GenerateOptions
 from didi_protein.models.judges import Judge, open_judge
 from didi_protein.models.writers import open_writer
 from didi_protein.pretrain import pretrain
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.sequences.alphabet import PROTEIN
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.sequences.training_data import read_training_sequences
 from didi_protein.settings import DistillSettings, PretrainSettings
 

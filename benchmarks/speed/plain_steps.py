@@ -15,6 +15,7 @@ from didi_core.data.batches import TokenBatch
 from didi_core.distill.didi import DidiInstruct
 from didi_core.distill.dmmd import MomentMatching
 from didi_core.distill.rollout import all_masked
+from didi_core.distill.updates import Trained
 
 
 def plain_didi_step(method: DidiInstruct, step: int, steps: int) -> None:
@@ -43,7 +44,7 @@ def plain_didi_step(method: DidiInstruct, step: int, steps: int) -> None:
             masked,
             method.settings.label_smoothing,
         )
-    method.discriminator.update(loss, step, steps)
+    _update(method.discriminator, loss, step, steps)
     with method.fabric.autocast():
         with torch.no_grad():
             advantage = didi_advantage(_judged(judge, fake, batch), masked[1], method.settings)
@@ -52,7 +53,8 @@ def plain_didi_step(method: DidiInstruct, step: int, steps: int) -> None:
         loss = didi_loss(
             method.settings, batch, [first, second], advantage, weight, networks, mask_id
         )
-    method.update_student(loss, step, steps)
+    _update(method.student, loss, step, steps)
+    method.ema.update(method.student.module)
 
 
 def plain_dmmd_step(method: MomentMatching, step: int, steps: int) -> None:
@@ -74,8 +76,15 @@ def plain_dmmd_step(method: MomentMatching, step: int, steps: int) -> None:
         after = auxiliary(reverse.after)
         loss, _ = dmmd_losses(own, after, expected, still, method.weight(s))
         _, matching = dmmd_losses(own, before, expected, still, method.weight(s))
-    method.auxiliary.update(loss, step, steps)
-    method.update_student(matching, step, steps)
+    _update(method.auxiliary, loss, step, steps)
+    _update(method.student, matching, step, steps)
+    method.ema.update(method.student.module)
+
+
+def _update(network: Trained, loss: torch.Tensor, step: int, steps: int) -> None:
+    network.clear()
+    network.backward(loss)
+    network.update(step, steps)
 
 
 def _pair(method: DidiInstruct | MomentMatching, batch: TokenBatch) -> tuple[LogProbs, LogProbs]:

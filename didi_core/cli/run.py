@@ -105,7 +105,7 @@ def _explained(error: Exception, goes_on: bool) -> str | None:
     if not is_out_of_memory(error):
         return None
     reason = (str(error) or type(error).__name__).splitlines()[0]
-    smaller = {"--resume": "--batch-tokens", "resume=true": "tokens_per_batch="}
+    smaller = {"--resume": "--batch-tokens", "resume=true": "tokens_per_pass="}
     flag = smaller.get(_CONTINUES.get(_verb(), ""))
     fix = f"Take smaller batches ({flag}) or a larger device." if flag else "Take a larger device."
     return f"{_stopped(f'out of memory ({reason})', goes_on)} {fix}"

@@ -44,6 +44,10 @@ class BatchPlan:
             self._batches = self._plan_epoch(self._epoch)
         return self._batches[step - self._first_step]
 
+    def width(self, records: np.ndarray) -> int:
+        """Return the width to which records are padded together."""
+        return int(self._widths[records].max())
+
     def batches_per_epoch(self) -> int:
         """Count the batches of the first epoch; later ones may differ by a few."""
         return len(self._plan_epoch(0))

@@ -106,6 +106,10 @@ class CorpusBatches:
     def records(self, step: int) -> np.ndarray:
         return self.plan.batch(step)
 
+    def width(self, records: np.ndarray) -> int:
+        """Return the padded width of a batch of `records`."""
+        return self.plan.width(records)
+
     def batch(self, records: np.ndarray, step: int) -> TokenBatch:
         """Frame and pad the sequences of `records`; crops are keyed by (seed, record, step)."""
         crop_at = keyed_uniform(self.seed, Stream.DATA, torch.as_tensor(records), step)

@@ -28,13 +28,14 @@ from torch import Tensor, nn
 from didi_core.data.batches import TokenBatch
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.distill import terms
-from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean, whole_count
+from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean
 from didi_core.distill.method import Distillation, MethodEntry, Network
 from didi_core.distill.optimizers import OptimizerSettings, TimedSteps
-from didi_core.distill.reference import GroupedReference
+from didi_core.distill.passes import Pass
+from didi_core.distill.reference import GroupedReference, ReferenceBatch
 from didi_core.distill.states import States
 from didi_core.distill.student import DistilledStudent
-from didi_core.distill.updates import mesh_of
+from didi_core.distill.updates import Trained, mesh_of
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.ema import ExponentialMovingAverage
 from didi_core.models.noise import NoiseKeys, NoiseSettings
@@ -170,43 +171,37 @@ class ContrastTraining(DistilledStudent):
         super().__init__(teacher, vocabulary, reference, settings, seed)
         self.states = States(vocabulary, seed, settings.reveal_exponent)
 
-    def references(self, step: int) -> tuple[TokenBatch, Int[Tensor, "batch"]]:
-        """Return this process's references of an update, and the keys of their rows."""
-        fabric = self.fabric
-        found = self.reference.batch(step, fabric.global_rank, fabric.world_size)
-        return found.batch.to(fabric.device), found.rows.to(fabric.device)
-
-    def few_step_loss(
-        self,
-        learner: Predictor,
-        source: Predictor,
-        batch: TokenBatch,
-        rows: Int[Tensor, "batch"],
-        key: int,
-    ) -> Float[Tensor, ""] | None:
-        """Return the plain masked loss of `learner` on draws of `source`, a mean over tokens.
-
-        None where no process has a masked position.
+    def few_step_pass(
+        self, part: ReferenceBatch, learner: Trained, source: Predictor, key: int
+    ) -> Pass:
+        """Take the plain masked loss of `learner` on draws of `source`, a mean over tokens.
 
         Args:
-            batch: sequences of the lengths to draw.
+            part: sequences of the lengths to draw.
         """
+        batch, rows = part.batch, part.rows
         every = torch.ones_like(rows, dtype=torch.bool)
         with torch.no_grad(), self.fabric.autocast():
             drawn = self.states.drawn(source, batch, rows, every, self.settings.weak_steps, key)
         state, t = self.states.masked(drawn, rows, key)
         masked = self.states.where_masked(state)
-        if not whole_count(self.fabric, int(masked.sum())):
-            return None
-        log_probs = learner.log_probs(state.tokens, batch.lengths, masked)
+        whole, whole_tokens = yield [int(masked.sum()), int(batch.maskable.sum())]
+        if not whole:
+            return {}
+        predictor = Predictor(learner, self.vocabulary)
+        log_probs = predictor.log_probs(state.tokens, batch.lengths, masked)
         clean = self.vocabulary.rank_of_id.to(rows.device)[drawn.tokens[masked]]
         loss = weak_loss(log_probs, clean, t[masked.nonzero()[:, 0]])
-        return self.over_tokens(loss, batch)
+        loss = self.over_tokens(loss, batch, whole_tokens)
+        learner.backward(loss)
+        return {"weak_loss": float(loss.detach())}
 
-    def over_tokens(self, total: Float[Tensor, ""], batch: TokenBatch) -> Float[Tensor, ""]:
-        """Return this process's part of a mean over all maskable tokens, from its sum."""
+    def over_tokens(
+        self, total: Float[Tensor, ""], batch: TokenBatch, whole_tokens: int
+    ) -> Float[Tensor, ""]:
+        """Return this pass's part of a mean over all maskable tokens, from its sum."""
         count = int(batch.maskable.sum())
-        return share_of_mean(self.fabric, count) * total / max(1, count)
+        return share_of_mean(self.fabric, count, whole_tokens) * total / max(1, count)
 
 
 class ContrastStudent(ContrastTraining):
@@ -233,64 +228,60 @@ class ContrastStudent(ContrastTraining):
 
     def step(self, step: int, steps: int) -> dict[str, float]:
         """Update the weak network in the first phase, in the second the student."""
-        batch, rows = self.references(step)
         length = weak_length(self.settings.weak_updates, steps)
         # Once begun the second phase goes on, also where a slow clock makes the first one longer.
         if self.first_of_student < 0 and step < length:
             teacher = Predictor(self.teacher, self.vocabulary)
-            figures = self.update_weak(teacher, batch, rows, 2 * step, step, length)
+            figures = self.update_weak(teacher, step, 2 * step, step, length)
             return all_reduce_metrics(self.fabric, figures)
         if self.first_of_student < 0:
             self.first_of_student = step
         number, length = step - self.first_of_student, steps - self.first_of_student
-        figures = self.learn(batch, rows, 2 * step, number, length)
+        figures = self.update_towards_guided(step, number, length)
         if self.settings.weak == "online":
             own = self.student_predictor(training=False)
-            figures |= self.update_weak(own, batch, rows, 2 * step + 1, number, length)
+            figures |= self.update_weak(own, step, 2 * step + 1, number, length)
         return all_reduce_metrics(self.fabric, figures)
 
     def update_weak(
-        self,
-        source: Predictor,
-        batch: TokenBatch,
-        rows: Int[Tensor, "batch"],
-        key: int,
-        number: int,
-        length: int,
+        self, source: Predictor, step: int, key: int, number: int, length: int
     ) -> dict[str, float]:
         """Update the weak network and its average, on draws of `source`.
 
         Args:
+            key: of the draws.
             number: of the update in its phase, which has `length`.
         """
-        learner = Predictor(self.weak, self.vocabulary)
-        loss = self.few_step_loss(learner, source, batch, rows, key)
-        if loss is None:
+        learn = partial(self.few_step_pass, learner=self.weak, source=source, key=key)
+        figures = self.accumulate([self.weak], step, learn)
+        if not figures:
             return {}
-        norm = self.weak.update(loss, number, TimedSteps(length))
+        figures["weak_gradient_norm"] = self.weak.update(number, TimedSteps(length))
         self.weak_average.update(self.weak.module)
-        return {"weak_loss": float(loss.detach()), "weak_gradient_norm": norm}
+        return figures
 
-    def learn(
-        self,
-        batch: TokenBatch,
-        rows: Int[Tensor, "batch"],
-        key: int,
-        number: int,
-        length: int,
-    ) -> dict[str, float]:
+    def update_towards_guided(self, step: int, number: int, length: int) -> dict[str, float]:
         """Move the student towards the guided law; arguments as of `update_weak`."""
+        figures = self.accumulate([self.student], step, partial(self.learn, key=2 * step))
+        if figures:
+            figures["gradient_norm"] = self.update_student(number, TimedSteps(length))
+        return figures
+
+    def learn(self, part: ReferenceBatch, key: int) -> Pass:
+        """Compare the student with the guided law at the masked positions of a pass."""
+        batch, rows = part.batch, part.rows
         state = self.student_state(batch, rows, key)
         masked = self.states.where_masked(state)
-        if not whole_count(self.fabric, int(masked.sum())):
+        whole, whole_tokens = yield [int(masked.sum()), int(batch.maskable.sum())]
+        if not whole:
             return {}
         target = self.target(state, masked)
         noise = NoiseKeys(self.seed, rows, 0, update=key)
         student = self.student_predictor().log_probs(state.tokens, batch.lengths, masked, noise)
         share = masked_share(masked, batch.maskable)
-        loss = self.over_tokens(student_loss(student, target, share), batch)
-        norm = self.update_student(loss, number, TimedSteps(length))
-        return {"divergence": float(loss.detach()), "gradient_norm": norm}
+        loss = self.over_tokens(student_loss(student, target, share), batch, whole_tokens)
+        self.student.backward(loss)
+        return {"divergence": float(loss.detach())}
 
     def student_state(self, batch: TokenBatch, rows: Int[Tensor, "batch"], key: int) -> TokenBatch:
         """Return what the student is asked at: references and its own draws, masked."""
@@ -349,13 +340,12 @@ class WeakTraining(ContrastTraining):
 
     def step(self, step: int, steps: int) -> dict[str, float]:
         """Update the weak network on the teacher's draws."""
-        batch, rows = self.references(step)
-        teacher = Predictor(self.teacher, self.vocabulary)
-        loss = self.few_step_loss(self.student_predictor(), teacher, batch, rows, 2 * step)
-        if loss is None:
+        source = Predictor(self.teacher, self.vocabulary)
+        learn = partial(self.few_step_pass, learner=self.student, source=source, key=2 * step)
+        figures = self.accumulate([self.student], step, learn)
+        if not figures:
             return {}
-        norm = self.update_student(loss, step, TimedSteps(steps))
-        figures = {"weak_loss": float(loss.detach()), "weak_gradient_norm": norm}
+        figures["weak_gradient_norm"] = self.update_student(step, TimedSteps(steps))
         return all_reduce_metrics(self.fabric, figures)
 
     def sampled(self) -> nn.Module:

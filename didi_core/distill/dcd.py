@@ -7,6 +7,7 @@ of its weights, becomes the teacher.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -21,6 +22,7 @@ from didi_core.distill import terms
 from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean
 from didi_core.distill.method import MethodEntry
 from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.distill.passes import Pass
 from didi_core.distill.reference import GroupedReference, ReferenceBatch
 from didi_core.distill.rounds import StudentInRounds, round_problems
 from didi_core.models.noise import NoiseSettings
@@ -80,27 +82,28 @@ class ConsistencyDistillation(StudentInRounds):
 
     def step(self, step: int, steps: int) -> dict[str, float]:
         """Move the student at z_t towards the teacher at z_s, at every position."""
-        fabric = self.fabric
         self.enter_round(step, steps)
-        reference = self.reference.batch(step, fabric.global_rank, fabric.world_size)
-        reference = ReferenceBatch(
-            reference.batch.to(fabric.device), reference.rows.to(fabric.device)
-        )
+        figures = self.accumulate([self.student], step, partial(self._learn, step=step))
+        figures["gradient_norm"] = self.update_student(step, steps)
+        return all_reduce_metrics(self.fabric, {**figures, "round": float(self.round)})
+
+    def _learn(self, reference: ReferenceBatch, step: int) -> Pass:
+        """Compare student and teacher at every position of a pass."""
+        at, lengths = reference.batch.maskable, reference.batch.lengths
+        (whole,) = yield [int(at.sum())]
         t, s = self.draw_times(step, reference.rows)
         noise = self.draw_noise(step, reference)  # one draw for both times: one path
-        at, lengths = reference.batch.maskable, reference.batch.lengths
         student = self.student_predictor().log_probs(
             self.state(reference, noise, t), lengths, at, alpha=self.schedule.alpha(t)
         )
-        with torch.no_grad(), fabric.autocast():
+        with torch.no_grad(), self.fabric.autocast():
             teacher = Predictor(self.target, self.vocabulary).log_probs(
                 self.state(reference, noise, s), lengths, at, alpha=self.schedule.alpha(s)
             )
         each = terms.divergence(student, teacher, self.settings.kl_kind, beta=0.5)
-        loss = share_of_mean(fabric, len(each)) * mean_or_zero(each)
-        figures = {"divergence": float(loss.detach())}
-        figures["gradient_norm"] = self.update_student(loss, step, steps)
-        return all_reduce_metrics(fabric, {**figures, "round": float(self.round)})
+        loss = share_of_mean(self.fabric, len(each), whole) * mean_or_zero(each)
+        self.student.backward(loss)
+        return {"divergence": float(loss.detach())}
 
     def draw_times(self, step: int, rows: Tensor) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
         """Draw t in (delta, 1), and s = t - delta."""

@@ -38,7 +38,8 @@ from didi_core.distill import terms
 from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean
 from didi_core.distill.method import MethodEntry
 from didi_core.distill.optimizers import OptimizerSettings, phase_length
-from didi_core.distill.reference import GroupedReference
+from didi_core.distill.passes import Pass
+from didi_core.distill.reference import GroupedReference, ReferenceBatch
 from didi_core.distill.rollout import ReverseStep, all_masked, reverse_step
 from didi_core.distill.student import DistilledStudent
 from didi_core.models.denoiser import Denoiser
@@ -159,6 +160,17 @@ class MaskedState:
 
 
 @dataclass(frozen=True)
+class Rollout:
+    """Holds the student's samples of a pass, and how they are shown to the discriminator."""
+
+    reverse: list[ReverseStep]
+    time: Float[Tensor, "batch"]
+    """At which samples and references are masked."""
+    fake: MaskedState
+    """The samples, masked."""
+
+
+@dataclass(frozen=True)
 class Judgement:
     """Holds what the student's samples are worth."""
 
@@ -196,26 +208,54 @@ class DidiInstruct(DistilledStudent):
 
     def step(self, step: int, steps: int) -> dict[str, float]:
         """Update the discriminator, then the student; return the metrics of the whole batch."""
-        fabric = self.fabric
-        reference = self.reference.batch(step, fabric.global_rank, fabric.world_size)
-        batch, rows = reference.batch.to(fabric.device), reference.rows.to(fabric.device)
+        # The one pass of an undivided update leaves its rollout, with its graph, to the student.
+        kept: list[Rollout] = []
+        self.discriminator.module.output_layer.train()
+        discriminate = partial(self._discriminate, step=step, kept=kept)
+        figures = self.accumulate([self.discriminator], step, discriminate)
+        self.discriminator.update(step, steps)
+        # At first the discriminator may train alone: rewards of an untrained one are noise.
+        if step >= phase_length(self.settings.discriminator_warmup, steps):
+            learn = partial(self._learn, step=step, kept=kept)
+            figures |= self.accumulate([self.student], step, learn)
+            figures["gradient_norm"] = self.update_student(step, steps)
+        return all_reduce_metrics(self.fabric, figures)
+
+    def _discriminate(self, part: ReferenceBatch, step: int, kept: list[Rollout]) -> Pass:
+        """Tell a pass's references and samples apart (step 4)."""
+        kept.clear()
+        # Of several passes each rolls out again for the student: their graphs would not fit.
+        with torch.set_grad_enabled(part.num_passes == 1):
+            rollout = self.rollout(part, step)
+        if part.num_passes == 1:
+            kept.append(rollout)
+        real = self.mask_at(part.batch, rollout.time, part.rows, step, side=1)
+        fake = rollout.fake
+        whole = yield [int(real.masked.sum()), int(fake.masked.sum())]
+        return self.discriminate(part.batch, real, fake, whole)
+
+    def _learn(self, part: ReferenceBatch, step: int, kept: list[Rollout]) -> Pass:
+        """Reward a pass's samples and follow them (steps 5 to 7)."""
+        batch = part.batch
+        (whole,) = yield [len(batch)]
+        rollout = kept.pop() if kept and part.num_passes == 1 else self.rollout(part, step)
+        judged = self.judge(batch, rollout.fake)
+        loss, parts = self.student_loss(batch, rollout.reverse, judged.advantage, rollout.time)
+        share = share_of_mean(self.fabric, len(batch), whole)  # the loss is a mean over rows
+        parts["reward"] = float(judged.reward.mean())
+        self.student.backward(share * loss)
+        return {name: share * each for name, each in parts.items()}
+
+    def rollout(self, part: ReferenceBatch, step: int) -> Rollout:
+        """Draw the student's samples, and mask them at tau (steps 1 to 3)."""
+        batch, rows = part.batch, part.rows
         tau = self.times.draw(step, rows)
         reverse = self.roll_out(batch, rows, tau, step)
         # Not coupled: masked anew at times of their own, shared by a group as tau is.
         coupled = self.settings.coupled_time
         time = tau if coupled else self.times.draw(step, rows, Stream.REDRAW)
         fake = self.mask_at(batch.with_tokens(reverse[-1].after), time, rows, step, side=0)
-        real = self.mask_at(batch, time, rows, step, side=1)
-        figures = self._update_discriminator(batch, real, fake, step, steps)
-        # At first the discriminator may train alone: rewards of an untrained one are noise.
-        if step >= phase_length(self.settings.discriminator_warmup, steps):
-            judged = self.judge(batch, fake)
-            loss, parts = self.student_loss(batch, reverse, judged.advantage, time)
-            share = share_of_mean(fabric, len(batch))  # the loss is a mean over rows
-            parts["reward"] = float(judged.reward.mean())
-            figures |= {name: share * each for name, each in parts.items()}
-            figures["gradient_norm"] = self.update_student(share * loss, step, steps)
-        return all_reduce_metrics(fabric, figures)
+        return Rollout(reverse, time, fake)
 
     def roll_out(
         self, batch: TokenBatch, rows: Int[Tensor, "batch"], tau: Float[Tensor, "batch"], step: int
@@ -251,21 +291,30 @@ class DidiInstruct(DistilledStudent):
         tokens = self.process.corrupt(batch.tokens, batch.maskable, time, uniform)
         return MaskedState(tokens, (tokens == self.vocabulary.mask_id) & batch.maskable)
 
-    def _update_discriminator(
-        self, batch: TokenBatch, real: MaskedState, fake: MaskedState, step: int, steps: int
+    def discriminate(
+        self, batch: TokenBatch, real: MaskedState, fake: MaskedState, whole: list[int]
     ) -> dict[str, float]:
-        """Update it by both sides (step 4); return its loss, and the share that it has right."""
-        # One forward over both sides: spectral norm advances its power iteration once a step.
+        """Go backward from both sides (step 4); return the loss, and the share that it has right.
+
+        Args:
+            whole: masked positions of each side in the whole update.
+        """
+        # One forward over both sides, and of several passes the first alone: spectral norm advances
+        # its power iteration once a step.
         at = [real.masked, fake.masked]
         lengths = torch.cat([batch.lengths, batch.lengths])
         tokens = torch.cat([real.tokens, fake.tokens])
         logits = self.discriminator.logits_at(tokens, lengths, torch.cat(at))
+        self.discriminator.module.output_layer.eval()
         sizes = [int(each.sum()) for each in at]
-        shares = (share_of_mean(self.fabric, sizes[0]), share_of_mean(self.fabric, sizes[1]))
+        shares = (
+            share_of_mean(self.fabric, sizes[0], whole[0]),
+            share_of_mean(self.fabric, sizes[1], whole[1]),
+        )
         sides = logits.split(sizes)
         smoothing = self.settings.label_smoothing
         loss = discriminator_loss(sides[0], sides[1], smoothing, shares)
-        self.discriminator.update(loss, step, steps)
+        self.discriminator.backward(loss)
         # Right: positive logits at references, negative ones at samples; a half each.
         right = [mean_or_zero((sides[0] > 0).float()), mean_or_zero((sides[1] < 0).float())]
         return {

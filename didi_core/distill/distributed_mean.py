@@ -1,7 +1,7 @@
-"""Means over the whole batch, when several processes share it.
+"""Means over the whole batch, when several processes and passes share it.
 
-Fabric averages gradients over processes. A process that holds more values than another must weigh
-more, or the loss would depend on how many processes there are.
+Fabric averages gradients over processes, and passes add to them. One that holds more values than
+another must weigh more, or the loss would depend on how many there are.
 """
 
 from typing import cast
@@ -16,23 +16,21 @@ def reduced(fabric: Fabric, value: Tensor, how: str = "mean") -> Tensor:
     return cast(Tensor, fabric.all_reduce(value, reduce_op=how))
 
 
-def whole_count(fabric: Fabric, count: int) -> int:
-    """Return the sum of a count over all processes; every process must call this."""
+def whole_counts(fabric: Fabric, counts: list[int]) -> list[int]:
+    """Return the sums of counts over all processes; every process must call this."""
     if fabric.world_size == 1:
-        return count
-    return int(reduced(fabric, torch.tensor(count, device=fabric.device), "sum"))
+        return counts
+    return reduced(fabric, torch.tensor(counts, device=fabric.device), "sum").tolist()
 
 
-def share_of_mean(fabric: Fabric, count: int) -> float:
-    """Return what turns a mean over this process's `count` values into its part of the whole's.
+def share_of_mean(fabric: Fabric, count: int, whole: int) -> float:
+    """Return what turns a mean over this pass's `count` values into its part of that over `whole`.
 
-    The average of the parts over processes is the mean over the values of all of them; on one
-    process the factor is 1. Every process must call this, also with a count of 0.
+    The sum of the parts over passes, averaged over processes, is the mean over the values of all of
+    them; of one pass on one process the factor is 1.
     """
-    if fabric.world_size == 1:
-        return 1.0
     # Fabric divides the sum of the parts by the number of processes, hence the factor.
-    return count * fabric.world_size / max(1, whole_count(fabric, count))
+    return count * fabric.world_size / max(1, whole)
 
 
 def all_reduce_metrics(fabric: Fabric, parts: dict[str, float]) -> dict[str, float]:

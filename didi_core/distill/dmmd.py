@@ -25,7 +25,13 @@ from didi_core.distill import terms
 from didi_core.distill.distributed_mean import share_of_mean
 from didi_core.distill.matching import MatchedState, MatchingSettings, MatchingStudent
 from didi_core.distill.method import MethodEntry
-from didi_core.distill.rollout import ReverseStep, deduplicate, reverse_step, with_own_tokens
+from didi_core.distill.rollout import (
+    ReverseStep,
+    deduplicate,
+    draw_revealed,
+    reverse_step,
+    with_own_tokens,
+)
 from didi_core.models.sharding import is_sharded
 from didi_core.number_checks import fraction_errors, negative_errors
 
@@ -123,7 +129,8 @@ class MomentMatching(MatchingStudent):
         """
         reverse = self.student_step(batch, rows, t, s, key)
         if self.settings.renoise:
-            return self.renoised(batch, reverse, self._masked_afresh(batch, reverse, rows, s, key))
+            clean = batch.with_tokens(reverse.after)
+            return self.renoised(batch, reverse, self._masked_afresh(clean, rows, s, key))
         still = still_masked(reverse)
         student = reverse.log_probs[still.among]
         drawn = None if self.settings.soft_target else reverse.drawn[still.among]
@@ -132,18 +139,37 @@ class MomentMatching(MatchingStudent):
             state, still.at, student.detach(), student.exp, drawn, reverse=reverse
         )
 
-    def _masked_afresh(
+    def num_matched(
         self,
         batch: TokenBatch,
-        reverse: ReverseStep,
+        rows: Int[Tensor, "batch"],
+        t: Float[Tensor, "batch"],
+        s: Float[Tensor, "batch"],
+        key: int,
+    ) -> int:
+        """Count the masks left at s: which positions they are does not depend on the tokens."""
+        mask_id = self.vocabulary.mask_id
+        if self.settings.renoise:
+            tokens = self._masked_afresh(batch, rows, s, key)
+            return int(((tokens == mask_id) & batch.maskable).sum())
+        noised = self.process.corrupt(
+            batch.tokens, batch.maskable, t, self.corruption(batch, rows, key)
+        )
+        masked = (noised == mask_id) & batch.maskable
+        revealed = draw_revealed(masked, self._reveal(t, s), self.seed, rows, key, index=0)
+        return int((~revealed).sum())
+
+    def _masked_afresh(
+        self,
+        clean: TokenBatch,
         rows: Int[Tensor, "batch"],
         s: Float[Tensor, "batch"],
         key: int,
     ) -> Int[Tensor, "batch width"]:
         """Return z_s: the clean sequences after the step, masked at s by numbers of their own."""
-        position = torch.arange(batch.tokens.shape[1], device=rows.device)
+        position = torch.arange(clean.tokens.shape[1], device=rows.device)
         uniform = self._uniform(Stream.REDRAW, rows[:, None], position, key)
-        return self.process.corrupt(reverse.after, batch.maskable, s, uniform)
+        return self.process.corrupt(clean.tokens, clean.maskable, s, uniform)
 
     def renoised(
         self, batch: TokenBatch, reverse: ReverseStep, tokens: Int[Tensor, "batch width"]
@@ -181,14 +207,15 @@ class MomentMatching(MatchingStudent):
         return t, (1.0 - after**self.settings.reveal_exponent).float()
 
     def anchor_loss(
-        self, batch: TokenBatch, t: Float[Tensor, "batch"], matched: MatchedState
+        self, batch: TokenBatch, t: Float[Tensor, "batch"], matched: MatchedState, whole_rows: int
     ) -> Tensor | float:
-        """Return the weighted divergence at the start, this process's part of it."""
+        """Return the weighted divergence at the start, this pass's part of it."""
         if not self.settings.start_anchor:
             return 0.0
         assert isinstance(matched, MatchedMaskedState) and matched.reverse is not None
         anchor = self.start_divergence(batch, t, matched.reverse)
-        return share_of_mean(self.fabric, len(batch)) * self.settings.start_anchor * anchor
+        share = share_of_mean(self.fabric, len(batch), whole_rows)
+        return share * self.settings.start_anchor * anchor
 
     def start_divergence(
         self, batch: TokenBatch, t: Float[Tensor, "batch"], reverse: ReverseStep
@@ -219,16 +246,22 @@ class MomentMatching(MatchingStudent):
         uniform = self.corruption(batch, rows, key)
         noised = self.process.corrupt(batch.tokens, batch.maskable, t, uniform)
         state = self._own_states(batch.with_tokens(noised), rows, uniform, key)
-        alpha_t, alpha_s = self.schedule.alpha(t), self.schedule.alpha(s)
-        # q(z_s | z_t, x): a mask is revealed with (alpha_s - alpha_t) / (1 - alpha_t).
-        reveal = (alpha_s - alpha_t) / (1.0 - alpha_t).clamp_min(1e-12)
-        if self.settings.renoise:
-            reveal = torch.ones_like(reveal)
+        reveal = self._reveal(t, s)
         mask_id, student = self.vocabulary.mask_id, self.student_predictor()
         keys = (self.seed, rows, key)
         # Hard targets need a draw where the mask stays, too; soft ones the probabilities alone.
         hard = not self.settings.soft_target
         return reverse_step(student, state, mask_id, reveal, *keys, index=0, draw_all=hard)
+
+    def _reveal(
+        self, t: Float[Tensor, "batch"], s: Float[Tensor, "batch"]
+    ) -> Float[Tensor, "batch"]:
+        """Return the probability by which a step from t to s reveals a mask."""
+        if self.settings.renoise:
+            return torch.ones_like(t)
+        alpha_t, alpha_s = self.schedule.alpha(t), self.schedule.alpha(s)
+        # q(z_s | z_t, x): a mask is revealed with (alpha_s - alpha_t) / (1 - alpha_t).
+        return (alpha_s - alpha_t) / (1.0 - alpha_t).clamp_min(1e-12)
 
     def _own_states(
         self, state: TokenBatch, rows: Tensor, uniform: Float[Tensor, "batch width"], key: int

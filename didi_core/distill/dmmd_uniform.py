@@ -84,6 +84,18 @@ class UniformMomentMatching(MatchingStudent):
         drawn = None if self.settings.soft_target else self._draw(law, keys)
         return MatchedState(batch.with_tokens(after), at, law, gradient_carrier, drawn, alpha_s)
 
+    def num_matched(
+        self,
+        batch: TokenBatch,
+        rows: Int[Tensor, "batch"],
+        t: Float[Tensor, "batch"],
+        s: Float[Tensor, "batch"],
+        key: int,
+    ) -> int:
+        """Count all positions."""
+        del rows, t, s, key
+        return int(batch.maskable.sum())
+
     def clean_law(
         self,
         log_probs: Float[Tensor, "at generable"],

@@ -11,6 +11,7 @@ beginnings of the orders that it learnt. The first of an order is never correcte
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +26,8 @@ from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean
 from didi_core.distill.method import Distillation, MethodEntry, Network
 from didi_core.distill.optimizers import OptimizerSettings
-from didi_core.distill.reference import GroupedReference
+from didi_core.distill.passes import Pass
+from didi_core.distill.reference import GroupedReference, ReferenceBatch
 from didi_core.distill.updates import Trained, mesh_of, place_frozen
 from didi_core.models.ema import ExponentialMovingAverage
 from didi_core.models.joint_head import JointHead, draw_order
@@ -118,24 +120,32 @@ class HeadTrainer:
         self.ema.place(fabric.device, mesh_of(fabric))
 
     def step(
-        self, network: nn.Module, batch: TokenBatch, rows: Tensor, step: int, steps: int
+        self, network: nn.Module, reference: GroupedReference, step: int, steps: int
     ) -> dict[str, float]:
-        """Update the head once on references; `rows` keys their random numbers.
+        """Update the head once on the references of `step`.
 
         Args:
             network: the one that the head reads, in evaluation mode; it does not change here.
         """
+        learn = partial(self._learn, network=network, step=step)
+        figures = reference.accumulate(self.fabric, [self.trained], step, learn)
+        self.trained.update(step, steps)
+        self.ema.update(self.trained.module)
+        return all_reduce_metrics(self.fabric, figures)
+
+    def _learn(self, part: ReferenceBatch, network: nn.Module, step: int) -> Pass:
+        """Score the masked positions of a pass in their order."""
+        batch, rows = part.batch, part.rows
         state = self.mask(batch, rows, step)
+        (whole,) = yield [int(state.at.sum())]
         prediction = self._ask(network, state, NoiseKeys(self.seed, rows, 0, update=step))
         clean = self.vocabulary.rank_of_id.to(rows.device)[batch.tokens[state.at]]
         nll = joint_nll(self.trained.wrapped, prediction, state, clean)
-        part = share_of_mean(self.fabric, len(nll))
-        loss = part * nll.mean()
+        share = share_of_mean(self.fabric, len(nll), whole)
+        loss = share * nll.mean()
+        self.trained.backward(loss)
         alone = -prediction.log_probs.gather(-1, clean[:, None])
-        figures = {"head_nll": float(loss.detach()), "factorised_nll": part * float(alone.mean())}
-        self.trained.update(loss, step, steps)
-        self.ema.update(self.trained.module)
-        return all_reduce_metrics(self.fabric, figures)
+        return {"head_nll": float(loss.detach()), "factorised_nll": share * float(alone.mean())}
 
     def mask(self, batch: TokenBatch, rows: Int[Tensor, "batch"], step: int) -> "MaskedState":
         """Mask references at a uniform time, one position at least; draw the order of positions."""
@@ -195,10 +205,7 @@ class WithJointHead:
     def step(self, step: int, steps: int) -> dict[str, float]:
         """Do the method's update, then the head's on the average that the method saves."""
         figures = self.method.step(step, steps)
-        fabric = self.fabric
-        reference = self.reference.batch(step, fabric.global_rank, fabric.world_size)
-        batch, rows = reference.batch.to(fabric.device), reference.rows.to(fabric.device)
-        return figures | self.trainer.step(self.method.sampled(), batch, rows, step, steps)
+        return figures | self.trainer.step(self.method.sampled(), self.reference, step, steps)
 
     def networks(self) -> list[Network]:
         return [*self.method.networks(), *self.trainer.networks()]

@@ -12,6 +12,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,9 +22,10 @@ from didi_core.data.batches import TokenBatch, mean_or_zero
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.diffusion.schedules import LogLinearSchedule
-from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean, whole_count
+from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean
 from didi_core.distill.optimizers import OptimizerSettings
-from didi_core.distill.reference import GroupedReference
+from didi_core.distill.passes import Pass
+from didi_core.distill.reference import GroupedReference, ReferenceBatch
 from didi_core.distill.student import DistilledStudent
 from didi_core.models.noise import NoiseSettings
 from didi_core.number_checks import (
@@ -130,6 +132,17 @@ class MatchingStudent(DistilledStudent):
     ) -> MatchedState:
         """Take the student's step from references noised at t to s; `key` is of its draws."""
 
+    @abstractmethod
+    def num_matched(
+        self,
+        batch: TokenBatch,
+        rows: Int[Tensor, "batch"],
+        t: Float[Tensor, "batch"],
+        s: Float[Tensor, "batch"],
+        key: int,
+    ) -> int:
+        """Count the positions that `student_transition` compares, without a network."""
+
     def clean_law(
         self,
         log_probs: Float[Tensor, "at generable"],
@@ -141,14 +154,14 @@ class MatchingStudent(DistilledStudent):
         return log_probs
 
     def anchor_loss(
-        self, batch: TokenBatch, t: Float[Tensor, "batch"], matched: MatchedState
+        self, batch: TokenBatch, t: Float[Tensor, "batch"], matched: MatchedState, whole_rows: int
     ) -> Tensor | float:
-        """Return what is added to the student's loss."""
-        del batch, t, matched
+        """Return what is added to the student's loss; `whole_rows` are all of the update."""
+        del batch, t, matched, whole_rows
         return 0.0
 
     def step(self, step: int, steps: int) -> dict[str, float]:
-        """Update the auxiliary as often as it is set to, and the student once, in the last pass."""
+        """Update the auxiliary as often as it is set to, and the student once, with the last."""
         figures: dict[str, float] = {}
         for extra in range(self.settings.auxiliary_updates - 1):
             figures = self._update(step, steps, draw=extra + 1, student_too=False)
@@ -156,19 +169,33 @@ class MatchingStudent(DistilledStudent):
         return all_reduce_metrics(self.fabric, figures)
 
     def _update(self, step: int, steps: int, draw: int, student_too: bool) -> dict[str, float]:
-        """Take one pass: a student's reverse step, the auxiliary's update, then the student's."""
+        """Update the auxiliary, and the student where it is its turn."""
+        # Updates of one step draw references and numbers of their own.
+        key = step * self.settings.auxiliary_updates + draw
+        networks = [self.auxiliary, self.student] if student_too else [self.auxiliary]
+        learn = partial(self._match, key=key, student_too=student_too)
+        figures = self.accumulate(networks, key, learn)
+        if not figures:
+            return {}  # on every process alike: none may wait for another
+        self.auxiliary.update(step, steps)
+        if student_too:
+            figures["gradient_norm"] = self.update_student(step, steps)
+        return figures
+
+    def _match(self, part: ReferenceBatch, key: int, student_too: bool) -> Pass:
+        """Take a student's reverse step; gather the gradients of auxiliary and student there."""
         fabric, settings = self.fabric, self.settings
-        # Passes of one step draw references and numbers of their own.
-        key = step * settings.auxiliary_updates + draw
-        reference = self.reference.batch(key, fabric.global_rank, fabric.world_size)
-        batch, rows = reference.batch.to(fabric.device), reference.rows.to(fabric.device)
+        batch, rows = part.batch, part.rows
         t, s = self.draw_times(key, rows)
+        count = self.num_matched(batch, rows, t, s, key)
+        whole, whole_rows = yield [count, len(batch)]
+        if not whole:
+            return {}
         with torch.set_grad_enabled(student_too):
             matched = self.student_transition(batch, rows, t, s, key)
         row = matched.at.nonzero()[:, 0]
-        part = share_of_mean(fabric, len(row))
-        if not whole_count(fabric, len(row)):
-            return {}  # on every process alike: none may wait for another
+        assert len(row) == count
+        share = share_of_mean(fabric, count, whole)
         # Teacher and auxiliary are asked at z_s, where the student's step led, not at z_t.
         state, at = matched.state, matched.at
         asked = (state.tokens, state.lengths, at)
@@ -176,20 +203,20 @@ class MatchingStudent(DistilledStudent):
         predictor = Predictor(self.auxiliary, self.vocabulary)
         auxiliary = predictor.log_probs(*asked, alpha=matched.alpha)
         teacher, auxiliary = (self.clean_law(each, matched, s) for each in (teacher, auxiliary))
-        loss = part * auxiliary_loss(
+        loss = share * auxiliary_loss(
             auxiliary, matched.law, teacher, matched.drawn, settings.teacher_weight
         )
-        self.auxiliary.update(loss, step, steps)
+        self.auxiliary.backward(loss)
         figures = {"auxiliary_loss": float(loss.detach())}
         if student_too:
-            # What the auxiliary said before its update: a constant to the student's gradient.
+            # What the auxiliary said is a constant to the student's gradient.
             weight, difference = self.weight(s)[row], auxiliary.detach() - teacher
             # The metric is the loss at the student's own law; the carrier has its gradient alone.
-            found = part * matching_loss(matched.law.exp(), difference, weight)
+            found = share * matching_loss(matched.law.exp(), difference, weight)
             figures |= {"matching_loss": float(found)}
-            loss = part * matching_loss(matched.gradient_carrier(), difference, weight)
-            loss = loss + self.anchor_loss(batch, t, matched)
-            figures["gradient_norm"] = self.update_student(loss, step, steps)
+            loss = share * matching_loss(matched.gradient_carrier(), difference, weight)
+            loss = loss + self.anchor_loss(batch, t, matched, whole_rows)
+            self.student.backward(loss)
         return figures
 
     def draw_times(

@@ -47,7 +47,7 @@ class Method(Protocol):
         ...
 
     def step(self, step: int, steps: int) -> dict[str, float]:
-        """Do update number `step` (from 0) of `steps`; return metrics to log."""
+        """Do update number `step` (from 0) of `steps`, in one pass or more; return metrics."""
         ...
 
     def sampled(self) -> nn.Module:

@@ -17,7 +17,7 @@ Features come from the first blocks of the teacher reading clean sequences, and 
 
 import copy
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations
 from typing import cast
 
@@ -30,10 +30,11 @@ from didi_core.data.batches import TokenBatch, mean_or_zero
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.draws import Stream, draw_categorical, keyed_uniform
-from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean, whole_count
+from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean
 from didi_core.distill.method import MethodEntry, Network
 from didi_core.distill.optimizers import OptimizerSettings
-from didi_core.distill.reference import GroupedReference
+from didi_core.distill.passes import Pass
+from didi_core.distill.reference import GroupedReference, ReferenceBatch
 from didi_core.distill.student import DistilledStudent
 from didi_core.distill.updates import place_frozen
 from didi_core.errors import UserError
@@ -137,15 +138,22 @@ class RepresentationMmd(DistilledStudent):
 
     def step(self, step: int, steps: int) -> dict[str, float]:
         """Move the student towards what its better candidates have written."""
-        fabric = self.fabric
-        reference = self.reference.batch(step, fabric.global_rank, fabric.world_size)
-        batch, rows = reference.batch.to(fabric.device), reference.rows.to(fabric.device)
+        bandwidth = self.bandwidth  # read by every process, also by one without a mask
+        learn = partial(self._learn, step=step, bandwidth=bandwidth)
+        figures = self.accumulate([self.student], step, learn)
+        if not figures:
+            return {}  # on every process alike: none may wait for another
+        figures["gradient_norm"] = self.update_student(step, steps)
+        return all_reduce_metrics(self.fabric, figures)
+
+    def _learn(self, part: ReferenceBatch, step: int, bandwidth: float) -> Pass:
+        """Draw, reward and compare the candidates of a pass."""
+        batch, rows = part.batch, part.rows
         state, masked, alpha = self.masked_state(batch, rows, step)
         count, num_rows = int(masked.sum()), int(masked.any(-1).sum())
-        part, rows_part = share_of_mean(fabric, count), share_of_mean(fabric, num_rows)
-        bandwidth = self.bandwidth  # read by every process, also by one without a mask
-        if not whole_count(fabric, count):
-            return {}  # on every process alike: none may wait for another
+        whole, whole_rows = yield [count, num_rows]
+        if not whole:
+            return {}
         keys = NoiseKeys(self.seed, rows, 0, update=step)
         log_probs = self.student_predictor().log_probs(
             state.tokens, batch.lengths, masked, keys, alpha
@@ -154,14 +162,14 @@ class RepresentationMmd(DistilledStudent):
         reward = self.rewards(batch, masked, drawn, bandwidth)
         advantage = leave_one_out(reward)
         row = masked.nonzero()[:, 0]
-        loss = part * mean_or_zero(policy_terms(log_probs, drawn, advantage[row]))
-        active = masked.any(-1)
-        figures = {
+        share = share_of_mean(self.fabric, count, whole)
+        loss = share * mean_or_zero(policy_terms(log_probs, drawn, advantage[row]))
+        self.student.backward(loss)
+        active, rows_part = masked.any(-1), share_of_mean(self.fabric, num_rows, whole_rows)
+        return {
             "reward": rows_part * float(mean_or_zero(reward[active].mean(-1))),
             "advantage": rows_part * float(mean_or_zero(advantage[active].abs().mean(-1))),
         }
-        figures["gradient_norm"] = self.update_student(loss, step, steps)
-        return all_reduce_metrics(fabric, figures)
 
     def masked_state(
         self, batch: TokenBatch, rows: Int[Tensor, "batch"], step: int

@@ -1,9 +1,10 @@
-"""Optimisers and the learning-rate schedule: warm-up, constant, linear decay to zero.
+"""Optimisers and the learning-rate schedule: warm-up, constant, decay to zero.
 
 Where time ends a run, what begins it in a fixed number of updates (warm-up, curricula) takes at
 most a share of the updates that the clock leaves: no run ends inside its own beginning.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +59,8 @@ class OptimizerSettings:
     """Updates over which the rate rises."""
     decay_fraction: float = 0.0
     """Share of the run, at its end, over which the rate falls to zero."""
+    decay_shape: str = "linear"
+    """How it falls: linear, or cosine, half a wave (published with decay_fraction=1)."""
     clip_norm: float = 1.0
     """Largest global gradient norm; 0: gradients are not clipped."""
     fused: bool = False
@@ -70,6 +73,8 @@ class OptimizerSettings:
             wrong.append(f"name={self.name} must be adamw or muon")
         if self.name == "muon" and not hasattr(torch.optim, "Muon"):
             wrong.append(f"name=muon needs torch 2.9 or newer, not {torch.__version__}")
+        if self.decay_shape not in ("linear", "cosine"):
+            wrong.append(f"decay_shape={self.decay_shape} must be linear or cosine")
         if len(self.betas) != 2 or not all(0 <= each < 1 for each in self.betas):
             wrong.append(f"betas={list(self.betas)} must be two numbers in [0, 1)")
         wrong += positive_errors(self, "lr", "muon_lr")
@@ -109,16 +114,25 @@ def set_learning_rate(
 ) -> None:
     """Set the rates for update number `step` (from 0) of `steps`."""
     warmup_steps = phase_length(settings.warmup_steps, steps, WARMUP_SHARE)
-    factor = rate_factor(step, steps, warmup_steps, settings.decay_fraction)
+    schedule = (warmup_steps, settings.decay_fraction, settings.decay_shape)
+    factor = rate_factor(step, steps, *schedule)
     for optimizer in optimizers:
         peak = settings.muon_lr if type(optimizer).__name__ == "Muon" else settings.lr
         for group in optimizer.param_groups:
             group["lr"] = peak * factor
 
 
-def rate_factor(step: int, steps: int, warmup_steps: int, decay_fraction: float) -> float:
-    """Return the factor on the peak rate: linear warm-up, one, then linear to zero."""
+def rate_factor(
+    step: int, steps: int, warmup_steps: int, decay_fraction: float, decay_shape: str = "linear"
+) -> float:
+    """Return the factor on the peak rate: linear warm-up, one, then down to zero.
+
+    >>> [round(rate_factor(step, 4, 0, 1.0, "cosine"), 3) for step in range(5)]
+    [1.0, 0.854, 0.5, 0.146, 0.0]
+    """
     warm = min(1.0, (step + 1) / max(1, warmup_steps))
     decay_steps = int(decay_fraction * steps)
     cool = min(1.0, (steps - step) / decay_steps) if decay_steps else 1.0
+    if decay_shape == "cosine":
+        cool = (1.0 - math.cos(math.pi * cool)) / 2
     return min(warm, cool)

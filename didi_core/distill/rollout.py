@@ -97,10 +97,9 @@ def reverse_step(
     else:
         log_probs = student.log_probs(tokens, batch.lengths, masked, noise)
     # What is revealed, and which token is drawn, are independent: a stream of numbers each.
+    revealed = draw_revealed(masked, reveal_probability, seed, rows, step, index)
     row, position = masked.nonzero(as_tuple=True)
     keys = (rows.to(tokens.device)[row], position)
-    uniform = keyed_uniform(seed, Stream.REVEAL, *keys, step, index, device=tokens.device)
-    revealed = uniform < reveal_probability[row]
     asked = torch.ones_like(revealed) if draw_all else revealed
     own = [key[asked] for key in keys]
     token_uniform = keyed_uniform(seed, Stream.TOKEN, *own, step, index, device=tokens.device)
@@ -112,6 +111,21 @@ def reverse_step(
     after = tokens.clone()
     after[row[revealed], position[revealed]] = ids[revealed]
     return ReverseStep(tokens, masked, log_probs, after, revealed, drawn, equal)
+
+
+def draw_revealed(
+    masked: Bool[Tensor, "batch width"],
+    reveal_probability: Float[Tensor, "batch"],
+    seed: int,
+    rows: Int[Tensor, "batch"],
+    step: int,
+    index: int,
+) -> Bool[Tensor, "masked"]:
+    """Draw which masked positions a reverse step reveals: no matter what the network says there."""
+    row, position = masked.nonzero(as_tuple=True)
+    keys = (rows.to(masked.device)[row], position, step, index)
+    uniform = keyed_uniform(seed, Stream.REVEAL, *keys, device=masked.device)
+    return uniform < reveal_probability[row]
 
 
 def all_masked(batch: TokenBatch, mask_id: int) -> Int[Tensor, "batch width"]:

@@ -7,6 +7,7 @@ into rounds; each doubles the size of the steps, and the student's average becom
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,10 +18,11 @@ from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.distill import terms
-from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean, whole_count
+from didi_core.distill.distributed_mean import all_reduce_metrics, share_of_mean
 from didi_core.distill.method import MethodEntry
 from didi_core.distill.optimizers import OptimizerSettings
-from didi_core.distill.reference import GroupedReference
+from didi_core.distill.passes import Pass
+from didi_core.distill.reference import GroupedReference, ReferenceBatch
 from didi_core.distill.rollout import reverse_step
 from didi_core.distill.rounds import StudentInRounds, round_problems
 from didi_core.models.noise import NoiseKeys, NoiseSettings, without_noise
@@ -73,24 +75,29 @@ class SelfDistillation(StudentInRounds):
 
     def step(self, step: int, steps: int) -> dict[str, float]:
         """Move the student towards what the teacher thought in its two steps from z_t."""
-        fabric = self.fabric
         self.enter_round(step, steps)
-        reference = self.reference.batch(step, fabric.global_rank, fabric.world_size)
-        batch, rows = reference.batch.to(fabric.device), reference.rows.to(fabric.device)
+        figures = self.accumulate([self.student], step, partial(self._learn, step=step))
+        if not figures:
+            return {}  # on every process alike: none may wait for another
+        figures["gradient_norm"] = self.update_student(step, steps)
+        return all_reduce_metrics(self.fabric, {**figures, "round": float(self.round)})
+
+    def _learn(self, part: ReferenceBatch, step: int) -> Pass:
+        """Compare student and target at the masked positions of a pass."""
+        batch, rows = part.batch, part.rows
         t, middle = self.draw_times(step, rows)
         state = batch.with_tokens(self._mask(batch, t, rows, step))
         masked = (state.tokens == self.vocabulary.mask_id) & batch.maskable
-        part = share_of_mean(fabric, int(masked.sum()))
-        if not whole_count(fabric, int(masked.sum())):
-            return {}  # on every process alike: none may wait for another
+        (whole,) = yield [int(masked.sum())]
+        if not whole:
+            return {}
         expected = self.targets(state, masked, t, middle, rows, step)
         keys = NoiseKeys(self.seed, rows, 0, update=step)
         student = self.student_predictor().log_probs(state.tokens, batch.lengths, masked, keys)
         each = terms.divergence(student, expected, self.settings.kl_kind, beta=0.5)
-        loss = part * mean_or_zero(each)
-        figures = {"divergence": float(loss.detach())}
-        figures["gradient_norm"] = self.update_student(loss, step, steps)
-        return all_reduce_metrics(fabric, {**figures, "round": float(self.round)})
+        loss = share_of_mean(self.fabric, len(each), whole) * mean_or_zero(each)
+        self.student.backward(loss)
+        return {"divergence": float(loss.detach())}
 
     def draw_times(self, step: int, rows: Tensor) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
         """Draw t, and the time after the first of the teacher's two steps from there.

@@ -7,7 +7,7 @@ and `load_state_dict` (`rounds.py` does so).
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.distill.method import Network
 from didi_core.distill.optimizers import OptimizerSettings
-from didi_core.distill.reference import GroupedReference
+from didi_core.distill.passes import Pass
+from didi_core.distill.reference import GroupedReference, ReferenceBatch
 from didi_core.distill.updates import Trained, mesh_of, place_frozen
 from didi_core.models.ema import ExponentialMovingAverage
 from didi_core.models.noise import NoiseSettings, with_noise, without_noise
@@ -83,9 +84,19 @@ class DistilledStudent:
         place_frozen(self.teacher, fabric)
         self.ema.place(fabric.device, mesh_of(fabric))
 
-    def update_student(self, loss: Tensor, step: int, steps: int) -> float:
-        """Update the student and its average once; return the gradient's norm."""
-        norm = self.student.update(loss, step, steps)
+    def accumulate(
+        self, networks: Sequence[Trained], key: int, learn: Callable[[ReferenceBatch], Pass]
+    ) -> dict[str, float]:
+        """Gather gradients over the references of `key`, in one pass or more (`passes.py`).
+
+        Returns:
+            This process's part of the metrics that `learn` returns of each pass.
+        """
+        return self.reference.accumulate(self.fabric, networks, key, learn)
+
+    def update_student(self, step: int, steps: int) -> float:
+        """Update the student and its average by the gradients; return their norm."""
+        norm = self.student.update(step, steps)
         self.ema.update(self.student.module)
         return norm
 

@@ -1,6 +1,7 @@
 """A network with its optimisers, as Fabric drives them."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def place_frozen(network: nn.Module, fabric: Fabric) -> None:
 
 
 class Trained:
-    """Updates one network of a method: backward, clip, rate, step.
+    """Updates one network of a method: gradients of one pass or more, then clip, rate, step.
 
     Args:
         forward_methods: methods called instead of `forward`; Fabric puts them under its precision
@@ -73,12 +74,27 @@ class Trained:
         with self.fabric.autocast():
             return self.wrapped.logits_at(*arguments, **named)
 
-    def update(self, loss: Tensor, step: int, steps: int) -> float:
-        """Update once; return the gradient's global norm before clipping."""
-        set_learning_rate(self.optimizers, self.settings, step, steps)
+    def clear(self) -> None:
+        """Forget the gradients of the last update."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of `loss` to those that are there."""
         self.fabric.backward(loss)
+
+    def without_exchange(self) -> AbstractContextManager[None]:
+        """Within, processes keep what `backward` adds to themselves, until one outside.
+
+        In shards they exchange all the same: none has room for gradients that are whole.
+        """
+        if mesh_of(self.fabric) is not None:
+            return nullcontext()
+        return self.fabric.no_backward_sync(self.wrapped)
+
+    def update(self, step: int, steps: int) -> float:
+        """Update once by the gradients; return their global norm before clipping."""
+        set_learning_rate(self.optimizers, self.settings, step, steps)
         trained = [p for p in self.module.parameters() if p.requires_grad]
         norm = torch.nn.utils.clip_grad_norm_(trained, self.settings.clip_norm or math.inf)
         for stepped in self._stepped:

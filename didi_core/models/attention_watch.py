@@ -23,7 +23,6 @@ class AttentionWatch:
     total: Float[Tensor, "batch width width"] | None = None
     count: int = 0
 
-    @torch.compiler.disable  # what it remembers would make every block another program
     def add(
         self,
         query: Float[Tensor, "batch heads width head_dim"],
@@ -57,6 +56,9 @@ class AttentionWatch:
 def watched_attention(network: nn.Module) -> Iterator[AttentionWatch]:
     """Watch all blocks of a network of this package while the context lasts."""
     watch = AttentionWatch()
+    if any(each._compiled_call_impl is not None for each in network.modules()):
+        # What it remembers would make each block another program. Here alone: it loads a compiler.
+        watch.add = torch.compiler.disable(watch.add)  # type: ignore[method-assign]
     blocks: list[Any] = [each for each in network.modules() if hasattr(each, "attention_watch")]
     for block in blocks:
         block.attention_watch = watch

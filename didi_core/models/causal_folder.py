@@ -3,12 +3,10 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
 from didi_core.errors import UserError
 from didi_core.io.files import (
@@ -20,13 +18,16 @@ from didi_core.io.files import (
 from didi_core.models.safe_reader import refuse_unreadable
 from didi_core.models.weight_files import refuse_adapter, refuse_lone_shards
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 REFERENCE_ROWS = "reference_rows.json"
 """What a judge finds of real sequences, in its folder: the scale for generated ones."""
 
 
 def write_causal_folder(
     folder: Path,
-    model: PreTrainedModel,
+    model: "PreTrainedModel",
     card: str,
     dtype: torch.dtype = torch.float32,
     extra_config: Mapping[str, Any] | None = None,
@@ -56,7 +57,7 @@ def write_causal_folder(
     write_json(folder / "config.json", config)
 
 
-def load_causal_model(folder: Path, described: str) -> PreTrainedModel:
+def load_causal_model(folder: Path, described: str) -> "PreTrainedModel":
     """Load the network in float32 and evaluation mode, every tensor accounted for.
 
     Args:
@@ -72,6 +73,10 @@ def load_causal_model(folder: Path, described: str) -> PreTrainedModel:
     refuse_lone_shards(folder, files)
     for path in files:
         refuse_unreadable(path)
+    # Here, as all of its networks' modules: only who opens such a model waits for them.
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
+
     transformers_logging.disable_progress_bar()
     try:
         model, report = AutoModelForCausalLM.from_pretrained(

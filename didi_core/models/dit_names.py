@@ -18,6 +18,7 @@ from didi_core.models.weight_checks import (
     require_same_names,
     require_shapes,
 )
+from didi_core.models.without_weights import without_weights
 
 PREFIX = "backbone."
 """Before every name of a Hugging Face folder of MDLM, and of ours."""
@@ -116,7 +117,7 @@ def from_published(
             lists them.
     """
     require_layers(settings.num_layers, weights, source)
-    with torch.device("meta"):
+    with without_weights():
         denoiser = DitDenoiser(settings)
     state = read_state(without_prefix(weights), denoiser, source)
     denoiser.load_state_dict(state, strict=True, assign=True)

@@ -19,6 +19,7 @@ from didi_core.models.weight_checks import (
     require_same_names,
     require_shapes,
 )
+from didi_core.models.without_weights import without_weights
 
 _MODULE_NAMES = {
     "embedding": "esm.embeddings.word_embeddings",
@@ -112,7 +113,7 @@ def from_published(
             "input and could outgrow it. It cannot be read any more: train it again."
         )
     require_layers(settings.num_layers, weights, source)
-    with torch.device("meta"):
+    with without_weights():
         denoiser = EsmDenoiser(settings)
     shapes = {name: tensor.shape for name, tensor in denoiser.state_dict().items()}
     expected = _published_shapes(shapes)

@@ -5,9 +5,11 @@ tokens that may be masked, each from what stands before it. The end token is not
 lengths are given, never modelled.
 """
 
+from collections.abc import Generator
+
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,6 +18,7 @@ from didi_core.data.batches import TokenBatch
 from didi_core.data.corpus import CorpusBatches
 from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.distill.passes import Passes
 from didi_core.training.pretraining import BatchShare, Pretraining
 
 
@@ -36,12 +39,15 @@ class AutoregressivePretraining(Pretraining):
         ema_decay: float,
         input_noise: float = 0.0,
         seed: int = 0,
+        passes: Passes | None = None,
     ) -> None:
-        super().__init__(model, data, optimizer, ema_decay, seed)
+        super().__init__(model, data, optimizer, ema_decay, seed, passes=passes)
         self.input_noise = input_noise
 
-    def total_loss(self, share: BatchShare) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
+    def total_loss(self, share: BatchShare) -> Generator[int, list[int], Float[Tensor, ""]]:
+        """Yield the number of tokens that are scored; return the nats of all of them."""
         inputs = self.noised(share) if self.input_noise else share.batch.tokens
+        yield int(_scored(share.batch).sum())
         return _total_nll(self.network.wrapped, inputs, share.batch)
 
     def noised(self, share: BatchShare) -> Int[Tensor, "batch width"]:
@@ -64,9 +70,8 @@ class AutoregressivePretraining(Pretraining):
         total = count = 0.0
         for step in range(data.plan.batches_per_epoch()):
             batch = data.batch(data.records(step), step).to(self.fabric.device)
-            nll, scored = _total_nll(self.ema.module, batch.tokens, batch)
-            total += float(nll)
-            count += float(scored)
+            total += float(_total_nll(self.ema.module, batch.tokens, batch))
+            count += float(_scored(batch).sum())
         return total / count
 
     @torch.no_grad()
@@ -81,19 +86,26 @@ class AutoregressivePretraining(Pretraining):
             records = data.records(step)
             batch = data.batch(records, step).to(self.fabric.device)
             logits = self.ema.module(input_ids=batch.tokens[:, :-1]).logits.float()
-            scored = batch.maskable[:, 1:]
+            scored = _scored(batch)
             loss = F.cross_entropy(logits.transpose(1, 2), batch.tokens[:, 1:], reduction="none")
             nats[records] = (loss.double() * scored).sum(1).cpu().numpy()
             tokens[records] = scored.sum(1).cpu().numpy()
         return nats, tokens
 
 
+def _scored(batch: TokenBatch) -> Bool[Tensor, "batch targets"]:
+    """Mark the targets, which begin with the second token, that are scored."""
+    return batch.maskable[:, 1:]
+
+
 def _total_nll(
     model: nn.Module, inputs: Int[Tensor, "batch width"], batch: TokenBatch
-) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
-    """Sum the cross-entropy of the batch's tokens given `inputs`, and count the tokens scored."""
+) -> Float[Tensor, ""]:
+    """Sum the cross-entropy of the batch's tokens given `inputs`."""
     # Causal attention: right padding cannot reach a real position, so no mask is needed.
     logits = model(input_ids=inputs[:, :-1]).logits
-    scored = batch.maskable[:, 1:]
+    scored = _scored(batch)
     targets = batch.tokens[:, 1:][scored]
-    return F.cross_entropy(logits[scored].float(), targets, reduction="sum"), scored.sum()
+    chosen = logits[scored]
+    chosen = chosen if chosen.dtype == torch.float64 else chosen.float()
+    return F.cross_entropy(chosen, targets, reduction="sum")

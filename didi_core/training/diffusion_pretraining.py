@@ -4,7 +4,7 @@ Masked: MDLM, arXiv 2406.07524, equation 10. Uniform: Duo, arXiv 2506.10892, sec
 SEDD, arXiv 2310.16834, theorem 3.6.
 """
 
-from dataclasses import dataclass
+from collections.abc import Generator
 
 import torch
 from jaxtyping import Float, Int
@@ -15,29 +15,12 @@ from didi_core.diffusion.absorbing import low_discrepancy_times
 from didi_core.diffusion.draws import Stream, keyed_generator, keyed_uniform
 from didi_core.diffusion.process import Process
 from didi_core.distill.optimizers import OptimizerSettings, phase_length
+from didi_core.distill.passes import Passes
 from didi_core.models.denoiser import time_input
 from didi_core.models.soft_tokens import SoftTokens
-from didi_core.number_checks import negative_errors, range_errors
-from didi_core.training.gaussian_curriculum import GaussianCurriculum, GaussianSettings
+from didi_core.training.curricula import CurriculumSettings, GaussianSettings
+from didi_core.training.gaussian_curriculum import GaussianCurriculum
 from didi_core.training.pretraining import BatchShare, Pretraining
-
-
-@dataclass
-class CurriculumSettings:
-    """A gentler start: little noise, all weighted alike, until the network has learnt to look.
-
-    The bound's weight -alpha'/(1 - alpha) makes rows with few masks noisy and rows with many
-    masks uninformative at first; a plain masked-language-model start shortens that plateau.
-    """
-
-    steps: int = 0
-    """Updates of the gentle start; 0 trains on the bound from the first."""
-    mask_range: tuple[float, float] = (0.1, 0.5)
-    """Shares of noised tokens it draws from, uniformly."""
-
-    def problems(self) -> list[str]:
-        """List what is wrong with the values, each with the setting's name."""
-        return negative_errors(self, "steps") + range_errors(self, "mask_range", 0.0, 1.0)
 
 
 class DiffusionPretraining(Pretraining):
@@ -53,20 +36,24 @@ class DiffusionPretraining(Pretraining):
         seed: int,
         curriculum: CurriculumSettings | None = None,
         gaussian: GaussianSettings | None = None,
+        passes: Passes | None = None,
     ) -> None:
-        super().__init__(denoiser, data, optimizer, ema_decay, seed, ("logits_at",))
+        super().__init__(denoiser, data, optimizer, ema_decay, seed, ("logits_at",), passes)
         self.process = process
         self.curriculum = curriculum or CurriculumSettings()
         self.gaussian: GaussianCurriculum | None = None
         if gaussian is not None and gaussian.steps:
             self.gaussian = GaussianCurriculum(gaussian, data.vocabulary, seed)
 
-    def total_loss(self, share: BatchShare) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
+    def total_loss(self, share: BatchShare) -> Generator[int, list[int], Float[Tensor, ""]]:
         """Return the bound over all tokens; in the gentle start, -log p(x_l | z_t) instead."""
         batch, device = share.batch, share.batch.tokens.device
         t = self.times(share).to(device)
         process, noised, soft = self.corrupt(share, t)
         at = process.predicted(noised, batch.maskable)
+        gentle = share.step < phase_length(self.curriculum.steps, share.steps)
+        # The bound is over all tokens, predicted or not: of a sequence it is the sum of its terms.
+        yield int(at.sum() if gentle else batch.maskable.sum())
         condition = time_input(self.network.module, process.schedule.alpha(t))
         logits = self.network.logits_at(noised, batch.lengths, at, soft, **condition)
         log_probs = process.log_prediction(self.data.vocabulary.generable_logits(logits))
@@ -74,10 +61,7 @@ class DiffusionPretraining(Pretraining):
         clean = rank_of_id[batch.tokens[at]]
         # One entry for each predicted position, in row-major order; each has its row's time.
         drawn = log_probs, clean, rank_of_id[noised[at]], t[at.nonzero()[:, 0]]
-        if share.step < phase_length(self.curriculum.steps, share.steps):
-            return process.denoising_terms(*drawn).sum(), at.sum()
-        # Over all tokens, predicted or not: the bound of a sequence is the sum of its terms.
-        return process.bound_terms(*drawn).sum(), batch.maskable.sum()
+        return (process.denoising_terms if gentle else process.bound_terms)(*drawn).sum()
 
     def corrupt(
         self, share: BatchShare, t: Float[Tensor, "batch"]

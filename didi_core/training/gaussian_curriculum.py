@@ -6,8 +6,6 @@ at which T, the alpha of z_t, lies between 0.95 and 0.05; the loss is the bound'
 temperature 0 it is the plain bound over those times.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -20,23 +18,7 @@ from didi_core.diffusion.duality import CURRICULUM_ENDS, GaussianSchedule
 from didi_core.diffusion.gaussian import noise_of, num_uniforms
 from didi_core.diffusion.uniform import UniformProcess
 from didi_core.models.soft_tokens import SoftTokens
-from didi_core.number_checks import negative_errors
-
-
-@dataclass
-class GaussianSettings:
-    """How long and how soft. Published: half of training, temperature 0.001."""
-
-    steps: int = 0
-    """Updates with soft inputs, before the plain bound; published: half of them; 0 for none."""
-    temperature: float = 0.001
-    """tau of the softmax that makes soft inputs; 0 is the token itself."""
-    top_k: int = 8
-    """Other tokens in a mixture beside the true one; 0 for all."""
-
-    def problems(self) -> list[str]:
-        """List what is wrong with the values, each with the setting's name."""
-        return negative_errors(self, "steps", "temperature", "top_k")
+from didi_core.training.curricula import GaussianSettings
 
 
 class GaussianCurriculum:

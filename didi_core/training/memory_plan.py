@@ -32,6 +32,8 @@ class ParallelConfig:
     strategy: str = "auto"
     precision: str = "float32"
     checkpoint_activations: bool = False
+    tokens_per_pass: int | None = None
+    """Of one process, at once; None for all it has."""
 
     @property
     def sharded(self) -> bool:
@@ -84,6 +86,8 @@ def plan_memory(
     networks = list(networks)
     trained = [each.module for each in networks if each.optimizer is not None]
     tokens = -(-tokens_per_batch // sharing.processes)
+    if sharing.tokens_per_pass is not None:
+        tokens = min(tokens, sharing.tokens_per_pass)
     each = max(activation_bytes(module, tokens, sharing) for module in trained)
     half = sharing.precision == "bf16"
     return MemoryPlan(
@@ -153,11 +157,15 @@ def trunk_of(network: nn.Module) -> Denoiser | None:
 
 
 def alternatives(
-    networks: Iterable[Network], tokens_per_batch: int, graphs: int, precision: str
+    networks: Iterable[Network], tokens_per_batch: int, graphs: int, asked: ParallelConfig
 ) -> list[MemoryPlan]:
-    """Plan the same training on 1, 2, 4 and 8 processes, shared in every way."""
+    """Plan the training that is asked for on 1, 2, 4 and 8 processes, shared in every way."""
     networks = list(networks)
-    ways = [ParallelConfig(n, s, precision) for n in (1, 2, 4, 8) for s in ("ddp", "fsdp")]
+    ways = [
+        replace(asked, processes=number, strategy=strategy)
+        for number in (1, 2, 4, 8)
+        for strategy in ("ddp", "fsdp")
+    ]
     ways = [way for way in ways if way.processes > 1 or way.strategy == "ddp"]
     both = [replace(way, checkpoint_activations=again) for way in ways for again in (False, True)]
     return [plan_memory(networks, tokens_per_batch, graphs, way) for way in both]

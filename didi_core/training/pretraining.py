@@ -4,26 +4,28 @@ A kind of pre-training is a subclass that says what the loss of a batch is.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from didi_core.data.batches import TokenBatch
 from didi_core.data.corpus import CorpusBatches, share_of_batch
-from didi_core.distill.distributed_mean import reduced
+from didi_core.distill.distributed_mean import all_reduce_metrics
 from didi_core.distill.method import Network
 from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.distill.passes import Pass, Passes, finished
 from didi_core.distill.updates import Trained, mesh_of
 from didi_core.models.ema import ExponentialMovingAverage
 
 
 @dataclass(frozen=True)
 class BatchShare:
-    """The part of a step's batch that this process computes."""
+    """The part of a step's batch that this process computes in one pass."""
 
     step: int
     batch: TokenBatch
@@ -34,6 +36,8 @@ class BatchShare:
     """Place of each row in the whole batch."""
     num_records: int
     """Rows of the whole batch, over all processes."""
+    weight: int = 1
+    """Of its loss: 0 where it is there only because every process must take part."""
     steps: int = 0
     """Updates that the run will have, where a phase of it depends on them."""
 
@@ -43,6 +47,7 @@ class Pretraining(ABC):
 
     Args:
         forward_methods: methods of the network that are called instead of `forward`.
+        passes: how an update is cut where memory does not suffice; by default not at all.
     """
 
     graphs: ClassVar[int] = 1
@@ -55,8 +60,10 @@ class Pretraining(ABC):
         ema_decay: float,
         seed: int,
         forward_methods: tuple[str, ...] = (),
+        passes: Passes | None = None,
     ) -> None:
         self.data = data
+        self.passes = passes or Passes()
         self.seed = seed
         self.network = Trained(network, optimizer, forward_methods)
         self.ema = ExponentialMovingAverage(network, ema_decay)
@@ -71,22 +78,42 @@ class Pretraining(ABC):
         self.ema.place(fabric.device, mesh_of(fabric))
 
     @abstractmethod
-    def total_loss(self, share: BatchShare) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
-        """Sum the loss in nats over the share, and count what it is to be divided by."""
+    def total_loss(self, share: BatchShare) -> Generator[int, list[int], Float[Tensor, ""]]:
+        """Yield the count by which the loss is to be divided; return its sum in nats.
+
+        The network is asked after the `yield` (`didi_core.distill.passes`).
+        """
 
     def step(self, step: int, steps: int) -> dict[str, float]:
-        fabric = self.fabric
-        records = self.data.records(step)
-        places, weight = share_of_batch(len(records), fabric.global_rank, fabric.world_size)
-        mine = records[places]
-        batch = self.data.batch(mine, step).to(fabric.device)
-        total, count = self.total_loss(BatchShare(step, batch, mine, places, len(records), steps))
-        # Normalised over all processes: the loss must not depend on their number.
-        count = reduced(fabric, weight * count, "sum").clamp_min(1)
-        loss = weight * total / count * fabric.world_size
-        norm = self.network.update(loss, step, steps)
+        figures = self.passes.accumulate(
+            self.fabric, [self.network], lambda: self._shares(step, steps), self._learn
+        )
+        norm = self.network.update(step, steps)
         self.ema.update(self.network.module)
-        return {"loss": float(reduced(fabric, loss.detach())), "gradient_norm": norm}
+        return {**all_reduce_metrics(self.fabric, figures), "gradient_norm": norm}
+
+    def _shares(self, step: int, steps: int) -> list[BatchShare]:
+        """Return what this process computes of the batch of `step`, a share for each pass."""
+        rank, processes = self.fabric.global_rank, self.fabric.world_size
+        records = self.data.records(step)
+        number = self.passes.number(-(-len(records) // processes), self.data.width(records))
+        shares = []
+        for each in range(number):
+            # Passes divide the batch as so many more processes would.
+            part = share_of_batch(len(records), rank + each * processes, number * processes)
+            mine = records[part[0]]
+            batch = self.data.batch(mine, step).to(self.fabric.device)
+            shares.append(BatchShare(step, batch, mine, part[0], len(records), part[1], steps))
+        return shares
+
+    def _learn(self, share: BatchShare) -> Pass:
+        half_done = self.total_loss(share)
+        whole = yield [share.weight * next(half_done)]
+        total = finished(half_done, whole)
+        # Normalised over all passes and processes: the loss must not depend on their number.
+        loss = share.weight * total / total.new_tensor(max(1, *whole)) * self.fabric.world_size
+        self.network.backward(loss)
+        return {"loss": float(loss.detach())}
 
     def sampled(self) -> nn.Module:
         """Return the network of `result` where it is: if sharded, all processes make its calls."""

@@ -90,6 +90,12 @@ def read_run_entry(folder: Path, key: str) -> dict[str, Any] | None:
     return entry if isinstance(entry, dict) else None
 
 
+def add_run_entry(folder: Path, key: str, entry: Mapping[str, Any]) -> None:
+    """Write an entry into `run.json` beside the settings."""
+    path = folder / "run.json"
+    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), key: dict(entry)})
+
+
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Read the lines of `metrics.jsonl`, up to one that a kill cut short."""
     path, lines = folder / "metrics.jsonl", []

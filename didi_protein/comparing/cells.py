@@ -31,7 +31,7 @@ from didi_protein.models.judges import Judge
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.run import run_score
 from didi_protein.scoring.set_measures import KMER
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.sequences.training_data import read_training_sequences
 
 NOUN = "design"
@@ -74,6 +74,7 @@ def score_cell(
         out=fasta.with_suffix(".csv"),
         judge=judge.name,
         pseudo="none",  # one network call a residue: more than all else together
+        embedding="none",  # it would read as many natural sequences again for every row
         fold=request.fold,
         pdb_dir=None if request.pdb_dir is None else request.pdb_dir / cell.name,
         reference=request.reference,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from didi_core.commands.comparing.study import split_words
+from didi_core.commands.comparing.labels import split_words
 from didi_core.errors import UserError
 from didi_core.io.files import write_json
 from didi_protein.families.profile import bare_name

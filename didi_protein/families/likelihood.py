@@ -9,8 +9,8 @@ from didi_core.errors import UserError
 from didi_core.io.text_files import open_text
 from didi_protein.families.alignments import Alignment, read_alignment
 from didi_protein.families.profile import FamilyProfile, bare_name, import_pyhmmer
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.bundled import sequences_named
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 
 def profile_nats(profile: FamilyProfile, sequences: Sequence[str]) -> NDArray[np.float64]:

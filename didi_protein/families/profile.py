@@ -19,7 +19,7 @@ from numpy import ndarray
 from didi_core.errors import UserError, missing_extra
 from didi_core.io.text_files import damage_explained, open_text
 from didi_protein.families.alignments import Alignment, read_alignment
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 if TYPE_CHECKING:
     from pyhmmer.plan7 import HMM

@@ -31,10 +31,10 @@ from didi_protein.generating.residue_bias import check_exclude, log_bias, read_b
 from didi_protein.generating.templates import FREE, Template, places_of, read_templates
 from didi_protein.models.writers import open_writer
 from didi_protein.scoring.properties import repeat_fraction
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.design_ids import check_prefix, design_id
 from didi_protein.sequences.fasta import FASTA_SUFFIXES, ProteinRecord, write_fasta
 from didi_protein.sequences.lengths import check_lengths, design_lengths, design_totals
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.structures.motif import placed_text
 
 

@@ -32,7 +32,7 @@ from didi_core.peak_memory import is_out_of_memory
 from didi_core.sampling.guidance import Reranked, Tilted
 from didi_core.sampling.step_draw import StepDraw
 from didi_protein.generating.options import GenerateOptions
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 RESIDUES = "".join(sorted(CANONICAL_RESIDUES))
 """Order of the 20 probabilities of a position: by the alphabet."""

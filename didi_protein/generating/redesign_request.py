@@ -14,9 +14,9 @@ from didi_protein.generating.redesign import (
     Redesign,
     Tolerant,
 )
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, clean_sequence, find_problem
 from didi_protein.sequences.fasta import read_records
 from didi_protein.sequences.positions import parse_positions
+from didi_protein.sequences.residues import CANONICAL_RESIDUES, clean_sequence, find_problem
 
 OF_START = ("mutate", "vary", "keep", "identity")
 """Options that say what to do with the proteins of `--start`."""

@@ -12,7 +12,7 @@ from didi_core.data.vocabulary import Vocabulary
 from didi_core.errors import UserError
 from didi_core.io.tables import read_csv
 from didi_core.io.text_files import UTF_8, encoding_explained, refuse_other_text
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 

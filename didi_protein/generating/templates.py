@@ -20,8 +20,8 @@ from didi_core.diffusion.draws import Stream, keyed_uniform
 from didi_core.errors import UserError
 from didi_core.io.files import at_home
 from didi_core.io.tables import read_csv
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.fasta import FASTA_SUFFIXES, numbered, read_records
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 FREE = "_"
 """Stands for a residue to be designed."""

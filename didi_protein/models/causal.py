@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.errors import UserError
@@ -13,14 +12,19 @@ from didi_core.io.files import write_text
 from didi_core.models.causal import CausalNetwork
 from didi_core.models.causal_folder import load_causal_model, write_causal_folder
 from didi_core.models.folder import LoadedModel
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedModel
 
 _MASK = "<mask>"
 
 
-def build_causal_model(model: ModelSettings, vocabulary: Vocabulary) -> LlamaForCausalLM:
+def build_causal_model(model: ModelSettings, vocabulary: Vocabulary) -> "LlamaForCausalLM":
     """Build a freshly initialised Llama-layout network; weights come from torch's global seed."""
+    from transformers import LlamaConfig, LlamaForCausalLM  # slow to import
+
     config = LlamaConfig(
         vocab_size=vocabulary.size,
         hidden_size=model.hidden_size,
@@ -40,7 +44,7 @@ def build_causal_model(model: ModelSettings, vocabulary: Vocabulary) -> LlamaFor
 
 def save_causal_folder(
     folder: Path,
-    model: PreTrainedModel,
+    model: "PreTrainedModel",
     vocabulary: Vocabulary,
     card: str,
     dtype: torch.dtype = torch.float32,
@@ -52,7 +56,7 @@ def save_causal_folder(
     write_causal_folder(folder, model, card, dtype, extra_config)
 
 
-def load_causal_folder(folder: Path, described: str) -> tuple[PreTrainedModel, Vocabulary]:
+def load_causal_folder(folder: Path, described: str) -> "tuple[PreTrainedModel, Vocabulary]":
     """Load the network of a folder and what its ids mean, the 20 residues generable.
 
     Others' vocabularies may lack a mask: it is then an id of its own, which no network is given.
@@ -107,7 +111,7 @@ def _read_tokens(folder: Path, described: str) -> tuple[str, ...]:
     return tokens
 
 
-def _bos_id(model: PreTrainedModel, ids: dict[str, int], described: str) -> int:
+def _bos_id(model: "PreTrainedModel", ids: dict[str, int], described: str) -> int:
     bos_id = _named_id(model, "bos", len(ids))
     if bos_id is None:
         bos_id = ids.get("<cls>", ids.get("<bos>"))
@@ -116,7 +120,7 @@ def _bos_id(model: PreTrainedModel, ids: dict[str, int], described: str) -> int:
     return bos_id
 
 
-def _named_id(model: PreTrainedModel, role: str, num_tokens: int) -> int | None:
+def _named_id(model: "PreTrainedModel", role: str, num_tokens: int) -> int | None:
     """Return the id that the configuration names; None where it is none of the vocabulary's.
 
     Configurations have defaults of other vocabularies: GPT-2's end is 50,256.

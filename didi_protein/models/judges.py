@@ -27,7 +27,8 @@ from didi_core.models.named import find_judge
 from didi_protein.models.causal import load_causal_folder
 from didi_protein.models.esm2 import MAX_RESIDUES, is_esm2_name, load_esm2
 from didi_protein.models.load import BUNDLED_MODELS, open_model
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.sequences.alphabet import PROTEIN
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 __all__ = [
     "REFERENCE_ROWS",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from didi_core.errors import UserError
-from didi_protein.sequences.alphabet import is_canonical
+from didi_protein.sequences.residues import is_canonical
 
 TAGS = {
     "His6": "HHHHHH",

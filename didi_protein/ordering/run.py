@@ -32,10 +32,10 @@ from didi_protein.scoring.table import (
     with_words_as_ids,
     write_scores,
 )
-from didi_protein.sequences.alphabet import clean_sequence, find_problem
 from didi_protein.sequences.design_ids import OTHER_PREFIX, shared_ids
 from didi_protein.sequences.fasta import ProteinRecord, expand_inputs, read_records
 from didi_protein.sequences.mpnn import NATIVE_KEY
+from didi_protein.sequences.residues import clean_sequence, find_problem
 
 Place = str | os.PathLike[str]
 

@@ -27,7 +27,7 @@ from didi_protein.reporting.styles import (
     by_model,
 )
 from didi_protein.scoring.properties import residue_composition
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

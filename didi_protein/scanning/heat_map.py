@@ -10,7 +10,7 @@ import numpy as np
 
 from didi_core.io.files import atomic_path
 from didi_protein.scanning.substitutions import SequenceScan
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,5 +1,6 @@
 """What `scan` can be asked for, and what it gives; imports no torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,10 @@ from didi_core.cli.command_options import (
 
 if TYPE_CHECKING:
     from didi_protein.scanning.substitutions import SequenceScan
+
+
+FORMAT = "didi-protein scan summary 1"
+"""What the summary of a scan calls itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,3 +104,8 @@ class ScanResult:
     num_records: int
     num_failed: int
     """Records whose status is not ok."""
+
+
+def is_of_scan(summary: Mapping[str, Any]) -> bool:
+    """Return whether a summary is that of a scan."""
+    return summary.get("format") == FORMAT

@@ -16,9 +16,9 @@ from didi_protein.scanning.substitutions import SequenceScan, scan_sequences
 from didi_protein.scoring.rows import Row
 from didi_protein.scoring.scorers import autocast_of, model_settings
 from didi_protein.scoring.table import rounded
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.fasta import ProteinRecord
 from didi_protein.sequences.positions import positions_text
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 PASSES = 8
 """Forward passes that the records of a batch fill; only the last of them is not full."""

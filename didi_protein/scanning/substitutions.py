@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.evaluation.judge import BATCH_TOKENS
 from didi_core.evaluation.pseudo import masked_log_probs
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 ALPHABETICAL = sorted(CANONICAL_RESIDUES)
 

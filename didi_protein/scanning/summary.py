@@ -12,13 +12,12 @@ from didi_core.data.length_ranges import LengthRanges
 from didi_core.io.shards import NOT_OF_THE_WHOLE, SHARD_KEY, Shard, shard_record
 from didi_core.progress import counted
 from didi_core.training.run_folder import package_versions
-from didi_protein.scanning.options import ScanOptions, ScanResult
+from didi_protein.scanning.options import FORMAT, ScanOptions, ScanResult
 from didi_protein.scanning.scorer import ScanScorer
 from didi_protein.scanning.substitutions import FEWEST_POSITIONS, SequenceScan, is_known
 from didi_protein.scoring.rows import Row
 from didi_protein.scoring.table import rounded
 
-FORMAT = "didi-protein scan summary 1"
 NAMED = 10
 """Positions and substitutions of each sequence that the summary names."""
 
@@ -93,11 +92,6 @@ def _counts(statuses: Sequence[str]) -> dict[str, Any]:
         "num_ok": by_status["ok"],
         "by_status": dict(sorted(by_status.items())),
     }
-
-
-def is_of_scan(summary: Mapping[str, Any]) -> bool:
-    """Return whether a summary is that of a scan."""
-    return summary.get("format") == FORMAT
 
 
 def merged_summary(

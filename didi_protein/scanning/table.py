@@ -16,7 +16,7 @@ from didi_core.io.files import atomic_open
 from didi_core.io.tables import read_csv
 from didi_protein.scanning.substitutions import SequenceScan
 from didi_protein.scoring.table import rounded, text_of
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 COLUMNS = (
     *("id", "position", "wild_type", "mutant", "score", "rank", "tolerance", "status", "error"),

@@ -16,7 +16,8 @@ from didi_core.commands.merge import (
 )
 from didi_core.errors import UserError
 from didi_core.io.files import check_writable, write_json
-from didi_protein.scanning.summary import is_of_scan, merged_summary
+from didi_protein.scanning.options import is_of_scan
+from didi_protein.scanning.summary import merged_summary
 from didi_protein.scanning.table import Cells, read_table, write_table
 from didi_protein.scoring.own_shuffles import JUDGE_DOMAIN, merged_domain
 from didi_protein.scoring.table import (

@@ -12,7 +12,7 @@ import numpy as np
 from Bio.SeqUtils.ProtParam import ProteinAnalysis
 from numpy.typing import NDArray
 
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 REPEAT_WORD = 4
 """Length of the words looked for twice, and of the shortest run of one letter that counts."""
@@ -191,6 +191,20 @@ _COUNTS: dict[str, Callable[[str], int]] = {
     # Becomes pyroglutamate: Schilling, Wasternack and Demuth, Biological Chemistry 389, 2008.
     "n_terminal_glutamine": lambda sequence: int(sequence.startswith("Q")),
 }
+
+
+def repeated_word_share(sequence: str, length: int) -> float:
+    """Return Rep-n: one less the share of different words of n residues among all of them.
+
+    The seq-rep-n of Welleck et al. ("Neural text generation with unlikelihood training", ICLR
+    2020), which benchmarks of designed proteins print for n = 2 and 5. With 400 words of two
+    residues it grows with the length of the sequence, whatever that says.
+
+    >>> repeated_word_share("ACACA", 2), repeated_word_share("ACDEF", 2)
+    (0.5, 0.0)
+    """
+    words = [sequence[at : at + length] for at in range(len(sequence) - length + 1)]
+    return 1 - len(set(words)) / len(words) if words else 0.0
 
 
 def residue_composition(sequences: Iterable[str]) -> dict[str, float]:

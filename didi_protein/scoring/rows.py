@@ -13,9 +13,9 @@ from didi_protein.scoring.columns import COLUMN, is_text, names_by
 from didi_protein.scoring.journal import KnownScores
 from didi_protein.scoring.scorers import Scorer
 from didi_protein.scoring.table import is_native, rounded, typed
-from didi_protein.sequences.alphabet import clean_sequence, find_problem
 from didi_protein.sequences.fasta import ProteinRecord
 from didi_protein.sequences.mpnn import NATIVE_KEY
+from didi_protein.sequences.residues import clean_sequence, find_problem
 
 
 @dataclass
@@ -175,12 +175,14 @@ def score_rows(
     known_scores: KnownScores,
     on_progress: Callable[[float], object],
     work: Mapping[int, float],
+    enough: Callable[[], bool] = bool,
 ) -> None:
     """Fill in `values`, and `status` where something failed; known values are not computed again.
 
     Args:
         on_progress: called with the work done.
         work: of each row, by its place; see `planned_work`.
+        enough: asked after every batch whether to leave out the others; they never are by default.
     """
     done = 0.0
     for batch in batches:
@@ -189,6 +191,8 @@ def score_rows(
             _apply(scorer, members, known_scores)
         done += sum(work[place] for place in batch)
         on_progress(done)
+        if enough():
+            return
 
 
 PER_RESIDUE = ("pseudo", "fold", "scan", "motif_shuffles")

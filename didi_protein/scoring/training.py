@@ -25,9 +25,9 @@ from didi_protein.models.load import BUNDLED_MODELS
 from didi_protein.models.trained_on import data_of
 from didi_protein.scoring.options import ScoreOptions
 from didi_protein.scoring.rows import Row
-from didi_protein.sequences.alphabet import is_canonical
 from didi_protein.sequences.bundled import bundled_sequences
 from didi_protein.sequences.fasta import ProteinRecord
+from didi_protein.sequences.residues import is_canonical
 from didi_protein.sequences.training_data import read_training_sequences
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import (

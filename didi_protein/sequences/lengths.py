@@ -10,8 +10,8 @@ from pathlib import Path
 
 from didi_core.commands.generating.domain import LengthWords, draw_lengths, read_lengths
 from didi_core.errors import UserError
-from didi_protein.sequences.alphabet import clean_sequence
 from didi_protein.sequences.fasta import read_records
+from didi_protein.sequences.residues import clean_sequence
 
 WORDS = LengthWords("residue", "design", "100, 50,100,200, 80-120 or from:FILE.fasta")
 

@@ -11,13 +11,14 @@ import numpy as np
 from didi_core.data.corpus import Corpus
 from didi_core.errors import UserError, as_written
 from didi_core.progress import say_once
-from didi_protein.sequences.alphabet import PROTEIN, clean_sequence, is_canonical
+from didi_protein.sequences.alphabet import PROTEIN
 from didi_protein.sequences.bundled import bundled_sequences
 from didi_protein.sequences.fasta import (
     expand_inputs,
     fasta_records,
     is_structure_file,
 )
+from didi_protein.sequences.residues import clean_sequence, is_canonical
 from didi_protein.structures.read import read_structure
 
 

@@ -26,7 +26,8 @@ from didi_core.data.corpus import Corpus
 from didi_core.errors import UserError
 from didi_core.io.download import RemoteFile, fetch_file
 from didi_core.io.files import atomic_open, write_json
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.sequences.alphabet import PROTEIN
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 SOURCE = RemoteFile(
     url="https://zenodo.org/records/6564798/files/uniref50.tar.gz?download=1",

@@ -30,7 +30,7 @@ from safetensors.numpy import save_file
 
 from didi_core.errors import UserError
 from didi_core.io.files import atomic_path
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 WORD = 3
 """Residues of a word, which the format stands for: measured against 2 and 4."""

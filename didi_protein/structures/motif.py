@@ -16,7 +16,7 @@ from Bio.PDB.Model import Model
 from Bio.PDB.Residue import Residue
 
 from didi_core.errors import UserError
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.structures.parse import alpha_residues, letter_of, parse_structure
 from didi_protein.structures.read import chain_places
 

@@ -16,10 +16,10 @@ import pandas as pd
 import torch
 
 from didi_core.commands.comparing.cells import Cell, CellRequest, ScoredCell
+from didi_core.commands.comparing.labels import label_of
 from didi_core.commands.comparing.study import (
     check_study_folder,
     empty_for_overwrite,
-    label_of,
     other_than_own,
 )
 from didi_core.commands.comparing.sweep import MeasuredSet, Sweep, columns_of, sweep_of

@@ -8,13 +8,8 @@ from pathlib import Path
 import torch
 
 from didi_core.commands.comparing.cells import LIMIT_SAMPLER, Cell
-from didi_core.commands.comparing.study import (
-    label_clashes,
-    label_of,
-    split_words,
-    step_counts,
-    temperatures_of,
-)
+from didi_core.commands.comparing.labels import label_clashes, label_of, split_words
+from didi_core.commands.comparing.study import step_counts, temperatures_of
 from didi_core.commands.comparing.sweep import Natural
 from didi_core.errors import UserError
 from didi_core.models.causal import AUTOREGRESSIVE

@@ -21,8 +21,8 @@ from benchmarks.fitness import (
 from didi_core.errors import UserError
 from didi_protein.families.profile import FamilyProfile, residues_of_columns
 from didi_protein.scan import ScanOptions, scan
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.bundled import bundled_sequences
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.sequences.training_data import read_training_sequences
 
 TABLE = "mutation,fitness\nA1A,1.0\nA1C,0.5\nK2K,1.0\nK2R,0.9\nK2W,0.1\n"

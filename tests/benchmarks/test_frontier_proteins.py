@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from benchmarks.frontier_proteins import main
 from didi_core.errors import UserError
 from didi_protein.models.load import BUNDLED_MODELS
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.similarity import mmseqs
 
 

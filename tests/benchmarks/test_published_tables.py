@@ -17,7 +17,7 @@ from published_folders import (
 )
 
 from benchmarks.published_tables import TEXT_MODELS, at_hand, dplm, published_plddt, text
-from didi_core.commands.comparing.study import label_of
+from didi_core.commands.comparing.labels import label_of
 from didi_core.errors import UserError
 from didi_core.models.bundled import BundledModels
 from didi_core.models.hub_names import split_revision

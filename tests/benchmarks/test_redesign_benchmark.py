@@ -7,7 +7,7 @@ from benchmarks.redesign import Redesigned, paired_bits, random_twin, residue_fr
 from didi_protein.families import FamilyAlignment, FamilyProfile, FamilyReference
 from didi_protein.families.alignments import Alignment
 from didi_protein.generating.redesign import Parent, Variant
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 PARENT = Parent("p", "ACDEFGHIKL" * 4)
 VARIANT = Variant(PARENT, "AC__FGHIK_" * 4, must_differ=True)

@@ -9,9 +9,11 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -58,18 +60,20 @@ def reference(group_size: int, num_rows: int) -> GroupedReference:
     return GroupedReference(tiny_corpus(30), FRAMED, group_size, 16 * num_rows, 20, seed=1)
 
 
-def didi() -> Method:
+def didi(num_rows: int = 12) -> Method:
     settings = DidiSettings(student=RATE, discriminator=RATE, ema=0.5)
     # Three groups: one process has two of them, the other one.
-    return DidiInstruct(tiny_denoiser(1, torch.float64), FRAMED, reference(4, 12), settings, 3)
+    teacher = tiny_denoiser(1, torch.float64)
+    return DidiInstruct(teacher, FRAMED, reference(4, num_rows), settings, 3)
 
 
-def dmmd() -> Method:
+def dmmd(num_rows: int = 3) -> Method:
     # Long steps and short sequences: often one process has no position left to compare.
     settings = DmmdSettings(
         student=RATE, auxiliary=RATE, student_steps=2, start_share=0.0, auxiliary_updates=2, ema=0.5
     )
-    method = MomentMatching(tiny_denoiser(1, torch.float64), FRAMED, reference(1, 3), settings, 3)
+    teacher = tiny_denoiser(1, torch.float64)
+    method = MomentMatching(teacher, FRAMED, reference(1, num_rows), settings, 3)
     # As a copy of the teacher it would begin with gradients of rounding errors, which Adam scales
     # up to the size of others.
     randomise(method.auxiliary.module, seed=5)
@@ -155,6 +159,18 @@ def head_beside() -> Method:
     return WithJointHead(own_states(), FRAMED, JointHeadSettings(RATE, ema=0.5), 3)
 
 
+def in_passes(build: Callable[..., Method], *arguments: int) -> Callable[[], Method]:
+    """The method with one row or group of four in each pass."""
+
+    def built() -> Method:
+        method: Any = build(*arguments)
+        passes = method.passes if hasattr(method, "passes") else method.reference.passes
+        passes.tokens = 1
+        return method
+
+    return built
+
+
 METHODS = {
     "pretrain": pretraining,
     "didi": didi,
@@ -172,6 +188,15 @@ METHODS = {
     "joint head": joint_head,
     "head beside": head_beside,
 }
+
+
+IN_PASSES = {
+    "pretrain in passes": in_passes(pretraining),
+    # Six groups, three in each of two processes; four rows, two in each.
+    "didi in passes": in_passes(didi, 24),
+    "dmmd in passes": in_passes(dmmd, 4),
+}
+"""Updates that several processes share, each in passes of its own."""
 
 
 RESUMED = ("didi", "dcd", "contrast", "head beside")
@@ -234,7 +259,7 @@ def outcome(fabric: Fabric) -> dict[str, object]:
     """Figures of every step and final weights of each method, and where runs stopped."""
     torch.set_num_threads(1)
     found: dict[str, object] = {"world_size": fabric.world_size}
-    for name, build in METHODS.items():
+    for name, build in {**METHODS, **IN_PASSES}.items():
         method = build()
         method.setup(fabric)
         figures = [method.step(step, STEPS) for step in range(STEPS)]

@@ -1,6 +1,6 @@
 """Tiny networks in which every tensor is random, a tiny corpus, and a Fabric on the CPU."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from didi_core.data.batches import TokenBatch, pad_batch
 from didi_core.data.corpus import Corpus
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.distill.method import Method
+from didi_core.distill.passes import finished
 from didi_core.models.denoiser import Denoiser, time_input
 from didi_core.models.discriminator import Discriminator
 from didi_core.models.dit import DitDenoiser, DitSettings
@@ -142,6 +143,13 @@ def remembered_and_gradients(network: nn.Module, tokens: Tensor) -> tuple[int, l
         loss = network.logits_at(tokens, lengths, at, **told).square().mean()
     loss.backward()
     return sum(kept.values()), [p.grad.clone() for p in network.parameters() if p.grad is not None]
+
+
+def whole_of(half_done: Generator[Any, list[int], Any]) -> tuple[Any, list[int]]:
+    """Finish a pass that is the whole of its update; what it returns, and its counts."""
+    counts = next(half_done)
+    counts = counts if isinstance(counts, list) else [counts]
+    return finished(half_done, counts), counts
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:

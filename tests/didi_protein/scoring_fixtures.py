@@ -11,7 +11,8 @@ from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.folder import save_model_folder
 from didi_protein.models.causal import save_causal_folder
 from didi_protein.scoring.options import ScoreOptions
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.sequences.alphabet import PROTEIN
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 MAX_LENGTH = 64
 

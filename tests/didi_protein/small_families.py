@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 
 def families(

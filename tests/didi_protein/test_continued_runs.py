@@ -63,7 +63,14 @@ def test_other_settings_are_refused_by_name(tmp_path: Path, name: str) -> None:
 
 
 def test_how_a_run_is_computed_and_its_rates_may_change(tmp_path: Path) -> None:
-    shared = ("steps=7", "max_seconds=9", "tokens_per_batch=5", "precision=bf16", "log_every=3")
+    shared = (
+        "steps=7",
+        "max_seconds=9",
+        "tokens_per_batch=5",
+        "tokens_per_pass=3",
+        "precision=bf16",
+        "log_every=3",
+    )
     folder = write_begun(tmp_path / "a", "distill", distilled())
     rates = ("method.student.lr=1", "method.auxiliary.warmup_steps=2", "offline=true")
     check_run_folder(folder, "distill", distilled(*shared, *rates))

@@ -25,7 +25,8 @@ from didi_core.models.folder import LoadedModel
 from didi_protein.app import app
 from didi_protein.headroom import HeadroomOptions, HeadroomResult, headroom
 from didi_protein.models.load import BUNDLED_MODELS, open_model
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.sequences.alphabet import PROTEIN
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 
 @pytest.fixture(scope="module")

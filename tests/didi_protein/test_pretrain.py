@@ -13,14 +13,14 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from didi_core.errors import UserError
+from didi_core.models.esm import EsmDenoiser
 from didi_core.models.folder import load_denoiser
-from didi_core.training.diffusion_pretraining import CurriculumSettings
-from didi_core.training.gaussian_curriculum import GaussianSettings
+from didi_core.training.curricula import CurriculumSettings, GaussianSettings
 from didi_protein.distill import distill
 from didi_protein.generate import generate
 from didi_protein.generating.options import GenerateOptions
 from didi_protein.pretrain import pretrain
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.settings import DistillSettings, ModelSettings, PretrainSettings
 
 
@@ -297,3 +297,32 @@ def test_runs_that_have_not_ended_write_with_their_checkpoints(fasta: Path, tmp_
         (run / "config.json").unlink()
         assert designs(run) == finished
         (run / "config.json").write_text(config)
+
+
+def test_a_lack_of_memory_is_recorded_and_a_resumed_run_begins_with_what_fits(
+    fasta: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = load_denoiser(pretrain(settings_for(fasta, tmp_path / "whole", steps=4)))
+    trunk = EsmDenoiser.trunk
+
+    def limited(self: EsmDenoiser, tokens: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+        if torch.is_grad_enabled() and tokens.numel() > 200:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return trunk(self, tokens, *rest, **named)
+
+    monkeypatch.setattr(EsmDenoiser, "trunk", limited)
+    told = []
+    for steps in (2, 4):
+        out = pretrain(settings_for(fasta, tmp_path / "m", steps=steps, resume=steps > 2))
+        told.append(capsys.readouterr().err.count("the update begins again"))
+        assert json.loads((out / "run.json").read_text())["passes"]["tokens"] <= 200
+    assert told[0] >= 1 and told[1] == 0
+    pairs = zip(whole.denoiser.parameters(), load_denoiser(out).denoiser.parameters(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in pairs)
+    other = settings_for(fasta, tmp_path / "m", steps=5, resume=True, tokens_per_pass=100)
+    assert pretrain(other) == out, "not a part of what makes a run"
+    with pytest.raises(UserError, match="tokens_per_pass=0 must be at least 1"):
+        pretrain(settings_for(fasta, tmp_path / "none", tokens_per_pass=0))

@@ -26,13 +26,13 @@ from didi_protein.scoring.table import (
     read_scores,
     write_scores,
 )
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.fasta import (
     ProteinRecord,
     is_one_word,
     parse_header,
     unique_ids,
 )
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.similarity import mmseqs
 
 NUM_RECORDS = 100_000 if os.environ.get("DIDI_FUZZ_CASES") else 1_000

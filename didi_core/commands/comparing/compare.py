@@ -20,13 +20,13 @@ from didi_core.commands.comparing.cells import (
     CellRequest,
     ScoredCell,
 )
+from didi_core.commands.comparing.labels import label_of
 from didi_core.commands.comparing.options import CompareOptions, CompareResult
 from didi_core.commands.comparing.study import (
     ChosenSampler,
     Study,
     check_folder,
     claim_folder,
-    label_of,
     other_than_own,
     study_of,
 )

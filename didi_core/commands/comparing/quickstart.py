@@ -24,6 +24,7 @@ from didi_core.commands.comparing.compare import (
     is_distilled,
     make_and_score,
 )
+from didi_core.commands.comparing.labels import label_of
 from didi_core.commands.comparing.options import (
     PAIRED_STEPS,
     STUDENT,
@@ -31,7 +32,6 @@ from didi_core.commands.comparing.options import (
     QuickstartOptions,
     QuickstartResult,
 )
-from didi_core.commands.comparing.study import label_of
 from didi_core.commands.comparing.sweep import Sweep
 from didi_core.commands.comparing.table import (
     compare_cells,

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 from didi_core.cli.hydra_app import choices_of, compose_settings
 from didi_core.cli.run import check_output
+from didi_core.commands.comparing.labels import label_clashes, label_of, split_words
 from didi_core.commands.comparing.options import FREE_TO_CHANGE, CompareOptions
 from didi_core.commands.training.settings import DistillSettings
 from didi_core.errors import UserError
 from didi_core.io.files import write_json
 from didi_core.models.folder import LoadedModel
-from didi_core.models.hub_names import last_name
 from didi_core.number_checks import MOST_STEPS, minimum_errors, seed_errors
 from didi_core.sampling.folder_defaults import OWN, own_sampler
 from didi_core.sampling.registry import find_sampler
@@ -210,19 +210,6 @@ def _flag(key: str, value: object) -> str:
 # What verbs that put many models and step counts into one table share: lists, labels, folder.
 
 
-_BETWEEN = re.compile(r",(?![^()]*\))")
-"""A comma that stands in no brackets."""
-
-
-def split_words(text: str) -> tuple[str, ...]:
-    """Words between commas that stand in no brackets, each once.
-
-    >>> split_words("a, b(c=1,d=2),,a")
-    ('a', 'b(c=1,d=2)')
-    """
-    return tuple(dict.fromkeys(word for part in _BETWEEN.split(text) if (word := part.strip())))
-
-
 def step_counts(flag: str, text: str, wrong: list[str], others: str = "") -> tuple[int, ...]:
     """Numbers of steps between commas; what is no such number is told to `wrong`.
 
@@ -259,22 +246,6 @@ def _is_temperature(word: str) -> bool:
         return 0 < float(word) < math.inf
     except ValueError:
         return False
-
-
-def label_of(model: str) -> str:
-    """What a model or method is called in the table and in file names.
-
-    >>> label_of("runs/my student"), label_of("jdeschena/sdtt@baselines_kld_step_70000")
-    ('my-student', 'sdtt-baselines_kld_step_70000')
-    """
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", last_name(model))
-
-
-def label_clashes(names: tuple[str, ...]) -> list[str]:
-    """What is wrong where two of `names` have one label; empty where all differ."""
-    labels = [label_of(name) for name in names]
-    twice = sorted({label for label in labels if labels.count(label) > 1})
-    return [f"two models would both be called {', '.join(twice)}: rename a folder"] if twice else []
 
 
 def check_study_folder(

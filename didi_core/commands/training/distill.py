@@ -19,7 +19,7 @@ from didi_core.cli.hydra_app import as_plain
 from didi_core.commands.generating.domain import length_limit, length_warning
 from didi_core.commands.headroom.estimate import teacher_line
 from didi_core.commands.training.domain import D, P, TrainedOn, TrainingDomain
-from didi_core.commands.training.memory import print_memory_plan, say_memory
+from didi_core.commands.training.memory import print_plan, say_memory
 from didi_core.commands.training.model_card import (
     added_section,
     card,
@@ -30,6 +30,7 @@ from didi_core.commands.training.run_folder import (
     check_run_folder,
     loop_settings,
     opening_device,
+    passes_of,
     prepared_run,
     run_problems,
     training_fabric,
@@ -234,11 +235,12 @@ class DistillRun:
             )
 
     def print_plan(self) -> Path:
-        """Print how much memory the run would take; nothing is allocated but the teacher."""
+        """Print the memory and time the run would take; only the teacher is allocated."""
         teacher = self.open_teacher(torch.device("cpu"))
         teacher.denoiser.to("meta")
         method = self.without_data(teacher)
-        print_memory_plan(method.networks(), method.graphs, self.settings)
+        longest = self.longest(teacher)
+        print_plan(method.networks(), method.graphs, self.settings, longest)
         return Path(self.settings.out)
 
     def without_data(self, teacher: LoadedModel) -> Distillation:
@@ -297,6 +299,7 @@ class DistillRun:
             settings.tokens_per_batch,
             self.longest(teacher),
             settings.seed,
+            passes_of(settings),
         )
         build = METHODS[self.name].build
         network, vocabulary = teacher.denoiser, teacher.vocabulary

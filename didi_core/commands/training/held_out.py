@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from didi_core.commands.training.model_card import STANDARD_ERROR
+from didi_core.commands.training.run_folder import passes_of
 from didi_core.commands.training.settings import PretrainSettings
 from didi_core.data.corpus import Corpus, CorpusBatches
 from didi_core.data.vocabulary import Vocabulary
@@ -132,7 +133,13 @@ def autoregressive_method(
         # Written-out attention: the fused kernel is slow on a CPU in half precision.
         causal.set_attn_implementation("eager")
     method = AutoregressivePretraining(
-        causal, data, settings.optimizer, settings.ema, settings.input_noise, settings.seed
+        causal,
+        data,
+        settings.optimizer,
+        settings.ema,
+        settings.input_noise,
+        settings.seed,
+        passes_of(settings),
     )
     if held_out is None:
         return method, None
@@ -164,6 +171,7 @@ def diffusion_method(
         settings.seed,
         settings.curriculum,
         settings.gaussian,
+        passes_of(settings),
     )
     if held_out is None:
         return method, None

@@ -1,4 +1,4 @@
-"""`plan=true` of `pretrain` and `distill`: what a run would take, as two tables."""
+"""`plan=true` of `pretrain` and `distill`: what memory and time a run would take."""
 
 import sys
 
@@ -9,7 +9,8 @@ from rich.table import Table
 from didi_core.cli.run import console
 from didi_core.commands.training.settings import DistillSettings, PretrainSettings
 from didi_core.distill.method import Method, Network
-from didi_core.training.devices import started_processes
+from didi_core.progress import counted, readable_time
+from didi_core.training.devices import describe_device, resolve_device, started_processes
 from didi_core.training.memory_plan import (
     GIB,
     MemoryPlan,
@@ -17,17 +18,42 @@ from didi_core.training.memory_plan import (
     alternatives,
     plan_memory,
 )
+from didi_core.training.time_plan import UTILISATION, TimePlan, matrix_rate, update_operations
 
 TrainingSettings = PretrainSettings | DistillSettings
 
 
-def print_memory_plan(networks: list[Network], graphs: int, settings: TrainingSettings) -> None:
-    """Print the plan of the settings, network by network, and those of other ways to share it."""
+def print_plan(
+    networks: list[Network], graphs: int, settings: TrainingSettings, length: int
+) -> None:
+    """Print the plan of the settings, network by network, those of other ways to share it, and the
+    time it takes.
+
+    Args:
+        length: most tokens of a sequence.
+    """
     asked = (networks, settings.tokens_per_batch, graphs)
     out = console()
     out.print(_networks(plan_memory(*asked, _sharing(settings))))
-    out.print(_ways(alternatives(*asked, settings.precision)))
+    out.print(_ways(alternatives(*asked, _sharing(settings))))
     out.print("Activations are estimated; weights, gradients and optimiser states are exact.")
+    out.print(_time_line(networks, graphs, settings, length))
+
+
+def _time_line(
+    networks: list[Network], graphs: int, settings: TrainingSettings, length: int
+) -> str:
+    device = resolve_device(settings.device, "device=")
+    again, processes = settings.checkpoint_activations, _sharing(settings).processes
+    operations = update_operations(networks, settings.tokens_per_batch, length, graphs, again)
+    plan = TimePlan(operations, settings.steps, matrix_rate(device, settings.precision), processes)
+    shared = counted(processes, "process", "es")
+    return (
+        f"About {operations:.1e} operations an update, {readable_time(plan.seconds)} for "
+        f"{settings.steps:,} updates: {shared} at {UTILISATION:.0%} of the "
+        f"{plan.rate / 1e12:.2g} TFLOP/s of matrix products in {settings.precision} here "
+        f"({describe_device(device)})."
+    )
 
 
 def say_memory(method: Method, settings: TrainingSettings, fabric: Fabric) -> None:
@@ -47,14 +73,19 @@ def memory_line(plan: MemoryPlan, held: int) -> str:
         return line
     return (
         f"{line} That is too much: try strategy=fsdp with more GPUs, precision=bf16, "
-        "checkpoint_activations=true or a smaller tokens_per_batch."
+        "checkpoint_activations=true or a smaller tokens_per_pass."
     )
 
 
 def _sharing(settings: TrainingSettings) -> ParallelConfig:
     processes = max(started_processes(), settings.devices)
-    again = settings.checkpoint_activations
-    return ParallelConfig(processes, settings.strategy, settings.precision, again)
+    return ParallelConfig(
+        processes,
+        settings.strategy,
+        settings.precision,
+        settings.checkpoint_activations,
+        settings.tokens_per_pass,
+    )
 
 
 def _networks(plan: MemoryPlan) -> Table:

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
-import torch
 from lightning.fabric import Fabric
 from torch import nn
 
@@ -31,7 +30,7 @@ from didi_core.commands.training.held_out import (
     autoregressive_method,
     diffusion_method,
 )
-from didi_core.commands.training.memory import print_memory_plan, say_memory
+from didi_core.commands.training.memory import print_plan, say_memory
 from didi_core.commands.training.model_card import (
     card,
     command_line,
@@ -63,6 +62,7 @@ from didi_core.errors import UserError
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel
+from didi_core.models.without_weights import without_weights
 from didi_core.number_checks import (
     decay_errors,
     negative_errors,
@@ -218,12 +218,12 @@ def _checked(settings: P, domain: TrainingDomain[P, D]) -> P:
 
 
 def _print_plan(settings: PretrainSettings, task: PretrainTask) -> None:
-    """Print how much memory the run would take; nothing is read or allocated."""
+    """Print the memory and time the run would take; nothing is read or allocated."""
     autoregressive = settings.model.kind == "autoregressive"
-    with torch.device("meta"):
+    with without_weights():
         network = task.build_causal() if autoregressive else _build_denoiser(settings, task)
     trained = Network("network", network, settings.optimizer)
-    print_memory_plan([trained, Network("average", network)], 1, settings)
+    print_plan([trained, Network("average", network)], 1, settings, task.max_length)
 
 
 def _build_method(

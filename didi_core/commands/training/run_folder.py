@@ -13,23 +13,30 @@ from lightning.fabric import Fabric
 from didi_core.cli.hydra_app import as_plain
 from didi_core.cli.run import check_output
 from didi_core.commands.training.settings import DistillSettings, PretrainSettings
+from didi_core.distill.passes import Passes
 from didi_core.distill.updates import mesh_of
 from didi_core.errors import UserError
 from didi_core.io.files import write_text
 from didi_core.io.journal import require_same_settings
 from didi_core.models.hub import HEADROOM, TRAINING_SKETCH
 from didi_core.models.weight_files import EXTRA_FILES
-from didi_core.number_checks import percentage
+from didi_core.number_checks import percentage, positive_int_errors
 from didi_core.training.devices import STRATEGIES, build_fabric
 from didi_core.training.loop import LoopSettings
-from didi_core.training.run_folder import SPLIT, read_run_record, write_run_record
+from didi_core.training.run_folder import (
+    SPLIT,
+    add_run_entry,
+    read_run_entry,
+    read_run_record,
+    write_run_record,
+)
 from didi_core.training.run_logs import logger_errors
 
 TrainingSettings = PretrainSettings | DistillSettings
 
 FREE_TO_CHANGE = frozenset(
     (
-        *("out", "steps", "max_seconds", "tokens_per_batch", "precision"),
+        *("out", "steps", "max_seconds", "tokens_per_batch", "tokens_per_pass", "precision"),
         *("device", "devices", "strategy", "checkpoint_activations", "offline"),
         *(
             "log_every",
@@ -46,7 +53,7 @@ FREE_TO_CHANGE = frozenset(
 )
 """What a run may be continued with otherwise: how long, how and where it is computed."""
 FREE_OF_OPTIMIZERS = frozenset(
-    ("lr", "muon_lr", "warmup_steps", "decay_fraction", "clip_norm", "fused")
+    ("lr", "muon_lr", "warmup_steps", "decay_fraction", "decay_shape", "clip_norm", "fused")
 )
 """The same of each optimiser: a run that diverged goes on with a lower rate."""
 _PLACES = ("data", "init", "teacher", "tokenizer")
@@ -55,6 +62,9 @@ REPLACING = "replacing"
 """A file that is there from the start of a run with overwrite=true until it has cleared the folder:
 what lies there belongs to the earlier run."""
 
+
+PASSES = "passes"
+"""Key in `run.json` of the passes that a lack of memory made smaller than the settings say."""
 
 _MADE = ("config.json", "run.json", "checkpoints")
 """What shows a folder to hold a model, or a run that began to train."""
@@ -133,6 +143,8 @@ def prepared_run(
     Args:
         more: what `run.json` records beside the settings.
     """
+    if settings.resume and (passes := read_run_entry(folder, PASSES)):
+        more = {**more, PASSES: passes}
     earlier = any((folder / name).exists() for name in _MADE)
     replaces = settings.overwrite and earlier
     first = fabric.is_global_zero
@@ -185,9 +197,21 @@ def opening_device(fabric: Fabric) -> torch.device:
 def run_problems(settings: TrainingSettings) -> list[str]:
     """What is wrong with how the run is to be logged, and shared by processes."""
     wrong = logger_errors(settings.logger)
+    if settings.tokens_per_pass is not None:
+        wrong += positive_int_errors(settings, "tokens_per_pass")
     if settings.strategy not in STRATEGIES:
         wrong.append(f"strategy={settings.strategy} must be {', '.join(STRATEGIES)}")
     return wrong
+
+
+def passes_of(settings: TrainingSettings) -> Passes:
+    """How updates are cut: as set; else as an earlier lack of memory in the run made them."""
+    folder = Path(settings.out)
+    earlier = read_run_entry(folder, PASSES) if settings.resume else None
+    return Passes(
+        settings.tokens_per_pass or (earlier or {}).get("tokens"),
+        lambda tokens: add_run_entry(folder, PASSES, {"tokens": tokens}),
+    )
 
 
 def loop_settings(settings: TrainingSettings, validate_every: int = 0) -> LoopSettings:

@@ -11,8 +11,7 @@ from omegaconf import MISSING
 
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.number_checks import positive_int_errors
-from didi_core.training.diffusion_pretraining import CurriculumSettings
-from didi_core.training.gaussian_curriculum import GaussianSettings
+from didi_core.training.curricula import CurriculumSettings, GaussianSettings
 
 
 @dataclass
@@ -36,9 +35,12 @@ class RunSettings:
     overwrite: bool = False
     """Replace what is in out=."""
     plan: bool = False
-    """Print how much memory the run would take on each process, and stop."""
+    """Print what memory the run would take on each process, and about what time; stop."""
     tokens_per_batch: int = 4096
-    """Rows times padded width, over all processes."""
+    """Rows times padded width that an update sees, over all processes."""
+    tokens_per_pass: Optional[int] = None  # noqa: UP045 - OmegaConf reads this form
+    """Of them, what a process takes forward and backward at once; gradients add up. Null: all, and
+    halves of them where memory runs out."""
     log_every: int = 10
     """Updates between lines of metrics.jsonl."""
     logger: str = "none"

@@ -17,10 +17,12 @@ from tiny_models import (
     check_every_setting_acts,
     cpu_fabric,
     framed_batch,
+    randomise,
     same_weights,
     tiny_corpus,
     tiny_denoiser,
     weights_of,
+    whole_of,
 )
 
 from didi_core.data.batches import TokenBatch
@@ -35,7 +37,7 @@ from didi_core.distill.contrast import (
     weak_loss,
 )
 from didi_core.distill.optimizers import OptimizerSettings, TimedSteps
-from didi_core.distill.reference import GroupedReference
+from didi_core.distill.reference import GroupedReference, ReferenceBatch
 from didi_core.distill.states import States
 from didi_core.models.esm_names import from_published
 from didi_core.models.noise import NoiseSettings
@@ -140,7 +142,8 @@ def test_draws_have_the_law_of_so_many_ancestral_steps(steps: int) -> None:
 
 def test_half_of_the_student_s_rows_are_references_and_half_its_own() -> None:
     method = one(tokens=8192)
-    batch, rows = method.references(0)
+    reference = method.reference.batch(0)
+    batch, rows = reference.batch, reference.rows
     state = method.student_state(batch, rows, key=4)
     seen = batch.maskable & (state.tokens != MASK)
     changed = ((state.tokens != batch.tokens) & seen).any(-1)
@@ -156,12 +159,15 @@ def test_half_of_the_student_s_rows_are_references_and_half_its_own() -> None:
 
 def test_a_row_alone_and_with_more_padding_makes_the_same_states_and_losses() -> None:
     method = one(tokens=128, dtype=torch.float64)
-    batch, rows = method.references(0)
-    teacher, learner = (Predictor(tiny_denoiser(n, torch.float64), FRAMED) for n in (1, 2))
+    reference = method.reference.batch(0)
+    batch, rows = reference.batch, reference.rows
+    teacher = Predictor(tiny_denoiser(1, torch.float64), FRAMED)
+    randomise(method.weak.module, seed=2)
 
     def total(part: TokenBatch, keys: torch.Tensor) -> float:
-        loss = method.few_step_loss(learner, teacher, part, keys, key=6)
-        return 0.0 if loss is None else float(loss.detach()) * int(part.maskable.sum())
+        one_pass = method.few_step_pass(ReferenceBatch(part, keys), method.weak, teacher, key=6)
+        figures, _ = whole_of(one_pass)
+        return figures.get("weak_loss", 0.0) * int(part.maskable.sum())
 
     states, losses = method.student_state(batch, rows, key=6), []
     extra = torch.full((1, 16), FRAMED.pad_id)
@@ -183,7 +189,8 @@ def test_a_row_alone_and_with_more_padding_makes_the_same_states_and_losses() ->
 
 def test_the_first_update_is_the_plain_masked_loss_on_the_teacher_s_draws() -> None:
     method = one()
-    batch, rows = method.references(0)
+    reference = method.reference.batch(0)
+    batch, rows = reference.batch, reference.rows
     states, every = method.states, torch.ones_like(rows, dtype=torch.bool)
     teacher = Predictor(method.teacher, FRAMED)
     drawn = states.drawn(teacher, batch, rows, every, 2, key=0)
@@ -204,7 +211,8 @@ def test_the_target_is_the_guided_law_of_teacher_and_averaged_weak_network() -> 
     method = one(replace(FAST, weight=1.5))
     for step in range(3):
         method.step(step, 10)
-    batch, rows = method.references(9)
+    reference = method.reference.batch(9)
+    batch, rows = reference.batch, reference.rows
     state = method.student_state(batch, rows, key=1)
     masked = state.tokens == MASK
     strong, weak = (

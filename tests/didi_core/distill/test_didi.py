@@ -205,14 +205,22 @@ def test_the_discriminator_s_update(smoothing: float) -> None:
     expected = float((sides[0].mean() + sides[1].mean()) / 2)
 
     before = weights_of(method.discriminator.module)
-    figures = method._update_discriminator(reference.batch, real, fake, 0, 10)
+    counts = [int(side.masked.sum()) for side in (real, fake)]
+
+    def update() -> dict[str, float]:
+        method.discriminator.clear()
+        figures = method.discriminate(reference.batch, real, fake, counts)
+        method.discriminator.update(0, 10)
+        return figures
+
+    figures = update()
     assert figures["discriminator_loss"] == pytest.approx(expected, rel=1e-5)
     changed = moved(before, method.discriminator.module)
     frozen = {n for n in before if n.startswith(("trunk.embedding", "trunk.blocks.0"))}
     assert changed and not changed & frozen
     assert any(n.startswith("trunk.blocks.1") for n in changed)
     for _ in range(30):
-        figures = method._update_discriminator(reference.batch, real, fake, 0, 10)
+        figures = update()
     assert figures["discriminator_loss"] < expected
 
 

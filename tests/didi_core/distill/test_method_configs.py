@@ -78,6 +78,7 @@ OPTIMIZER = [
     ({"warmup_steps": -1}, "warmup_steps=-1 must be 0 or more"),
     ({"lr": 0.0}, "lr=0 must be above 0"),
     ({"decay_fraction": 1.5}, "decay_fraction=1.5 must be from 0 to 1"),
+    ({"decay_shape": "steps"}, "decay_shape=steps must be linear or cosine"),
     ({"clip_norm": -1.0}, "clip_norm=-1 must be 0 or more"),
 ]
 MATCHING = [

@@ -142,3 +142,24 @@ def test_a_pool_is_drawn_by_the_plain_sampler_of_its_process(process: str, tmp_p
 def test_random_numbers_of_a_pool_are_not_those_of_a_further_try() -> None:
     """A redrawn design of the same seed must not be one of the pool, which is training data."""
     assert POOL_RECORDS > MAX_TRIES * TRY_STRIDE + TRY_STRIDE
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("tokens", [None, 40, 300, 5000])
+def test_passes_share_what_a_process_has_by_whole_groups(
+    world_size: int, tokens: int | None
+) -> None:
+    reference = reference_of(tokens=1024)
+    reference.passes.tokens = tokens
+    for step in range(10):
+        whole = reference.batch(step)
+        parts = [reference.in_passes(step, rank, world_size) for rank in range(world_size)]
+        assert len({len(each) for each in parts}) == 1, "as many in every process"
+        for rank, passes in enumerate(parts):
+            own = sorted(torch.cat([each.rows for each in passes]).tolist())
+            assert own == reference.batch(step, rank, world_size).rows.tolist()
+            for each in passes:
+                assert torch.equal(each.batch.tokens, whole.batch.tokens[each.rows])
+                assert (each.rows.view(-1, 4) // 4 == each.rows.view(-1, 4)[:, :1] // 4).all()
+                fits = tokens is None or each.batch.tokens.numel() <= tokens
+                assert fits or len(each.rows) <= (4 if world_size == 1 else 8)

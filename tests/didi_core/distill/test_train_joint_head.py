@@ -154,7 +154,7 @@ def test_networks_that_are_told_the_time_are() -> None:
     network = framed_dit(time_conditioned=True)
     trainer = HeadTrainer(network, FRAMED, FAST, seed=0)
     trainer.setup(cpu_fabric())
-    found = trainer.step(network, framed_batch([3, 4, 5], [4, 4, 3]), torch.arange(2), 0, 4)
+    found = trainer.step(network, GroupedReference(tiny_corpus(), FRAMED, 1, 64, 20, 0), 0, 4)
     assert found["head_nll"] == pytest.approx(found["factorised_nll"], rel=1e-6)
 
 

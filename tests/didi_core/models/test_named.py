@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from didi_core.commands.comparing.study import label_of
+from didi_core.commands.comparing.labels import label_of
 from didi_core.errors import UserError
 from didi_core.models import hub
 from didi_core.models.bundled import BundledModels

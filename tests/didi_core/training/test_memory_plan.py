@@ -15,11 +15,14 @@ from tiny_models import (
     tiny_denoiser,
 )
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from didi_core.cli.hydra_app import compose_settings
 from didi_core.commands.training.memory import memory_line
 from didi_core.distill.method import Network
 from didi_core.distill.optimizers import OptimizerSettings
+from didi_core.models.denoiser import time_input
 from didi_core.models.dit import DitDenoiser, DitSettings
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_core.models.recompute import checkpoint_activations
@@ -31,6 +34,7 @@ from didi_core.training.memory_plan import (
     block_bytes_per_token,
     plan_memory,
 )
+from didi_core.training.time_plan import TimePlan, forward_operations, update_operations
 from didi_protein.distill import distill
 from didi_protein.pretrain import pretrain
 from didi_protein.settings import DistillSettings, PretrainSettings
@@ -99,6 +103,24 @@ def test_activations_are_near_what_is_remembered(
     assert planned - later == pytest.approx(real, rel=0.2)
 
 
+@pytest.mark.parametrize("build", [lambda: tiny_denoiser(num_layers=3, width=64), deep_dit])
+def test_operations_are_those_that_torch_counts(build: Callable[[], nn.Module]) -> None:
+    network, tokens = build(), torch.full((4, 64), 3)
+    every = torch.ones_like(tokens, dtype=torch.bool)
+    told = time_input(network, torch.full((4,), 0.5))
+    # The fused kernel of a processor is not counted.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        network.logits_at(tokens, torch.full((4,), 64), every, **told)
+    planned = forward_operations(network, tokens.numel(), length=64)
+    assert planned == pytest.approx(counter.get_total_flops(), rel=0.03)
+    student, teacher = Network("student", network, OptimizerSettings()), Network("teacher", network)
+    networks = [teacher, student, Network("average", network)]
+    assert update_operations(networks, 256, 64, graphs=2, again=False) == 7 * planned
+    assert update_operations(networks, 256, 64, graphs=2, again=True) == 9 * planned
+    plan = TimePlan(operations=8e12, updates=100, rate=1e12, processes=4)
+    assert plan.seconds == pytest.approx(8 * 100 / 0.4 / 4)
+
+
 def published(layers: int, width: int, heads: int) -> EsmDenoiser:
     settings = EsmSettings(33, layers, width, heads, 4 * width, mask_id=32)
     with torch.device("meta"):
@@ -122,7 +144,9 @@ def test_three_billion_parameters_need_two_gpus_in_shards() -> None:
     two = plan_memory(networks, 4096, 2, ParallelConfig(2, "fsdp", "bf16", True))
     assert two.states == pytest.approx(one.states / 2, rel=1e-6) and two.total < 79 * GIB
     assert plan_memory(networks, 4096, 2, ParallelConfig(2, "ddp")).states == one.states
-    totals = [each.total for each in alternatives(networks, 4096, 2, "bf16")]
+    totals = [
+        each.total for each in alternatives(networks, 4096, 2, ParallelConfig(precision="bf16"))
+    ]
     assert len(totals) == 14 and min(totals) == totals[-1]
     assert "too much" in memory_line(one, 80 * GIB)
     assert "too much" not in memory_line(two, 80 * GIB)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_models import FRAMED, cpu_fabric, timed_esm, tiny_corpus, tiny_denoiser
+from tiny_models import FRAMED, cpu_fabric, timed_esm, tiny_corpus, tiny_denoiser, whole_of
 from torch import nn
 from torch.nn import functional as F
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -20,8 +20,9 @@ from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.evaluation.masked_nll import row_bound
 from didi_core.models.soft_tokens import SoftTokens
 from didi_core.training.autoregressive_pretraining import AutoregressivePretraining
-from didi_core.training.diffusion_pretraining import CurriculumSettings, DiffusionPretraining
-from didi_core.training.gaussian_curriculum import GaussianCurriculum, GaussianSettings
+from didi_core.training.curricula import CurriculumSettings, GaussianSettings
+from didi_core.training.diffusion_pretraining import DiffusionPretraining
+from didi_core.training.gaussian_curriculum import GaussianCurriculum
 from didi_core.training.pretraining import BatchShare
 
 RATE = OptimizerSettings(lr=1e-2, warmup_steps=1)
@@ -87,7 +88,7 @@ def test_the_targets_of_noised_inputs_are_clean() -> None:
     data = batches()
     method = pretraining(0.9, data)
     share = share_of(data, list(range(12)), step=3)
-    total, count = method.total_loss(share)
+    total, (count,) = whole_of(method.total_loss(share))
     with torch.no_grad():
         log_probs = method.network.module(input_ids=method.noised(share)).logits.log_softmax(-1)
     batch, by_hand = share.batch, 0.0
@@ -106,8 +107,8 @@ def test_without_noise_the_inputs_are_the_data_and_validation_is_always_clean() 
     logits = plain.network.module(input_ids=share.batch.tokens[:, :-1]).logits
     scored = share.batch.maskable[:, 1:]
     expected = F.cross_entropy(logits[scored], share.batch.tokens[:, 1:][scored], reduction="sum")
-    assert torch.allclose(plain.total_loss(share)[0], expected)
-    assert float(noisy.total_loss(share)[0].detach()) != float(expected.detach())
+    assert torch.allclose(whole_of(plain.total_loss(share))[0], expected)
+    assert float(whole_of(noisy.total_loss(share))[0].detach()) != float(expected.detach())
     assert plain.validation_loss(data) == noisy.validation_loss(data)
 
 
@@ -117,7 +118,8 @@ def test_one_step_of_either_kind_logs_its_loss_per_token_and_moves_the_network()
     masked = DiffusionPretraining(tiny_denoiser(1), data, process, RATE, 0.5, seed=5)
     masked.setup(cpu_fabric())
     for method in (pretraining(0.2, data), masked):
-        total, count = method.total_loss(share_of(data, data.records(0), step=0))
+        share = share_of(data, data.records(0), step=0)
+        total, (count,) = whole_of(method.total_loss(share))
         before = [p.clone() for p in method.result().parameters()]
         figures = method.step(0, 2)
         assert abs(figures["loss"] - float(total.detach()) / int(count)) < 1e-5
@@ -148,7 +150,7 @@ def test_the_loss_of_a_uniform_process_is_its_bound() -> None:
     method = DiffusionPretraining(network, data, process, RATE, 0.5, seed=5)
     method.setup(cpu_fabric())
     share = share_of(data, list(range(12)), step=3)
-    total, count = method.total_loss(share)
+    total, (count,) = whole_of(method.total_loss(share))
     record = torch.arange(12)[:, None]
     position = torch.arange(share.batch.tokens.shape[1])
     uniform = keyed_uniform(5, Stream.CORRUPT, record, position, 3)
@@ -164,7 +166,7 @@ def test_the_loss_of_a_uniform_process_is_its_bound() -> None:
     gentle = CurriculumSettings(steps=9)
     start = DiffusionPretraining(network, data, process, RATE, 0.5, 5, gentle)
     start.setup(cpu_fabric())
-    loss, predicted = start.total_loss(share)
+    loss, (predicted,) = whole_of(start.total_loss(share))
     assert int(predicted) == int(count)
     times, at = start.times(share), share.batch.maskable
     assert 0.1 < float(times.min()) < float(times.max()) < 0.5
@@ -188,7 +190,7 @@ def test_the_gaussian_curriculum_at_temperature_zero_is_the_bound_of_its_tokens(
         method = DiffusionPretraining(network, data, process, RATE, 0.5, 5, gaussian=gaussian)
         method.setup(cpu_fabric())
         share = share_of(data, list(range(12)), step=3)
-        losses[temperature, top_k] = float(method.total_loss(share)[0].detach())
+        losses[temperature, top_k] = float(whole_of(method.total_loss(share))[0].detach())
         its, noised, soft = method.corrupt(share, method.times(share))
         at, t = share.batch.maskable, method.times(share)
         assert bool((noised[~at] == share.batch.tokens[~at]).all())

@@ -24,7 +24,8 @@ from didi_core.distill.sdtt import SdttSettings, SelfDistillation
 from didi_core.errors import Terminated, UserError
 from didi_core.training import loop
 from didi_core.training.checkpoints import Checkpoints
-from didi_core.training.diffusion_pretraining import CurriculumSettings, DiffusionPretraining
+from didi_core.training.curricula import CurriculumSettings
+from didi_core.training.diffusion_pretraining import DiffusionPretraining
 from didi_core.training.loop import LoopSettings, train
 from didi_core.training.pace import planned_steps
 from didi_core.training.pretraining import BatchShare

@@ -113,6 +113,9 @@ def test_the_rate_by_hand() -> None:
     assert found == pytest.approx([0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
     assert [rate_factor(step, 4, 0, 0.0) for step in range(4)] == [1.0] * 4
     assert rate_factor(500, 10_000, 1000, 0.0) == pytest.approx(0.501)
+    # Half a wave of a cosine, from one to zero; what comes before it stays.
+    found = [rate_factor(step, 8, 0, 0.5, "cosine") for step in range(9)]
+    assert found == pytest.approx([1, 1, 1, 1, 1, 0.85355, 0.5, 0.14645, 0], abs=1e-5)
     # Where warm-up and decay meet, the lower of the two.
     assert [rate_factor(s, 4, 4, 1.0) for s in range(4)] == pytest.approx([0.25, 0.5, 0.5, 0.25])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from file_server import free_port
-from shared_runs import METHODS, RESUMED, STEPS, begin, outcome, resume
+from shared_runs import IN_PASSES, METHODS, RESUMED, STEPS, begin, outcome, resume
 from tiny_models import cpu_fabric
 
 from didi_core.training.devices import launched_processes
@@ -82,7 +82,7 @@ def runs(
     return Runs(alone[0], together, folder)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [*METHODS, *IN_PASSES])
 def test_losses_figures_and_weights_are_those_of_one_process(runs: Runs, name: str) -> None:
     alone, together = runs.alone, runs.together
     assert (alone["world_size"], together["world_size"]) == (1, 2)

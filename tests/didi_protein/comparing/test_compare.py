@@ -35,9 +35,9 @@ from didi_protein.comparing.cells import CellRequest, cut_to_lengths, design_cel
 from didi_protein.comparing.compare import COLUMNS, as_json, print_result
 from didi_protein.comparing.options import CompareOptions
 from didi_protein.scoring.options import ScoreOptions
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.fasta import write_fasta
 from didi_protein.sequences.lengths import design_lengths
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.sequences.training_data import read_training_sequences
 
 

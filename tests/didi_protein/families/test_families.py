@@ -38,7 +38,7 @@ from didi_protein.families.covariances import (
 from didi_protein.families.intervals import bootstrap_weights, normal_interval
 from didi_protein.families.profile import GAP, encode_rows
 from didi_protein.families.statistics import draw_independent_columns
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 CASES = settings(max_examples=20, derandomize=True, deadline=None, database=None)
 

@@ -17,7 +17,7 @@ from didi_protein.comparing.compare import print_result
 from didi_protein.comparing.options import CompareOptions
 from didi_protein.models.load import open_model
 from didi_protein.models.writers import open_writer
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 PLAIN = {"steps": None, "length": "10,25", "num": 6}
 

@@ -18,8 +18,8 @@ from didi_core.models.esm import EsmDenoiser
 from didi_protein import generate
 from didi_protein.generating.options import GenerateOptions
 from didi_protein.scoring.properties import repeat_fraction
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
 from didi_protein.sequences.fasta import read_records
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 
 def test_the_fasta_file_is_as_the_contract_says(model: Path, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from didi_core.commands.generating.run import batch_writer
 from didi_core.errors import UserError
 from didi_protein.generating.options import GenerateOptions
 from didi_protein.models.load import open_model
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.sequences.alphabet import PROTEIN
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 
 def named(folder: Path, sampler: str) -> Path:

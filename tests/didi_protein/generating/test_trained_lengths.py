@@ -17,7 +17,7 @@ from didi_protein.info import info
 from didi_protein.models.load import BUNDLED_MODELS
 from didi_protein.models.writers import open_writer
 from didi_protein.pretrain import pretrain
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.sequences.training_data import read_training_sequences
 from didi_protein.settings import DistillSettings, ModelSettings, PretrainSettings
 

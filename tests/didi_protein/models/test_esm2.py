@@ -15,8 +15,9 @@ from didi_core.evaluation.pseudo import exact_pseudo_nll, one_pass_pseudo_nll
 from didi_protein.models.esm2 import PUBLISHED, is_esm2_name, load_esm2, weights_path
 from didi_protein.models.judges import open_masked_scorer
 from didi_protein.scoring.scorers import PseudoScorer
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN
+from didi_protein.sequences.alphabet import PROTEIN
 from didi_protein.sequences.fasta import ProteinRecord
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 NAME = "esm2_t6_8M_UR50D"
 SEQUENCES = random_sequences(5, shortest=4, longest=30, seed=3)

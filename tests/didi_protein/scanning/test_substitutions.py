@@ -18,7 +18,8 @@ from didi_protein.scanning.substitutions import (
     scan_of,
     scan_sequences,
 )
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, ESM_TOKENS, PROTEIN
+from didi_protein.sequences.alphabet import ESM_TOKENS, PROTEIN
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 AT = CANONICAL_RESIDUES.index
 AMINO = set(CANONICAL_RESIDUES)

@@ -36,7 +36,7 @@ from didi_protein.scoring.own_shuffles import (
 )
 from didi_protein.scoring.set_measures import measure_reference_rows
 from didi_protein.scoring.summary import print_summary
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 # Reference rows by length.
 

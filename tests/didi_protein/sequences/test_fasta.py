@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from didi_core.errors import UserError
-from didi_protein.sequences.alphabet import clean_sequence, find_problem, is_canonical
 from didi_protein.sequences.fasta import (
     ProteinRecord,
     parse_header,
@@ -16,6 +15,7 @@ from didi_protein.sequences.fasta import (
     unique_ids,
     write_fasta,
 )
+from didi_protein.sequences.residues import clean_sequence, find_problem, is_canonical
 from didi_protein.sequences.training_data import load_corpus, read_training_sequences
 
 TWO = ">a steps=8 model=tiny free text\nMKT\nAYI\n\n>b\nGGG\n"

@@ -15,7 +15,8 @@ from didi_core.data.corpus import Corpus, CorpusBatches
 from didi_core.errors import UserError
 from didi_core.io.download import RemoteFile
 from didi_protein.sequences import uniref50 as uniref50_build
-from didi_protein.sequences.alphabet import CANONICAL_RESIDUES, PROTEIN, decode
+from didi_protein.sequences.alphabet import PROTEIN, decode
+from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.sequences.uniref50 import (
     SOURCE,
     cache_folder,
