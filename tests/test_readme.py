@@ -8,7 +8,6 @@ import pytest
 from doc_commands import ROOT, commands_of, run_commands
 
 from didi_protein.sequences.fasta import read_records
-from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GENERATE = (ROOT / "docs" / "generate.md").read_text(encoding="utf-8")
