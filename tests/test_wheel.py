@@ -61,7 +61,7 @@ def test_files_that_are_no_code_are_installed(installed: Path) -> None:
         return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
     assert files(installed / "didi_core" / "_configs") == files(ROOT / "configs")
-    ours = ("_templates", "_models", "_families", "_codons")
+    ours = ("_templates", "_3dmol", "_models", "_families", "_codons")
     for data in (*(f"didi_protein/{each}" for each in ours), "didi_text/_models"):
         assert files(installed / data) == files(ROOT / data)
 

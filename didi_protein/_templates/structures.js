@@ -1,295 +1,116 @@
-// Structures: the C-alpha trace as a tube, on a plain canvas: no WebGL, no library, no network.
-// Drag, or use the arrow keys, to turn; wheel, pinch, + and - to zoom; Shift and two fingers move.
-// The page holds a still picture of each (drawn by report_stills.py), which this replaces.
-
-const TUBE = 1.9; // ångström across
-const OUTLINE = 1.0; // and around it
-const BROKEN = 4.6; // ångström between alpha carbons that are not linked
-const MARGIN = 0.88; // share of the canvas that the structure fills
-const FOG = 0.65; // share of the panel's colour a whole width behind what is nearest
+// Structures in 3D, drawn by 3Dmol.js. Each is drawn once it comes near the screen, or goes to paper;
+// all share one WebGL context. Dragging turns one at once; wheel and touch are left to the page until
+// a structure was chosen, by a click, a tap or Tab.
+const ATOMS = ["N", "CA", "C", "O"];
 const BAND_FLOORS = [90, 70, 50, -Infinity];
 const BAND_NAMES = ["very high", "confident", "low", "very low"];
-const STEP = Math.PI / 18; // a key press turns by ten degrees
-
-function numbersOf(text) {
-  return text ? text.split(" ").map(Number) : [];
-}
-
-function add(a, b, factor) {
-  return [a[0] + factor * b[0], a[1] + factor * b[1], a[2] + factor * b[2]];
-}
-
-function between(a, b) {
-  return [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2, (a[2] + b[2]) / 2];
-}
-
-function distance(a, b) {
-  return Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]);
-}
-
-// Half-residue pieces of the Catmull-Rom spline through the atoms, each four control points.
-function piecesOf(atoms) {
-  const linked = (i) => i >= 0 && i + 1 < atoms.length && distance(atoms[i], atoms[i + 1]) <= BROKEN;
-  const pieces = [];
-  for (let i = 0; i + 1 < atoms.length; i += 1) {
-    if (!linked(i)) continue;
-    const [start, end] = [atoms[i], atoms[i + 1]];
-    const before = linked(i - 1) ? atoms[i - 1] : start;
-    const after = linked(i + 1) ? atoms[i + 2] : end;
-    const control = [
-      start,
-      add(start, add(end, before, -1), 1 / 6),
-      add(end, add(after, start, -1), -1 / 6),
-      end,
-    ];
-    const one = [0, 1, 2].map((k) => between(control[k], control[k + 1]));
-    const two = [0, 1].map((k) => between(one[k], one[k + 1]));
-    const middle = between(two[0], two[1]);
-    pieces.push({ residue: i, points: [start, one[0], two[0], middle] });
-    pieces.push({ residue: i + 1, points: [middle, two[1], one[2], end] });
-  }
-  return pieces;
-}
-
-// Rows of the matrix product of two 3 x 3 matrices.
-function product(a, b) {
-  return a.map((row) => [0, 1, 2].map((k) => row[0] * b[0][k] + row[1] * b[1][k] + row[2] * b[2][k]));
-}
-
-function turned(matrix, p) {
-  return matrix.map((row) => row[0] * p[0] + row[1] * p[1] + row[2] * p[2]);
-}
-
-function aboutUp(angle) {
-  const [c, s] = [Math.cos(angle), Math.sin(angle)];
-  return [[c, 0, s], [0, 1, 0], [-s, 0, c]];
-}
-
-function aboutRight(angle) {
-  const [c, s] = [Math.cos(angle), Math.sin(angle)];
-  return [[1, 0, 0], [0, c, -s], [0, s, c]];
-}
-
-function rgbOf(hex) {
-  return [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
-}
-
-function mixed(colour, other, share) {
-  const parts = colour.map((part, k) => Math.round(part + share * (other[k] - part)));
-  return `rgb(${parts.join(",")})`;
-}
+const STEP = 10; // degrees that a key turns
+const ZOOM = 1.25;
 
 function bandOf(plddt) {
   return BAND_FLOORS.findIndex((floor) => plddt > floor);
 }
 
+// Numbers of the figure as the text of a PDB file, from which 3Dmol finds helices and strands.
+// Residues are counted from 1, as in the sequence; the element is the atom name's first letter.
+function pdbOf({ xyz, plddt }) {
+  const confidence = plddt ? plddt.split(" ").map(Number) : [];
+  const lines = xyz.split(",").flatMap((residue, place) => {
+    const numbers = residue.split(" ").map((value) => (value / 10).toFixed(3).padStart(8));
+    const names = numbers.length === 3 ? ["CA"] : ATOMS;
+    return names.map((name, k) => [
+      "ATOM  ", "0".padStart(5), "  ", name.padEnd(3), " GLY A", String(place + 1).padStart(4),
+      "    ", ...numbers.slice(3 * k, 3 * k + 3), "  1.00",
+      (confidence[place] ?? 0).toFixed(2).padStart(6), name[0].padStart(12), "  ",
+    ].join(""));
+  });
+  return [...lines, "END", ""].join("\n");
+}
+
 class StructureView {
   constructor(figure) {
-    const flat = numbersOf(figure.dataset.xyz).map((value) => value / 10);
     this.figure = figure;
-    this.atoms = Array.from({ length: flat.length / 3 }, (_, i) => flat.slice(3 * i, 3 * i + 3));
-    this.plddt = numbersOf(figure.dataset.plddt);
-    this.letters = figure.dataset.letters;
-    this.pieces = piecesOf(this.atoms);
-    this.radius = Math.max(...this.atoms.map((atom) => Math.hypot(...atom))) + TUBE;
-    this.flat = Math.max(...this.atoms.map((p) => Math.max(Math.abs(p[0]), Math.abs(p[1])))) + TUBE;
-    this.canvas = document.createElement("canvas");
+    this.stage = figure.querySelector(".stage");
     this.readout = figure.querySelector(".readout");
     this.hint = this.readout.textContent;
-    this.pointers = new Map();
-    this.front();
-    this.place();
+    this.drawn = false;
+  }
+
+  // Idempotent: called when the figure comes near the screen and before printing.
+  draw() {
+    if (this.drawn) return;
+    this.drawn = true;
+    this.stage.querySelector(".no-picture").hidden = true;
+    this.viewer = $3Dmol.createViewer(this.stage, {
+      backgroundAlpha: 0, disableFog: true, hoverDuration: 30, upscale: false,
+    });
+    this.viewer.addModel(pdbOf(this.figure.dataset), "pdb");
+    this.viewer.setHoverable({}, true, (atom) => this.tell(atom), () => this.tell(null));
+    this.colour();
+    this.viewer.zoomTo();
+    this.viewer.setCameraParameters({ fov: 17 }); // of 20: less margin
+    this.viewer.render();
+    this.front = this.viewer.getView();
     this.listen();
   }
 
-  front() {
-    this.rotation = [[1, 0, 0], [0, 1, 0], [0, 0, 1]];
-    this.zoom = 1;
-    this.shift = [0, 0];
-  }
-
-  place() {
-    const still = this.figure.querySelector(".still");
-    this.canvas.tabIndex = 0;
-    this.canvas.setAttribute("role", "application");
-    this.canvas.setAttribute("aria-roledescription", "structure that can be turned");
-    this.canvas.setAttribute("aria-label", still.querySelector("title").textContent);
-    this.canvas.setAttribute("aria-describedby", "structure-keys");
-    still.after(this.canvas);
-    this.figure.classList.add("live");
-  }
-
-  turn(right, up) {
-    this.rotation = product(product(aboutUp(right), aboutRight(up)), this.rotation);
-    this.redraw();
-  }
-
-  magnify(factor) {
-    this.zoom = Math.min(8, Math.max(0.5, this.zoom * factor));
-    this.redraw();
-  }
-
-  move(right, down) {
-    this.shift = [this.shift[0] + right, this.shift[1] + down];
-    this.redraw();
-  }
-
-  reset() {
-    this.front();
-    this.redraw();
-  }
-
-  redraw() {
-    if (this.pending || !this.visible) return;
-    this.pending = requestAnimationFrame(() => { this.pending = 0; this.draw(); });
-  }
-
-  // Pixels of the canvas an ångström takes, and where a turned point lies.
-  measure() {
-    const side = Math.min(this.canvas.clientWidth, this.canvas.clientHeight);
-    this.scale = (MARGIN * side * this.zoom) / (2 * this.flat);
-    this.centre = [
-      this.canvas.clientWidth / 2 + this.shift[0],
-      this.canvas.clientHeight / 2 + this.shift[1],
-    ];
-  }
-
-  onCanvas(p) {
-    const nearness = 1 + (0.12 * p[2]) / this.radius; // a little perspective
-    const scale = this.scale * nearness;
-    return [this.centre[0] + scale * p[0], this.centre[1] - scale * p[1], nearness];
-  }
-
-  draw() {
-    const ratio = window.devicePixelRatio || 1;
-    const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
-    this.canvas.width = Math.round(width * ratio);
-    this.canvas.height = Math.round(height * ratio);
-    const pen = this.canvas.getContext("2d");
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    this.measure();
-    this.readColours();
-    const pieces = this.pieces.map((piece) => {
-      const points = piece.points.map((p) => turned(this.rotation, p));
-      return { residue: piece.residue, points, depth: (points[0][2] + points[3][2]) / 2 };
-    });
-    pieces.sort((a, b) => a.depth - b.depth);
-    this.nearest = pieces.at(-1).depth;
-    for (const piece of pieces) this.drawPiece(pen, piece);
-    this.drawEnds(pen);
-  }
-
-  readColours() {
+  colour() {
     const style = getComputedStyle(this.figure);
-    const colour = (name) => rgbOf(style.getPropertyValue(name).trim());
-    this.panel = colour("--panel");
-    this.ink = colour("--ink");
-    this.bands = [0, 1, 2, 3].map((number) => colour(`--plddt-${number}`));
-    this.plain = colour("--natural");
-  }
-
-  drawPiece(pen, { residue, points, depth }) {
-    const [a, b, c, d] = points.map((p) => this.onCanvas(p));
-    const width = Math.max(2, TUBE * this.scale * a[2]);
-    const fog = (FOG * (this.nearest - depth)) / (2 * this.radius);
-    const band = this.plddt.length ? this.bands[bandOf(this.plddt[residue])] : this.plain;
-    pen.beginPath();
-    pen.moveTo(a[0], a[1]);
-    pen.bezierCurveTo(b[0], b[1], c[0], c[1], d[0], d[1]);
-    // An outline around each piece: what lies in front cuts what lies behind.
-    pen.lineCap = "butt";
-    pen.lineWidth = width + Math.max(1.5, OUTLINE * this.scale);
-    pen.strokeStyle = mixed(this.panel, [0, 0, 0], 0.28 * (1 - fog));
-    pen.stroke();
-    pen.lineCap = "round";
-    pen.lineWidth = width;
-    pen.strokeStyle = mixed(band, this.panel, fog);
-    pen.stroke();
-  }
-
-  drawEnds(pen) {
-    pen.font = "600 13px system-ui, sans-serif";
-    pen.textAlign = "center";
-    pen.textBaseline = "middle";
-    pen.lineWidth = 4;
-    pen.lineJoin = "round";
-    for (const [atom, letter] of [[this.atoms[0], "N"], [this.atoms.at(-1), "C"]]) {
-      const [x, y] = this.onCanvas(turned(this.rotation, atom));
-      pen.strokeStyle = mixed(this.panel, this.panel, 0);
-      pen.strokeText(letter, x, y);
-      pen.fillStyle = mixed(this.ink, this.ink, 0);
-      pen.fillText(letter, x, y);
+    const of = (name) => style.getPropertyValue(name).trim();
+    const bands = [0, 1, 2, 3].map((number) => of(`--plddt-${number}`));
+    const { xyz, plddt } = this.figure.dataset;
+    const hasRibbon = xyz.split(",").some((residue) => residue.split(" ").length > 3);
+    this.viewer.setStyle({}, { cartoon: {
+      style: hasRibbon ? "oval" : "trace", arrows: true, thickness: hasRibbon ? 0.4 : 0.9,
+      colorfunc: (atom) => (plddt ? bands[bandOf(atom.b)] : of("--natural")),
+    } });
+    this.viewer.removeAllLabels();
+    const last = this.figure.dataset.letters.length;
+    for (const [resi, letter] of [[1, "N"], [last, "C"]]) {
+      this.viewer.addLabel(letter, {
+        fontSize: 14, fontColor: of("--ink"), backgroundColor: of("--panel"),
+        backgroundOpacity: 0.8, inFront: true, alignment: "center",
+      }, { resi, atom: "CA" }, true); // shown by the next render
     }
+  }
+
+  // Which residue the pointer is over.
+  tell(atom) {
+    if (!atom) {
+      this.readout.textContent = this.hint;
+      return;
+    }
+    const name = `Residue ${atom.resi}, ${this.figure.dataset.letters[atom.resi - 1]}`;
+    const confidence = `: pLDDT ${atom.b.toFixed(1)}, ${BAND_NAMES[bandOf(atom.b)]}`;
+    this.readout.textContent = this.figure.dataset.plddt ? name + confidence : name;
   }
 
   listen() {
-    const { canvas } = this;
-    canvas.addEventListener("pointerdown", (event) => this.grasp(event));
-    canvas.addEventListener("pointermove", (event) => this.drag(event));
-    for (const end of ["pointerup", "pointercancel", "pointerleave"]) {
-      canvas.addEventListener(end, (event) => this.release(event));
+    const { stage } = this;
+    const chosen = () => document.activeElement === stage;
+    for (const kind of ["wheel", "touchstart", "touchmove"]) {
+      stage.addEventListener(kind, (event) => {
+        if (!chosen() && !event.ctrlKey) event.stopPropagation(); // the page scrolls
+      }, { capture: true, passive: true });
     }
-    canvas.addEventListener("wheel", (event) => this.roll(event), { passive: false });
-    canvas.addEventListener("keydown", (event) => this.press(event));
-    canvas.addEventListener("dblclick", () => this.reset());
+    for (const kind of ["mousedown", "click"]) {
+      stage.addEventListener(kind, () => stage.focus({ preventScroll: true }));
+    }
+    stage.addEventListener("keydown", (event) => this.press(event));
+    stage.addEventListener("dblclick", () => this.reset());
+    const actions = { in: () => this.zoom(ZOOM), out: () => this.zoom(1 / ZOOM), reset: () => this.reset() };
     for (const button of this.figure.querySelectorAll("[data-do]")) {
-      button.addEventListener("click", () => this.act(button.dataset.do));
+      button.addEventListener("click", actions[button.dataset.do]);
     }
     this.figure.querySelector(".controls").hidden = false;
-    new ResizeObserver(() => this.redraw()).observe(canvas);
-    new IntersectionObserver(([entry]) => {
-      this.visible = entry.isIntersecting;
-      this.redraw();
-    }, { rootMargin: "200px" }).observe(canvas);
   }
 
-  act(action) {
-    if (action === "in") this.magnify(1.25);
-    else if (action === "out") this.magnify(1 / 1.25);
-    else this.reset();
+  zoom(factor) {
+    this.viewer.zoom(factor);
   }
 
-  grasp(event) {
-    if (event.button !== 0) return;
-    this.canvas.setPointerCapture(event.pointerId);
-    this.pointers.set(event.pointerId, [event.clientX, event.clientY]);
-    this.canvas.classList.add("grasped");
-  }
-
-  release(event) {
-    if (event.type === "pointerleave" && this.pointers.has(event.pointerId)) return; // captured
-    this.pointers.delete(event.pointerId);
-    if (!this.pointers.size) this.canvas.classList.remove("grasped");
-    this.readout.textContent = this.hint;
-  }
-
-  drag(event) {
-    const last = this.pointers.get(event.pointerId);
-    if (!last) {
-      this.tell(event);
-      return;
-    }
-    const now = [event.clientX, event.clientY];
-    const [right, down] = [now[0] - last[0], now[1] - last[1]];
-    if (this.pointers.size === 2) this.pinch(event.pointerId, last, now);
-    else if (event.shiftKey) this.move(right, down);
-    else this.turn(0.01 * right, 0.01 * down);
-    this.pointers.set(event.pointerId, now);
-  }
-
-  // Two fingers: apart and together zooms, both the same way moves.
-  pinch(id, last, now) {
-    const [, other] = Array.from(this.pointers).find(([each]) => each !== id);
-    const apart = (p) => Math.max(10, Math.hypot(p[0] - other[0], p[1] - other[1]));
-    this.magnify(apart(now) / apart(last));
-    this.move((now[0] - last[0]) / 2, (now[1] - last[1]) / 2);
-  }
-
-  // The wheel scrolls the page until the structure was chosen, by a click or by Tab.
-  roll(event) {
-    if (document.activeElement !== this.canvas && !event.ctrlKey) return;
-    event.preventDefault();
-    this.magnify(Math.exp(-0.0015 * event.deltaY));
+  reset() {
+    this.viewer.setView(this.front);
   }
 
   press(event) {
@@ -299,39 +120,39 @@ class StructureView {
     };
     if (event.key in directions) {
       const [right, down] = directions[event.key];
-      if (event.shiftKey) this.move(15 * right, 15 * down);
-      else this.turn(STEP * right, STEP * down);
-    } else if (event.key === "+" || event.key === "=") this.magnify(1.25);
-    else if (event.key === "-") this.magnify(1 / 1.25);
+      if (event.shiftKey) this.viewer.translateScene(15 * right, 15 * down);
+      else this.viewer.rotate(STEP * (right + down), right ? "y" : "x");
+    } else if (event.key === "+" || event.key === "=") this.zoom(ZOOM);
+    else if (event.key === "-") this.zoom(1 / ZOOM);
     else if (event.key === "0" || event.key === "Home") this.reset();
     else return;
     event.preventDefault();
   }
+}
 
-  // Which residue the pointer is over.
-  tell(event) {
-    if (!this.scale) return;
-    const box = this.canvas.getBoundingClientRect();
-    const pointer = [event.clientX - box.left, event.clientY - box.top];
-    let [nearest, depth] = [-1, -Infinity];
-    this.atoms.forEach((atom, place) => {
-      const p = turned(this.rotation, atom);
-      const [x, y] = this.onCanvas(p);
-      const near = Math.hypot(x - pointer[0], y - pointer[1]) <= Math.max(8, TUBE * this.scale);
-      if (near && p[2] > depth) [nearest, depth] = [place, p[2]];
-    });
-    this.readout.textContent = nearest < 0 ? this.hint : this.residue(nearest);
-  }
-
-  residue(place) {
-    const name = `Residue ${place + 1}, ${this.letters[place]}`;
-    if (!this.plddt.length) return name;
-    const plddt = this.plddt[place];
-    return `${name}: pLDDT ${plddt.toFixed(1)}, ${BAND_NAMES[bandOf(plddt)]}`;
+function hasWebGL() {
+  try {
+    return Boolean(new OffscreenCanvas(1, 1).getContext("webgl2"));
+  } catch {
+    return false;
   }
 }
 
-const views = Array.from(document.querySelectorAll("figure.structure"), (figure) => new StructureView(figure));
-window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  for (const view of views) view.redraw();
-});
+// Without WebGL the sentence in each figure stays.
+if (hasWebGL()) {
+  const views = new Map(
+    Array.from(document.querySelectorAll("figure.structure"), (each) => [each, new StructureView(each)]),
+  );
+  const near = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) if (isIntersecting) views.get(target).draw();
+  }, { rootMargin: "300px" });
+  for (const figure of views.keys()) near.observe(figure);
+  window.addEventListener("beforeprint", () => { for (const view of views.values()) view.draw(); });
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    for (const view of views.values()) {
+      if (!view.drawn) continue;
+      view.colour();
+      view.viewer.render();
+    }
+  });
+}

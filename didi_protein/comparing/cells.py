@@ -74,6 +74,7 @@ def score_cell(
         out=fasta.with_suffix(".csv"),
         judge=judge.name,
         pseudo="none",  # one network call a residue: more than all else together
+        embedding="none",  # it would read as many natural sequences again for every row
         fold=request.fold,
         pdb_dir=None if request.pdb_dir is None else request.pdb_dir / cell.name,
         reference=request.reference,

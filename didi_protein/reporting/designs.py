@@ -14,7 +14,7 @@ from didi_protein.filtering.memory import Memory
 from didi_protein.filtering.ranking import SortKey, default_sort, ranked
 from didi_protein.reporting.cells import OPTIONS, Cell
 from didi_protein.reporting.filters import FilterOutcome, ranks_of, rejected_everywhere
-from didi_protein.reporting.structures import Trace, described, read_trace, still_svg
+from didi_protein.reporting.structures import Backbone, described, read_backbone
 from didi_protein.scoring.columns import COLUMN
 from didi_protein.scoring.table import HEADER_PREFIX
 from didi_protein.sequences.fasta import NAME_KEY, ProteinRecord, unique_ids
@@ -35,8 +35,8 @@ class Design:
         figures: (heading, text) pairs of the scores it has.
         is_copy: whether it is nearly a sequence of the reference, or of the training data.
         is_foldable: by the rule of the table; None where it was not folded.
-        trace: its structure, where the table names a file that can be drawn.
-        still: the same as markup of ours.
+        backbone: its structure, where the table names a file that can be drawn.
+        structure_file: the name of that file, as the table has it.
         note: why there is no structure although the table names a file.
     """
 
@@ -46,9 +46,14 @@ class Design:
     figures: list[tuple[str, str]]
     is_copy: bool
     is_foldable: bool | None = None
-    trace: Trace | None = None
-    still: str = ""
+    backbone: Backbone | None = None
+    structure_file: str = ""
     note: str = ""
+
+    @property
+    def pictured(self) -> str:
+        """What the picture of the structure shows, in words."""
+        return described(self.identifier, self.backbone) if self.backbone else ""
 
     @property
     def blocks(self) -> list[str]:
@@ -94,8 +99,8 @@ def best_designs(
     rows = list(islice(ordered.to_dict("records"), top))
     identifiers = _unique_identifiers([(row["id"], cells[row["_cell"]].source) for row in rows])
     return [
-        _design(row, cells[row["_cell"]], identifier, f"structure-{number}")
-        for number, (row, identifier) in enumerate(zip(rows, identifiers, strict=True))
+        _design(row, cells[row["_cell"]], identifier)
+        for row, identifier in zip(rows, identifiers, strict=True)
     ]
 
 
@@ -162,12 +167,10 @@ def _ranked(designs: pd.DataFrame, judge_knows: bool) -> pd.DataFrame:
     return pd.concat([by_filter, others])
 
 
-def _design(row: dict[str, Any], cell: Cell, identifier: str, name: str) -> Design:
+def _design(row: dict[str, Any], cell: Cell, identifier: str) -> Design:
     identities: list[Any] = [row.get(name) for name in _IDENTITIES]
     foldable = row.get("foldable")
-    structure = read_trace(row, cell.table.parent)
-    trace = structure if isinstance(structure, Trace) else None
-    still = still_svg(trace, name, described(identifier, trace)) if trace else ""
+    structure = read_backbone(row, cell.table.parent)
     return Design(
         identifier=identifier,
         sequence=row["sequence"],
@@ -175,8 +178,8 @@ def _design(row: dict[str, Any], cell: Cell, identifier: str, name: str) -> Desi
         figures=[*_figures(row), *_own_columns(row)],
         is_copy=any(pd.notna(each) and each >= COPY_IDENTITY for each in identities),
         is_foldable=None if pd.isna(foldable) else bool(foldable),
-        trace=trace,
-        still=still,
+        backbone=structure if isinstance(structure, Backbone) else None,
+        structure_file=str(row.get("pdb_file")),
         note=structure if isinstance(structure, str) else "",
     )
 

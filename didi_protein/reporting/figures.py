@@ -48,6 +48,7 @@ def figures_from_summary(
         "copies": "copies",
         "pooled_3mer_entropy": "pooled_3mer_entropy",
         "distinct_fraction": "distinct_fraction",
+        **{name: name for name in ("fbd", "mmd", "density", "coverage")},
         "repeat_fraction": "mean_repeat_fraction",
         "low_complexity_fraction": "mean_low_complexity_fraction",
         "calls": "mean_nfe",
@@ -95,7 +96,7 @@ def _estimate(value: Any, whole: int | None = None) -> Estimate | None:
         if value.get("mean") is None:
             return None
         n = value.get("n")
-        rests_on = None if n == whole else n
+        rests_on = None if n is None or n == whole else round(n)  # a merged row has means
         return Estimate(value["mean"], value.get("low"), value.get("high"), rests_on)
     return None if value is None else Estimate(float(value))
 
@@ -236,6 +237,39 @@ COLUMNS = (
     _mean_of(
         "repeat_fraction",
         better="natural",
+    ),
+    Column(
+        "fbd",
+        "FBD",
+        "lower",
+        "Frechet distance between designs and natural sequences as a language model sees them. "
+        "Close to the natural row, the designs are distributed as nature is. It depends on the "
+        "model and on the number of sequences: compare within this table, at equal n.",
+        decimals(2),
+    ),
+    Column(
+        "mmd",
+        "MMD",
+        "lower",
+        "Another distance between the same two sets (maximum mean discrepancy, times 1,000), which "
+        "few sequences suffice for.",
+        decimals(2),
+    ),
+    Column(
+        "density",
+        "Density",
+        "natural",
+        "How many natural sequences have a design about them, over five: near the natural row the "
+        "designs lie where nature is dense.",
+        decimals(2),
+    ),
+    Column(
+        "coverage",
+        "Coverage",
+        "higher",
+        "The share of natural sequences that have a design about them, in the same space: how much "
+        "of nature's variety the designs reach.",
+        percent,
     ),
     *_OTHER_MEANS,
     Column(

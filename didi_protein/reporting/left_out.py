@@ -13,6 +13,7 @@ _FIGURES = {
     "precision": "--reference NATURAL.fasta",
     "recall": "--reference NATURAL.fasta",
     "copies": "--training F.fasta",
+    "fbd": "--reference NATURAL.fasta",
 }
 """Figures of a set that no single column of the table holds, and the flag of `score` for each."""
 _SHOWN = ("judge_perplexity", "mean_plddt", "ptm", "mean_pae", "family_bits", "training_identity",

@@ -43,6 +43,9 @@ from didi_protein.reporting.styles import SeriesStyles
 from didi_protein.reporting.tables import ScoreTable
 from didi_protein.reporting.text import cautions, highlights
 
+VIEWER = "_3dmol"
+"""Folder of the package that holds 3Dmol.js."""
+
 
 @dataclass(frozen=True)
 class PageSettings:
@@ -70,18 +73,16 @@ def render_page(
     styles = SeriesStyles(cells)
     plots = _plots(tables, cells, references, styles, settings.frontiers)
     families = family_sections(tables, cells, styles)
-    has_structures = any(design.trace is not None for design in designs)
-    scripts = ["report.js", "listing.js", *(["structures.js"] if has_structures else [])]
-    script = "\n".join(_template_text(name) for name in scripts)
+    has_structures = any(design.backbone is not None for design in designs)
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
             title=settings.title,
             version=__version__,
-            style=Markup(_template_text("report.css")),
-            script=Markup(script),
-            script_hash=_content_hash(script),
+            style=Markup(_text_of("_templates", "report.css")),
+            scripts=_scripts(has_structures),
+            viewer_licence=_text_of(VIEWER, "LICENSE") if has_structures else "",
             cells=cells,
             num_designs=sum(len(cell.designs) for cell in cells),
             columns=columns_for(present),
@@ -100,7 +101,7 @@ def render_page(
             most_shown=MOST_SHOWN,
             designs=designs,
             has_structures=has_structures,
-            has_plddt=any(design.trace and design.trace.shares for design in designs),
+            has_plddt=any(design.backbone and design.backbone.shares for design in designs),
             bands=BANDS,
             ranked_by=ranked_by(cells),
             order_of_filter=order_of_filter(cells, outcomes),
@@ -146,7 +147,7 @@ def _definitions(tables: Sequence[ScoreTable]) -> dict[str, list[str]]:
 
 def _provenance(tables: Sequence[ScoreTable]) -> list[dict[str, Any]]:
     """What the tables were scored with; tables scored alike stand together."""
-    parts = ("judge", "pseudo", "fold", "reference", "training", "versions")
+    parts = ("judge", "pseudo", "fold", "embedding", "reference", "training", "versions")
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for table in tables:
         summary = table.summary or {}
@@ -171,18 +172,32 @@ def _in_words(value: Any) -> str:
     return str(value)
 
 
+def _scripts(has_structures: bool) -> list[Markup]:
+    """Return the scripts of the page: ours, after 3Dmol.js where there are structures."""
+    if not has_structures:
+        return [_joined("report.js", "listing.js")]
+    viewer = Markup(_text_of(VIEWER, "3Dmol-min.js"))
+    return [viewer, _joined("report.js", "listing.js", "structures.js")]
+
+
+def _joined(*names: str) -> Markup:
+    return Markup("\n".join(_text_of("_templates", name) for name in names))
+
+
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("didi_protein", "_templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["content_hash"] = _content_hash
+    return environment
 
 
-def _template_text(name: str) -> str:
-    return (files("didi_protein") / "_templates" / name).read_text(encoding="utf-8")
+def _text_of(folder: str, name: str) -> str:
+    return (files("didi_protein") / folder / name).read_text(encoding="utf-8")
 
 
 def _content_hash(script: str) -> str:

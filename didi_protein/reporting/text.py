@@ -154,6 +154,7 @@ def _about_comparability(tables: Sequence[ScoreTable]) -> Iterator[str]:
     for part, consequence in (
         ("judge", "judge perplexities cannot be compared between them"),
         ("fold", "pLDDT, pTM, PAE and foldable shares cannot be compared between them"),
+        ("embedding", "FBD, MMD, density and coverage cannot be compared between them"),
         ("reference", "precision and recall cannot be compared between them"),
         ("training", "copies cannot be compared between them"),
     ):

@@ -1,4 +1,4 @@
-"""What `--fold` changes in `score`: which batches are made, which files, and who is foldable.
+"""What `--fold` changes in `score`: batches and their order, which files, and who is foldable.
 
 ESMFold's own modules take long to load: they are imported only where something is folded.
 """
@@ -6,6 +6,7 @@ ESMFold's own modules take long to load: they are imported only where something 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
+import pandas as pd
 import torch
 
 from didi_core.cli.run import check_output
@@ -24,6 +25,11 @@ _THRESHOLDS = (("foldable_plddt", 100), ("foldable_ptm", 1), ("foldable_pae", 31
 
 
 _RULED = ("mean_plddt", "ptm", "mean_pae")
+_LIKELIEST = ("judge_perplexity", "pseudo_perplexity")
+"""What tells which designs are folded first: the first of these that was computed."""
+AT_ONCE = 64
+"""Likeliest designs whose batches are planned together with `--top`: so many may be folded in the
+order of their lengths."""
 
 
 def check_folding(options: ScoreOptions) -> None:
@@ -39,6 +45,7 @@ def check_folding(options: ScoreOptions) -> None:
         _check_fold_options(options)
         return
     for flag, value in (
+        ("--top", options.top),
         ("--pdb-dir", options.pdb_dir),
         ("--per-residue", options.per_residue),
         ("--fold-recycles", options.fold_recycles),
@@ -60,6 +67,7 @@ def _check_fold_options(options: ScoreOptions) -> None:
 
     wrong = []
     for flag, value, least in (
+        ("--top", options.top, 1),
         ("--fold-recycles", options.fold_recycles, 0),
         ("--fold-chunk-size", options.fold_chunk_size, 1),
         ("--fold-pairs", options.fold_pairs, 1),
@@ -102,11 +110,96 @@ def plan_rows(
     """The places and the batches of this shard; folding, where asked for, decides the batches."""
     if options.fold == "none":
         return select_shard(rows, options.batch_tokens, shard)
-    from didi_protein.folding.memory import PAIR_BUDGETS, plan_pair_batches
+    from didi_protein.folding.memory import plan_pair_batches
+
+    return select_shard(rows, _pair_budget(options), shard, plan_pair_batches)
+
+
+def _pair_budget(options: ScoreOptions) -> int:
+    from didi_protein.folding.memory import PAIR_BUDGETS
 
     kind = resolve_device(options.device).type
-    budget = options.fold_pairs or PAIR_BUDGETS.get(kind, PAIR_BUDGETS["cuda"])
-    return select_shard(rows, budget, shard, plan_pair_batches)
+    return options.fold_pairs or PAIR_BUDGETS.get(kind, PAIR_BUDGETS["cuda"])
+
+
+def check_top(options: ScoreOptions, num_parts: int) -> None:
+    """Refuse `--top` where the set is scored in parts.
+
+    Args:
+        num_parts: shards times processes.
+
+    Raises:
+        UserError: there are several.
+    """
+    if options.top is not None and num_parts > 1:
+        raise UserError(
+            f"--top {options.top}: one of several parts of a set cannot know how many of the "
+            "others fold; leave out --shard and torchrun, or --top."
+        )
+
+
+def folding_order(
+    options: ScoreOptions, rows: Sequence[Row], batches: Sequence[Sequence[int]]
+) -> list[list[int]]:
+    """Return the batches in which rows are folded, the likeliest first.
+
+    All of them: the batches that were planned, by the mean rank of their rows, so that what was
+    folded when a run is interrupted is worth most and no number depends on the order. With
+    `--top`, batches of their own: of the likeliest `AT_ONCE`, then of the next.
+
+    Args:
+        batches: places of rows, which are scored but not folded.
+    """
+    ranked = _likeliest_first(rows, [place for batch in batches for place in batch])
+    if options.top is not None:
+        return [
+            batch
+            for start in range(0, len(ranked), AT_ONCE)
+            for batch in _pair_batches(options, rows, ranked[start : start + AT_ONCE])
+        ]
+    if not any(_perplexity(rows[place]) for place in ranked):
+        return [list(batch) for batch in batches]
+    rank = {place: number for number, place in enumerate(ranked)}
+    return sorted(map(list, batches), key=lambda b: sum(rank[place] for place in b) / len(b))
+
+
+def _likeliest_first(rows: Sequence[Row], places: Sequence[int]) -> list[int]:
+    """Sort places by the perplexity of their rows; those without one come last, in input order."""
+    return sorted(places, key=lambda place: (_perplexity(rows[place]) or float("inf"), place))
+
+
+def _perplexity(row: Row) -> float | None:
+    return next((row.values[name] for name in _LIKELIEST if name in row.values), None)
+
+
+def _pair_batches(
+    options: ScoreOptions, rows: Sequence[Row], places: Sequence[int]
+) -> list[list[int]]:
+    from didi_protein.folding.memory import plan_pair_batches
+
+    lengths = [len(rows[place].record.sequence) for place in places]
+    plan = plan_pair_batches(lengths, _pair_budget(options))
+    return [[places[number] for number in batch] for batch in plan]
+
+
+def has_enough(options: ScoreOptions, rows: Iterable[Row]) -> bool:
+    """Tell whether as many designs were folded and are foldable as `--top` asks for."""
+    if options.top is None:
+        return False
+    folded = (row for row in rows if "mean_plddt" in row.values and not row.is_native)
+    return sum(bool(_is_foldable(options, row)) for row in folded) >= options.top
+
+
+def about_top(options: ScoreOptions, designs: pd.DataFrame) -> list[str]:
+    """Say which designs the figures of structures rest on, where `--top` left some out."""
+    folded = designs[designs["mean_plddt"].notna()]
+    if options.top is None or len(folded) == len(designs):
+        return []
+    found = int(folded["foldable"].fillna(False).astype(bool).sum())
+    return [
+        f"--top {options.top}: {len(folded):,} of {len(designs):,} designs were folded, the "
+        f"likeliest first, {found:,} of them foldable. Figures of structures are of these alone."
+    ]
 
 
 def check_files(
@@ -121,14 +214,18 @@ def check_files(
 def add_foldable(options: ScoreOptions, rows: Sequence[Row]) -> None:
     """Apply the thresholds: with others, nothing needs to be folded again."""
     for row in rows:
-        known = row.as_dict()  # what a structure file states counts too
-        plddt, ptm, pae = (known.get(name) for name in _RULED)
-        if plddt is not None and ptm is not None and pae is not None:
-            row.values["foldable"] = bool(
-                plddt > options.foldable_plddt
-                and ptm > options.foldable_ptm
-                and pae < options.foldable_pae
-            )
+        if (foldable := _is_foldable(options, row)) is not None:
+            row.values["foldable"] = foldable
+
+
+def _is_foldable(options: ScoreOptions, row: Row) -> bool | None:
+    known = row.as_dict()  # what a structure file states counts too
+    plddt, ptm, pae = (known.get(name) for name in _RULED)
+    if plddt is None or ptm is None or pae is None:
+        return None
+    return bool(
+        plddt > options.foldable_plddt and ptm > options.foldable_ptm and pae < options.foldable_pae
+    )
 
 
 def open_fold_scorer(

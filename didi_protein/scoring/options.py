@@ -36,10 +36,24 @@ class ScoreOptions(CommonOptions):
             "name such as esm2_t12_35M_UR50D, a folder, a hub id, or none."
         ),
     ] = "tiny"
+    embedding: Annotated[
+        str,
+        Option(
+            help="Masked model in whose hidden states the set is held against --reference (Frechet "
+            "distance, MMD, density, coverage): tiny, an ESM-2 name, a folder, a hub id, or none."
+        ),
+    ] = "tiny"
     fold: Annotated[
         str,
         Option(help="Folding model: esmfold, a folder or hub id of that layout, or none."),
     ] = "none"
+    top: Annotated[
+        int | None,
+        Option(
+            help="Fold the likeliest first (by the judge, else by --pseudo), and no more once this "
+            "many are foldable; needs --fold. Default: all are folded, the likeliest batch first."
+        ),
+    ] = None
     pdb_dir: Annotated[
         Path | None, Option(help="Folder for predicted structures, a PDB each; needs --fold.")
     ] = None

@@ -193,6 +193,20 @@ _COUNTS: dict[str, Callable[[str], int]] = {
 }
 
 
+def repeated_word_share(sequence: str, length: int) -> float:
+    """Return Rep-n: one less the share of different words of n residues among all of them.
+
+    The seq-rep-n of Welleck et al. ("Neural text generation with unlikelihood training", ICLR
+    2020), which benchmarks of designed proteins print for n = 2 and 5. With 400 words of two
+    residues it grows with the length of the sequence, whatever that says.
+
+    >>> repeated_word_share("ACACA", 2), repeated_word_share("ACDEF", 2)
+    (0.5, 0.0)
+    """
+    words = [sequence[at : at + length] for at in range(len(sequence) - length + 1)]
+    return 1 - len(set(words)) / len(words) if words else 0.0
+
+
 def residue_composition(sequences: Iterable[str]) -> dict[str, float]:
     """Share of each of the 20 residues among all residues of a set, in alphabetical order."""
     counts = Counter[str]()

@@ -175,12 +175,14 @@ def score_rows(
     known_scores: KnownScores,
     on_progress: Callable[[float], object],
     work: Mapping[int, float],
+    enough: Callable[[], bool] = bool,
 ) -> None:
     """Fill in `values`, and `status` where something failed; known values are not computed again.
 
     Args:
         on_progress: called with the work done.
         work: of each row, by its place; see `planned_work`.
+        enough: asked after every batch whether to leave out the others; they never are by default.
     """
     done = 0.0
     for batch in batches:
@@ -189,6 +191,8 @@ def score_rows(
             _apply(scorer, members, known_scores)
         done += sum(work[place] for place in batch)
         on_progress(done)
+        if enough():
+            return
 
 
 PER_RESIDUE = ("pseudo", "fold", "scan", "motif_shuffles")

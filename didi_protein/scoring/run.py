@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,12 +23,16 @@ from didi_core.number_checks import minimum_errors, seed_errors
 from didi_core.progress import progress_bar
 from didi_core.training.devices import check_precision, resolve_device, settle_precision
 from didi_protein.models.judges import Judge, MaskedScorer, open_judge, open_masked_scorer
+from didi_protein.scoring.embedding import EmbeddingMeasures, measure_embedding, open_embedder
 from didi_protein.scoring.family import FamilyScorer, family_record, open_family_scorer
 from didi_protein.scoring.folding import (
     add_foldable,
     check_files,
     check_folding,
     check_thresholds,
+    check_top,
+    folding_order,
+    has_enough,
     open_fold_scorer,
     plan_rows,
 )
@@ -47,6 +52,7 @@ from didi_protein.scoring.scorers import (
     PropertyScorer,
     PseudoScorer,
     Scorer,
+    autocast_of,
 )
 from didi_protein.scoring.structure_measures import (
     StructureMeasures,
@@ -74,7 +80,12 @@ from didi_protein.sequences.fasta import Reading, read_records
 from didi_protein.sequences.tables import asked_columns
 from didi_protein.sequences.training_data import read_training_sequences
 from didi_protein.similarity import mmseqs
-from didi_protein.similarity.neighbours import Neighbour, cluster_numbers, nearest_neighbours
+from didi_protein.similarity.neighbours import (
+    NEIGHBOUR_IDENTITY,
+    Neighbour,
+    clusters_at,
+    nearest_neighbours,
+)
 from didi_protein.structures.read import point_from, say_which_models, say_without_plddt
 
 
@@ -85,6 +96,7 @@ def run_score(
     shard = _check_options(options)
     options = settle_precision(options)
     processes = join_processes()
+    check_top(options, shard.count * processes.count)
     known = KnownScores(process_path(partial_path(options.out), processes.rank))
     if processes.is_first:
         _check_outputs(options)
@@ -112,6 +124,10 @@ def run_score(
         motifs,
         masked,
     )
+    # Opened before hours of scoring, so that a bad name costs none.
+    embedder = None
+    if processes.is_first and shard.count == 1:  # it takes the whole set
+        embedder = open_embedder(options, scorers, processes.device(options.device))
     rows = check_records(records, scorers, options.clean, options.max_length)
     check_sites(motifs, rows)
     places, batches = plan_rows(options, rows, shard)
@@ -125,7 +141,7 @@ def run_score(
     if not gather_rows(processes, rows, [place for batch in own for place in batch]):
         return None
     add_motifs(motifs, [rows[place] for place in places], options.out)
-    return finish(options, natural, sources, shard, rows, places, scorers, known)
+    return finish(options, natural, sources, shard, rows, places, scorers, known, embedder)
 
 
 def _check_options(options: ScoreOptions) -> Shard:
@@ -221,11 +237,20 @@ def _score(
     *,
     quiet: bool,
 ) -> None:
-    work = planned_work(rows, batches, scorers, known)
+    """Score batches, and then fold: what is quick to compute tells what to fold first."""
+    first = next((at for at, each in enumerate(scorers) if each.name == "fold"), len(scorers))
     silent = quiet or options.quiet
-    shown = nullcontext(float) if silent else progress_bar("scoring", sum(work.values()))
-    with shown as on_progress:
-        score_rows(rows, batches, scorers, known, on_progress, work)
+
+    def run(what: str, batches: Sequence[Sequence[int]], scorers: Sequence[Scorer]) -> None:
+        work = planned_work(rows, batches, scorers, known)
+        shown = nullcontext(float) if silent else progress_bar(what, sum(work.values()))
+        with shown as on_progress:
+            enough = partial(has_enough, options, rows)
+            score_rows(rows, batches, scorers, known, on_progress, work, enough)
+
+    run("scoring", batches, scorers[:first])
+    if scorers[first:]:
+        run("folding", folding_order(options, rows, batches), scorers[first:])
 
 
 def _say_shared(shared: SharedIds) -> None:
@@ -290,6 +315,7 @@ def finish(
     places: Sequence[int],
     scorers: Sequence[Scorer],
     known: KnownScores,
+    embedder: MaskedScorer | None = None,
 ) -> ScoreResult:
     """Compare with natural sequences, write table and summary, and let the work in progress go."""
     own = [rows[place] for place in places]
@@ -309,16 +335,21 @@ def finish(
     table = build_table([row.as_dict() for row in own])
     family = next((each for each in scorers if isinstance(each, FamilyScorer)), None)
     counted = family.measure(sequences, options.seed) if family and shard.count == 1 else None
+    only_parents = _only_parents(reference, designs)
+    embedding = EmbeddingMeasures()
+    if embedder is not None and not only_parents:
+        embedding = _measure_embedding(options, embedder, sequences, reference or ())
     parts = SummaryParts(
         table=table,
         scorers=scorers,
         reference=None if reference is None else [sequence for _, sequence in reference],
-        only_parents=_only_parents(reference, designs),
+        only_parents=only_parents,
         training=None if training is None else [sequence for _, sequence in training],
         held_against=training_record(sources),
         neighbours=neighbours,
         clusters=clusters,
         structures=structures,
+        embedding=embedding,
         family=None if family is None else family_record(family, counted),
         shard=shard,
         places=places,
@@ -334,6 +365,23 @@ def finish(
     for other in partials_of(options.out):
         other.unlink()
     return ScoreResult(table, summary, options.out, summary_file, len(own) - len(scored))
+
+
+def _measure_embedding(
+    options: ScoreOptions,
+    embedder: MaskedScorer,
+    sequences: Sequence[str],
+    reference: Sequence[tuple[str, str]],
+) -> EmbeddingMeasures:
+    return measure_embedding(
+        embedder,
+        sequences,
+        [sequence for _, sequence in reference],
+        seed=options.seed,
+        batch_tokens=options.batch_tokens,
+        autocast=autocast_of(options.precision),
+        quiet=options.quiet,
+    )
 
 
 def _measure_structures(
@@ -379,10 +427,11 @@ def _add_neighbours(
 
 def _add_clusters(
     rows: Sequence[Row], sequences: Sequence[str], threads: int | None
-) -> list[int] | None:
+) -> dict[float, list[int]] | None:
+    """Number the clusters of the rows, at 40% identity, and return those at higher ones too."""
     if not mmseqs.is_available():
         return None
-    numbers = cluster_numbers(sequences, threads)
-    for row, number in zip(rows, numbers, strict=True):
+    clusters = clusters_at(sequences, threads=threads)
+    for row, number in zip(rows, clusters[NEIGHBOUR_IDENTITY], strict=True):
         row.values["cluster"] = number
-    return numbers
+    return clusters

@@ -5,7 +5,7 @@ measures.figures["precision"]      # {"mean": 0.71, "low": 0.67, "high": 0.75}
 bootstrap_difference(measures.judge_nll, other.judge_nll)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,20 +23,26 @@ from didi_protein.scoring.own_shuffles import judge_shuffles, shuffle_of
 from didi_protein.scoring.properties import (
     low_complexity_fraction,
     repeat_fraction,
+    repeated_word_share,
     residue_composition,
 )
 from didi_protein.sequences.residues import CANONICAL_RESIDUES
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import (
+    CLUSTER_IDENTITIES,
     COPY_IDENTITY,
     NEIGHBOUR_IDENTITY,
     Neighbour,
-    cluster_numbers,
+    clusters_at,
     has_neighbour,
     nearest_neighbours,
 )
 
 KMER = 3
+REPEATED_WORDS = (2, 5)
+"""Lengths n of the words of Rep-n."""
+CLUSTER_FIGURES = ("num_clusters", "num_clusters_50", "num_clusters_95")
+"""Names of the numbers of clusters at `CLUSTER_IDENTITIES`."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ def measure_set(
     judge_nll: Sequence[float] | None = None,
     neighbours: Sequence[Neighbour | None] | None = None,
     training_identity: Sequence[float] | None = None,
-    clusters: Sequence[int] | None = None,
+    clusters: Mapping[float, Sequence[int]] | None = None,
     seed: int = 0,
     threads: int | None = None,
     batch_tokens: int = BATCH_TOKENS,
@@ -80,7 +86,8 @@ def measure_set(
         neighbours: the nearest reference of each sequence, where already known.
         training_identity: to the nearest training sequence, of each sequence where it is known:
             copies are counted among these, in place of `training`.
-        clusters: cluster number of each sequence, where already known.
+        clusters: cluster number of each sequence at each of `CLUSTER_IDENTITIES`, where already
+            known.
         seed: of the bootstrap.
         threads: of MMseqs2; all available when None.
         find_clusters: count clusters where `clusters` is not given and MMseqs2 is installed.
@@ -104,9 +111,13 @@ def measure_set(
             for name, flags in shares.items()
         },
         "pooled_3mer_entropy": _kmer_entropy(sequences, seed),
+        **{
+            f"rep_{n}": bootstrap_mean([repeated_word_share(each, n) for each in sequences], seed)
+            for n in REPEATED_WORDS
+        },
     }
     if clusters is None and find_clusters and mmseqs.is_available():
-        clusters = cluster_numbers(sequences, threads)
+        clusters = clusters_at(sequences, threads=threads)
     figures = _figures(sequences, intervals, asked_for, clusters, num_calls)
     if copied is not None and len(copied) < len(sequences):
         figures["copies"]["n"] = len(copied)
@@ -163,7 +174,7 @@ def _figures(
     sequences: Sequence[str],
     intervals: dict[str, Interval | None],
     asked_for: Sequence[str] | None,
-    clusters: Sequence[int] | None,
+    clusters: Mapping[float, Sequence[int]] | None,
     num_calls: Sequence[float] | None,
 ) -> dict[str, Any]:
     """All figures under their names in `summary.json`, in reading order."""
@@ -177,11 +188,15 @@ def _figures(
             for name in ("precision", "recall", "copies", "pooled_3mer_entropy")
         },
         "distinct_fraction": len(set(sequences)) / len(sequences) if sequences else None,
-        "num_clusters": None if clusters is None else len(set(clusters)),
+        **{
+            name: None if clusters is None else len(set(clusters[identity]))
+            for name, identity in zip(CLUSTER_FIGURES, CLUSTER_IDENTITIES, strict=True)
+        },
         "mean_repeat_fraction": _mean([repeat_fraction(each) for each in sequences]),
         "mean_low_complexity_fraction": _mean(
             [low_complexity_fraction(each) for each in sequences]
         ),
+        **{f"rep_{n}": _plain(intervals.get(f"rep_{n}")) for n in REPEATED_WORDS},
         "mean_nfe": _mean(num_calls or []),
         "mean_length": _mean([len(each) for each in sequences]),
         "residue_composition": residue_composition(sequences),

@@ -19,13 +19,16 @@ from didi_core.evaluation.bootstrap import warnings_of_few
 from didi_core.io.shards import NOT_OF_THE_WHOLE, SHARD_KEY, Shard, shard_record
 from didi_core.training.run_folder import package_versions
 from didi_protein.scoring.columns import COLUMN
+from didi_protein.scoring.embedding import TITLES, EmbeddingMeasures
 from didi_protein.scoring.family import family_table
+from didi_protein.scoring.folding import about_top
 from didi_protein.scoring.length_bins import row_title
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.own_shuffles import JUDGE_DOMAIN, MOST_SEQUENCES
 from didi_protein.scoring.properties import natural_ranges
 from didi_protein.scoring.scorers import JudgeScorer, PseudoScorer, Scorer
 from didi_protein.scoring.set_measures import (
+    CLUSTER_FIGURES,
     SetMeasures,
     copy_figures,
     mean_figures,
@@ -36,6 +39,7 @@ from didi_protein.scoring.table import are_designs, scored_designs
 from didi_protein.scoring.yardsticks import measure_yardsticks
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import (
+    CLUSTER_IDENTITIES,
     COPY_IDENTITY,
     NEIGHBOUR_IDENTITY,
     Neighbour,
@@ -66,9 +70,10 @@ class SummaryParts:
     held_against: dict[str, Any] | None
     """What rows were looked for copies of; None where nothing was."""
     neighbours: Sequence[Neighbour | None] | None
-    clusters: Sequence[int] | None
-    """Of the rows that are ok; None where not computed."""
+    clusters: Mapping[float, Sequence[int]] | None
+    """Of the rows that are ok, at each of `CLUSTER_IDENTITIES`; None where not computed."""
     structures: StructureMeasures
+    embedding: EmbeddingMeasures
     family: dict[str, Any] | None
     """What `--family` found; None where it was not given."""
     shard: Shard
@@ -98,6 +103,7 @@ def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
         "reference": _file(options.reference, parts.reference),
         "reference_ranges": natural_ranges(parts.reference or ()),
         "training": parts.held_against,
+        "embedding": parts.embedding.record,
         "family": parts.family,
         "set": {
             **measure_table(options, parts).figures,
@@ -105,10 +111,16 @@ def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
             **mean_figures(scored, options.seed),
             **STRUCTURE_FIGURES,
             **parts.structures.figures,
+            **parts.embedding.figures,
         },
-        "reference_rows": yardsticks.rows,
+        "reference_rows": _with_rows(yardsticks.rows, parts.embedding.rows),
         JUDGE_DOMAIN: yardsticks.domain,
-        "warnings": [*few, *yardsticks.warnings],
+        "warnings": [
+            *few,
+            *about_top(options, scored),
+            *yardsticks.warnings,
+            *parts.embedding.warnings,
+        ],
         "definitions": definitions(options, parts),
         "settings": {
             "scorers": {scorer.name: dict(scorer.settings) for scorer in parts.scorers},
@@ -123,6 +135,16 @@ def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
         record = shard_record(parts.shard, parts.num_records, parts.places, command)
         summary[SHARD_KEY] = record.as_json()
     return summary
+
+
+def _with_rows(
+    rows: Mapping[str, Mapping[str, Any]] | None, more: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]] | None:
+    """Return the judge's rows with what the embedding says of the same kinds of sequences."""
+    joined = {name: dict(row) for name, row in (rows or {}).items()}
+    for name, figures in more.items():
+        joined.setdefault(name, {"n": figures["fbd"]["n"]}).update(figures)
+    return joined or None
 
 
 def read_stored_scorers(path: Path) -> dict[str, Any]:
@@ -178,6 +200,7 @@ def _fold(options: ScoreOptions, scorers: Sequence[Scorer]) -> dict[str, Any] | 
                 "num_parameters": folding.model.num_parameters,
                 "precision": folding.precision,
                 "recycles": folding.settings["recycles"],
+                "top": options.top,
                 "foldable": {
                     "min_plddt": options.foldable_plddt,
                     "min_ptm": options.foldable_ptm,
@@ -204,6 +227,8 @@ def definitions(options: ScoreOptions, parts: "SummaryParts") -> dict[str, str]:
         "mean_repeat_fraction": "share of residues in words of 4 that occur twice, or in runs of 4",
         "mean_low_complexity_fraction": "share of residues in windows of 12 of at most 2.2 bits, "
         "extended to 2.5 bits",
+        "rep_2": "one less the share of different words of 2 residues among all of a sequence",
+        "rep_5": "the same of words of 5",
     }
     if options.judge != "none":
         texts["judge_nll"] = (
@@ -231,7 +256,8 @@ def definitions(options: ScoreOptions, parts: "SummaryParts") -> dict[str, str]:
         )
     if mmseqs.is_available():
         texts |= _neighbour_definitions(parts)
-    return texts | _mean_definitions(scored_designs(parts.table)) | parts.structures.definitions
+    means = _mean_definitions(scored_designs(parts.table))
+    return texts | means | parts.structures.definitions | dict(parts.embedding.definitions)
 
 
 def _neighbour_definitions(parts: "SummaryParts") -> dict[str, str]:
@@ -259,6 +285,8 @@ def _neighbour_definitions(parts: "SummaryParts") -> dict[str, str]:
         texts["num_clusters"] = "greedy set cover; MMseqs2 " + " ".join(
             (mmseqs.version(), *mmseqs.COMMON_FLAGS, *mmseqs.CLUSTER_FLAGS, *every)
         )
+        for name, identity in zip(CLUSTER_FIGURES[1:], CLUSTER_IDENTITIES[1:], strict=True):
+            texts[name] = f"the same of hits of at least {identity:.0%} identity"
     return texts
 
 
@@ -294,6 +322,8 @@ _SHOWN = {
     "pooled_3mer_entropy": "pooled 3-mer entropy (nats)",
     "distinct_fraction": "share that is distinct",
     "num_clusters": "clusters",
+    "num_clusters_50": "clusters at 50% identity",
+    "num_clusters_95": "clusters at 95% identity",
     **{
         column.figure.name: f"{column.heading} ({column.unit})" if column.unit else column.heading
         for column in COLUMN.values()
@@ -303,6 +333,9 @@ _SHOWN = {
     "num_structure_clusters": "structure clusters",
     "mean_repeat_fraction": COLUMN["repeat_fraction"].heading,
     "mean_low_complexity_fraction": COLUMN["low_complexity_fraction"].heading,
+    "rep_2": "Rep-2",
+    "rep_5": "Rep-5",
+    **TITLES,
     "mean_nfe": "network calls each",
     "mean_length": "residues each",
 }

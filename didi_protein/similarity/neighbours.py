@@ -16,6 +16,8 @@ NEIGHBOUR_IDENTITY = 0.40
 """Least identity of a natural neighbour: about where homology stops being a matter of opinion."""
 COPY_IDENTITY = 0.95
 """Least identity to a training sequence of a design that counts as copied."""
+CLUSTER_IDENTITIES = (NEIGHBOUR_IDENTITY, 0.50, COPY_IDENTITY)
+"""Least identities of neighbours that share a cluster: ours, and those that papers print."""
 
 
 @dataclass(frozen=True)
@@ -130,28 +132,54 @@ def has_neighbour(
 
 
 def cluster_numbers(sequences: Sequence[str], threads: int | None = None) -> list[int]:
-    """Cluster of each sequence, numbered from 1 in order of first appearance.
+    """Return the cluster of each sequence at 40% identity; see `clusters_at`."""
+    return clusters_at(sequences, (NEIGHBOUR_IDENTITY,), threads)[NEIGHBOUR_IDENTITY]
+
+
+def clusters_at(
+    sequences: Sequence[str],
+    identities: Sequence[float] = CLUSTER_IDENTITIES,
+    threads: int | None = None,
+) -> dict[float, list[int]]:
+    """Return the cluster of each sequence, numbered from 1 in order of first appearance.
 
     Greedy set cover, as MMseqs2's: the sequence with most neighbours not yet in a cluster founds
-    the next one with all of them. Neighbours here have at least 40% identity over at least 70% of
-    both lengths. Equal sequences always share a cluster.
+    the next one with all of them. Neighbours here have at least so much identity over at least 70%
+    of both lengths. Equal sequences always share a cluster.
+
+    Args:
+        identities: at least 0.4 each; the sequences are aligned once for all of them.
+
+    Returns:
+        The clusters at each identity.
     """
     distinct = list(dict.fromkeys(sequences))
-    founder_of = dict(zip(distinct, _set_cover(_neighbourhoods(distinct, threads)), strict=True))
+    near = _neighbourhoods(distinct, identities, threads)
+    return {each: _numbered(sequences, distinct, near[each]) for each in identities}
+
+
+def _numbered(
+    sequences: Sequence[str], distinct: Sequence[str], neighbourhoods: Sequence[set[int]]
+) -> list[int]:
+    founder_of = dict(zip(distinct, _set_cover(neighbourhoods), strict=True))
     number_of: dict[int, int] = {}
     return [number_of.setdefault(founder_of[each], len(number_of) + 1) for each in sequences]
 
 
-def _neighbourhoods(sequences: Sequence[str], threads: int | None) -> list[set[int]]:
+def _neighbourhoods(
+    sequences: Sequence[str], identities: Sequence[float], threads: int | None
+) -> dict[float, list[set[int]]]:
     """Return the neighbours' indices of each sequence, itself among them; made symmetric."""
-    neighbourhoods = [{index} for index in range(len(sequences))]
+    found = {each: [{index} for index in range(len(sequences))] for each in identities}
     if len(sequences) > 1:
         flags = (*mmseqs.CLUSTER_FLAGS, "--max-seqs", str(max(1_000, len(sequences))))
         every = mmseqs.all_pairs_flags(sequences, sequences)
-        for first, second, *_ in mmseqs.search(sequences, sequences, flags, threads, every):
-            neighbourhoods[first].add(second)
-            neighbourhoods[second].add(first)
-    return neighbourhoods
+        for first, second, share, *_ in mmseqs.search(sequences, sequences, flags, threads, every):
+            for identity in identities:
+                if share >= identity:
+                    found[identity][first].add(second)
+                    found[identity][second].add(first)
+    return found
 
 
 def _set_cover(neighbourhoods: Sequence[set[int]]) -> list[int]:

@@ -8,6 +8,12 @@ from Bio.SeqUtils import seq3
 
 HELIX_RESIDUES = 18
 RISE, RADIUS, TURN = 1.5, 2.3, np.radians(100)  # of an alpha helix: ångström, ångström, a residue
+BACKBONE = {  # (radius, degrees and rise from the C-alpha) of the atoms of an alpha helix
+    "N": (1.56, -26.8, -0.91),
+    "CA": (RADIUS, 0.0, 0.0),
+    "C": (1.68, 26.8, 1.06),
+    "O": (1.94, 20.6, 2.25),
+}
 LINKED = 3.8  # ångström between neighbouring alpha carbons
 
 
@@ -27,12 +33,26 @@ def pdb_text(
 ) -> str:
     """C-alpha atoms with `plddt` in the B-factor column."""
     coordinates = helix_bundle(len(sequence)) if coordinates is None else coordinates
+    atoms = [("CA", place, xyz) for place, xyz in enumerate(coordinates)]
+    return _as_pdb(sequence, plddt, atoms, chain)
+
+
+def helix_text(sequence: str, plddt: Sequence[float]) -> str:
+    """One alpha helix with its whole backbone."""
+    atoms = [
+        (name, place, (radius * np.cos(angle), radius * np.sin(angle), RISE * place + rise))
+        for place in range(len(sequence))
+        for name, (radius, degrees, rise) in BACKBONE.items()
+        for angle in [TURN * place + np.radians(degrees)]
+    ]
+    return _as_pdb(sequence, plddt, atoms)
+
+
+def _as_pdb(sequence: str, plddt: Sequence[float], atoms: Sequence, chain: str = "A") -> str:
     lines = [
-        f"ATOM  {number:5d}  CA  {seq3(letter).upper()} {chain}{number:4d}    "
-        f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00{value:6.2f}           C  "
-        for number, (letter, (x, y, z), value) in enumerate(
-            zip(sequence, coordinates, plddt, strict=True), start=1
-        )
+        f"ATOM  {number:5d}  {name:3} {seq3(sequence[place]).upper()} {chain}{place + 1:4d}    "
+        f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00{plddt[place]:6.2f}           {name[0]}  "
+        for number, (name, place, (x, y, z)) in enumerate(atoms, start=1)
     ]
     return "\n".join([*lines, "END", ""])
 

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -12,6 +13,7 @@ from scoring_fixtures import random_sequences, write_judge, write_masked
 from didi_core.errors import UserError
 from didi_core.evaluation.pseudo import exact_pseudo_nll
 from didi_protein.models.judges import open_judge, open_masked_scorer
+from didi_protein.scoring.properties import repeated_word_share
 from didi_protein.scoring.set_measures import measure_reference_rows, measure_set, shuffle_residues
 from didi_protein.sequences.alphabet import PROTEIN, encode
 
@@ -148,7 +150,10 @@ def test_set_measures_by_hand(judge_folder):
     }
     assert figures["copies"]["mean"] == pytest.approx(1 / 5)
     assert figures["distinct_fraction"] == pytest.approx(4 / 5)
-    assert figures["num_clusters"] == 4
+    assert figures["num_clusters"] == figures["num_clusters_95"] == 4
+    assert figures["rep_2"]["mean"] == pytest.approx(
+        np.mean([repeated_word_share(each, 2) for each in designs])
+    )
     assert figures["mean_nfe"] == pytest.approx(6.4)
     assert figures["judge_nll"]["mean"] == pytest.approx(judge.nll(designs).mean())
     assert figures["judge_perplexity"]["mean"] == pytest.approx(

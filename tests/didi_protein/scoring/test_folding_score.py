@@ -15,6 +15,7 @@ import pytest
 import torch
 from folding_fixtures import build_folding_network, fold_sequences, write_folding_model
 from folding_scenario import NUM_RECORDS, flags_of, options_of, simulate_memory, write_records
+from scoring_fixtures import write_judge
 
 from didi_core.commands import processes
 from didi_core.errors import UserError
@@ -22,6 +23,7 @@ from didi_protein.folding import scorer
 from didi_protein.folding.network import open_folding_model
 from didi_protein.folding.trunk import run_network
 from didi_protein.score import score
+from didi_protein.scoring import folding
 from didi_protein.scoring.table import read_scores
 from didi_protein.sequences.fasta import ProteinRecord, write_fasta
 
@@ -229,6 +231,47 @@ def test_resume_folds_again_what_changed_or_lost_its_files(options, monkeypatch,
     assert folded == []  # neither changes a result
 
 
+def test_the_likeliest_are_folded_first_and_no_more_than_top_asks_for(
+    options, tmp_path, monkeypatch
+):
+    folded, fold = [], scorer.FoldScorer.score
+    monkeypatch.setattr(
+        scorer.FoldScorer, "score", lambda self, rows: folded.extend(rows) or fold(self, rows)
+    )
+    judged = replace(options, judge=str(write_judge(tmp_path / "judge")), fold_pairs=1)
+    whole = score(judged).table.set_index("id")
+    ranked = whole.sort_values("judge_perplexity").index.tolist()
+    assert [record.id for record in folded] == ranked
+    # By hand: two at a time, the shorter of them first, until three of a pLDDT above the middle.
+    middle = float(whole["mean_plddt"].sort_values().iloc[[3, 4]].mean())
+    order = [
+        name
+        for start in range(0, 8, 2)
+        for name in sorted(ranked[start : start + 2], key=lambda each: whole.loc[each, "length"])
+    ]
+    passes = (whole["mean_plddt"] > middle)[order].cumsum()
+    expected = order[: passes.tolist().index(3) + 1]
+    assert 3 <= len(expected) < 8
+    monkeypatch.setattr(folding, "AT_ONCE", 2)
+    rule = {"foldable_plddt": middle, "foldable_ptm": 0, "foldable_pae": 31}
+    asked = replace(judged, top=3, out=tmp_path / "top.csv", pdb_dir=tmp_path / "top", **rule)
+    folded.clear()
+    result = score(asked)
+    assert [record.id for record in folded] == expected
+    rows = result.table.set_index("id")
+    assert rows.index[rows["mean_plddt"].notna()].tolist() == sorted(expected)
+    assert rows["status"].eq("ok").all() and rows["judge_perplexity"].notna().all()
+    assert rows["foldable"].fillna(False).sum() == 3
+    assert result.summary["fold"]["top"] == 3
+    (said,) = (each for each in result.summary["warnings"] if each.startswith("--top 3"))
+    assert f"{len(expected)} of 8 designs were folded" in said
+    # The others can follow, and nothing is folded twice.
+    folded.clear()
+    rest = score(replace(asked, top=None, resume=True)).table.set_index("id")
+    assert sorted(record.id for record in folded) == sorted(set(ranked) - set(expected))
+    pd.testing.assert_frame_equal(rest[CONFIDENCE], whole[CONFIDENCE])
+
+
 def test_flags_reach_the_network(options, monkeypatch):
     seen = []
 
@@ -261,6 +304,9 @@ def test_flags_reach_the_network(options, monkeypatch):
     ("changes", "message"),
     [
         ({"fold": "none"}, "--pdb-dir"),
+        ({"fold": "none", "pdb_dir": None, "fold_pairs": None, "top": 3}, "--top 3: nothing is"),
+        ({"top": 0}, "--top 0 must be 1 or more"),
+        ({"top": 3, "shard": "1/2"}, "leave out --shard"),
         ({"fold_recycles": -1}, "--fold-recycles -1 must be 0 or more"),
         ({"fold_chunk_size": 0}, "--fold-chunk-size 0"),
         ({"fold_pairs": 0}, "--fold-pairs 0"),

@@ -9,6 +9,7 @@ from didi_protein.scoring.properties import (
     aa_entropy,
     low_complexity_fraction,
     repeat_fraction,
+    repeated_word_share,
     sequence_properties,
 )
 
@@ -33,6 +34,21 @@ ALPHABET = "ACDEFGHIKLMNPQRSTVWY"
 )
 def test_repeat_fraction_by_hand(sequence, expected):
     assert repeat_fraction(sequence) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "two", "five"),
+    [
+        (ALPHABET, 0.0, 0.0),
+        ("A" * 12, 1 - 1 / 11, 1 - 1 / 8),
+        ("GS" * 6, 1 - 2 / 11, 1 - 2 / 8),
+        ("MKTAYMKTAY", 1 - 5 / 9, 1 - 5 / 6),  # MK KT TA AY YM; six words of five, one twice
+        ("MKTA", 0.0, 0.0),  # no word of five
+    ],
+)
+def test_rep_n_by_hand(sequence, two, five):
+    assert repeated_word_share(sequence, 2) == pytest.approx(two)
+    assert repeated_word_share(sequence, 5) == pytest.approx(five)
 
 
 def test_repeat_fraction_agrees_with_a_plain_search():

@@ -218,16 +218,18 @@ def test_summary_has_the_agreed_form(options):
     assert stored["format"] == "didi-protein score summary 1"
     assert " ".join(stored["set"]) == (
         "n judge_nll judge_perplexity precision recall copies pooled_3mer_entropy distinct_fraction"
-        " num_clusters mean_repeat_fraction mean_low_complexity_fraction mean_nfe mean_length"
-        " residue_composition copies_estimated mean_plddt ptm mean_pae foldable_fraction"
-        " max_reference_tm mean_pairwise_tm num_structure_clusters"
+        " num_clusters num_clusters_50 num_clusters_95 mean_repeat_fraction"
+        " mean_low_complexity_fraction rep_2 rep_5 mean_nfe mean_length residue_composition"
+        " copies_estimated mean_plddt ptm mean_pae foldable_fraction max_reference_tm"
+        " mean_pairwise_tm num_structure_clusters fbd mmd density coverage embedding_precision"
+        " embedding_recall"
     )
     assert stored["set"]["n"] == stored["num_ok"] == stored["num_records"] == 14
     assert stored["set"]["mean_nfe"] == 7
     few, foreign = stored["warnings"]
     assert few.startswith("Only 14 sequences:") and foreign.startswith("No row of 14 reads better")
     assert stored["set"]["judge_nll"]["low"] < stored["set"]["judge_nll"]["mean"]
-    assert stored["fold"] is stored["pseudo"] is None
+    assert stored["fold"] is stored["pseudo"] is stored["embedding"] is None
     assert list(stored["reference_rows"]) == ["residue_shuffled"]
     assert stored["judge_domain"]["inside"] is False
     assert stored["judge_domain"]["better_than_shuffled"]["n"] == 14

@@ -16,6 +16,7 @@ from didi_protein.similarity.neighbours import (
     Neighbour,
     _set_cover,
     cluster_numbers,
+    clusters_at,
     has_neighbour,
     nearest_neighbours,
 )
@@ -141,6 +142,10 @@ def test_clusters_join_relatives_and_number_by_first_appearance():
         "A" * 40,
     ]
     assert cluster_numbers(sequences) == [1, 2, 1, 2, 1, 3, 4, 4]
+    # The copies are 80% identical: one cluster at 50%, two at 95%; equal ones stay together.
+    found = clusters_at(sequences)
+    assert found[0.40] == found[0.50] == [1, 2, 1, 2, 1, 3, 4, 4]
+    assert found[0.95] == [1, 2, 3, 4, 1, 5, 6, 6]
 
 
 def test_significance_does_not_depend_on_the_size_of_the_reference():

@@ -23,7 +23,7 @@ from model_file_fixtures import (
     write,
 )
 
-from didi_protein.reporting.structures import read_trace
+from didi_protein.reporting.structures import read_backbone
 from didi_protein.sequences.fasta import read_records
 from didi_protein.sequences.training_data import read_training_sequences
 from didi_protein.structures.read import (
@@ -235,7 +235,7 @@ def test_file_names_that_are_not_utf8_are_written_escaped_and_found_again(tmp_pa
     row = records[1].columns
     assert row["pdb_file"] == "mod\\xe8le.pdb"
     assert os.fsencode(file_of_cell(tmp_path, row["pdb_file"]).name) == b"mod\xe8le.pdb"
-    assert read_trace(row, tmp_path).letters == SEQUENCE
+    assert read_backbone(row, tmp_path).letters == SEQUENCE
     assert name_of_file("13_space name (1).pdb.GZ") == "13_space name (1)"
 
 
