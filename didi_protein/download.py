@@ -34,7 +34,7 @@ class DownloadOptions:
         Argument(
             metavar="NAME...",
             help="Hub ids (airkingbd/dplm_150m), esmfold (facebook/esmfold_v1, 8.4 GB), fair-esm's "
-            "ESM-2 (esm2_t6_8M_UR50D), or uniref50.",
+            "ESM-2 (esm2_t6_8M_UR50D), ESMC (esmc_300m), or uniref50.",
         ),
     ]
     json_output: JsonOutput = False
@@ -56,9 +56,11 @@ def download(names: Sequence[str]) -> dict[str, Path]:
     if not names:
         raise UserError("download: name at least one model, or uniref50.")
     from didi_protein.models.esm2 import PUBLISHED
+    from didi_protein.models.esmc import HUB_IDS
     from didi_protein.models.load import BUNDLED_MODELS
 
-    known = (*BUNDLED_MODELS.names, UNIREF50, ESMFOLD, ESMFOLD_HUB_ID, *DPLM, *PUBLISHED)
+    models = (*BUNDLED_MODELS.names, ESMFOLD, ESMFOLD_HUB_ID, *DPLM, *PUBLISHED, *HUB_IDS)
+    known = (*models, UNIREF50)
     return fetch_all(names, download_one, known)
 
 
@@ -71,6 +73,7 @@ def download_one(name: str) -> Path:
     from didi_core.io.download import RemoteFile, fetch_file
     from didi_core.models.hub import DOWNLOAD, fetch_snapshot, may_be_hub_id
     from didi_protein.models.esm2 import is_esm2_name, weights_path
+    from didi_protein.models.esmc import HUB_IDS as ESMC_HUB_IDS
     from didi_protein.models.load import BUNDLED_MODELS
     from didi_protein.sequences.uniref50 import download_uniref50
 
@@ -80,7 +83,7 @@ def download_one(name: str) -> Path:
         return BUNDLED_MODELS.folder(name)
     if is_esm2_name(name):
         return fetch_file(RemoteFile(f"{ESM2_URL}/{name}.pt"), weights_path(name))
-    name = ESMFOLD_HUB_ID if name == ESMFOLD else name
+    name = ESMFOLD_HUB_ID if name == ESMFOLD else ESMC_HUB_IDS.get(name, name)
     if Path(name).is_dir() or not may_be_hub_id(name):
         raise UserError(
             f"{name} is no hub id such as airkingbd/dplm_150m, no ESM-2 such as "

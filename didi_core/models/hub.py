@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
@@ -70,6 +70,11 @@ def find_folder(name: str, *, offline: bool, program: str, flag: str = "") -> Pa
             f"{_display_name(flag, name)}: there is no such model folder; check the path."
         )
     return fetch_snapshot(name, offline=offline, program=program, flag=flag)
+
+
+def is_cached(name: str) -> bool:
+    """Return whether the Hugging Face cache (`HF_HOME`) holds a model of this hub id."""
+    return isinstance(try_to_load_from_cache(name, "config.json"), str)
 
 
 def fetch_snapshot(name: str, *, offline: bool, program: str, flag: str = "") -> Path:

@@ -52,6 +52,11 @@ def is_esm2_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def esm2_hub_id(name: str) -> str:
+    """Return the id of the same ESM-2 on the Hugging Face hub."""
+    return f"facebook/{name}"
+
+
 def weights_path(name: str) -> Path:
     """Return where torch hub, and `didi-protein download`, keep the weights of an ESM-2."""
     return Path(torch.hub.get_dir()) / "checkpoints" / f"{name}.pt"

@@ -5,7 +5,8 @@ residues as single tokens. It is opened from safetensors alone, and never runs c
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -19,13 +20,22 @@ from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.process import DEFAULT_PROCESS, article_of
 from didi_core.errors import UserError, as_written
 from didi_core.evaluation.judge import BATCH_TOKENS, causal_nll
+from didi_core.io.files import at_home
 from didi_core.models.causal import position_limit
 from didi_core.models.causal_folder import REFERENCE_ROWS, read_reference_rows
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, read_trained_lengths
-from didi_core.models.named import find_judge
+from didi_core.models.hub import is_cached
+from didi_core.models.named import find_denoiser, find_judge
 from didi_protein.models.causal import load_causal_folder
-from didi_protein.models.esm2 import MAX_RESIDUES, is_esm2_name, load_esm2
+from didi_protein.models.esm2 import (
+    MAX_RESIDUES,
+    esm2_hub_id,
+    is_esm2_name,
+    load_esm2,
+    weights_path,
+)
+from didi_protein.models.esmc import HUB_IDS, is_esmc, load_esmc
 from didi_protein.models.load import BUNDLED_MODELS, open_model
 from didi_protein.sequences.alphabet import PROTEIN
 from didi_protein.sequences.residues import CANONICAL_RESIDUES
@@ -117,7 +127,10 @@ def open_judge(name: str, device: torch.device | str = "cpu", *, offline: bool =
 def open_masked_scorer(
     name: str, device: torch.device | str = "cpu", *, offline: bool = False, flag: str = "--pseudo"
 ) -> MaskedScorer:
-    """Open a masked model: `tiny`, an ESM-2 name of fair-esm, a model folder, or a hub id.
+    """Open a masked model: `tiny`, an ESM-2 or ESMC by name, a model folder, or a hub id.
+
+    An ESM-2 is taken from fair-esm's files, or, where those are not here, from the Hugging Face
+    cache.
 
     Args:
         flag: what messages call the name: the flag it came from.
@@ -125,10 +138,18 @@ def open_masked_scorer(
     Raises:
         UserError: there is none of that name on this machine, or it is no masked one.
     """
-    if is_esm2_name(name):
+    if is_esm2_name(name) and (weights_path(name).is_file() or not is_cached(esm2_hub_id(name))):
         denoiser: nn.Module = load_esm2(name, device, flag)
         return MaskedScorer(name, denoiser, PROTEIN, MAX_RESIDUES, weights_digest(denoiser), True)
-    return masked_scorer(open_model(name, device, offline=offline, flag=flag), flag)
+    place = esm2_hub_id(name) if is_esm2_name(name) else HUB_IDS.get(name, name)
+    if not Path(at_home(place)).is_file():  # a training checkpoint is one
+        folder = find_denoiser(BUNDLED_MODELS, place, offline=offline, flag=flag)
+        if is_esmc(folder):
+            esmc = load_esmc(folder, device, f"{flag} {name}")
+            digest = weights_digest(esmc)
+            return MaskedScorer(name, esmc, PROTEIN, esmc.max_residues, digest, False)
+    loaded = open_model(place, device, offline=offline, flag=flag)
+    return masked_scorer(replace(loaded, name=name), flag)
 
 
 def masked_scorer(loaded: LoadedModel, flag: str = "--pseudo") -> MaskedScorer:

@@ -33,14 +33,14 @@ class ScoreOptions(CommonOptions):
         str,
         Option(
             help="Masked model for pseudo-perplexity, one network call a residue: tiny, an ESM-2 "
-            "name such as esm2_t12_35M_UR50D, a folder, a hub id, or none."
+            "or ESMC (esm2_t12_35M_UR50D, esmc_300m), a folder, a hub id, or none."
         ),
     ] = "tiny"
     embedding: Annotated[
         str,
         Option(
             help="Masked model in whose hidden states the set is held against --reference (Frechet "
-            "distance, MMD, density, coverage): tiny, an ESM-2 name, a folder, a hub id, or none."
+            "distance, MMD, density, coverage): as --pseudo; none for no such figures."
         ),
     ] = "tiny"
     fold: Annotated[

@@ -13,6 +13,7 @@ from typing import Any
 from Bio.PDB.Chain import Chain
 
 from didi_core.errors import UserError
+from didi_core.evaluation.bootstrap import bootstrap_mean
 from didi_core.io.files import shown
 from didi_core.progress import progress_bar
 from didi_protein.scoring.rows import Row
@@ -22,6 +23,7 @@ from didi_protein.similarity import tm_score as tm_scores
 from didi_protein.similarity.tm_score import Trace
 from didi_protein.structures.parse import STRUCTURE_SUFFIXES, alpha_trace, parse_structure
 from didi_protein.structures.read import CHAIN_COLUMN, file_of_cell
+from didi_protein.structures.secondary import HELIX, STRAND, secondary_structure
 
 CLUSTER_COLUMN = "structure_cluster"
 REFERENCE_COLUMN = "max_reference_tm"
@@ -67,6 +69,7 @@ def measure_structures(rows: Sequence[Row], request: StructureRequest) -> Struct
         return StructureMeasures()
     members, chains = [row for row, _ in placed], [chain for _, chain in placed]
     measures = StructureMeasures()
+    _add_secondary(chains, request, measures)
     if request.whole_set and request.max_pairs and tm_scores.is_available():
         _add_diversity(chains, request, measures)
     if foldseek.is_available():
@@ -105,6 +108,20 @@ def chain_of(row: Row, table: Path) -> Chain | None:
     if wanted not in chains:
         raise UserError(f"{path} holds no protein chain {wanted}, which {row.record.id} asks for.")
     return chains[wanted]
+
+
+def _add_secondary(
+    chains: Sequence[Chain], request: StructureRequest, measures: StructureMeasures
+) -> None:
+    """Measure how much of each chain is helix and strand."""
+    states = [secondary_structure(alpha_trace(chain)[0]) for chain in chains]
+    for name, state in (("helix_fraction", HELIX), ("strand_fraction", STRAND)):
+        shares = [each.count(state) / len(each) for each in states]
+        measures.figures[name] = bootstrap_mean(shares, request.seed).as_dict() | {"n": len(shares)}
+        measures.definitions[name] = (
+            f"share of residues in a {name.split('_')[0]} by TM-align's rule on alpha carbons, "
+            "mean over structures"
+        )
 
 
 def _add_diversity(

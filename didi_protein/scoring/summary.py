@@ -52,7 +52,9 @@ if TYPE_CHECKING:
 FORMAT = "didi-protein score summary 1"
 
 
-STRUCTURE_FIGURES = {"mean_pairwise_tm": None, "num_structure_clusters": None}
+STRUCTURE_FIGURES = dict.fromkeys(
+    ("helix_fraction", "strand_fraction", "mean_pairwise_tm", "num_structure_clusters")
+)
 """Figures of the structures, where none were measured."""
 
 
@@ -329,6 +331,8 @@ _SHOWN = {
         for column in COLUMN.values()
         if column.figure
     },
+    "helix_fraction": "in helices",
+    "strand_fraction": "in strands",
     "mean_pairwise_tm": "TM between designs",
     "num_structure_clusters": "structure clusters",
     "mean_repeat_fraction": COLUMN["repeat_fraction"].heading,

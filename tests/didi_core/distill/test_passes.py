@@ -97,13 +97,13 @@ def low_rate(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("low_rate")
 @pytest.mark.parametrize("name", EVERY)
 def test_accumulated_gradients_are_those_of_one_pass(name: str) -> None:
-    updates = 3 if name in SHORT else 20
+    updates = 2 if name in SHORT else 20
     one, many = (outcome(EVERY[name](), tokens, updates) for tokens in (None, ROW))
     check_same(one, many, 1e-12)
 
 
 @pytest.mark.usefixtures("low_rate")
-@pytest.mark.parametrize("name", ["pretrain", "autoregressive", "sdtt"])
+@pytest.mark.parametrize("name", ["pretrain", "autoregressive"])
 def test_they_are_in_float32(name: str) -> None:
     one, many = (outcome(EVERY[name](), tokens, 20, torch.float32) for tokens in (None, ROW))
     check_same(one, many, 1e-5)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from esm.pretrained import load_model_and_alphabet_core
 from scoring_fixtures import random_sequences, randomise
+from transformers import EsmConfig, EsmForMaskedLM
 
 from didi_core.errors import UserError
 from didi_core.evaluation.pseudo import exact_pseudo_nll, one_pass_pseudo_nll
@@ -102,6 +103,27 @@ def ours(denoiser, batch_tokens=8192) -> np.ndarray:
     return np.array(
         [exact_pseudo_nll(denoiser, PROTEIN, ids_of(each), batch_tokens) for each in SEQUENCES]
     )
+
+
+def test_where_fair_esms_file_is_not_here_the_hugging_face_copy_serves(tmp_path, monkeypatch):
+    """A random ESM-2 as transformers saves it, in the cache under the hub's id."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commit = "0" * 40
+    place = tmp_path / "models--facebook--esm2_t6_8M_UR50D"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(commit)
+    config = EsmConfig(
+        **{"hidden_size": WIDTH, "num_hidden_layers": 2, "num_attention_heads": HEADS},
+        **{"intermediate_size": 4 * WIDTH, "vocab_size": 33, "mask_token_id": 32},
+        **{"pad_token_id": 1, "position_embedding_type": "rotary", "token_dropout": True},
+        emb_layer_norm_before=False,
+    )
+    EsmForMaskedLM(config).save_pretrained(place / "snapshots" / commit)
+    scorer = open_masked_scorer(NAME, offline=True)
+    assert scorer.name == NAME and scorer.predicts_visible
+    assert 0 < exact_pseudo_nll(scorer.denoiser, scorer.vocabulary, ids_of("MKTAY")) < 20
 
 
 def test_exact_and_one_pass_are_fair_esms(stored, reference):  # noqa: ARG001

@@ -221,8 +221,8 @@ def test_summary_has_the_agreed_form(options):
         " num_clusters num_clusters_50 num_clusters_95 mean_repeat_fraction"
         " mean_low_complexity_fraction rep_2 rep_5 mean_nfe mean_length residue_composition"
         " copies_estimated mean_plddt ptm mean_pae foldable_fraction max_reference_tm"
-        " mean_pairwise_tm num_structure_clusters fbd mmd density coverage embedding_precision"
-        " embedding_recall"
+        " helix_fraction strand_fraction mean_pairwise_tm num_structure_clusters fbd mmd density"
+        " coverage embedding_precision embedding_recall"
     )
     assert stored["set"]["n"] == stored["num_ok"] == stored["num_records"] == 14
     assert stored["set"]["mean_nfe"] == 7

@@ -27,6 +27,7 @@ from didi_protein.scoring.summary import print_summary
 from didi_protein.scoring.table import read_scores
 from didi_protein.similarity import foldseek
 from didi_protein.structures.parse import alpha_trace, parse_structure
+from didi_protein.structures.secondary import secondary_structure
 
 pytest.importorskip("tmtools")
 N = len(SEQUENCE)
@@ -71,6 +72,13 @@ def test_rows_and_figures_of_structures_given(options, capsys):
     figures = result.summary["set"]
     assert figures["mean_plddt"]["mean"] == pytest.approx(mean - 10)
     assert figures["mean_plddt"]["n"] == 3
+    shares = [
+        secondary_structure(alpha_trace(next(iter(parse_structure(path, "")[0])))[0])
+        for path in sorted((options.out.parent / "structures").iterdir())
+    ]
+    for name, state in (("helix_fraction", "H"), ("strand_fraction", "E")):
+        expected = sum(each.count(state) / len(each) for each in shares) / 4
+        assert figures[name]["mean"] == pytest.approx(expected) and figures[name]["n"] == 4
     tm = figures["mean_pairwise_tm"]
     assert tm["n"] == 3
     (row,) = tm["by_length"]
