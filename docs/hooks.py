@@ -13,6 +13,7 @@ from typing import Any
 from mkdocs.structure.files import File, InclusionLevel
 
 _LINK = re.compile(r"\]\(\.\./benchmarks/results/([^)#]+)")
+_NOTEBOOK = re.compile(r"\]\((notebooks/[\w-]+)\.ipynb")
 _RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 
@@ -54,4 +55,4 @@ def _parts_of(cell: dict[str, Any]) -> Iterator[str]:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Lead the links to them."""
-    return _LINK.sub(r"](results/\1", markdown)
+    return _NOTEBOOK.sub(r"](\1.md", _LINK.sub(r"](results/\1", markdown))

@@ -82,5 +82,7 @@ def test_the_site_builds(tmp_path: Path) -> None:
     assert "GenerateOptions" in page and "Raises" in page
     assert "score_sequences" in page
     assert "Designs to make; with --template" in page, "the help of a field"
-    notebook = (tmp_path / "site" / "notebooks" / "first-designs" / "index.html").read_text("utf-8")
-    assert "data:image/png;base64," in notebook and "dataframe" in notebook
+    for name in ("first-designs", "campaign"):
+        notebook = (tmp_path / "site" / "notebooks" / name / "index.html").read_text("utf-8")
+        assert "data:image/png;base64," in notebook and "dataframe" in notebook
+        assert f'href="notebooks/{name}/"' in (tmp_path / "site" / "index.html").read_text("utf-8")

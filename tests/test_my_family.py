@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from doc_commands import ROOT, commands_of, run_commands
 from small_families import families
+from transformers import AutoModelForMaskedLM
 
 from didi_protein.models.trained_on import data_of
 from didi_protein.sequences.fasta import read_records
@@ -19,7 +21,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("family")
     records = "".join(f">{name}\n{each}\n" for name, each in families(14, 5, length=30))
     (folder / "my_family.fasta").write_text(records)
-    run_commands([each.replace("--num 100", "--num 20") for each in commands_of(PAGE)], folder)
+    commands = "\n\n".join(commands_of(PAGE))
+    for written, quicker in (("--num 100", "--num 20"), ("--max-repeat 0.2", "--max-repeat 0.5")):
+        assert written in commands
+        commands = commands.replace(written, quicker)
+    run_commands(commands.split("\n\n"), folder)
     return folder
 
 
@@ -39,3 +45,11 @@ def test_designs_come_of_a_split_and_a_student(folder: Path) -> None:
     scores = pd.read_csv(folder / "scores.csv")
     assert scores["training_identity"].notna().all()
     assert 1 <= len(read_records([folder / "best.fasta"])) <= 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["my-student", "my-teacher"])
+def test_transformers_opens_what_was_trained(folder: Path, model: str) -> None:
+    network = AutoModelForMaskedLM.from_pretrained(folder / model)
+    logits = network(input_ids=torch.tensor([[0, 32, 5, 2]])).logits
+    assert logits.isfinite().all()

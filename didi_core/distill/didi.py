@@ -231,6 +231,7 @@ class DidiInstruct(DistilledStudent):
             kept.append(rollout)
         real = self.mask_at(part.batch, rollout.time, part.rows, step, side=1)
         fake = rollout.fake
+        del rollout  # all passes wait here at once: a law at every position of each would not fit
         whole = yield [int(real.masked.sum()), int(fake.masked.sum())]
         return self.discriminate(part.batch, real, fake, whole)
 

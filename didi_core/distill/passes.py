@@ -96,29 +96,30 @@ class Passes:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                parts = self._smaller(parts, draw, fabric, error)
-            # Only here no exception holds on to the tensors of the pass that failed.
+                # Without its traceback, which holds on to the tensors of the pass that failed.
+                lack = error.with_traceback(None)
             release_cached_memory()
+            parts = self._smaller(parts, draw, fabric, lack)
 
     def _smaller(
-        self, parts: Sequence[P], draw: Callable[[], Sequence[P]], fabric: Fabric, error: Exception
+        self, parts: Sequence[P], draw: Callable[[], Sequence[P]], fabric: Fabric, lack: Exception
     ) -> Sequence[P]:
         """Return the same rows in more parts."""
         largest = max(part.batch.tokens.numel() for part in parts)
         half = max(1, largest // 2)
         told = f"Out of memory in a pass of {largest:,} tokens"
-        if fabric.world_size > 1:
-            raise UserError(
-                f"{told} on process {fabric.global_rank}: go on with tokens_per_pass={half} and "
-                "resume=true."
-            ) from error
         self.tokens = half
         smaller = draw()
         if len(smaller) <= len(parts):
             raise UserError(
                 f"{told}, which cannot be cut: give a smaller max_length, precision=bf16 or "
                 "checkpoint_activations=true."
-            ) from error
+            ) from lack
+        if fabric.world_size > 1:
+            raise UserError(
+                f"{told} on process {fabric.global_rank}: go on with tokens_per_pass={half} and "
+                "resume=true."
+            ) from lack
         print(
             f"{told}: the update begins again, and training goes on, with tokens_per_pass={half}.",
             file=sys.stderr,

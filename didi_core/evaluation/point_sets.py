@@ -14,6 +14,7 @@ to its k-th nearest neighbour. Kernel, estimators and names are those of the pac
 .. [4] Naeem et al. "Reliable Fidelity and Diversity Metrics", ICML 2020.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -31,7 +32,7 @@ KERNEL_WIDTH = 10.0
 MMD_SCALE = 1_000.0
 """What the squared discrepancy is multiplied by, so that it is no row of zeros."""
 NUM_BLOCKS = 20
-"""Parts of a set, each left out once: what the spread of a distance is estimated from."""
+"""Parts of a set, each left out once: what the spread of an estimate is found from."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +61,17 @@ def compare_point_sets(
 ) -> PointSetDistances:
     """Hold a set of points against a reference.
 
-    Intervals of the shares and of density resample the points that they are means over (those of
-    the set for precision and density, of the reference for coverage and recall). `fbd` and `mmd`
-    are no means, and a resample with repeats is further from everything: their intervals are 1.96
-    standard errors of the jackknife over blocks of the set's points.
+    Every interval is over sets of points like this one, with the reference held fixed. Precision
+    and density are means over the points, which are resampled. The others are no means over them,
+    and a resample with repeats is further from everything: their intervals are 1.96 standard errors
+    of the jackknife over blocks of the points.
 
     Args:
         num_neighbours: k of the balls; at most one less than either set has points.
         seed: of the bootstrap.
 
     Raises:
-        ValueError: a set has no more than k points.
+        ValueError: a set has no more than k points, or fewer than three.
     """
     if min(len(points), len(reference)) <= num_neighbours:
         raise ValueError(
@@ -83,9 +84,9 @@ def compare_point_sets(
         fbd=jackknife(lambda kept: frechet_distance(points[kept], reference), len(points)),
         mmd=jackknife(_mmd_of_part(points, reference), len(points)),
         density=bootstrap_mean(density, seed),
-        coverage=bootstrap_mean(in_reference.any(axis=0), seed),
+        coverage=jackknife(_share_met(in_reference), len(points), highest=1.0),
         precision=bootstrap_mean(in_reference.any(axis=1), seed),
-        recall=bootstrap_mean(in_points.any(axis=0), seed),
+        recall=jackknife(_share_met(in_points), len(points), highest=1.0),
     )
 
 
@@ -99,7 +100,12 @@ def frechet_distance(
     T = B'B the last trace is the sum of the singular values of A B': no root of a matrix is taken,
     whose smallest eigenvalues would be nothing but rounding when there are fewer points than
     dimensions.
+
+    Raises:
+        ValueError: a set has fewer than two points, and no covariance.
     """
+    if min(len(points), len(reference)) < 2:
+        raise ValueError(f"{len(points)} and {len(reference)} points: it takes two of each")
     mean, root = _moments(points)
     other_mean, other_root = _moments(reference)
     overlap = np.linalg.svd(root @ other_root.T, compute_uv=False).sum()
@@ -178,19 +184,36 @@ def _inside_balls(
     return across <= reference_radii[None, :], across <= radii[:, None]
 
 
-def jackknife(of_part: Callable[[Bool[np.ndarray, "n"]], float], num_points: int) -> Interval:
-    """Estimate a distance, 0 and up, with 1.96 standard errors to either side.
+def _share_met(
+    inside: Bool[np.ndarray, "n m"],
+) -> Callable[[Bool[np.ndarray, "n"]], float]:
+    """Return the share of the reference that meets a point that is kept; balls stay as they are."""
+    return lambda kept: float(inside[kept].any(axis=0).mean())
 
-    With g blocks left out in turn the variance is (g - 1) / g times the sum of squares of their
-    distances about their mean: bias, which all of them share, does not count.
+
+def jackknife(
+    of_part: Callable[[Bool[np.ndarray, "n"]], float], num_points: int, highest: float = math.inf
+) -> Interval:
+    """Estimate what is 0 and up, with 1.96 standard errors to either side.
+
+    Blocks may differ by a point, so that pseudo-values are taken, to whose variance a bias in
+    1 / n adds nothing [1]_: with h = n / (points of the block), h times the estimate less h - 1
+    times that without the block. For equal blocks, g of them, the variance is (g - 1) / g times the
+    sum of squares of the estimates without one about their mean.
 
     Args:
-        of_part: the distance, of the points that are True [num_points].
+        of_part: the estimate, of the points that are True [num_points].
+        num_points: two or more.
+        highest: of what can be.
+
+    .. [1] Busing, Meijer, van der Leeden. "Delete-m Jackknife for Unequal m", Statistics and
+       Computing 1999.
     """
     blocks = np.arange(num_points) % min(NUM_BLOCKS, num_points)
-    count = int(blocks.max()) + 1
-    left_out = np.array([of_part(blocks != block) for block in range(count)])
-    error = np.sqrt((count - 1) / count * np.square(left_out - left_out.mean()).sum())
-    margin = NormalDist().inv_cdf((1 + LEVEL) / 2) * float(error)
+    left_out = np.array([of_part(blocks != block) for block in range(blocks.max() + 1)])
     estimate = of_part(np.ones(num_points, dtype=bool))
-    return Interval(estimate, max(0.0, estimate - margin), estimate + margin)
+    times = num_points / np.bincount(blocks)
+    pseudo = times * estimate - (times - 1) * left_out
+    error = np.sqrt(np.mean(np.square(pseudo - (pseudo / times).sum()) / (times - 1)))
+    margin = NormalDist().inv_cdf((1 + LEVEL) / 2) * float(error)
+    return Interval(estimate, max(0.0, estimate - margin), min(highest, estimate + margin))

@@ -47,6 +47,11 @@ def is_duo(config: Mapping[str, Any]) -> bool:
     return _kind_of(_flat(config)).is_uniform
 
 
+def published_process(config: Mapping[str, Any]) -> str | None:
+    """Name the process of another's network; None where it is the absorbing one."""
+    return _kind_of(_flat(config)).process
+
+
 def settings_from_config(
     config: Mapping[str, Any],
     source: str,
@@ -65,17 +70,42 @@ def settings_from_config(
     flat = _flat(config)
     kind = _kind_of(flat)
     require_read(kind, source, kind_known=kind_known)
-    sizes = {} if weights is None else _sizes_of(weights)
+    sizes = _sizes(flat, weights, source)
+    mask_id = config.get("mask_token_id", sizes["vocabulary_size"] - 1)
+    if type(mask_id) is not int or not 0 <= mask_id < sizes["vocabulary_size"]:
+        raise UserError(f"{source}: mask_token_id is {mask_id!r} in config.json, not a token's id.")
+    default = flat.get("time_conditioning", kind.process is not None)
+    time_conditioned = bool(flat.get("time_conditioned", default))
+    return DitSettings(**sizes, mask_id=mask_id, time_conditioned=time_conditioned)
+
+
+def is_autoregressive(config: Mapping[str, Any]) -> bool:
+    """Return whether another's configuration is that of an autoregressive network."""
+    return _kind_of(_flat(config)).is_autoregressive
+
+
+def causal_settings(
+    config: Mapping[str, Any], source: str, weights: Mapping[str, Tensor]
+) -> DitSettings:
+    """Read the shape of an autoregressive network.
+
+    Raises:
+        UserError: a size that is missing or impossible.
+    """
+    sizes = _sizes(_flat(config), weights, source)
+    return DitSettings(**sizes, mask_id=sizes["vocabulary_size"] - 1)
+
+
+def _sizes(
+    flat: Mapping[str, Any], weights: Mapping[str, Tensor] | None, source: str
+) -> dict[str, Any]:
+    """Read all sizes: what the configuration says, else what the tensors tell."""
+    sizes: dict[str, Any] = {} if weights is None else dict(_sizes_of(weights))
     sizes |= {name: flat[key] for name, keys in _SPELLINGS.items() for key in keys if key in flat}
     if "num_heads" not in sizes and sizes.get("hidden_size") in _HEADS_OF_WIDTH:
         sizes["num_heads"] = _HEADS_OF_WIDTH[sizes["hidden_size"]]
     _require_numbers(sizes, source)
-    mask_id = config.get("mask_token_id", sizes["vocabulary_size"] - 1)
-    if type(mask_id) is not int or not 0 <= mask_id < sizes["vocabulary_size"]:
-        raise UserError(f"{source}: mask_token_id is {mask_id!r} in config.json, not a token's id.")
-    default = flat.get("time_conditioning", kind.is_uniform)
-    time_conditioned = bool(flat.get("time_conditioned", default))
-    return DitSettings(**sizes, mask_id=mask_id, time_conditioned=time_conditioned)
+    return sizes
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,15 +58,21 @@ def published_name(name: str) -> str:
     return f"{_NAMES[module]}.{kind}"
 
 
-def published_order(num_layers: int) -> list[str]:
+def published_order(num_layers: int, causal: bool = False) -> list[str]:
     """List the published network's parameters by name, in the order in which it lists them.
 
     Averaged weights of its training checkpoints have no names, only this order.
+
+    Args:
+        causal: the autoregressive one, which has no condition.
     """
     modules = [f"blocks.{layer}.{part}" for layer in range(num_layers) for part in _ORDER]
     modules += [f"output_layer.{part}" for part in _OUTPUT_ORDER]
+    modules = ["sigma_map.mlp.0", "sigma_map.mlp.2", *modules]
+    if causal:
+        modules = [name for name in modules if not name.startswith("sigma") and "adaLN" not in name]
     names = [EMBEDDING]
-    for module in ["sigma_map.mlp.0", "sigma_map.mlp.2", *modules]:
+    for module in modules:
         names.append(f"{module}.weight")
         if not re.search(r"norm\d|norm_final|attn_", module):
             names.append(f"{module}.bias")

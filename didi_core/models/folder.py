@@ -31,7 +31,7 @@ from didi_core.models import (
 from didi_core.models.causal import AUTOREGRESSIVE, CausalNetwork
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.dit import DitDenoiser, DitSettings
-from didi_core.models.dit_config import is_duo
+from didi_core.models.dit_config import is_duo, published_process
 from didi_core.models.dit_files import (
     DitFiles,
     checkpoint_file,
@@ -75,7 +75,7 @@ class LoadedModel:
             return AUTOREGRESSIVE
         own = self.config.get("didi")
         named = own.get("process") if isinstance(own, dict) else None
-        return named or ("uniform" if is_duo(self.config) else DEFAULT_PROCESS)
+        return named or published_process(self.config) or DEFAULT_PROCESS
 
     @property
     def trained_lengths(self) -> LengthRanges | None:

@@ -95,8 +95,9 @@ def _averaged(weights: Mapping[str, Tensor], shadow: list[Tensor], path: Path) -
     """
     names = [name for name in weights if name != _BUFFER]
     num_layers = len({name.split(".")[1] for name in names if name.startswith("blocks.")})
+    order = published_order(num_layers, causal="sigma_map.mlp.0.weight" not in weights)
     shapes = [(len(names), weights[name].shape) for name in names]
-    if names != published_order(num_layers) or shapes != [(len(shadow), s.shape) for s in shadow]:
+    if names != order or shapes != [(len(shadow), s.shape) for s in shadow]:
         raise UserError(
             f"{path}: the averaged weights (ema) cannot be given names: {len(shadow)} of them "
             f"against {len(names)} parameters, or in another order or shape."

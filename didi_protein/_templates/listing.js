@@ -13,9 +13,25 @@
   const boxes = new Map(); // of the rows that were shown
   const idOf = (row) => row.cells[0].dataset.title ?? row.dataset.id;
   const ticked = () => rows().filter((row) => boxes.get(row)?.checked);
+  const nameRow = (row) => { row.dataset.id = row.cells[0].firstChild.textContent.trim(); };
+  let rest = document.getElementById("listing-rest"); // rows beyond the first, as text
   let limit = Number(table.dataset.first);
 
-  for (const row of rows()) row.dataset.id = row.cells[0].firstChild.textContent.trim();
+  for (const row of rows()) nameRow(row);
+
+  // Make rows of the text, once they are looked for, sorted, shown or printed.
+  function fill() {
+    if (!rest) return;
+    const holder = document.createElement("template");
+    holder.innerHTML = rest.textContent;
+    const added = Array.from(holder.content.querySelectorAll("tr"));
+    rest = null;
+    for (const row of added) {
+      nameRow(row);
+      row.hidden = true;
+    }
+    table.tBodies[0].append(...added);
+  }
 
   function addBox(row) {
     const box = document.createElement("input");
@@ -29,6 +45,7 @@
   function show() {
     const wanted = find.value.trim().toLowerCase();
     let found = 0;
+    if (wanted || limit === Infinity) fill();
     for (const row of rows()) {
       const fits = row.dataset.id.toLowerCase().includes(wanted);
       found += fits ? 1 : 0;
@@ -36,6 +53,7 @@
       if (!row.hidden && !boxes.has(row)) addBox(row);
     }
     if (!more) return;
+    if (rest) found = Number(table.dataset.total);
     more.hidden = found <= limit;
     more.querySelector("span").textContent = `The first ${limit} of ${found} are shown.`;
   }
@@ -88,6 +106,8 @@
   }
   more?.querySelector("button").addEventListener("click", () => { limit = Infinity; show(); });
   table.addEventListener("change", tell);
+  table.addEventListener("sorting", fill);
+  window.addEventListener("beforeprint", fill);
   table.addEventListener("sorted", show);
   table.addEventListener("click", (event) => {
     event.target.closest("td.letters")?.classList.toggle("whole");

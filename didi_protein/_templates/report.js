@@ -13,6 +13,7 @@ function compare(a, b, direction) {
 
 function sortBy(table, heading) {
   const descending = heading.getAttribute("aria-sort") === "ascending";
+  table.dispatchEvent(new Event("sorting"));
   const body = table.tBodies[0];
   const key = (row) => {
     const cell = row.cells[heading.cellIndex];
@@ -59,14 +60,14 @@ for (const box of document.querySelectorAll(".scroll")) {
   const hint = document.createElement("p");
   hint.className = "hint sideways";
   hint.textContent = "This table is wider than the page: scroll it sideways for more columns.";
+  hint.hidden = true;
   box.before(hint);
   const look = () => {
     hint.hidden = box.scrollWidth <= box.clientWidth + 1;
     tellMore(box);
   };
   box.addEventListener("scroll", () => tellMore(box), { passive: true });
-  new ResizeObserver(look).observe(box);
-  look();
+  new ResizeObserver(look).observe(box); // looks at once too, after the page is laid out
 }
 
 // Copying needs scripts, so the buttons are hidden until this runs.

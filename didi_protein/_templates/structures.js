@@ -34,13 +34,13 @@ class StructureView {
     this.readout = figure.querySelector(".readout");
     this.hint = this.readout.textContent;
     this.drawn = false;
+    this.stage.querySelector(".no-picture").hidden = true;
   }
 
   // Idempotent: called when the figure comes near the screen and before printing.
   draw() {
     if (this.drawn) return;
     this.drawn = true;
-    this.stage.querySelector(".no-picture").hidden = true;
     this.viewer = $3Dmol.createViewer(this.stage, {
       backgroundAlpha: 0, disableFog: true, hoverDuration: 30, upscale: false,
     });
@@ -48,7 +48,7 @@ class StructureView {
     this.viewer.setHoverable({}, true, (atom) => this.tell(atom), () => this.tell(null));
     this.colour();
     this.viewer.zoomTo();
-    this.viewer.setCameraParameters({ fov: 17 }); // of 20: less margin
+    this.viewer.setCameraParameters({ fov: 18 }); // of 20: less margin
     this.viewer.render();
     this.front = this.viewer.getView();
     this.listen();

@@ -8,6 +8,9 @@ from didi_protein.ordering.hosts import STOP, CodonUsage
 from didi_protein.ordering.options import OrderOptions
 from didi_protein.ordering.rules import ForbiddenSite, longest_run
 
+START = "ATG"
+"""The one codon of methionine."""
+
 
 def frame_of(options: OrderOptions, usage: CodonUsage, sites: tuple[ForbiddenSite, ...]) -> Frame:
     """Return what the flags ask for around each design.
@@ -28,7 +31,25 @@ def frame_of(options: OrderOptions, usage: CodonUsage, sites: tuple[ForbiddenSit
             f"--stop {options.stop} before --flank3 {flank3} makes a run of {run} equal bases: "
             f"give another stop or flank, or allow that with --max-homopolymer {run}."
         )
+    if not options.no_start:
+        _check_start(flank5, sites, options.max_homopolymer)
     return Frame(flank5, not options.no_start, n_tag, c_tag, stop, flank3)
+
+
+def _check_start(flank5: str, sites: tuple[ForbiddenSite, ...], longest: int) -> None:
+    """Raise UserError where flank and start codon, which has no synonym, break a rule in all."""
+    fixed = f"--flank5 {flank5} before the start codon {START} makes"
+    for site in sites:
+        if site.places(flank5 + START, len(flank5), 0):
+            raise UserError(
+                f"{fixed} {site.title}: give another flank, take it out of --avoid, or leave the "
+                "start to the flank (--no-start)."
+            )
+    if (run := longest_run(flank5 + START)) > longest:
+        raise UserError(
+            f"{fixed} a run of {run} equal bases: give another flank, or allow that with "
+            f"--max-homopolymer {run}."
+        )
 
 
 def _flank(flag: str, text: str | None, longest: int) -> str:

@@ -1,5 +1,6 @@
 """What is said of a whole order: `F.order.json`, and the lines on the screen."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -59,6 +60,12 @@ def notes_on(
     if num_natives:
         given = counted(num_natives, "sequence")
         notes.append(f"{given} that an inverse folder was given, no design: left out")
+    odd = table.loc[~table["id"].str.fullmatch(r"[\w.-]+", flags=re.ASCII), "id"]
+    if len(odd):
+        notes.append(
+            f"{counted(len(odd), 'name')} with signs that a vendor may refuse ({odd.iloc[0]}): "
+            "letters, digits, points, hyphens and underscores are safe"
+        )
     twins = int(table.loc[table["status"] == "ok", "dna"].duplicated().sum())
     if twins:
         notes.append(f"{counted(twins, 'design')} of a protein that another row orders too")

@@ -1,6 +1,7 @@
 """Every design of the tables as a row of one list: choice and rank of `filter`, scores, sequence.
 
-Cells are short: 2,000 designs make a page of a few megabytes, and a browser lays them out at once.
+Cells are short: 2,000 designs make a page of a few megabytes. A browser is given the first rows,
+and the rest as text, of which `listing.js` makes rows once they are asked for.
 """
 
 import math
@@ -18,7 +19,7 @@ from didi_protein.scoring.table import are_designs, numbers_of
 FEWEST_VALUES = 2
 """Values that a column of settings must have to be shown: where all are alike it says nothing."""
 SHOWN_FIRST = 100
-"""Rows that a browser lays out at first; thousands would take it seconds."""
+"""Rows that a browser is given at first; thousands would take it seconds."""
 SETTINGS = ("model", "sampler", "steps")
 TEXTS = ("parent", "motif")
 """Columns of ours that hold text and are shown."""

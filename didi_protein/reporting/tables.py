@@ -24,6 +24,7 @@ from didi_protein.scoring.table import (
     UNREADABLE,
     numbers_of,
     read_scores,
+    spreadsheet_explained,
     summary_path,
     with_words_as_ids,
 )
@@ -85,13 +86,14 @@ def _tables_at(place: Path) -> list[tuple[Path, str]]:
             f"INPUT {place}: no such file or folder; give tables that score wrote, or a folder of "
             "them."
         )
-    if place.suffix == ".csv":
-        check_separator(csv_header(place, "INPUT"), place, "INPUT", NEEDED)
-    if place.suffix not in SUFFIXES or not _is_table(place):
-        raise UserError(
-            f"INPUT {place} is no score table: a .csv, .parquet or .jsonl file with the columns id "
-            "and sequence is needed. Write one with: didi-protein score DESIGNS.fasta --out F.csv"
-        )
+    with spreadsheet_explained(place):
+        if place.suffix == ".csv":
+            check_separator(csv_header(place, "INPUT"), place, "INPUT", NEEDED)
+        if place.suffix not in SUFFIXES or not _is_table(place):
+            raise UserError(
+                f"INPUT {place} is no score table: a .csv, .parquet or .jsonl file with the "
+                "columns id and sequence is needed."
+            )
     return [(place, place.stem)]
 
 

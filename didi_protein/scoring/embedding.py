@@ -156,6 +156,9 @@ def measure_embedding(
     shown = nullcontext(float) if quiet else progress_bar("embedding", len(flat))
     with shown as on_progress:
         points = _embed(model, flat, batch_tokens, autocast, on_progress)
+    if not np.isfinite(points).all():
+        why = f"--embedding {model.name}: not measured; hidden states are not finite numbers."
+        return EmbeddingMeasures(warnings=[f"{why} Try --precision float32."])
     parts = dict(zip(sets, np.split(points, len(sets)), strict=True))
     against = parts.pop("reference")
     rows = {
@@ -245,7 +248,8 @@ def _definitions(name: str, n: int) -> dict[str, str]:
         "mmd": f"1,000 times the squared maximum mean discrepancy between {space}: biased "
         f"estimate, Gaussian kernel of width {KERNEL_WIDTH:g}; {jackknife}",
         "density": f"balls of natural sequences about a design, over {NUM_NEIGHBOURS}; {balls}",
-        "coverage": f"share of natural sequences whose ball holds a design; {balls}",
+        "coverage": f"share of natural sequences whose ball holds a design; {balls}; {jackknife}",
         "embedding_precision": f"share of designs in a ball of a natural sequence; {balls}",
-        "embedding_recall": f"share of natural sequences in a ball of a design; {balls}",
+        "embedding_recall": f"share of natural sequences in a ball of a design; {balls}; "
+        f"{jackknife}",
     }

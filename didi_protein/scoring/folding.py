@@ -3,7 +3,8 @@
 ESMFold's own modules take long to load: they are imported only where something is folded.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
 import pandas as pd
@@ -157,7 +158,7 @@ def folding_order(
             for start in range(0, len(ranked), AT_ONCE)
             for batch in _pair_batches(options, rows, ranked[start : start + AT_ONCE])
         ]
-    if not any(_perplexity(rows[place]) for place in ranked):
+    if _likeliest_by(rows[place].values for place in ranked) is None:
         return [list(batch) for batch in batches]
     rank = {place: number for number, place in enumerate(ranked)}
     return sorted(map(list, batches), key=lambda b: sum(rank[place] for place in b) / len(b))
@@ -165,11 +166,14 @@ def folding_order(
 
 def _likeliest_first(rows: Sequence[Row], places: Sequence[int]) -> list[int]:
     """Sort places by the perplexity of their rows; those without one come last, in input order."""
-    return sorted(places, key=lambda place: (_perplexity(rows[place]) or float("inf"), place))
+    column = _likeliest_by(rows[place].values for place in places)
+    return sorted(places, key=lambda place: (rows[place].values.get(column or "", math.inf), place))
 
 
-def _perplexity(row: Row) -> float | None:
-    return next((row.values[name] for name in _LIKELIEST if name in row.values), None)
+def _likeliest_by(known: Iterable[Container[str]]) -> str | None:
+    """Return the one perplexity that rows are ranked by, of the columns that each of them has."""
+    computed = list(known)
+    return next((name for name in _LIKELIEST if any(name in each for each in computed)), None)
 
 
 def _pair_batches(
@@ -186,7 +190,9 @@ def has_enough(options: ScoreOptions, rows: Iterable[Row]) -> bool:
     """Tell whether as many designs were folded and are foldable as `--top` asks for."""
     if options.top is None:
         return False
-    folded = (row for row in rows if "mean_plddt" in row.values and not row.is_native)
+    # Of a row that failed no figure is made, whatever it folds into.
+    own = (row for row in rows if row.status == "ok" and not row.is_native)
+    folded = (row for row in own if "mean_plddt" in row.values)
     return sum(bool(_is_foldable(options, row)) for row in folded) >= options.top
 
 
@@ -196,9 +202,11 @@ def about_top(options: ScoreOptions, designs: pd.DataFrame) -> list[str]:
     if options.top is None or len(folded) == len(designs):
         return []
     found = int(folded["foldable"].fillna(False).astype(bool).sum())
+    by = _likeliest_by([designs.columns[designs.notna().any()]])
+    order = "in input order" if by is None else f"the likeliest {AT_ONCE} first by {by}"
     return [
-        f"--top {options.top}: {len(folded):,} of {len(designs):,} designs were folded, the "
-        f"likeliest first, {found:,} of them foldable. Figures of structures are of these alone."
+        f"--top {options.top}: {len(folded):,} of {len(designs):,} designs were folded, {order}, "
+        f"{found:,} of them foldable. Figures of structures are of these alone."
     ]
 
 

@@ -129,6 +129,11 @@ def check_motif(
             )
         return options
     asked = f"--motif {options.motif}"
+    if not options.motif.is_file():
+        hint = "give the file alone; the headers of the designs say which residues they keep."
+        if ":" not in options.motif.name:
+            hint = "there is no such file; give the structure that the motif was cut from."
+        raise UserError(f"{asked}: {hint}")
     if not with_motif:
         raise UserError(
             f"{asked}: no header says where a design keeps its residues (motif=A57>61), as those "
@@ -163,11 +168,6 @@ def read_motifs(options: ScoreOptions, records: Sequence[ProteinRecord]) -> Moti
     """
     if options.motif is None:
         return None
-    if not options.motif.is_file() and ":" in options.motif.name:
-        raise UserError(
-            f"--motif {options.motif}: give the file alone; the headers of the designs say which "
-            "residues they keep."
-        )
     structure = MotifStructure.read(options.motif)
     digest = hashlib.sha256(options.motif.read_bytes()).hexdigest()[:16]
     own = {each.id: each.header[HEADER] for each in records if HEADER in each.header}

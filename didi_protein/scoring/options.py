@@ -50,8 +50,9 @@ class ScoreOptions(CommonOptions):
     top: Annotated[
         int | None,
         Option(
-            help="Fold the likeliest first (by the judge, else by --pseudo), and no more once this "
-            "many are foldable; needs --fold. Default: all are folded, the likeliest batch first."
+            help="Fold the likeliest first (by the judge, else by --pseudo, else as they stand), "
+            "and no more once this many are foldable; needs --fold. Default: all are folded, the "
+            "likeliest batch first."
         ),
     ] = None
     pdb_dir: Annotated[

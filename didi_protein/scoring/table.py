@@ -9,7 +9,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -273,6 +274,25 @@ def _refuse_fasta(source: Path, name: str) -> None:
         )
 
 
+@contextmanager
+def spreadsheet_explained(source: Path) -> Iterator[None]:
+    """Add to the refusal of a table, within, how one that score did not write is used."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{error} {_score_first(source)}") from error
+
+
+def _score_first(source: Path) -> str:
+    """Return how a table that `score` did not write becomes one that it did."""
+    sheet = source if source.suffix in (".csv", ".tsv", ".tab") else source.with_suffix(".csv")
+    saved = "" if sheet == source else "save its sheet as CSV, and "
+    return (
+        f"A spreadsheet goes through score first: {saved}run didi-protein score {sheet} "
+        f"--sequence-column NAME --out {source.with_suffix('.scored.csv')}."
+    )
+
+
 def read_scores(
     path: str | os.PathLike[str],
     name: str = "INPUT",
@@ -291,15 +311,17 @@ def read_scores(
     """
     source = Path(path)
     _refuse_fasta(source, name)
-    check_suffix(source, name)
     if not source.is_file():
         raise UserError(f"{name} {source}: there is no such file; give a table that score wrote.")
-    cells = read_cells(source, name, needs)
+    with spreadsheet_explained(source):
+        check_suffix(source, name)
+        cells = read_cells(source, name, needs)
     if source.suffix == ".jsonl" and not cells:  # a table without rows has no line to name columns
         cells = {column: [] for column in COLUMNS}
     missing = [column for column in needs if column not in cells]
     if missing:
-        raise UserError(f"{name} {source} is no table of scores: it has no {', '.join(missing)}.")
+        what = f"{name} {source} is no table of scores: it has no {', '.join(missing)}."
+        raise UserError(f"{what} {_score_first(source)}")
     if "status" not in cells:
         cells["status"] = ["ok"] * len(cells[needs[0]])
     return _typed(dict.fromkeys(COLUMNS) | cells)

@@ -19,6 +19,7 @@ from didi_core.cli.command_options import (
 )
 from didi_core.errors import UserError
 from didi_core.number_checks import minimum_errors, seed_errors
+from didi_text.samples.options import OtherTokenizer
 
 _SAMPLING = (
     "num", "length", "steps", "sampler", "sampler_option", "top_p", "draws", "grid",
@@ -68,6 +69,7 @@ class EvaluateOptions:
             "Not needed for genppl with --data."
         ),
     ] = None
+    tokenizer: OtherTokenizer = None
     data: Annotated[
         str | None,
         Option(
@@ -178,6 +180,8 @@ def _missing(options: EvaluateOptions) -> Iterator[str]:
         yield f"--task {options.task} must be one of {', '.join(TASKS)}"
     if options.model is None and not (options.task == "genppl" and options.data):
         yield "--model is missing"
+    elif options.model is None and options.tokenizer is not None:
+        yield f"--tokenizer {options.tokenizer} is of a --model, and there is none"
     if options.data is None and options.task in ("bound", "choice"):
         yield f"--data is missing: --task {options.task} needs a file"
 

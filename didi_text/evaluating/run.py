@@ -40,7 +40,10 @@ FORMAT = "didi-text evaluation 1"
 DEFAULT_LENGTH = 1_024
 CHOICE_DRAWS = 32
 HARNESS = "harness:"
-_PASSING = ("out", "resume", "overwrite", "offline", "json_output", "quiet", "threads", "model")
+_PASSING = (
+    *("out", "resume", "overwrite", "offline", "json_output", "quiet", "threads"),
+    *("model", "tokenizer"),
+)
 """Options that no figure depends on, or that stand in the result under a better name."""
 
 Figures = dict[str, Any]
@@ -131,7 +134,9 @@ def run_evaluate(
         torch.set_num_threads(options.threads)
     device = resolve_device(options.device)
     if model is None and options.model is not None:
-        model = open_language_model(options.model, device, offline=options.offline)
+        model = open_language_model(
+            options.model, device, offline=options.offline, tokenizer=options.tokenizer
+        )
     journal = evaluation_journal(options.out, _deciding_settings(options, model))
     if options.resume and (done := finished_result(options.out, journal.settings)) is not None:
         return EvaluateResult(options.out, done)

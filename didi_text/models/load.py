@@ -13,8 +13,10 @@ from didi_core.errors import UserError, as_written
 from didi_core.io.files import at_home
 from didi_core.models.bundled import BundledModels
 from didi_core.models.causal import AUTOREGRESSIVE, CausalNetwork, position_limit
+from didi_core.models.causal_dit import read_causal_checkpoint
 from didi_core.models.causal_folder import load_causal_model
 from didi_core.models.dit import DitDenoiser
+from didi_core.models.dit_files import checkpoint_file
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, load_denoiser, save_model_folder
 from didi_core.models.named import find_denoiser, find_model, is_causal
@@ -100,6 +102,10 @@ def open_saved_model(
         return open_causal(name, device, offline=offline, flag=flag, tokenizer=other)
     spelling = other or open_model_tokenizer(folder, offline=offline)
     wanted = spelling.vocabulary
+    if checkpoint_file(name) is not None:
+        causal = read_causal_checkpoint(checkpoint, wanted)
+        if causal is not None:
+            return CausalLanguageModel(name, causal.to(device), spelling, folder)
     loaded = load_denoiser(
         checkpoint if is_file else folder,
         device=device,
@@ -142,6 +148,11 @@ def open_causal(
     Raises:
         UserError: there is none, or its tokenizer has ids that it has not.
     """
+    if checkpoint_file(name) is not None:
+        opened = open_saved_model(name, device, offline=offline, flag=flag)
+        if isinstance(opened, CausalLanguageModel):
+            return opened
+        raise UserError(f"{as_written(flag, name)} is a {opened.kind} model, no causal one.")
     folder = find_model(BUNDLED_MODELS, name, offline=offline, flag=flag)
     tokenizer = tokenizer or open_model_tokenizer(folder, offline=offline)
     network = load_causal_model(folder, f"{flag} {name}").to(device)
@@ -184,9 +195,11 @@ def open_model(
     Raises:
         UserError: the model is autoregressive, or see `open_saved_model`.
     """
-    if not Path(at_home(name)).is_file():  # a training checkpoint is never autoregressive
+    if not Path(at_home(name)).is_file():
         find_denoiser(BUNDLED_MODELS, str(name), offline=offline, flag=flag)
     opened = open_saved_model(str(name), device, offline=offline, flag=flag)
+    if isinstance(opened, CausalLanguageModel):
+        raise UserError(f"{as_written(flag, name)} is autoregressive: a denoiser is needed here.")
     opened.network.to(dtype)
     return opened.loaded
 

@@ -10,6 +10,14 @@ from didi_core.commands.generating.options import (
     SamplingOptions,
 )
 
+OtherTokenizer = Annotated[
+    str | None,
+    Option(
+        help="Tokenizer of a model whose folder has none, or not its own: a bundled name, a "
+        "folder or a hub id. Default: that of the folder, else gpt2."
+    ),
+]
+
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateOptions(SamplingOptions):
@@ -40,10 +48,4 @@ class GenerateOptions(SamplingOptions):
             "leaves room for, ___{5} five tokens; or a .jsonl or .txt file of many."
         ),
     ] = None
-    tokenizer: Annotated[
-        str | None,
-        Option(
-            help="Tokenizer of a model whose folder has none, or not its own: a bundled name, a "
-            "folder or a hub id. Default: that of the folder, else gpt2."
-        ),
-    ] = None
+    tokenizer: OtherTokenizer = None

@@ -119,6 +119,16 @@ def plain_logits(
     return torch.cat([_plain_row(wide, row[:length], s) for row, length, s in rows])
 
 
+def plain_causal_logits(weights: dict[str, Tensor], row: Tensor, heads: int = HEADS) -> Tensor:
+    """Logits of every position of the autoregressive network, which has no condition."""
+    wide = {name: tensor.double() for name, tensor in weights.items()}
+    stream = torch.stack([wide["vocab_embed.embedding"][token] for token in row])
+    for layer in range(LAYERS):
+        stream = _plain_block(wide, f"blocks.{layer}", stream, None, heads)
+    final = _normal(stream) * wide["output_layer.norm_final.weight"]
+    return _affine(wide, "output_layer.linear", final)
+
+
 def _plain_row(weights: dict[str, Tensor], row: Tensor, sigma: float) -> Tensor:
     condition = _plain_condition(weights, sigma)
     stream = torch.stack([weights["vocab_embed.embedding"][token] for token in row])
@@ -138,18 +148,29 @@ def _plain_condition(weights: dict[str, Tensor], sigma: float) -> Tensor:
 
 
 def _plain_block(
-    weights: dict[str, Tensor], block: str, stream: Tensor, condition: Tensor
+    weights: dict[str, Tensor],
+    block: str,
+    stream: Tensor,
+    condition: Tensor | None,
+    heads: int = HEADS,
 ) -> Tensor:
-    parts = _affine(weights, f"{block}.adaLN_modulation", condition).chunk(6)
+    """One block; without a condition it is the autoregressive network's: under a causal mask."""
+    causal = condition is None
+    parts = (
+        (0.0, 0.0, 1.0, 0.0, 0.0, 1.0)
+        if condition is None
+        else _affine(weights, f"{block}.adaLN_modulation", condition).chunk(6)
+    )
     normed = _normal(stream) * weights[f"{block}.norm1.weight"] * (1 + parts[1]) + parts[0]
     projected = normed @ weights[f"{block}.attn_qkv.weight"].T
-    per_head = HIDDEN // HEADS
+    per_head = HIDDEN // heads
     mixed = torch.empty_like(stream)
-    for head in range(HEADS):
+    for head in range(heads):
         here = slice(head * per_head, (head + 1) * per_head)
         query, key, value = (part[:, here] for part in projected.chunk(3, dim=1))
         scores = _turned(query) @ _turned(key).conj().T
-        shares = (scores.real / per_head**0.5).softmax(-1)
+        later = torch.ones_like(scores.real).triu(1).bool() & causal
+        shares = (scores.real / per_head**0.5).masked_fill(later, -math.inf).softmax(-1)
         mixed[:, here] = shares @ value
     stream = stream + parts[2] * (mixed @ weights[f"{block}.attn_out.weight"].T)
     normed = _normal(stream) * weights[f"{block}.norm2.weight"] * (1 + parts[4]) + parts[3]

@@ -16,6 +16,7 @@ from dit_fixtures import (
     VOCABULARY,
     discriminator_shapes,
     draw,
+    published_shapes,
     published_weights,
 )
 from omegaconf import OmegaConf
@@ -235,6 +236,23 @@ def training_content(
     if shadow is not None:
         content["ema"] = {"decay": 0.9999, "num_updates": 1000, "shadow_params": shadow}
     return content
+
+
+def causal_weights(seed: int = 0, words: int = VOCABULARY) -> dict[str, Tensor]:
+    """Of the autoregressive network of the same code base: no condition, no embedded time."""
+    shapes = published_shapes(words=words)
+    return draw({n: s for n, s in shapes.items() if "sigma" not in n and "adaLN" not in n}, seed)
+
+
+def algorithm_content(name: str, weights: dict[str, Tensor], **model: object) -> dict:
+    """What Lightning stores of an algorithm's training; `weights` are the average's."""
+    config = algorithm_config(name)
+    content = training_content(config={**config, "model": {**config["model"], **model}})
+    live = draw({name: tuple(tensor.shape) for name, tensor in weights.items()}, 8)
+    state = {f"backbone.{name}": tensor for name, tensor in live.items()}
+    buffer = {"backbone.rotary_emb.inv_freq": INVERSE.clone()}
+    shadow = {"decay": 0.9999, "num_updates": 1000, "shadow_params": list(weights.values())}
+    return content | {"state_dict": OrderedDict(buffer | state), "ema": shadow}
 
 
 def write_checkpoint(path: Path, content: dict, zipped: bool = True) -> Path:

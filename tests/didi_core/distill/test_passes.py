@@ -1,12 +1,13 @@
 """An update in several passes is that of one pass, by every method, also when memory runs out."""
 
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from shared_runs import METHODS, RATE
+from shared_runs import METHODS, RATE, didi, dmmd
 from tiny_models import FRAMED, cpu_fabric, timed_esm, tiny_corpus, tiny_denoiser
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -96,13 +97,13 @@ def low_rate(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("low_rate")
 @pytest.mark.parametrize("name", EVERY)
 def test_accumulated_gradients_are_those_of_one_pass(name: str) -> None:
-    updates = 3 if name in SHORT else 20
+    updates = 2 if name in SHORT else 20
     one, many = (outcome(EVERY[name](), tokens, updates) for tokens in (None, ROW))
     check_same(one, many, 1e-12)
 
 
 @pytest.mark.usefixtures("low_rate")
-@pytest.mark.parametrize("name", ["pretrain", "autoregressive", "sdtt"])
+@pytest.mark.parametrize("name", ["pretrain", "autoregressive"])
 def test_they_are_in_float32(name: str) -> None:
     one, many = (outcome(EVERY[name](), tokens, 20, torch.float32) for tokens in (None, ROW))
     check_same(one, many, 1e-5)
@@ -155,16 +156,41 @@ def test_what_no_smaller_pass_can_mend_is_said() -> None:
     assert passes_of(method).tokens == 8, "three rows, then two, then one"
 
 
-def test_one_of_several_processes_says_what_to_go_on_with() -> None:
-    reference = METHODS["dmmd"]().reference
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (4, "process 1: go on with tokens_per_pass=16 and resume=true"),
+        (2, "which cannot be cut: give .* max_length"),
+    ],
+)
+def test_one_of_several_processes_says_what_to_go_on_with(rows: int, told: str) -> None:
+    reference = dmmd(rows).reference
     second = SimpleNamespace(world_size=2, global_rank=1)
 
     def learn(part: object) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory.")
         yield part
 
-    with pytest.raises(UserError, match="process 1: go on with tokens_per_pass=24 and resume=true"):
-        reference.passes.accumulate(second, [], lambda: [reference.batch(0)], learn)
+    with pytest.raises(UserError, match=told):
+        reference.passes.accumulate(second, [], lambda: reference.in_passes(0, 1, 2), learn)
+
+
+def test_passes_that_wait_for_each_other_keep_no_predictions() -> None:
+    method, kept = didi(), []
+    rollout = method.rollout
+    method.setup(cpu_fabric())
+    method.reference.passes.tokens = ROW
+
+    def noted(*arguments: Any) -> Any:
+        found = rollout(*arguments)
+        kept.extend(weakref.ref(each.log_probs) for each in found.reverse)
+        return found
+
+    method.rollout = noted
+    parts = method.reference.in_passes(0, rank=0, world_size=1)
+    waiting = [method._discriminate(part, 0, []) for part in parts]
+    assert [len(next(each)) for each in waiting] == [2] * 3
+    assert len(kept) == 6 and all(each() is None for each in kept)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:

@@ -58,6 +58,9 @@ def test_balls_are_counted_as_by_hand():
     assert found.precision.mean == pytest.approx(2 / 3)
     assert found.coverage.mean == pytest.approx(2 / 3)  # no point from 1 to 5
     assert found.recall.mean == 1
+    # without -1, 0.5 or 10 coverage is 2/3, 1/3, 2/3: the jackknife's error is 2/9
+    expected = {"mean": 2 / 3, "low": 2 / 3 - 1.959964 * 2 / 9, "high": 1}
+    assert asdict(found.coverage) == pytest.approx(expected)
     with pytest.raises(ValueError, match="3 and 3 points have no 3 neighbours"):
         compare_point_sets(column(-1, 0.5, 10), column(0, 1, 3), num_neighbours=3)
 
@@ -69,6 +72,18 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     assert asdict(found) == pytest.approx(
         {"mean": values.mean(), "low": values.mean() - margin, "high": values.mean() + margin}
     )
+
+
+def test_a_bias_in_the_number_of_points_has_no_error_whatever_the_blocks():
+    assert asdict(jackknife(lambda kept: 3 + 1_000 / kept.sum(), 25)) == pytest.approx(
+        {"mean": 43, "low": 43, "high": 43}
+    )
+
+
+@pytest.mark.parametrize(("points", "reference"), [(1, 4), (4, 1)])
+def test_one_point_has_no_frechet_distance(points, reference):
+    with pytest.raises(ValueError, match=f"{points} and {reference} points"):
+        frechet_distance(np.ones((points, 3)), np.ones((reference, 3)))
 
 
 def test_numbers_are_those_of_seqme_plm_fid_and_prdc():

@@ -1,6 +1,7 @@
 """Kinds of published networks: each read as what it is, with its logits, or refused by name."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from published_folders import (
 from safetensors.torch import save_file
 from torch import Tensor
 
+from didi_core.diffusion.process import build_process
 from didi_core.errors import UserError
 from didi_core.models.folder import LoadedModel, load_denoiser
 
@@ -68,6 +70,30 @@ def test_duo_checkpoint_gives_the_published_logits(tmp_path: Path, name: str) ->
     assert model.process == "uniform"
 
 
+# SEDD.
+
+
+@pytest.mark.parametrize("code_base", ["duo", "mdlm"])
+def test_sedd_checkpoint_gives_the_published_scores(tmp_path: Path, code_base: str) -> None:
+    """log s(j) = logits(j) - log(e^sigma - 1) - log(V - 1), V with the mask (its `algo.py`)."""
+    said = {"parameterization": "sedd", "diffusion": "absorbing_state", "time_conditioning": True}
+    config = algorithm_config("sedd") if code_base == "duo" else {**OLDER, **said}
+    model = opened(
+        write_checkpoint(tmp_path / "sedd.ckpt", training_content(ema_seed=3, config=config))
+    )
+    assert model.process == "sedd" and model.denoiser.settings.time_conditioned
+    logits = logits_of(model, ALPHA)
+    assert error(logits, "logits_sigma") < TOLERANCE
+    assert error(logits_of(model, ALPHA.flip(0)), "logits_sigma") > 100 * TOLERANCE
+    sigma = torch.tensor(NUMBERS["sigma"]).repeat_interleave(7)[:, None]
+    published = torch.tensor(NUMBERS["logits_sigma"]).view(-1, VOCABULARY)[:, :-1]
+    published = published - torch.expm1(sigma).log() - math.log(VOCABULARY - 1)
+    log_mu = build_process("sedd", WORDS).log_prediction(WORDS.generable_logits(logits))
+    alpha = ALPHA.repeat_interleave(7)[:, None]
+    found = log_mu + (alpha / (1 - alpha)).log()
+    torch.testing.assert_close(found, published, rtol=1e-5, atol=1e-5)
+
+
 # SDTT.
 
 
@@ -98,7 +124,6 @@ def test_other_networks_of_sdtt_s_code_base_are_refused(tmp_path: Path, name: st
     [
         ("ar", "algo.name 'ar' is an autoregressive network: it is not read"),
         ("d3pm", "algo.name 'd3pm' is D3PM, whose network may predict the mask: it is not read"),
-        ("sedd", "algo.name 'sedd' is SEDD, whose network predicts scores: it is not read"),
         ("ot-finetune", "algo.name 'ot-finetune' does not tell which: it is not read"),
     ],
 )
@@ -123,8 +148,8 @@ def test_every_algorithm_of_duo_s_code_base_is_read_or_refused(tmp_path: Path) -
         except UserError:
             processes[name] = None
     uniform = dict.fromkeys(("distillation", "duo", "duo_base"), "uniform")
-    refused = dict.fromkeys(("ar", "d3pm", "ot-finetune", "sedd"))
-    assert processes == {"mdlm": "absorbing", **uniform, **refused}
+    refused = dict.fromkeys(("ar", "d3pm", "ot-finetune"))
+    assert processes == {"mdlm": "absorbing", "sedd": "sedd", **uniform, **refused}
 
 
 OLDER = {key: value for key, value in TRAINING_CONFIG.items() if key != "algo"}
@@ -135,7 +160,6 @@ OLDER = {key: value for key, value in TRAINING_CONFIG.items() if key != "algo"}
     ("said", "message"),
     [
         ({"parameterization": "d3pm", "diffusion": "absorbing_state"}, "'d3pm' is D3PM"),
-        ({"parameterization": "sedd", "diffusion": "absorbing_state"}, "'sedd' is SEDD"),
         ({"parameterization": "ar", "diffusion": "absorbing_state"}, "'ar' is an autoregressive"),
         ({"parameterization": "d3pm", "diffusion": "uniform"}, "diffusion 'uniform' is UDLM"),
         ({"parameterization": "mean"}, "Duo's and D3PM's, and algo.name None does not tell which"),
@@ -169,9 +193,13 @@ def test_other_folders_of_the_hub(tmp_path: Path, changes: dict, message: str) -
 
 
 def test_a_kind_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
-    for algo in ({"name": "duo"}, {"name": "mdlm", "parameterization": "mean"}):
+    contradictory = (
+        *({"name": "duo"}, {"name": "mdlm", "parameterization": "mean"}),
+        *({"name": "duo", "parameterization": "score"}, {"name": "sedd"}),
+    )
+    for algo in contradictory:
         config = {**TRAINING_CONFIG, "algo": {**TRAINING_CONFIG["algo"], **algo}}
-        with pytest.raises(UserError, match=r"uniform one's: mend|does not tell which"):
+        with pytest.raises(UserError, match=r"mend its config.json|does not tell which"):
             opened(write_checkpoint(tmp_path / "last.ckpt", training_content(config=config)))
 
 

@@ -368,6 +368,11 @@ def test_tables_of_nothing_usable(tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("name,value\na,1\n")
     with pytest.raises(UserError, match=r"other\.csv is no table of scores"):
         run(tmp_path / "other.csv", overwrite=True)
+    sheets = {"semicolons.csv": b"Name;Kd\na;3,5\n", "old.csv": b"M\xfc,Kd\na,1\n", "a.xlsx": b"PK"}
+    for name, content in sheets.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=rf"{name}.*didi-protein score .*--sequence-column"):
+            run(tmp_path / name, overwrite=True)
     with pytest.raises(UserError, match=r"missing\.csv: there is no such file"):
         run(tmp_path / "missing.csv", overwrite=True)
 

@@ -371,6 +371,9 @@ def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.Monke
     for asked in commands_of(page):
         program, *arguments = shlex.split(asked)
         assert program == "didi-protein"
+        if "best.fasta" in arguments:  # which filter writes
+            best = Path("variants.fasta").read_text().split(">")[1:6]
+            Path("best.fasta").write_text("".join(f">{each}" for each in best))
         assert run_program(partial(app, arguments, standalone_mode=False)) == 0
     variants, loop, second = (
         read_records([tmp_path / f"{name}.fasta"]) for name in ("variants", "loop", "round2")
@@ -381,7 +384,7 @@ def test_the_commands_of_the_page_work(tmp_path: Path, monkeypatch: pytest.Monke
     varied = set(parse_positions("19-24,62", "--vary"))
     assert all(changed(parent.sequence, each.sequence) <= varied for each in loop)
     assert parent.sequence not in {each.sequence for each in loop}
-    assert {each.header["parent"] for each in second} == {each.id for each in variants}
+    assert {each.header["parent"] for each in second} == {each.id for each in variants[:5]}
     assert not {each.id for each in second} & {each.id for each in variants}
 
 

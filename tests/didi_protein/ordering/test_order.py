@@ -105,7 +105,10 @@ def test_sites_across_junctions_are_mended(
 
 @pytest.mark.parametrize(
     ("site", "options"),
-    [("GCATG", {"flank5": "TGC"}), ("TGGAT", {"n_tag": "W", "no_start": True})],
+    [
+        ("GGATG", {"n_tag": "WM", "no_start": True}),
+        ("TGGAT", {"n_tag": "W", "no_start": True}),
+    ],
 )
 def test_sites_across_junctions_that_no_codon_mends_are_failures(
     tmp_path: Path, site: str, options: dict[str, object]
@@ -136,7 +139,8 @@ def test_a_row_that_fails_names_its_rule_and_loses_no_other(tmp_path: Path) -> N
         ("MK" * 30, {"gc": "45-60"}, "--gc 45-60"),
         ("KKKKKKKK", {"max_homopolymer": 3, "flank3": "AA", "stop": "none", "gc": "0-100",
                       "min_codon_usage": 0.5}, "--max-homopolymer 3"),
-        ("MW", {"avoid": "NdeI", "flank5": "GGCAT"}, "--avoid NdeI (CATATG) at 3-8"),
+        ("MW", {"avoid": "NdeI", "flank5": "GGCAT", "no_start": True},
+         "--avoid NdeI (CATATG) at 3-8"),
     ],
 )  # fmt: skip
 def test_each_rule_is_named(
@@ -210,6 +214,31 @@ def test_the_stop_gives_way_to_a_site_at_the_flank(tmp_path: Path) -> None:
     assert run(path, avoid="TAATTA", flank3="TTAACC").table["dna"][0].endswith("TGATTAACC")
     with pytest.raises(UserError, match="--stop TAA"):
         run(path, avoid="TAATTA", flank3="TTAACC", stop="TAA", overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"flank5": "CC", "avoid": "CATG"}, "CATG"),
+        ({"flank5": "GGCAT", "avoid": "NsiI,NdeI"}, "NdeI (CATATG)"),
+        ({"flank5": "GGAAAAA", "max_homopolymer": 5}, "--max-homopolymer 6"),
+    ],
+)
+def test_a_start_that_breaks_a_rule_at_the_flank_is_refused(
+    tmp_path: Path, options: dict[str, object], named: str
+) -> None:
+    """Else every design would fail, for one and the same reason."""
+    path = fasta_at(tmp_path, {"a": "AKSEK"})
+    with pytest.raises(UserError, match="--flank5") as caught:
+        run(path, **options)
+    assert named in str(caught.value)
+    assert run(path, **options, no_start=True, overwrite=True).table["status"][0] == "ok"
+
+
+def test_names_that_a_vendor_may_refuse_are_noted(tmp_path: Path) -> None:
+    made = run(fasta_at(tmp_path, {"a_1": "AAK", "a#2": "AAR"}))
+    (note,) = made.summary["notes"]
+    assert "a#2" in note and list(made.table["id"]) == ["a_1", "a#2"]
 
 
 @pytest.mark.parametrize(

@@ -537,6 +537,11 @@ def test_refusals_name_flag_and_mend(tmp_path: Path) -> None:
         ([tmp_path / "missing.csv"], {}, "missing.csv: no such file"),
         ([tmp_path / "none"], {}, "no score table found"),
         ([tmp_path / "bad.csv"], {}, "columns id and sequence"),
+        (
+            [tmp_path / "bad.csv"],
+            {},
+            f"didi-protein score {tmp_path / 'bad.csv'} --sequence-column",
+        ),
         ([write_table(tmp_path / "w", "w", words, None, None)], {}, "column judge_perplexity"),
         ([good], {"top": -1}, "--top -1"),
         ([good], {"max_repeat": 1.5}, "--max-repeat 1.5"),

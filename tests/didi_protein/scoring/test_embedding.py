@@ -80,6 +80,13 @@ def test_figures_are_those_of_the_embedded_sets(model):
     assert "there are 5 a side" in few.warnings[0]
 
 
+def test_hidden_states_that_are_not_finite_measure_nothing(folder):
+    broken = open_masked_scorer(folder)
+    broken.denoiser.embedding.weight.data.fill_(torch.nan)
+    found = measure_embedding(broken, DESIGNS, NATURAL)
+    assert found.record is None and "not finite" in found.warnings[0]
+
+
 @pytest.fixture(scope="module")
 def options(folder, tmp_path_factory):
     place = tmp_path_factory.mktemp("score")

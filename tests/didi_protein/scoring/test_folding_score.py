@@ -24,6 +24,7 @@ from didi_protein.folding.network import open_folding_model
 from didi_protein.folding.trunk import run_network
 from didi_protein.score import score
 from didi_protein.scoring import folding
+from didi_protein.scoring.rows import Row
 from didi_protein.scoring.table import read_scores
 from didi_protein.sequences.fasta import ProteinRecord, write_fasta
 
@@ -270,6 +271,18 @@ def test_the_likeliest_are_folded_first_and_no_more_than_top_asks_for(
     rest = score(replace(asked, top=None, resume=True)).table.set_index("id")
     assert sorted(record.id for record in folded) == sorted(set(ranked) - set(expected))
     pd.testing.assert_frame_equal(rest[CONFIDENCE], whole[CONFIDENCE])
+
+
+def test_one_perplexity_ranks_all_rows_and_a_failed_one_is_not_among_the_foldable(options):
+    rows = [Row(ProteinRecord(f"d{i}", "ACD")) for i in range(3)]
+    for row, judge, pseudo in zip(rows, (9.0, None, 8.0), (1.0, 2.0, 3.0), strict=True):
+        row.values |= {"pseudo_perplexity": pseudo, "mean_plddt": 90, "ptm": 0.9, "mean_pae": 1}
+        row.values |= {} if judge is None else {"judge_perplexity": judge}
+    asked = replace(options, top=3, fold_pairs=1)
+    assert folding.folding_order(asked, rows, [[0, 1, 2]]) == [[2], [0], [1]]
+    assert folding.has_enough(asked, rows)
+    rows[1].fail("failed", "judge: nan is not a finite number")
+    assert not folding.has_enough(asked, rows)
 
 
 def test_flags_reach_the_network(options, monkeypatch):

@@ -265,6 +265,7 @@ def test_a_header_that_does_not_agree_with_the_file_is_a_failed_row(
         ({"fold": "none", **NOT_FOLDED}, "no structure to look at"),
         ({"inputs": ["plain.fasta"]}, "motif=A57>61"),
         ({"motif": Path("no_such.pdb")}, "no_such.pdb"),
+        ({"motif": Path("no_such.pdb"), "fold": "none", **NOT_FOLDED}, "no such file"),
         ({"motif": Path("site.pdb:A3")}, "give the file alone"),
     ],
 )

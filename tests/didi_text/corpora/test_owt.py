@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ def _hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(HUB_CORPORA, "openwebtext", replace(OPENWEBTEXT, held_out=20))
 
 
+@cache
 def composed(recipe: str) -> PretrainSettings:
     return compose_settings("text_pretrain", PretrainSettings, [f"recipe={recipe}", "out=o"])
 
