@@ -105,6 +105,11 @@ def _explained(error: Exception, goes_on: bool) -> str | None:
     if not is_out_of_memory(error):
         return None
     reason = (str(error) or type(error).__name__).splitlines()[0]
+    if _verb() == "generate":  # the same designs come of the same batches alone
+        return (
+            f"out of memory ({reason}); start anew with --overwrite and a smaller --batch-tokens, "
+            "or take a larger device."
+        )
     smaller = {"--resume": "--batch-tokens", "resume=true": "tokens_per_pass="}
     flag = smaller.get(_CONTINUES.get(_verb(), ""))
     fix = f"Take smaller batches ({flag}) or a larger device." if flag else "Take a larger device."

@@ -72,7 +72,8 @@ def test_an_interrupted_verb_says_how_it_goes_on(verb: str, mend: str, monkeypat
 @pytest.mark.parametrize(
     ("verb", "mend"),
     [
-        ("generate", "is saved (continue with --resume). Take smaller batches (--batch-tokens) or"),
+        ("generate", "; start anew with --overwrite and a smaller --batch-tokens, or"),
+        ("score", "is saved (continue with --resume). Take smaller batches (--batch-tokens) or"),
         ("distill", "(continue with resume=true). Take smaller batches (tokens_per_pass=) or"),
         ("merge", "; the same command starts anew. Take a larger device."),
     ],
