@@ -96,8 +96,11 @@ def read_backbone(row: dict[str, Any], folder: Path) -> Backbone | str | None:
     name = row.get("pdb_file")
     if pd.isna(name) or not name:
         return None
-    places = [file_of_cell(folder, str(name)), Path(str(name))]
-    path = next((place for place in places if place.is_file()), None)
+    try:
+        places = [file_of_cell(folder, str(name)), Path(str(name))]
+        path = next((place for place in places if place.is_file()), None)
+    except OSError:  # longer than a name can be
+        path = None
     if path is None:
         return f"The structure file {name} is not there."
     try:
@@ -107,7 +110,9 @@ def read_backbone(row: dict[str, Any], folder: Path) -> Backbone | str | None:
     chains = {chain.id: chain for chain in model}
     wanted = row.get("pdb_chain")
     chain = chains.get(wanted if pd.notna(wanted) and wanted else next(iter(chains)))
-    backbone = None if chain is None else _backbone_of(chain, row.get("mean_plddt"))
+    if chain is None:
+        return f"The structure file {name} has no chain {wanted}."
+    backbone = _backbone_of(chain, row.get("mean_plddt"))
     return backbone or f"The structure file {name} holds too few alpha carbons."
 
 

@@ -182,17 +182,17 @@ def score_rows(
     Args:
         on_progress: called with the work done.
         work: of each row, by its place; see `planned_work`.
-        enough: asked after every batch whether to leave out the others; they never are by default.
+        enough: asked after every batch whether to compute no more of the others, of which what is
+            known is taken over; they are computed by default.
     """
-    done = 0.0
+    done, is_enough = 0.0, False
     for batch in batches:
         members = [rows[place] for place in batch]
         for scorer in scorers:
-            _apply(scorer, members, known_scores)
+            _apply(scorer, members, known_scores, known_alone=is_enough)
         done += sum(work[place] for place in batch)
         on_progress(done)
-        if enough():
-            return
+        is_enough = is_enough or enough()
 
 
 PER_RESIDUE = ("pseudo", "fold", "scan", "motif_shuffles")
@@ -219,7 +219,10 @@ def planned_work(
     return work
 
 
-def _apply(scorer: Scorer, rows: Sequence[Row], known_scores: KnownScores) -> None:
+def _apply(
+    scorer: Scorer, rows: Sequence[Row], known_scores: KnownScores, *, known_alone: bool = False
+) -> None:
+    """Fill in what is known, and, unless that is all that is asked for, compute the rest."""
     unknown = []
     for row in rows:
         known = known_scores.get(scorer, row.record)
@@ -229,6 +232,8 @@ def _apply(scorer: Scorer, rows: Sequence[Row], known_scores: KnownScores) -> No
             unknown.append(row)
         else:
             row.values |= known
+    if known_alone:
+        return
     scored = [
         (row, values)
         for row, values in zip(unknown, _outcomes(scorer, unknown), strict=True)

@@ -48,6 +48,7 @@ def test_file_lies_beside_the_table_or_where_the_program_runs(
     monkeypatch.chdir(tmp_path)
     assert isinstance(read_backbone(row, elsewhere), Backbone)
     assert read_backbone({"pdb_file": None}, tmp_path) is None
+    assert read_backbone({"pdb_file": "a" * 5_000}, tmp_path).endswith("is not there.")
     (tmp_path / "bad.pdb").write_text("nothing\n")
     assert "cannot be read" in read_backbone({"pdb_file": "bad.pdb"}, tmp_path)
     (tmp_path / "two.pdb").write_text(pdb_text("MK", [80, 80]))
@@ -60,7 +61,7 @@ def test_chain_named_by_the_table(tmp_path: Path) -> None:
     row = {"pdb_file": "a.pdb", "mean_plddt": 70.0}
     assert read_backbone(row | {"pdb_chain": "B"}, tmp_path).letters == "GGGG"
     assert read_backbone(row, tmp_path).letters == "MKTAY"
-    assert "too few" in read_backbone(row | {"pdb_chain": "C"}, tmp_path)
+    assert "no chain C" in read_backbone(row | {"pdb_chain": "C"}, tmp_path)
 
 
 def test_laying_flat_turns_but_never_mirrors() -> None:

@@ -271,6 +271,11 @@ def test_the_likeliest_are_folded_first_and_no_more_than_top_asks_for(
     rest = score(replace(asked, top=None, resume=True)).table.set_index("id")
     assert sorted(record.id for record in folded) == sorted(set(ranked) - set(expected))
     pd.testing.assert_frame_equal(rest[CONFIDENCE], whole[CONFIDENCE])
+    # What was folded stays, also where fewer are asked for.
+    folded.clear()
+    kept = score(replace(asked, top=1, resume=True)).table.set_index("id")
+    assert folded == []
+    pd.testing.assert_frame_equal(kept[CONFIDENCE], whole[CONFIDENCE])
 
 
 def test_one_perplexity_ranks_all_rows_and_a_failed_one_is_not_among_the_foldable(options):
