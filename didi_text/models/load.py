@@ -129,7 +129,7 @@ def open_named_tokenizer(name: str, *, offline: bool = False) -> TextTokenizer:
     Raises:
         UserError: there is none.
     """
-    return open_tokenizer(BUNDLED_MODELS.path_of(name), offline=offline, flag="--tokenizer ")
+    return open_tokenizer(BUNDLED_MODELS.path_of(name), offline=offline, flag="--tokenizer")
 
 
 def open_causal(

@@ -15,7 +15,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from didi_core.data.vocabulary import Vocabulary
-from didi_core.errors import UserError
+from didi_core.errors import UserError, as_written
 from didi_core.io.files import at_home, write_json, write_text
 from didi_core.models.hub import fetch_part, may_be_hub_id
 
@@ -147,7 +147,8 @@ def open_tokenizer(name: str | Path, *, offline: bool = False, flag: str = "") -
         return _checked(_read_json(path), path)
     if not path.is_dir():
         if not may_be_hub_id(str(name)):
-            raise UserError(f"{flag}{name}: there is no such tokenizer folder; check the path.")
+            asked = as_written(flag, name) if flag else name
+            raise UserError(f"{asked}: there is no such tokenizer folder; check the path.")
         path = fetch_part(
             str(name), TOKENIZER_FILES, offline=offline, program="didi-text", flag=flag
         )

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, GPT2TokenizerFast
 
 from didi_core.errors import UserError
+from didi_text.models.load import open_named_tokenizer
 from didi_text.tokenizers.tokenizer import (
     END_OF_TEXT,
     has_tokenizer,
@@ -115,6 +116,8 @@ def test_a_hub_id_offline_names_the_command_that_fetches_it(tmp_path, monkeypatc
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError, match="didi-text download"):
         open_tokenizer("nobody/nothing-here", offline=True)
+    with pytest.raises(UserError, match="--tokenizer nobody/nothing-here is not"):
+        open_named_tokenizer("nobody/nothing-here", offline=True)
 
 
 def test_training_keeps_within_the_size_and_needs_the_bytes() -> None:
