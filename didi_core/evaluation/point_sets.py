@@ -80,8 +80,9 @@ def compare_point_sets(
     in_reference, in_points = _inside_balls(points, reference, num_neighbours)
     # density: (1 / k) sum_j 1[x_i in ball of r_j], of each point i; Naeem et al., equation 4
     density = in_reference.sum(axis=1) / num_neighbours
+    frechet = _frechet_to(reference)
     return PointSetDistances(
-        fbd=jackknife(lambda kept: frechet_distance(points[kept], reference), len(points)),
+        fbd=jackknife(lambda kept: frechet(points[kept]), len(points)),
         mmd=jackknife(_mmd_of_part(points, reference), len(points)),
         density=bootstrap_mean(density, seed),
         coverage=jackknife(_share_met(in_reference), len(points), highest=1.0),
@@ -106,11 +107,22 @@ def frechet_distance(
     """
     if min(len(points), len(reference)) < 2:
         raise ValueError(f"{len(points)} and {len(reference)} points: it takes two of each")
-    mean, root = _moments(points)
+    return _frechet_to(reference)(points)
+
+
+def _frechet_to(
+    reference: Float[np.ndarray, "m width"],
+) -> Callable[[Float[np.ndarray, "n width"]], float]:
+    """Return the distance to a reference, whose moments are computed once."""
     other_mean, other_root = _moments(reference)
-    overlap = np.linalg.svd(root @ other_root.T, compute_uv=False).sum()
-    spread = np.square(root).sum() + np.square(other_root).sum()  # tr(S) + tr(T)
-    return max(0.0, float(np.square(mean - other_mean).sum() + spread - 2 * overlap))
+
+    def distance(points: Float[np.ndarray, "n width"]) -> float:
+        mean, root = _moments(points)
+        overlap = np.linalg.svd(root @ other_root.T, compute_uv=False).sum()
+        spread = np.square(root).sum() + np.square(other_root).sum()  # tr(S) + tr(T)
+        return max(0.0, float(np.square(mean - other_mean).sum() + spread - 2 * overlap))
+
+    return distance
 
 
 def _moments(
