@@ -58,6 +58,8 @@ def find_folder(name: str, *, offline: bool, program: str, flag: str = "") -> Pa
     Raises:
         UserError: neither a folder nor a hub id, or a hub id that cannot be had.
     """
+    if not name:  # of a shell variable that is not set; as a path it would be the folder here
+        raise UserError(f"{flag or 'The name of a model'} is empty: give a model folder or hub id.")
     path = Path(at_home(name))
     if path.is_dir():
         return path

@@ -37,6 +37,7 @@ BUNDLED = BundledModels("didi_protein")
         (find_model, "someone/dplm_150m", r"^--model someone/dplm_150m is not a folder here"),
         (find_judge, "someone/judge", r"^--judge someone/judge is not a folder here"),
         (find_model, "no/such/path", r"^--model no/such/path: there is no such model folder"),
+        (find_model, "", r"^--model is empty"),
     ],
 )
 def test_names_that_do_not_fit(find, name, message, tmp_path, monkeypatch):
