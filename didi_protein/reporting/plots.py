@@ -226,10 +226,15 @@ def length_histogram(cells: Sequence[Cell], styles: SeriesStyles) -> Plot | None
     )
 
 
-def whole_number_bins(lengths: NDArray[np.int64], most: int = 10) -> NDArray[np.float64]:
-    """Edges half-way between whole numbers, of at most `most` bins."""
-    edges = np.linspace(lengths.min(), lengths.max() + 1, most + 1)
-    return np.unique(np.round(edges)).astype(np.float64) - 0.5
+def whole_number_bins(lengths: NDArray[np.int64], most: int = 40) -> NDArray[np.float64]:
+    """Return edges half-way between whole numbers, of at most `most` bins that hold equally many.
+
+    >>> whole_number_bins(np.array([70, 72])), whole_number_bins(np.array([70, 73]), most=2)
+    (array([69.5, 70.5, 71.5, 72.5]), array([69.5, 71.5, 73.5]))
+    """
+    first, last = int(lengths.min()), int(lengths.max())
+    width = -(-(last - first + 1) // most)
+    return np.arange(first, last + 1 + width, width, dtype=np.float64) - 0.5
 
 
 def composition_plot(

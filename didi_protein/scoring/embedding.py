@@ -80,7 +80,7 @@ def open_embedder(
     Raises:
         UserError: there is no such model, or nothing to compare with.
     """
-    if options.reference is None and options.embedding != ScoreOptions.embedding:
+    if options.reference is None and options.embedding not in (ScoreOptions.embedding, "none"):
         raise UserError(
             f"--embedding {options.embedding}: designs are compared with natural sequences in it; "
             "give some, --reference F.fasta."

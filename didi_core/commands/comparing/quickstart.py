@@ -247,7 +247,7 @@ def gain_in_words(
 
 
 def printed_table(result: QuickstartResult, words: QuickstartWords) -> Table:
-    table = Table(box=SIMPLE_HEAD, collapse_padding=True)
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column("Model")
     for heading in ("Steps", "Calls", "Perplexity", "Entropy", "Repeats", "Seconds"):
         table.add_column(heading, justify="right")
