@@ -37,7 +37,9 @@ from benchmarks.speed.process_cells import CONTESTANTS, ratios_of
 from benchmarks.speed.runner import is_done, run_cells
 from benchmarks.speed.sampling_cells import build_priors
 from didi_core.data.batches import TokenBatch
-from didi_core.distill.didi import DidiInstruct, DidiSettings, discriminator_loss
+from didi_core.distill.didi import DidiInstruct
+from didi_core.distill.didi_loss import discriminator_loss
+from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.dmmd import DmmdSettings, MomentMatching, still_masked
 from didi_core.distill.matching import auxiliary_loss, matching_loss
 from didi_core.distill.reference import GroupedReference
