@@ -1,21 +1,21 @@
-"""Fine-tuning on PDZ domains: held-out likelihood against time, by what training starts from.
+"""Fine-tuning on PDZ domains: held-out likelihood against updates, by what training starts from.
 
     python -m benchmarks.fine_tune --runs runs/fine_tune --families families_train.fasta.gz \
-        --out benchmarks/results/fine_tune.json --seconds 1800 --teacher-seconds 3600
+        --out benchmarks/results/fine_tune.json --updates 1600 --teacher-updates 4000
 
 Three starts of the same shape: `scratch`, fresh weights; `lactamases`, a teacher that was trained
 on class A beta-lactamases alone; `families`, one that was trained on `--families` without relatives
 of PDZ domains: all that HMMER aligns to their profile at an E-value of 10 or less (of 10,000
 sequences) is removed. Each is trained on 100, 1,000 and all training members of PF00595 (smaller
-sets are parts of larger ones) for the same time. At each of a grid of times its bound on
-`PF00595-held-out` is measured, whole clusters of which training has no member. The rate is
-constant, so that every point is that of a run of this length but for the last decay; fresh weights
-have a gentle start of 100 updates, the teachers' own included. Time is that
-of updates: what teachers took before is not counted, nor is measuring.
+sets are parts of larger ones). At each of a grid of updates its bound on `PF00595-held-out` is
+measured, whole clusters of which training has no member. The rate is constant, so that every point
+is that of a run of this length but for the last decay; fresh weights have a gentle start of 100
+updates, the teachers' own included. An update takes the same time whatever training began with, so
+equal updates are equal time; what teachers took before is not counted.
 
-Every point is written when it is measured, and a run of this program goes on where another stopped:
-`--starts`, `--members` and `--seeds` choose a part. Run nothing else on the machine meanwhile.
-Intervals are 95%, by a bootstrap over sequences.
+Every point is written when it is measured, and a run of this program goes on where another stopped;
+`--starts`, `--members` and `--seeds` choose a part. Intervals are 95%, by a bootstrap over
+sequences.
 """
 
 import itertools
@@ -38,7 +38,7 @@ from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.errors import UserError
 from didi_core.io.files import write_json
 from didi_core.training.curricula import CurriculumSettings
-from didi_core.training.run_folder import git_revision, package_versions, read_metrics
+from didi_core.training.run_folder import git_revision, package_versions
 from didi_protein.families.alignments import read_alignment
 from didi_protein.families.likelihood import profile_nats
 from didi_protein.families.profile import FamilyProfile
@@ -60,10 +60,8 @@ GENTLE_START = CurriculumSettings(steps=100)
 
 @dataclass(frozen=True)
 class Point:
-    """One model, after some time."""
+    """One model, after some updates."""
 
-    seconds: float
-    """Of updates."""
     updates: int
     nats: float
     """A residue, of held-out sequences: an upper bound."""
@@ -78,19 +76,19 @@ class Study:
     runs: Path
     families: Path
     held_out: Split
-    teacher_seconds: float
-    times: tuple[float, ...]
+    teacher_updates: int
+    grid: tuple[int, ...]
+    """Of updates."""
     tokens_per_batch: int
     device: str
 
-    def settings(self, data: str, out: Path, seconds: float, seed: int = 0) -> PretrainSettings:
-        """Return the settings of a run of the bundled teacher's shape that ends by the clock."""
+    def settings(self, data: str, out: Path, updates: int, seed: int = 0) -> PretrainSettings:
+        """Return the settings of a run of the bundled teacher's shape."""
         return PretrainSettings(
             data=data,
             out=str(out),
             model=ModelSettings(**compose_plain("pretrain", ())["model"]),
-            steps=1_000_000,
-            max_seconds=seconds,
+            steps=updates,
             tokens_per_batch=self.tokens_per_batch,
             optimizer=CONSTANT_RATE,
             curriculum=GENTLE_START,
@@ -108,7 +106,7 @@ class Study:
         folder = self.runs / f"teacher-{start}"
         data = OTHER if start == "lactamases" else str(self.without_relatives())
         if not (folder / "config.json").is_file():
-            pretrain(self.settings(data, folder, self.teacher_seconds))
+            pretrain(self.settings(data, folder, self.teacher_updates))
         return folder
 
     def without_relatives(self) -> Path:
@@ -135,32 +133,32 @@ class Study:
             write_records(path, [records[at] for at in order[: int(count)]])
         return str(path)
 
-    def point(self, start: str, count: str, seed: int, seconds: float) -> Point:
-        """Train one cell up to a time, and measure it."""
+    def point(self, start: str, count: str, seed: int, updates: int) -> Point:
+        """Train one cell up to so many updates, and measure it."""
         teacher = self.teacher(start)
         out = self.runs / f"{start}-{count}-seed{seed}"
-        if seconds == 0:
-            return self.measure(str(teacher), 0, 0.0, seed)
-        settings = self.settings(self.members(count, seed), out, seconds, seed)
+        if updates == 0:
+            return self.measure(str(teacher), 0, seed)
+        settings = self.settings(self.members(count, seed), out, updates, seed)
         if teacher is not None:
             settings.init, settings.model = str(teacher), ModelSettings()
             settings.curriculum = CurriculumSettings()
         pretrain(settings)
-        return self.measure(str(out), read_metrics(out)[-1]["step"], seconds, seed)
+        return self.measure(str(out), updates, seed)
 
-    def measure(self, model: str, updates: int, seconds: float, seed: int) -> Point:
+    def measure(self, model: str, updates: int, seed: int) -> Point:
         """Return the bound of a folder's model on the held-out clusters."""
         found = mean_of(bound_of(model, self.held_out, seed), self.held_out, seed)
-        return Point(seconds, updates, found.mean, found.low, found.high)
+        return Point(updates, found.mean, found.low, found.high)
 
 
 def main(
     runs: Annotated[Path, typer.Option(help="Folder of the models.")],
     families: Annotated[Path, typer.Option(help="FASTA of many families.")],
     out: Annotated[Path, typer.Option(help="JSON to write or continue.")],
-    seconds: Annotated[float, typer.Option(help="Longest training of a cell.")] = 1800.0,
-    teacher_seconds: Annotated[float, typer.Option(help="Training of each teacher.")] = 3600.0,
-    points: Annotated[int, typer.Option(help="Times, each half of the next.")] = 6,
+    updates: Annotated[int, typer.Option(help="Of a cell's last point.")] = 1600,
+    teacher_updates: Annotated[int, typer.Option(help="Of each teacher.")] = 4000,
+    points: Annotated[int, typer.Option(help="Points, each at half of the next.")] = 6,
     starts: Annotated[str, typer.Option(help="Between commas.")] = ",".join(STARTS),
     members: Annotated[
         str, typer.Option(help="Training members, between commas.")
@@ -178,30 +176,37 @@ def main(
     held_out = first_of(
         Split.of(read_alignment(bundled_sequences(FAMILY + HELD_OUT)[0])), num_held_out
     )
-    times = tuple(seconds / 2**power for power in reversed(range(points)))
-    study = Study(runs, families, held_out, teacher_seconds, times, tokens_per_batch, device)
+    grid = tuple(updates // 2**power for power in reversed(range(points)))
+    study = Study(runs, families, held_out, teacher_updates, grid, tokens_per_batch, device)
     record = opened(out, study)
     parts = itertools.product(map(int, seeds.split(",")), members.split(","), chosen)
     for seed, count, start in parts:
         curve = record["curves"].setdefault(f"{start}/{count}/{seed}", [])
-        done = [each["seconds"] for each in curve]
-        for time in times if start == "scratch" else (0.0, *times):
-            if time not in done:
-                point = study.point(start, count, seed, time)
+        done = [each["updates"] for each in curve]
+        for at in points_of(start, grid):
+            if at not in done:
+                point = study.point(start, count, seed, at)
                 curve.append(asdict(point))
                 write_json(out, record)
                 print(f"{start}/{count}/{seed}: {point}", flush=True)
+
+
+def points_of(start: str, grid: Sequence[int]) -> tuple[int, ...]:
+    """Return where a curve is measured: from before the first update, or after a gentle start."""
+    if start == "scratch":
+        return tuple(at for at in grid if at > GENTLE_START.steps)
+    return (0, *grid)
 
 
 def opened(out: Path, study: Study) -> dict[str, Any]:
     """Return the record that a file holds, or a new one with what counting reaches.
 
     Raises:
-        UserError: it holds times of another grid, or of other teachers.
+        UserError: it holds points of another grid, or of other teachers.
     """
     asked = {
-        "times": list(study.times),
-        "teacher_seconds": study.teacher_seconds,
+        "updates": list(study.grid),
+        "teacher_updates": study.teacher_updates,
         "tokens_per_batch": study.tokens_per_batch,
         "optimizer": asdict(CONSTANT_RATE) | {"betas": list(CONSTANT_RATE.betas)},
         "num_held_out": len(study.held_out.sequences),

@@ -43,14 +43,14 @@ def draw_members(panel: "Axes", record: dict[str, Any], count: str) -> None:
     """Draw the curves of one number of training members."""
     for start, (colour, words) in STARTS.items():
         points = record["curves"].get(f"{start}/{count}/0", [])
-        minutes = [each["seconds"] / 60 for each in points]
-        panel.plot(minutes, [each["nats"] for each in points], "o-", color=colour, label=words)
+        updates = [each["updates"] for each in points]
+        panel.plot(updates, [each["nats"] for each in points], "o-", color=colour, label=words)
         low, high = ([each[end] for each in points] for end in ("low", "high"))
-        panel.fill_between(minutes, low, high, color=colour, alpha=0.2, linewidth=0)
+        panel.fill_between(updates, low, high, color=colour, alpha=0.2, linewidth=0)
     for name, style in COUNTED.items():
         panel.axhline(record["counting"][name]["mean"], color="0.4", linestyle=style, label=name)
     panel.set_title(f"{count} training members", fontsize=9)
-    panel.set_xlabel("minutes of updates on one core")
+    panel.set_xlabel("updates")
 
 
 def main(results: Path, out: Path) -> None:

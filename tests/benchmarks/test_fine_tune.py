@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.fine_tune import Study, first_of, main, opened, write_records
+from benchmarks.fine_tune import Study, first_of, main, opened, points_of, write_records
 from benchmarks.held_out_likelihood import Split
 from didi_core.errors import UserError
 from didi_protein.families.alignments import read_alignment
@@ -21,7 +21,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     pdz, lactamases = (read_training_sequences(name)[:20] for name in ("PF00595", "PF13354"))
     write_records(runs / "families.fasta", [*pdz, *lactamases])
     whole = Split.of(read_alignment(bundled_sequences("PF00595" + HELD_OUT)[0]))
-    return Study(runs, runs / "families.fasta", first_of(whole, 40), 1.0, (1.0, 2.0), 512, "cpu")
+    return Study(runs, runs / "families.fasta", first_of(whole, 40), 1, (1, 2), 512, "cpu")
 
 
 def test_relatives_are_removed_before_a_teacher_learns(study: Study) -> None:
@@ -43,10 +43,15 @@ def test_a_record_goes_on_with_the_same_grid_alone(study: Study, tmp_path: Path)
     assert record["counting"]["profile"]["mean"] < record["counting"]["unigram"]["mean"] < 3.0
     (tmp_path / "old.json").write_text(json.dumps(record))
     assert opened(tmp_path / "old.json", study) == json.loads(json.dumps(record))
-    record["settings"]["times"] = [5.0]
+    record["settings"]["updates"] = [5]
     (tmp_path / "other.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match="other settings"):
         opened(tmp_path / "other.json", study)
+
+
+def test_fresh_weights_are_measured_once_their_gentle_start_is_over() -> None:
+    assert points_of("families", (40, 160)) == (0, 40, 160)
+    assert points_of("scratch", (40, 100, 160)) == (160,)
 
 
 def test_an_unknown_start_is_refused(tmp_path: Path) -> None:
