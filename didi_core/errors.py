@@ -31,8 +31,10 @@ class RecordsFailed(Exception):
     """Some records failed while others succeeded: the command exits with status 1."""
 
     def __init__(self, num_failed: int, num_records: int, listed_in: str) -> None:
+        records = "record" if num_records == 1 else "records"
+        they_are = "it is" if num_failed == 1 else "they are"
         super().__init__(
-            f"{num_failed} of {num_records} records failed; they are listed in {listed_in}"
+            f"{num_failed} of {num_records} {records} failed; {they_are} listed in {listed_in}"
         )
         self.num_failed = num_failed
 

@@ -128,6 +128,19 @@ def progress_bar(description: str, total: float | None) -> Iterator[Callable[[fl
         yield show
 
 
+SHORT = 2.0
+"""Seconds: a phase that takes less begins unannounced."""
+
+
+def announce(what: str, seconds: float) -> None:
+    """Say on standard error what begins and how long it will take, about; not of a short phase.
+
+    >>> announce("Finding neighbours", 0.5)
+    """
+    if seconds >= SHORT:
+        print(f"{what}: about {readable_time(seconds)}.", file=sys.stderr, flush=True)
+
+
 # The terminal people watch: progress and notes go to standard error.
 
 

@@ -21,6 +21,7 @@ from warnings import warn
 
 from didi_core.cli.keyword_options import Options, options_from
 from didi_core.errors import UserError
+from didi_core.progress import counted
 from didi_protein.given import Sequences, file_given, input_files
 from didi_protein.sequences.fasta import ProteinRecord
 
@@ -117,7 +118,10 @@ class ProteinModel:
             if made.failed:
                 total = made.num_made + len(made.failed)
                 reasons = "; ".join(f"{each.id}: {each.reason}" for each in made.failed[:3])
-                warn(f"{len(made.failed)} of {total} designs failed: {reasons}", stacklevel=2)
+                warn(
+                    f"{len(made.failed)} of {counted(total, 'design')} failed: {reasons}",
+                    stacklevel=2,
+                )
             return read_records([made.out]) if made.num_made else []
 
     def scan(self, sequences: Sequences, **options: Any) -> "pd.DataFrame":

@@ -28,7 +28,9 @@ from didi_protein.reporting.options import ReportOptions
 from didi_protein.scanning.options import ScanOptions, ScanResult, is_of_scan
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.table import SUFFIXES, summary_path
-from didi_protein.sequences.fasta import FASTA_SUFFIXES
+from didi_protein.sequences.bundled import FAMILY_LENGTHS
+from didi_protein.sequences.fasta import FASTA_SUFFIXES, fasta_records
+from didi_protein.sequences.positions import parse_positions, positions_text
 from didi_protein.similarity import mmseqs
 
 PLATE = 96
@@ -46,9 +48,34 @@ def after_generate(options: GenerateOptions, result: GenerateResult) -> str | No
 
 
 def _score(fasta: Path, reference: Path | None = None) -> str:
+    """Score against the family where it ships, and without the slow exact pseudo-perplexity."""
     table = fresh_path(_bare(fasta).with_suffix(".csv"), ".summary.json", ".csv.partial")
-    scored = ScoreOptions(inputs=[_argument(fasta)], out=table, reference=reference)
+    scored = ScoreOptions(
+        inputs=[_argument(fasta)],
+        out=table,
+        reference=reference,
+        family=_family_of(fasta),
+        pseudo="none",
+    )
     return command_line("didi-protein", "score", scored)
+
+
+def _family_of(fasta: Path) -> Path | None:
+    """Return the bundled family that designs are of; None where that is not plain.
+
+    It is where a bundled model wrote all of them, and all have lengths of one family.
+    """
+    if not (_are_installed("pyhmmer") and fasta.is_file()):
+        return None
+    from didi_protein.models.load import BUNDLED_MODELS
+
+    records = list(fasta_records(fasta, "INPUT"))
+    if not {each.header.get("model") for each in records} <= set(BUNDLED_MODELS.names):
+        return None
+    for family, (low, high) in FAMILY_LENGTHS.items():
+        if all(low <= len(each.sequence) <= high for each in records):
+            return None if Path(family).exists() else Path(family)
+    return None
 
 
 def after_score(options: ScoreOptions, result: ScoreResult) -> str | None:
@@ -186,11 +213,26 @@ def _vary(summary: Mapping[str, Any]) -> str | None:
         model=model,
         start=Path(inputs[0]),
         vary="tolerant:20%",
+        keep=_kept(summary),
         num=10,
         steps=8,
         out=fresh_path(Path("variants.fasta"), ".generate.json"),
     )
     return command_line("didi-protein", "generate", asked)
+
+
+def _kept(summary: Mapping[str, Any]) -> str | None:
+    """Return what to keep of one protein: what the model is surest of, and what was not scanned.
+
+    None of several, whose positions differ.
+    """
+    if len(summary["sequences"]) != 1:
+        return None
+    (only,) = summary["sequences"]
+    kept = {position - 1 for position in only.get("least_tolerant", ())}
+    if scanned := summary["settings"]["scan"]["positions"]:
+        kept |= {*range(len(only["sequence"]))} - {*parse_positions(scanned, "--positions")}
+    return positions_text(kept) or None
 
 
 def after_merge(options: MergeOptions) -> str | None:

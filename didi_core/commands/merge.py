@@ -21,6 +21,7 @@ from didi_core.errors import RecordsFailed, UserError
 from didi_core.io.files import write_json
 from didi_core.io.journal import partial_path
 from didi_core.io.shards import SHARD_KEY, ShardRecord, read_shard_record
+from didi_core.progress import counted
 
 Record = TypeVar("Record")
 
@@ -57,7 +58,7 @@ class ShardFile:
         """
         if num_records != len(self.record.records):
             raise UserError(
-                f"{self.path} holds {num_records} records, but was written with "
+                f"{self.path} holds {counted(num_records, 'record')}, but was written with "
                 f"{len(self.record.records)}: give the file as it was written."
             )
         return self.record.records

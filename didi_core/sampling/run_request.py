@@ -105,6 +105,11 @@ class SampledBatches:
     def seconds(self) -> float:
         return sum(batch.seconds for batch in self.journal.entries)
 
+    def forget_empty(self) -> None:
+        """Remove the file of a run that failed before it finished any batch."""
+        if not self.journal.entries:
+            self.path.unlink(missing_ok=True)
+
     @property
     def rows(self) -> list[SampledRecord]:
         return [row for batch in self.journal.entries for row in batch.rows]

@@ -18,6 +18,7 @@ import pandas as pd
 from didi_core.commands.comparing.labels import split_words
 from didi_core.errors import UserError
 from didi_core.io.files import write_json
+from didi_core.progress import counted
 from didi_protein.families.profile import bare_name
 from didi_protein.families.sets import Family, split_designs
 from didi_protein.families.statistics import ENOUGH_DESIGNS, TOO_FEW_DESIGNS
@@ -192,8 +193,8 @@ def family_notes(table: pd.DataFrame) -> list[str]:
         some = counts[counts > 0]
         if len(some) < len(counts):
             notes.append(
-                f"{name}: in {len(counts) - len(some)} of {len(counts)} rows no design aligns to "
-                "the family."
+                f"{name}: in {len(counts) - len(some)} of {counted(len(counts), 'row')} no design "
+                "aligns to the family."
             )
         if len(some) and some.min() < ENOUGH_DESIGNS:
             low, high = int(some.min()), int(some.max())
@@ -205,7 +206,7 @@ def family_notes(table: pd.DataFrame) -> list[str]:
             )
         if lost := int((given - counts).sum()):
             notes.append(
-                f"{name}: {lost:,} of {int(given.sum()):,} designs do not align to the family and "
-                "are in none of its figures."
+                f"{name}: {lost:,} of {counted(int(given.sum()), 'design')} without an alignment "
+                "to the family: in none of its figures."
             )
     return notes

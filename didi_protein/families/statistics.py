@@ -5,7 +5,7 @@ is what a perfect model would reach at this n; *independent* is as many sequence
 drawn by itself from nature's frequencies, which is what a model without any dependence reaches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from didi_core.evaluation.bootstrap import Interval, warnings_of_few
+from didi_core.progress import counted
 from didi_protein.families.contacts import (
     MAX_COLUMNS,
     ContactMap,
@@ -146,6 +147,7 @@ def measure_family(
     seed: int = 0,
     num_resamples: int = NUM_RESAMPLES,
     num_contact_resamples: int = NUM_CONTACT_RESAMPLES,
+    on_progress: Callable[[float], object] | None = None,
 ) -> FamilyStatistics:
     """Count a set of designs against nature; for many sets make one `FamilyReference`.
 
@@ -157,6 +159,7 @@ def measure_family(
         seed: of the bootstrap, of the natural subset and of the independent columns.
         num_resamples: of the bootstrap, contacts excepted.
         num_contact_resamples: of the bootstrap of contact precision.
+        on_progress: is given the number of passes made, of `num_passes`.
     """
     if nature is None:
         reason = "the family was given as a profile alone: an alignment holds natural sequences"
@@ -165,7 +168,14 @@ def measure_family(
         reason = f"{nature.aligned.sum()} natural sequences align: two or more are needed"
         return FamilyStatistics(reason=reason, num_columns=designs.num_columns)
     reference = FamilyReference(nature, contacts, seed, num_resamples, num_contact_resamples)
+    reference.on_progress = on_progress
     return reference.measure(designs, held_out)
+
+
+def num_passes(contacts: ContactMap | None, num_columns: int) -> int:
+    """Return how often a set and its two controls are passed over: what takes the time."""
+    each = 1 + NUM_CONTACT_RESAMPLES if contacts and num_columns <= MAX_COLUMNS else 1
+    return 3 * each
 
 
 class FamilyReference:
@@ -194,6 +204,9 @@ class FamilyReference:
         self.seed = seed
         self.num_resamples = num_resamples
         self.num_contact_resamples = num_contact_resamples
+        self.on_progress: Callable[[float], object] | None = None
+        """Is given the number of passes made, see `num_passes`."""
+        self._passes = 0
         self.entries: PairEntries = select_entries(self.nature.rows)
         self.target = _Target(self.nature.rows, self.entries)
         largest = np.abs(self.target.covariances).max(initial=0.05)
@@ -213,7 +226,7 @@ class FamilyReference:
             "contact_share": self._contact_share(),
         }
         if not len(aligned):
-            reason = f"none of {len(designs)} designs aligns to the family"
+            reason = f"none of {counted(len(designs), 'design')} aligns to the family"
             return FamilyStatistics(**shared, reason=reason)
         measured = self._count(aligned.rows, aligned.sequences, len(designs), self.target)
         natural, independent = self.controls(len(aligned))
@@ -221,12 +234,12 @@ class FamilyReference:
         if held_out is not None and held_out.aligned.any():
             other = held_out.take(held_out.aligned)
             beside = self._count(other.rows, other.sequences, len(held_out), self.target)
-        counted = (measured, natural, independent, beside)
+        sets = (measured, natural, independent, beside)
         return FamilyStatistics(
-            *counted,
+            *sets,
             **shared,
             warnings=tuple(self._warnings(measured, natural, independent)),
-            plot_data=self._plot_data(counted),
+            plot_data=self._plot_data(sets),
         )
 
     def controls(self, n: int) -> tuple[SetStatistics, SetStatistics]:
@@ -281,16 +294,24 @@ class FamilyReference:
     def _contacts(self, rows: Rows) -> tuple[Interval | None, ndarray, ndarray | None]:
         """Return contact precision, that of each resample, and the strongest pairs of columns."""
         if self.contacts is None:
+            self._pass()
             return None, np.full(self.num_contact_resamples, np.nan), None
         scores = coupling_scores(rows)
-        weights = bootstrap_weights(len(rows), self.num_contact_resamples, self.seed)
-        resampled = [
-            contact_precision(coupling_scores(rows, counts), self.contacts) for counts in weights
-        ]
+        self._pass()
+        resampled = []
+        for counts in bootstrap_weights(len(rows), self.num_contact_resamples, self.seed):
+            resampled.append(contact_precision(coupling_scores(rows, counts), self.contacts))
+            self._pass()
         estimate = contact_precision(scores, self.contacts)
         best = strongest_pairs(scores, self.contacts)
         pairs = np.stack(self.contacts.pairs(), axis=1)[best]
         return normal_interval(estimate, resampled, "share"), np.array(resampled), pairs
+
+    def _pass(self) -> None:
+        """Take note of a pass over a set."""
+        self._passes += 1
+        if self.on_progress is not None:
+            self.on_progress(self._passes)
 
     def _pairwise_identity(self, rows: Rows) -> tuple[Interval | None, ndarray]:
         """Return the mean identity of two sequences, and that of each resample."""
@@ -327,14 +348,14 @@ class FamilyReference:
         unaligned = designs.n_given - designs.n
         if unaligned:
             warnings.append(
-                f"{unaligned} of {designs.n_given} designs do not align to the family: they are in "
-                "none of its statistics."
+                f"{unaligned:,} of {counted(designs.n_given, 'design')} without an alignment to "
+                "the family: in none of its statistics."
             )
         warnings += _size_warnings(designs, natural)
         if len(self.nature) < MIN_NATURAL:
             warnings.append(
-                f"The family has {len(self.nature)} natural sequences: below {MIN_NATURAL} the "
-                "covariances compared are largely noise of nature's own."
+                f"The family has {counted(len(self.nature), 'natural sequence')}: below "
+                f"{MIN_NATURAL} the covariances compared are largely noise of nature's own."
             )
         if self.left_out:
             warnings.append(
@@ -348,7 +369,8 @@ class FamilyReference:
             return []
         known = len(self.contacts.pairs()[0])
         if known < self.contacts.num_columns:
-            return [f"Only {known} pairs of columns have a distance and are 5 columns apart."]
+            pairs = counted(known, "pair")
+            return [f"Only {pairs} of columns with a distance, and 5 columns apart."]
         precision, blind = natural.contact_precision, independent.contact_precision
         # `not >`: true of undefined ends too.
         if precision is None or blind is None or not precision.low > blind.high:

@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from didi_core.cli.run import print_table
+from didi_core.progress import counted
 from didi_protein.filtering.criteria import Filter, Rejection, Status
 from didi_protein.filtering.options import FunnelStep as FunnelStep
 from didi_protein.filtering.ranking import SHORTEST_JUDGED
@@ -79,8 +80,8 @@ def print_funnel(result: "FilterResult") -> None:
         table.add_row(flag, f"{step.column} {step.threshold}", *(f"{each:,}" for each in counts))
     print_table(table)
     summary = result.summary
-    kept, total = summary["num_selected"], summary["num_records"]
-    print(f"{result.out}: {kept:,} of {total:,} designs, {summary['order']}")
+    kept, total = summary["num_selected"], summary["num_records"] - summary["num_natives"]
+    print(f"{result.out}: {kept:,} of {counted(total, 'design')}, {summary['order']}")
     print(f"{summary['files']['rejected']}: why the others are not")
     if short := summary["num_too_short"]:
         print(
@@ -106,7 +107,8 @@ def _copies_in_words(copies: Mapping[str, Any], num_scored: int) -> str:
             "Copies of training sequences were not looked for: the table says nothing of them "
             "(score --training F.fasta does)."
         )
-    unknown = f" Of {num_scored - known:,} designs that is not known." if known < num_scored else ""
+    others = counted(num_scored - known, "design")
+    unknown = f" Of {others} that is not known." if known < num_scored else ""
     if copies["policy"] == "keep":
         return f"Copies of training sequences, kept as any other: {found:,}.{unknown}"
     return f"Copies of training sequences, left out: {found:,} (--copies keep keeps them).{unknown}"

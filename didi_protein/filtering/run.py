@@ -208,6 +208,7 @@ def _summary(
         # From the folder of this file, so that they can move together.
         "table": path_from(files.fasta.parent, options.table),
         "num_records": len(table),
+        "num_natives": int((~are_designs(table)).sum()),
         "num_scored": len(scored_designs(table)),
         "num_selected": len(funnel.kept),
         "num_too_short": int(too_short(funnel.kept).sum()),

@@ -1,5 +1,6 @@
 """Designs as `generate` makes them: lengths, templates, motifs or parents in, FASTA out."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.process import DEFAULT_PROCESS, article_of
 from didi_core.errors import UserError, refused_by
 from didi_core.models.folder import LoadedModel
+from didi_core.progress import counted
 from didi_core.sampling.forbidden import ForbiddenIds
 from didi_core.training.devices import TORCH_TYPES, resolve_device
 from didi_protein.generating.guides import guide_settings, guided_draw, open_guide
@@ -109,18 +111,24 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
         header = dict(provenance) | guided | dict(draft_of[name].provenance(sequence))
         return ProteinRecord(name, sequence, {key: str(value) for key, value in header.items()})
 
+    records = [
+        GenerationRecord(
+            name,
+            encode(draft.places),
+            len(draft.places),
+            draft.template,
+            draft.forbidden(model.vocabulary, exclude),
+            draft.asked,
+        )
+        for name, draft in draft_of.items()
+    ]
+    warnings = list(_warnings(options, redesign, drafts, model))
+    if options.unique:
+        known = [encode(each.sequence) for each in (redesign.parents if redesign else ())]
+        few = _too_few(options, records, known, model.vocabulary.mask_id)
+        warnings += [] if few is None else [few]
     return GenerationTask(
-        records=[
-            GenerationRecord(
-                name,
-                encode(draft.places),
-                len(draft.places),
-                draft.template,
-                draft.forbidden(model.vocabulary, exclude),
-                draft.asked,
-            )
-            for name, draft in draft_of.items()
-        ],
+        records=records,
         written=written,
         settings={
             "template": options.template,
@@ -135,7 +143,7 @@ def _plan(options: GenerateOptions, model: LoadedModel) -> GenerationTask[Protei
         log_bias=log_bias(exclude, nats, model.vocabulary),
         rule=_Rule(options, redesign, drafts, decode),
         draw=guided_draw(guide, options, model.vocabulary, decode),
-        warnings=_warnings(options, redesign, drafts, model),
+        warnings=warnings,
     )
 
 
@@ -289,6 +297,40 @@ def _parent_warning(options: GenerateOptions, redesign: Redesign, model: LoadedM
         "better than counting them does, so it does not know such proteins, and what it writes "
         "into them means nothing: use a model that was trained on their family."
     )
+
+
+def _too_few(
+    options: GenerateOptions,
+    records: Sequence[GenerationRecord],
+    known: Sequence[list[int]],
+    mask_id: int,
+) -> str | None:
+    """Return a warning where `--unique` asks for more designs than there are; else None.
+
+    Args:
+        known: framed ids of the parents, which no design may equal.
+    """
+    letters = len(CANONICAL_RESIDUES) - len(check_exclude(options.exclude))
+    rows = {tuple(each.row): each for each in records}
+    for row, number in Counter(tuple(each.row) for each in records).items():
+        # Parents that fit are among what could be written, as long as no letter is excluded.
+        fitting = {tuple(each) for each in known if _fits(row, each, mask_id)}
+        possible = letters ** row.count(mask_id) - (0 if options.exclude else len(fitting))
+        if number > possible:
+            asked = rows[row].asked or f"--length {options.length}"
+            varied = f"--vary {options.vary} of {asked}" if options.vary else asked
+            return (
+                f"--unique --num {number}: {varied} leaves "
+                f"{counted(possible, 'different design')}, so the others will fail: ask for fewer, "
+                "let more positions vary, or leave --unique out."
+            )
+    return None
+
+
+def _fits(row: Sequence[int], ids: Sequence[int], mask_id: int) -> bool:
+    """Return whether ids are what the blanks of a row may become."""
+    pairs = zip(row, ids, strict=False)
+    return len(row) == len(ids) and all(own in (mask_id, other) for own, other in pairs)
 
 
 class _Rule:

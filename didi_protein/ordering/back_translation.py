@@ -20,7 +20,7 @@ from Bio.Seq import Seq
 from didi_core.errors import UserError, missing_extra
 from didi_protein.ordering.construct import Construct
 from didi_protein.ordering.hosts import STOP, CodonUsage
-from didi_protein.ordering.rules import Rule
+from didi_protein.ordering.rules import GcContent, Rule
 
 ATTEMPTS = 5
 """Starts from other codons before a design is given up."""
@@ -66,7 +66,8 @@ class BackTranslator:
 
     def back_translate(self, construct: Construct, seed: int) -> BackTranslation:
         """Return DNA that meets every rule, or the rules that could not be met."""
-        broken: list[str] = []
+        if broken := self._out_of_reach(construct):
+            return BackTranslation(None, tuple(broken))
         for attempt in range(ATTEMPTS):
             key = hashlib.sha256(f"{seed} {attempt} {construct.protein}".encode()).digest()
             with _numpy_seeded(int.from_bytes(key[:4], "big")):
@@ -75,6 +76,19 @@ class BackTranslator:
                 assert Seq(construct.codons(dna)).translate() == construct.protein
                 return BackTranslation(dna)
         return BackTranslation(None, tuple(broken))
+
+    def _out_of_reach(self, construct: Construct) -> list[str]:
+        """Return the GC contents that no choice of codons has: a search would take long to fail."""
+        fixed = _gc(construct.flank5 + construct.stop + construct.flank3)
+        counts = {
+            residue: [_gc(codon) for codon in shares]
+            for residue, shares in self._common.shares.items()
+        }
+        least = fixed + sum(min(counts[residue]) for residue in construct.protein)
+        most = fixed + sum(max(counts[residue]) for residue in construct.protein)
+        rules = [each for each in self._rules if isinstance(each, GcContent)]
+        found = (each.out_of_reach(least, most, construct.length) for each in rules)
+        return [each for each in found if each is not None]
 
     def _attempt(self, construct: Construct) -> tuple[str, list[str]]:
         """Return DNA, and the rules that it breaks."""
@@ -154,6 +168,10 @@ class BackTranslator:
         )
         problem.local_extensions = _EXTENSIONS
         return problem
+
+
+def _gc(bases: str) -> int:
+    return bases.count("G") + bases.count("C")
 
 
 def _dealt(shares: Mapping[str, float], number: int) -> list[str]:

@@ -109,6 +109,19 @@ class GcContent:
             return f"{self._asked} in the whole, which has {100 * total / len(dna):.0f}%"
         return None
 
+    def out_of_reach(self, least: int, most: int, length: int) -> str | None:
+        """Say that no codons bring the whole into the range; None where some may.
+
+        Args:
+            least: bases G and C of the whole with the codons poorest in them.
+            most: the same with the richest.
+            length: bases of the whole.
+        """
+        if self.low * length <= 100 * most and 100 * least <= self.high * length:
+            return None
+        ends = f"{100 * least / length:.0f}% to {100 * most / length:.0f}%"
+        return f"{self._asked}: the protein's codons allow {ends} in the whole"
+
     @property
     def _asked(self) -> str:
         return f"--gc {self.low}-{self.high}"
@@ -116,6 +129,8 @@ class GcContent:
     def constraints(self, construct: Construct) -> list[Any]:
         from dnachisel import EnforceGCContent
 
+        if (self.low, self.high) == (0, 100):
+            return []
         low, high = self.low / 100, self.high / 100
         width = min(self.window, construct.length)
         windows = _with_rule(self, EnforceGCContent(low, high, window=width))

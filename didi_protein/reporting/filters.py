@@ -15,6 +15,8 @@ import pandas as pd
 
 from didi_core.errors import UserError
 from didi_core.io.tables import read_csv
+from didi_core.progress import counted
+from didi_protein.filtering.criteria import Natives
 from didi_protein.filtering.funnel import REJECTED_COLUMNS
 from didi_protein.filtering.options import FunnelStep
 from didi_protein.reporting.tables import SELECTED_SUFFIX, ScoreTable, find_files
@@ -73,6 +75,33 @@ class FilterOutcome:
         return frozenset(self.rejections["id"])
 
     @property
+    def num_rejected(self) -> int:
+        """How many designs were rejected: native inputs are none."""
+        return self._of_designs["id"].nunique()
+
+    @property
+    def num_natives(self) -> int:
+        listed = len(self.rejections) - len(self._of_designs)
+        return int((self.summary or {}).get("num_natives", listed))
+
+    @property
+    def natives(self) -> str:
+        return counted(self.num_natives, "native input")
+
+    @property
+    def kept(self) -> str:
+        """How many of the designs were kept, in words."""
+        summary = self.summary or {}
+        total = summary["num_records"] - self.num_natives
+        verb = "was" if summary["num_selected"] == 1 else "were"
+        return f"{summary['num_selected']:,} of {counted(total, 'design')} {verb}"
+
+    @property
+    def _of_designs(self) -> pd.DataFrame:
+        """The rejections of designs."""
+        return self.rejections[self.rejections["filter"] != Natives.name]
+
+    @property
     def steps(self) -> list[FunnelStep]:
         """The funnel; empty where no `F.filter.json` tells it."""
         return [FunnelStep(**step) for step in (self.summary or {}).get("filters", [])]
@@ -80,7 +109,7 @@ class FilterOutcome:
     @property
     def filters(self) -> list[tuple[str, str]]:
         """(name, what it keeps) of each filter that rejected anything, in the order of the file."""
-        pairs = self.rejections[["filter", "column", "threshold"]].drop_duplicates()
+        pairs = self._of_designs[["filter", "column", "threshold"]].drop_duplicates()
         found = [(name, f"{column} {asks}") for name, column, asks in pairs.values.tolist()]
         order = [(step.filter, f"{step.column} {step.threshold}") for step in self.steps]
         return sorted(found, key=lambda each: order.index(each) if each in order else len(order))
@@ -90,7 +119,7 @@ class FilterOutcome:
         """The first `MOST_SHOWN` rejected designs."""
         names = [name for name, _ in self.filters]
         shown = []
-        for identifier, reasons in self.rejections.groupby("id", sort=False):
+        for identifier, reasons in self._of_designs.groupby("id", sort=False):
             by_filter = {row["filter"]: row for row in reasons.to_dict("records")}
             cells = [_cell(by_filter.get(name)) for name in names]
             shown.append(RejectedDesign(str(identifier), cells))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from didi_core.progress import counted
 from didi_protein.reporting.cells import Cell, ReferenceRow
 from didi_protein.reporting.plots import FEWEST_POINTS, Plot, whole_number_bins
 from didi_protein.reporting.styles import (
@@ -212,7 +213,7 @@ def _plddt_scale(axes: "Axes", cells: Sequence[Cell]) -> None:
 def _tell_region(cells: Sequence[Cell], rule: FoldRule) -> str:
     values = pd.concat([_folded(cell)["mean_plddt"] for cell in cells])
     above = int((values > rule.min_plddt).sum())
-    return f"{above} of {len(values)} designs above pLDDT {rule.min_plddt:g}"
+    return f"{above} of {counted(len(values), 'design')} above pLDDT {rule.min_plddt:g}"
 
 
 def _means_by_bin(designs: pd.DataFrame, edges: np.ndarray) -> tuple[list[float], list[float]]:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from didi_core.progress import counted
 from didi_protein.reporting.cells import Cell
 from didi_protein.reporting.listing import numeric_columns
 from didi_protein.reporting.plots import Plot
 from didi_protein.reporting.styles import (
+    INK,
     NATURAL,
     VARIABLES,
     LegendEntry,
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 BINS = 20
 FEWEST_VALUES = 2
 """Distinct values of a score that are worth a histogram."""
+NOT_DRAWN = ("family_evalue",)
+"""Numbers over many powers of ten, of which a histogram is one bar: the bits tell the same."""
+MOST_LINES = 5
+"""Native inputs that are drawn as a line each; of more the range is."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +54,13 @@ def score_histograms(
     if not any(len(cell.designs) for cell in cells):
         return []
     designs = pd.concat([cell.designs for cell in cells], ignore_index=True)
+    natives = pd.concat([table.rows[~are_designs(table.rows)] for table in tables])
     drawn = [
-        _histogram(column, cells, _natural_range(column, tables), styles)
+        _histogram(
+            column, cells, _natural_range(column, tables), _values(natives, column.name), styles
+        )
         for column in numeric_columns(designs)
-        if column.type != "yes_no"
+        if column.type != "yes_no" and column.name not in NOT_DRAWN
     ]
     return [plot for plot in drawn if plot is not None]
 
@@ -60,8 +69,14 @@ def _histogram(
     column: ScoreColumn,
     cells: Sequence[Cell],
     natural: NaturalRange | None,
+    natives: np.ndarray,
     styles: SeriesStyles,
 ) -> Plot | None:
+    """Return the histogram of one score; None where its values are all alike.
+
+    Args:
+        natives: values of the native inputs, which are no designs.
+    """
     values = {
         model: np.concatenate([_values(cell.designs, column.name) for cell in group])
         for model, group in by_model(cells).items()
@@ -71,10 +86,9 @@ def _histogram(
     if len(np.unique(everything)) < FEWEST_VALUES:
         return None
     name = f"score-{column.name.replace('_', '-')}"
-    unit = f", {column.unit}" if column.unit else ""
-    figure, axes = new_axes(
-        f"{column.heading or column.name.replace('_', ' ')}{unit}", "designs, %"
-    )
+    heading = column.heading or column.name.replace("_", " ")
+    unit = f", {column.unit}" if column.unit and not heading.endswith(column.unit) else ""
+    figure, axes = new_axes(f"{heading}{unit}", "designs, %")
     legend = []
     if natural is not None:
         axes.axvspan(natural.low, natural.high, color=NATURAL, alpha=0.25, linewidth=0, zorder=0)
@@ -84,6 +98,9 @@ def _histogram(
     told = [f"{model}: median {column.write(np.median(each))}" for model, each in values.items()]
     if natural is not None:
         told.append(f"Nature: {column.write(natural.low)} to {column.write(natural.high)}")
+    if len(natives):
+        legend.append(_draw_natives(axes, natives))
+        told.append(_tell_natives(column, natives))
     legend = [each for each in styles.model_legend(cells) if each.label in values] + legend
     return Plot(
         name=name,
@@ -108,6 +125,25 @@ def _draw_models(
     axes.set_ylim(bottom=0)
 
 
+def _draw_natives(axes: "Axes", values: np.ndarray) -> LegendEntry:
+    """Draw what the designs started from, and return its line of the legend."""
+    if len(values) <= MOST_LINES:
+        for value in values:
+            axes.axvline(value, color=INK, linestyle=(0, (4, 2)), linewidth=1.6, zorder=4)
+        label = "native input" if len(values) == 1 else "native inputs"
+        return LegendEntry("┆", VARIABLES[INK], label, "")
+    axes.axvspan(values.min(), values.max(), color=INK, alpha=0.15, linewidth=0, zorder=1)
+    return LegendEntry("■", VARIABLES[INK], counted(len(values), "native input"), "")
+
+
+def _tell_natives(column: ScoreColumn, values: np.ndarray) -> str:
+    if len(values) <= MOST_LINES:
+        title = "Native input" if len(values) == 1 else "Native inputs"
+        return f"{title}: {', '.join(column.write(value) for value in sorted(values))}"
+    ends = f"{column.write(values.min())} to {column.write(values.max())}"
+    return f"{counted(len(values), 'native input')}: {ends}"
+
+
 def _edges(column: ScoreColumn, values: np.ndarray) -> np.ndarray:
     """Return the edges of bins; of a few whole numbers one bin each."""
     low, high = values.min(), values.max()
@@ -117,7 +153,10 @@ def _edges(column: ScoreColumn, values: np.ndarray) -> np.ndarray:
 
 
 def _advice(column: ScoreColumn) -> str:
-    return f". {column.better.capitalize()} is best" if column.better else ""
+    """Return what to look for, as the end of a caption."""
+    better = column.plainly_better
+    advice = column.advice or (f"{better.capitalize()} is best" if better else "")
+    return f". {advice}" if advice else ""
 
 
 def _values(rows: pd.DataFrame, column: str) -> np.ndarray:
@@ -126,7 +165,7 @@ def _values(rows: pd.DataFrame, column: str) -> np.ndarray:
     return numbers_of(rows, column, "INPUT").dropna().to_numpy()
 
 
-# What is known of nature: of natives in the tables, of references, of the judge, of a family.
+# What is known of nature: of references, of a family, of the judge.
 
 
 def _natural_range(column: ScoreColumn, tables: Sequence[ScoreTable]) -> NaturalRange | None:
@@ -146,10 +185,6 @@ def _ranges(column: str, table: ScoreTable) -> Iterator[NaturalRange]:
         between = row.get(f"{column}_range")
         if between:
             yield NaturalRange(between["low"], between["high"], f"{words}, 90%")
-    natives = _values(table.rows[~are_designs(table.rows)], column)
-    if len(natives):
-        words = "the native sequence" if len(natives) == 1 else f"{len(natives)} native sequences"
-        yield NaturalRange(float(natives.min()), float(natives.max()), words)
 
 
 def _ends(pair: Sequence[float] | None) -> tuple[float, float] | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from didi_core.progress import counted
 from didi_protein.reporting.designs import is_own, own_heading
 from didi_protein.reporting.filters import FilterOutcome
 from didi_protein.reporting.tables import ScoreTable
@@ -23,6 +24,8 @@ SHOWN_FIRST = 100
 SETTINGS = ("model", "sampler", "steps")
 TEXTS = ("parent", "motif")
 """Columns of ours that hold text and are shown."""
+NATIVE = "native input"
+"""Note of what an inverse folder was given: no design."""
 NO_SCORES = ("id", "length", "native", "rank", "steps", "nfe", "seed", "cluster",
              "structure_cluster")  # fmt: skip
 """Numbers of ours that rank and tell no design."""
@@ -46,7 +49,7 @@ class ListedDesign:
     Attributes:
         identifier: its id.
         title: of its FASTA record: the id, followed by the table where several tables have it.
-        note: "native", why it was not scored, or "".
+        note: `NATIVE`, why it was not scored, or "".
         choices: of each run of `filter`, (value to sort by, text, whether it was kept).
         cells: of each column, (value to sort by where the text is another, text).
         sequence: one-letter residues.
@@ -59,6 +62,10 @@ class ListedDesign:
     cells: list[tuple[str, str]]
     sequence: str
 
+    @property
+    def is_native(self) -> bool:
+        return self.note == NATIVE
+
 
 @dataclass(frozen=True)
 class DesignList:
@@ -68,6 +75,13 @@ class DesignList:
     """Names of the runs of `filter`."""
     columns: list[ListColumn]
     rows: list[ListedDesign]
+
+    @property
+    def counts(self) -> str:
+        """Return how many rows of what there are, in words."""
+        natives = sum(row.is_native for row in self.rows)
+        designs = counted(len(self.rows) - natives, "design")
+        return f"{designs} and {counted(natives, 'native input')}" if natives else designs
 
 
 def list_designs(tables: Sequence[ScoreTable], outcomes: Sequence[FilterOutcome]) -> DesignList:
@@ -143,8 +157,9 @@ def _described(name: str) -> ListColumn:
     if name not in COLUMN:
         return ListColumn(own_heading(name), "From the header of the design, as it was written.")
     column = COLUMN[name]
-    better = {"highest": "higher", "lowest": "lower", "": ""}[column.better]
-    return ListColumn(column.title, column.name, better, column.type != "text")
+    better = {"highest": "higher", "lowest": "lower", "": ""}[column.plainly_better]
+    meaning = f"{column.name}. {column.advice}." if column.advice else column.name
+    return ListColumn(column.title, meaning, better, column.type != "text")
 
 
 def _cells(values: pd.Series, name: str) -> list[tuple[str, str]]:
@@ -190,7 +205,7 @@ def _notes(rows: pd.DataFrame) -> Iterator[str]:
         ~are_designs(rows), rows["status"], rows.get("error", rows["status"]), strict=True
     ):
         if native:
-            yield "native"
+            yield NATIVE
         else:
             yield "" if status == "ok" else f"{status}: {error}"
 
@@ -198,4 +213,4 @@ def _notes(rows: pd.DataFrame) -> Iterator[str]:
 def _place(row: ListedDesign) -> tuple[bool, bool, float]:
     """Return what puts a row before others: kept, by rank, before rejected, and natives last."""
     first = row.choices[0] if row.choices else ("", "", True)
-    return row.note == "native", not first[2], float(first[0] or math.inf)
+    return row.is_native, not first[2], float(first[0] or math.inf)

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from didi_core import __version__
+from didi_core.progress import counted
 from didi_protein.reporting.cells import Cell, ReferenceRow, natural_row, references_of
 from didi_protein.reporting.designs import (
     best_designs,
@@ -152,7 +153,9 @@ def _provenance(tables: Sequence[ScoreTable]) -> list[dict[str, Any]]:
     for table in tables:
         summary = table.summary or {}
         scored_with = tuple((part, _in_words(summary[part])) for part in parts if summary.get(part))
-        alike.setdefault(scored_with, []).append(f"{table.label} ({len(table.rows):,} records)")
+        alike.setdefault(scored_with, []).append(
+            f"{table.label} ({counted(len(table.rows), 'record')})"
+        )
     return [{"tables": labels, "scored_with": scored_with} for scored_with, labels in alike.items()]
 
 

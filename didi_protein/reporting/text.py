@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
+from didi_core.progress import counted
 from didi_protein.filtering.memory import Memory
 from didi_protein.reporting.cells import PLAIN_SAMPLER, Cell, ReferenceRow, natural_row
 from didi_protein.reporting.figures import Estimate
@@ -145,8 +146,8 @@ def _about_counts(cells: Sequence[Cell]) -> Iterator[str]:
     for cell in cells:
         if failed := cell.num_records - len(cell.designs):
             yield (
-                f"{name_of(cell)}: {failed} of {cell.num_records} records could not be scored "
-                f"(column status of {cell.source}) and count in no figure."
+                f"{name_of(cell)}: {failed} of {counted(cell.num_records, 'record')} could not be "
+                f"scored (column status of {cell.source}) and count in no figure."
             )
 
 
@@ -211,10 +212,10 @@ def _about_memory(cells: Sequence[Cell], references: Sequence[ReferenceRow]) -> 
     likelier = sum(int((each < trained.mean).sum()) for each in judged)
     if likelier:
         yield (
-            f"{likelier} of {sum(map(len, judged))} designs have a judge perplexity below the mean "
-            f"of natural training sequences ({trained.mean:.2f}): they may be memories of proteins "
-            "that the model and the judge were trained on, and rank first all the same. Score with "
-            "--training or --reference set to those proteins to see."
+            f"{likelier} of {counted(sum(map(len, judged)), 'design')}: a judge perplexity below "
+            f"the mean of natural training sequences ({trained.mean:.2f}). They may be memories of "
+            "proteins that the model and the judge were trained on, and rank first all the same. "
+            "Score with --training or --reference set to those proteins to see."
         )
 
 

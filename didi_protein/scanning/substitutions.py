@@ -105,6 +105,11 @@ class SequenceScan:
         order = np.argsort(-self.tolerance, kind="stable")[:number]
         return tuple(self.positions[row] for row in order.tolist())
 
+    def least_tolerant(self, number: int) -> tuple[int, ...]:
+        """Return the positions of lowest tolerance, the lowest first; equal ones in order."""
+        order = np.argsort(self.tolerance, kind="stable")[:number]
+        return tuple(self.positions[row] for row in order.tolist())
+
 
 def scan_sequences(
     denoiser: Any,

@@ -17,6 +17,7 @@ from didi_protein.scanning.scorer import ScanScorer
 from didi_protein.scanning.substitutions import FEWEST_POSITIONS, SequenceScan, is_known
 from didi_protein.scoring.rows import Row
 from didi_protein.scoring.table import rounded
+from didi_protein.sequences.residues import hint_of
 
 NAMED = 10
 """Positions and substitutions of each sequence that the summary names."""
@@ -51,6 +52,7 @@ class ScannedRow:
             "mean_nll": rounded(self.scan.mean_nll),
             "known": self.known,
             "most_tolerant": [at + 1 for at in self.scan.most_tolerant(NAMED)],
+            "least_tolerant": [at + 1 for at in self.scan.least_tolerant(NAMED)],
             "best": {str(each): each.score for each in self.scan.best(NAMED)},
         }
 
@@ -182,8 +184,15 @@ def print_summary(result: ScanResult) -> None:
         )
     for warning in result.summary["warnings"]:
         print(warning)
+    if hint := hint_of(each.get("error") for each in result.summary["sequences"]):
+        print(hint)
     statuses = ", ".join(f"{n:,} {name}" for name, n in result.summary["by_status"].items())
     print(f"{result.out}: {counted(result.num_records, 'sequence')} ({statuses})")
+    if any(each["known"] for each in shown):
+        print(
+            "Before you vary: a residue that is unusual in its family looks tolerant, whatever it "
+            "is there for. Add to --keep what you know to matter: an active site, a contact."
+        )
     if result.plots:
         more = f" and {len(result.plots) - 1:,} more" if len(result.plots) > 1 else ""
         print(f"{result.plots[0]}{more}: the same as a heat map")

@@ -49,6 +49,8 @@ class ScoreColumn:
     """Beside the range: what natural proteins have, or what values stand for."""
     better: Literal["highest", "lowest", ""] = ""
     """The end that ranks designs first; "" where that is not plain."""
+    advice: str = ""
+    """What a designer should look for, where that end is not best without limit."""
     over_residues: bool = False
     """Whether it is a mean over the residues of a design: of few residues it is chance."""
     rewards_memory: bool = False
@@ -102,6 +104,15 @@ class ScoreColumn:
         return heading if is_symbol else heading[:1].upper() + heading[1:]
 
     @property
+    def plainly_better(self) -> Literal["highest", "lowest", ""]:
+        """Return the end that is best for a designer without limit; "" where neither is.
+
+        >>> COLUMN["mean_pae"].plainly_better, COLUMN["gravy"].plainly_better
+        ('lowest', '')
+        """
+        return "" if self.advice else self.better
+
+    @property
     def in_report(self) -> bool:
         """Whether the report needs its numbers."""
         return bool(self.on_card or self.tells or self.figure) or self.name in ("steps", "nfe")
@@ -124,6 +135,7 @@ _FOLD = "Does it fold?"
 _KEPT = "Is the motif kept?"
 _MOTIFS = "Motifs that make trouble in the laboratory"
 
+_READS = "Lower reads more natural; far below nature it may be repeats or copies"
 _METRICS = (
     "score the whole set with the extra metrics installed (pip install 'didi-protein[metrics]'); "
     "merge fills it in for shards"
@@ -343,6 +355,7 @@ _ENTRIES = (
         low=1,
         typical="about 18 for residues drawn by their natural frequencies",
         better="lowest",
+        advice=_READS,
         over_residues=True,
         rewards_memory=True,
         heading="judge perplexity",
@@ -367,6 +380,7 @@ _ENTRIES = (
         computed_by="pseudo",
         low=1,
         better="lowest",
+        advice=_READS,
         over_residues=True,
         rewards_memory=True,
         score_flag="--pseudo MODEL",
@@ -382,6 +396,7 @@ _ENTRIES = (
         computed_by="pseudo",
         low=1,
         better="lowest",
+        advice=_READS,
         over_residues=True,
         rewards_memory=True,
         score_flag="--pseudo MODEL",
@@ -399,6 +414,7 @@ _ENTRIES = (
         typical="natural: mean 0.04, median 0.02; one in ten above 0.10, one in a hundred above "
         "0.38",
         better="lowest",
+        advice="As few as nature has will do; above 20%, look at the sequence",
         over_residues=True,
         heading="repeats",
         written=".0%",
@@ -419,6 +435,7 @@ _ENTRIES = (
         high=1,
         typical="natural: mean 0.08, median 0.04; one in ten above 0.22",
         better="lowest",
+        advice="As little as nature has will do",
         over_residues=True,
         heading="low complexity",
     ),
@@ -434,6 +451,7 @@ _ENTRIES = (
         unit="nats",
         typical="natural: nine in ten from 2.57 to 2.90",
         better="highest",
+        advice="Within nature's range is good; below it few kinds of residues are used",
         over_residues=True,
         heading="residue entropy",
     ),
@@ -445,6 +463,7 @@ _ENTRIES = (
         computed_by="properties",
         typical="natural: 19 to 61, median 38",
         better="lowest",
+        advice="Below 40 is called stable",
         over_residues=True,
         heading="instability",
         written=".0f",
@@ -460,6 +479,7 @@ _ENTRIES = (
         high=4.5,
         typical="natural: -0.8 to 0.6",
         better="lowest",
+        advice="Soluble proteins are usually below 0",
         over_residues=True,
         heading="GRAVY",
     ),
@@ -501,6 +521,7 @@ _ENTRIES = (
         low=0,
         high=1,
         better="lowest",  # new rather than known
+        advice="Lower is newer, not better; 95% and above is a copy",
         heading="identity to nearest natural",
         written=".0%",
         on_card=True,
@@ -518,6 +539,7 @@ _ENTRIES = (
         low=0,
         high=1,
         better="lowest",
+        advice="Lower is a newer fold, not a better one",
         heading="TM to the nearest reference",
         figure=MeanFigure(name="max_reference_tm"),
         otherwise="run score with --reference FOLDER of structures, and Foldseek on the path",
@@ -543,6 +565,7 @@ _ENTRIES = (
         computed_by="family",
         unit="bits",
         better="highest",
+        advice="Higher is surer to be a member, not a better one",
         rewards_memory=True,
         score_flag="--family ALIGNMENT",
     ),
@@ -556,6 +579,7 @@ _ENTRIES = (
         low=0,
         high=10,
         better="lowest",
+        advice="Lower is surer to be a member, not a better one",
         rewards_memory=True,
         score_flag="--family ALIGNMENT",
     ),
@@ -568,6 +592,7 @@ _ENTRIES = (
         low=0,
         high=1,
         better="highest",
+        advice="Low: parts of the family's domain are missing",
         score_flag="--family ALIGNMENT",
     ),
     ScoreColumn(
@@ -582,6 +607,7 @@ _ENTRIES = (
         low=0,
         high=1,
         better="lowest",
+        advice="95% and above is a copy; below that, lower is newer, not better",
         heading="identity to training",
         written=".0%",
         on_card=True,
@@ -597,6 +623,7 @@ _ENTRIES = (
         low=0,
         high=1,
         better="lowest",
+        advice="95% and above is a copy; below that, lower is newer, not better",
         heading="identity to training, estimated",
         written=".0%",
         on_card=True,
@@ -789,6 +816,7 @@ _ENTRIES = (
         computed_by="record",
         always=False,
         better="highest",
+        advice="Higher is better among designs of one program",
         otherwise="give score the output folder of a predictor",
     ),
     ScoreColumn(
@@ -898,7 +926,7 @@ def _table(topic: str) -> str:
     cells: dict[str, list[str]] = {
         "column": [f"`{each.name}`" for each in listed],
         "range": ["; ".join(filter(None, (each.range_and_unit, each.typical))) for each in listed],
-        "best": [each.better for each in listed],
+        "ranks first": [each.better for each in listed],
         "meaning": [each.meaning for each in listed],
     }
     cells = {title: values for title, values in cells.items() if any(values)}

@@ -2,7 +2,9 @@
 
 import hashlib
 import math
+import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +12,15 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from didi_core.errors import UserError
-from didi_protein.families.contacts import ContactMap
-from didi_protein.families.profile import FamilyProfile
-from didi_protein.families.statistics import FamilyStatistics, measure_family
+from didi_core.progress import announce, counted, progress_bar
+from didi_protein.families.contacts import ContactMap, coupling_scores
+from didi_protein.families.profile import FamilyAlignment, FamilyProfile
+from didi_protein.families.statistics import (
+    MAX_COLUMNS,
+    FamilyStatistics,
+    measure_family,
+    num_passes,
+)
 from didi_protein.scoring.columns import names_by
 from didi_protein.scoring.properties import natural_ranges
 from didi_protein.sequences.bundled import bundled_contacts, sequences_named
@@ -52,15 +60,48 @@ class FamilyScorer:
             for each in numbers
         ]
 
-    def measure(self, sequences: Sequence[str], seed: int) -> FamilyStatistics:
+    def measure(
+        self, sequences: Sequence[str], seed: int, *, quiet: bool = False
+    ) -> FamilyStatistics:
         """Count a whole set against the family's natural sequences.
 
         Args:
             seed: of the bootstrap and of the controls.
+            quiet: whether to say nothing of how long it takes.
         """
+        started = time.perf_counter()
         designs = self.profile.align(sequences, self.threads)
+        if not quiet:
+            self._announce(designs, time.perf_counter() - started)
         nature = self.profile.align_members(self.threads)
-        return measure_family(designs, nature, self.contacts, seed=seed)
+        total = num_passes(self.contacts, self.profile.num_columns)
+        shown = nullcontext(None) if quiet else progress_bar("counting the family", total)
+        with shown as on_progress:
+            return measure_family(
+                designs, nature, self.contacts, seed=seed, on_progress=on_progress
+            )
+
+    def _announce(self, designs: FamilyAlignment, aligning: float) -> None:
+        """Say what begins, and how long it will take by the pace of one alignment and one pass.
+
+        Args:
+            aligning: seconds in which the designs were aligned.
+        """
+        members, aligned = self.profile.members, designs.take(designs.aligned)
+        if members is None or not len(aligned):
+            return
+        seconds = aligning * len(members) / len(designs)
+        if self.contacts is not None and self.profile.num_columns <= MAX_COLUMNS:
+            started = time.perf_counter()
+            coupling_scores(aligned.rows)
+            passes = num_passes(self.contacts, self.profile.num_columns)
+            seconds += passes * (time.perf_counter() - started)
+        natural = counted(len(members), "natural sequence")
+        announce(
+            f"Counting {counted(len(designs), 'design')} beside {natural} of the family "
+            "(alignment, dependence of positions, intervals by bootstrap)",
+            seconds,
+        )
 
 
 def open_family_scorer(

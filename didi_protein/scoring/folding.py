@@ -13,6 +13,7 @@ import torch
 from didi_core.cli.run import check_output
 from didi_core.errors import UserError
 from didi_core.io.shards import Shard
+from didi_core.progress import counted
 from didi_core.training.devices import resolve_device
 from didi_protein.scoring.options import ScoreOptions
 from didi_protein.scoring.rows import Row, select_shard
@@ -205,8 +206,8 @@ def about_top(options: ScoreOptions, designs: pd.DataFrame) -> list[str]:
     by = _likeliest_by([designs.columns[designs.notna().any()]])
     order = "in input order" if by is None else f"the likeliest {AT_ONCE} first by {by}"
     return [
-        f"--top {options.top}: {len(folded):,} of {len(designs):,} designs were folded, {order}, "
-        f"{found:,} of them foldable. Figures of structures are of these alone."
+        f"--top {options.top}: {len(folded):,} of {counted(len(designs), 'design')} folded, "
+        f"{order}, {found:,} of them foldable. Figures of structures are of these alone."
     ]
 
 

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from didi_core.errors import UserError
+from didi_core.progress import counted
 from didi_protein.scoring.columns import names_by
 from didi_protein.scoring.options import ScoreOptions
 from didi_protein.scoring.own_shuffles import shuffle_of
@@ -124,8 +125,9 @@ def check_motif(
     if options.motif is None:
         if with_motif:
             say(
-                f"{len(with_motif):,} of {len(records):,} records keep a motif: --motif F.pdb, the "
-                "file it was cut from, says how well (with --fold or given structures)."
+                f"{len(with_motif):,} of {counted(len(records), 'record')} with a motif: "
+                "--motif F.pdb, the file it was cut from, says how well (with --fold or given "
+                "structures)."
             )
         return options
     asked = f"--motif {options.motif}"
@@ -160,8 +162,14 @@ def _says_motif(record: ProteinRecord) -> bool:
         return False
 
 
-def read_motifs(options: ScoreOptions, records: Sequence[ProteinRecord]) -> Motifs | None:
-    """Return what the records keep; a structure keeps what a design of its sequence does.
+def read_motifs(
+    options: ScoreOptions, records: Sequence[ProteinRecord], say: Callable[[str], object]
+) -> Motifs | None:
+    """Return what the records keep; a structure keeps what the design of its sequence does.
+
+    Args:
+        say: takes a line where designs of one sequence keep their motif at different places, and
+            none of them has the structure's name.
 
     Raises:
         UserError: the file cannot be read, or is no structure.
@@ -171,13 +179,36 @@ def read_motifs(options: ScoreOptions, records: Sequence[ProteinRecord]) -> Moti
     structure = MotifStructure.read(options.motif)
     digest = hashlib.sha256(options.motif.read_bytes()).hexdigest()[:16]
     own = {each.id: each.header[HEADER] for each in records if HEADER in each.header}
-    by_sequence = {each.sequence: own[each.id] for each in records if each.id in own}
+    designs: dict[str, dict[str, str]] = {}
+    for each in records:
+        if each.id in own:
+            designs.setdefault(each.sequence, {})[each.id] = own[each.id]
     given = {
-        each.id: by_sequence[each.sequence]
+        each.id: _motif_of_design(each.id, designs[each.sequence], say)
         for each in records
-        if "pdb_file" in each.columns and each.sequence in by_sequence
+        if "pdb_file" in each.columns and each.id not in own and each.sequence in designs
     }
     return Motifs(structure, digest, {**given, **own})
+
+
+def _motif_of_design(name: str, designs: Mapping[str, str], say: Callable[[str], object]) -> str:
+    """Return where a structure holds its motif: as the design of its name, else as the first.
+
+    Args:
+        name: id of the structure, which has `#2` behind it beside the design of its name.
+        designs: where each design of its sequence holds the motif, by id.
+    """
+    bare = name.partition("#")[0]
+    if bare in designs:
+        return designs[bare]
+    first, motif = next(iter(designs.items()))
+    if len(set(designs.values())) > 1:
+        say(
+            f"--motif: {name} has the sequence of {', '.join(designs)}, which keep the motif at "
+            f"different places; looked at is that of {first}, {motif}. Call a structure as its "
+            "design to choose."
+        )
+    return motif
 
 
 def check_sites(motifs: Motifs | None, rows: Sequence[Row]) -> None:

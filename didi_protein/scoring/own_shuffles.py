@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from didi_core.data.length_ranges import LengthRanges
 from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
+from didi_core.progress import counted
 
 MOST_SEQUENCES = 256
 """Sequences of a set that are shuffled, drawn with the seed where there are more: what it costs."""
@@ -194,4 +195,6 @@ def _how_many(share: float, n: int) -> str:
     ('No row of 24 reads better', 'Only 6 of 24 rows read better')
     """
     count = round(share * n)
-    return f"Only {count} of {n} rows read better" if count else f"No row of {n} reads better"
+    verb = "reads" if count == 1 else "read"
+    some = f"Only {count} of {counted(n, 'row')} {verb} better"
+    return some if count else f"No row of {n} reads better"

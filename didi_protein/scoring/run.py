@@ -20,7 +20,7 @@ from didi_core.io.files import check_writable, write_json
 from didi_core.io.journal import partial_path, partials_of, process_path
 from didi_core.io.shards import Shard, parse_shard
 from didi_core.number_checks import minimum_errors, seed_errors
-from didi_core.progress import progress_bar
+from didi_core.progress import announce, counted, progress_bar
 from didi_core.training.devices import check_precision, resolve_device, settle_precision
 from didi_protein.models.judges import Judge, MaskedScorer, open_judge, open_masked_scorer
 from didi_protein.scoring.embedding import EmbeddingMeasures, measure_embedding, open_embedder
@@ -70,6 +70,7 @@ from didi_protein.scoring.table import (
 )
 from didi_protein.scoring.training import (
     NONE,
+    AlignedTraining,
     TrainingSources,
     add_training,
     open_training,
@@ -108,8 +109,9 @@ def run_score(
         reading=_reading(options),
         on_shared=_say_shared if processes.is_first else None,
     )
-    options = check_motif(options, records, _say if processes.is_first else _ignore_line)
-    motifs = read_motifs(options, records)
+    say = _say if processes.is_first else _ignore_line
+    options = check_motif(options, records, say)
+    motifs = read_motifs(options, records, say)
     sources = open_training(options, natural.training, records, natural.reference or ())
     check_thresholds(options, records)
     point_from([record.columns for record in records], options.out.parent)
@@ -324,6 +326,8 @@ def finish(
     designs = [row for row in scored if not row.is_native]
     sequences = [row.record.sequence for row in designs]
     reference, training = natural.reference, natural.training
+    if not options.quiet:
+        _announce_neighbours(sequences, reference, sources, shard)
     neighbours = _add_neighbours(designs, sequences, reference, options.threads)
     natives = [row for row in scored if row.is_native]
     _add_neighbours(natives, [row.record.sequence for row in natives], reference, options.threads)
@@ -334,7 +338,9 @@ def finish(
     structures = _measure_structures(options, shard, designs)
     table = build_table([row.as_dict() for row in own])
     family = next((each for each in scorers if isinstance(each, FamilyScorer)), None)
-    counted = family.measure(sequences, options.seed) if family and shard.count == 1 else None
+    statistics = None
+    if family is not None and shard.count == 1:
+        statistics = family.measure(sequences, options.seed, quiet=options.quiet)
     only_parents = _only_parents(reference, designs)
     embedding = EmbeddingMeasures()
     if embedder is not None and not only_parents:
@@ -350,7 +356,7 @@ def finish(
         clusters=clusters,
         structures=structures,
         embedding=embedding,
-        family=None if family is None else family_record(family, counted),
+        family=None if family is None else family_record(family, statistics),
         shard=shard,
         places=places,
         num_records=len(rows),
@@ -407,6 +413,30 @@ def _only_parents(reference: Sequence[tuple[str, str]] | None, designs: Sequence
     """Return whether the natural sequences are nothing but parents of the designs."""
     parents = {row.record.header.get("parent") for row in designs}
     return reference is not None and parents.issuperset(name for name, _ in reference)
+
+
+def _announce_neighbours(
+    sequences: Sequence[str],
+    reference: Sequence[tuple[str, str]] | None,
+    sources: TrainingSources,
+    shard: Shard,
+) -> None:
+    """Say how long MMseqs2 will look for neighbours, copies and clusters: it does not say it."""
+    if not mmseqs.is_available():
+        return
+    designs, parts, seconds = counted(len(sequences), "design"), [], 0.0
+    if reference is not None:
+        parts.append(f"{counted(len(reference), 'sequence')} of --reference")
+        seconds += mmseqs.seconds_of(sequences, [each for _, each in reference], searches=2)
+    aligned = [each for each in sources.distinct if isinstance(each, AlignedTraining)]
+    for source in aligned:
+        parts.append(f"{counted(len(source), 'training sequence')}")
+        seconds += mmseqs.seconds_of(sequences, [each for _, each in source.records])
+    if shard.count == 1:
+        parts.append("each other")
+        seconds += mmseqs.seconds_of(sequences, sequences)
+    if parts:
+        announce(f"Comparing {designs} with {', '.join(parts)} (MMseqs2)", seconds)
 
 
 def _add_neighbours(

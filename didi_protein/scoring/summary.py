@@ -17,6 +17,7 @@ from didi_core.cli.command_options import command_line
 from didi_core.cli.run import console
 from didi_core.evaluation.bootstrap import warnings_of_few
 from didi_core.io.shards import NOT_OF_THE_WHOLE, SHARD_KEY, Shard, shard_record
+from didi_core.progress import counted
 from didi_core.training.run_folder import package_versions
 from didi_protein.scoring.columns import COLUMN
 from didi_protein.scoring.embedding import TITLES, EmbeddingMeasures
@@ -37,6 +38,7 @@ from didi_protein.scoring.set_measures import (
 from didi_protein.scoring.structure_measures import StructureMeasures
 from didi_protein.scoring.table import are_designs, scored_designs
 from didi_protein.scoring.yardsticks import measure_yardsticks
+from didi_protein.sequences.residues import hint_of
 from didi_protein.similarity import mmseqs
 from didi_protein.similarity.neighbours import (
     CLUSTER_IDENTITIES,
@@ -365,9 +367,13 @@ def print_summary(result: ScoreResult) -> None:
     out.print(copies_in_words(summary), highlight=False)
     _print_family(summary["family"])
     statuses = ", ".join(f"{count:,} {name}" for name, count in summary["by_status"].items())
+    if hint := hint_of(result.table["error"]):
+        out.print(hint, highlight=False)
     if natives := summary["num_natives"]:
-        out.print(f"{natives:,} natives (inputs of inverse folding) are rows and no designs.")
-    out.print(f"{result.out}: {len(result.table):,} rows ({statuses})", highlight=False)
+        said = f"{counted(natives, 'native input')} of inverse folding"
+        out.print(f"{said}: scored beside the designs, and in no figure of the set.")
+    rows = counted(len(result.table), "row")
+    out.print(f"{result.out}: {rows} ({statuses})", highlight=False)
     out.print(f"{result.summary_file}: these figures, and how they were made", highlight=False)
 
 

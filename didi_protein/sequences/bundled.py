@@ -12,6 +12,8 @@ from didi_core.errors import UserError, as_written
 
 FAMILIES = {"PF00595": "PDZ domains", "PF13354": "class A beta-lactamases"}
 """Pfam accession and what the family is."""
+FAMILY_LENGTHS = {"PF00595": (64, 82), "PF13354": (162, 202)}
+"""Fewest and most residues of what the bundled models learnt of each."""
 ALL = "families"
 HELD_OUT = "-held-out"
 """Ends the name of sequences whose clusters at 60% identity have no member in training."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from didi_core.commands.generating.domain import LengthWords, draw_lengths, read_lengths
 from didi_core.errors import UserError
+from didi_core.progress import counted
 from didi_protein.sequences.fasta import read_records
 from didi_protein.sequences.residues import clean_sequence
 
@@ -65,13 +66,13 @@ def _reference_lengths(name: str, max_length: int) -> list[int]:
     usable = [length for length in lengths if 1 <= length <= max_length]
     if not usable:
         raise UserError(
-            f"--length from:{name}: none of its {len(lengths)} sequences has 1 to {max_length} "
-            "residues (the model's limit)."
+            f"--length from:{name}: none of its {counted(len(lengths), 'sequence')} has 1 to "
+            f"{max_length} residues (the model's limit)."
         )
     if len(usable) < len(lengths):
         left_out = len(lengths) - len(usable)
         print(
-            f"--length from:{name}: {left_out:,} of {len(lengths):,} sequences left out "
+            f"--length from:{name}: {left_out:,} of {counted(len(lengths), 'sequence')} left out "
             f"(empty, or past the model's limit of {max_length} residues).",
             file=sys.stderr,
         )

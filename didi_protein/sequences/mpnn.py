@@ -20,6 +20,8 @@ NATIVE_KEY = "native"
 """Of the pair that marks the sequence a program was given: no design."""
 CHAIN_KEY = "chain"
 """Of the pair that says which chain of the record a sequence is."""
+_RUN_KEYS = {"model_name": "model", "model_path": "model", "seed": "seed"}
+"""What the record of the input says of the whole run, and what a sample's own header calls it."""
 
 _SAMPLE = re.compile(r"T=[^,\s]+, *sample=(\d+)(?:,|$)")
 _INPUT = re.compile(r"(?P<name>[^,=]+), *score=[^,]*,.*\bdesigned_chains=\[")
@@ -52,7 +54,8 @@ def mpnn_records(
 
     The id is the name that LigandMPNN writes, or that of the input above ProteinMPNN's samples, or
     else of the file; then the number of the sample, and the chain where there are several: its
-    letter where the input says which were designed, else `chain` and its place from 1.
+    letter where the input says which were designed, else `chain` and its place from 1. Samples
+    have the model and the seed that the record of the input states for all of them.
 
     Args:
         records: title and sequence of each.
@@ -60,6 +63,7 @@ def mpnn_records(
     """
     name = PurePath(PurePath(file_name).name.removesuffix(".gz")).stem
     letters: list[str] = []
+    of_run: dict[str, str] = {}
     for title, sequence in records:
         if not is_mpnn_title(title):
             yield title, sequence
@@ -67,11 +71,13 @@ def mpnn_records(
         sample, ligand = _SAMPLE.match(title), _LIGAND_SAMPLE.match(title)
         header = pairs_of(title)
         if sample is not None:
-            stem = f"{name}_{sample[1]}"
+            stem, header = f"{name}_{sample[1]}", of_run | header
         elif ligand is not None:
             stem, letters = f"{ligand['name'].strip()}_{ligand['number']}", []
+            header = of_run | header
         else:
             stem = name = title.partition(",")[0].strip()
+            of_run = {ours: header[key] for key, ours in _RUN_KEYS.items() if key in header}
             letters = re.findall(r"'([^']*)'", header.get("designed_chains", ""))
             header[NATIVE_KEY] = "True"
         yield from _chains(stem, sequence, header, letters)

@@ -6,12 +6,15 @@ decision that only the user can take. No torch is imported: a table is read with
 """
 
 import re
+from collections.abc import Iterable
 
 CANONICAL_RESIDUES = "LAGVSERTIDPKQNFYMHWC"
 """In the order of the ESM-2 tokens."""
 
 _NOT_CANONICAL = re.compile(f"[^{CANONICAL_RESIDUES}]")
 _GAPS = str.maketrans("", "", "-. \t")
+MENDED = "--clean mends this"
+"""Ends the reason of a sequence that `clean_sequence` would make scorable."""
 
 
 def clean_sequence(sequence: str) -> str:
@@ -37,7 +40,20 @@ def find_problem(sequence: str) -> str | None:
     for match in _NOT_CANONICAL.finditer(sequence):
         classes.setdefault(_class_of(match.group()), []).append(match.start() + 1)
     problem = ", ".join(_describe(name, positions) for name, positions in classes.items())
-    return problem + ("; --clean mends this" if is_canonical(clean_sequence(sequence)) else "")
+    return problem + (f"; {MENDED}" if is_canonical(clean_sequence(sequence)) else "")
+
+
+def hint_of(errors: Iterable[object]) -> str | None:
+    """Return a sentence where rows failed for what `--clean` mends; None where none did.
+
+    >>> hint_of([None, "lower-case residue at position 1; --clean mends this"])
+    '1 row failed for lower case, gaps or a stop sign at the end: --clean mends them.'
+    """
+    count = sum(str(error).endswith(MENDED) for error in errors)
+    if not count:
+        return None
+    rows = "1 row" if count == 1 else f"{count:,} rows"
+    return f"{rows} failed for lower case, gaps or a stop sign at the end: --clean mends them."
 
 
 def _class_of(letter: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from didi_core.data.corpus import Corpus
 from didi_core.errors import UserError, as_written
-from didi_core.progress import say_once
+from didi_core.progress import counted, say_once
 from didi_protein.sequences.alphabet import PROTEIN
 from didi_protein.sequences.bundled import bundled_sequences
 from didi_protein.sequences.fasta import (
@@ -50,7 +50,8 @@ def read_training_sequences(
     _report_dropped(path, len(kept), dropped)
     if num_lower and not bundled_sequences(path):
         say_once(
-            f"{path}: lower case is read as upper case, in {num_lower:,} of {len(kept):,} sequences"
+            f"{path}: lower case is read as upper case, in {num_lower:,} of "
+            f"{counted(len(kept), 'sequence')}"
         )
     return kept
 
@@ -81,7 +82,8 @@ def _report_dropped(path: object, num_kept: int, dropped: Counter[str]) -> None:
     if dropped:
         total = num_kept + dropped.total()
         print(
-            f"{path}: {dropped.total():,} of {total:,} sequences dropped ({why})", file=sys.stderr
+            f"{path}: {dropped.total():,} of {counted(total, 'sequence')} dropped ({why})",
+            file=sys.stderr,
         )
 
 

@@ -54,6 +54,10 @@ pairs are aligned: MMseqs2's E-values are corrected for the lengths, ours are no
 MOST_PAIRS = 1e12
 """Residues of the queries times residues of the references; about a minute on two cores."""
 
+_START, _PACE = 1.0, 2e-10
+"""Seconds of one processor that a search takes before it compares, and for each pair of residues:
+100 designs against 19,496 natural sequences took 3.9 by similar words, and 3.5 without gaps."""
+
 _FIELDS = "query,target,fident,qcov,bits"
 
 
@@ -116,6 +120,12 @@ def search(
                 query, reference, identity, coverage, bits = map(float, line.split("\t"))
                 if bits >= significant_bits(len(queries[int(query)])):
                     yield int(query), int(reference), identity, coverage, bits
+
+
+def seconds_of(queries: Sequence[str], references: Sequence[str], searches: int = 1) -> float:
+    """Return about how many seconds that many searches take on a machine that does nothing else."""
+    pairs = sum(map(len, queries)) * sum(map(len, references))
+    return searches * (_START + _PACE * pairs / available_threads())
 
 
 def cluster_founders(

@@ -22,6 +22,7 @@ from Bio.PDB.Residue import Residue
 from didi_core.errors import UserError, as_written
 from didi_core.io.files import path_from
 from didi_core.io.text_files import damage_explained, open_text
+from didi_core.progress import counted
 from didi_protein.structures.cif import cif_items
 from didi_protein.structures.confidences import Tool, columns_of, read_alphafold_db
 from didi_protein.structures.parse import (
@@ -242,7 +243,10 @@ def say_without_plddt(columns: Iterable[Mapping[str, Any]]) -> None:
     sources = [each[SOURCE_COLUMN] for each in columns if SOURCE_COLUMN in each]
     refused = Counter(each.removeprefix(NO_PLDDT) for each in sources if each.startswith(NO_PLDDT))
     for reason, count in refused.items():
-        print(f"{count:,} of {len(sources):,} chains have no pLDDT: {reason}", file=sys.stderr)
+        print(
+            f"{count:,} of {counted(len(sources), 'chain')} without a pLDDT: {reason}",
+            file=sys.stderr,
+        )
 
 
 def say_which_models(columns: Iterable[Mapping[str, Any]], all_models: bool) -> None:

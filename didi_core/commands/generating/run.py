@@ -102,7 +102,11 @@ def generate(
         engine = _engine(model, options, task.draw)
         share = _open_share(request, files, decided, options, processes)
         quiet = options.quiet or not processes.is_first
-        run_request(share.request, engine, share.own, batches=share.batches, quiet=quiet)
+        try:
+            run_request(share.request, engine, share.own, batches=share.batches, quiet=quiet)
+        except UserError:  # as of a guide: mended, the same command runs again
+            share.own.forget_empty()
+            raise
         parts = share.gather(processes)
         rows = _settled(request, share, parts, engine)
     peaks = processes.collect(peak.bytes)

@@ -167,6 +167,8 @@ def test_unique_is_against_the_parents_too(model: Path, tmp_path: Path) -> None:
     assert "MKTAYIAKQRQISF" in sequences(plain)
     unique = redesign(model, tmp_path / "b.fasta", start, vary="3", num=40, unique=True)
     made = sequences(unique)
+    warning = json.loads(unique.summary.read_text())["warnings"][-1]
+    assert "--unique --num 40: --vary 3" in warning and "19 different designs" in warning
     assert len(set(made)) == len(made) <= 19
     assert "MKTAYIAKQRQISF" not in made
     assert unique.failed and {each.tries for each in unique.failed} == {5}

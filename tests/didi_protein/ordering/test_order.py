@@ -137,6 +137,7 @@ def test_a_row_that_fails_names_its_rule_and_loses_no_other(tmp_path: Path) -> N
     ("design", "options", "rule"),
     [
         ("MK" * 30, {"gc": "45-60"}, "--gc 45-60"),
+        ("MK" * 30, {"gc": "0-1"}, "the protein's codons allow"),
         ("KKKKKKKK", {"max_homopolymer": 3, "flank3": "AA", "stop": "none", "gc": "0-100",
                       "min_codon_usage": 0.5}, "--max-homopolymer 3"),
         ("MW", {"avoid": "NdeI", "flank5": "GGCAT", "no_start": True},

@@ -420,7 +420,7 @@ def test_designs_likelier_than_training_sequences_are_told(tmp_path: Path) -> No
 
     def told(one: Cell, *references: ReferenceRow) -> bool:
         return any(
-            line.startswith(f"2 of {len(values)} designs have a judge perplexity below")
+            line.startswith(f"2 of {len(values)} designs: a judge perplexity below")
             for line in cautions(tables, [one], references)
         )
 

@@ -52,7 +52,7 @@ def test_the_order_and_the_reasons_are_those_of_filter(table: Path) -> None:
     assert [row.choices[0][1] for row in kept[:2]] == ["kept, rank 1", "kept, rank 2"]
     rejected = found.rows[10]
     assert rejected.choices[0][1] == "rejected: rank 39 by highest iptm"
-    assert found.rows[-1].note == "native" and len(found.rows) == 40
+    assert found.rows[-1].note == "native input" and len(found.rows) == 40
     tables = read_tables([table])
     best = best_designs(cells_of(tables), 3, 0.0, read_outcomes([table], tables))
     assert [each.identifier for each in best] == [row.identifier for row in kept[:3]]
@@ -105,8 +105,25 @@ def test_histograms_of_what_varies_with_nature_behind(table: Path) -> None:
     found = histograms(table)
     assert {"score-iptm", "score-judge-perplexity", "score-isoelectric-point"} <= set(found)
     assert "score-ptm" not in found and "score-length" not in found
-    assert "Nature: " in found["score-motif-rmsd"].caption, "the native's own value"
-    assert found["score-motif-rmsd"].legend[-1].label == "the native sequence"
+    drawn = found["score-motif-rmsd"]
+    assert "Native input: 0.50" in drawn.caption and "Nature: " not in drawn.caption
+    assert drawn.legend[-1].label == "native input" and drawn.legend[0].counts == "39"
+    assert drawn.caption.endswith("Lowest is best.")
+    assert "best" not in found["score-judge-perplexity"].caption, "far below nature it is not"
+
+
+def test_many_natives_are_a_range_and_no_designs(tmp_path: Path) -> None:
+    designs = rows("tiny", "ancestral", 8, 2.7, count=40).assign(gravy=np.linspace(-1, 1, 40))
+    designs["family_evalue"] = np.logspace(-30, -1, 40)
+    designs["native"] = [True] * 6 + [np.nan] * 34
+    table = write_table(tmp_path, "t", designs, None, None)
+    found = histograms(table)
+    assert found["score-gravy"].legend[-1].label == "6 native inputs"
+    assert "score-family-evalue" not in found, "one bar beside zero"
+    filtered(table, max_repeat=1.0)
+    page = page_of([table], tmp_path / "r.html").read_text()
+    assert "34 designs and 6 native inputs" in page and "34 of 34 designs were kept" in page
+    assert "40 designs" not in page
 
 
 def test_ranges_of_a_family_and_of_the_judge_are_drawn(tmp_path: Path) -> None:

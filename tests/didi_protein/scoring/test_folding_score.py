@@ -265,7 +265,7 @@ def test_the_likeliest_are_folded_first_and_no_more_than_top_asks_for(
     assert rows["foldable"].fillna(False).sum() == 3
     assert result.summary["fold"]["top"] == 3
     (said,) = (each for each in result.summary["warnings"] if each.startswith("--top 3"))
-    assert f"{len(expected)} of 8 designs were folded" in said
+    assert f"{len(expected)} of 8 designs folded" in said
     # The others can follow, and nothing is folded twice.
     folded.clear()
     rest = score(replace(asked, top=None, resume=True)).table.set_index("id")

@@ -131,7 +131,7 @@ def test_folded_designs_are_compared_with_the_structure(
     assert table["motif"].tolist() == [
         each.header["motif"] for each in read_records(options.inputs)
     ]
-    motifs = read_motifs(options, read_records(options.inputs))
+    motifs = read_motifs(options, read_records(options.inputs), print)
     for row, record in zip(table.itertuples(), read_records(options.inputs), strict=True):
         site = motifs.site(record)
         assert "".join(row.sequence[place] for place in site.places) == "HDA"
@@ -169,7 +169,7 @@ def test_shuffles_keep_the_motif_and_are_folded(
     options, result = scored
     assert result.table["motif_rmsd_shuffled"].notna().all()
     records = read_records(options.inputs)
-    motifs = read_motifs(options, records)
+    motifs = read_motifs(options, records, print)
     alone = FoldScorer(open_folding_model(str(folding)), FoldFiles({}, Path()), recycles=0)
     for row, record in zip(result.table.itertuples(), records, strict=True):
         site = motifs.site(record)
@@ -210,7 +210,7 @@ def test_given_structures_have_the_motif_of_the_design_with_their_sequence(
     plain = replace(options, fold="none", **NOT_FOLDED)
     table = score(replace(plain, inputs=[*options.inputs, str(structures)])).table
     given = table[table["pdb_file"].notna()].set_index("id")
-    motifs = read_motifs(options, [first, second])
+    motifs = read_motifs(options, [first, second], print)
     for record in (first, second):
         row = given.loc[f"{record.id}#2"]
         found = motifs.site(record).rmsd(helix_bundle(len(record.sequence)))
@@ -220,12 +220,28 @@ def test_given_structures_have_the_motif_of_the_design_with_their_sequence(
     assert table.loc[table["pdb_file"].isna(), "motif_rmsd"].isna().all()
 
 
+def test_of_equal_designs_the_one_of_the_structures_name_decides(
+    options: ScoreOptions,
+) -> None:
+    first = read_records(options.inputs)[0]
+    second = replace(first, id="second", header={"motif": "A57>9"})
+    given = [
+        replace(first, id=name, header={}, columns={"pdb_file": "x.pdb"})
+        for name in ("second#2", "x")
+    ]
+    said: list[str] = []
+    motifs = read_motifs(options, [first, second, *given], said.append)
+    assert motifs.text_of["second#2"] == "A57>9"
+    assert motifs.text_of["x"] == first.header["motif"]
+    assert len(said) == 1 and "x has the sequence of" in said[0]
+
+
 def test_without_the_flag_the_columns_are_empty_and_a_line_names_it(
     options: ScoreOptions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = score(replace(options, motif=None, fold="none", **NOT_FOLDED)).table
     assert "motif" in table and "motif_rmsd" not in table
-    assert "5 of 5 records keep a motif: --motif F.pdb" in capsys.readouterr().err
+    assert "5 of 5 records with a motif: --motif F.pdb" in capsys.readouterr().err
 
 
 def test_structures_go_beside_the_table_where_no_folder_is_named(

@@ -75,7 +75,7 @@ def test_columns_and_statistics_are_those_of_the_family(
     print_summary(result)
     printed = " ".join(capsys.readouterr().out.split())
     assert "independent columns" in printed and "pair covariances, r" in printed
-    assert "1 of 21 designs do not align to the family" in printed
+    assert "1 of 21 designs without an alignment to the family" in printed
 
 
 def test_a_profile_alone_gives_the_columns_and_says_why_no_statistics(

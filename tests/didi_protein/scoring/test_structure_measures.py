@@ -88,7 +88,7 @@ def test_rows_and_figures_of_structures_given(options, capsys):
     assert result.summary["versions"]["tmtools"][0].isdigit()
     said = capsys.readouterr().err
     assert said.count("Foldseek is not on the PATH") == 1
-    assert "1 of 4 chains have no pLDDT: experimental structure" in said
+    assert "1 of 4 chains without a pLDDT: experimental structure" in said
     print_summary(result)
     shown = " ".join(capsys.readouterr().out.split())
     assert "TM between designs" in shown

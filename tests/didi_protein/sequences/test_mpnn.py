@@ -31,7 +31,7 @@ def test_values_of_protein_mpnn_and_ids(tmp_path: Path) -> None:
     assert [each.id for each in samples] == ["6MRR_1", "6MRR_2", "6MRR_1#2"]
     assert samples[0].header == {
         "T": "0.1", "sample": "1", "score": "0.7291", "global_score": "0.7330",
-        "seq_recovery": "0.5736",
+        "seq_recovery": "0.5736", "model": "v_48_020", "seed": "37",
     }  # fmt: skip
     assert [each.sequence for each in samples] == [TWO, OTHER, OTHER[1:]]
 
@@ -60,6 +60,7 @@ def test_values_of_ligand_mpnn_and_ids(tmp_path: Path) -> None:
     assert records[2].header == {
         "id": "1", "T": "0.1", "seed": "111", "overall_confidence": "0.4349",
         "ligand_confidence": "0.4305", "seq_rec": "0.4576", "chain": "1",
+        "model": "./my, models/x=1.pt",
     }  # fmt: skip
 
 
@@ -106,6 +107,9 @@ def test_natives_are_scored_and_no_part_of_the_set(tmp_path: Path) -> None:
     assert table["native"].isna().tolist() == [False, True, True, True]
     assert table["native"].iloc[0]
     assert table["gravy"].notna().all()
+    assert (
+        table["model"].tolist()[1:] == ["v_48_020"] * 3 and table["seed"].tolist()[1:] == [37] * 3
+    )
     assert table.loc["6MRR", "nearest_reference"] == "n"
     assert table["header_score"].tolist() == ["1.5322", "0.7291", "0.7414", "0.8"]
     assert (summary["num_records"], summary["num_ok"], summary["num_natives"]) == (4, 3, 1)

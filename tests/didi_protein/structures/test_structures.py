@@ -289,7 +289,7 @@ def test_refusals_are_said_once_for_each_reason(tmp_path, capsys):
     say_without_plddt(record.columns for record in read_records([tmp_path]))
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
-    assert said[0].startswith("3 of 4 chains have no pLDDT: experimental structure")
+    assert said[0].startswith("3 of 4 chains without a pLDDT: experimental structure")
 
 
 def test_structures_serve_as_reference_sequences(tmp_path):
