@@ -133,7 +133,7 @@ def run_part(part: Part, bench: Bench, limit: float, context: Any) -> PartRecord
     try:
         _receive(receiver, record, started + limit)
     finally:
-        _end(process)
+        _end(process, patience=5.0 if record.error is None else 0.0)
     if record.error is None and process.exitcode:
         record.error = f"the process ended with status {process.exitcode}"
     record.seconds = time.monotonic() - started
@@ -156,9 +156,9 @@ def _receive(receiver: Connection, record: PartRecord, end: float) -> None:
     record.error = f"ended after its {record.limit:.0f} seconds"
 
 
-def _end(process: Any) -> None:
+def _end(process: Any, patience: float) -> None:
     """Wait a moment for a process that is done; end one that is not."""
-    process.join(5)
+    process.join(patience)
     if process.is_alive():
         process.terminate()
         process.join(5)

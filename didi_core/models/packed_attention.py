@@ -83,7 +83,10 @@ def _attend_varlen(
 
 @cache
 def _whole_sums() -> dict[str, Any]:
-    """Return what keeps torch's kernel from cutting a row's sum by what else is in the batch."""
+    """Return what keeps torch's kernel from cutting a row's sum by what else is in the batch.
+
+    Some builds know it and refuse it: `fault_of` then empties the dictionary, for good.
+    """
     from torch.nn.attention.varlen import varlen_attn
 
     return {"num_splits": 1} if "num_splits" in inspect.signature(varlen_attn).parameters else {}
@@ -154,8 +157,16 @@ def _runs(name: str, device: torch.device, dtype: torch.dtype, head_dim: int) ->
 
 def fault_of(name: str, device: torch.device, dtype: torch.dtype, head_dim: int) -> str | None:
     """Return in words why a kernel cannot be used here; None where it can."""
+    fault = _fault(KERNELS[name], device, dtype, head_dim)
+    if fault is not None and name == "varlen" and is_installed(name) and _whole_sums():
+        _whole_sums().clear()
+        fault = _fault(KERNELS[name], device, dtype, head_dim)
+    return fault
+
+
+def _fault(kernel: Kernel, device: torch.device, dtype: torch.dtype, head_dim: int) -> str | None:
     try:
-        error = probe(KERNELS[name], device, dtype, head_dim)
+        error = probe(kernel, device, dtype, head_dim)
     except (ImportError, RuntimeError, TypeError, ValueError) as failure:
         return next(iter(str(failure).strip().splitlines()), type(failure).__name__)
     return None if error <= PROBE_TOLERANCE else f"its result is off by {error:.2g}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from didi_core.data.batches import padding_mask
 from didi_core.models.attention import self_attention
@@ -100,7 +101,10 @@ class PackedTokens:
         """Return what belongs to rows so that it broadcasts over, or stands at, their tokens."""
         if self.row is None:
             return per_row.unsqueeze(1)
-        return per_row if len(per_row) == 1 else per_row.index_select(0, self.row)
+        if len(per_row) == 1:
+            return per_row
+        # A product, not an index: its gradient is summed over tokens in float32, in one order.
+        return F.one_hot(self.row, len(per_row)).to(per_row.dtype) @ per_row
 
     def attention(
         self, qkv: Float[Tensor, "*n three_hidden"], num_heads: int, watch: AttentionWatch | None

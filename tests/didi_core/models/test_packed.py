@@ -22,6 +22,7 @@ from didi_core.models.packed_attention import (
     KERNELS,
     attend_block_diagonal,
     attention_path,
+    fault_of,
     is_installed,
     packed_kernel,
     probe,
@@ -232,22 +233,31 @@ def test_a_kernel_that_fails_is_left_out_with_a_line(
 
 
 @pytest.mark.skipif(not is_installed("varlen"), reason="torch before 2.10")
-def test_varlen_attention_of_torch_takes_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its signature on this torch; the reference computes in its place."""
+@pytest.mark.parametrize("refuses", [False, True])
+def test_varlen_attention_of_torch_takes_what_it_is_given(
+    refuses: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its signature on this torch, also where the build refuses a keyword that it knows; the
+    reference computes in its place."""
     from torch.nn.attention import varlen
 
     signature = inspect.signature(varlen.varlen_attn)
+    packed_attention._whole_sums.cache_clear()
+    knows_splits = bool(packed_attention._whole_sums())
 
     def stand_in(*given, **named) -> Tensor:
         found = signature.bind(*given, **named).arguments
+        if refuses and "num_splits" in named:
+            raise RuntimeError("num_splits needs another kernel")
         assert found["cu_seq_q"].dtype == torch.int32 and found.get("num_splits", 1) == 1
         assert found["max_q"] == found["max_k"] == 32
         states = (found[name] for name in ("query", "key", "value"))
         return attend_block_diagonal(*states, found["cu_seq_k"], 32)
 
-    packed_attention._whole_sums()  # of the true one
     monkeypatch.setattr(varlen, "varlen_attn", stand_in)
-    assert probe(KERNELS["varlen"], CPU, torch.float32, 8) < 1e-6
+    assert fault_of("varlen", CPU, torch.float32, 8) is None
+    assert bool(packed_attention._whole_sums()) is (knows_splits and not refuses)
+    packed_attention._whole_sums.cache_clear()
 
 
 # On a GPU.
