@@ -34,7 +34,7 @@ lint: .venv/installed-dev
 # run unchecked.
 TYPED := data/test_batch_plan distill/test_contrast distill/test_dcd distill/test_didi_loss distill/test_equal_rows \
 	distill/test_mmd distill/test_sdtt distill/test_terms distill/test_train_joint_head evaluation/test_causal evaluation/test_headroom evaluation/test_judge io/test_transfer \
-	models/test_attention models/test_discriminator models/test_dit models/test_joint_head models/test_noise models/test_positions \
+	models/test_attention models/test_discriminator models/test_dit models/test_joint_head models/test_noise models/test_packed models/test_positions \
 	models/test_recompute models/test_safe_reader sampling/test_contrast_sampling sampling/test_joint_draw sampling/test_momentum sampling/test_remdm sampling/test_reveal \
 	training/test_precision $(addprefix diffusion/test_,absorbing draws duality gaussian uniform)
 

@@ -64,7 +64,7 @@ def main() -> None:
     print(json.dumps(result, indent=2))
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full-size", action="store_true", help="ESMFold's own sizes")
     parser.add_argument(
@@ -88,7 +88,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     results = Path(__file__).parent / "results" / "fold_speed.json"
     parser.add_argument("--out", type=Path, default=results)
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 def measure_throughput(model: FoldingModel, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -34,7 +34,8 @@ class Info:
     """The device `--device auto` takes, in words."""
     cuda_devices: list[str]
     attention: str
-    """Backend for the device and precision: flash, sdpa, or plain (half precision on a CPU)."""
+    """Backend for the device and precision: flash or varlen (CUDA in half precision, tokens
+    packed), sdpa, or plain (half precision on a CPU)."""
     extras: dict[str, bool]
     """Optional packages, and whether they are installed."""
     bundled_models: dict[str, bool]

@@ -105,8 +105,7 @@ class FeatureReader(nn.Module):
 class PassThrough(nn.Module):
     """Stands in the place of a norm and leaves the stream as it is."""
 
-    def forward(self, hidden: Tensor, condition: Tensor | None = None) -> Tensor:
-        del condition
+    def forward(self, hidden: Tensor, *_: object) -> Tensor:
         return hidden
 
 

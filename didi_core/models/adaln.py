@@ -35,11 +35,11 @@ class ScaleNorm(nn.Module):
 
 
 def modulate(
-    hidden: Float[Tensor, "batch width hidden"],
-    shift: Float[Tensor, "rows 1 hidden"],
-    scale: Float[Tensor, "rows 1 hidden"],
-) -> Float[Tensor, "batch width hidden"]:
-    """Return hidden * (1 + scale) + shift; rows is the batch, or 1 where rows share a condition."""
+    hidden: Float[Tensor, "*n hidden"],
+    shift: Float[Tensor, "*rows hidden"],
+    scale: Float[Tensor, "*rows hidden"],
+) -> Float[Tensor, "*n hidden"]:
+    """Return hidden * (1 + scale) + shift, broadcast over the tokens that share a condition."""
     return torch.addcmul(shift, hidden, 1 + scale)
 
 

@@ -1,11 +1,8 @@
-"""One entry point for attention, with a fast and a plain backend that agree.
+"""Attention over padded rows, and which backend computes attention here.
 
-`scaled_dot_product_attention` of torch everywhere; flash-attn's variable-length kernel on CUDA in
-half precision when it is installed. Importing this module never needs flash-attn.
+`scaled_dot_product_attention` of torch, or written out. On CUDA in half precision tokens are packed
+instead where a kernel for that is there (`didi_core.models.packed_attention`).
 """
-
-import importlib.util
-from functools import cache
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,19 +10,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from didi_core.models.attention_watch import AttentionWatch
+from didi_core.models.packed_attention import packed_kernel
 from didi_core.models.rotary import rotate
 
-
-@cache
-def flash_attention_installed() -> bool:
-    return importlib.util.find_spec("flash_attn") is not None
+USUAL_HEAD = 64
+"""Channels of a head for which the backend is named where no network is given."""
 
 
-def attention_backend(device: torch.device, dtype: torch.dtype) -> str:
-    """Name the backend that `attend` will use: "flash", "sdpa" or "plain"."""
+def attention_backend(device: torch.device, dtype: torch.dtype, head_dim: int = USUAL_HEAD) -> str:
+    """Name what computes attention: "flash" or "varlen" (tokens packed), "sdpa" or "plain"."""
+    return packed_kernel(device, dtype, head_dim) or _padded_backend(device, dtype)
+
+
+def _padded_backend(device: torch.device, dtype: torch.dtype) -> str:
     half = dtype in (torch.float16, torch.bfloat16)
-    if device.type == "cuda" and half and flash_attention_installed():
-        return "flash"
     # On the CPU, torch's fused kernel multiplies half-precision blocks in float32: written out,
     # forward and backward take a third of the time.
     return "plain" if device.type == "cpu" and half else "sdpa"
@@ -68,10 +66,7 @@ def attend(
         keep: True at real tokens; None when no row is padded. Outputs at padding are undefined.
         scale: factor on the scores; 1/sqrt(head_dim) when None.
     """
-    backend = attention_backend(query.device, query.dtype)
-    if backend == "flash":
-        return _attend_flash(query, key, value, keep, scale)
-    if backend == "plain":
+    if _padded_backend(query.device, query.dtype) == "plain":
         return _attend_plain(query, key, value, keep, scale)
     mask = None if keep is None else keep[:, None, None, :]
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
@@ -88,22 +83,3 @@ def _attend_plain(
         never = never.masked_fill(~keep, torch.finfo(scores.dtype).min)
         scores = scores + never[:, None, None, :]
     return scores.float().softmax(-1).to(value.dtype) @ value
-
-
-def _attend_flash(
-    query: Tensor, key: Tensor, value: Tensor, keep: Tensor | None, scale: float | None
-) -> Tensor:
-    from flash_attn import flash_attn_func, flash_attn_varlen_func
-
-    packed = [tensor.transpose(1, 2) for tensor in (query, key, value)]
-    if keep is None:
-        return flash_attn_func(*packed, softmax_scale=scale).transpose(1, 2)
-    lengths = keep.sum(-1, dtype=torch.int32)
-    starts = F.pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
-    longest = keep.shape[1]
-    attended = flash_attn_varlen_func(
-        *(tensor[keep] for tensor in packed), starts, starts, longest, longest, softmax_scale=scale
-    )
-    output = torch.zeros_like(packed[0])
-    output[keep] = attended
-    return output.transpose(1, 2)

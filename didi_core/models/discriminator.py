@@ -81,8 +81,8 @@ class Discriminator(nn.Module):
             alpha: share of tokens kept in each row, for a trunk that is conditioned on time.
         """
         positions = flat_positions(at)
-        hidden = self.trunk.trunk(tokens, lengths, soft, alpha=alpha)
-        logits = head_at(self.output_layer, hidden, positions)
+        states = self.trunk.states(tokens, lengths, soft, alpha=alpha)
+        logits = head_at(self.output_layer, states, positions)
         return logits if logits.dtype == torch.float64 else logits.float()
 
 

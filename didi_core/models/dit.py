@@ -10,7 +10,7 @@ the published tensor names.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,12 +22,12 @@ from didi_core.models.adaln import (
     require_alpha,
     sigma_of_alpha,
 )
-from didi_core.models.attention import self_attention
 from didi_core.models.attention_watch import AttentionWatch
 from didi_core.models.positions import HeadAtPositions
 from didi_core.models.recompute import call_block
 from didi_core.models.rotary import RotaryCache
 from didi_core.models.soft_tokens import SoftTokens
+from didi_core.models.token_layout import TokenLayout, TrunkStates, choose_layout
 
 MLP_RATIO = 4
 """How many times wider than the stream the feed-forward part is, in every published network."""
@@ -69,16 +69,15 @@ class DitBlock(nn.Module):
 
     def forward(
         self,
-        hidden: Float[Tensor, "batch width hidden"],
+        hidden: Float[Tensor, "*n hidden"],
         condition: Float[Tensor, "rows condition"],
-        rotary: tuple[Tensor, Tensor],
-        keep: Bool[Tensor, "batch width"] | None,
-    ) -> Float[Tensor, "batch width hidden"]:
+        layout: TokenLayout,
+    ) -> Float[Tensor, "*n hidden"]:
         # adaLN: each branch is shifted and scaled before, and gated after (DiT, section 3.2).
-        parts = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
+        parts = layout.by_token(self.modulation(condition)).chunk(6, dim=-1)
         shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = parts
         qkv = self.qkv(modulate(self.attention_norm(hidden), shift, scale))
-        attended = self_attention(qkv, self.num_heads, rotary, keep, self.attention_watch)
+        attended = layout.attention(qkv, self.num_heads, self.attention_watch)
         hidden = hidden + gate * self.attention_out(attended)
         widened = self.mlp_in(modulate(self.mlp_norm(hidden), mlp_shift, mlp_scale))
         return hidden + mlp_gate * self.mlp_out(F.gelu(widened, approximate="tanh"))
@@ -94,10 +93,11 @@ class DitOutput(nn.Module):
 
     def forward(
         self,
-        hidden: Float[Tensor, "batch width hidden"],
+        hidden: Float[Tensor, "*n hidden"],
         condition: Float[Tensor, "rows condition"],
-    ) -> Float[Tensor, "batch width hidden"]:
-        shift, scale = self.modulation(condition).unsqueeze(1).chunk(2, dim=-1)
+        layout: TokenLayout,
+    ) -> Float[Tensor, "*n hidden"]:
+        shift, scale = layout.by_token(self.modulation(condition)).chunk(2, dim=-1)
         return modulate(self.norm(hidden), shift, scale)
 
 
@@ -152,15 +152,15 @@ class DitDenoiser(HeadAtPositions):
             embedded = embedded + noise
         return embedded * padding_mask(lengths, tokens.shape[1]).unsqueeze(-1).to(embedded.dtype)
 
-    def trunk(
+    def states(
         self,
         tokens: Int[Tensor, "batch width"],
         lengths: Int[Tensor, "batch"],
         soft: SoftTokens | None = None,
         noise: Float[Tensor, "batch width hidden"] | None = None,
         alpha: Float[Tensor, "batch"] | None = None,
-    ) -> Float[Tensor, "batch width hidden"]:
-        """Return the hidden states after the final norm. Values at padding are undefined.
+    ) -> TrunkStates:
+        """Return the hidden states after the final norm, padded or packed.
 
         Args:
             alpha: share of tokens kept in each row, for networks conditioned on time; others
@@ -169,16 +169,16 @@ class DitDenoiser(HeadAtPositions):
         Raises:
             UserError: the network is conditioned on time and `alpha` is None.
         """
-        width = tokens.shape[1]
-        # Without a mask attention has faster kernels; whole blocks of text never need one.
-        keep = None if bool((lengths == width).all()) else padding_mask(lengths, width)
-        rotary = self._rotary.table(width, tokens.device)
+        where = (lengths, tokens.shape[1], self._rotary, self.embedding.weight)
+        layout = choose_layout(*where, mask_full_rows=False)
         condition = self._condition(alpha)
-        hidden = self.embed(tokens, lengths, soft, noise)
+        hidden = layout.enter(self.embed(tokens, lengths, soft, noise))
         for block in self.blocks:
-            inputs = (hidden, condition, rotary, keep)
+            inputs = (hidden, condition, layout)
             hidden = call_block(block, *inputs, again=self.checkpoint_activations)
-        return hidden if self.output is None else self.output(hidden, condition)
+        if self.output is not None:
+            hidden = self.output(hidden, condition, layout)
+        return TrunkStates(hidden, layout)
 
     def _condition(self, alpha: Float[Tensor, "batch"] | None) -> Float[Tensor, "rows condition"]:
         """Embed the time: one row for all where the network is not conditioned on it."""

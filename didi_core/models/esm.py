@@ -14,7 +14,7 @@ token ids, soft inputs and noise. The three projections of attention are one mat
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,12 +25,12 @@ from didi_core.models.adaln import (
     require_alpha,
     sigma_of_alpha,
 )
-from didi_core.models.attention import self_attention
 from didi_core.models.attention_watch import AttentionWatch
 from didi_core.models.positions import HeadAtPositions
 from didi_core.models.recompute import call_block
 from didi_core.models.rotary import RotaryCache
 from didi_core.models.soft_tokens import SoftTokens
+from didi_core.models.token_layout import TokenLayout, TrunkStates, choose_layout
 
 TRAINED_MASK_SHARE = 0.15 * 0.8
 """Share of tokens that ESM-2's training replaced by mask; fixed in its token dropout."""
@@ -69,13 +69,15 @@ class TimedNorm(nn.LayerNorm):
 
     def forward(
         self,
-        hidden: Float[Tensor, "batch width hidden"],
+        hidden: Float[Tensor, "*n hidden"],
         condition: Float[Tensor, "batch condition"] | None = None,
-    ) -> Float[Tensor, "batch width hidden"]:
+        layout: TokenLayout | None = None,
+    ) -> Float[Tensor, "*n hidden"]:
         normed = super().forward(hidden)
         if self.modulation is None:
             return normed
-        shift, scale = self.modulation(condition).unsqueeze(1).chunk(2, dim=-1)
+        assert layout is not None
+        shift, scale = layout.by_token(self.modulation(condition)).chunk(2, dim=-1)
         return modulate(normed, shift, scale)
 
 
@@ -96,15 +98,14 @@ class EsmBlock(nn.Module):
 
     def forward(
         self,
-        hidden: Float[Tensor, "batch width hidden"],
+        hidden: Float[Tensor, "*n hidden"],
         condition: Float[Tensor, "batch condition"] | None,
-        rotary: tuple[Tensor, Tensor],
-        keep: Bool[Tensor, "batch width"] | None,
-    ) -> Float[Tensor, "batch width hidden"]:
-        qkv = self.qkv(self.attention_norm(hidden, condition))
-        attended = self_attention(qkv, self.num_heads, rotary, keep, self.attention_watch)
+        layout: TokenLayout,
+    ) -> Float[Tensor, "*n hidden"]:
+        qkv = self.qkv(self.attention_norm(hidden, condition, layout))
+        attended = layout.attention(qkv, self.num_heads, self.attention_watch)
         hidden = hidden + self.attention_out(attended)
-        return hidden + self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(hidden, condition))))
+        return hidden + self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(hidden, condition, layout))))
 
 
 class EsmDenoiser(HeadAtPositions):
@@ -182,15 +183,15 @@ class EsmDenoiser(HeadAtPositions):
             embedded = embedded + noise
         return embedded * padding_mask(lengths, tokens.shape[1]).unsqueeze(-1).to(embedded.dtype)
 
-    def trunk(
+    def states(
         self,
         tokens: Int[Tensor, "batch width"],
         lengths: Int[Tensor, "batch"],
         soft: SoftTokens | None = None,
         noise: Float[Tensor, "batch width hidden"] | None = None,
         alpha: Float[Tensor, "batch"] | None = None,
-    ) -> Float[Tensor, "batch width hidden"]:
-        """Return the hidden states after the final norm. Values at padding are undefined.
+    ) -> TrunkStates:
+        """Return the hidden states after the final norm, padded or packed.
 
         Args:
             alpha: share of tokens kept in each row, for networks conditioned on time; others
@@ -199,15 +200,14 @@ class EsmDenoiser(HeadAtPositions):
         Raises:
             UserError: the network is conditioned on time and `alpha` is None.
         """
-        width = tokens.shape[1]
-        keep = padding_mask(lengths, width)
-        rotary = self._rotary.table(width, tokens.device)
+        where = (lengths, tokens.shape[1], self._rotary, self.embedding.weight)
+        layout = choose_layout(*where, mask_full_rows=True)
         condition = self._condition(alpha) if self.settings.time_conditioned else None
-        hidden = self.embed(tokens, lengths, soft, noise)
+        hidden = layout.enter(self.embed(tokens, lengths, soft, noise))
         for block in self.blocks:
-            inputs = (hidden, condition, rotary, keep)
+            inputs = (hidden, condition, layout)
             hidden = call_block(block, *inputs, again=self.checkpoint_activations)
-        return self.final_norm(hidden, condition)
+        return TrunkStates(self.final_norm(hidden, condition, layout), layout)
 
     def _condition(self, alpha: Float[Tensor, "batch"] | None) -> Float[Tensor, "batch condition"]:
         """Embed the time of each row."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from didi_core.models.soft_tokens import SoftTokens
+from didi_core.models.token_layout import TrunkStates
 
 Places = Bool[Tensor, "batch width"] | Callable[[], Bool[Tensor, "batch width"]]
 """Where the head is asked for; a function where that is known after the trunk alone."""
@@ -32,10 +33,10 @@ def flat_positions(at: Places) -> Positions:
 
 def head_at(
     head: Callable[[Tensor], Tensor],
-    hidden: Float[Tensor, "batch width hidden"],
+    states: TrunkStates,
     positions: Positions,
 ) -> Float[Tensor, "chosen *out"]:
-    """Apply `head` to the hidden states at `positions`.
+    """Apply `head` to the trunk's hidden states at `positions`.
 
     Args:
         head: treats each of its rows alone.
@@ -43,10 +44,10 @@ def head_at(
     if not isinstance(positions, Tensor):
         positions = positions()
     count = len(positions)
-    if hidden.device.type == "cpu":
+    if states.hidden.device.type == "cpu":
         # The first position of all is never padding, whose values are undefined.
         positions = F.pad(positions, (0, rounded_count(count) - count))
-    return head(hidden.flatten(0, 1).index_select(0, positions))[:count]
+    return head(states.at(positions))[:count]
 
 
 def rounded_count(count: int) -> int:
@@ -62,8 +63,28 @@ def rounded_count(count: int) -> int:
 class HeadAtPositions(nn.Module):
     """A network with a `trunk`, tokens to hidden states, and a `head`, those to logits."""
 
-    trunk: Callable[..., Tensor]
+    states: Callable[..., TrunkStates]
+    """As `trunk` is called."""
     head: Callable[[Tensor], Tensor]
+
+    def trunk(
+        self,
+        tokens: Int[Tensor, "batch width"],
+        lengths: Int[Tensor, "batch"],
+        soft: SoftTokens | None = None,
+        noise: Float[Tensor, "batch width hidden"] | None = None,
+        alpha: Float[Tensor, "batch"] | None = None,
+    ) -> Float[Tensor, "batch width hidden"]:
+        """Return the hidden states after the final norm. Values at padding are undefined.
+
+        Args:
+            alpha: share of tokens kept in each row, for networks conditioned on time; others
+                do not look at it.
+
+        Raises:
+            UserError: the network is conditioned on time and `alpha` is None.
+        """
+        return self.states(tokens, lengths, soft, noise, alpha).padded()
 
     def logits_at(
         self,
@@ -80,7 +101,7 @@ class HeadAtPositions(nn.Module):
             at: a function is asked when the blocks have been called.
         """
         positions = flat_positions(at)
-        return head_at(self.head, self.trunk(tokens, lengths, soft, noise, alpha), positions)
+        return head_at(self.head, self.states(tokens, lengths, soft, noise, alpha), positions)
 
     def states_at(
         self,
@@ -97,7 +118,7 @@ class HeadAtPositions(nn.Module):
         def both(hidden: Tensor) -> Tensor:
             return torch.cat([hidden, self.head(hidden)], dim=-1)
 
-        hidden = self.trunk(tokens, lengths, soft, noise, alpha)
-        size = hidden.shape[-1]
-        found = head_at(both, hidden, positions)
+        states = self.states(tokens, lengths, soft, noise, alpha)
+        size = states.hidden.shape[-1]
+        found = head_at(both, states, positions)
         return found[:, :size], found[:, size:]

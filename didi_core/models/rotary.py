@@ -36,15 +36,16 @@ class RotaryCache:
 
 
 def rotate(
-    states: Float[Tensor, "batch heads width head_dim"],
-    cosine: Float[Tensor, "*rows width head_dim"],
-    sine: Float[Tensor, "*rows width head_dim"],
-) -> Float[Tensor, "batch heads width head_dim"]:
+    states: Float[Tensor, "*n head_dim"],
+    cosine: Float[Tensor, "*places head_dim"],
+    sine: Float[Tensor, "*places head_dim"],
+) -> Float[Tensor, "*n head_dim"]:
     """Rotate queries or keys, in float32 or better, back in their own dtype.
 
     Args:
+        states: [batch, heads, width, head_dim], or packed [tokens, heads, head_dim].
         cosine: of all rows alike, or where rows stand at positions of their own with axes before
-            that broadcast against batch and heads; so the sine.
+            that broadcast against those of the states; so the sine.
     """
     half = states.shape[-1] // 2
     wide = states if states.dtype == torch.float64 else states.float()

@@ -5,6 +5,11 @@ import torch
 from torch import nn
 
 from didi_core.models.positions import flat_positions, head_at, rounded_count
+from didi_core.models.token_layout import PaddedTokens, TrunkStates
+
+
+def padded(hidden: torch.Tensor) -> TrunkStates:
+    return TrunkStates(hidden, PaddedTokens((hidden, hidden), None))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -14,7 +19,7 @@ def test_values_and_gradients_are_those_of_the_chosen_alone(share: float) -> Non
     hidden = torch.randn(4, 9, 5, generator=generator, dtype=torch.float64, requires_grad=True)
     at = torch.rand(4, 9, generator=generator) < share
     weight = torch.randn(int(at.sum()), 7, generator=generator, dtype=torch.float64)
-    expected, found = head(hidden[at]), head_at(head, hidden, flat_positions(at))
+    expected, found = head(hidden[at]), head_at(head, padded(hidden), flat_positions(at))
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     inputs = (hidden, head.weight, head.bias)
     gradients = [torch.autograd.grad((o * weight).sum(), inputs) for o in (found, expected)]
@@ -38,5 +43,5 @@ def test_head_sees_few_shapes() -> None:
     hidden = torch.randn(10, 100, 2)
     for count in range(1, 1001, 7):
         at = (torch.arange(1000) < count).view(10, 100)
-        assert torch.equal(head_at(head, hidden, flat_positions(at)), hidden[at])
+        assert torch.equal(head_at(head, padded(hidden), flat_positions(at)), hidden[at])
     assert len(seen) < 40
