@@ -1,6 +1,7 @@
 r"""The papers' tables again, with our engine, from the weights that are at hand.
 
     didi-text download kuleshov-group/mdlm-owt haoyangzheng/didi-instruct-small gpt2-large gpt2 \
+        yresearch/MDLM-MMD-OWT \
         jdeschena/sdtt@baselines_kld_step_50000 jdeschena/sdtt@baselines_kld_step_70000 \
         s-sahoo/duo s-sahoo/duo-distilled
     python -m benchmarks.published_tables text --device cuda --out runs/published
@@ -31,6 +32,7 @@ TEXT_MODELS = {
     "jdeschena/sdtt@baselines_kld_step_50000": ("ancestral",),
     "jdeschena/sdtt@baselines_kld_step_70000": ("ancestral",),
     "haoyangzheng/didi-instruct-small": ("ancestral", "rgas"),
+    "yresearch/MDLM-MMD-OWT": ("ancestral",),
     "s-sahoo/duo": ("ancestral", "greedy-tail"),
     "s-sahoo/duo-distilled": ("ancestral", "greedy-tail"),
 }

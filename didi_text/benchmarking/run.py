@@ -7,7 +7,8 @@ a JSON for each cell, and published figures beside its rows.
 import json
 import sys
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ from didi_text.comparing.cells import measured_set
 from didi_text.models.load import CausalLanguageModel, LanguageModel, describe_model
 from didi_text.samples.measures import Samples, measure_samples, read_samples, readable_tokens
 from didi_text.samples.options import GenerateOptions
-from didi_text.samples.samples import SAMPLES
+from didi_text.samples.samples import SAMPLES, plan_samples
 
 MARKER = "benchmark.json"
 """The result; written from the start, it also says that a folder is a benchmark's."""
@@ -401,7 +402,8 @@ class CellRunner:
         """Samples, kept as JSONL, and the calls that one took."""
         model = self._model(cell)
         options = self._generate_options(cell)
-        result = of_first(generate(options, SAMPLES, model.loaded))
+        domain = replace(SAMPLES, plan=partial(plan_samples, tokenizer=model.tokenizer))
+        result = of_first(generate(options, domain, model.loaded))
         if result.failed:
             raise CellFailed(result.failed[0].reason)
         cost = {

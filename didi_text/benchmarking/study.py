@@ -13,6 +13,7 @@ from didi_core.commands.comparing.study import step_counts, temperatures_of
 from didi_core.commands.comparing.sweep import Natural
 from didi_core.errors import UserError
 from didi_core.models.causal import AUTOREGRESSIVE
+from didi_core.models.dit_files import checkpoint_file
 from didi_core.number_checks import minimum_errors, seed_errors
 from didi_core.sampling.folder_defaults import (
     OWN,
@@ -220,7 +221,11 @@ def open_study(study: Study, options: BenchmarkOptions) -> Opened:
         )
     if baseline is not None:
         models[label_of(baseline)] = open_causal(
-            baseline, device, offline=options.offline, flag="--baseline"
+            baseline,
+            device,
+            offline=options.offline,
+            flag="--baseline",
+            tokenizer=options.tokenizer if checkpoint_file(baseline) else None,
         )
     for model in models.values():
         model.network.to(dtype)
@@ -249,7 +254,9 @@ def _natural(
 def _open_denoiser(
     name: str, device: torch.device, options: BenchmarkOptions
 ) -> DiffusionLanguageModel:
-    model = open_language_model(name, device, offline=options.offline, flag="--models")
+    model = open_language_model(
+        name, device, offline=options.offline, flag="--models", tokenizer=options.tokenizer
+    )
     if isinstance(model, CausalLanguageModel):
         raise UserError(
             f"--models {name} is autoregressive and takes no steps: give it as --baseline."

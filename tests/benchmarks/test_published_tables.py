@@ -46,6 +46,7 @@ def write_public_models(cache: Path) -> None:
     training = {"config": TRAINING_CONFIG, "vocab_size": words}
     writers = {
         "kuleshov-group/mdlm-owt": lambda *to: mdlm_folder(*to, vocab_size=words),
+        "yresearch/MDLM-MMD-OWT": lambda *to: mdlm_folder(*to, vocab_size=words),
         "jdeschena/sdtt": sdtt_folder,
         "haoyangzheng/didi-instruct-small": lambda to, weights: didi_folder(to, training, weights),
         "s-sahoo/duo": lambda *to: duo_folder(*to, vocab_size=words),
