@@ -50,12 +50,11 @@ def toy(
     ] = None,
 ) -> None:
     """Pretrain, distil, measure and tabulate."""
+    shared = shared_settings(data, tokens, length, updates)
     for recipe in RECIPES:
-        shared = shared_settings(recipe, data, out, tokens, length)
-        pretrain(recipe, valid, updates, shared)
+        pretrain(recipe, valid, updates, [f"out={out / recipe}", *shared])
     for student, (teacher, method) in STUDENTS.items():
-        shared = shared_settings(student, data, out, tokens, length)
-        distill(out / teacher, method, student_updates, shared)
+        distill(out / teacher, method, student_updates, [f"out={out / student}", *shared])
     texts = {"bound": str(valid)} | ({} if zero_shot is None else {"zeroshot": zero_shot})
     measured = (*RECIPES, *STUDENTS)
     bounds = {name: bounds_of(out / name, texts, length, limit=num) for name in measured}
@@ -69,11 +68,12 @@ def toy(
     print(f"\n{shown}\n\nTable   {out / 'table.md'} ({seconds:.0f} processor seconds)")
 
 
-def shared_settings(name: str, data: Path, out: Path, tokens: int, length: int) -> tuple[str, ...]:
-    """Return what `pretrain` and `distill` are told alike."""
+def shared_settings(data: Path, tokens: int, length: int, updates: int) -> tuple[str, ...]:
+    """Return what `pretrain` and `distill` are told alike; no more is encoded than is seen."""
     passes = (f"tokens_per_batch={tokens}", f"tokens_per_pass={max(length, tokens // 4)}")
+    text = (f"data={data}", f"data_tokens={tokens * updates}", f"block_length={length}")
     here = ("precision=float32", "device=cpu", "resume=true", "offline=true")
-    return (f"out={out / name}", f"data={data}", f"block_length={length}", *passes, *here)
+    return (*text, *passes, *here)
 
 
 def pretrain(recipe: str, valid: Path, updates: int, shared: Sequence[str]) -> None:
