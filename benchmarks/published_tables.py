@@ -1,15 +1,18 @@
 r"""The papers' tables again, with our engine, from the weights that are at hand.
 
     didi-text download kuleshov-group/mdlm-owt haoyangzheng/didi-instruct-small gpt2-large gpt2 \
+        yresearch/MDLM-MMD-OWT \
         jdeschena/sdtt@baselines_kld_step_50000 jdeschena/sdtt@baselines_kld_step_70000 \
         s-sahoo/duo s-sahoo/duo-distilled
     python -m benchmarks.published_tables text --device cuda --out runs/published
+    python -m benchmarks.published_tables matched --device cuda --out runs/published
     python -m benchmarks.published_tables dplm --device cuda --out runs/published
 
 Nothing is fetched here: models that are not in the cache of the hub are named and left out. `text`
 is generative perplexity and entropy at 1,024 tokens under GPT-2 large, in the draws asked for,
-beside the published rows; `dplm` is ESMFold's pLDDT of DPLM's own sampler at 500 steps, by length,
-beside DPLM's. Both go on where they were stopped.
+beside the published rows; `matched` is the perplexity at the entropies of later tables, of 2 to 128
+steps over temperatures from 0.80 to 1.10, beside what was published there; `dplm` is ESMFold's
+pLDDT of DPLM's own sampler at 500 steps, by length, beside DPLM's. All go on where they stopped.
 """
 
 import sys
@@ -31,6 +34,7 @@ TEXT_MODELS = {
     "jdeschena/sdtt@baselines_kld_step_50000": ("ancestral",),
     "jdeschena/sdtt@baselines_kld_step_70000": ("ancestral",),
     "haoyangzheng/didi-instruct-small": ("ancestral", "rgas"),
+    "yresearch/MDLM-MMD-OWT": ("ancestral",),
     "s-sahoo/duo": ("ancestral", "greedy-tail"),
     "s-sahoo/duo-distilled": ("ancestral", "greedy-tail"),
 }
@@ -39,6 +43,8 @@ TEXT_MODELS = {
 Of SDTT's students, one of 10,000 updates a round, that of five rounds, as in the published row, and
 the last."""
 TEXT_STEPS = "8,16,32,64,128,1024"
+MATCHED_STEPS = "2,4,8,16,32,64,128"
+MATCHED_TEMPERATURES = "0.8,0.85,0.9,0.95,1,1.05,1.1"
 ESMFOLD = "facebook/esmfold_v1"
 
 app = typer.Typer(help=__doc__, pretty_exceptions_enable=False)
@@ -66,12 +72,9 @@ def text(
     from didi_text.benchmarking.options import BenchmarkOptions
     from didi_text.benchmarking.table import printed
 
-    asked = {name: ("ancestral",) for name in models.split(",")} if models else TEXT_MODELS
-    here = at_hand(list(asked), "didi-text")
-    cells = [name if s == "ancestral" else f"{name}:{s}" for name in here for s in asked[name]]
     result = benchmark(
         BenchmarkOptions(
-            models=",".join(cells),
+            models=text_cells(models),
             out=out / f"text-{draws}",
             steps=steps,
             num=num,
@@ -83,6 +86,54 @@ def text(
         )
     )
     print(printed(result))
+
+
+@app.command()
+def matched(
+    out: Out,
+    models: Models = "",
+    device: DeviceName = "auto",
+    num: Annotated[int, typer.Option(help="Samples of each cell and temperature.")] = 1_024,
+    steps: Annotated[str, typer.Option(help="Denoising steps.")] = MATCHED_STEPS,
+    temperatures: Annotated[
+        str, typer.Option(help="Sampling temperatures.")
+    ] = MATCHED_TEMPERATURES,
+    length: Annotated[int | None, typer.Option(help="Tokens of a sample.")] = None,
+) -> None:
+    """Perplexity at matched entropy of the public text models, beside the published rows."""
+    from didi_text.benchmark import benchmark
+    from didi_text.benchmarking.matched import matched_in_words
+    from didi_text.benchmarking.options import BenchmarkOptions
+
+    result = benchmark(
+        BenchmarkOptions(
+            models=text_cells(models),
+            out=out / "matched",
+            steps=steps,
+            temperatures=temperatures,
+            num=num,
+            length=length,
+            device=device,
+            offline=True,
+            resume=True,
+        )
+    )
+    print(matched_in_words(result, whole=True))
+
+
+def text_cells(models: str) -> str:
+    """The `--models` of `benchmark`: those at hand of `models`, else of the public ones.
+
+    Raises:
+        UserError: there is none.
+    """
+    asked = {name: ("ancestral",) for name in models.split(",")} if models else TEXT_MODELS
+    here = at_hand(list(asked), "didi-text")
+    return ",".join(
+        name if sampler == "ancestral" else f"{name}:{sampler}"
+        for name in here
+        for sampler in asked[name]
+    )
 
 
 @app.command()

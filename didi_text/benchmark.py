@@ -20,6 +20,9 @@ from didi_text.benchmarking.options import BenchmarkResult as BenchmarkResult
 def benchmark(options: BenchmarkOptions) -> BenchmarkResult:
     """Sample, judge, time and tabulate.
 
+    Returns:
+        The record; in each process of torchrun all of it, of which the first writes the files.
+
     Raises:
         UserError: an option without sense, an output that exists or was made with other settings,
             a model that cannot be opened.
@@ -30,13 +33,18 @@ def benchmark(options: BenchmarkOptions) -> BenchmarkResult:
 
 
 def _run_command(options: BenchmarkOptions) -> None:
+    from didi_core.commands.processes import join_processes
+
     result = benchmark(options)
+    if not join_processes().is_first:
+        return
     if options.json_output:
         print((result.out / "benchmark.json").read_text(encoding="utf-8"), end="")
     else:
+        from didi_text.benchmarking.matched import matched_in_words
         from didi_text.benchmarking.table import printed
 
-        print(printed(result))
+        print("\n\n".join(filter(None, (printed(result), matched_in_words(result)))))
     if result.failed:
         num_sets = result.record["num_sets"]
         raise RecordsFailed(len(result.failed), num_sets, str(result.out / "benchmark.json"))

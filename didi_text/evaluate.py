@@ -33,6 +33,9 @@ def evaluate(
         model: the one that the options name, where it is open already.
         judge: the same.
 
+    Returns:
+        The figures; in each process of torchrun all of them, of which the first writes the file.
+
     Raises:
         UserError: options without sense, an output that exists, a model or data that cannot be
             opened.
@@ -43,7 +46,11 @@ def evaluate(
 
 
 def _run_command(options: EvaluateOptions) -> None:
+    from didi_core.commands.processes import join_processes
+
     result = evaluate(options)
+    if not join_processes().is_first:
+        return
     if options.json_output:
         print(result.out.read_text(encoding="utf-8"), end="")
     else:

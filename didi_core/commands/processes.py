@@ -7,7 +7,7 @@ its own; the first one gathers all of it and writes what a single process would 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -53,6 +53,27 @@ class Processes:
         if self.count > 1:
             distributed.barrier()
 
+    def results(
+        self, batches: Sequence[list[int]], compute: Callable[[list[int]], Item]
+    ) -> list[Item]:
+        """Compute the batches of this process; see `didi_core.sampling.batching.Share`."""
+        parts = self.exchange([compute(batch) for batch in self.share(batches)])
+        return [parts[place % self.count][place // self.count] for place in range(len(batches))]
+
+    def exchange(self, part: Item) -> list[Item]:
+        """Return what all processes found, in their order, in each of them."""
+        if self.count == 1:
+            return [part]
+        parts: list[Any] = [None] * self.count
+        distributed.all_gather_object(parts, part)
+        return parts
+
+    def from_first(self, part: Item | None) -> Item:
+        """Return what the first process gives in all of them, of which the others give None."""
+        first = self.exchange(part)[0]
+        assert first is not None
+        return first
+
     def collect(self, part: Item) -> list[Item] | None:
         """Collect what all processes found, in their order, on the first one; None elsewhere."""
         if self.count == 1:
@@ -69,7 +90,7 @@ def of_first(result: Item | None) -> Item:
         UserError: this process is one of several that torchrun started, and not the first.
     """
     if result is None:
-        raise UserError("torchrun: only generate and score share work; start this without it.")
+        raise UserError("torchrun: this command shares no work; start it without torchrun.")
     return result
 
 

@@ -67,6 +67,7 @@ class DidiInstruct(DistilledStudent):
 
     settings: DidiSettings
     graphs = 3  # two reverse steps of the student, and the discriminator's forward
+    repeated = 2  # the two reverse steps, for the discriminator
 
     def __init__(
         self,

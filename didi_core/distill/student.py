@@ -47,6 +47,8 @@ class DistilledStudent:
 
     graphs: ClassVar[int] = 1
     """Forward passes remembered for gradients at once: `plan=true` counts memory by it."""
+    repeated: ClassVar[int] = 0
+    """Forward passes that an update of several passes makes once more, without gradients."""
 
     def __init__(
         self,

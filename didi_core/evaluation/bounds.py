@@ -36,7 +36,7 @@ from didi_core.diffusion.process import DEFAULT_PROCESS, Process, build_process
 from didi_core.errors import UserError
 from didi_core.evaluation.masked_nll import row_bound, row_nll
 from didi_core.models.denoiser import is_time_conditioned
-from didi_core.sampling.batching import plan_batches
+from didi_core.sampling.batching import ALONE, Share, plan_batches
 
 Form = Literal["time", "order"]
 Spread = Literal["sequences", "draws"]
@@ -123,6 +123,7 @@ def bound_samples(
     device: torch.device | str | None = None,
     autocast: torch.dtype | None = None,
     show: Callable[[float], object] = float,
+    share: Share = ALONE,
 ) -> BoundSamples:
     """Estimate the bound of each sequence.
 
@@ -142,6 +143,7 @@ def bound_samples(
         device: where `denoiser` is; its parameters say so where None.
         autocast: compute the network in this type; log-probabilities stay float32.
         show: told how many items (a sequence, a draw) are done.
+        share: the processes that estimate items together; each returns all of them.
 
     Raises:
         UserError: `form` is order, and the process is not the absorbing one.
@@ -165,15 +167,21 @@ def bound_samples(
     # An item is a draw of a sequence: draws of short sequences share batches, too.
     framed = [len(each) + vocabulary.num_special_per_sequence for each in sequences]
     done = 0
-    for items in plan_batches(framed * draws, tokens_per_batch):
+
+    def compute(items: list[int]) -> NDArray[np.float64]:
+        nonlocal done
         item = torch.tensor(items)
         draw, record = item // len(sequences), item % len(sequences)
         rows = [sequences[i] for i in record.tolist()]
         batch = _batch(vocabulary, rows, context[record.numpy()])
         total = estimator.nats(batch, times[draw, record], record, draw)
-        nats[draw.numpy(), record.numpy()] = total.numpy()
-        done += len(items)
-        show(done)
+        done += len(items) * share.count
+        show(min(done, nats.size))
+        return total.numpy()
+
+    batches = plan_batches(framed * draws, tokens_per_batch)
+    for items, total in zip(batches, share.results(batches, compute), strict=True):
+        nats.flat[items] = total
     return BoundSamples(nats, times.double().numpy(), lengths)
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from didi_core.data.batches import bucket_width
 from didi_core.models.causal import position_limit
-from didi_core.sampling.batching import plan_batches
+from didi_core.sampling.batching import ALONE, Share, plan_batches
 
 POSITIONS_AT_ONCE = 4_096
 """Positions whose float32 logits stand in memory, beside the network's own of the batch."""
@@ -27,6 +27,7 @@ def token_nll(
     batch_tokens: int = 8_192,
     autocast: torch.dtype | None = None,
     show: Callable[[float], object] = float,
+    share: Share = ALONE,
 ) -> list[NDArray[np.float64]]:
     """Return the nats of each token but the first, given those before it, for each row in order.
 
@@ -36,20 +37,27 @@ def token_nll(
         batch_tokens: bound on rows times padded width of one forward pass.
         autocast: compute the network in this type; log-probabilities stay float32.
         show: told how many rows are done.
+        share: the processes that compute the rows together; each returns all of them.
 
     Returns:
         For each row an array [length - 1]; an empty one for rows of one token or none.
     """
-    result = [np.empty(0) for _ in rows]
-    done = sum(len(row) < 2 for row in rows)
     scored = [index for index, row in enumerate(rows) if len(row) >= 2]
-    for batch in plan_batches([len(rows[index]) for index in scored], batch_tokens):
-        records = [scored[place] for place in batch]
-        values = _batch_nll(model, [rows[record] for record in records], autocast)
-        for record, nats in zip(records, values, strict=True):
-            result[record] = nats[: len(rows[record]) - 1]
-        done += len(records)
-        show(done)
+    done = len(rows) - len(scored)
+
+    def compute(batch: list[int]) -> list[NDArray[np.float64]]:
+        nonlocal done
+        chosen = [rows[scored[place]] for place in batch]
+        values = _batch_nll(model, chosen, autocast)
+        done += len(batch) * share.count
+        show(min(done, len(rows)))
+        return [nats[: len(row) - 1] for row, nats in zip(chosen, values, strict=True)]
+
+    result = [np.empty(0) for _ in rows]
+    batches = plan_batches([len(rows[index]) for index in scored], batch_tokens)
+    for batch, values in zip(batches, share.results(batches, compute), strict=True):
+        for place, nats in zip(batch, values, strict=True):
+            result[scored[place]] = nats
     return result
 
 

@@ -3,7 +3,9 @@
 Lightning keeps the network under `state_dict` as `backbone.*`, the exponential average of its
 parameters without names under `ema.shadow_params`, and the training configuration, as omegaconf
 objects, under `hyper_parameters`. DiDi-Instruct keeps the averaged student as `student_ema.*` and
-the discriminator as `discriminator.*` beside it. All is read as data (`safe_reader`).
+the discriminator as `discriminator.*` beside it. MDLM-MMD trains the module of MDLM's folder, so
+that its names have the prefix twice, and its published file has the average in the place of the
+network's own weights. All is read as data (`safe_reader`).
 """
 
 from collections.abc import Mapping
@@ -14,15 +16,15 @@ from typing import Any
 from torch import Tensor
 
 from didi_core.errors import UserError
-from didi_core.models.dit_names import published_order
+from didi_core.models.dit_names import published_order, without_prefix
 from didi_core.models.inert_unpickler import StandIn
 from didi_core.models.safe_reader import read_checkpoint, require_tensors
 
 STUDENT = "student_ema."
 NETWORK = "backbone."
 DISCRIMINATOR = "discriminator."
-_NOT_READ = ("teacher.", "reward_baseline")
-"""What training keeps in `state_dict` beside the networks."""
+_NOT_READ = ("teacher.", "fake_model.", "reward_baseline")
+"""What training keeps in `state_dict` beside the networks: of DiDi-Instruct, IDLM and MDLM-MMD."""
 _BUFFER = "rotary_emb.inv_freq"
 
 
@@ -53,7 +55,7 @@ def read_lightning_checkpoint(path: Path) -> LightningCheckpoint:
     state = require_tensors(content["state_dict"], path)
     _require_known(state, path)
     student = _under(state, STUDENT)
-    weights = student or _under(state, NETWORK)
+    weights = without_prefix(student or _under(state, NETWORK))
     average = None if student else _shadow(content.get("ema"), path)
     if average is not None:
         weights = _averaged(weights, average, path)

@@ -4,9 +4,41 @@ So a resumed or sharded run computes every record in a batch of the same shape a
 its output is the same bit for bit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from didi_core.data.batches import bucket_width
+
+Found = TypeVar("Found")
+
+
+class Share(Protocol):
+    """Who computes the batches of a plan: one process, or several, each a part of them."""
+
+    @property
+    def count(self) -> int:
+        """How many processes there are."""
+
+    def results(
+        self, batches: Sequence[list[int]], compute: Callable[[list[int]], Found]
+    ) -> list[Found]:
+        """Return what `compute` finds of every batch, in their order, in every process."""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """One process computes all batches."""
+
+    count: int = 1
+
+    def results(
+        self, batches: Sequence[list[int]], compute: Callable[[list[int]], Found]
+    ) -> list[Found]:
+        return [compute(batch) for batch in batches]
+
+
+ALONE = Alone()
 
 
 def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:

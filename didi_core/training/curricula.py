@@ -33,6 +33,8 @@ class GaussianSettings:
     """tau of the softmax that makes soft inputs; 0 is the token itself."""
     top_k: int = 8
     """Other tokens in a mixture beside the true one; 0 for all."""
+    tail: bool = False
+    """Whether weights are shares of all tokens, those left out counted by their mean (Duo++)."""
 
     def problems(self) -> list[str]:
         """List what is wrong with the values, each with the setting's name."""

@@ -60,6 +60,12 @@ def resolve_device(device: str, name: str = "--device") -> torch.device:
     return torch.device(device)
 
 
+def is_elsewhere(device: str) -> bool:
+    """Return whether `device` names a GPU, and this machine has none."""
+    known = _DEVICE.fullmatch(device)
+    return known is not None and device != "cpu" and not torch.cuda.is_available()
+
+
 def describe_device(device: torch.device) -> str:
     """Name the machine part that computes: `cpu, 2 threads`, or the GPU's name."""
     if device.type == "cuda":

@@ -32,6 +32,7 @@ class GaussianCurriculum:
         self.schedule = GaussianSchedule.between(CURRICULUM_ENDS, size)
         self.process = UniformProcess(vocabulary.generable_ids, self.schedule)
         self.num_others = min(settings.top_k or size, size - 1)
+        self.num_left = size - 1 - self.num_others if settings.tail else 0
 
     def corrupt(
         self, batch: TokenBatch, t: Float[Tensor, "batch"], records: np.ndarray, step: int
@@ -51,7 +52,7 @@ class GaussianCurriculum:
         uniform = keyed_uniform(self.seed, Stream.NOISE, *keys, device=device)
         noise = noise_of(clean, uniform, self.vocabulary.num_generable)
         gamma = self.schedule.gamma(t)[row]
-        ranks, probabilities = noise.softmax(gamma, self.settings.temperature)
+        ranks, probabilities = noise.softmax(gamma, self.settings.temperature, self.num_left)
         # One draw of w_t gives both: its argmax is z_t, in the loss, and its softmax the input.
         noised = batch.tokens.masked_scatter(batch.maskable, ids[noise.argmax(gamma)])
         return noised, SoftTokens(batch.maskable, probabilities, ids[ranks])

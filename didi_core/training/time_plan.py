@@ -41,18 +41,24 @@ class TimePlan:
 
 
 def update_operations(
-    networks: Iterable[Network], tokens: int, length: int, graphs: int, again: bool
+    networks: Iterable[Network],
+    tokens: int,
+    length: int,
+    graphs: int,
+    again: bool,
+    repeated: int = 0,
 ) -> float:
     """Count the operations of an update of `tokens` in sequences of `length`.
 
     Args:
         graphs: forward passes with gradients.
         again: whether blocks are computed again in the backward pass.
+        repeated: forward passes without gradients, of trained networks.
     """
     networks = list(networks)
     trained = [each.module for each in networks if each.optimizer is not None]
     # A backward pass computes twice what its forward pass does: gradients of inputs and weights.
-    trained_passes = graphs * (4 if again else 3)
+    trained_passes = graphs * (4 if again else 3) + repeated
     most = max(forward_operations(each, tokens, length) for each in trained)
     # Averages are not asked; each other network that stays as it is, once.
     asked = [n.module for n in networks if n.optimizer is None and not n.name.endswith("average")]

@@ -128,8 +128,10 @@ def run_score(
     )
     # Opened before hours of scoring, so that a bad name costs none.
     embedder = None
-    if processes.is_first and shard.count == 1:  # it takes the whole set
+    if processes.is_first:  # by a shard too: a wrong name is told before the work, not after merge
         embedder = open_embedder(options, scorers, processes.device(options.device))
+    if shard.count > 1:  # it takes the whole set
+        embedder = None
     rows = check_records(records, scorers, options.clean, options.max_length)
     check_sites(motifs, rows)
     places, batches = plan_rows(options, rows, shard)

@@ -42,6 +42,14 @@ class BenchmarkOptions:
             "equal entropy. 1 is always among them, and alone it is timed."
         ),
     ] = "1"
+    tokenizer: Annotated[
+        str | None,
+        Option(
+            help="Tokenizer of all --models, and of a --baseline that is a checkpoint, where their "
+            "folders have none, or not their own: a bundled name, a folder or a hub id. Default: "
+            "that of each folder, else gpt2."
+        ),
+    ] = None
     baseline: Annotated[
         str | None,
         Option(

@@ -7,7 +7,9 @@ a JSON for each cell, and published figures beside its rows.
 import json
 import sys
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,9 @@ from didi_core.commands.comparing.study import (
 )
 from didi_core.commands.comparing.sweep import MeasuredSet, Sweep, columns_of, sweep_of
 from didi_core.commands.comparing.table import judged_pairs, paired_difference, pairs_of
+from didi_core.commands.generating.options import GenerationResult
 from didi_core.commands.generating.run import batch_writer, generate, with_stored_defaults
-from didi_core.commands.processes import of_first
+from didi_core.commands.processes import join_processes
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import warnings_of_few
 from didi_core.evaluation.timing import Write, measure_latency, search_throughput
@@ -35,6 +38,7 @@ from didi_core.peak_memory import is_out_of_memory, release_cached_memory
 from didi_core.progress import progress_bar
 from didi_core.training.devices import describe_device, settle_precision
 from didi_core.training.run_folder import git_revision, package_versions
+from didi_text.benchmarking.matched import MATCHED_COLUMNS, MATCHED_FILE, matched_rows
 from didi_text.benchmarking.options import BenchmarkOptions, BenchmarkResult
 from didi_text.benchmarking.study import Opened, Study, has_limit, open_study, parse_study
 from didi_text.benchmarking.table import (
@@ -51,7 +55,7 @@ from didi_text.comparing.cells import measured_set
 from didi_text.models.load import CausalLanguageModel, LanguageModel, describe_model
 from didi_text.samples.measures import Samples, measure_samples, read_samples, readable_tokens
 from didi_text.samples.options import GenerateOptions
-from didi_text.samples.samples import SAMPLES
+from didi_text.samples.samples import SAMPLES, plan_samples
 
 MARKER = "benchmark.json"
 """The result; written from the start, it also says that a folder is a benchmark's."""
@@ -63,28 +67,37 @@ Record = dict[str, Any]
 def run_benchmark(options: BenchmarkOptions) -> BenchmarkResult:
     """See `didi_text.benchmark.benchmark`."""
     study = parse_study(options)
-    options = settle_precision(options)
-    check_study_folder(
-        options.out, MARKER, "benchmark", resume=options.resume, overwrite=options.overwrite
-    )
+    options, is_first = settle_precision(options), join_processes().is_first
+    if is_first:
+        check_study_folder(
+            options.out, MARKER, "benchmark", resume=options.resume, overwrite=options.overwrite
+        )
     opened = open_study(study, options)
     study = study.with_samplers(opened.models)
     runner = CellRunner(options, opened)
     cells = _checked_cells(study, opened, runner)
-    if options.overwrite:
+    if options.overwrite and is_first:
         empty_for_overwrite(options.out, MARKER)
+    opened.processes.wait()
     sets = (*cells, *(each for cell in cells for each in study.heated(cell)))
     kept = {each for each in sets if runner.stored(each) is not None}  # refused before all is new
     record = _record(options, opened, runner, study) | {"num_sets": len(sets)}
     drawn = [(cell.model, cell.label) for cell in cells if cell.steps]
     record["notes"] += other_than_own(drawn, {k: v.loaded for k, v in opened.models.items()})
-    write_json(options.out / MARKER, record)
+    runner.keep(record)
     measured, failed = _measure(sets, kept, runner, record)
     _compare(study, cells, measured, runner, record)
-    write_json(options.out / MARKER, record)
-    _write_table(options.out / "benchmark.csv", [*record["rows"], *record["published"]])
-    figure = plot_benchmark(record, cells, options.out / "frontier.png")
+    runner.keep(record)
+    figure = _write_tables(options.out, record, cells) if is_first else None
     return BenchmarkResult(options.out, record, figure, tuple(each.name for each in failed))
+
+
+def _write_tables(out: Path, record: Record, cells: Sequence[Cell]) -> Path | None:
+    """Write the tables, and the figure; None where the extra `report` is not installed."""
+    _write_table(out / "benchmark.csv", [*record["rows"], *record["published"]])
+    if record["matched"]:
+        _write_table(out / MATCHED_FILE, record["matched"], MATCHED_COLUMNS)
+    return plot_benchmark(record, cells, out / "frontier.png")
 
 
 def _measure(
@@ -103,7 +116,8 @@ def _measure(
         if cell.at(1.0) in failed:
             continue
         note = ", kept" if cell in kept else ""
-        print(f"[{number}/{len(sets)}] {cell.name}{note}", file=sys.stderr, flush=True)
+        if runner.opened.processes.is_first:
+            print(f"[{number}/{len(sets)}] {cell.name}{note}", file=sys.stderr, flush=True)
         found = runner.find(cell)
         if isinstance(found, str):
             failed[cell] = found
@@ -113,7 +127,7 @@ def _measure(
             measured[cell] = found
         if cell.temperature == 1:
             record["rows"].append(_row_of(cell, found, runner.opened.judge.name))
-            write_json(runner.options.out / MARKER, record)
+            runner.keep(record)
     return measured, failed
 
 
@@ -135,6 +149,8 @@ def _compare(
     if sweep.record is not None:
         for cell, row in zip(cells, record["rows"], strict=True):
             row |= columns_of(cell, sweep.record, "entropy", "bigram")
+        setting, equal = _setting(runner.opened, runner.options), sweep.record["equal_diversity"]
+        record["matched"] = matched_rows(sweep.frontiers, equal, setting, runner.options.seed)
     record |= {"frontiers": sweep.record, "finished": True}
     record["notes"] += sweep.notes
 
@@ -205,8 +221,7 @@ def _record(
 ) -> Record:
     """`benchmark.json`, as far as it is known before the first cell."""
     device = describe_device(opened.device)
-    sizes = [model.tokenizer.size for model in opened.models.values()]
-    setting = StudySetting(opened.length, opened.judge.name, options.draws, sizes[0])
+    setting = _setting(opened, options)
     published = [published_row(figure, setting) for figure in published_beside(study.steps)]
     return {
         "format": "didi-text benchmark 1",
@@ -215,6 +230,7 @@ def _record(
         "published": published,
         "nll_differences": {},
         "frontiers": None,
+        "matched": [],
         "notes": _notes(opened, options.num),
         "reading": {
             "judge": opened.judge.name,
@@ -234,6 +250,11 @@ def _record(
         "versions": package_versions() | {"cuda": torch.version.cuda},
         "git_revision": git_revision(),
     }
+
+
+def _setting(opened: Opened, options: BenchmarkOptions) -> StudySetting:
+    first = next(iter(opened.models.values()))
+    return StudySetting(opened.length, opened.judge.name, options.draws, first.tokenizer.size)
 
 
 def _notes(opened: Opened, num: int) -> list[str]:
@@ -258,10 +279,11 @@ def _notes(opened: Opened, num: int) -> list[str]:
     return notes
 
 
-def _write_table(path: Path, rows: Sequence[Row]) -> None:
-    counts = dict.fromkeys(("best_batch", "n", "length"), "Int64")  # they may be empty
+def _write_table(path: Path, rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> None:
+    counts = {"best_batch", "n", "length"} & {*columns}  # they may be empty
+    table = pd.DataFrame(rows, columns=list(columns)).astype(dict.fromkeys(counts, "Int64"))
     with atomic_path(path) as temporary:
-        pd.DataFrame(rows, columns=list(COLUMNS)).astype(counts).to_csv(temporary, index=False)
+        table.to_csv(temporary, index=False)
 
 
 # One cell: its samples judged, its sampling timed, its JSON kept.
@@ -286,6 +308,11 @@ class CellRunner:
         # Once: a digest reads every weight of a model.
         self.described = {label: describe_model(model) for label, model in opened.models.items()}
         self.described_judge = describe_model(opened.judge)
+
+    def keep(self, record: Record) -> None:
+        """Write `benchmark.json`, as far as it goes."""
+        if self.opened.processes.is_first:
+            write_json(self.options.out / MARKER, record)
 
     def writer(self, cell: Cell) -> Write:
         """What is timed: a batch of samples, from nothing to token ids on the host.
@@ -342,13 +369,16 @@ class CellRunner:
         }
 
     def find(self, cell: Cell) -> Record | str:
-        """What an earlier run found or is measured now; why, where there are no figures."""
+        """What an earlier run found or is measured now; why, where there are no figures.
+
+        Of several processes one that lacks memory would leave the others waiting: all of them end.
+        """
         try:
             return self.stored(cell) or self.measure(cell)
         except CellFailed as failure:
             return str(failure)
         except Exception as error:
-            if not is_out_of_memory(error):
+            if self.opened.processes.count > 1 or not is_out_of_memory(error):
                 raise
         release_cached_memory()
         return "out of memory"
@@ -362,18 +392,20 @@ class CellRunner:
         samples, cost = self._samples(cell)
         quality = self._judge(samples)
         del quality["samples"]  # how they were made stands in the settings
-        record = {
-            "format": "didi-text benchmark cell 1",
-            "cell": cell.name,
-            "model": cell.model,
-            **cost,
-            "quality": quality,
-            **(self._timings(cell) if _is_timed(cell) else {}),
-            "settings": self.settings(cell),
-            "versions": package_versions(),
-        }
-        write_json(self._path(cell), record)
-        return json.loads(json.dumps(record))
+        is_first, record = self.opened.processes.is_first, None
+        if is_first:  # times it while the others wait
+            record = {
+                "format": "didi-text benchmark cell 1",
+                "cell": cell.name,
+                "model": cell.model,
+                **cost,
+                "quality": quality,
+                **(self._timings(cell) if _is_timed(cell) else {}),
+                "settings": self.settings(cell),
+                "versions": package_versions(),
+            }
+            write_json(self._path(cell), record)
+        return json.loads(json.dumps(self.opened.processes.from_first(record)))
 
     def _timings(self, cell: Cell) -> Record:
         release_cached_memory()
@@ -386,13 +418,16 @@ class CellRunner:
     def _judge(self, samples: Samples) -> Record:
         options = self.options
         try:
-            with progress_bar("Judging", len(samples.texts)) as show:
+            is_first = self.opened.processes.is_first
+            bar = progress_bar("Judging", len(samples.texts)) if is_first else nullcontext(float)
+            with bar as show:
                 return measure_samples(
                     samples,
                     self.opened.judge,
                     batch_tokens=options.batch_tokens,
                     seed=options.seed,
                     show=show,
+                    share=self.opened.processes,
                 )
         except UserError as error:  # a collapsed model may write nothing that can be judged
             raise CellFailed(str(error)) from error
@@ -401,14 +436,12 @@ class CellRunner:
         """Samples, kept as JSONL, and the calls that one took."""
         model = self._model(cell)
         options = self._generate_options(cell)
-        result = of_first(generate(options, SAMPLES, model.loaded))
-        if result.failed:
-            raise CellFailed(result.failed[0].reason)
-        cost = {
-            "calls": result.mean_nfe,
-            "discriminator_calls": result.discriminator_calls / result.num_made,
-        }
-        return read_samples(result.out), cost
+        domain = replace(SAMPLES, plan=partial(plan_samples, tokenizer=model.tokenizer))
+        result = generate(options, domain, model.loaded)
+        drawn = self.opened.processes.from_first(None if result is None else _drawn(result))
+        if drawn.samples is None:
+            raise CellFailed(drawn.failure)
+        return drawn.samples, drawn.cost
 
     def _generate_options(self, cell: Cell) -> GenerateOptions:
         model = self._model(cell)
@@ -427,6 +460,23 @@ class CellRunner:
 
     def _path(self, cell: Cell) -> Path:
         return self.options.out / "cells" / f"{cell.name}.json"
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Samples of a cell with the calls that one took; where one could not be made, why."""
+
+    samples: Samples | None = None
+    cost: Record = field(default_factory=dict)
+    failure: str = ""
+
+
+def _drawn(result: GenerationResult) -> _Drawn:
+    if result.failed:
+        return _Drawn(failure=result.failed[0].reason)
+    discriminator_calls = result.discriminator_calls / result.num_made
+    cost = {"calls": result.mean_nfe, "discriminator_calls": discriminator_calls}
+    return _Drawn(read_samples(result.out), cost)
 
 
 def _is_timed(cell: Cell) -> bool:

@@ -11,8 +11,10 @@ from didi_core.commands.comparing.cells import LIMIT_SAMPLER, Cell
 from didi_core.commands.comparing.labels import label_clashes, label_of, split_words
 from didi_core.commands.comparing.study import step_counts, temperatures_of
 from didi_core.commands.comparing.sweep import Natural
+from didi_core.commands.processes import Processes, join_processes
 from didi_core.errors import UserError
 from didi_core.models.causal import AUTOREGRESSIVE
+from didi_core.models.dit_files import checkpoint_file
 from didi_core.number_checks import minimum_errors, seed_errors
 from didi_core.sampling.folder_defaults import (
     OWN,
@@ -21,7 +23,7 @@ from didi_core.sampling.folder_defaults import (
 )
 from didi_core.sampling.registry import SAMPLERS, find_sampler
 from didi_core.sampling.sampler_options import options_in_words, sampler_label, split_name
-from didi_core.training.devices import TORCH_TYPES, check_precision, resolve_device
+from didi_core.training.devices import TORCH_TYPES, check_precision
 from didi_text.benchmarking.options import BenchmarkOptions
 from didi_text.models.judges import DEFAULT_JUDGE, bundled_judge, open_judge
 from didi_text.models.load import (
@@ -194,6 +196,8 @@ class Opened:
     """As it was named."""
     length: int
     device: torch.device
+    processes: Processes
+    """Those of torchrun, which make and judge the samples of each cell together."""
     natural: Natural | None = None
     """Natural text, to compare temperatures at its entropy."""
 
@@ -204,7 +208,8 @@ def open_study(study: Study, options: BenchmarkOptions) -> Opened:
     Raises:
         UserError: one cannot be opened, or does not read the length asked for.
     """
-    device = resolve_device(options.device)
+    processes = join_processes()
+    device = processes.device(options.device)
     dtype = TORCH_TYPES[options.precision]
     denoisers = {
         label_of(name): _open_denoiser(name, device, options) for name in dict(study.models)
@@ -220,13 +225,17 @@ def open_study(study: Study, options: BenchmarkOptions) -> Opened:
         )
     if baseline is not None:
         models[label_of(baseline)] = open_causal(
-            baseline, device, offline=options.offline, flag="--baseline"
+            baseline,
+            device,
+            offline=options.offline,
+            flag="--baseline",
+            tokenizer=options.tokenizer if checkpoint_file(baseline) else None,
         )
     for model in models.values():
         model.network.to(dtype)
     length, first = _length(options.length, models), next(iter(denoisers.values())).tokenizer
     natural = _natural(options, judge, first, length) if len(study.temperatures) > 1 else None
-    return Opened(models, judge, baseline, length, device, natural)
+    return Opened(models, judge, baseline, length, device, processes, natural)
 
 
 def _natural(
@@ -249,7 +258,9 @@ def _natural(
 def _open_denoiser(
     name: str, device: torch.device, options: BenchmarkOptions
 ) -> DiffusionLanguageModel:
-    model = open_language_model(name, device, offline=options.offline, flag="--models")
+    model = open_language_model(
+        name, device, offline=options.offline, flag="--models", tokenizer=options.tokenizer
+    )
     if isinstance(model, CausalLanguageModel):
         raise UserError(
             f"--models {name} is autoregressive and takes no steps: give it as --baseline."

@@ -304,7 +304,12 @@ def differences_in_words(differences: Mapping[str, Mapping[str, float]]) -> str:
 
 def markdown_table(rows: list[Row]) -> str:
     """One line a row; a heading that no row fills is left out."""
-    cells = {name: [show(row) for row in rows] for name, show in HEADINGS.items()}
+    return markdown_of(rows, HEADINGS)
+
+
+def markdown_of(rows: Sequence[Row], headings: Mapping[str, Callable[[Row], str]]) -> str:
+    """As `markdown_table`, under other headings."""
+    cells = {name: [show(row) for row in rows] for name, show in headings.items()}
     cells = {name: column for name, column in cells.items() if any(column)}
     lines = [list(cells), ["---"] * len(cells), *zip(*cells.values(), strict=True)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -17,6 +17,7 @@ from didi_core.evaluation.bounds import (
     default_form,
 )
 from didi_core.evaluation.causal import token_nll
+from didi_core.sampling.batching import ALONE, Share
 from didi_text.models.load import CausalLanguageModel, DiffusionLanguageModel, LanguageModel
 
 Show = Callable[[float], object]
@@ -33,6 +34,8 @@ class BoundSettings:
     seed: int = 0
     batch_tokens: int = 8_192
     autocast: torch.dtype | None = None
+    share: Share = ALONE
+    """The processes that compute it together."""
 
 
 def likelihood(
@@ -44,7 +47,7 @@ def likelihood(
     first token (the end of text) as given and scores the rest; its figure is exact.
     """
     if isinstance(model, CausalLanguageModel):
-        nll = token_nll(model.network, blocks, settings.batch_tokens, settings.autocast, show)
+        nll = _token_nll(model, blocks, settings, show)
         tokens = sum(len(each) for each in nll)
         return _figures(float(sum(each.sum() for each in nll)) / tokens, 0.0, tokens, len(blocks))
     estimate = sample_bounds(model, blocks, settings, show).estimate()
@@ -77,7 +80,18 @@ def sample_bounds(
         tokens_per_batch=settings.batch_tokens,
         autocast=settings.autocast,
         show=show,
+        share=settings.share,
     )
+
+
+def _token_nll(
+    model: CausalLanguageModel,
+    rows: Sequence[Sequence[int]],
+    settings: BoundSettings,
+    show: Show,
+) -> list[NDArray[np.float64]]:
+    size, autocast = settings.batch_tokens, settings.autocast
+    return token_nll(model.network, rows, size, autocast, show, settings.share)
 
 
 def continuation_nats(
@@ -93,7 +107,7 @@ def continuation_nats(
         scored_from: at least 1: a row's first token is always given.
     """
     if isinstance(model, CausalLanguageModel):
-        nll = token_nll(model.network, rows, settings.batch_tokens, settings.autocast, show)
+        nll = _token_nll(model, rows, settings, show)
         return np.array(
             [values[first - 1 :].sum() for values, first in zip(nll, scored_from, strict=True)]
         )

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -14,14 +14,15 @@ from typing import Any, cast
 import torch
 
 from didi_core.cli.run import check_output
+from didi_core.commands.generating.options import GenerationResult
 from didi_core.commands.generating.run import generate
-from didi_core.commands.processes import of_first
+from didi_core.commands.processes import Processes, join_processes
 from didi_core.errors import UserError
 from didi_core.io.files import write_json
 from didi_core.io.journal import Journal, partial_path, require_same_settings
 from didi_core.models.folder import LoadedModel
 from didi_core.progress import progress_bar
-from didi_core.training.devices import TORCH_TYPES, resolve_device, settle_precision
+from didi_core.training.devices import TORCH_TYPES, settle_precision
 from didi_core.training.run_folder import package_versions
 from didi_text.corpora.load import load_corpus
 from didi_text.corpora.packing import Packing, Remainder, pack
@@ -71,6 +72,8 @@ class EvaluationContext:
     judge: CausalLanguageModel | None
     device: torch.device
     journal: Journal[Part]
+    processes: Processes = field(default_factory=Processes)
+    """Those of torchrun, which share the batches; each finds all figures, the first writes them."""
 
     @property
     def language_model(self) -> LanguageModel:
@@ -87,14 +90,16 @@ class EvaluationContext:
         known = {part.name: part.figures for part in self.journal.entries}
         if name not in known:
             known[name] = measure()
-            self.journal.append(Part(name, known[name]))
+            if self.processes.is_first:
+                self.journal.append(Part(name, known[name]))
         return known[name]
 
     def bar(
         self, description: str, total: float
     ) -> AbstractContextManager[Callable[[float], object]]:
         """Return a progress bar, or nothing where the caller wants quiet."""
-        return nullcontext(float) if self.options.quiet else progress_bar(description, total)
+        quiet = self.options.quiet or not self.processes.is_first
+        return nullcontext(float) if quiet else progress_bar(description, total)
 
     def length(self, asked: int | None, flag: str) -> int:
         """Return the tokens at once: as asked, else 1,024, but no more than the model reads.
@@ -116,6 +121,7 @@ class EvaluationContext:
             seed=options.seed,
             batch_tokens=options.batch_tokens,
             autocast=self.autocast,
+            share=self.processes,
         )
 
 
@@ -125,14 +131,16 @@ def run_evaluate(
     judge: CausalLanguageModel | None = None,
 ) -> EvaluateResult:
     """See `didi_text.evaluate.evaluate`."""
+    processes = join_processes()
     check_options(options)
     options = settle_precision(options)
     for path in (options.out, partial_path(options.out), sample_folder(options.out)):
-        check_output(path, resume=options.resume, overwrite=options.overwrite)
+        if processes.is_first:
+            check_output(path, resume=options.resume, overwrite=options.overwrite)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    device = resolve_device(options.device)
+    device = processes.device(options.device)
     if model is None and options.model is not None:
         model = open_language_model(
             options.model, device, offline=options.offline, tokenizer=options.tokenizer
@@ -140,13 +148,14 @@ def run_evaluate(
     journal = evaluation_journal(options.out, _deciding_settings(options, model))
     if options.resume and (done := finished_result(options.out, journal.settings)) is not None:
         return EvaluateResult(options.out, done)
-    context = EvaluationContext(options, model, judge, device, journal)
+    context = EvaluationContext(options, model, judge, device, journal, processes)
     started = time.perf_counter()
     figures = _measure(context)
     result = _result(context, figures, time.perf_counter() - started)
-    write_json(options.out, result)
-    journal.remove()
-    _remove(sample_folder(options.out))
+    if processes.is_first:
+        write_json(options.out, result)
+        journal.remove()
+        _remove(sample_folder(options.out))
     return EvaluateResult(options.out, result)
 
 
@@ -218,19 +227,20 @@ def _remove(path: Path) -> None:
 
 def _measure(context: EvaluationContext) -> Figures:
     """Return the figures of the task, with what was finished before taken over."""
-    options, journal = context.options, context.journal
+    options, journal, processes = context.options, context.journal, context.processes
     samples = sample_folder(options.out)
-    if not options.resume:
+    if not options.resume and processes.is_first:
         _remove(samples)
     if options.resume and journal.path.exists():
-        journal.resume()
-    else:
+        journal.resume() if processes.is_first else journal.load()
+    processes.wait()  # all have read what there was before the first adds to it
+    if processes.is_first and not journal.entries:
         journal.begin()
     try:
         return run_task(context)
     except UserError:
         # What is refused before anything was measured leaves nothing that bars the mended command.
-        if not journal.entries and not samples.exists():
+        if not journal.entries and not samples.exists() and processes.is_first:
             journal.remove()
         raise
 
@@ -260,6 +270,7 @@ def _genppl(context: EvaluationContext) -> Figures:
             autocast=context.autocast,
             seed=options.seed,
             show=show,
+            share=context.processes,
         )
     if options.mauve is not None:
         from didi_text.evaluating.mauve import mauve_against
@@ -281,7 +292,13 @@ def make_samples(context: EvaluationContext) -> Samples:
     length = context.length(options.length, "--length")
     request = _generation(context, length)
     domain = replace(SAMPLES, plan=partial(plan_samples, tokenizer=model.tokenizer))
-    result = of_first(generate(request, domain, _in_precision(model.loaded, options.precision)))
+    result = generate(request, domain, _in_precision(model.loaded, options.precision))
+    made = None if result is None else _made(context, length, result)
+    return context.processes.from_first(made)
+
+
+def _made(context: EvaluationContext, length: int, result: GenerationResult) -> Samples:
+    options = context.options
     if failed := result.failed:
         raise UserError(
             f"{len(failed)} of {options.num} samples could not be made, not even one at a time "

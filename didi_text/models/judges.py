@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from didi_core.errors import UserError
 from didi_core.evaluation.causal import token_nll
 from didi_core.models.named import find_judge
+from didi_core.sampling.batching import ALONE, Share
 from didi_text.models.load import BUNDLED_MODELS, CausalLanguageModel, open_causal
 from didi_text.tokenizers.tokenizer import TextTokenizer, open_tokenizer
 
@@ -63,8 +64,12 @@ def judge_texts(
     batch_tokens: int = 8_192,
     autocast: torch.dtype | None = None,
     show: Callable[[float], object] = float,
+    share: Share = ALONE,
 ) -> Judged:
     """Encode and judge every text; none is left out, whatever the batch size.
+
+    Args:
+        share: the processes that judge together; each returns all of it.
 
     Raises:
         UserError: the judge has positions for fewer than `max_tokens`.
@@ -74,7 +79,7 @@ def judge_texts(
             f"--judge-tokens {max_tokens}: --judge {judge.name} reads {judge.max_tokens} at most."
         )
     ids = [each[:max_tokens] for each in judge.tokenizer.encode_many(texts)]
-    nll = token_nll(judge.network, ids, batch_tokens, autocast, show)
+    nll = token_nll(judge.network, ids, batch_tokens, autocast, show, share)
     scored = [scored_tokens(each, judge.tokenizer.end_id)[1:] for each in ids]
     nats = [float(values[mask].sum()) for values, mask in zip(nll, scored, strict=True)]
     return Judged(np.array(nats), np.array([int(mask.sum()) for mask in scored]), ids)

@@ -90,7 +90,6 @@ def open_saved_model(
     Raises:
         UserError: there is none, it is neither, or its tokenizer does not fit it.
     """
-    other = None if tokenizer is None else open_named_tokenizer(tokenizer, offline=offline)
     checkpoint = Path(at_home(name))
     is_file = checkpoint.is_file()  # a training checkpoint: `load_denoiser` knows which it reads
     folder = (
@@ -99,8 +98,8 @@ def open_saved_model(
         else find_model(BUNDLED_MODELS, name, offline=offline, flag=flag)
     )
     if not is_file and is_causal(folder):
-        return open_causal(name, device, offline=offline, flag=flag, tokenizer=other)
-    spelling = other or open_model_tokenizer(folder, offline=offline)
+        return open_causal(name, device, offline=offline, flag=flag, tokenizer=tokenizer)
+    spelling = _tokenizer_for(folder, tokenizer, offline)
     wanted = spelling.vocabulary
     if checkpoint_file(name) is not None:
         causal = read_causal_checkpoint(checkpoint, wanted)
@@ -115,12 +114,19 @@ def open_saved_model(
     )
     vocabulary = loaded.vocabulary
     if (vocabulary.size, vocabulary.mask_id) != (wanted.size, wanted.mask_id):
+        own = "put the right tokenizer into the folder"
         raise UserError(
             f"{as_written(flag, name)} has {vocabulary.size:,} ids and the mask "
             f"{vocabulary.mask_id:,}; its tokenizer has {wanted.size:,} and {wanted.mask_id:,}: "
-            "put the right tokenizer into the folder."
+            f"{own if tokenizer is None else f'--tokenizer {tokenizer} is not its own'}."
         )
     return DiffusionLanguageModel(name, replace(loaded, name=name), spelling)
+
+
+def _tokenizer_for(folder: Path, name: str | None, offline: bool) -> TextTokenizer:
+    if name is None:
+        return open_model_tokenizer(folder, offline=offline)
+    return open_named_tokenizer(name, offline=offline)
 
 
 def open_named_tokenizer(name: str, *, offline: bool = False) -> TextTokenizer:
@@ -138,31 +144,31 @@ def open_causal(
     *,
     offline: bool = False,
     flag: str = "--judge",
-    tokenizer: TextTokenizer | None = None,
+    tokenizer: str | None = None,
 ) -> CausalLanguageModel:
     """Open a causal LM and its tokenizer.
 
     Args:
-        tokenizer: another than its folder has.
+        tokenizer: bundled name, folder or hub id of another tokenizer than its folder has.
 
     Raises:
         UserError: there is none, or its tokenizer has ids that it has not.
     """
     if checkpoint_file(name) is not None:
-        opened = open_saved_model(name, device, offline=offline, flag=flag)
+        opened = open_saved_model(name, device, offline=offline, flag=flag, tokenizer=tokenizer)
         if isinstance(opened, CausalLanguageModel):
             return opened
         raise UserError(f"{as_written(flag, name)} is a {opened.kind} model, no causal one.")
     folder = find_model(BUNDLED_MODELS, name, offline=offline, flag=flag)
-    tokenizer = tokenizer or open_model_tokenizer(folder, offline=offline)
+    spelling = _tokenizer_for(folder, tokenizer, offline)
     network = load_causal_model(folder, f"{flag} {name}").to(device)
     size = network.get_input_embeddings().weight.shape[0]
-    if tokenizer.size > size:
+    if spelling.size > size:
         raise UserError(
-            f"{flag} {name} has {size:,} ids and its tokenizer {tokenizer.size:,}: another "
+            f"{flag} {name} has {size:,} ids and its tokenizer {spelling.size:,}: another "
             "tokenizer lies in the folder."
         )
-    return CausalLanguageModel(name, network, tokenizer, folder)
+    return CausalLanguageModel(name, network, spelling, folder)
 
 
 def describe_model(model: LanguageModel) -> dict[str, object]:

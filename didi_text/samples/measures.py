@@ -15,6 +15,7 @@ from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import Interval, bootstrap_mean, bootstrap_ratio
 from didi_core.evaluation.entropy import Ids, unigram_entropy
 from didi_core.evaluation.ratio import PooledKmerEntropy
+from didi_core.sampling.batching import ALONE, Share
 from didi_core.sampling.sampler_options import options_in_words, sampler_label
 from didi_text.corpora.documents import document_kind, read_documents, read_json_records
 from didi_text.models.judges import JUDGE_TOKENS, Judged, judge_texts
@@ -41,6 +42,7 @@ def measure_samples(
     autocast: torch.dtype | None = None,
     seed: int = 0,
     show: Callable[[float], object] = float,
+    share: Share = ALONE,
 ) -> dict[str, Any]:
     """Perplexity, entropy and repetition of `samples`; every sample counts.
 
@@ -51,6 +53,7 @@ def measure_samples(
         autocast: compute the judge in this type.
         seed: of the bootstrap.
         show: told how many samples are judged.
+        share: the processes that judge together.
 
     Returns:
         `nats_per_token`, `perplexity`, `entropy` and `repetition` as `{mean, low, high}` (95%,
@@ -69,6 +72,7 @@ def measure_samples(
         batch_tokens=batch_tokens,
         autocast=autocast,
         show=show,
+        share=share,
     )
     return summarise(samples, judged, seed)
 

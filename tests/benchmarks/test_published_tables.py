@@ -16,7 +16,14 @@ from published_folders import (
     sdtt_folder,
 )
 
-from benchmarks.published_tables import TEXT_MODELS, at_hand, dplm, published_plddt, text
+from benchmarks.published_tables import (
+    TEXT_MODELS,
+    at_hand,
+    dplm,
+    matched,
+    published_plddt,
+    text,
+)
 from didi_core.commands.comparing.labels import label_of
 from didi_core.errors import UserError
 from didi_core.models.bundled import BundledModels
@@ -46,6 +53,7 @@ def write_public_models(cache: Path) -> None:
     training = {"config": TRAINING_CONFIG, "vocab_size": words}
     writers = {
         "kuleshov-group/mdlm-owt": lambda *to: mdlm_folder(*to, vocab_size=words),
+        "yresearch/MDLM-MMD-OWT": lambda *to: mdlm_folder(*to, vocab_size=words),
         "jdeschena/sdtt": sdtt_folder,
         "haoyangzheng/didi-instruct-small": lambda to, weights: didi_folder(to, training, weights),
         "s-sahoo/duo": lambda *to: duo_folder(*to, vocab_size=words),
@@ -75,10 +83,17 @@ def test_every_model_of_the_text_table_opens_by_its_name(
     assert "left out" not in capsys.readouterr().err
 
 
-def test_the_text_table_runs_on_models_at_hand(tmp_path: Path) -> None:
-    text(tmp_path, models="tiny-student", device="cpu", num=2, steps="2", length=16)
-    record = json.loads((tmp_path / "text-float64" / "benchmark.json").read_text())
-    assert any(row["model"] == "tiny-student" for row in record["rows"])
+def test_the_matched_table_runs_on_models_at_hand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {"device": "cpu", "num": 2, "steps": "4", "temperatures": "0.9,1", "length": 16}
+    matched(tmp_path, models="tiny-student", **own)
+    table = pd.read_csv(tmp_path / "matched" / "matched.csv")
+    assert set(table["model"]) == {
+        "tiny-student", "MDLM", "D-MMD (of MDLM)", "SDTT (of MDLM)", "ReDi (of Duo)",
+        "IDLM (of MDLM)", "Simplex-DMD",
+    }  # fmt: skip
+    assert "published, arXiv 2609.40235" in capsys.readouterr().out
 
 
 def test_the_protein_table_folds_what_dplm_s_sampler_writes(tmp_path: Path) -> None:

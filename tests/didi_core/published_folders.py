@@ -261,6 +261,30 @@ def write_checkpoint(path: Path, content: dict, zipped: bool = True) -> Path:
     return path
 
 
+def mmd_content(is_average: bool) -> dict:
+    """As MDLM-MMD's training stores it (yandex-research/dlm-mmd, branch mdlm-mmd, commit
+    068eba48164610df46b01adf5bc852730b150bb6): the module of MDLM's folder, so `backbone.` twice.
+
+    Args:
+        is_average: as its published `model.ckpt`, with the average in the network's place; else as
+            its `last.ckpt`, with the average beside the network, and the frozen teacher.
+    """
+    config = algorithm_config("mdlm")
+    config["algo"] = {**config["algo"], "name": "mmd", "backbone": "hf_dit"}
+    config["mmd"] = {"feature_layer": 3, "kernel": "token_rbf", "rbf_alpha": 2e-5}
+    content = training_content(seed=7 if is_average else 3, ema_seed=7, config=config)
+    state = {f"backbone.{name}": tensor for name, tensor in content["state_dict"].items()}
+    if not is_average:
+        return content | {"state_dict": state | prefixed("teacher.backbone.", published_weights(2))}
+    kept = {name: content[name] for name in ("epoch", "global_step", "pytorch-lightning_version")}
+    parameters = {"config": content["hyper_parameters"]["config"]}
+    return kept | {
+        "state_dict": state,
+        "checkpoint_weights": "ema",
+        "hyper_parameters": parameters,
+    }
+
+
 def didi_content() -> dict:
     """As DiDi-Instruct's own training stores it, with its averaged student and discriminator."""
     beside = {

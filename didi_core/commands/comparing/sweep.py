@@ -54,6 +54,8 @@ class Sweep:
     """Of `frontier_record`, by the names of cells at temperature 1; None where none compare."""
     notes: tuple[str, ...] = ()
     path: Path | None = None
+    frontiers: tuple[Frontier, ...] = ()
+    """The curves of the record."""
 
     def written(self, out: Path, label: str) -> "Sweep":
         """With `frontier.json` in `out`, and the figure where the extra `report` is installed.
@@ -120,8 +122,9 @@ def sweep_of(
     if len(ids) < len(judged):
         notes.append(f"Curves rest on {len(ids)} sequences: as many have a natural one as long.")
     level = _level(points[0], ids, diversity, natural)
-    record = frontier_record(_frontiers(kept, ids), level, baseline.name, seed)
-    return Sweep(record, (*notes, *reading_of(record)))
+    frontiers = tuple(_frontiers(kept, ids))
+    record = frontier_record(frontiers, level, baseline.name, seed)
+    return Sweep(record, (*notes, *reading_of(record)), frontiers=frontiers)
 
 
 def _why_none(judged: frozenset[str]) -> str:

@@ -97,7 +97,9 @@ def _work(network: nn.Module, sequences: Sequence[Sequence[int]]) -> float:
 
 
 def _line(name: str, curve: Curve, unit: str, num: int, source: str, calls: Sequence[int]) -> str:
-    lost = ", ".join(f"{curve.loss(even_grid(k)):.3f} in {k}" for k in calls)
+    # Rounded, and added to 0: no loss is no minus zero.
+    losses = {k: round(curve.loss(even_grid(k)), 3) + 0.0 for k in calls}
+    lost = ", ".join(f"{loss:.3f} in {k}" for k, loss in losses.items())
     return (
         f"Headroom of {name}: drawing tokens together loses {lost} calls (nats a {unit}, even "
         f"grid, {counted(num, 'sequence')} of {source}); `headroom` says more."

@@ -19,7 +19,7 @@ from didi_core.cli.hydra_app import as_plain
 from didi_core.commands.generating.domain import length_limit, length_warning
 from didi_core.commands.headroom.estimate import teacher_line
 from didi_core.commands.training.domain import D, P, TrainedOn, TrainingDomain
-from didi_core.commands.training.memory import print_plan, say_memory
+from didi_core.commands.training.memory import print_plan, say_memory, settled
 from didi_core.commands.training.model_card import (
     added_section,
     card,
@@ -47,6 +47,7 @@ from didi_core.distill.method import Distillation, Method, SharedSettings
 from didi_core.distill.pool import POOL_RECORDS, check_pool_steps, teacher_pool
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.registry import METHODS, method_settings
+from didi_core.distill.student import DistilledStudent
 from didi_core.errors import UserError
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, save_model_folder
@@ -66,7 +67,6 @@ from didi_core.sampling.folder_defaults import PLAIN_SAMPLER
 from didi_core.sampling.registry import SAMPLERS
 from didi_core.sampling.request import SampleSettings
 from didi_core.sampling.sampler_options import split_name
-from didi_core.training.devices import settle_precision
 from didi_core.training.loop import train
 
 POOL_BATCH_TOKENS = 16_384
@@ -99,7 +99,7 @@ class DistillRun:
         self.shared = SharedSettings.of(self.chosen)
         # From Python it may be given in part; what is recorded and compared is the whole of it.
         method = {"name": self.name, **as_plain(self.chosen)}
-        self.settings = settle_precision(replace(settings, method=method), "")
+        self.settings = settled(replace(settings, method=method))
         if wrong := self._problems():
             raise UserError("; ".join(wrong) + ".")
 
@@ -240,7 +240,8 @@ class DistillRun:
         teacher.denoiser.to("meta")
         method = self.without_data(teacher)
         longest = self.longest(teacher)
-        print_plan(method.networks(), method.graphs, self.settings, longest)
+        repeated = method.repeated if isinstance(method, DistilledStudent) else 0
+        print_plan(method.networks(), method.graphs, self.settings, longest, repeated)
         return Path(self.settings.out)
 
     def without_data(self, teacher: LoadedModel) -> Distillation:

@@ -1,6 +1,8 @@
 """`plan=true` of `pretrain` and `distill`: what memory and time a run would take."""
 
 import sys
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from lightning.fabric import Fabric
@@ -10,7 +12,14 @@ from didi_core.cli.run import console
 from didi_core.commands.training.settings import DistillSettings, PretrainSettings
 from didi_core.distill.method import Method, Network
 from didi_core.progress import counted, readable_time
-from didi_core.training.devices import describe_device, resolve_device, started_processes
+from didi_core.training.devices import (
+    check_precision,
+    describe_device,
+    is_elsewhere,
+    resolve_device,
+    settle_precision,
+    started_processes,
+)
 from didi_core.training.memory_plan import (
     GIB,
     MemoryPlan,
@@ -21,31 +30,54 @@ from didi_core.training.memory_plan import (
 from didi_core.training.time_plan import UTILISATION, TimePlan, matrix_rate, update_operations
 
 TrainingSettings = PretrainSettings | DistillSettings
+Settings = TypeVar("Settings", bound=TrainingSettings)
 
 
 def print_plan(
-    networks: list[Network], graphs: int, settings: TrainingSettings, length: int
+    networks: list[Network],
+    graphs: int,
+    settings: TrainingSettings,
+    length: int,
+    repeated: int = 0,
 ) -> None:
     """Print the plan of the settings, network by network, those of other ways to share it, and the
     time it takes.
 
     Args:
         length: most tokens of a sequence.
+        repeated: forward passes that an update of several passes makes once more.
     """
     asked = (networks, settings.tokens_per_batch, graphs)
     out = console()
     out.print(_networks(plan_memory(*asked, _sharing(settings))))
     out.print(_ways(alternatives(*asked, _sharing(settings))))
     out.print("Activations are estimated; weights, gradients and optimiser states are exact.")
-    out.print(_time_line(networks, graphs, settings, length))
+    again, tokens = settings.checkpoint_activations, settings.tokens_per_batch
+    at_once = (settings.tokens_per_pass or tokens) * _sharing(settings).processes
+    more = repeated if at_once < tokens else 0
+    operations = update_operations(networks, tokens, length, graphs, again, more)
+    out.print(_time_line(operations, settings))
 
 
-def _time_line(
-    networks: list[Network], graphs: int, settings: TrainingSettings, length: int
-) -> str:
-    device = resolve_device(settings.device, "device=")
-    again, processes = settings.checkpoint_activations, _sharing(settings).processes
-    operations = update_operations(networks, settings.tokens_per_batch, length, graphs, again)
+def settled(settings: Settings) -> Settings:
+    """Return settings whose precision is settled; a plan may be of a GPU that is not here.
+
+    Raises:
+        UserError: see `settle_precision`.
+    """
+    if not (settings.plan and is_elsewhere(settings.device)):
+        return settle_precision(settings, "")
+    asked = check_precision(settings.precision, "precision=")
+    return replace(settings, precision="bf16" if asked == "auto" else asked)
+
+
+def _time_line(operations: float, settings: TrainingSettings) -> str:
+    if is_elsewhere(settings.device):
+        return (
+            f"About {operations:.1e} operations an update, {settings.steps:,} updates: how long "
+            f"they take is said where there is a device={settings.device}, and by device=cpu here."
+        )
+    device, processes = resolve_device(settings.device, "device="), _sharing(settings).processes
     plan = TimePlan(operations, settings.steps, matrix_rate(device, settings.precision), processes)
     shared = counted(processes, "process", "es")
     return (

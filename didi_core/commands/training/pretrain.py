@@ -30,7 +30,7 @@ from didi_core.commands.training.held_out import (
     autoregressive_method,
     diffusion_method,
 )
-from didi_core.commands.training.memory import print_plan, say_memory
+from didi_core.commands.training.memory import print_plan, say_memory, settled
 from didi_core.commands.training.model_card import (
     card,
     command_line,
@@ -70,7 +70,6 @@ from didi_core.number_checks import (
     positive_int_errors,
     seed_errors,
 )
-from didi_core.training.devices import settle_precision
 from didi_core.training.loop import train
 from didi_core.training.patience import Patience
 from didi_core.training.pretraining import Pretraining
@@ -211,7 +210,7 @@ def without_data(
 
 
 def _checked(settings: P, domain: TrainingDomain[P, D]) -> P:
-    settings = domain.settle_pretrain(settle_precision(settings, ""))
+    settings = domain.settle_pretrain(settled(settings))
     if wrong := [*pretrain_problems(settings), *domain.pretrain_problems(settings)]:
         raise UserError("; ".join(wrong) + ".")
     return settings

@@ -12,6 +12,7 @@ from didi_core.diffusion.duality import transformation
 from didi_core.diffusion.gaussian import (
     GaussianNoise,
     distinct,
+    log_mean_below,
     noise_of,
     num_uniforms,
 )
@@ -94,6 +95,39 @@ def test_the_argmax_follows_the_uniform_process(num_others: int, gamma: float) -
     expected = {(i,): float(p) for i, p in enumerate(law)}
     found = frequencies(drawn(num_others).argmax(gammas))
     assert chi_square_p_value(found, expected) > 1e-3
+
+
+@pytest.mark.parametrize(("bound", "spread"), [(1.3, 0.4), (-0.7, 3.0), (4.2, 1.5)])
+def test_the_mean_of_what_is_left_out_is_its_integral(bound: float, spread: float) -> None:
+    """Over the density below the bound, by Simpson's rule; and where terms near 4e5 cancel."""
+    x = torch.linspace(bound - 30, bound, 60_001, dtype=torch.float64)
+    weights = torch.ones_like(x)
+    weights[1:-1:2], weights[2:-1:2] = 4.0, 2.0
+    density = (-x.square() / 2).exp() * weights
+    expected = ((density * (spread * x).exp()).sum() / density.sum()).log()
+    at = torch.tensor([bound], dtype=torch.float64)
+    found = log_mean_below(at, torch.tensor([spread], dtype=torch.float64))
+    assert float(found) == pytest.approx(float(expected), abs=1e-8)
+    # Far below the shifted peak, the leading term is that of Mills' ratio:
+    # exp(s b) phi(b) / (Phi(b) (s - b)).
+    far = float(log_mean_below(at, torch.tensor([900.0])))
+    leading = 900.0 * bound - bound**2 / 2 - math.log(2 * math.pi) / 2 - math.log(900.0 - bound)
+    assert far == pytest.approx(leading - float(torch.special.log_ndtr(at)), abs=1e-4)
+
+
+def test_few_tokens_weigh_what_they_do_among_all() -> None:
+    """Of one draw of all, the largest two are kept: the sum of the others is right in the mean."""
+    whole, gammas = drawn(7, num_tokens=8), torch.full((COUNT,), 0.3, dtype=torch.float64)
+    few = GaussianNoise(whole.clean, whole.own, whole.ranks[:, :2], whole.others[:, :2])
+    spread = torch.sigmoid(gammas).sqrt() / 0.7
+    tail = (spread[:, None] * whole.others[:, 2:]).exp().sum(-1)
+    estimate = 5 * log_mean_below(few.others[:, -1], spread).exp()
+    assert float(tail.mean() / estimate.mean()) == pytest.approx(1.0, abs=0.01)
+    exact = whole.softmax(gammas, 0.7)[1][:, :3]
+    plain, counted = few.softmax(gammas, 0.7)[1], few.softmax(gammas, 0.7, num_left=5)[1]
+    errors = [float((each - exact).mean(0).abs().max()) for each in (plain, counted)]
+    assert errors[1] < 0.01 < errors[0] / 5
+    assert torch.equal(few.softmax(gammas, 0.0, num_left=5)[1], few.softmax(gammas, 0.0)[1])
 
 
 def test_one_path_has_one_wrong_token() -> None:

@@ -26,6 +26,7 @@ from published_folders import (
     didi_content,
     didi_folder,
     mdlm_folder,
+    mmd_content,
     prefixed,
     training_content,
     write_checkpoint,
@@ -227,6 +228,21 @@ def test_checkpoint_converted_from_the_hub(tmp_path: Path) -> None:
     }
     model = opened(write_checkpoint(tmp_path / "from-hf.ckpt", content))
     assert model.denoiser.settings.num_heads == 8 and "discriminator" in model.extras
+
+
+@pytest.mark.parametrize("is_average", [True, False])
+def test_mdlm_mmd_checkpoint(tmp_path: Path, is_average: bool) -> None:
+    model = opened(write_checkpoint(tmp_path / "model.ckpt", mmd_content(is_average)))
+    assert torch.equal(logits_of(model), expected_logits(seed=7)), "the averaged student"
+    assert model.denoiser.settings == SETTINGS and model.process == "absorbing"
+    assert model.extras == {}
+
+
+def test_mdlm_mmd_folder_has_its_checkpoint_beside(tmp_path: Path) -> None:
+    """A folder of MDLM's; the checkpoint in it holds the same weights and is not asked."""
+    folder = mdlm_folder(tmp_path, published_weights(7))
+    write_checkpoint(folder / "model.ckpt", mmd_content(False))
+    assert torch.equal(logits_of(opened(folder)), expected_logits(seed=7))
 
 
 def test_duo_is_known_to_be_conditioned_on_time(tmp_path: Path) -> None:

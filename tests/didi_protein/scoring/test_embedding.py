@@ -126,6 +126,7 @@ def test_no_embedding_and_a_shard_have_no_figures(options, tmp_path):
         ({"embedding": "tiny-judge"}, "--embedding tiny-judge is autoregressive"),
         ({"embedding": "esm2_t6_8M_UR50D"}, "--embedding esm2_t6_8M_UR50D"),
         ({"embedding": "/no/such/model"}, "--embedding /no/such/model"),
+        ({"embedding": "/no/such/model", "shard": "1/2"}, "--embedding /no/such/model"),
     ],
 )
 def test_what_cannot_embed_is_refused_by_its_flag(options, tmp_path, monkeypatch, changes, message):

@@ -20,9 +20,15 @@ from didi_core.evaluation.frontier import Level
 from didi_core.evaluation.ratio import Ratio
 from didi_text.benchmark import benchmark
 from didi_text.benchmarking import run as benchmark_run
+from didi_text.benchmarking.matched import (
+    MATCHED_COLUMNS,
+    MATCHED_FILE,
+    matched_in_words,
+    matched_rows,
+)
 from didi_text.benchmarking.options import BenchmarkOptions, BenchmarkResult
 from didi_text.benchmarking.study import AUTOREGRESSIVE, parse_study
-from didi_text.benchmarking.table import COLUMNS, printed, sweeps_of
+from didi_text.benchmarking.table import COLUMNS, StudySetting, printed, sweeps_of
 from didi_text.comparing.cells import measured_set, point_of
 from didi_text.models.judges import open_judge
 from didi_text.samples.measures import BIGRAMS, read_samples
@@ -84,6 +90,36 @@ def test_curves_by_hand_are_read_at_the_reference_s_entropy() -> None:
     assert [row["difference_at_equal_entropy"] for row in rows] == [0.0, 0.5, None, None, None]
     assert [rows[1][f"difference_at_equal_entropy{end}"] for end in same] == [0.5] * 3
     assert [row["equal_entropy"] for row in rows] == [4.0, 4.0, 4.0, None, None]
+
+
+def test_each_number_of_steps_is_read_where_it_was_published() -> None:
+    """Entropy rises by 0.2 and nats by 0.4 from one temperature to the next: by hand."""
+    entropies, nats = [5.2, 5.4, 5.6], [3.0, 3.4, 3.8]
+    sets = [*alike(LIMIT, entropies, nats), *alike(STUDENT, entropies, nats)]
+    sets += alike(Cell("poor", 32), [4.9, 5.0, 5.1], nats)
+    sweep = sweep_of(sets, LIMIT, None, None, seed=0)
+    setting = StudySetting(1024, "gpt2-large", "float64", 50_257)
+    rows = matched_rows(sweep.frontiers, 5.5, setting)
+    places = list(dict.fromkeys((row["steps"], row["entropy"]) for row in rows))
+    assert places == [(8, 5.38), (8, 5.43), (8, 5.5), (32, 5.39), (32, 5.5)]
+    ours = {(r["steps"], r["entropy"]): r for r in rows if r["source"] == "measured"}
+    by_hand = ((5.38, 3.36, 0.89), (5.43, 3.46, 0.915), (5.5, 3.6, 0.95))
+    for entropy, expected, temperature in by_hand:
+        row = ours[8, entropy]
+        assert row["perplexity"] == pytest.approx(math.exp(expected))
+        assert row["perplexity_low"] == pytest.approx(row["perplexity"])
+        assert row["temperature"] == pytest.approx(temperature)
+    assert ours[32, 5.39]["perplexity"] is None
+    assert ours[32, 5.39]["status"] == "not reached: 4.900 to 5.100"
+    theirs = {(r["model"], r["steps"], r["entropy"]): r for r in rows if r["source"] != "measured"}
+    assert len(theirs) == 6 + 4 + 1 and not any(row["comparable"] for row in theirs.values())
+    assert theirs["Simplex-DMD", 8, 5.38]["perplexity"] == 26.7
+    assert theirs["MDLM-MMD", 32, 5.39]["differences"] == "draws float32, here float64"
+    result = BenchmarkResult(Path("study"), {"matched": rows}, None, ())
+    text, whole = (matched_in_words(result, whole=each) for each in (False, True))
+    assert "| 8 | 5.38 | student | ancestral | 28.79 (28.79 to 28.79) | 0.890 |" in text
+    assert "| 32 |" not in text and "not reached: 4.900" in whole and "Simplex-DMD" in text
+    assert matched_in_words(replace(result, record={"matched": []})) == ""
 
 
 def test_natural_text_says_where_curves_are_read() -> None:
@@ -241,6 +277,11 @@ def test_the_record_holds_curves_and_rows_their_values(done: BenchmarkResult) ->
     assert rows[2]["nll_at_equal_entropy"] == (nll and nll["mean"])
     table = pd.read_csv(done.out / "benchmark.csv")
     assert table["equal_entropy"].notna().sum() == 3
+    matched = pd.read_csv(done.out / MATCHED_FILE)
+    assert tuple(matched.columns) == MATCHED_COLUMNS and matched["model"].tolist() == [
+        "teacher", "student",
+    ]  # fmt: skip
+    assert matched["perplexity"][0] == pytest.approx(rows[0]["perplexity"], rel=1e-6)
 
 
 def test_it_is_printed_and_drawn(done: BenchmarkResult) -> None:
