@@ -52,11 +52,15 @@ def bytes_per_pair(config: EsmConfig) -> int:
     return torch.float32.itemsize * max(in_trunk, in_structure)
 
 
-def require_memory(config: EsmConfig, batch: int, width: int, device: torch.device) -> None:
-    """Raise MemoryError where a processor has too little for a batch of this shape."""
+def require_memory(pair_bytes: int, batch: int, width: int, device: torch.device) -> None:
+    """Raise MemoryError where a processor has too little for a batch of this shape.
+
+    Args:
+        pair_bytes: what a pair entry takes; see `bytes_per_pair`.
+    """
     if device.type != "cpu":
         return
-    need, free = batch * width**2 * bytes_per_pair(config), available_memory()
+    need, free = batch * width**2 * pair_bytes, available_memory()
     if free is not None and need > free:
         raise MemoryError(
             f"{batch} x {width} residues need about {need / 1e9:.1f} GB and {free / 1e9:.1f} GB "
