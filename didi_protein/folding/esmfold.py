@@ -16,7 +16,7 @@ from didi_core.models.weight_files import read_folder_weights
 from didi_protein.folding.confidence import read_folds
 from didi_protein.folding.fold import Fold, FoldRequest
 from didi_protein.folding.loading import PRECISIONS, load_network
-from didi_protein.folding.memory import bytes_per_pair, require_memory, with_smaller_chunks
+from didi_protein.folding.memory import bytes_per_pair, fold_or_shrink, require_memory
 from didi_protein.folding.trunk import run_network
 
 _NEVER_REQUIRED = (".inv_freq", ".position_ids", "af2_to_esm")
@@ -58,9 +58,7 @@ class EsmFold:
 
         See `FoldingModel.fold`.
         """
-        if len(sequences) == 1:
-            return with_smaller_chunks(lambda size: self.fold_batch(sequences, size), chunk_size)[0]
-        return self.fold_batch(sequences, chunk_size)
+        return fold_or_shrink(self.fold_batch, sequences, chunk_size)
 
     def fold_batch(self, sequences: Sequence[str], chunk_size: int | None) -> list[Fold]:
         """Fold sequences in one padded batch, in chunks of this size."""

@@ -1,9 +1,10 @@
-"""ESMFold2 behind the interface of folding models: opened from a folder, folding one at a time.
+"""ESMFold2 behind the interface of folding models: opened from a folder, folding padded batches.
 
-The network is transformers' `EsmFold2Model` [1]_, and its own featurizer, trunk, sampler and
-confidence head are called one after the other. It draws: the first state of its trunk, the dropout
-of its language model's pairs in every pass, and the structures. All draws of a sequence are keyed
-by the seed and the sequence, which is folded alone: neither batch nor order changes a structure.
+The network is transformers' `EsmFold2Model` [1]_; its own featurizer, sampler and confidence head
+are called on each sequence alone, its trunk on a batch (`didi_protein.folding.esmfold2_trunk`). It
+draws: the first state of its trunk, the dropout of its language model's pairs in every pass, and
+the structures. All draws of a sequence are keyed by the seed and the sequence: neither batch nor
+order changes a structure.
 
 .. [1] BioHub 2026, ESMFold2 (`biohub/ESMFold2`); class and modules `transformers.models.esmfold2`.
 """
@@ -16,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import EsmFold2Config, EsmFold2Model
 from transformers.models.esm.openfold_utils import residue_constants
 from transformers.models.esmfold2.modeling_esmfold2 import (
-    EsmFold2AtomInputs,
+    EsmFold2PairUpdateLayer,
     EsmFold2TrunkOutput,
 )
 from transformers.models.esmfold2.protein_utils import (
@@ -33,15 +35,16 @@ from transformers.models.esmfold2.protein_utils import (
 from didi_core.errors import UserError
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.weight_files import read_folder_weights
+from didi_protein.folding.esmfold2_trunk import run_trunk
 from didi_protein.folding.fold import NUM_ATOMS, Fold, FoldRequest
 from didi_protein.folding.loading import PRECISIONS, load_network
-from didi_protein.folding.memory import require_memory, with_smaller_chunks
+from didi_protein.folding.memory import fold_or_shrink, require_memory
 
 TAKEN = "highest pTM"
 """Which of the structures drawn is taken, as the library does that writes one."""
 _LANGUAGE_MODEL = "esmc."
+_JUDGED = ("distogram_atom_idx", "attention_mask", "asym_id", "mol_type")
 _BUFFERS = (".inv_freq", ".original_inv_freq")
-_ATOM_INPUTS = tuple(EsmFold2AtomInputs.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -85,30 +88,40 @@ class EsmFold2:
         }
 
     def fold(self, sequences: Sequence[str], chunk_size: int | None = None) -> list[Fold]:
-        """Fold sequences one at a time, with ever smaller chunks; see `FoldingModel.fold`."""
+        """Fold sequences in one padded batch, one alone with ever smaller chunks.
 
-        def fold(sequence: str) -> Fold:
-            return with_smaller_chunks(lambda size: self.fold_one(sequence, size), chunk_size)[0]
-
-        return [fold(each) for each in sequences]
+        See `FoldingModel.fold`.
+        """
+        return fold_or_shrink(self.fold_batch, sequences, chunk_size)
 
     @torch.no_grad()
-    def fold_one(self, sequence: str, chunk_size: int | None = None) -> Fold:
-        """Fold a sequence, and take the structure of the highest pTM, the first of equals."""
-        require_memory(bytes_per_pair(self.network.config), 1, len(sequence), self.device)
+    def fold_batch(self, sequences: Sequence[str], chunk_size: int | None) -> list[Fold]:
+        """Fold sequences, the trunk in one padded batch, in chunks of this size."""
+        width = max(map(len, sequences))
+        require_memory(bytes_per_pair(self.network.config), len(sequences), width, self.device)
         set_chunk_size(self.network, chunk_size)
-        features = prepare_protein_features(sequence, device=self.device)
-        with _drawing(draw_seed(self.seed, sequence), self.device):
-            trunk = run_trunk(self.network, features, self.recycles)
-            coordinates = draw_structures(self.network, features, trunk, self.samples)
-        best: dict[str, Tensor] | None = None
-        place = 0
-        for number, each in enumerate(coordinates):
-            found = judge_structure(self.network, features, trunk, each)
-            if best is None or found["ptm"] > best["ptm"]:
-                best, place = found, number
-        assert best is not None
-        return _fold_of(sequence, coordinates[place], best)
+        features = [prepare_protein_features(each, device=self.device) for each in sequences]
+        keys = [draw_seed(self.seed, each) for each in sequences]
+        draws = [torch.Generator(self.device).manual_seed(key) for key in keys]
+        trunks = run_trunk(self.network, features, draws, self.recycles)
+        parts = zip(sequences, features, trunks, draws, strict=True)
+        return [self._take_best(*part) for part in parts]
+
+    def _take_best(
+        self,
+        sequence: str,
+        features: Mapping[str, Tensor],
+        trunk: EsmFold2TrunkOutput,
+        draws: torch.Generator,
+    ) -> Fold:
+        """Draw structures, which are a batch already, and take the first of the highest pTM."""
+        with _drawing_from(draws):
+            structures = draw_structures(self.network, features, trunk, self.samples)
+        judged = (
+            (judge_structure(self.network, features, trunk, each), each) for each in structures
+        )
+        confidence, coordinates = max(judged, key=lambda one: float(one[0]["ptm"]))
+        return _fold_of(sequence, coordinates, confidence)
 
 
 def draw_seed(seed: int, sequence: str) -> int:
@@ -118,29 +131,15 @@ def draw_seed(seed: int, sequence: str) -> int:
 
 
 @contextmanager
-def _drawing(key: int, device: torch.device) -> Iterator[None]:
-    """Let torch's own generators, of which the library draws, start at `key`; then as before."""
-    on_gpu = device.type == "cuda"
-    with torch.random.fork_rng([device] if on_gpu else []):
-        torch.default_generator.manual_seed(key)
+def _drawing_from(draws: torch.Generator) -> Iterator[None]:
+    """Let torch's own generator, of which the library draws, go on as `draws`; then as before."""
+    on_gpu = draws.device.type == "cuda"
+    with torch.random.fork_rng([draws.device] if on_gpu else []):
         if on_gpu:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(key)
+            torch.cuda.set_rng_state(draws.get_state(), draws.device)
+        else:
+            torch.set_rng_state(draws.get_state())
         yield
-
-
-def run_trunk(
-    network: EsmFold2Model, features: Mapping[str, Tensor], recycles: int
-) -> EsmFold2TrunkOutput:
-    """Run language model and trunk: what structures are drawn from.
-
-    Args:
-        features: of one sequence, as the library makes them.
-    """
-    inputs = {name: each for name, each in features.items() if name not in _ATOM_INPUTS}
-    del inputs["distogram_atom_idx"]
-    atoms = EsmFold2AtomInputs(**{name: features[name] for name in _ATOM_INPUTS})
-    return network(**inputs, atom_inputs=atoms, num_loops=recycles)
 
 
 def draw_structures(
@@ -184,9 +183,6 @@ def judge_structure(
     )
 
 
-_JUDGED = ("distogram_atom_idx", "attention_mask", "asym_id", "mol_type")
-
-
 def _fold_of(
     sequence: str, coordinates: Float[Tensor, "atoms 3"], found: Mapping[str, Tensor]
 ) -> Fold:
@@ -214,14 +210,12 @@ def atom_places(sequence: str) -> tuple[Int[Tensor, "atoms"], Int[Tensor, "atoms
 
 
 def set_chunk_size(network: EsmFold2Model, chunk_size: int | None) -> None:
-    """Set how many rows of pairs the layers of the trunk expand at once; None for as published.
-
-    Modules that the library never chunks stay whole.
-    """
+    """Set how many rows of pairs the layers of the trunk expand at once; None for as published."""
     size = network.config.chunk_size if chunk_size is None else chunk_size
-    for part in network.modules():
-        if getattr(part, "chunk_size", None) is not None:
-            part.chunk_size = size
+    for layer in network.modules():
+        if isinstance(layer, EsmFold2PairUpdateLayer):
+            for part in (layer.tri_mul_out, layer.tri_mul_in, layer.pair_transition):
+                part.chunk_size = size
 
 
 def bytes_per_pair(config: EsmFold2Config) -> int:
@@ -251,8 +245,8 @@ def open_esmfold2(
     flag = f"--fold {name}"
     if precision == "fp16":
         raise UserError(
-            f"--fold-precision fp16: the language model of {flag} overflows in fp16; use bf16, "
-            "float32 or auto."
+            f"--fold-precision fp16: transformers runs the language model of {flag} in bf16 or "
+            "float32; use one of them, or auto."
         )
     weights = read_folder_weights(folder)
     if not any(key.startswith(_LANGUAGE_MODEL) for key in weights):
@@ -262,7 +256,7 @@ def open_esmfold2(
         )
     network = load_network(
         EsmFold2Model,
-        EsmFold2Config.from_dict(dict(content)),
+        _config_from(content, flag),
         weights,
         flag,
         lambda key: key.endswith(_BUFFERS),
@@ -283,6 +277,14 @@ def open_esmfold2(
         config.structure_head.num_diffusion_samples if request.samples is None else request.samples,
         request.seed,
     )
+
+
+def _config_from(content: Mapping[str, Any], flag: str) -> EsmFold2Config:
+    try:
+        return EsmFold2Config.from_dict(dict(content))
+    except (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError) as error:
+        why = " ".join(str(error).split())
+        raise UserError(f"{flag}: its config.json is of no ESMFold2: {why}.") from error
 
 
 def _cast_language_model(network: nn.Module, dtype: torch.dtype) -> None:

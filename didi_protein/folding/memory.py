@@ -115,6 +115,17 @@ def with_smaller_chunks(
     raise MemoryError(f"even alone and in chunks of {size}: {message}" if size else message)
 
 
+def fold_or_shrink(
+    fold: Callable[[Sequence[str], int | None], Result],
+    sequences: Sequence[str],
+    chunk_size: int | None,
+) -> Result:
+    """Fold a batch in chunks of this size; one sequence alone in ever smaller ones."""
+    if len(sequences) > 1:
+        return fold(sequences, chunk_size)
+    return with_smaller_chunks(lambda size: fold(sequences, size), chunk_size)[0]
+
+
 # Which sequences are folded together: by length, under a budget of pairs and a limit of padding.
 #
 # Time and memory of folding go with the padded length squared: the pair entries of a batch.

@@ -17,8 +17,9 @@ from transformers import EsmFold2Model
 from transformers.models.esmfold2.protein_utils import output_to_pdb, prepare_protein_features
 
 from didi_core.errors import UserError
-from didi_protein.folding import esmfold2, memory, network
+from didi_protein.folding import esmfold2, esmfold2_trunk, memory, network
 from didi_protein.folding.esmfold2 import EsmFold2, draw_seed
+from didi_protein.folding.esmfold2_trunk import stack_features
 from didi_protein.folding.fold import ALPHA_CARBON, FoldRequest
 from didi_protein.folding.network import open_folding_model
 from didi_protein.folding.structure_files import pdb_text
@@ -78,8 +79,19 @@ def distance(folds, outputs):
     return torch.tensor(found).amax(0)
 
 
-def test_each_sequence_gets_what_the_library_gives_it_alone(model, singles):
-    assert (distance(model.fold(SEQUENCES), singles) < TOLERANCES).all()
+@pytest.mark.parametrize("batches", [[[0, 1, 2, 3, 4]], [[4, 1, 0], [2], [3]]])
+def test_every_batch_gives_what_the_library_gives_alone(model, singles, batches):
+    for batch in batches:
+        folds = model.fold([SEQUENCES[i] for i in batch])
+        assert (distance(folds, [singles[i] for i in batch]) < TOLERANCES).all()
+
+
+def test_the_librarys_own_batch_draws_other_structures(library, singles):
+    features = stack_features([prepare_protein_features(each) for each in SEQUENCES])
+    torch.manual_seed(draw_seed(0, SEQUENCES[0]))
+    together = library.fold(**features, num_diffusion_samples=3).ptm.view(5, 3).amax(1)
+    wrong = [abs(one - single.ptm.max()) for one, single in zip(together, singles, strict=True)]
+    assert max(wrong) > 100 * TOLERANCES[1]
 
 
 def test_atoms_and_their_plddt_are_those_of_the_librarys_best_sample(model, singles):
@@ -109,14 +121,13 @@ def test_plddt_is_of_alpha_carbons_where_the_librarys_is_of_beta_carbons(model, 
     assert ((fold.plddt - theirs)[~glycines].abs() > 0.1).all()
 
 
-def test_neither_batch_nor_order_nor_other_draws_change_a_bit(model):
-    whole = model.fold(SEQUENCES)
+def test_nobody_elses_draws_are_touched_and_none_of_theirs_matter(model):
+    one = model.fold(SEQUENCES[1:3])
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    for fold, again in zip(whole, model.fold(SEQUENCES[::-1])[::-1], strict=True):
+    for fold, again in zip(one, model.fold(SEQUENCES[1:3]), strict=True):
         assert torch.equal(fold.atoms, again.atoms) and fold.ptm == again.ptm
-        assert torch.equal(fold.atom_plddt, again.atom_plddt)
-    assert torch.equal(torch.get_rng_state(), before)  # nobody else's draws are touched
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(
@@ -174,23 +185,30 @@ def _with(model, **changes):
     return EsmFold2(**{name: getattr(model, name) for name in names} | changes)
 
 
+def test_negative_control_without_the_mask_it_fails_by_far(model, singles, monkeypatch):
+    monkeypatch.setattr(
+        esmfold2_trunk, "pair_mask", lambda mask: torch.ones(*mask.shape, mask.shape[1])
+    )
+    assert (distance(model.fold(SEQUENCES), singles) > 100 * TOLERANCES).all()
+
+
 def test_chunks_change_no_result_and_shrink_where_memory_runs_out(model, singles, monkeypatch):
     folds = model.fold(SEQUENCES, chunk_size=3)
     assert (distance(folds, singles) < TOLERANCES).all()
     tried, run = [], esmfold2.run_trunk
 
-    def limited(network, features, recycles):
+    def limited(network, features, draws, recycles):
         tried.append(network.folding_trunk.layers[0].pair_transition.chunk_size)
         if tried[-1] > 16:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return run(network, features, recycles)
+        return run(network, features, draws, recycles)
 
     monkeypatch.setattr(esmfold2, "run_trunk", limited)
     assert model.fold(SEQUENCES[:1], 64)[0].ptm == pytest.approx(folds[0].ptm, abs=1e-5)
     assert tried == [64, 32, 16]
     monkeypatch.setattr(memory, "available_memory", lambda: 1000)
-    with pytest.raises(MemoryError, match="1 x 24 residues need about"):
-        model.fold([max(SEQUENCES, key=len)])
+    with pytest.raises(MemoryError, match="5 x 24 residues need about"):
+        model.fold(SEQUENCES)
 
 
 def test_the_language_model_alone_is_in_bf16(folder, model):
@@ -252,6 +270,11 @@ def test_what_cannot_be_is_refused(folder, tmp_path, monkeypatch):
         open_folding_model(str(folder), precision="fp16")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "esmc"}))
     with pytest.raises(UserError, match="no ESMFold2"):
+        open_folding_model(str(tmp_path))
+    content = json.loads((folder / "config.json").read_text()) | {"single_inputs_size": 5}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    (tmp_path / "model.safetensors").symlink_to(folder / "model.safetensors")
+    with pytest.raises(UserError, match=r"no ESMFold2: .*single_inputs_size"):
         open_folding_model(str(tmp_path))
     with pytest.raises(UserError, match="didi-protein download biohub/ESMFold2-Fast"):
         open_folding_model("esmfold2-fast", offline=True)
