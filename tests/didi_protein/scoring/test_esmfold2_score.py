@@ -1,7 +1,6 @@
 """`score --fold` with a model that draws its structures, and with two models."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +12,12 @@ from didi_protein.folding import esmfold2, scorer
 from didi_protein.folding.fold import FoldRequest
 from didi_protein.folding.network import open_folding_model
 from didi_protein.score import score
+from didi_protein.scoring.folding import folding_models
 from didi_protein.scoring.table import read_scores
 from didi_protein.sequences.fasta import ProteinRecord, write_fasta
 from didi_protein.similarity.tm_score import Trace, tm_score
 
-SEQUENCES = [*fold_sequences(4, 6, 20), "GA"]
+SEQUENCES = [*fold_sequences(3, 6, 16), "GA"]
 CONFIDENCE = ["mean_plddt", "mean_plddt_all_atom", "ptm", "mean_pae"]
 
 
@@ -54,9 +54,9 @@ def test_rows_files_and_summary_say_what_was_drawn_and_resume_repeats_nothing(
     asked = replace(options, pdb_dir=tmp_path / "pdb")
     first = score(asked)
     rows = first.table
-    assert rows["fold_model"].tolist() == [str(models[1])] * 5
+    assert rows["fold_model"].tolist() == [str(models[1])] * 4
     assert rows[CONFIDENCE].notna().all(axis=None) and rows["mean_plddt"].between(1, 100).all()
-    assert sorted(path.name for path in asked.pdb_dir.iterdir()) == [f"d{i}.pdb" for i in range(5)]
+    assert sorted(path.name for path in asked.pdb_dir.iterdir()) == [f"d{i}.pdb" for i in range(4)]
     fold = first.summary["fold"]
     expected = {"recycles": 0, "samples": 2, "seed": 0, "sampling_steps": 4, "precision": "float32"}
     assert {name: fold[name] for name in expected} == expected and "pTM" in fold["sample_taken"]
@@ -65,15 +65,13 @@ def test_rows_files_and_summary_say_what_was_drawn_and_resume_repeats_nothing(
     score(replace(asked, resume=True, fold_pairs=100, fold_chunk_size=4))
     assert folded == [] and asked.out.read_bytes() == before
     # Other batches, another order, and other records beside it change nothing.
-    write_fasta(tmp_path / "some.fasta", [ProteinRecord("x", each) for each in SEQUENCES[3:0:-1]])
+    write_fasta(tmp_path / "some.fasta", [ProteinRecord("x", each) for each in SEQUENCES[2:0:-1]])
     some = score(replace(options, inputs=[str(tmp_path / "some.fasta")], out=tmp_path / "some.csv"))
-    np.testing.assert_allclose(some.table[CONFIDENCE], rows[CONFIDENCE][3:0:-1], atol=1e-3)
-    np.testing.assert_allclose(some.table["ptm"], rows["ptm"][3:0:-1], atol=1e-5)
+    np.testing.assert_allclose(some.table[CONFIDENCE], rows[CONFIDENCE][2:0:-1], atol=1e-3)
+    np.testing.assert_allclose(some.table["ptm"], rows["ptm"][2:0:-1], atol=1e-5)
     folded.clear()
-    for changes in ({"fold_seed": 1}, {"fold_seed": 1, "fold_samples": 1}):
-        changed = score(replace(asked, resume=True, **changes))
-        assert (changed.table["ptm"] != rows["ptm"]).all()
-    assert len(folded) == 2 * len(SEQUENCES)
+    changed = score(replace(asked, resume=True, fold_seed=1))
+    assert (changed.table["ptm"] != rows["ptm"]).all() and len(folded) == len(SEQUENCES)
 
 
 def test_a_design_that_never_fits_is_a_row_and_the_others_are_folded(options, monkeypatch):
@@ -94,33 +92,34 @@ def test_a_design_that_never_fits_is_a_row_and_the_others_are_folded(options, mo
 def test_two_models_give_both_plddts_and_how_alike_their_structures_are(
     options, models, folded, monkeypatch
 ):
-    asked = replace(options, fold=",".join(map(str, models)), pdb_dir=options.out.parent / "pdb")
+    one = replace(options, fold=str(models[0]), fold_samples=None)
+    first = score(one).table
+    # What the first model found alone is not computed again for a second one that is added.
+    monkeypatch.setattr(scorer.FoldScorer, "score", None)
+    asked = replace(options, fold=",".join(map(str, models)), resume=True)
     result = score(asked)
     rows = read_scores(asked.out)
-    one, two = (replace(asked, fold=str(each), pdb_dir=None) for each in models)
-    alone = score(replace(one, fold_samples=None, out=asked.out.with_name("one.csv"))).table
-    second = score(replace(two, out=asked.out.with_name("two.csv"))).table
-    assert rows[CONFIDENCE].values.tolist() == alone[CONFIDENCE].values.tolist()
-    assert rows["fold_model"].tolist() == [str(models[0])] * 5
-    assert rows["mean_plddt_two"].tolist() == second["mean_plddt"].tolist()
+    assert rows[CONFIDENCE].values.tolist() == first[CONFIDENCE].values.tolist()
+    assert rows["fold_model"].tolist() == [str(models[0])] * len(SEQUENCES)
     assert rows["mean_plddt_two"].dtype == "float64"
-    assert rows["fold_agreement_tm"].isna().tolist() == [False] * 4 + [True]  # of two residues
-    request = {"recycles": 0, "samples": 2, "seed": 0}
-    networks = [open_folding_model(str(each), request=FoldRequest(**request)) for each in models]
-    for sequence, tm in zip(SEQUENCES[:4], rows["fold_agreement_tm"], strict=False):
-        traces = [Trace(each.fold([sequence])[0].alphas.double().numpy(), sequence)
-                  for each in networks]  # fmt: skip
-        assert tm == pytest.approx(tm_score(*traces), abs=1e-5)
+    request = FoldRequest(recycles=0, samples=2)
+    ours, theirs = (
+        open_folding_model(str(each), request=request).fold(SEQUENCES) for each in models
+    )
+    expected = [each.mean_plddt for each in theirs]
+    np.testing.assert_allclose(rows["mean_plddt_two"], expected, atol=1e-3)
+    assert rows["fold_agreement_tm"].isna().tolist() == [len(each) < 3 for each in SEQUENCES]
+    for sequence, tm, *folds in zip(
+        SEQUENCES, rows["fold_agreement_tm"], ours, theirs, strict=True
+    ):
+        traces = [Trace(each.alphas.double().numpy(), sequence) for each in folds]
+        assert len(sequence) < 3 or tm == pytest.approx(tm_score(*traces), abs=1e-5)
     summary = result.summary
     assert summary["fold"]["second"]["samples"] == 2 and "samples" not in summary["fold"]
-    assert summary["set"]["fold_agreement_tm"]["n"] == 4
+    assert summary["set"]["fold_agreement_tm"]["n"] == len(SEQUENCES) - 1
     folded.clear()
-    score(replace(asked, resume=True))
+    score(asked)
     assert folded == []
-    # The first model alone is not folded again for a second one that is asked for later.
-    monkeypatch.setattr(scorer.FoldScorer, "score", None)
-    more = replace(asked, resume=True, out=one.out.with_name("one.csv"), pdb_dir=None)
-    assert score(more).table["fold_agreement_tm"].equals(rows["fold_agreement_tm"])
 
 
 @pytest.mark.parametrize(
@@ -151,7 +150,8 @@ def test_without_the_aligner_a_second_model_is_refused(options, models, monkeypa
         score(replace(options, fold=",".join(map(str, models))))
 
 
-def test_a_folder_with_a_comma_is_one_model(options, models):
-    Path(f"{models[1]},x").symlink_to(models[1])
-    result = score(replace(options, fold=f"{models[1]},x"))
-    assert result.table["fold_model"].unique().tolist() == [f"{models[1]},x"]
+def test_a_folder_with_a_comma_is_one_model(tmp_path):
+    folder = tmp_path / "a,b"
+    assert folding_models(str(folder)) == [str(tmp_path / "a"), "b"]
+    folder.mkdir()
+    assert folding_models(str(folder)) == [str(folder)]
