@@ -9,7 +9,8 @@ of PDZ domains: all that HMMER aligns to their profile at an E-value of 10 or le
 sequences) is removed. Each is trained on 100, 1,000 and all training members of PF00595 (smaller
 sets are parts of larger ones) for the same time. At each of a grid of times its bound on
 `PF00595-held-out` is measured, whole clusters of which training has no member. The rate is
-constant, so that every point is that of a run of this length but for the last decay. Time is that
+constant, so that every point is that of a run of this length but for the last decay; fresh weights
+have a gentle start of 100 updates, the teachers' own included. Time is that
 of updates: what teachers took before is not counted, nor is measuring.
 
 Every point is written when it is measured, and a run of this program goes on where another stopped:
@@ -36,6 +37,7 @@ from didi_core.cli.run import run_program
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.errors import UserError
 from didi_core.io.files import write_json
+from didi_core.training.curricula import CurriculumSettings
 from didi_core.training.run_folder import git_revision, package_versions, read_metrics
 from didi_protein.families.alignments import read_alignment
 from didi_protein.families.likelihood import profile_nats
@@ -49,7 +51,11 @@ from didi_protein.settings import ModelSettings, PretrainSettings
 FAMILY, OTHER = "PF00595", "PF13354"
 STARTS = ("scratch", "lactamases", "families")
 ALL = "all"
-CONSTANT_RATE = OptimizerSettings(lr=1e-3, betas=(0.9, 0.99), warmup_steps=50, decay_fraction=0.0)
+CONSTANT_RATE = OptimizerSettings(
+    name="muon", lr=3e-3, muon_lr=6e-3, betas=(0.9, 0.98), warmup_steps=50, decay_fraction=0.0
+)
+GENTLE_START = CurriculumSettings(steps=100)
+"""Of what begins with fresh weights."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ class Study:
             max_seconds=seconds,
             tokens_per_batch=self.tokens_per_batch,
             optimizer=CONSTANT_RATE,
+            curriculum=GENTLE_START,
             seed=seed,
             device=self.device,
             resume=True,
@@ -137,6 +144,7 @@ class Study:
         settings = self.settings(self.members(count, seed), out, seconds, seed)
         if teacher is not None:
             settings.init, settings.model = str(teacher), ModelSettings()
+            settings.curriculum = CurriculumSettings()
         pretrain(settings)
         return self.measure(str(out), read_metrics(out)[-1]["step"], seconds, seed)
 
@@ -195,6 +203,7 @@ def opened(out: Path, study: Study) -> dict[str, Any]:
         "times": list(study.times),
         "teacher_seconds": study.teacher_seconds,
         "tokens_per_batch": study.tokens_per_batch,
+        "optimizer": asdict(CONSTANT_RATE) | {"betas": list(CONSTANT_RATE.betas)},
         "num_held_out": len(study.held_out.sequences),
     }
     if out.is_file():

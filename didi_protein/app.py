@@ -28,6 +28,7 @@ add_settings_verb(
     "Train a teacher from sequences: pretrain data=F.fasta out=DIR (key=value settings).",
     "didi_protein.settings:PretrainSettings",
     "didi_protein.pretrain:pretrain",
+    groups={"recipe": "protein_recipe"},
 )
 add_settings_verb(
     app,

@@ -161,6 +161,10 @@ def _pretrain_problems(settings: PretrainSettings) -> list[str]:
     return wrong
 
 
+def _pretrain_groups(settings: PretrainSettings) -> dict[str, list[str]]:
+    return {"protein_recipe": [settings.recipe], "model": choices_of("model")}
+
+
 def _load_corpus(settings: DistillSettings, teacher: LoadedModel, longest: int) -> Corpus:
     del teacher, longest  # all protein models share their tokens; batches crop what is too long
     return load_corpus(str(settings.data))
@@ -198,7 +202,7 @@ TRAINING = TrainingDomain(
     distill_settings=DistillSettings,
     pretrain_config="pretrain",
     distill_config="distill",
-    pretrain_groups=lambda _: {"model": choices_of("model")},
+    pretrain_groups=_pretrain_groups,
     pretrain_problems=_pretrain_problems,
     pretraining=ProteinPretraining,
     settle_pretrain=settled,

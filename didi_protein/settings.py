@@ -40,6 +40,7 @@ class PretrainSettings(SharedPretrainSettings):
     offline: bool = False
     """Never use the network."""
     model: ModelSettings = field(default_factory=ModelSettings)
+    recipe: str = "none"
     max_length: int = 1022
     """Residues."""
     too_long: str = "crop"

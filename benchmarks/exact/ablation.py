@@ -1,7 +1,7 @@
 """The ablation of DiDi-Instruct: every component alone left out, and added one after the other.
 
 The base is `method=didi` with the learning rates of a small model; the switches are those of
-`didi_core/distill/didi.py`. Names: `didi-without-X`, and `didi-up-to-X` for the cumulative
+`didi_core/distill/didi_settings.py`. Names: `didi-without-X`, and `didi-up-to-X` for the cumulative
 order of the paper (nothing, score decomposition, coupled time, omega; then pi, which is
 `didi-without-regulariser`; all; and RGAS, which is a sampler and a variant of the cell).
 """

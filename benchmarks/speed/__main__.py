@@ -25,7 +25,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 
 @app.command()
 def run(
-    plan: Annotated[str, typer.Option(help="quick, full or cpu.")] = "quick",
+    plan: Annotated[str, typer.Option(help="quick, full, cpu or heads.")] = "quick",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
     precision: Annotated[
         str, typer.Option(help="float32 or bf16; auto: bf16 on a GPU, else float32.")

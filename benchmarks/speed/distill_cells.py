@@ -13,7 +13,8 @@ from benchmarks.speed.plan import Cell
 from didi_core.data.batches import bucket_width
 from didi_core.data.corpus import Corpus
 from didi_core.data.vocabulary import Vocabulary
-from didi_core.distill.didi import DidiInstruct, DidiSettings
+from didi_core.distill.didi import DidiInstruct
+from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.dmmd import DmmdSettings, MomentMatching
 from didi_core.distill.reference import GroupedReference
 from didi_core.training.devices import build_fabric

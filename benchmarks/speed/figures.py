@@ -16,6 +16,7 @@ TITLES = {
     "step": "our sampler / its bare network calls",
     "set": "the published loop, plain / ours",
     "compile": "our sampler / the same on a compiled network",
+    "head": "our sampler with a joint head / without",
     "distill": "the training step, plain / ours",
 }
 

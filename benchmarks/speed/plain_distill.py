@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from benchmarks.speed.plain_samplers import allowed_logits
 from didi_core.data.batches import TokenBatch
 from didi_core.data.vocabulary import Vocabulary
-from didi_core.distill.didi import DidiSettings
+from didi_core.distill.didi_settings import DidiSettings
 
 LogProbs = Callable[[Tensor], Tensor]
 """Tokens [batch, width] to log-probabilities [batch, width, vocabulary]."""

@@ -15,12 +15,12 @@ class Cell:
 
     kind: str
     """step: our sampler against its bare network calls; set: against the published loop in its
-    plain form; compile: against itself with the network compiled; distill: our training step
-    against its plain form."""
+    plain form; compile: against itself with the network compiled; head: with a joint head against
+    without; distill: our training step against its plain form."""
     layout: str
     """A name of `layouts.LAYOUTS`."""
     task: str
-    """Of step and set: ancestral or dplm; of distill: didi or dmmd."""
+    """Of step, set and head: ancestral or dplm; of distill: didi or dmmd."""
     rows: int
     lengths: tuple[int, int]
     """Tokens of a row without framing, spread evenly from the first to the second."""
@@ -100,7 +100,16 @@ def published_on_cpu() -> list[Cell]:
     ]
 
 
-PLANS = {"quick": quick, "full": full, "cpu": published_on_cpu}
+def heads() -> list[Cell]:
+    """What a joint head adds to a call, with few and with many tokens drawn in each."""
+    return [
+        Cell("head", layout, "ancestral", rows, (length, length), steps, repeats=3)
+        for layout, rows, length in (("tiny", 16, 76), ("tiny", 16, 200), ("150m", 2, 200))
+        for steps in (8, 4, 2, 1)
+    ]
+
+
+PLANS = {"quick": quick, "full": full, "cpu": published_on_cpu, "heads": heads}
 
 
 CENTRE = {"batch": 4, "length": 128, "steps": 32}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.speed.distill_cells import distill_cell
+from benchmarks.speed.head_cells import head_cell
 from benchmarks.speed.plan import Cell
 from benchmarks.speed.sampling_cells import sampling_cell
 from didi_core.io.files import write_json
@@ -24,6 +25,7 @@ MEASURES: dict[str, Measure] = {
     "step": sampling_cell,
     "set": sampling_cell,
     "compile": sampling_cell,
+    "head": head_cell,
     "distill": distill_cell,
 }
 

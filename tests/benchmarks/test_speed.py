@@ -37,7 +37,9 @@ from benchmarks.speed.process_cells import CONTESTANTS, ratios_of
 from benchmarks.speed.runner import is_done, run_cells
 from benchmarks.speed.sampling_cells import build_priors
 from didi_core.data.batches import TokenBatch
-from didi_core.distill.didi import DidiInstruct, DidiSettings, discriminator_loss
+from didi_core.distill.didi import DidiInstruct
+from didi_core.distill.didi_loss import discriminator_loss
+from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.dmmd import DmmdSettings, MomentMatching, still_masked
 from didi_core.distill.matching import auxiliary_loss, matching_loss
 from didi_core.distill.reference import GroupedReference
@@ -217,6 +219,7 @@ SMALL = [
     Cell("set", "esm-small", "ancestral", 2, (5, 9), 2, repeats=1, scaling=True),
     Cell("set", "esm-small", "dplm", 2, (5, 9), 2, repeats=1),
     Cell("distill", "esm-small", "dmmd", 2, (9, 9), repeats=1),
+    Cell("head", "esm-small", "ancestral", 2, (9, 9), 1, repeats=1),
 ]
 
 
@@ -229,6 +232,9 @@ def test_cells_are_resumed_and_a_failed_one_is_a_row(
     assert records[0]["work"]["share_of_plain_head"] < 1
     assert records[0]["ratios"]["ours / bare"]["median"] > 0
     assert records[3]["student_tokens_per_second"].keys() == {"ours", "plain"}
+    # Of nine tokens drawn in one call, eight are corrected, in one pass of the head or more.
+    assert 1 <= records[4]["work"]["head_passes"] <= 8
+    assert records[4]["ratios"].keys() == {"joint / plain"}
     write_figures(tmp_path)
     assert (tmp_path / "speed.png").exists()
 

@@ -25,7 +25,8 @@ from didi_core.data.corpus import CorpusBatches
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.distill.contrast import ContrastSettings, ContrastStudent, WeakTraining
 from didi_core.distill.dcd import ConsistencyDistillation, DcdSettings
-from didi_core.distill.didi import DidiInstruct, DidiSettings
+from didi_core.distill.didi import DidiInstruct
+from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.dmmd import DmmdSettings, MomentMatching
 from didi_core.distill.dmmd_uniform import DmmdUniformSettings, UniformMomentMatching
 from didi_core.distill.joint_head import JointHeadSettings, WithJointHead, train_head

@@ -59,7 +59,12 @@ def _overrides(settings: object, config_name: str, chosen: Mapping[str, str | No
     ]
     differing.sort(key=lambda each: usual.get(each[0]) != MISSING)
     changed = [f"{name}={_none_of(name) if value is None else value}" for name, value in differing]
-    return [f"{group.partition('@')[2] or group}={name}" for group, name in names.items()] + changed
+    return [f"{_as_typed(group)}={name}" for group, name in names.items()] + changed
+
+
+def _as_typed(group: str) -> str:
+    """Return what users call a group: text_model@model is model=, protein_recipe is recipe=."""
+    return group.partition("@")[2] or group.rpartition("_")[2]
 
 
 def _none_of(name: str) -> str:

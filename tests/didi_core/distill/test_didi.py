@@ -11,7 +11,8 @@ from tiny_models import FRAMED, MASK, cpu_fabric, tiny_corpus, tiny_denoiser, we
 from torch import Tensor
 from torch.nn import functional as F
 
-from didi_core.distill.didi import DidiInstruct, DidiSettings, MaskedState
+from didi_core.distill.didi import DidiInstruct, MaskedState
+from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference, ReferenceBatch
 from didi_core.models.discriminator import load_discriminator

@@ -8,7 +8,9 @@ import torch
 from tiny_models import FRAMED, MASK, cpu_fabric, framed_batch, tiny_corpus, tiny_denoiser
 from torch import Tensor, nn
 
-from didi_core.distill.didi import DidiInstruct, DidiSettings, advantage, judge
+from didi_core.distill.didi import DidiInstruct
+from didi_core.distill.didi_loss import advantage, judge
+from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import ReverseStep
 

@@ -7,7 +7,8 @@ import torch
 from tiny_models import FRAMED, MASK, cpu_fabric, framed_batch, tiny_corpus, tiny_denoiser
 
 from didi_core.data.batches import TokenBatch
-from didi_core.distill.didi import DidiInstruct, DidiSettings
+from didi_core.distill.didi import DidiInstruct
+from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.rollout import ReverseStep, all_masked, deduplicate, reverse_step
 from didi_core.models.noise import NoiseSettings, with_noise, without_noise

@@ -3,7 +3,7 @@
 from typing import Any
 
 from didi_core.cli.hydra_app import compose_plain
-from didi_core.distill.didi import DidiSettings
+from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.registry import method_settings
 from didi_core.models.noise import NoiseSettings
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from didi_core.data.batches import mean_or_zero, segment_mean, segment_sum
-from didi_core.distill import didi, terms
+from didi_core.distill import didi_loss, terms
 from didi_core.distill.matching import matching_loss
 
 P = [0.2, 0.3, 0.5]
@@ -38,19 +38,19 @@ def test_the_discriminator_s_loss(smoothing: float) -> None:
     real, fake = [2.0, -0.5, 1.0], [0.3, -1.5]
     expected = 0.5 * sum(entropy(x, 1 - smoothing) for x in real) / 3
     expected += 0.5 * sum(entropy(x, smoothing) for x in fake) / 2
-    found = didi.discriminator_loss(doubles(*real), doubles(*fake), smoothing)
+    found = didi_loss.discriminator_loss(doubles(*real), doubles(*fake), smoothing)
     assert float(found) == pytest.approx(expected)
 
 
 def test_the_discriminator_s_loss_without_a_side_and_by_shares() -> None:
     real, none = doubles(2.0), doubles()
-    one_side = didi.discriminator_loss(real, none, 0.0)
+    one_side = didi_loss.discriminator_loss(real, none, 0.0)
     assert float(one_side) == pytest.approx(0.5 * softplus(-2.0))
     halves = [
-        didi.discriminator_loss(doubles(2.0, 1.0, 0.5), doubles(-1.0), 0.1, (1.5, 2 / 3)),
-        didi.discriminator_loss(doubles(3.0), doubles(-2.0, 0.5), 0.1, (0.5, 4 / 3)),
+        didi_loss.discriminator_loss(doubles(2.0, 1.0, 0.5), doubles(-1.0), 0.1, (1.5, 2 / 3)),
+        didi_loss.discriminator_loss(doubles(3.0), doubles(-2.0, 0.5), 0.1, (0.5, 4 / 3)),
     ]
-    whole = didi.discriminator_loss(doubles(2.0, 1.0, 0.5, 3.0), doubles(-1.0, -2.0, 0.5), 0.1)
+    whole = didi_loss.discriminator_loss(doubles(2.0, 1.0, 0.5, 3.0), doubles(-1.0, -2.0, 0.5), 0.1)
     assert float(sum(halves) / 2) == pytest.approx(float(whole))
 
 
@@ -76,7 +76,7 @@ def test_the_best_logit_is_the_whole_state_s_wherever_it_is_read(smoothing: floa
     best = best.nan_to_num()  # states that neither has
     table = best[:, None].repeat(1, 3).requires_grad_()  # read at each position of each state
     sides = [table[(side * place).sum(-1)].flatten() for side in (real, fake)]
-    (gradient,) = torch.autograd.grad(didi.discriminator_loss(*sides, smoothing), table)
+    (gradient,) = torch.autograd.grad(didi_loss.discriminator_loss(*sides, smoothing), table)
     assert gradient.abs().max() < 1e-15, "one value for all positions is the optimum"
 
     def of(*state: int) -> float:
@@ -93,9 +93,9 @@ def test_the_best_logit_is_the_whole_state_s_wherever_it_is_read(smoothing: floa
 
 def test_rewards_are_clipped_and_averaged_by_row() -> None:
     logits, row = doubles(1.0, 20.0, -30.0, 3.0), torch.tensor([0, 0, 2, 2])
-    found = didi.row_reward(logits, row, 4, clip=8.0)
+    found = didi_loss.row_reward(logits, row, 4, clip=8.0)
     assert found.tolist() == [4.5, 0.0, -2.5, 0.0]
-    assert didi.row_reward(logits, row, 4, clip=2.0).tolist() == [1.5, 0.0, 0.0, 0.0]
+    assert didi_loss.row_reward(logits, row, 4, clip=2.0).tolist() == [1.5, 0.0, 0.0, 0.0]
 
 
 ALL_JUDGED = torch.ones(8, dtype=torch.bool)
@@ -103,44 +103,44 @@ ALL_JUDGED = torch.ones(8, dtype=torch.bool)
 
 def test_advantages_within_groups() -> None:
     reward = doubles(1.0, 2.0, 3.0, 6.0, 5.0, 5.0, 5.0, 5.0)
-    found = didi.grouped_advantage(reward, 4, 3.0, ALL_JUDGED)
+    found = didi_loss.grouped_advantage(reward, 4, 3.0, ALL_JUDGED)
     deviation = math.sqrt((4 + 1 + 0 + 9) / 4)
     assert found.tolist() == pytest.approx(
         [-2 / deviation, -1 / deviation, 0, 3 / deviation, 0, 0, 0, 0], abs=1e-5
     )
-    clipped = didi.grouped_advantage(reward, 4, 1.2, ALL_JUDGED).tolist()
+    clipped = didi_loss.grouped_advantage(reward, 4, 1.2, ALL_JUDGED).tolist()
     assert clipped[:4] == pytest.approx([-2 / deviation, -1 / deviation, 0, 1.2], abs=1e-5)
     # A constant, or the scale, of one group's rewards does not matter: like meets like.
     other = torch.cat([7.0 * reward[:4] - 100, reward[4:]])
     torch.testing.assert_close(
-        didi.grouped_advantage(other, 4, 3.0, ALL_JUDGED), found, rtol=1e-5, atol=1e-5
+        didi_loss.grouped_advantage(other, 4, 3.0, ALL_JUDGED), found, rtol=1e-5, atol=1e-5
     )
-    sample = didi.grouped_advantage(reward, 4, 3.0, ALL_JUDGED, fewer=1)
+    sample = didi_loss.grouped_advantage(reward, 4, 3.0, ALL_JUDGED, fewer=1)
     expected = (reward[:4] - 3) / reward[:4].std()
     torch.testing.assert_close(sample[:4], expected, rtol=1e-5, atol=1e-5)
-    whole = didi.grouped_advantage(reward, 8, 3.0, ALL_JUDGED)
+    whole = didi_loss.grouped_advantage(reward, 8, 3.0, ALL_JUDGED)
     assert not torch.allclose(whole, found, atol=0.1), "the size of a group acts"
 
 
 def test_a_row_of_which_nothing_was_masked_is_neither_praised_nor_blamed() -> None:
     reward = doubles(-3.0, -1.0, 0.0, -2.0)
     judged = torch.tensor([True, True, False, True])
-    found = didi.grouped_advantage(reward, 4, 3.0, judged).tolist()
+    found = didi_loss.grouped_advantage(reward, 4, 3.0, judged).tolist()
     deviation = math.sqrt((1 + 1 + 0) / 3)
     assert found == pytest.approx([-1 / deviation, 1 / deviation, 0, 0], abs=1e-5)
     alone = torch.tensor([False, True, False, False])
-    assert didi.grouped_advantage(reward, 4, 3.0, alone, fewer=1).tolist() == [0.0] * 4
-    none = didi.grouped_advantage(reward, 4, 3.0, torch.zeros(4, dtype=torch.bool))
+    assert didi_loss.grouped_advantage(reward, 4, 3.0, alone, fewer=1).tolist() == [0.0] * 4
+    none = didi_loss.grouped_advantage(reward, 4, 3.0, torch.zeros(4, dtype=torch.bool))
     assert none.tolist() == [0.0] * 4
 
 
 def test_the_density_of_tau() -> None:
     tau = doubles(0.1, 0.5, 0.9)
-    assert didi.beta_density(tau, 1.0, 1.0).tolist() == pytest.approx([1.0, 1.0, 1.0])
-    found = didi.beta_density(tau, 2.0, 5.0).tolist()
+    assert didi_loss.beta_density(tau, 1.0, 1.0).tolist() == pytest.approx([1.0, 1.0, 1.0])
+    found = didi_loss.beta_density(tau, 2.0, 5.0).tolist()
     assert found == pytest.approx([30 * x * (1 - x) ** 4 for x in (0.1, 0.5, 0.9)])
     grid = torch.linspace(0.0005, 0.9995, 1000, dtype=torch.float64)
-    assert float(didi.beta_density(grid, 5.0, 2.0).mean()) == pytest.approx(1.0, abs=1e-4)
+    assert float(didi_loss.beta_density(grid, 5.0, 2.0).mean()) == pytest.approx(1.0, abs=1e-4)
 
 
 @pytest.mark.parametrize(

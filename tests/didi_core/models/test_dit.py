@@ -6,7 +6,8 @@ from dit_fixtures import MASK, SETTINGS, WORDS, real_logits, relative_error, tin
 from tiny_models import cpu_fabric
 
 from didi_core.data.corpus import Corpus
-from didi_core.distill.didi import DidiInstruct, DidiSettings
+from didi_core.distill.didi import DidiInstruct
+from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.dmmd import DmmdSettings, MomentMatching
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference

@@ -20,7 +20,8 @@ from tiny_models import (
 )
 from torch import Tensor
 
-from didi_core.distill.didi import DidiInstruct, DidiSettings
+from didi_core.distill.didi import DidiInstruct
+from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.dmmd import DmmdSettings, MomentMatching
 from didi_core.distill.optimizers import OptimizerSettings
 from didi_core.distill.reference import GroupedReference

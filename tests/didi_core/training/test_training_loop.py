@@ -15,7 +15,8 @@ from tiny_models import FRAMED, cpu_fabric, tiny_corpus, tiny_denoiser
 from didi_core.data.corpus import CorpusBatches
 from didi_core.diffusion.absorbing import AbsorbingProcess
 from didi_core.diffusion.schedules import LogLinearSchedule
-from didi_core.distill.didi import DidiInstruct, DidiSettings
+from didi_core.distill.didi import DidiInstruct
+from didi_core.distill.didi_settings import DidiSettings
 from didi_core.distill.dmmd import DmmdSettings, MomentMatching
 from didi_core.distill.method import Method
 from didi_core.distill.optimizers import OptimizerSettings

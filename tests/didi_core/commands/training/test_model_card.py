@@ -1,7 +1,9 @@
 """The command on a model card: what it takes to repeat the run, and no default beside it."""
 
+import json
 import shlex
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 
@@ -19,6 +21,7 @@ from didi_text.settings import DistillSettings as TextDistillSettings
 from didi_text.settings import PretrainSettings
 
 DISTILL = ("distill", DistillSettings)
+BUNDLED = files("didi_protein") / "_models"
 PRETRAIN = ("text_pretrain", PretrainSettings)
 
 
@@ -39,6 +42,24 @@ def test_a_distillation_is_told_as_it_was_typed(typed: list[str]) -> None:
     program, verb, *parts = shlex.split(command)
     assert (program, verb) == ("didi-protein", "distill")
     assert sorted(parts) == sorted(typed)
+
+
+def test_a_pretraining_is_told_with_the_recipe_that_was_chosen() -> None:
+    typed = ["protein_recipe=family", "data=d", "out=o", "curriculum.steps=10"]
+    settings = compose_settings("pretrain", TRAINING.pretrain_settings, typed)
+    groups = TRAINING.pretrain_groups(settings)
+    command = command_line("didi-protein", "pretrain", settings, "pretrain", groups)
+    assert shlex.split(command)[2:] == ["recipe=family", *typed[1:]]
+
+
+def test_the_recipe_of_a_family_is_that_of_the_bundled_teacher() -> None:
+    typed = ["protein_recipe=family", "data=d", "out=o"]
+    settings = compose_settings("pretrain", TRAINING.pretrain_settings, typed)
+    card = json.loads((BUNDLED / "tiny" / "run.json").read_text())["settings"]
+    assert settings.tokens_per_batch == card["tokens_per_batch"]
+    assert settings.curriculum.steps == card["curriculum"]["steps"]
+    for name in ("name", "lr", "muon_lr", "warmup_steps"):
+        assert getattr(settings.optimizer, name) == card["optimizer"][name]
 
 
 def test_a_pretraining_is_told_with_the_shape_that_was_chosen() -> None:
