@@ -15,7 +15,7 @@ from scoring_fixtures import quick_scores
 from structure_fixtures import helix_bundle, pdb_text
 
 from didi_core.errors import UserError
-from didi_protein.folding import scorer
+from didi_protein.folding import esmfold
 from didi_protein.folding.fold import FoldRequest
 from didi_protein.folding.network import open_folding_model
 from didi_protein.folding.scorer import FoldScorer
@@ -193,7 +193,7 @@ def test_a_finished_table_is_not_folded_again(
     scored: tuple[ScoreOptions, ScoreResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options, first = scored
-    monkeypatch.setattr(scorer, "run_network", None)
+    monkeypatch.setattr(esmfold, "run_network", None)
     again = score(replace(options, resume=True)).table
     pd.testing.assert_frame_equal(first.table, again)
 

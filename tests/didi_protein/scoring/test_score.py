@@ -476,7 +476,7 @@ def test_help_names_every_flag_of_the_contract():
         *("--shard", "--resume", "--overwrite", "--offline", "--json", "--version"),
     ):
         assert flag in said.stdout
-    assert len(COLUMNS) == 37
+    assert len(COLUMNS) == 38
 
 
 def test_header_words_that_are_no_numbers_leave_the_columns_of_numbers(options, tmp_path):
