@@ -3,27 +3,23 @@
 import argparse
 import random
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from benchmarks.fold_random import random_record, single_confidence
 from didi_core.peak_memory import PeakMemory, is_out_of_memory, release_cached_memory
-from didi_protein.folding.network import FoldingModel
-from didi_protein.folding.scorer import FoldScorer
-from didi_protein.folding.structure_files import FoldFiles
+from didi_protein.folding.esmfold import EsmFold
 
 
-def measure_memory(
-    model: FoldingModel, length: int, arguments: argparse.Namespace
-) -> dict[str, Any]:
+def measure_memory(model: EsmFold, length: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Peak beside the weights while one sequence is folded, by us and by the library."""
     record = random_record(random.Random(length), length)
-    scorer = FoldScorer(model, FoldFiles({}, Path()), 0, arguments.chunk_size)
+    once = replace(model, recycles=0)
     model.network.trunk.config.max_recycles = 1
     paths = {
-        "ours": lambda: scorer.fold([record], arguments.chunk_size),
+        "ours": lambda: once.fold_batch([record.sequence], arguments.chunk_size),
         "alone": lambda: single_confidence(model, record.sequence),
     }
     if length > arguments.alone_up_to:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from transformers import EsmConfig, EsmForProteinFolding
 
-from didi_protein.folding.network import PRECISIONS, FoldingModel
+from didi_protein.folding.esmfold import EsmFold
+from didi_protein.folding.loading import PRECISIONS
 from didi_protein.sequences.alphabet import ESM_TOKENS
 from didi_protein.sequences.fasta import ProteinRecord
 from didi_protein.sequences.residues import CANONICAL_RESIDUES
@@ -40,7 +41,7 @@ FULL_SIZE = {
 
 def build_model(
     sizes: dict[str, Any], arguments: argparse.Namespace, device: torch.device
-) -> FoldingModel:
+) -> EsmFold:
     """Every tensor at random, scaled so that activations neither vanish nor overflow."""
     trunk = dict(sizes["trunk"])
     if arguments.blocks is not None:
@@ -74,7 +75,7 @@ def build_model(
     precision = arguments.precision or ("fp16" if device.type == "cuda" else "float32")
     for parameter in network.esm.parameters():
         parameter.data = parameter.data.to(PRECISIONS[precision])
-    return FoldingModel("random", network, precision, "random")
+    return EsmFold("random", network, precision, "random", arguments.recycles)
 
 
 def random_record(generator: random.Random, length: int) -> ProteinRecord:
@@ -82,16 +83,14 @@ def random_record(generator: random.Random, length: int) -> ProteinRecord:
     return ProteinRecord(f"random_{length}", sequence)
 
 
-def single_confidence(
-    model: FoldingModel, sequence: str
-) -> tuple[torch.Tensor, float, torch.Tensor]:
+def single_confidence(model: EsmFold, sequence: str) -> tuple[torch.Tensor, float, torch.Tensor]:
     """pLDDT (0 to 100) by atom, pTM, and PAE by residue, from `infer`."""
     output = model.network.infer([sequence])
     pae = output.predicted_aligned_error[0].mean(0).cpu()
     return 100 * output.plddt[0].float().cpu(), float(output.ptm), pae
 
 
-def describe_model(model: FoldingModel, arguments: argparse.Namespace) -> dict[str, Any]:
+def describe_model(model: EsmFold, arguments: argparse.Namespace) -> dict[str, Any]:
     trunk = model.network.config.esmfold_config.trunk
     return {
         "weights": "random, every tensor",

@@ -35,11 +35,9 @@ from benchmarks.fold_random import (
 )
 from didi_core.io.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions
-from didi_protein.folding.confidence import Fold
+from didi_protein.folding.esmfold import EsmFold
+from didi_protein.folding.fold import Fold
 from didi_protein.folding.memory import PAIR_BUDGETS, padding_waste, plan_pair_batches
-from didi_protein.folding.network import FoldingModel
-from didi_protein.folding.scorer import FoldScorer
-from didi_protein.folding.structure_files import FoldFiles
 
 TOLERANCES = {"plddt": 1e-3, "ptm": 1e-5, "pae": 1e-3}
 
@@ -91,7 +89,7 @@ def parse_arguments(given: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def measure_throughput(model: FoldingModel, arguments: argparse.Namespace) -> dict[str, Any]:
+def measure_throughput(model: EsmFold, arguments: argparse.Namespace) -> dict[str, Any]:
     """Both paths in turns, on the same sequences."""
     generator = random.Random(arguments.seed)
     records = [
@@ -101,13 +99,12 @@ def measure_throughput(model: FoldingModel, arguments: argparse.Namespace) -> di
     lengths = [len(record.sequence) for record in records]
     budget = arguments.pairs or PAIR_BUDGETS[model.device.type]
     batches = plan_pair_batches(lengths, budget)
-    scorer = FoldScorer(model, FoldFiles({}, Path()), arguments.recycles, arguments.chunk_size)
     model.network.trunk.set_chunk_size(arguments.chunk_size)
 
     def ours() -> list[Fold]:
         folds: dict[int, Fold] = {}
         for batch in batches:
-            found = scorer.fold([records[i] for i in batch], arguments.chunk_size)
+            found = model.fold_batch([records[i].sequence for i in batch], arguments.chunk_size)
             folds |= dict(zip(batch, found, strict=True))
         return [folds[i] for i in range(len(records))]
 
@@ -115,7 +112,7 @@ def measure_throughput(model: FoldingModel, arguments: argparse.Namespace) -> di
         return [single_confidence(model, record.sequence) for record in records]
 
     shortest = min(records, key=lambda record: len(record.sequence))
-    scorer.fold([shortest], arguments.chunk_size)
+    model.fold_batch([shortest.sequence], arguments.chunk_size)
     single_confidence(model, shortest.sequence)
     times, folds, references = take_turns(ours, alone, model.device, arguments)
     return {

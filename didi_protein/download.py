@@ -18,7 +18,7 @@ from typer import Argument
 from didi_core.cli.command_options import JsonOutput, command_of
 from didi_core.commands.hub import fetch_all
 from didi_core.errors import UserError
-from didi_protein.folding import ESMFOLD, ESMFOLD_HUB_ID
+from didi_protein.folding import HUB_IDS as FOLDING_HUB_IDS
 
 UNIREF50 = "uniref50"
 DPLM = tuple(f"airkingbd/dplm_{size}" for size in ("150m", "650m", "3b"))
@@ -33,8 +33,9 @@ class DownloadOptions:
         list[str],
         Argument(
             metavar="NAME...",
-            help="Hub ids (airkingbd/dplm_150m), esmfold (facebook/esmfold_v1, 8.4 GB), fair-esm's "
-            "ESM-2 (esm2_t6_8M_UR50D), ESMC (esmc_300m), or uniref50.",
+            help="Hub ids (airkingbd/dplm_150m), esmfold (facebook/esmfold_v1, 8.4 GB), esmfold2, "
+            "esmfold2-fast (13.5 GB), fair-esm's ESM-2 (esm2_t6_8M_UR50D), ESMC (esmc_300m), or "
+            "uniref50.",
         ),
     ]
     json_output: JsonOutput = False
@@ -44,8 +45,8 @@ def download(names: Sequence[str]) -> dict[str, Path]:
     """Fetch each of `names`, and go on after one that fails.
 
     Args:
-        names: hub ids, `esmfold`, fair-esm's names of ESM-2, bundled names (already here) or
-            `uniref50`.
+        names: hub ids, `esmfold`, `esmfold2`, `esmfold2-fast`, fair-esm's names of ESM-2, bundled
+            names (already here) or `uniref50`.
 
     Returns:
         Where each lies now.
@@ -59,7 +60,8 @@ def download(names: Sequence[str]) -> dict[str, Path]:
     from didi_protein.models.esmc import HUB_IDS
     from didi_protein.models.load import BUNDLED_MODELS
 
-    models = (*BUNDLED_MODELS.names, ESMFOLD, ESMFOLD_HUB_ID, *DPLM, *PUBLISHED, *HUB_IDS)
+    folding = (*FOLDING_HUB_IDS, *FOLDING_HUB_IDS.values())
+    models = (*BUNDLED_MODELS.names, *folding, *DPLM, *PUBLISHED, *HUB_IDS)
     known = (*models, UNIREF50)
     return fetch_all(names, download_one, known)
 
@@ -83,7 +85,7 @@ def download_one(name: str) -> Path:
         return BUNDLED_MODELS.folder(name)
     if is_esm2_name(name):
         return fetch_file(RemoteFile(f"{ESM2_URL}/{name}.pt"), weights_path(name))
-    name = ESMFOLD_HUB_ID if name == ESMFOLD else ESMC_HUB_IDS.get(name, name)
+    name = {**FOLDING_HUB_IDS, **ESMC_HUB_IDS}.get(name, name)
     if Path(name).is_dir() or not may_be_hub_id(name):
         raise UserError(
             f"{name} is no hub id such as airkingbd/dplm_150m, no ESM-2 such as "

@@ -1,76 +1,21 @@
-"""How sure the folding model is: pLDDT, pTM and PAE, each from one sequence's own logits.
+"""How sure ESMFold is: pLDDT, pTM and PAE, each from one sequence's own logits.
 
 The library's pTM is one number for a padded batch: its scale and its mean follow the padded length.
 Here the pair representation is cut to the sequence's own residues before the head sees it.
 """
 
-from dataclasses import dataclass
-
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import EsmForProteinFolding
-from transformers.models.esm.openfold_utils import residue_constants
 from transformers.models.esm.openfold_utils.data_transforms import make_atom14_masks
 
+from didi_protein.folding.fold import NUM_ATOMS, Fold
 from didi_protein.folding.trunk import FoldedBatch
 
-NUM_ATOMS = 37
-"""Atoms of AlphaFold's fixed layout; a residue has some of them."""
-ALPHA_CARBON = residue_constants.atom_order["CA"]
 MAX_ERROR = 31.0
 """Last edge of the bins of aligned error, in angstrom."""
 _ROWS = 64
-
-
-@dataclass(frozen=True)
-class Fold:
-    """A predicted structure and its confidence, on the CPU."""
-
-    residues: Int[Tensor, "length"]
-    """AlphaFold's residue numbers."""
-    atoms: Float[Tensor, "length 37 3"]
-    """Coordinates in angstrom; 0 where the residue has no such atom."""
-    atom_exists: Float[Tensor, "length 37"]
-    """1 where the residue has the atom."""
-    atom_plddt: Float[Tensor, "length 37"]
-    """Expected local agreement of each atom with the true structure, 0 to 100."""
-    ptm: float
-    """Expected TM-score of the whole chain, 0 to 1."""
-    residue_pae: Float[Tensor, "length"]
-    """Expected error of each residue's position in angstrom (0.25 to 31.75), mean over the residues
-    on which the structures are aligned."""
-
-    @property
-    def alphas(self) -> Float[Tensor, "length 3"]:
-        """Return the coordinates of the alpha carbons, in angstrom."""
-        return self.atoms[:, ALPHA_CARBON]
-
-    @property
-    def plddt(self) -> Float[Tensor, "length"]:
-        """Of the alpha carbons."""
-        return self.atom_plddt[:, ALPHA_CARBON]
-
-    @property
-    def residue_plddt(self) -> Float[Tensor, "length"]:
-        """Mean over each residue's atoms."""
-        return (self.atom_plddt * self.atom_exists).sum(-1) / self.atom_exists.sum(-1)
-
-    @property
-    def mean_plddt(self) -> float:
-        """Over alpha carbons."""
-        return float(self.plddt.double().mean())
-
-    @property
-    def mean_plddt_all_atom(self) -> float:
-        """Over all atoms, each counting once: what fair-esm and DPLM print."""
-        total = (self.atom_plddt * self.atom_exists).double().sum()
-        return float(total / self.atom_exists.sum())
-
-    @property
-    def mean_pae(self) -> float:
-        """Over all pairs of residues, in angstrom."""
-        return float(self.residue_pae.double().mean())
 
 
 @torch.no_grad()

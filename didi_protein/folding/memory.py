@@ -52,11 +52,15 @@ def bytes_per_pair(config: EsmConfig) -> int:
     return torch.float32.itemsize * max(in_trunk, in_structure)
 
 
-def require_memory(config: EsmConfig, batch: int, width: int, device: torch.device) -> None:
-    """Raise MemoryError where a processor has too little for a batch of this shape."""
+def require_memory(pair_bytes: int, batch: int, width: int, device: torch.device) -> None:
+    """Raise MemoryError where a processor has too little for a batch of this shape.
+
+    Args:
+        pair_bytes: what a pair entry takes; see `bytes_per_pair`.
+    """
     if device.type != "cpu":
         return
-    need, free = batch * width**2 * bytes_per_pair(config), available_memory()
+    need, free = batch * width**2 * pair_bytes, available_memory()
     if free is not None and need > free:
         raise MemoryError(
             f"{batch} x {width} residues need about {need / 1e9:.1f} GB and {free / 1e9:.1f} GB "
@@ -109,6 +113,17 @@ def with_smaller_chunks(
             message = f"{type(error).__name__}: {error}"
         release_cached_memory()
     raise MemoryError(f"even alone and in chunks of {size}: {message}" if size else message)
+
+
+def fold_or_shrink(
+    fold: Callable[[Sequence[str], int | None], Result],
+    sequences: Sequence[str],
+    chunk_size: int | None,
+) -> Result:
+    """Fold a batch in chunks of this size; one sequence alone in ever smaller ones."""
+    if len(sequences) > 1:
+        return fold(sequences, chunk_size)
+    return with_smaller_chunks(lambda size: fold(sequences, size), chunk_size)[0]
 
 
 # Which sequences are folded together: by length, under a budget of pairs and a limit of padding.

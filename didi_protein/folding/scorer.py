@@ -1,16 +1,15 @@
-"""The folding columns of the score table."""
+"""The folding columns of the score table, of one model or of two."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from didi_protein.folding.confidence import Fold, read_folds
-from didi_protein.folding.memory import require_memory, with_smaller_chunks
-from didi_protein.folding.network import FoldingModel
+from didi_core.models.hub_names import last_name
+from didi_protein.folding.fold import Fold, FoldingModel
 from didi_protein.folding.structure_files import FoldFiles
-from didi_protein.folding.trunk import run_network
-from didi_protein.scoring.columns import names_by
+from didi_protein.scoring.columns import SECOND_PLDDT, names_by
 from didi_protein.sequences.fasta import ProteinRecord
+from didi_protein.similarity import tm_score
 
 FOLD_VERSION = 1
 """Raised when a definition of the columns changes: old rows are then folded again."""
@@ -22,29 +21,17 @@ class FoldScorer:
 
     model: FoldingModel
     files: FoldFiles
-    recycles: int | None = None
-    """Passes after the first; None for as many as the model was trained with."""
     chunk_size: int | None = None
-    """See `run_network`; the first that is tried."""
+    """See `FoldingModel.fold`; the first that is tried."""
+    folded: dict[str, Fold] = field(default_factory=dict)
+    """What was folded last, by sequence: a second model looks at it again."""
     name: str = "fold"
     columns: tuple[str, ...] = names_by("fold")
     max_length: int | None = None
 
     @property
-    def precision(self) -> str:
-        """Of the language-model half; the trunk is float32."""
-        return self.model.precision
-
-    @property
     def settings(self) -> dict[str, Any]:
-        default = self.model.default_recycles
-        return {
-            "name": self.model.name,
-            "weights": self.model.fingerprint,
-            "precision": self.precision,
-            "recycles": default if self.recycles is None else self.recycles,
-            "version": FOLD_VERSION,
-        }
+        return _settings_of(self.model)
 
     def still_stands(self, record: ProteinRecord, values: Mapping[str, Any]) -> bool:
         """Tell whether known values need no folding: the files that are asked for are there."""
@@ -55,6 +42,8 @@ class FoldScorer:
     def score(self, records: Sequence[ProteinRecord]) -> list[dict[str, Any]]:
         """Fold records and write their files; see `folds`."""
         folds = self.folds(records)
+        self.folded.clear()
+        self.folded.update((each.sequence, fold) for each, fold in zip(records, folds, strict=True))
         for record, fold in zip(records, folds, strict=True):
             self.files.write(record.id, record.sequence, fold, self.model.name)
         return [
@@ -69,19 +58,68 @@ class FoldScorer:
         ]
 
     def folds(self, records: Sequence[ProteinRecord]) -> list[Fold]:
-        """Fold records together, one alone with ever smaller chunks.
+        """Fold records, files aside; see `FoldingModel.fold`."""
+        return self.model.fold([record.sequence for record in records], self.chunk_size)
 
-        Raises:
-            MemoryError: too little memory; fewer records at once may do.
-        """
-        if len(records) == 1:
-            return with_smaller_chunks(lambda size: self.fold(records, size), self.chunk_size)[0]
-        return self.fold(records, self.chunk_size)
 
-    def fold(self, records: Sequence[ProteinRecord], chunk_size: int | None) -> list[Fold]:
-        """Fold records together, files aside."""
-        network, device = self.model.network, self.model.device
-        width = max(len(record.sequence) for record in records)
-        require_memory(network.config, len(records), width, device)
-        sequences = [self.model.encode(record.sequence) for record in records]
-        return read_folds(network, run_network(network, sequences, self.recycles, chunk_size))
+@dataclass(frozen=True)
+class AgreementScorer:
+    """pLDDT under a second folding model, and how alike its structures are to the first one's."""
+
+    first: FoldScorer
+    model: FoldingModel
+    """The second."""
+    name: str = "fold_second"
+    max_length: int | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (SECOND_PLDDT + last_name(self.model.name), *names_by("fold_second"))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "first": self.first.settings,
+            "second": _settings_of(self.model),
+            "tmtools": tm_score.version(),
+        }
+
+    def score(self, records: Sequence[ProteinRecord]) -> list[dict[str, Any]]:
+        """Fold records by the second model; by the first too, where it did not just do so."""
+        missing = [each for each in records if each.sequence not in self.first.folded]
+        known = dict(self.first.folded)
+        if missing:
+            found = self.first.folds(missing)
+            known |= {each.sequence: fold for each, fold in zip(missing, found, strict=True)}
+        sequences = [each.sequence for each in records]
+        return [
+            dict(
+                zip(
+                    self.columns,
+                    (fold.mean_plddt, _tm(sequence, known[sequence], fold)),
+                    strict=True,
+                )
+            )
+            for sequence, fold in zip(
+                sequences, self.model.fold(sequences, self.first.chunk_size), strict=True
+            )
+        ]
+
+
+def _tm(sequence: str, one: Fold, other: Fold) -> float | None:
+    """Return the TM-score of two structures; None of a chain too short for one."""
+    if len(sequence) < tm_score.MIN_RESIDUES:
+        return None
+    traces = [tm_score.Trace(each.alphas.double().numpy(), sequence) for each in (one, other)]
+    return tm_score.tm_score(*traces)
+
+
+def _settings_of(model: FoldingModel) -> dict[str, Any]:
+    """Return what the structures of a model depend on beside the sequence."""
+    return {
+        "name": model.name,
+        "weights": model.fingerprint,
+        "precision": model.precision,
+        **model.settings,
+        "version": FOLD_VERSION,
+    }

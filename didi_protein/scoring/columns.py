@@ -648,7 +648,38 @@ _ENTRIES = (
         high=1,
         otherwise="state it in the headers of the designs, as parent_identity=0.87",
     ),
+    ScoreColumn(
+        name="fold_model",
+        type="text",
+        topic=_FOLD,
+        meaning="The folding model of these columns, as `--fold` names it: the first, where it "
+        "names two.",
+        computed_by="thresholds",
+        score_flag="--fold MODEL",
+    ),
     # What follows stands in a table only where it has a value.
+    ScoreColumn(
+        name="fold_agreement_tm",
+        type="number",
+        topic=_FOLD,
+        meaning="TM-score between the structures that the two models of `--fold` predict. Above "
+        "0.5 both see the same fold; where they differ, one of them at least is wrong. Beside it "
+        "stands the second model's pLDDT, as `mean_plddt_esmfold2`.",
+        computed_by="fold_second",
+        always=False,
+        low=0,
+        high=1,
+        better="highest",
+        over_residues=True,
+        heading="TM of two models",
+        written=".2f",
+        figure=MeanFigure(
+            name="fold_agreement_tm",
+            definition="mean over designs of the TM-score (TM-align) between the structures of the "
+            "two folding models",
+        ),
+        score_flag="--fold MODEL,MODEL",
+    ),
     ScoreColumn(
         name="training_neighbour_identity",
         type="number",
@@ -903,9 +934,20 @@ def names_by(computed_by: str) -> tuple[str, ...]:
     return tuple(each.name for each in _ENTRIES if each.computed_by == computed_by)
 
 
+SECOND_PLDDT = "mean_plddt_"
+"""Before the name of a second folding model: the column of its pLDDT."""
+
+
+def type_of(name: str) -> Literal["text", "integer", "number", "yes_no"]:
+    """Return the type of a column: text of every one that is not ours."""
+    if name in COLUMN:
+        return COLUMN[name].type
+    return "number" if name.startswith(SECOND_PLDDT) else "text"
+
+
 def is_text(name: str) -> bool:
-    """Return whether a column holds text: so does every one that is not ours."""
-    return name not in COLUMN or COLUMN[name].type == "text"
+    """Return whether a column holds text."""
+    return type_of(name) == "text"
 
 
 # The tables of the documentation.

@@ -1,17 +1,18 @@
 """What `--fold` changes in `score`: batches and their order, which files, and who is foldable.
 
-ESMFold's own modules take long to load: they are imported only where something is folded.
+The folding models' own modules take long to load: they are imported only where something is folded.
 """
 
 import math
 from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pandas as pd
 import torch
 
 from didi_core.cli.run import check_output
-from didi_core.errors import UserError
+from didi_core.errors import UserError, missing_extra
 from didi_core.io.shards import Shard
 from didi_core.progress import counted
 from didi_core.training.devices import resolve_device
@@ -19,9 +20,10 @@ from didi_protein.scoring.options import ScoreOptions
 from didi_protein.scoring.rows import Row, select_shard
 from didi_protein.scoring.scorers import Scorer
 from didi_protein.sequences.fasta import ProteinRecord
+from didi_protein.similarity import tm_score
 
 if TYPE_CHECKING:
-    from didi_protein.folding.scorer import FoldScorer
+    from didi_protein.folding.scorer import AgreementScorer, FoldScorer
 
 _THRESHOLDS = (("foldable_plddt", 100), ("foldable_ptm", 1), ("foldable_pae", 31))
 
@@ -45,12 +47,15 @@ def check_folding(options: ScoreOptions) -> None:
         raise UserError("; ".join(wrong) + ".")
     if options.fold != "none":
         _check_fold_options(options)
+        _check_models(options.fold)
         return
     for flag, value in (
         ("--top", options.top),
         ("--pdb-dir", options.pdb_dir),
         ("--per-residue", options.per_residue),
         ("--fold-recycles", options.fold_recycles),
+        ("--fold-samples", options.fold_samples),
+        ("--fold-seed", options.fold_seed or None),
         ("--fold-chunk-size", options.fold_chunk_size),
         ("--fold-pairs", options.fold_pairs),
         ("--fold-precision", None if options.fold_precision == "auto" else options.fold_precision),
@@ -65,12 +70,13 @@ def _check_fold_options(options: ScoreOptions) -> None:
     Raises:
         UserError: naming each flag and value.
     """
-    from didi_protein.folding.network import PRECISIONS
+    from didi_protein.folding.loading import PRECISIONS
 
     wrong = []
     for flag, value, least in (
         ("--top", options.top, 1),
         ("--fold-recycles", options.fold_recycles, 0),
+        ("--fold-samples", options.fold_samples, 1),
         ("--fold-chunk-size", options.fold_chunk_size, 1),
         ("--fold-pairs", options.fold_pairs, 1),
     ):
@@ -80,6 +86,22 @@ def _check_fold_options(options: ScoreOptions) -> None:
         wrong.append(f"--fold-precision {options.fold_precision} must be auto, float32, fp16, bf16")
     if wrong:
         raise UserError("; ".join(wrong) + ".")
+
+
+def folding_models(fold: str) -> list[str]:
+    """Return the names that `--fold` lists; one name, where a folder's own has the comma."""
+    return [fold] if Path(fold).is_dir() else [each.strip() for each in fold.split(",")]
+
+
+def _check_models(fold: str) -> None:
+    """Raise UserError unless one model is named, or two whose structures can be compared."""
+    names = folding_models(fold)
+    if len(names) > 2 or len(set(names)) < len(names) or not all(names):
+        raise UserError(
+            f"--fold {fold}: name one folding model, or two that differ, as in esmfold,esmfold2."
+        )
+    if len(names) == 2 and not tm_score.is_available():
+        raise missing_extra("tmtools", "metrics")
 
 
 def check_thresholds(options: ScoreOptions, records: Sequence[ProteinRecord]) -> None:
@@ -221,8 +243,11 @@ def check_files(
 
 
 def add_foldable(options: ScoreOptions, rows: Sequence[Row]) -> None:
-    """Apply the thresholds: with others, nothing needs to be folded again."""
+    """Apply the thresholds: with others, nothing needs to be folded again; name the model."""
+    model = folding_models(options.fold)[0]
     for row in rows:
+        if options.fold != "none" and "mean_plddt" in row.values:
+            row.values["fold_model"] = model
         if (foldable := _is_foldable(options, row)) is not None:
             row.values["foldable"] = foldable
 
@@ -237,21 +262,47 @@ def _is_foldable(options: ScoreOptions, row: Row) -> bool | None:
     )
 
 
-def open_fold_scorer(
+def open_fold_scorers(
     options: ScoreOptions, record_ids: Iterable[str], device: torch.device
-) -> "FoldScorer":
-    """The scorer of `--fold`; see `open_folding_model` for what it raises."""
+) -> "list[FoldScorer | AgreementScorer]":
+    """Return the scorers of `--fold`: of one model, and of a second where it names two.
+
+    Raises:
+        UserError: see `open_folding_model`; or none of the models draws, and was asked how.
+    """
+    from didi_protein.folding.fold import FoldRequest
     from didi_protein.folding.network import open_folding_model
-    from didi_protein.folding.scorer import FoldScorer
+    from didi_protein.folding.scorer import AgreementScorer, FoldScorer
     from didi_protein.folding.structure_files import FoldFiles, safe_names
 
     files = FoldFiles(
         safe_names(record_ids), options.out.parent, options.pdb_dir, options.per_residue
     )
-    model = open_folding_model(
-        options.fold, device, precision=options.fold_precision, offline=options.offline
-    )
-    return FoldScorer(model, files, options.fold_recycles, options.fold_chunk_size)
+    request = FoldRequest(options.fold_recycles, options.fold_samples, options.fold_seed)
+    models = [
+        open_folding_model(
+            name,
+            device,
+            precision=options.fold_precision,
+            offline=options.offline,
+            request=request,
+        )
+        for name in folding_models(options.fold)
+    ]
+    if not any(each.draws for each in models):
+        _refuse_draws(options)
+    first = FoldScorer(models[0], files, options.fold_chunk_size)
+    return [first, *(AgreementScorer(first, each) for each in models[1:])]
+
+
+def _refuse_draws(options: ScoreOptions) -> None:
+    asked = {"--fold-samples": options.fold_samples, "--fold-seed": options.fold_seed or None}
+    for flag, value in asked.items():
+        if value is not None:
+            raise UserError(
+                f"{flag} {value}: --fold {options.fold} draws no structures, as an ESMFold2 does; "
+                f"leave {flag} out."
+            )
 
 
 def _check_fold_files(

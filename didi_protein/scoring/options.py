@@ -45,7 +45,10 @@ class ScoreOptions(CommonOptions):
     ] = "tiny"
     fold: Annotated[
         str,
-        Option(help="Folding model: esmfold, a folder or hub id of that layout, or none."),
+        Option(
+            help="Folding model: esmfold, esmfold2, esmfold2-fast, a folder or hub id of such a "
+            "layout, or none."
+        ),
     ] = "none"
     top: Annotated[
         int | None,
@@ -64,6 +67,14 @@ class ScoreOptions(CommonOptions):
     fold_recycles: Annotated[
         int | None, Option(help="Passes after the first. Default: the model's (3 for ESMFold).")
     ] = None
+    fold_samples: Annotated[
+        int | None,
+        Option(
+            help="Structures drawn of each sequence, of which the one of highest pTM is taken; of "
+            "ESMFold2, which draws them. Default: the model's."
+        ),
+    ] = None
+    fold_seed: Annotated[int, Option(help="Of those draws, keyed by sequence.")] = 0
     fold_chunk_size: Annotated[
         int | None,
         Option(
@@ -81,8 +92,8 @@ class ScoreOptions(CommonOptions):
     fold_precision: Annotated[
         str,
         Option(
-            help="Of the folding model's language-model half: float32, fp16, bf16, or auto (fp16 "
-            "on a GPU, float32 on a CPU). The rest is float32."
+            help="Of the folding model's language-model half: float32, fp16, bf16, or auto (on a "
+            "GPU fp16 of ESMFold and bf16 of ESMFold2, float32 on a CPU). The rest is float32."
         ),
     ] = "auto"
     foldable_plddt: Annotated[

@@ -195,7 +195,7 @@ def score_rows(
         is_enough = is_enough or enough()
 
 
-PER_RESIDUE = ("pseudo", "fold", "scan", "motif_shuffles")
+PER_RESIDUE = ("pseudo", "fold", "fold_second", "scan", "motif_shuffles")
 """Scorers that take a call for each residue, or look at each pair of them."""
 
 

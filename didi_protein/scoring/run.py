@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -33,7 +34,7 @@ from didi_protein.scoring.folding import (
     check_top,
     folding_order,
     has_enough,
-    open_fold_scorer,
+    open_fold_scorers,
     plan_rows,
 )
 from didi_protein.scoring.journal import KnownScores
@@ -88,6 +89,9 @@ from didi_protein.similarity.neighbours import (
     nearest_neighbours,
 )
 from didi_protein.structures.read import point_from, say_which_models, say_without_plddt
+
+if TYPE_CHECKING:
+    from didi_protein.folding.scorer import FoldScorer
 
 
 def run_score(
@@ -211,10 +215,10 @@ def open_scorers(
     if options.family is not None:
         scorers.append(open_family_scorer(options.family, options.contacts, options.threads))
     if options.fold != "none":
-        folding = open_fold_scorer(options, record_ids, device)
-        scorers.append(folding)
+        folding, *second = open_fold_scorers(options, record_ids, device)
+        scorers += [folding, *second]
         if motifs is not None:
-            scorers.append(MotifShuffleScorer.of(motifs, folding, options.seed))
+            scorers.append(MotifShuffleScorer.of(motifs, cast("FoldScorer", folding), options.seed))
     return scorers
 
 

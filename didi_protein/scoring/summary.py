@@ -49,7 +49,8 @@ from didi_protein.similarity.neighbours import (
 )
 
 if TYPE_CHECKING:
-    from didi_protein.folding.scorer import FoldScorer
+    from didi_protein.folding.fold import FoldingModel
+    from didi_protein.folding.scorer import AgreementScorer, FoldScorer
 
 FORMAT = "didi-protein score summary 1"
 
@@ -195,23 +196,30 @@ def _model_of(scorers: Sequence[Scorer], kind: type) -> dict[str, Any] | None:
 
 
 def _fold(options: ScoreOptions, scorers: Sequence[Scorer]) -> dict[str, Any] | None:
-    """The folding model, how it was run, and the thresholds of `foldable`."""
-    for scorer in scorers:
-        if scorer.name == "fold":
-            folding = cast("FoldScorer", scorer)
-            return {
-                "name": folding.model.name,
-                "num_parameters": folding.model.num_parameters,
-                "precision": folding.precision,
-                "recycles": folding.settings["recycles"],
-                "top": options.top,
-                "foldable": {
-                    "min_plddt": options.foldable_plddt,
-                    "min_ptm": options.foldable_ptm,
-                    "max_pae": options.foldable_pae,
-                },
-            }
-    return None
+    """The folding model, how it was run, and the thresholds of `foldable`; a second one too."""
+    by_name = {scorer.name: scorer for scorer in scorers}
+    if "fold" not in by_name:
+        return None
+    record = _folding_model(cast("FoldScorer", by_name["fold"]).model) | {
+        "top": options.top,
+        "foldable": {
+            "min_plddt": options.foldable_plddt,
+            "min_ptm": options.foldable_ptm,
+            "max_pae": options.foldable_pae,
+        },
+    }
+    if (second := by_name.get("fold_second")) is not None:
+        record["second"] = _folding_model(cast("AgreementScorer", second).model)
+    return record
+
+
+def _folding_model(model: "FoldingModel") -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "num_parameters": model.num_parameters,
+        "precision": model.precision,
+        **model.settings,
+    }
 
 
 def _file(path: Path | None, sequences: Sequence[str] | None) -> dict[str, Any] | None:

@@ -28,7 +28,7 @@ from didi_core.io.tables import (
     read_json_lines,
     read_parquet,
 )
-from didi_protein.scoring.columns import COLUMN, COLUMNS, names_by
+from didi_protein.scoring.columns import COLUMNS, names_by, type_of
 from didi_protein.sequences.design_ids import OTHER_PREFIX, named_repeats
 from didi_protein.sequences.fasta import FASTA_SUFFIXES, NAME_KEY, is_one_word, unique_ids
 
@@ -99,7 +99,7 @@ def _column(name: str, values: Sequence[Any]) -> pd.Series:
     nothing is changed, and who needs numbers asks `numbers_of`."""
     if name == "sequence":  # an empty one is a text of length 0, not a missing one
         return pd.Series([text_of(each) if _says(each) else "" for each in values], dtype=object)
-    convert, dtype = _CONVERSIONS[COLUMN[name].type if name in COLUMN else "text"]
+    convert, dtype = _CONVERSIONS[type_of(name)]
     try:
         return pd.Series([convert(each) if _says(each) else None for each in values], dtype=dtype)
     except ValueError:
@@ -160,7 +160,7 @@ def typed(name: str, value: object) -> Any:
     Raises:
         ValueError: it is not written as we write one of that type.
     """
-    convert, _ = _CONVERSIONS[COLUMN[name].type if name in COLUMN else "text"]
+    convert, _ = _CONVERSIONS[type_of(name)]
     return convert(value)
 
 

@@ -1,8 +1,8 @@
-"""A small ESMFold in which every tensor is drawn at random, and sequences for it."""
+"""A small ESMFold and ESMFold2 in which every tensor is drawn at random, and sequences for them."""
 
 import torch
 from scoring_fixtures import random_sequences
-from transformers import EsmConfig, EsmForProteinFolding
+from transformers import EsmConfig, EsmFold2Config, EsmFold2Model, EsmForProteinFolding
 
 from didi_protein.sequences.alphabet import ESM_TOKENS
 
@@ -77,3 +77,84 @@ def fold_sequences(count=9, shortest=5, longest=40, seed=3):
     inner = random_sequences(count - 2, shortest, longest, seed)
     ends = [random_sequences(1, n, n, seed + n)[0] for n in (longest, shortest)]
     return [*ends, *inner]
+
+
+ATOMS = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "intermediate_size": 24,
+    "num_spatial_rope_pairs_per_axis": 1,
+    "num_uid_rope_pairs": 4,
+}
+ESMFOLD2 = {
+    "hidden_size": 16,
+    "pairwise_hidden_size": 12,
+    "single_inputs_size": 16 + 67,
+    "pair_transition_intermediate_size": 16,
+    "sliding_window": 32,
+    "chunk_size": 16,
+    "num_relative_residx_bins": 4,
+    "num_loops": 2,
+    "folding_trunk_num_hidden_layers": 2,
+    "parcae_num_coda_layers": 1,
+    "atom_encoder": ATOMS | {"output_dim": 16},
+    "structure_head": {
+        "diffusion_module": {
+            "hidden_size": 24,
+            "fourier_dim": 8,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 24,
+            "pair_intermediate_size": 16,
+            "atom_encoder": ATOMS | {"output_dim": 24},
+        },
+        "num_distogram_bins": 8,
+        "num_diffusion_samples": 3,
+        "noise_scale": 1.0,
+        "inference_num_steps": 4,
+    },
+    "confidence_head": {"num_hidden_layers": 1, "distogram_bins": 16},
+    "msa_encoder": {
+        "hidden_size": 8,
+        "outer_hidden_size": 4,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "head_dim": 4,
+        "intermediate_size": 12,
+    },
+    "lm_encoder": {"num_hidden_layers": 1},
+    "esmc_config": {
+        "model_type": "esmc",
+        "hidden_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "intermediate_size": 40,
+        "max_position_embeddings": 66,
+    },
+}
+
+
+def build_esmfold2(seed=1, **changes):
+    """As `build_folding_network`; the buffers that its folder holds too."""
+    network = EsmFold2Model(EsmFold2Config(**ESMFOLD2 | changes)).float().eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        fourier = network.structure_head.conditioning.fourier.named_buffers()
+        for name, tensor in (*network.named_parameters(), *fourier):
+            drawn = torch.randn(tensor.shape, generator=generator)
+            if "norm" in name and name.endswith("weight"):
+                tensor.copy_(1 + 0.3 * drawn)
+            elif tensor.ndim > 1:
+                tensor.copy_(drawn * tensor.shape[-1] ** -0.5)
+            else:
+                tensor.copy_(0.2 * drawn)
+        for head in (network.confidence_head.plddt_weight, network.confidence_head.pae_head.weight):
+            head.mul_(4)
+    return network
+
+
+def write_esmfold2(folder, seed=1, **changes):
+    """The same as a model folder."""
+    build_esmfold2(seed, **changes).save_pretrained(folder)
+    return folder

@@ -10,7 +10,7 @@ import torch
 from scoring_fixtures import quick_scores, random_sequences
 
 from didi_protein.app import main
-from didi_protein.folding import memory, scorer
+from didi_protein.folding import esmfold, memory
 
 NUM_RECORDS = 200
 OOM_RESIDUES = 23
@@ -59,7 +59,7 @@ def simulate_memory(set_attribute, seconds=0.0):
     Returns:
         The sizes of the batches that ran out, with their chunk sizes.
     """
-    fold, failures = scorer.run_network, []
+    fold, failures = esmfold.run_network, []
 
     def limited(network, sequences, recycles, chunk_size):
         time.sleep(seconds)
@@ -68,7 +68,7 @@ def simulate_memory(set_attribute, seconds=0.0):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return fold(network, sequences, recycles, chunk_size)
 
-    set_attribute(scorer, "run_network", limited)
+    set_attribute(esmfold, "run_network", limited)
     set_attribute(memory, "available_memory", lambda: FREE_BYTES)
     return failures
 

@@ -12,7 +12,8 @@ from transformers.models.esm.openfold_utils import residue_constants
 
 from didi_core.peak_memory import is_out_of_memory
 from didi_protein.folding import memory
-from didi_protein.folding.confidence import ALPHA_CARBON, read_folds
+from didi_protein.folding.confidence import read_folds
+from didi_protein.folding.fold import ALPHA_CARBON
 from didi_protein.folding.memory import MAX_PADDING, padding_waste, plan_pair_batches
 from didi_protein.folding.structure_files import (
     MAX_LENGTH,
@@ -155,14 +156,14 @@ def test_lack_of_memory_is_told_from_other_failures():
 
 
 def test_what_would_not_fit_on_a_processor_is_not_tried(monkeypatch):
-    config = build_folding_network().config
-    need = 2 * 100**2 * memory.bytes_per_pair(config)
+    pair = memory.bytes_per_pair(build_folding_network().config)
+    need = 2 * 100**2 * pair
     monkeypatch.setattr(memory, "available_memory", lambda: need)
-    memory.require_memory(config, 2, 100, torch.device("cpu"))
+    memory.require_memory(pair, 2, 100, torch.device("cpu"))
     monkeypatch.setattr(memory, "available_memory", lambda: need - 1)
     with pytest.raises(MemoryError, match="2 x 100 residues need about"):
-        memory.require_memory(config, 2, 100, torch.device("cpu"))
-    memory.require_memory(config, 2, 100, torch.device("cuda"))  # a GPU says so itself
+        memory.require_memory(pair, 2, 100, torch.device("cpu"))
+    memory.require_memory(pair, 2, 100, torch.device("cuda"))  # a GPU says so itself
 
 
 def test_a_container_s_limit_counts(monkeypatch, tmp_path):

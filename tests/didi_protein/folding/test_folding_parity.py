@@ -11,7 +11,8 @@ from folding_fixtures import build_folding_network, fold_sequences
 from transformers.models.esm.openfold_utils import residue_constants
 
 import didi_protein.folding.trunk as trunk_file
-from didi_protein.folding.confidence import ALPHA_CARBON, read_folds
+from didi_protein.folding.confidence import read_folds
+from didi_protein.folding.fold import ALPHA_CARBON
 from didi_protein.folding.trunk import run_network
 
 TOLERANCES = torch.tensor([1e-3, 1e-5, 1e-3])

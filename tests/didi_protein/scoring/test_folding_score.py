@@ -19,7 +19,8 @@ from scoring_fixtures import write_judge
 
 from didi_core.commands import processes
 from didi_core.errors import UserError
-from didi_protein.folding import scorer
+from didi_protein.folding import esmfold, scorer
+from didi_protein.folding.fold import FoldRequest
 from didi_protein.folding.network import open_folding_model
 from didi_protein.folding.trunk import run_network
 from didi_protein.score import score
@@ -91,9 +92,9 @@ def test_each_row_that_is_ok_has_a_structure_of_its_own(scenario):
 
 def test_rows_are_those_of_a_record_alone(scenario, model):
     table = scenario[1].table
-    opened = open_folding_model(str(model))
-    assert opened.default_recycles == 1
-    scorer_alone = scorer.FoldScorer(opened, scorer.FoldFiles({}, Path()), recycles=0)
+    assert open_folding_model(str(model)).settings == {"recycles": 1}
+    opened = open_folding_model(str(model), request=FoldRequest(recycles=0))
+    scorer_alone = scorer.FoldScorer(opened, scorer.FoldFiles({}, Path()))
     for row in table[table["status"] == "ok"].iloc[::23].itertuples():
         alone = scorer_alone.score([ProteinRecord(row.id, row.sequence)])[0]
         assert row.mean_plddt == pytest.approx(alone["mean_plddt"], abs=1e-3)
@@ -198,7 +199,7 @@ def test_thresholds_are_flags_and_need_no_folding(options, monkeypatch):
     rows = first.table
     assert first.summary["fold"]["foldable"] == {"min_plddt": 80, "min_ptm": 0.7, "max_pae": 10}
     assert not rows["foldable"].any() and rows["foldable"].notna().all()
-    monkeypatch.setattr(scorer, "run_network", None)  # nothing is folded again
+    monkeypatch.setattr(esmfold, "run_network", None)  # nothing is folded again
     lenient = replace(options, resume=True, foldable_plddt=0, foldable_ptm=0, foldable_pae=31)
     assert score(lenient).table["foldable"].all()
     for name, column in (("plddt", "mean_plddt"), ("ptm", "ptm"), ("pae", "mean_pae")):
@@ -298,7 +299,7 @@ def test_flags_reach_the_network(options, monkeypatch):
         seen.append((len(sequences), recycles, chunk_size, dtype))
         return run_network(network, sequences, recycles, chunk_size)
 
-    monkeypatch.setattr(scorer, "run_network", spy)
+    monkeypatch.setattr(esmfold, "run_network", spy)
     one = score(options).table
     assert max(count for count, *_ in seen) > 1
     seen.clear()
@@ -313,7 +314,7 @@ def test_flags_reach_the_network(options, monkeypatch):
     )
     other = score(changed)
     assert other.table["pdb_file"].isna().all()
-    assert set(seen) == {(1, None, 3, torch.bfloat16)}
+    assert set(seen) == {(1, 1, 3, torch.bfloat16)}
     assert other.summary["fold"]["precision"] == "bf16" and other.summary["fold"]["recycles"] == 1
     assert not (one["mean_plddt"] == other.table["mean_plddt"]).all()
 

@@ -15,7 +15,8 @@ from scoring_fixtures import quick_scores
 from structure_fixtures import helix_bundle, pdb_text
 
 from didi_core.errors import UserError
-from didi_protein.folding import scorer
+from didi_protein.folding import esmfold
+from didi_protein.folding.fold import FoldRequest
 from didi_protein.folding.network import open_folding_model
 from didi_protein.folding.scorer import FoldScorer
 from didi_protein.folding.structure_files import FoldFiles
@@ -170,7 +171,9 @@ def test_shuffles_keep_the_motif_and_are_folded(
     assert result.table["motif_rmsd_shuffled"].notna().all()
     records = read_records(options.inputs)
     motifs = read_motifs(options, records, print)
-    alone = FoldScorer(open_folding_model(str(folding)), FoldFiles({}, Path()), recycles=0)
+    alone = FoldScorer(
+        open_folding_model(str(folding), request=FoldRequest(recycles=0)), FoldFiles({}, Path())
+    )
     for row, record in zip(result.table.itertuples(), records, strict=True):
         site = motifs.site(record)
         shuffled = shuffle_of(record.sequence, options.seed, keep=site.places)
@@ -190,7 +193,7 @@ def test_a_finished_table_is_not_folded_again(
     scored: tuple[ScoreOptions, ScoreResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options, first = scored
-    monkeypatch.setattr(scorer, "run_network", None)
+    monkeypatch.setattr(esmfold, "run_network", None)
     again = score(replace(options, resume=True)).table
     pd.testing.assert_frame_equal(first.table, again)
 

@@ -64,7 +64,8 @@ def test_columns_rows_and_order_are_those_of_the_contract(options, models):
         "pseudo_perplexity_one_pass,repeat_fraction,low_complexity_fraction,aa_entropy,"
         "instability_index,gravy,isoelectric_point,molecular_weight,nearest_reference,"
         "nearest_reference_identity,max_reference_tm,cluster,family_bits,family_evalue,"
-        "family_coverage,training_identity,training_identity_estimate,parent,parent_identity"
+        "family_coverage,training_identity,training_identity_estimate,parent,parent_identity,"
+        "fold_model"
     )
     table = read_scores(options.out)
     assert table["id"].tolist() == [f"d{i}" for i in range(12)] + ["natural_0", "natural_1"]
@@ -475,7 +476,7 @@ def test_help_names_every_flag_of_the_contract():
         *("--shard", "--resume", "--overwrite", "--offline", "--json", "--version"),
     ):
         assert flag in said.stdout
-    assert len(COLUMNS) == 37
+    assert len(COLUMNS) == 38
 
 
 def test_header_words_that_are_no_numbers_leave_the_columns_of_numbers(options, tmp_path):
