@@ -115,14 +115,14 @@ def test_they_are_in_float32(name: str) -> None:
 def limit_memory(network: nn.Module, tokens: int) -> None:
     """Let a forward pass of more tokens run out of it."""
     denoiser: Any = trunk_of(network)
-    trunk = denoiser.trunk
+    states = denoiser.states
 
     def limited(ids: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
         if ids.numel() > tokens:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return trunk(ids, *rest, **named)
+        return states(ids, *rest, **named)
 
-    denoiser.trunk = limited
+    denoiser.states = limited
 
 
 @pytest.mark.parametrize(
