@@ -225,8 +225,9 @@ def identity_histogram(shown: FamilySet, name: str, of: str) -> Plot | None:
         legend=entries[::-1],
         caption="How much of each design its nearest natural relative shares, over the same for "
         "natural sequences among the others of the family (grey). Designs further right than "
-        f"nature, above all beyond the dotted line at {100 * COPY_IDENTITY:.0f}%, are memory; far "
-        "to its left they leave the family.",
+        f"nature, above all beyond the dotted line at {100 * COPY_IDENTITY:.0f}%, are memory. "
+        "Further left is newer: natural sequences have near relatives in the alignment. Whether a "
+        "design belongs to the family, its bits say.",
     )
 
 

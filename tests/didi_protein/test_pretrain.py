@@ -306,14 +306,14 @@ def test_a_lack_of_memory_is_recorded_and_a_resumed_run_begins_with_what_fits(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     whole = load_denoiser(pretrain(settings_for(fasta, tmp_path / "whole", steps=4)))
-    trunk = EsmDenoiser.trunk
+    states = EsmDenoiser.states
 
     def limited(self: EsmDenoiser, tokens: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
         if torch.is_grad_enabled() and tokens.numel() > 200:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return trunk(self, tokens, *rest, **named)
+        return states(self, tokens, *rest, **named)
 
-    monkeypatch.setattr(EsmDenoiser, "trunk", limited)
+    monkeypatch.setattr(EsmDenoiser, "states", limited)
     told = []
     for steps in (2, 4):
         out = pretrain(settings_for(fasta, tmp_path / "m", steps=steps, resume=steps > 2))

@@ -61,7 +61,7 @@ def test_funnel_and_reasons_are_told(tmp_path: Path) -> None:
     table = scored(tmp_path)
     filtered(table, tmp_path / "best.fasta", min_plddt=70, min_ptm=0.5, one_per="model")
     text = page_of([table], tmp_path)
-    assert "1 of 20 designs were kept, highest mean_plddt first" in text
+    assert "1 of 20 designs was kept, highest mean_plddt first" in text
     (funnel,) = re.findall(r'<table class="funnel">.*?</table>', text, re.DOTALL)
     cells = [re.sub(r"\s+", " ", each) for each in re.findall(r"<td[^>]*>([^<]*)</td>", funnel)]
     stored = filter_designs(

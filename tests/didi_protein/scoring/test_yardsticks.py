@@ -173,7 +173,7 @@ def shuffles_of(better: list[bool]) -> OwnShuffles:
 
 VERDICTS = [
     ([False] * 4, False, "No row of 4 reads better to J than the same"),
-    ([True, False, False], False, "Only 1 of 3 rows read better to J"),
+    ([True, False, False], False, "Only 1 of 3 rows reads better to J"),
     ([True, False], True, None),
     ([True], True, None),
 ]
