@@ -99,8 +99,7 @@ def open_esmfold(
         _config_from(content, flag),
         read_folder_weights(folder),
         flag,
-        lambda key: key.endswith(_NEVER_REQUIRED) or _is_unused(key),
-        lambda key: key.endswith(_NEVER_REQUIRED) or _is_unused(key),
+        _is_ignored,
     )
     network.esm.contact_head = None  # unused; drawn at random where the file has none
     fingerprint = weights_digest(network)
@@ -116,8 +115,8 @@ def open_esmfold(
     return EsmFold(name, network, precision, fingerprint, recycles)
 
 
-def _is_unused(key: str) -> bool:
-    return any(part in f".{key}" for part in _UNUSED)
+def _is_ignored(key: str) -> bool:
+    return key.endswith(_NEVER_REQUIRED) or any(part in f".{key}" for part in _UNUSED)
 
 
 def _config_from(content: Mapping[str, Any], flag: str) -> EsmConfig:

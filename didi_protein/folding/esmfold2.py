@@ -265,7 +265,6 @@ def open_esmfold2(
         weights,
         flag,
         lambda key: key.endswith(_BUFFERS),
-        lambda key: key.endswith(_BUFFERS),
     )
     fingerprint = weights_digest(network)
     network = network.to(device).eval().requires_grad_(False)

@@ -18,8 +18,7 @@ def load_network(
     config: Any,
     weights: Mapping[str, Tensor],
     flag: str,
-    is_optional: Callable[[str], bool],
-    is_unused: Callable[[str], bool],
+    is_ignored: Callable[[str], bool],
 ) -> Any:
     """Return the network in float32, with exactly these weights.
 
@@ -27,8 +26,7 @@ def load_network(
         network_class: of transformers.
         config: of that class.
         flag: flag and name, for messages.
-        is_optional: whether a tensor may be missing.
-        is_unused: whether one that the network has no place for may be there.
+        is_ignored: whether a tensor may be missing, or be there without a place for it.
 
     Raises:
         UserError: tensors are missing, unexpected, of another shape, or not finite.
@@ -44,8 +42,8 @@ def load_network(
         )
     # Each misshapen one is a name, or that and both shapes, by the version of transformers.
     wrong = {
-        "missing": [key for key in report["missing_keys"] if not is_optional(key)],
-        "unexpected": [key for key in report["unexpected_keys"] if not is_unused(key)],
+        "missing": [key for key in report["missing_keys"] if not is_ignored(key)],
+        "unexpected": [key for key in report["unexpected_keys"] if not is_ignored(key)],
         "of another shape": [
             each if isinstance(each, str) else str(each[0]) for each in report["mismatched_keys"]
         ],

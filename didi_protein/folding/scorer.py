@@ -92,18 +92,10 @@ class AgreementScorer:
             found = self.first.folds(missing)
             known |= {each.sequence: fold for each, fold in zip(missing, found, strict=True)}
         sequences = [each.sequence for each in records]
-        return [
-            dict(
-                zip(
-                    self.columns,
-                    (fold.mean_plddt, _tm(sequence, known[sequence], fold)),
-                    strict=True,
-                )
-            )
-            for sequence, fold in zip(
-                sequences, self.model.fold(sequences, self.first.chunk_size), strict=True
-            )
-        ]
+        folds = self.model.fold(sequences, self.first.chunk_size)
+        pairs = zip(sequences, folds, strict=True)
+        values = [(fold.mean_plddt, _tm(each, known[each], fold)) for each, fold in pairs]
+        return [dict(zip(self.columns, each, strict=True)) for each in values]
 
 
 def _tm(sequence: str, one: Fold, other: Fold) -> float | None:
