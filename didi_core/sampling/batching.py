@@ -6,13 +6,14 @@ its output is the same bit for bit.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from didi_core.data.batches import bucket_width
 
 Found = TypeVar("Found")
 
 
+@runtime_checkable
 class Share(Protocol):
     """Who computes the batches of a plan: one process, or several, each a part of them."""
 
