@@ -18,6 +18,7 @@ nearest mean length. Beside every set stand nature and independent columns at it
 command goes on.
 """
 
+import math
 import re
 import sys
 import time
@@ -81,7 +82,11 @@ def main(
     ] = "",
     num: Annotated[int, typer.Option(help="Designs of a model, of each family.")] = 2_048,
     temperatures: Annotated[
-        str, typer.Option(help="Of the models, as in 0.9,1,1.1; 1 is always among them.")
+        str,
+        typer.Option(
+            help="Of the models, as in 0.9,1,1.1; 1 is always among them and comes first, then "
+            "the others until a set passes nature's likeness."
+        ),
     ] = "1",
     seed: Annotated[int, typer.Option(help="Of designs, controls and intervals.")] = 0,
     resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 100,
@@ -101,7 +106,9 @@ def main(
     named += filter(None, re.split(r",(?![^(]*\))", cells))  # not within brackets
     curves: dict[str, dict[float, dict[str, Counted]]] = {}
     for cell in [parse_cell(each) for each in named]:
-        for temperature in sweep:
+        for temperature in sorted(sweep, key=lambda each: abs(each - 1)):
+            if not needed(temperature, curves.get(cell.name, {})):
+                continue
             drawn = {f.name: draw(cell, f, scratch, num, temperature, seed) for f in families}
             found = {name: each.sequences for name, each in drawn.items()}
             counted = measured(found, families, held_out=temperature == 1)
@@ -231,6 +238,29 @@ def measured(
         mean_bits = float(bits.mean()) if len(bits) else None
         found[family.name] = Counted(statistics, mean_bits, seconds)
     return found
+
+
+def needed(temperature: float, curve: Mapping[float, Mapping[str, Counted]]) -> bool:
+    """Return whether the crossing of nature's identity may lie at this temperature or beyond.
+
+    Args:
+        temperature: the next, no nearer to 1 than those drawn.
+        curve: what was counted so far, by temperature and family. Colder sets are more alike.
+    """
+    side = 1 if temperature < 1 else -1
+    nearer = [found for drawn, found in curve.items() if side * (1 - drawn) >= 0]
+    families = {name for found in nearer for name in found}
+    return not families or not all(
+        any(name in found and side * _excess(found[name].statistics) >= 0 for found in nearer)
+        for name in families
+    )
+
+
+def _excess(statistics: FamilyStatistics) -> float:
+    """Return mean pairwise identity less nature's; NaN where either is unknown."""
+    sets = (statistics.designs, statistics.natural)
+    designs, natural = (each.pairwise_identity if each else None for each in sets)
+    return designs.mean - natural.mean if designs and natural else math.nan
 
 
 def as_record(found: Mapping[str, Counted]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.equal_identity import at_equal_identity
-from benchmarks.families import main, read_families
+from benchmarks.families import Counted, main, needed, read_families
 from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import Interval
 from didi_protein.families import (
@@ -159,6 +159,27 @@ def test_curves_are_read_where_they_pass_the_identity_of_nature() -> None:
     half = 1.959964 * np.std([0.01, -0.01, 0.01, -0.01], ddof=1)
     assert less["high"] - less["mean"] == pytest.approx(half)
     assert "contact_precision" not in cells["student"]
+
+
+def test_temperatures_beyond_the_likeness_of_nature_are_not_drawn() -> None:
+    natural = a_set(0.95, 1.0, 0.3, 0.0)
+
+    def counted(**identities: float) -> dict[str, Counted]:
+        return {
+            name: Counted(FamilyStatistics(a_set(0.5, 0.5, each, 0.0), natural), None, 0.0)
+            for name, each in identities.items()
+        }
+
+    assert needed(1.0, {})
+    varied = {1.0: counted(short=0.2, long=0.25)}
+    assert needed(0.9, varied) and not needed(1.1, varied)
+    one_left = varied | {0.9: counted(short=0.31, long=0.29)}
+    assert needed(0.8, one_left)
+    assert not needed(0.7, one_left | {0.8: counted(short=0.4, long=0.35)})
+    mixed = {1.0: counted(short=0.2, long=0.35)}
+    assert needed(0.9, mixed) and needed(1.1, mixed)
+    unknown = {1.0: {"short": Counted(FamilyStatistics(None, natural), None, 0.0)}}
+    assert needed(0.9, unknown)
 
 
 def test_nothing_to_measure_and_no_family(tmp_path: Path) -> None:
