@@ -17,8 +17,7 @@ from didi_core.evaluation.bootstrap import bootstrap_mean
 from didi_core.io.files import shown
 from didi_core.progress import progress_bar
 from didi_protein.scoring.rows import Row
-from didi_protein.similarity import foldseek
-from didi_protein.similarity import tm_score
+from didi_protein.similarity import foldseek, tm_score
 from didi_protein.similarity.tm_score import Trace
 from didi_protein.structures.parse import STRUCTURE_SUFFIXES, alpha_trace, parse_structure
 from didi_protein.structures.read import CHAIN_COLUMN, file_of_cell
