@@ -64,6 +64,7 @@ def settings_from_config(config: Mapping[str, Any], source: str) -> EsmSettings:
         layer_norm_eps=config.get("layer_norm_eps", 1e-12),
         time_conditioned=config["model_type"] == TIMED_MODEL_TYPE,
         conditioning_size=config.get("conditioning_size", 128),
+        time_at_input=bool(config.get("time_at_input", False)),
     )
 
 
@@ -113,11 +114,13 @@ def config_from_settings(
     It refuses that of a network conditioned on time.
     """
     timed = settings.time_conditioned
+    time = {"conditioning_size": settings.conditioning_size}
+    time |= {"time_at_input": settings.time_at_input}
     dtype_name = str(dtype).removeprefix("torch.")
     return {
         "model_type": TIMED_MODEL_TYPE if timed else "esm",
         "architectures": [TIMED_ARCHITECTURE if timed else ARCHITECTURES[0]],
-        **({"conditioning_size": settings.conditioning_size} if timed else {}),
+        **(time if timed else {}),
         "vocab_size": settings.vocabulary_size,
         "mask_token_id": settings.mask_id,
         "pad_token_id": vocabulary.pad_id,

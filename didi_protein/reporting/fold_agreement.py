@@ -29,8 +29,10 @@ def plddt_of_two_models(cells: Sequence[Cell], styles: SeriesStyles, rule: FoldR
     Hollow where the TM-score of the two structures is below `SAME_FOLD`.
     """
     second = _second_plddt(cells)
+    if second is None:
+        return None
     shown = [cell for cell in cells if second in cell.designs and len(_of_both(cell, second))]
-    if second is None or not shown:
+    if not shown:
         return None
     model = second.removeprefix(SECOND_PLDDT)
     share = min(1.0, MOST_POINTS / sum(len(_of_both(cell, second)) for cell in shown))
