@@ -34,8 +34,9 @@ NLL_LABEL = "judge NLL, nats a residue"
 
 
 LINES = (
-    "Lower is better. Bars are 95% intervals. A dashed line is a model's limit: its exact sampler, "
-    "one call a residue. Grey lines are natural and shuffled sequences."
+    "Lower reads more natural, and below nature's line no better. Bars are 95% intervals. A dashed "
+    "line is a model's limit: its exact sampler, one call a residue. Grey lines are natural and "
+    "shuffled sequences."
 )
 
 
@@ -72,7 +73,7 @@ SECONDS = _Cost(
     label="seconds a design (logarithmic)",
     unit="seconds",
     base=10,
-    caption=f"{LINES} Seconds are those of the batches in which the designs were made: rows of "
+    caption=f"{LINES} Seconds are those of the batches in which the designs were made: sets of "
     "one machine compare.",
 )
 
@@ -214,8 +215,8 @@ def length_histogram(cells: Sequence[Cell], styles: SeriesStyles) -> Plot | None
         title="Lengths",
         svg=inline_svg(figure, "lengths", "Lengths of the designs", ". ".join(told)),
         legend=styles.model_legend(cells),
-        caption="Lengths are asked for, not learnt: rows are compared fairly only where these "
-        "lines agree. All rows of a model are taken together.",
+        caption="Lengths are asked for, not learnt: sets are compared fairly only where these "
+        "lines agree. All sets of a model are taken together.",
     )
 
 
@@ -297,7 +298,7 @@ def quality_along_temperatures(
         title="Quality at equal variety",
         svg=inline_svg(figure, "quality-temperatures", "Quality at equal variety", ". ".join(told)),
         legend=styles.legend(shown),
-        caption="One curve a row of the table, drawn at several temperatures: cold on the left, "
+        caption="One curve a set, drawn at several temperatures: cold on the left, "
         "hot on the right. The large points are temperature 1, and the numbers their steps. Lower "
         f"is better at one entropy: where the curves pass the dotted line, at {equal:.2f} nats "
         f"({frontiers['level']['source']}), they are compared in the table. Bars are 95% "
