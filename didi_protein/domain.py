@@ -195,7 +195,7 @@ TRAINING = TrainingDomain(
     students={
         "masked": "A few-step student of a masked-diffusion protein language model. Sample it with "
         "`didi-protein generate --model FOLDER --steps 8`; `transformers.AutoModelForMaskedLM` "
-        "opens it as well.",
+        "opens it as well, unless the teacher was a DSM.",
         "uniform": "A few-step student of a uniform-state diffusion protein language model. Sample "
         "it with `didi-protein generate --model FOLDER --steps 8`.",
     },

@@ -4,7 +4,7 @@ A judge is any Hugging Face causal LM whose vocabulary (`vocab.txt`, a token a l
 residues as single tokens. It is opened from safetensors alone, and never runs code of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -172,6 +172,12 @@ def masked_scorer(loaded: LoadedModel, flag: str = "--pseudo") -> MaskedScorer:
         vocabulary=loaded.vocabulary,
         max_length=length_limit(loaded),
         fingerprint=weights_digest(loaded.denoiser),
-        predicts_visible=not {"didi", "dplm_type"} & set(loaded.config),
+        predicts_visible=_is_esm2(loaded.config),
         trained_lengths=loaded.trained_lengths,
     )
+
+
+def _is_esm2(config: Mapping[str, Any]) -> bool:
+    """Return whether a folder's model is ESM-2, whose training asked for visible residues too."""
+    is_esm = config.get("model_type") in ("esm", "fast_esm")
+    return is_esm and not {"didi", "dplm_type"} & set(config)
