@@ -48,7 +48,7 @@ docs: .venv/installed-docs
 
 tables: .venv/installed-dev
 	$(BIN)/python docs/tables.py
-	$(BIN)/python -m didi_protein.scoring.columns docs/outputs.md docs/filter.md
+	$(BIN)/python docs/column_tables.py docs/outputs.md docs/filter.md
 
 # Writes benchmarks/results/chaos.json; ARGS="--kills 50 --jobs generate --seed 1" for more.
 chaos: .venv/installed-dev

@@ -14,7 +14,8 @@ from didi_core.progress import counted
 from didi_protein.reporting.designs import is_own, own_heading
 from didi_protein.reporting.filters import FilterOutcome
 from didi_protein.reporting.tables import ScoreTable
-from didi_protein.scoring.columns import COLUMN, ScoreColumn
+from didi_protein.scoring.columns import COLUMN
+from didi_protein.scoring.score_column import ScoreColumn
 from didi_protein.scoring.table import are_designs, numbers_of
 
 FEWEST_VALUES = 2

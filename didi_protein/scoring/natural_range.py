@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from didi_protein.scoring.columns import COLUMN, ScoreColumn
+from didi_protein.scoring.columns import COLUMN
+from didi_protein.scoring.score_column import ScoreColumn
 
 RANGES = "natural_ranges"
 """Key of the ranges in the summary of rows that `filter` kept, which has no reference rows."""

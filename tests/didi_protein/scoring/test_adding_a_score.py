@@ -93,8 +93,6 @@ def test_table_summary_filter_report_and_terminal_have_it(copy: Path) -> None:
 
 
 def test_the_pages_get_it(copy: Path) -> None:
-    told = run_python(
-        copy, "-m", "didi_protein.scoring.columns", "docs/outputs.md", "docs/filter.md"
-    )
+    told = run_python(copy, "docs/column_tables.py", "docs/outputs.md", "docs/filter.md")
     assert told.split() == ["docs/outputs.md"]
     assert "| `aromatic_fraction` | 0 to 1 | lowest |" in (copy / "docs/outputs.md").read_text()
