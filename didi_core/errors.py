@@ -30,11 +30,18 @@ def refused_by(*checks: Callable[[], object]) -> list[str]:
 class RecordsFailed(Exception):
     """Some records failed while others succeeded: the command exits with status 1."""
 
-    def __init__(self, num_failed: int, num_records: int, listed_in: str) -> None:
+    def __init__(self, num_failed: int, num_records: int, listed_in: str, reason: str = "") -> None:
+        """Say how many failed.
+
+        Args:
+            listed_in: the file that says of each why.
+            reason: why the first did, with its id; "" where not known.
+        """
         records = "record" if num_records == 1 else "records"
         they_are = "it is" if num_failed == 1 else "they are"
+        why = f" ({'' if num_failed == 1 else 'the first: '}{reason})" if reason else ""
         super().__init__(
-            f"{num_failed} of {num_records} {records} failed; {they_are} listed in {listed_in}"
+            f"{num_failed} of {num_records} {records} failed{why}; {they_are} listed in {listed_in}"
         )
         self.num_failed = num_failed
 

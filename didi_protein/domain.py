@@ -104,6 +104,7 @@ class ProteinPretraining:
                 mask_id=PROTEIN.mask_id,
                 max_tokens=model.max_residues + PROTEIN.num_special_per_sequence,
                 time_conditioned=time_conditioned,
+                time_at_input=time_conditioned,
             )
         )
 
@@ -207,7 +208,8 @@ TRAINING = TrainingDomain(
     pretraining=ProteinPretraining,
     settle_pretrain=settled,
     length_flags=lambda data: " --length 100-200" if data == UNIREF50 else f" --length from:{data}",
-    judge_command="score designs.fasta --judge {model} --out scores.csv",
+    judge_command="score designs.fasta --judge {model}",
+    judge_output="scores.csv",
     output="designs.fasta",
     samplers={"dmmd": "momentum"},
     open_model=open_model,

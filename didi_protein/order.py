@@ -35,9 +35,12 @@ def _run_command(options: OrderOptions) -> None:
     else:
         from didi_protein.ordering.summary import print_summary
 
-        print_summary(result)
+        print_summary(result, options)
     if result.num_failed:
-        raise RecordsFailed(result.num_failed, len(result.table), str(result.designs_file))
+        from didi_protein.scoring.table import first_failure
+
+        listed, reason = str(result.designs_file), first_failure(result.table.to_dict("records"))
+        raise RecordsFailed(result.num_failed, len(result.table), listed, reason)
 
 
 order_command = command_of(

@@ -45,7 +45,10 @@ def _run_command(options: ScanOptions) -> None:
         print_summary(result)
         show_next(after_scan(options, result))
     if result.num_failed:
-        raise RecordsFailed(result.num_failed, result.num_records, str(result.out))
+        from didi_protein.scoring.table import first_failure
+
+        reason = first_failure(result.summary["sequences"])
+        raise RecordsFailed(result.num_failed, result.num_records, str(result.out), reason)
 
 
 scan_command = command_of(

@@ -53,7 +53,10 @@ def _run_command(options: ScoreOptions) -> None:
         print_summary(result)
         show_next(after_score(options, result))
     if result.num_failed:
-        raise RecordsFailed(result.num_failed, len(result.table), str(result.out))
+        from didi_protein.scoring.table import first_failure
+
+        reason = first_failure(result.table.to_dict("records"))
+        raise RecordsFailed(result.num_failed, len(result.table), str(result.out), reason)
 
 
 score_command = command_of(

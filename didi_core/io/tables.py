@@ -59,12 +59,13 @@ def csv_header(path: Path, name: str) -> list[str]:
 
 
 def check_separator(header: Sequence[str], path: Path, name: str, needs: Collection[str]) -> None:
-    """Raise UserError where a header lacks columns that it has when it is cut at other signs."""
+    """Raise UserError where a header lacks columns that it has when it is cut at other signs, or
+    is one column that such signs cut into several."""
     if set(needs) <= set(header):
         return
     for sign, called in _OTHER_SEPARATORS.items():
         cut = {each.strip('"') for cell in header for each in cell.split(sign)}
-        if len(cut) > len(header) and set(needs) & cut:
+        if len(cut) > len(header) and (set(needs) & cut or len(header) == 1):
             raise UserError(
                 f"{name} {path} is separated by {called}, as spreadsheets of many languages write "
                 "CSV: save it again separated by commas, with decimal points."

@@ -13,6 +13,7 @@ from didi_core.progress import counted
 from didi_protein.filtering.criteria import Filter, Rejection, Status
 from didi_protein.filtering.options import FunnelStep as FunnelStep
 from didi_protein.filtering.ranking import SHORTEST_JUDGED
+from didi_protein.scoring.columns import COLUMN
 
 if TYPE_CHECKING:
     from didi_protein.filtering.options import FilterResult
@@ -93,11 +94,22 @@ def print_funnel(result: "FilterResult") -> None:
             f"Nearer to a training sequence than any other training sequence is, and so after the "
             f"others by likelihood: {near:,}."
         )
+    if (beyond := summary["beyond_nature"]) is not None:
+        print(_beyond_in_words(beyond))
     print(_copies_in_words(summary["copies"], summary["num_scored"]))
     for warning in summary["warnings"]:
         print(warning)
     if not kept:
         print("No design passes: loosen the filter that rejects most alone.")
+
+
+def _beyond_in_words(beyond: Mapping[str, Any]) -> str:
+    column = COLUMN[beyond["column"]]
+    side = "below" if column.better == "lowest" else "above"
+    return (
+        f"{column.title} {side} nature's range ({column.write(beyond['nature'])}) is not better, "
+        f"and ranks as equal: {beyond['num_kept']:,} of those kept."
+    )
 
 
 def _copies_in_words(copies: Mapping[str, Any], num_scored: int) -> str:

@@ -1,7 +1,7 @@
 """The work of `filter`: read, rank, filter, write."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,14 @@ from didi_protein.filtering.thresholds import (
     raise_all,
 )
 from didi_protein.scoring.columns import COLUMN, names_by
+from didi_protein.scoring.natural_range import NaturalRange, natural_ranges_of, ranges_as_json
 from didi_protein.scoring.own_shuffles import foreign_to_judge
 from didi_protein.scoring.properties import developability
 from didi_protein.scoring.table import (
     are_designs,
     check_ids,
     header_of_row,
+    numbers_of,
     read_scores,
     scored_designs,
     summary_path,
@@ -130,7 +132,8 @@ def run_filter(options: FilterOptions) -> FilterResult:
     scored = table[table["status"] == "ok"]
     scoring = _scoring(options.table)
     compared, foreign = compared_columns(scoring), foreign_to_judge(scoring)
-    keys = sort_keys(options.sort_by, scored, judge_knows=foreign is None)
+    natural = natural_ranges_of(scoring)
+    keys = sort_keys(options.sort_by, scored, foreign is None, natural)
     filters = build_filters(options, scored, bounds, keys, compared)
     funnel = run_funnel(table, in_order(scored, keys, compared), filters)
     rejected, selected = rejected_table(table, funnel), _selected(funnel.kept, options)
@@ -214,6 +217,7 @@ def _summary(
         "num_too_short": int(too_short(funnel.kept).sum()),
         "copies": _copies(options, table),
         "num_nearer_than_nature": _num_demoted(funnel.kept, keys),
+        "beyond_nature": _beyond_nature(funnel.kept, keys),
         "order": ", ".join(key.in_words() for key in keys) or "order in the table",
         "filters": [step.as_json() for step in funnel.steps],
         "files": {
@@ -240,6 +244,20 @@ def _num_demoted(kept: pd.DataFrame, keys: Sequence[SortKey]) -> int:
     return int(Memory.of(kept).is_nearer_than_nature.sum()) if rewards_memory(keys) else 0
 
 
+def _beyond_nature(kept: pd.DataFrame, keys: Sequence[SortKey]) -> dict[str, Any] | None:
+    """Return how many of the designs kept are likelier than nature by the first column of the
+    order, and tie; None where it has no end."""
+    first = next(iter(keys), None)
+    if first is None or first.nature is None:
+        return None
+    values = numbers_of(kept, first.column, f"--sort-by {first.column}")
+    return {
+        "column": first.column,
+        "nature": first.nature,
+        "num_kept": int(first.is_beyond(values).sum()),
+    }
+
+
 def _write(
     files: FilterFiles,
     selected: pd.DataFrame,
@@ -251,7 +269,7 @@ def _write(
     files.scoring.unlink(missing_ok=True)  # of an earlier run: it vouches for other rows
     write_scores(files.selected, selected)
     if scoring:
-        write_json(files.scoring, without_figures(scoring))
+        write_json(files.scoring, without_figures(scoring) | ranges_as_json(scoring))
     write_json(files.summary, summary)
     rows = selected.to_dict("records")
     write_fasta(
@@ -289,11 +307,17 @@ def _sort_parts(sort_by: str | None) -> list[tuple[str, str]]:
     return [(column, direction) for column, _, direction in parts]
 
 
-def sort_keys(sort_by: str | None, table: pd.DataFrame, judge_knows: bool = True) -> list[SortKey]:
-    """The order asked for, else the usual one.
+def sort_keys(
+    sort_by: str | None,
+    table: pd.DataFrame,
+    judge_knows: bool = True,
+    natural: Mapping[str, NaturalRange] | None = None,
+) -> list[SortKey]:
+    """The order asked for, else the usual one; a likelihood ranks no further than nature's best.
 
     Args:
         judge_knows: whether the judge may rank where no order is asked for.
+        natural: where natural sequences lie, by column.
 
     Raises:
         UserError: a column whose better end is neither known nor said; all of them.
@@ -306,8 +330,9 @@ def sort_keys(sort_by: str | None, table: pd.DataFrame, judge_knows: bool = True
             if direction not in ("highest", "lowest")
         ]
     )
-    return [SortKey(column, direction == "highest") for column, direction in parts] or default_sort(
-        table, judge_knows
+    asked = [SortKey(column, direction == "highest") for column, direction in parts]
+    return [key.limited(natural or {}) for key in asked] or default_sort(
+        table, judge_knows, natural
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -26,6 +26,8 @@ _HINTS = {
     "n_glycosylation_sites": "have an N-glycosylation site",
 }
 """Columns of the table that are counted on the screen: above 0 each asks for a look."""
+_HARMLESS = {"ecoli": {"n_glycosylation_sites": "of no concern in E. coli, which adds no sugars"}}
+"""Of these what does not matter in a host, and why."""
 
 
 def summary_of(
@@ -41,10 +43,17 @@ def summary_of(
         "by_status": dict(Counter(table["status"])),
         "num_plates": int(ok["plate"].max()) if ok["plate"].notna().any() else 0,
         "num_bases": int(ok["dna_length"].sum()),
+        "dna_lengths": _ends(ok["dna_length"]),
+        "flanks": [len(options.flank5 or ""), len(options.flank3 or "")],
         "hints": {name: int((ok[name] > 0).sum()) for name in _HINTS},
         "notes": list(notes),
         "versions": {"didi-protein": __version__, "dnachisel": version("dnachisel")},
     }
+
+
+def _ends(lengths: pd.Series) -> list[int] | None:
+    """Return the shortest and the longest; None of no design."""
+    return [int(lengths.min()), int(lengths.max())] if len(lengths) else None
 
 
 def notes_on(
@@ -72,22 +81,38 @@ def notes_on(
     return notes
 
 
-def print_summary(result: OrderResult) -> None:
+def print_summary(result: OrderResult, options: OrderOptions) -> None:
     """Print what can be ordered, what cannot and why, and what to look at."""
     summary, table = result.summary, Table(show_header=False, box=None)
-    num_ok = summary["by_status"].get("ok", 0)
-    plates = f" on {counted(summary['num_plates'], 'plate')}" if summary["num_plates"] else ""
-    table.add_row("can be ordered", f"{counted(num_ok, 'design')}{plates}")
+    table.add_row("can be ordered", _orderable(summary))
     for status in ("failed", "invalid"):
         if number := summary["by_status"].get(status):
             errors = result.table.loc[result.table["status"] == status, "error"]
             why, times = Counter(errors).most_common(1)[0]
             table.add_row(status, f"{counted(number, 'design')}, {times:,} of them: {why}")
+    harmless = _HARMLESS.get(options.host.lower(), {})
     for name, hint in _HINTS.items():
         if number := summary["hints"][name]:
-            table.add_row(name, f"{number:,} {hint}")
+            about = f", {harmless[name]}" if name in harmless else ""
+            table.add_row(name, f"{number:,} {hint}{about}")
     for note in summary["notes"]:
         table.add_row("note", note)
-    table.add_row("upload", ", ".join(map(str, result.uploads)))
+    if summary["dna_lengths"] is not None:
+        table.add_row("upload", ", ".join(map(str, result.uploads)))
     table.add_row("every design", str(result.designs_file))
     print_table(table)
+
+
+def _orderable(summary: Mapping[str, Any]) -> str:
+    """Return how many designs, on how many plates, how long their DNA is, and what is around it."""
+    num_ok, lengths = summary["by_status"].get("ok", 0), summary["dna_lengths"]
+    if lengths is None:
+        return "0 designs: there is nothing to order"
+    plates = f" on {counted(summary['num_plates'], 'plate')}" if summary["num_plates"] else ""
+    low, high = lengths
+    bases = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    front, behind = summary["flanks"]
+    flanks = f"flanks of {front} and {behind} bases included"
+    if not front and not behind:
+        flanks = "no flanks or adapters added (--flank5, --flank3)"
+    return f"{counted(num_ok, 'design')}{plates}, {bases} bases of DNA each; {flanks}"

@@ -26,6 +26,7 @@ from didi_protein.reporting.figures import (
 )
 from didi_protein.reporting.tables import ScoreTable
 from didi_protein.scoring.length_bins import OWN_LENGTHS, mean_row
+from didi_protein.scoring.natural_range import NaturalRange, natural_ranges_of
 from didi_protein.scoring.own_shuffles import foreign_to_judge
 from didi_protein.scoring.table import are_designs
 
@@ -58,6 +59,7 @@ class Cell:
         shares_settings: whether another cell has the same model, sampler and steps.
         judges_itself: whether its model is also the judge, which finds its own designs likely.
         foreign: why the judge cannot rank these designs, in words; None where it can.
+        natural: where natural sequences lie, by score, as far as the summary knows.
     """
 
     model: str
@@ -72,6 +74,7 @@ class Cell:
     shares_settings: bool = False
     judges_itself: bool = False
     foreign: str | None = None
+    natural: Mapping[str, NaturalRange] = field(default_factory=dict)
 
     @property
     def is_limit(self) -> bool:
@@ -138,7 +141,7 @@ def _mark_shared(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def _cells_of_table(table: ScoreTable) -> Iterator[Cell]:
-    groups = list(_groups(table))
+    groups, natural = list(_groups(table)), natural_ranges_of(table.summary)
     for (model, sampler, steps), rows in groups:
         designs = rows[rows["status"] == "ok"]
         summary = table.summary if len(groups) == 1 and _summarises(table) else None
@@ -161,6 +164,7 @@ def _cells_of_table(table: ScoreTable) -> Iterator[Cell]:
             recomputed=summary is None,
             judges_itself=_last_folder(model or table.label) == _judge_of(table),
             foreign=foreign_to_judge(table.summary),
+            natural=natural,
         )
 
 

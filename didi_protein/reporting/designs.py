@@ -3,7 +3,7 @@
 import base64
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -11,11 +11,12 @@ import pandas as pd
 
 from didi_protein.filtering.memory import COLUMNS as MEMORY_COLUMNS
 from didi_protein.filtering.memory import Memory
-from didi_protein.filtering.ranking import SortKey, default_sort, ranked
+from didi_protein.filtering.ranking import JUDGED, SortKey, default_sort, ranked
 from didi_protein.reporting.cells import OPTIONS, Cell
 from didi_protein.reporting.filters import FilterOutcome, ranks_of, rejected_everywhere
 from didi_protein.reporting.structures import Backbone, described, read_backbone
-from didi_protein.scoring.columns import COLUMN
+from didi_protein.scoring.columns import COLUMN, ScoreColumn
+from didi_protein.scoring.natural_range import NaturalRange
 from didi_protein.scoring.table import HEADER_PREFIX
 from didi_protein.sequences.fasta import NAME_KEY, ProteinRecord, unique_ids
 from didi_protein.similarity.neighbours import COPY_IDENTITY
@@ -79,12 +80,11 @@ def best_designs(
 
     Designs of tables that were not filtered come after those: the distinct sequences of highest
     pLDDT whose repeats pass `max_repeat`. Where nothing was folded the lowest judge perplexity
-    decides; without either there is nothing to rank by. Of such tables copies of training sequences
-    are left out, and so is what the judge itself wrote, or does not know, where it would be the one
-    to rank it.
+    decides, no further down than nature's; without either there is nothing to rank by. Of such
+    tables copies of training sequences are left out, and so is what the judge itself wrote, or does
+    not know, where it would be the one to rank it.
     """
-    by_judge = [key.column for key in _order(cells)] == ["judge_perplexity"]
-    knows = _judge_knows(cells)
+    by_judge = [key.column for key in _order(cells)[:1]] == [JUDGED]
     cells = [
         cell
         for cell in cells
@@ -95,7 +95,7 @@ def best_designs(
     if "repeat_fraction" in designs:
         unranked = designs[_RANK].isna()
         designs = designs[~((designs["repeat_fraction"] > max_repeat) & unranked)]
-    ordered = _ranked(designs, knows).drop_duplicates("sequence") if len(designs) else designs
+    ordered = _ranked(designs, cells).drop_duplicates("sequence") if len(designs) else designs
     rows = list(islice(ordered.to_dict("records"), top))
     identifiers = _unique_identifiers([(row["id"], cells[row["_cell"]].source) for row in rows])
     return [
@@ -129,14 +129,21 @@ def order_of_filter(cells: Sequence[Cell], outcomes: Sequence[FilterOutcome]) ->
 def ranked_by(cells: Sequence[Cell]) -> str:
     """What decides which designs are best, in words; "" where nothing does."""
     return ", ".join(
-        f"{COLUMN[each.column].better} {COLUMN[each.column].heading}" for each in _order(cells)
+        f"{COLUMN[each.column].better} {COLUMN[each.column].heading}{each.limit_in_words}"
+        for each in _order(cells)
     )
 
 
 def _order(cells: Sequence[Cell]) -> list[SortKey]:
     if not cells:
         return []
-    return default_sort(pd.concat([cell.designs for cell in cells]), _judge_knows(cells))
+    return _usual_order(pd.concat([cell.designs for cell in cells]), cells)
+
+
+def _usual_order(designs: pd.DataFrame, cells: Sequence[Cell]) -> list[SortKey]:
+    """Return the order of designs of these cells; of several natural ranges the first counts."""
+    natural = {name: each for cell in reversed(cells) for name, each in cell.natural.items()}
+    return default_sort(designs, _judge_knows(cells), natural)
 
 
 def _judge_knows(cells: Sequence[Cell]) -> bool:
@@ -158,13 +165,27 @@ def _unique_identifiers(pairs: Sequence[tuple[str, str]]) -> list[str]:
     )
 
 
-def _ranked(designs: pd.DataFrame, judge_knows: bool) -> pd.DataFrame:
+def _ranked(designs: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
     """Return those that `filter` ranked, then the others that have a value to rank by."""
     by_filter = designs[designs[_RANK].notna()].sort_values(_RANK, kind="stable")
     others = designs[designs[_RANK].isna()]
-    keys = default_sort(others, judge_knows)
-    others = ranked(others[others[keys[0].column].notna()], keys) if keys else others.iloc[:0]
-    return pd.concat([by_filter, others])
+    keys = _usual_order(others, cells)
+    if not keys:
+        return by_filter
+    others = others[others[keys[0].column].notna()]
+    # Tables of other lengths have other natural ranges: each is held to its own.
+    plain = [replace(key, nature=None) for key in keys]
+    values = {key.column: _as_ranked(others, key, cells) for key in plain}
+    return pd.concat([by_filter, others.loc[ranked(others.assign(**values), plain).index]])
+
+
+def _as_ranked(designs: pd.DataFrame, key: SortKey, cells: Sequence[Cell]) -> pd.Series:
+    """Return a column with values beyond the natural range of their own table as its end."""
+    parts = [
+        key.limited(cells[number].natural).as_ranked(rows[key.column])
+        for number, rows in designs.groupby("_cell")
+    ]
+    return pd.concat(parts) if parts else designs[key.column]
 
 
 def _design(row: dict[str, Any], cell: Cell, identifier: str) -> Design:
@@ -175,7 +196,7 @@ def _design(row: dict[str, Any], cell: Cell, identifier: str) -> Design:
         identifier=identifier,
         sequence=row["sequence"],
         origin=_origin(row, cell),
-        figures=[*_figures(row), *_own_columns(row)],
+        figures=[*_figures(row, cell), *_own_columns(row)],
         is_copy=any(pd.notna(each) and each >= COPY_IDENTITY for each in identities),
         is_foldable=None if pd.isna(foldable) else bool(foldable),
         backbone=structure if isinstance(structure, Backbone) else None,
@@ -184,12 +205,19 @@ def _design(row: dict[str, Any], cell: Cell, identifier: str) -> Design:
     )
 
 
-def _figures(row: dict[str, Any]) -> list[tuple[str, str]]:
+def _figures(row: dict[str, Any], cell: Cell) -> list[tuple[str, str]]:
+    """Return the scores of a design; those outside nature's range say so."""
     return [
-        (column.heading, f"{column.write(row[column.name])} {column.unit}".strip())
+        (column.heading, _figure(row[column.name], column, cell.natural.get(column.name)))
         for column in COLUMN.values()
         if column.on_card and pd.notna(row.get(column.name))
     ]
+
+
+def _figure(value: float, column: ScoreColumn, natural: NaturalRange | None) -> str:
+    text = f"{column.write(value)} {column.unit}".strip()
+    beside = natural.beside(value, column) if natural else ""
+    return f"{text}, {beside}" if beside else text
 
 
 def _own_columns(row: dict[str, Any]) -> list[tuple[str, str]]:

@@ -170,13 +170,13 @@ COLUMNS = (
         "changes nothing needs no call, so calls can be fewer than the steps asked for.",
         _calls,
     ),
-    _mean_of("judge_perplexity"),
+    _mean_of("judge_perplexity", "natural"),
     Column(
         "nll_at_equal_diversity",
         "NLL at equal entropy",
         "lower",
-        "Judge NLL, nats a residue, where the row's curve over the temperatures passes the 3-mer "
-        "entropy that all rows are compared at, that of natural sequences where they were given "
+        "Judge NLL, nats a residue, where the set's curve over the temperatures passes the 3-mer "
+        "entropy that all sets are compared at, that of natural sequences where they were given "
         "(the dotted line of the plot). A dash: the curve does not reach it. No temperature "
         "changes this figure; copying the training set would, so read copies too.",
         decimals(3),
@@ -185,7 +185,7 @@ COLUMNS = (
         "difference_at_equal_diversity",
         "Less teacher, equal entropy",
         "lower",
-        "The same less that of the teacher's limit (of a teacher without one: of its plain row of "
+        "The same less that of the teacher's limit (of a teacher without one: of its plain set of "
         "most steps), over pairs of designs. Below zero reads more naturally at equal variety; an "
         "interval that includes zero shows nothing.",
         lambda value: f"{value:+.3f}",
@@ -214,7 +214,7 @@ COLUMNS = (
         "higher",
         "The share of held-out natural sequences that some design resembles, by the same rule. "
         "High: the designs cover the variety of nature. It grows with the number of designs, so "
-        "compare it only between rows of equal n.",
+        "compare it only between sets of equal n.",
         percent,
     ),
     Column(
@@ -277,7 +277,7 @@ COLUMNS = (
         "Seconds each",
         "lower",
         "Wall-clock time of generation divided by the number of designs, on the machine named "
-        "below the table. Only rows from the same machine can be compared.",
+        "below the table. Only sets from the same machine can be compared.",
         _seconds,
     ),
 )

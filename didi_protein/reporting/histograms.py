@@ -1,8 +1,7 @@
 """A histogram of each score of the designs, with nature's range behind it where it is known."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,6 +22,7 @@ from didi_protein.reporting.styles import (
 )
 from didi_protein.reporting.tables import ScoreTable
 from didi_protein.scoring.columns import ScoreColumn
+from didi_protein.scoring.natural_range import NaturalRange, natural_range
 from didi_protein.scoring.table import are_designs, numbers_of
 
 if TYPE_CHECKING:
@@ -37,16 +37,6 @@ MOST_LINES = 5
 """Native inputs that are drawn as a line each; of more the range is."""
 
 
-@dataclass(frozen=True)
-class NaturalRange:
-    """Where the values of natural sequences lie."""
-
-    low: float
-    high: float
-    source: str
-    """What they are, in words."""
-
-
 def score_histograms(
     tables: Sequence[ScoreTable], cells: Sequence[Cell], styles: SeriesStyles
 ) -> list[Plot]:
@@ -57,7 +47,7 @@ def score_histograms(
     natives = pd.concat([table.rows[~are_designs(table.rows)] for table in tables])
     drawn = [
         _histogram(
-            column, cells, _natural_range(column, tables), _values(natives, column.name), styles
+            column, cells, _known_range(column, tables), _values(natives, column.name), styles
         )
         for column in numeric_columns(designs)
         if column.type != "yes_no" and column.name not in NOT_DRAWN
@@ -81,8 +71,11 @@ def _histogram(
         model: np.concatenate([_values(cell.designs, column.name) for cell in group])
         for model, group in by_model(cells).items()
     }
+    found = sum(map(len, values.values()))
+    if column.zero:  # nothing was measured there
+        values = {model: each[each != 0] for model, each in values.items()}
     values = {model: each for model, each in values.items() if len(each)}
-    everything = np.concatenate(list(values.values()))
+    everything = np.concatenate([np.empty(0), *values.values()])
     if len(np.unique(everything)) < FEWEST_VALUES:
         return None
     name = f"score-{column.name.replace('_', '-')}"
@@ -96,6 +89,8 @@ def _histogram(
     edges = _edges(column, everything)
     _draw_models(axes, values, edges, styles)
     told = [f"{model}: median {column.write(np.median(each))}" for model, each in values.items()]
+    if left_out := found - len(everything):
+        told.append(f"Not drawn: {left_out:,} of {counted(found, 'design')}, {column.zero}")
     if natural is not None:
         told.append(f"Nature: {column.write(natural.low)} to {column.write(natural.high)}")
     if len(natives):
@@ -159,33 +154,13 @@ def _advice(column: ScoreColumn) -> str:
     return f". {advice}" if advice else ""
 
 
+def _known_range(column: ScoreColumn, tables: Sequence[ScoreTable]) -> NaturalRange | None:
+    """Return the first range that is known; several tables may know different ones."""
+    ranges = (natural_range(table.summary, column.name) for table in tables)
+    return next((each for each in ranges if each is not None), None)
+
+
 def _values(rows: pd.DataFrame, column: str) -> np.ndarray:
     if column not in rows:
         return np.empty(0)
     return numbers_of(rows, column, "INPUT").dropna().to_numpy()
-
-
-# What is known of nature: of references, of a family, of the judge.
-
-
-def _natural_range(column: ScoreColumn, tables: Sequence[ScoreTable]) -> NaturalRange | None:
-    """Return the first range that is known; several tables may know different ones."""
-    return next((each for table in tables for each in _ranges(column.name, table)), None)
-
-
-def _ranges(column: str, table: ScoreTable) -> Iterator[NaturalRange]:
-    summary = table.summary or {}
-    if found := _ends((summary.get("reference_ranges") or {}).get(column)):
-        yield NaturalRange(*found, "natural sequences of --reference, 90%")
-    family: Mapping[str, Any] = summary.get("family") or {}
-    if found := _ends((family.get("natural_ranges") or {}).get(column)):
-        yield NaturalRange(*found, f"natural sequences of {family.get('file')}, 90%")
-    for name, words in (("natural_held_out", "natural, held out"), ("natural_training", "natural")):
-        row = (summary.get("reference_rows") or {}).get(name) or {}
-        between = row.get(f"{column}_range")
-        if between:
-            yield NaturalRange(between["low"], between["high"], f"{words}, 90%")
-
-
-def _ends(pair: Sequence[float] | None) -> tuple[float, float] | None:
-    return (pair[0], pair[1]) if pair else None

@@ -45,11 +45,11 @@ def left_out_of_plots(plots: Sequence[Plot], cells: Sequence[Cell]) -> list[str]
     told = []
     if "quality" not in drawn and _can_be_judged(cells):
         told.append(
-            "Quality against calls needs two rows: score designs of other --steps, or of another "
+            "Quality against calls needs two sets: score designs of other --steps, or of another "
             "model, and name both tables"
         )
     if any("foldable" in cell.figures for cell in cells) and "foldable" not in drawn:
-        told.append("Foldable share needs two rows: its figure stands in the comparison")
+        told.append("Foldable share needs two sets: its figure stands in the comparison")
     return told
 
 

@@ -22,6 +22,7 @@ from didi_protein.reporting.designs import (
 from didi_protein.reporting.families import columns_of, family_sections
 from didi_protein.reporting.figures import columns_for
 from didi_protein.reporting.filters import MOST_SHOWN, FilterOutcome
+from didi_protein.reporting.fold_agreement import plddt_of_two_models
 from didi_protein.reporting.fold_plots import (
     fold_rule,
     foldable_share,
@@ -44,6 +45,27 @@ from didi_protein.reporting.styles import SeriesStyles
 from didi_protein.reporting.tables import ScoreTable
 from didi_protein.reporting.text import cautions, highlights
 
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page, and its place in the menu."""
+
+    anchor: str
+    title: str
+    template: str
+
+
+OF_DESIGNS = (
+    Section("designs", "Best designs", "designs.html.j2"),
+    Section("all-designs", "All designs", "listing.html.j2"),
+    Section("filters", "Filters", "filters.html.j2"),
+)
+OF_SETS = (
+    Section("comparison", "Comparison", "comparison.html.j2"),
+    Section("plots", "Plots", "plots.html.j2"),
+    Section("families", "The family", "families.html.j2"),
+)
+SCORES = Section("scores", "Scores", "scores.html.j2")
 VIEWER = "_3dmol"
 """Folder of the package that holds 3Dmol.js."""
 
@@ -68,12 +90,20 @@ def render_page(
     settings: PageSettings,
 ) -> str:
     """The whole page. Every text from the tables is escaped by the template."""
-    references = references_of(tables)
+    references, styles = references_of(tables), SeriesStyles(cells)
     designs = best_designs(cells, settings.top, settings.max_repeat, outcomes)
+    listing, histograms = list_designs(tables, outcomes), score_histograms(tables, cells, styles)
     present = {name for cell in cells for name in cell.figures}
-    styles = SeriesStyles(cells)
     plots = _plots(tables, cells, references, styles, settings.frontiers)
     families = family_sections(tables, cells, styles)
+    missing_plots = left_out_of_plots(plots, cells)
+    left_out = {
+        "plots": not (plots or missing_plots),
+        "families": not families,
+        "all-designs": not listing.rows,
+        "filters": not outcomes,
+        "scores": not histograms,
+    }
     has_structures = any(design.backbone is not None for design in designs)
     return (
         _environment()
@@ -92,9 +122,10 @@ def render_page(
             cautions=cautions(tables, cells, references),
             missing_figures=left_out_of_table(present, cells),
             plots=plots,
-            missing_plots=left_out_of_plots(plots, cells),
-            histograms=score_histograms(tables, cells, styles),
-            listing=list_designs(tables, outcomes),
+            missing_plots=missing_plots,
+            sections=_sections(cells, outcomes, left_out),
+            histograms=histograms,
+            listing=listing,
             shown_first=SHOWN_FIRST,
             families=families,
             family_columns=columns_of(families),
@@ -115,6 +146,23 @@ def render_page(
     )
 
 
+def _sections(
+    cells: Sequence[Cell], outcomes: Sequence[FilterOutcome], left_out: Mapping[str, bool]
+) -> list[Section]:
+    """Return the parts of the page in the order in which its reader needs them.
+
+    Who chose designs, or has one set, comes for the designs; who compares sets, for the comparison.
+
+    Args:
+        left_out: by anchor, whether a part is empty; of those not named, none is.
+    """
+    comparison, plots, family = OF_SETS
+    order = (*OF_DESIGNS, SCORES, plots, comparison, family)
+    if len(cells) > 1 and not outcomes:
+        order = (*OF_SETS, *OF_DESIGNS, SCORES)
+    return [each for each in order if not left_out.get(each.anchor)]
+
+
 def _plots(
     tables: Sequence[ScoreTable],
     cells: Sequence[Cell],
@@ -130,6 +178,7 @@ def _plots(
         foldable_share(cells, styles, rule),
         plddt_by_perplexity(cells, references, styles, rule),
         plddt_by_length(cells, styles, rule),
+        plddt_of_two_models(cells, styles, rule),
         length_histogram(cells, styles),
         composition_plot(cells, natural_row(references), styles),
     ]

@@ -1,37 +1,30 @@
 """Quality against cost: judge NLL over calls, and over seconds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-from didi_protein.reporting.cells import Cell, ReferenceRow
-from didi_protein.reporting.styles import NATURAL, SeriesStyles, inline_svg, new_axes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from didi_core.evaluation.frontier_plot import error_bars
 from didi_core.evaluation.frontier_record import COPIES
+from didi_protein.reporting.cells import Cell, ReferenceRow
 from didi_protein.reporting.styles import (
     FAINT,
     INK,
+    NATURAL,
     LegendEntry,
+    SeriesStyles,
     by_model,
+    inline_svg,
+    new_axes,
 )
 from didi_protein.scoring.properties import residue_composition
 from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
 
 FEWEST_POINTS = 2
 """One point is no plot: its figures stand in the table."""
@@ -41,8 +34,9 @@ NLL_LABEL = "judge NLL, nats a residue"
 
 
 LINES = (
-    "Lower is better. Bars are 95% intervals. A dashed line is a model's limit: its exact sampler, "
-    "one call a residue. Grey lines are natural and shuffled sequences."
+    "Lower reads more natural, and below nature's line no better. Bars are 95% intervals. A dashed "
+    "line is a model's limit: its exact sampler, one call a residue. Grey lines are natural and "
+    "shuffled sequences."
 )
 
 
@@ -79,7 +73,7 @@ SECONDS = _Cost(
     label="seconds a design (logarithmic)",
     unit="seconds",
     base=10,
-    caption=f"{LINES} Seconds are those of the batches in which the designs were made: rows of "
+    caption=f"{LINES} Seconds are those of the batches in which the designs were made: sets of "
     "one machine compare.",
 )
 
@@ -221,8 +215,8 @@ def length_histogram(cells: Sequence[Cell], styles: SeriesStyles) -> Plot | None
         title="Lengths",
         svg=inline_svg(figure, "lengths", "Lengths of the designs", ". ".join(told)),
         legend=styles.model_legend(cells),
-        caption="Lengths are asked for, not learnt: rows are compared fairly only where these "
-        "lines agree. All rows of a model are taken together.",
+        caption="Lengths are asked for, not learnt: sets are compared fairly only where these "
+        "lines agree. All sets of a model are taken together.",
     )
 
 
@@ -304,7 +298,7 @@ def quality_along_temperatures(
         title="Quality at equal variety",
         svg=inline_svg(figure, "quality-temperatures", "Quality at equal variety", ". ".join(told)),
         legend=styles.legend(shown),
-        caption="One curve a row of the table, drawn at several temperatures: cold on the left, "
+        caption="One curve a set, drawn at several temperatures: cold on the left, "
         "hot on the right. The large points are temperature 1, and the numbers their steps. Lower "
         f"is better at one entropy: where the curves pass the dotted line, at {equal:.2f} nats "
         f"({frontiers['level']['source']}), they are compared in the table. Bars are 95% "

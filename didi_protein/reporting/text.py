@@ -135,12 +135,13 @@ def _about_counts(cells: Sequence[Cell]) -> Iterator[str]:
         each = f"{counts[0]}" if len(counts) == 1 else f"between {counts[0]} and {counts[-1]}"
         plural = "" if counts[-1] == 1 else "s"
         yield (
-            f"Each row rests on {each} design{plural}. Rows whose intervals overlap may well be "
-            f"equal; take at least {ENOUGH_DESIGNS} designs a row before you conclude."
+            f"Each set holds {each} design{plural}. Sets whose intervals overlap may well be "
+            f"equal; take at least {ENOUGH_DESIGNS} designs a set before you conclude from its "
+            "figures."
         )
     if counts[-1] > MORE_DESIGNS * counts[0]:
         yield (
-            "The rows rest on different numbers of designs: recall and 3-mer entropy grow with "
+            "The sets hold different numbers of designs: recall and 3-mer entropy grow with "
             "the number and cannot be compared between them."
         )
     for cell in cells:

@@ -59,6 +59,8 @@ class ScoreColumn:
     """Short title in reports and in the terminal."""
     written: str = ".4g"
     """Format of a value in the report."""
+    zero: str = ""
+    """What 0 stands for, where nothing was measured then."""
     on_card: bool = False
     """Whether the report shows it of each design."""
     figure: MeanFigure | None = None
@@ -75,8 +77,12 @@ class ScoreColumn:
     """Where empty means that nothing alike was found: the column a compared row has a value in."""
 
     def write(self, value: float) -> str:
-        """Return a value as the report writes it."""
-        return format(value, self.written)
+        """Return a value as the report writes it.
+
+        >>> COLUMN["ptm"].write(0), COLUMN["training_identity"].write(0)
+        ('0.00', 'none alike')
+        """
+        return self.zero if self.zero and value == 0 else format(value, self.written)
 
     @property
     def range(self) -> str:
@@ -567,6 +573,9 @@ _ENTRIES = (
         better="highest",
         advice="Higher is surer to be a member, not a better one",
         rewards_memory=True,
+        heading="family bits",
+        written=".1f",
+        on_card=True,
         score_flag="--family ALIGNMENT",
     ),
     ScoreColumn(
@@ -593,6 +602,9 @@ _ENTRIES = (
         high=1,
         better="highest",
         advice="Low: parts of the family's domain are missing",
+        heading="family coverage",
+        written=".0%",
+        on_card=True,
         score_flag="--family ALIGNMENT",
     ),
     ScoreColumn(
@@ -610,6 +622,7 @@ _ENTRIES = (
         advice="95% and above is a copy; below that, lower is newer, not better",
         heading="identity to training",
         written=".0%",
+        zero="none alike",
         on_card=True,
         score_flag="--training F.fasta",
     ),
@@ -626,6 +639,7 @@ _ENTRIES = (
         advice="95% and above is a copy; below that, lower is newer, not better",
         heading="identity to training, estimated",
         written=".0%",
+        zero="none alike",
         on_card=True,
         otherwise="score with the model's folder, which holds a training.sketch, where the header "
         "says it is; or with --training F.fasta",
@@ -691,6 +705,7 @@ _ENTRIES = (
         always=False,
         low=0,
         high=1,
+        zero="none alike",
         score_flag="--training F.fasta",
     ),
     ScoreColumn(

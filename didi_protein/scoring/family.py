@@ -6,9 +6,11 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.table import Table
 
 from didi_core.errors import UserError
@@ -22,7 +24,7 @@ from didi_protein.families.statistics import (
     num_passes,
 )
 from didi_protein.scoring.columns import names_by
-from didi_protein.scoring.properties import natural_ranges
+from didi_protein.scoring.properties import RANGE, natural_ranges
 from didi_protein.sequences.bundled import bundled_contacts, sequences_named
 
 if TYPE_CHECKING:
@@ -73,13 +75,26 @@ class FamilyScorer:
         designs = self.profile.align(sequences, self.threads)
         if not quiet:
             self._announce(designs, time.perf_counter() - started)
-        nature = self.profile.align_members(self.threads)
+        nature = self.nature
         total = num_passes(self.contacts, self.profile.num_columns)
         shown = nullcontext(None) if quiet else progress_bar("counting the family", total)
         with shown as on_progress:
             return measure_family(
                 designs, nature, self.contacts, seed=seed, on_progress=on_progress
             )
+
+    @cached_property
+    def nature(self) -> FamilyAlignment | None:
+        """Align the family's own sequences; None where there are none."""
+        return self.profile.align_members(self.threads)
+
+    def natural_ranges(self) -> dict[str, list[float]]:
+        """Return the 5th and 95th percentile of bits and coverage over natural sequences."""
+        if self.nature is None or not self.nature.aligned.any():
+            return {}
+        known = self.nature.take(self.nature.aligned)
+        columns = {"family_bits": known.bits, "family_coverage": known.coverage}
+        return {name: np.quantile(each, RANGE).tolist() for name, each in columns.items()}
 
     def _announce(self, designs: FamilyAlignment, aligning: float) -> None:
         """Say what begins, and how long it will take by the pace of one alignment and one pass.
@@ -144,11 +159,14 @@ def family_record(scorer: FamilyScorer, statistics: FamilyStatistics | None) -> 
         statistics: of the whole set; None for a shard.
     """
     members, plots = scorer.profile.members, statistics and statistics.plot_data
+    ranges = {} if members is None else natural_ranges(members)
+    if statistics is not None:  # aligned for it already
+        ranges |= scorer.natural_ranges()
     return {
         "file": scorer.file,
         "num_columns": scorer.profile.num_columns,
         "num_sequences": None if members is None else len(members),
-        "natural_ranges": {} if members is None else natural_ranges(members),
+        "natural_ranges": ranges,
         "contacts": scorer.contacts_file,
         "statistics": None if statistics is None else known_or_none(statistics.as_dict()),
         "plots": None if plots is None else plots.as_dict(),

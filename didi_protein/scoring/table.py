@@ -238,6 +238,15 @@ def _rows_of_text(table: pd.DataFrame) -> Iterable[Sequence[str]]:
     yield from zip(*columns, strict=True)
 
 
+def first_failure(rows: Iterable[Mapping[Any, Any]]) -> str:
+    """Return id and reason of the first row whose status is not ok; "" where there is none."""
+    failed = next((each for each in rows if each["status"] != "ok"), None)
+    if failed is None:
+        return ""
+    error = failed.get("error")
+    return f"{failed['id']}: {failed['status'] if is_missing(error) else error}"
+
+
 def are_designs(table: pd.DataFrame) -> "pd.Series[bool]":
     """Return whether each row is a design: not so the sequence that an inverse folder was given."""
     if "native" not in table:

@@ -34,6 +34,7 @@ from didi_protein.sequences.tables import (
     ColumnNames,
     is_table,
     read_table,
+    refuse_scores,
     refuse_workbook,
 )
 from didi_protein.structures.predictions import (
@@ -53,6 +54,8 @@ from didi_protein.structures.read import (
 FASTA_SUFFIXES = (".fasta", ".fa", ".faa", ".fas", ".fsa")
 
 
+INPUT = "INPUT"
+"""What messages call what `score` and `scan` are given."""
 NAME_KEY = "name"
 """Of the pair that keeps an id which is no single word."""
 
@@ -252,6 +255,8 @@ def _read_one(path: str | os.PathLike[str], name: str, reading: Reading) -> Iter
         for row in read_table(path, reading.columns, name):
             yield ProteinRecord(row.id, row.sequence, row.header)
         return
+    if name == INPUT:
+        refuse_scores(path, name)
     said_by_name = header_of_name(path)
     for record in fasta_records(path, name):
         yield replace(record, header=said_by_name | record.header)

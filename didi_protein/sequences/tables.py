@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from didi_core.errors import UserError, as_written
-from didi_core.io.tables import read_any_csv
+from didi_core.io.tables import csv_header, read_any_csv
 
 SURE_SUFFIXES = (".csv", ".tsv", ".tab")
 """Of tables that are read where a folder is given."""
@@ -118,6 +118,29 @@ def refuse_workbook(path: str | os.PathLike[str], name: str) -> None:
             f"{as_written(name, path)} is a workbook: save its sheet as CSV, and give that with "
             "--sequence-column NAME."
         )
+
+
+def refuse_scores(path: str | os.PathLike[str], name: str) -> None:
+    """Raise UserError where a file is a table of scores, and which of its columns to read is not
+    said: what takes such a table is another verb."""
+    if _is_of_scores(path, name):
+        csv = "" if _suffix(path) in SURE_SUFFIXES else "save it as CSV, and "
+        raise UserError(
+            f"{as_written(name, path)} is a table of scores already: filter and report take it. To "
+            f"read its sequences again, {csv}name their column, with --sequence-column sequence."
+        )
+
+
+def _is_of_scores(path: str | os.PathLike[str], name: str) -> bool:
+    """Return whether a file has the columns of a table of scores, or their suffix."""
+    if not Path(path).is_file():
+        return False
+    if (suffix := _suffix(path)) in SURE_SUFFIXES:
+        try:
+            return {"id", "status", "sequence"} <= set(csv_header(Path(path), name))
+        except UserError:
+            return False  # who reads it says what it is
+    return suffix in (".parquet", ".jsonl")
 
 
 def _suffix(path: str | os.PathLike[str]) -> str:

@@ -126,6 +126,12 @@ def test_a_table_of_a_spreadsheet_is_named_as_such(tmp_path: Path, sign: str) ->
     for read in (lambda: filtered(path), lambda: write_report([path], tmp_path / "a.html")):
         with pytest.raises(UserError, match=r"is separated by (;|tabs),.*separated by commas"):
             read()
+    other = tmp_path / "hits.csv"  # not of score: no column of ours
+    other.write_text(f"Name,Seq,Kd\na,{ONE},0\n".replace(",", sign).replace("0", "5,3"))
+    for read in (lambda: filtered(other), lambda: write_report([other], tmp_path / "a.html")):
+        with pytest.raises(UserError, match=r"is separated by .*score .*--sequence-column") as told:
+            read()
+        assert "mend that row" not in str(told.value)
     template = tmp_path / "t.csv"
     template.write_text(f"id{sign}template\na{sign}__M\n")
     with pytest.raises(UserError, match=r"--template .* is separated by"):

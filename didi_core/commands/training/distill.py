@@ -202,7 +202,7 @@ class DistillRun:
         return folder
 
     def _print_verdict(self, folder: Path, teacher: LoadedModel, corpus: Corpus) -> None:
-        """Say how the student stands beside its teacher, and how to compare them properly."""
+        """Say how the student stands beside its teacher, and how to draw and to compare."""
         device = next(teacher.denoiser.parameters()).device
         steps, seed = self.shared.student_steps, self.settings.seed
         lengths = corpus.lengths.clip(max=self.longest(teacher)).tolist()
@@ -217,12 +217,20 @@ class DistillRun:
         except Exception as error:  # the student is written: nothing here may fail its run
             reason = str(error) or type(error).__name__
             print(f"No quick verdict: {reason.splitlines()[0]}", file=sys.stderr)
-        data = self.settings.data if self.settings.reference == "data" else None
-        length_flags = self.domain.length_flags(shlex.quote(data)) if data else ""
-        command = compare_command(
-            self.domain.program, self.settings.teacher, str(folder), steps, length_flags
-        )
-        print(f"Next: {command}", file=sys.stderr)
+        lengths, domain = self._length_flags(), self.domain
+        for command in (
+            domain.generate_command(str(folder), steps, lengths),
+            compare_command(domain.program, self.settings.teacher, str(folder), steps, lengths),
+        ):
+            print(f"Next: {command}", file=sys.stderr)
+
+    def _length_flags(self) -> str:
+        """Return flags that ask `generate` for lengths as of the reference; may be empty."""
+        settings = self.settings
+        if settings.reference == "data" and settings.data:
+            return self.domain.length_flags(shlex.quote(settings.data))
+        asked = settings.pool_length
+        return "" if asked is None else f" --length {shlex.quote(asked)}"
 
     def _say_small_batches(self, fewest_groups: int, fabric: Fabric) -> None:
         """Every process needs a group: with fewer a batch is larger than one process's."""

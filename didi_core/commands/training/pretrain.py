@@ -27,6 +27,7 @@ from didi_core.commands.training.domain import (
 )
 from didi_core.commands.training.held_out import (
     HeldOut,
+    HeldOutNats,
     autoregressive_method,
     diffusion_method,
 )
@@ -38,7 +39,7 @@ from didi_core.commands.training.model_card import (
     scores_table,
     told_nats,
 )
-from didi_core.commands.training.outcome import Outcome
+from didi_core.commands.training.outcome import Begun, Outcome
 from didi_core.commands.training.run_folder import (
     check_run_folder,
     loop_settings,
@@ -58,6 +59,7 @@ from didi_core.diffusion.process import (
     kind_of,
 )
 from didi_core.distill.method import Method, Network
+from didi_core.distill.updates import mesh_of
 from didi_core.errors import UserError
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.fingerprint import weights_digest
@@ -104,14 +106,17 @@ def pretrain(settings: P, domain: TrainingDomain[P, D]) -> Path:
     if corpora.save is not None and fabric.is_global_zero:
         corpora.save(folder)
     loop = loop_settings(settings, settings.validate_every if held_out else 0)
-    loop = replace(loop, validate_first=start is not None)
+    before = None
+    if start is not None and held_out is not None:
+        before = _measured_before(method, held_out, fabric)
+        loop = replace(loop, first_look=held_out if before is None else lambda: before.figures)
     patience = Patience(settings.patience, method.ema) if settings.patience else None
     done = train(method, loop, folder, fabric, held_out, patience)
     # Of networks in shards every process has to ask for the whole.
     measured, model = held_out.measure() if held_out else None, method.result()
     if fabric.is_global_zero:
-        earlier = None if start is None else start.model
-        outcome = Outcome.of(settings, domain, task, corpora, measured, earlier)
+        begun = None if start is None else Begun(start.model, before)
+        outcome = Outcome.of(settings, domain, task, corpora, measured, begun)
         _print_scores(outcome.scores, domain.unit)
         updates = f"{done:,} updates{_kept_weights(patience, done)}"
         _save(settings, domain, task, start, corpora, model, updates, outcome)
@@ -122,6 +127,19 @@ def pretrain(settings: P, domain: TrainingDomain[P, D]) -> Path:
         for line in outcome.lines:
             print(line, file=sys.stderr)
     return folder
+
+
+def _measured_before(method: Pretraining, held_out: HeldOut, fabric: Fabric) -> HeldOutNats | None:
+    """Score held-out sequences with the weights that training starts from.
+
+    Returns:
+        None where processes share the network, which is whole on none of their devices.
+    """
+    mesh = mesh_of(fabric)
+    if mesh is not None:
+        return None
+    method.ema.place(fabric.device, mesh)
+    return held_out.measure()
 
 
 def _save(

@@ -517,6 +517,51 @@ def test_a_judge_that_does_not_know_the_designs_does_not_rank_them(
         assert words in warning and warning in printed
 
 
+JUDGE_RANGE = {"reference_rows": {"natural_held_out": {"judge_perplexity_range":
+               {"low": 3.0, "high": 9.0}}}}  # fmt: skip
+BITS_RANGE = {"family": {"file": "F", "natural_ranges": {"family_bits": [20.0, 75.0]}}}
+TO_NATURE = [
+    ({}, None, "bcda", "lowest judge_perplexity", None),
+    (JUDGE_RANGE, None, "dbca", "lowest judge_perplexity down to nature's 3", 2),
+    (JUDGE_RANGE | BITS_RANGE, None, "dcba", "highest family_bits up to nature's 75", 2),
+    (JUDGE_RANGE, "judge_perplexity,gravy:highest", "cbda", "nature's 3, highest gravy", 2),
+    (JUDGE_RANGE, "judge_perplexity:highest", "adcb", "highest judge_perplexity", None),
+    (BITS_RANGE, "family_bits,gravy:lowest", "dcab", "highest family_bits up to nature's 75", 2),
+    (BITS_RANGE, None, "bcda", "lowest judge_perplexity", None),
+]
+"""What the summary knows of nature, --sort-by; the order, in words, and how many lie beyond."""
+
+
+@pytest.mark.parametrize(("summary", "sort_by", "kept", "words", "beyond"), TO_NATURE)
+def test_being_likelier_than_nature_earns_no_rank(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    summary: dict[str, object],
+    sort_by: str | None,
+    kept: str,
+    words: str,
+    beyond: int | None,
+) -> None:
+    values = {"a": (9, 60, 0.1), "d": (3, 80, 0.2), "b": (2, 55, 0.3), "c": (2.5, 90, 0.4)}
+    rows = [
+        row(
+            name, OTHER[place:], judge_perplexity=float(judge), family_bits=float(bits), gravy=gravy
+        )
+        for place, (name, (judge, bits, gravy)) in enumerate(values.items())
+    ]
+    table = table_at(tmp_path, rows)
+    if summary:
+        (tmp_path / "scores.summary.json").write_text(json.dumps(summary))
+    result = run(table, sort_by=sort_by)
+    assert "".join(result.selected["id"]) == kept and words in result.summary["order"]
+    told = result.summary["beyond_nature"]
+    assert (told and told["num_kept"]) == beyond
+    print_funnel(result)
+    assert ("is not better" in capsys.readouterr().out) == (beyond is not None)
+    again = run(tmp_path / "best.selected.csv", out=tmp_path / "again.fasta", sort_by=sort_by)
+    assert again.summary["order"] == result.summary["order"], "as well informed as the first"
+
+
 def test_what_was_kept_is_filtered_again_as_well_informed(tmp_path: Path) -> None:
     """The judge's verdict and the references stand beside the rows, and no figure of other rows."""
     table = judged(tmp_path, better=0.0)

@@ -371,6 +371,32 @@ def test_the_command_says_what_failed_and_gives_its_summary(
     assert "1 design on 1 plate" in shown and "X at position 2" in shown
 
 
+ORDERS = [
+    ({"a": "MSE", "b": "MSEEK"}, [], ["12 to 18 bases", "no flanks"], []),
+    ({"a": "MSE"}, ["--flank5", "GGTCTC"], ["18 bases", "flanks of 6 and 0"], ["no flanks"]),
+    ({"a": "MNGSE"}, [], ["no concern in E. coli"], []),
+    ({"a": "MNGSE"}, ["--host", "yeast"], ["N-glycosylation site"], ["no concern"]),
+    ({"a": "MXE"}, [], ["nothing to order", "o.designs.csv"], ["upload", "bases"]),
+]
+"""Designs, flags, and what the screen names and does not."""
+
+
+@pytest.mark.parametrize(("designs", "flags", "named", "unnamed"), ORDERS)
+def test_the_screen_says_what_is_ordered(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    designs: dict[str, str],
+    flags: list[str],
+    named: list[str],
+    unnamed: list[str],
+) -> None:
+    path = fasta_at(tmp_path, designs)
+    words = ["order", str(path), "--out", str(tmp_path / "o.csv"), "--gc", "0-100", *flags]
+    run_program(lambda: program(words, standalone_mode=False))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(each in shown for each in named) and not any(each in shown for each in unnamed)
+
+
 def test_hints_stand_beside_each_design(tmp_path: Path) -> None:
     designs = {"leaves": "MKKTAIAIAVALAGFATVAQAAPKDNTWYTGAK", "plain": "MSEENGSCK"}
     table: pd.DataFrame = run(fasta_at(tmp_path, designs)).table.set_index("id")

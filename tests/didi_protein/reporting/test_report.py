@@ -129,7 +129,7 @@ def test_quality_against_seconds_is_drawn_where_seconds_are_known(tmp_path: Path
     other = rows("other", "ancestral", 8, 2.6)
     write_table(tmp_path / "in", "other", other, summary(2.6, 64), seconds=None)
     page = page_of([tmp_path / "in"], tmp_path / "one.html").read_text()
-    assert 'id="plot-quality"' not in page and "Quality against calls needs two rows" in page
+    assert 'id="plot-quality"' not in page and "Quality against calls needs two sets" in page
     write_table(tmp_path / "in", "idle", known, summary(2.8, 64), seconds=0.0)
     page = page_of([tmp_path / "in"], tmp_path / "idle.html").read_text()
     assert 'id="plot-quality"' in page and 'id="plot-quality-seconds"' not in page

@@ -136,6 +136,78 @@ def test_ranges_of_a_family_and_of_the_judge_are_drawn(tmp_path: Path) -> None:
     assert found["score-gravy"].legend[-1].label == "natural sequences of PF, 90%"
 
 
+def test_designs_below_nature_are_marked_and_are_not_better(tmp_path: Path) -> None:
+    """Of 1.5 and 2.5, both below nature's 3, the family's bits decide; 4 comes after them."""
+    figures = summary(2.7, 4)
+    figures["reference_rows"]["natural_held_out"]["judge_perplexity_range"] = {"low": 3, "high": 9}
+    figures["family"] = {"file": "PF", "natural_ranges": {"family_bits": [20, 75]}}
+    designs = rows("tiny", "ancestral", 8, 2.7, count=4).assign(
+        judge_perplexity=[4.0, 1.5, 2.5, 12.0], family_bits=[70.0, 60.0, 65.0, 80.0],
+        family_coverage=0.5, repeat_fraction=0.0,
+    )  # fmt: skip
+    table = write_table(tmp_path, "t", designs, figures, None)
+    best = best_designs(cells_of(read_tables([table])), 4, 1.0)
+    assert [each.identifier[-1] for each in best] == ["2", "1", "0", "3"]
+    told = [dict(each.figures) for each in best]
+    marks = [each["judge perplexity"].partition(", ")[2] for each in told]
+    assert marks == ["below nature's 3.00"] * 2 + ["", "above nature's 9.00"]
+    assert told[0]["family bits"] == "65.0 bits" and told[0]["family coverage"] == "50%"
+    assert "down to nature&#39;s 3" in page_of([table], tmp_path / "r.html").read_text()
+
+
+def test_tables_are_held_to_nature_of_their_own_lengths(tmp_path: Path) -> None:
+    """2.5 is below nature's 3 in one table, and 2.6 within nature's 2 to 9 in the other."""
+    tables = []
+    for name, low, perplexity in (("a", 3.0, 2.5), ("b", 2.0, 2.6)):
+        figures = summary(2.7, 1)
+        between = {"low": low, "high": 9.0}
+        figures["reference_rows"]["natural_held_out"]["judge_perplexity_range"] = between
+        designs = rows(name, "ancestral", 8, 2.7, count=1, seed=len(tables))
+        designs = designs.assign(judge_perplexity=perplexity, repeat_fraction=0.0)
+        tables.append(write_table(tmp_path, name, designs, figures, None))
+    best = best_designs(cells_of(read_tables(tables)), 2, 1.0)
+    assert [dict(each.origin)["model"] for each in best] == ["b", "a"]
+
+
+def test_no_relative_in_training_is_no_identity_of_zero(tmp_path: Path) -> None:
+    identity = [0.0] * 30 + np.linspace(0.5, 0.9, 10).tolist()
+    designs = rows("tiny", "ancestral", 8, 2.7, count=40).assign(training_identity=identity)
+    table = write_table(tmp_path, "t", designs, None, None)
+    drawn = histograms(table)["score-training-identity"]
+    assert "30 of 40 designs, none alike" in drawn.caption and "median 70%" in drawn.caption
+    place = [column.heading for column in listed(table).columns].index("Identity to training")
+    assert listed(table).rows[0].cells[place] == ("0", "none alike")
+    designs["training_identity"] = 0.0
+    assert "score-training-identity" not in histograms(
+        write_table(tmp_path, "u", designs, None, None)
+    )
+
+
+SECTIONS = [
+    (1, True, ["designs", "all-designs", "filters", "scores", "plots", "comparison", "meanings"]),
+    (1, False, ["designs", "all-designs", "scores", "plots", "comparison", "meanings"]),
+    (2, True, ["designs", "all-designs", "filters", "scores", "plots", "comparison", "meanings"]),
+    (2, False, ["comparison", "plots", "designs", "all-designs", "scores", "meanings"]),
+]
+"""How many sets, whether filter chose from them, and the parts of the page in their order."""
+
+
+@pytest.mark.parametrize(("sets", "chosen", "order"), SECTIONS)
+def test_the_menu_follows_what_a_reader_does(
+    tmp_path: Path, sets: int, chosen: bool, order: list[str]
+) -> None:
+    tables = [
+        write_table(tmp_path, f"t{n}", rows(f"m{n}", "ancestral", 8, 2.7, 12), None, None)
+        for n in range(sets)
+    ]
+    if chosen:
+        filtered(tables[0], top=3)
+    page = page_of(tables, tmp_path / "r.html").read_text()
+    assert re.findall(r'<section id="([^"]+)"', page) == order
+    menu = re.search(r"<nav.*?</nav>", page, re.DOTALL)[0]
+    assert re.findall(r'href="#([^"]+)"', menu) == [*order, "versions"]
+
+
 def test_natural_ranges_by_hand() -> None:
     sequences = ["ACDEFGHIKL" * 2, "MKTAYIAKQR", "MNPQRSTVWY", "AX"]
     found = natural_ranges(sequences)

@@ -166,6 +166,7 @@ def test_what_cannot_be_scanned_is_a_row_and_takes_nothing_with_it(
     asked = ["scan", str(data), "--model", str(masked), "--out", str(tmp_path / "t.csv")]
     ended = CliRunner().invoke(app, asked).exception  # exit status 1
     assert isinstance(ended, RecordsFailed) and ended.num_failed == 3
+    assert f"x: {failed['x']['error']}" in str(ended), "the first reason"
     cleaned = scanned(masked, data, tmp_path / "c.csv", clean=True)
     assert cleaned.num_failed == 2 and cleaned.scans["lower"].wild_types == "MKTAY"
 

@@ -465,7 +465,35 @@ def test_the_command_fails_with_a_count_when_records_failed(options, tmp_path):
     bad = _write(tmp_path / "bad.fasta", BAD)
     said = _invoke(_flags(replace(options, inputs=[bad])))
     assert isinstance(said.exception, RecordsFailed)
-    assert str(said.exception) == f"6 of 7 records failed; they are listed in {options.out}"
+    words, failed = str(said.exception), read_scores(options.out).query("status != 'ok'").iloc[0]
+    assert "6 of 7 records failed" in words and str(options.out) in words
+    assert f"{failed['id']}: {failed['error']}" in words, "the first reason"
+
+
+TABLES_OF_SCORES = [
+    ("scores.csv", "id,length,status,error,sequence\na,3,ok,,MKT\n", ["filter", "report"]),
+    ("scores.jsonl", '{"id": "a", "status": "ok", "sequence": "MKT"}\n', ["filter", "as CSV"]),
+    ("hits.csv", "Name,Seq\na,MKT\n", ["--sequence-column NAME"]),
+    ("designs.csv", ">a\nMKT\n", None),
+]
+"""What is given where sequences are expected, and what the message names; None where it is read."""
+
+
+@pytest.mark.parametrize(("name", "text", "named"), TABLES_OF_SCORES)
+def test_a_table_of_scores_is_known_as_such(tmp_path, name, text, named):
+    (tmp_path / name).write_text(text)
+    asked = ScoreOptions(
+        inputs=[str(tmp_path / name)], out=tmp_path / "o.csv", judge="none", pseudo="none"
+    )
+    if named is None:
+        assert score(asked).num_failed == 0
+        return
+    with pytest.raises(UserError, match=name) as caught:
+        score(asked)
+    assert all(each in str(caught.value) for each in [*named, "--sequence-column"])
+    if name.startswith("scores.csv"):
+        again = score(replace(asked, sequence_column="sequence"))
+        assert again.table["sequence"].tolist() == ["MKT"]
 
 
 def test_help_names_every_flag_of_the_contract():
