@@ -23,7 +23,7 @@ from didi_core.evaluation.judge import BATCH_TOKENS, causal_nll
 from didi_core.io.files import at_home
 from didi_core.models.causal import position_limit
 from didi_core.models.causal_folder import REFERENCE_ROWS, read_reference_rows
-from didi_core.models.fingerprint import weights_digest
+from didi_core.models.fingerprint import count_parameters, weights_digest
 from didi_core.models.folder import LoadedModel, read_trained_lengths
 from didi_core.models.hub import is_cached
 from didi_core.models.named import find_denoiser, find_judge
@@ -70,7 +70,7 @@ class Judge:
 
     @property
     def num_parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.model.parameters())
+        return count_parameters(self.model)
 
     def nll(
         self,
@@ -100,7 +100,7 @@ class MaskedScorer:
 
     @property
     def num_parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.denoiser.parameters())
+        return count_parameters(self.denoiser)
 
 
 def open_judge(name: str, device: torch.device | str = "cpu", *, offline: bool = False) -> Judge:

@@ -17,6 +17,7 @@ from didi_core.cli.command_options import command_line
 from didi_core.cli.run import console
 from didi_core.evaluation.bootstrap import warnings_of_few
 from didi_core.io.shards import NOT_OF_THE_WHOLE, SHARD_KEY, Shard, shard_record
+from didi_core.models.fingerprint import count_parameters
 from didi_core.progress import counted
 from didi_core.training.run_folder import package_versions
 from didi_protein.scoring.columns import COLUMN
@@ -216,7 +217,7 @@ def _fold(options: ScoreOptions, scorers: Sequence[Scorer]) -> dict[str, Any] | 
 def _folding_model(model: "FoldingModel") -> dict[str, Any]:
     return {
         "name": model.name,
-        "num_parameters": model.num_parameters,
+        "num_parameters": count_parameters(model.network),
         "precision": model.precision,
         **model.settings,
     }
