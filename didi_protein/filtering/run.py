@@ -139,6 +139,7 @@ def run_filter(options: FilterOptions) -> FilterResult:
     rejected, selected = rejected_table(table, funnel), _selected(funnel.kept, options)
     summary = _summary(options, files, table, funnel, keys)
     summary["warnings"] = _about_the_judge(foreign, scored, keys, bounds)
+    summary["parents"] = _beside_parents(scoring, selected, keys)
     _write(files, selected, rejected, summary, scoring)
     return FilterResult(selected, rejected, funnel.steps, summary, options.out)
 
@@ -153,6 +154,32 @@ def _scoring(table: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{path} is no JSON ({error}): write it again with score.") from error
     return summary if isinstance(summary, dict) else {}
+
+
+def _beside_parents(
+    scoring: dict[str, Any], selected: pd.DataFrame, keys: Sequence[SortKey]
+) -> list[dict[str, Any]]:
+    """Return each parent's value of what ranks, and how many of its variants kept are better.
+
+    Args:
+        scoring: the summary of `score`, which has the scores of parents.
+        selected: the rows kept.
+    """
+    found: list[dict[str, Any]] = []
+    if not keys or "parent" not in selected or keys[0].column not in selected:
+        return found
+    column, highest = keys[0].column, keys[0].highest_first
+    for name, scores in (scoring.get("parents") or {}).items():
+        own = selected.loc[selected["parent"] == name, column]
+        values = pd.to_numeric(own, errors="coerce").dropna()
+        value = scores.get(column)
+        if value is None or not len(values):
+            continue
+        better = int((values > value).sum() if highest else (values < value).sum())
+        found.append(
+            {"parent": name, "column": column, "value": value, "better": better, "of": len(values)}
+        )
+    return found
 
 
 def _about_the_judge(

@@ -23,6 +23,7 @@ from didi_core.io.shards import Shard, parse_shard
 from didi_core.number_checks import minimum_errors, seed_errors
 from didi_core.progress import announce, counted, progress_bar
 from didi_core.training.devices import check_precision, resolve_device, settle_precision
+from didi_protein.families.statistics import FamilyStatistics
 from didi_protein.models.judges import Judge, MaskedScorer, open_judge, open_masked_scorer
 from didi_protein.scoring.embedding import EmbeddingMeasures, measure_embedding, open_embedder
 from didi_protein.scoring.family import FamilyScorer, family_record, open_family_scorer
@@ -47,6 +48,7 @@ from didi_protein.scoring.motifs import (
     read_motifs,
 )
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
+from didi_protein.scoring.parents import reason_against_counting, score_parents
 from didi_protein.scoring.rows import Row, check_records, planned_work, score_rows
 from didi_protein.scoring.scorers import (
     JudgeScorer,
@@ -346,7 +348,11 @@ def finish(
     family = next((each for each in scorers if isinstance(each, FamilyScorer)), None)
     statistics = None
     if family is not None and shard.count == 1:
-        statistics = family.measure(sequences, options.seed, quiet=options.quiet)
+        statistics = _measure_family(options, family, designs)
+    named = [(row.record.id, row.record.sequence) for row in scored]
+    parents = score_parents(
+        designs, [*named, *(reference or ())], scorers, known, quiet=options.quiet
+    )
     only_parents = _only_parents(reference, designs)
     embedding = EmbeddingMeasures()
     if embedder is not None and not only_parents:
@@ -356,6 +362,7 @@ def finish(
         scorers=scorers,
         reference=None if reference is None else [sequence for _, sequence in reference],
         only_parents=only_parents,
+        parents=parents,
         training=None if training is None else [sequence for _, sequence in training],
         held_against=training_record(sources),
         neighbours=neighbours,
@@ -394,6 +401,16 @@ def _measure_embedding(
         autocast=autocast_of(options.precision),
         quiet=options.quiet,
     )
+
+
+def _measure_family(
+    options: ScoreOptions, family: FamilyScorer, designs: Sequence[Row]
+) -> FamilyStatistics:
+    """Count the set against nature, or say why that would tell nothing."""
+    if (reason := reason_against_counting(designs)) is not None:
+        return FamilyStatistics(reason=reason, num_columns=family.profile.num_columns)
+    sequences = [row.record.sequence for row in designs]
+    return family.measure(sequences, options.seed, quiet=options.quiet)
 
 
 def _measure_structures(

@@ -27,10 +27,12 @@ from didi_protein.scoring.folding import about_top
 from didi_protein.scoring.length_bins import row_title
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
 from didi_protein.scoring.own_shuffles import JUDGE_DOMAIN, MOST_SEQUENCES
+from didi_protein.scoring.parents import PARENTS, figures_of_parent
 from didi_protein.scoring.properties import natural_ranges
 from didi_protein.scoring.scorers import JudgeScorer, PseudoScorer, Scorer
 from didi_protein.scoring.set_measures import (
     CLUSTER_FIGURES,
+    FEWEST_REFERENCES,
     SetMeasures,
     copy_figures,
     mean_figures,
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
 FORMAT = "didi-protein score summary 1"
 
 
+PARENTS_SHOWN = 3
+"""Parents that the terminal shows beside the set; the summary has all."""
 STRUCTURE_FIGURES = dict.fromkeys(
     ("helix_fraction", "strand_fraction", "mean_pairwise_tm", "num_structure_clusters")
 )
@@ -71,6 +75,8 @@ class SummaryParts:
     reference: Sequence[str] | None
     only_parents: bool
     """Whether it holds nothing but parents of the designs: being near those is no merit."""
+    parents: dict[str, dict[str, Any]]
+    """Scores of the parents, by name."""
     training: Sequence[str] | None
     """Those of `--training`."""
     held_against: dict[str, Any] | None
@@ -87,6 +93,24 @@ class SummaryParts:
     """Place of each row among all records."""
     num_records: int
     """Of the whole request."""
+
+    @property
+    def shares_mean_something(self) -> bool:
+        """Whether precision and recall do: of a handful of natural sequences they are chance."""
+        enough = len(self.reference or ()) >= FEWEST_REFERENCES
+        return enough and not self.only_parents
+
+    @property
+    def about_shares(self) -> list[str]:
+        """Say why precision and recall are left out, where there is a reference."""
+        if self.reference is None or self.only_parents or self.shares_mean_something:
+            return []
+        return [
+            f"Precision and recall are left out: --reference holds "
+            f"{counted(len(self.reference), 'sequence')}, and shares of fewer than "
+            f"{FEWEST_REFERENCES} are chance; nearest_reference_identity of each design stands in "
+            "the table."
+        ]
 
 
 def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
@@ -111,6 +135,7 @@ def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
         "training": parts.held_against,
         "embedding": parts.embedding.record,
         "family": parts.family,
+        **({PARENTS: parts.parents} if parts.parents else {}),
         "set": {
             **measure_table(options, parts).figures,
             "copies_estimated": copy_figures(scored, options.seed)["copies_estimated"],
@@ -123,6 +148,7 @@ def build_summary(options: ScoreOptions, parts: SummaryParts) -> dict[str, Any]:
         JUDGE_DOMAIN: yardsticks.domain,
         "warnings": [
             *few,
+            *parts.about_shares,
             *about_top(options, scored),
             *yardsticks.warnings,
             *parts.embedding.warnings,
@@ -172,11 +198,11 @@ def measure_table(options: ScoreOptions, parts: SummaryParts) -> SetMeasures:
     calls = pd.to_numeric(rows["nfe"], errors="coerce").dropna()
     return measure_set(
         rows["sequence"].tolist(),
-        held_out=parts.reference if whole and not parts.only_parents else None,
+        held_out=parts.reference if whole and parts.shares_mean_something else None,
         training_identity=rows["training_identity"].dropna().tolist(),
         judge_nll=np.log(perplexity).tolist() if len(rows) and perplexity.notna().all() else None,
         num_calls=calls.tolist(),
-        neighbours=None if parts.only_parents else parts.neighbours,
+        neighbours=parts.neighbours if parts.shares_mean_something else None,
         clusters=parts.clusters,
         seed=options.seed,
         threads=options.threads,
@@ -281,7 +307,7 @@ def _neighbour_definitions(parts: "SummaryParts") -> dict[str, str]:
     )
     texts = {}
     sequences = scored_designs(parts.table)["sequence"].tolist()
-    if parts.reference is not None and not parts.only_parents:
+    if parts.reference is not None and parts.shares_mean_something:
         prefilter = " and ".join(map(" ".join, prefilters(sequences, parts.reference)))
         share = f"at least {NEIGHBOUR_IDENTITY:.0%} identity"
         texts["precision"] = (
@@ -364,6 +390,8 @@ def print_summary(result: ScoreResult) -> None:
         "this set": {**summary["set"], "better_than_shuffled": better},
         **(summary["reference_rows"] or {}),
     }
+    parents = list((summary.get(PARENTS) or {}).items())[:PARENTS_SHOWN]
+    sets |= {f"parent {name}": figures_of_parent(scores) for name, scores in parents}
     table = Table("", *(row_title(name, figures) for name, figures in sets.items()))
     for key, title in _SHOWN.items():
         values = [_in_words(figures.get(key), figures.get("n")) for figures in sets.values()]

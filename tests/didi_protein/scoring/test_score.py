@@ -182,18 +182,24 @@ def test_judge_and_pseudo_can_be_left_out_or_changed(options, models):
 
 def test_reference_and_training_fill_their_columns_and_figures(options, tmp_path):
     reference, training = tmp_path / "natural.fasta.gz", tmp_path / "training.fasta"
-    write_fasta(reference, NATURAL)
     write_fasta(training, NATURAL[1:])
-    result = score(replace(options, reference=reference, training=training))
+    write_fasta(reference, NATURAL)
+    few = score(replace(options, reference=reference, training=training)).summary
+    assert few["set"]["precision"] is None and few["set"]["recall"] is None
+    assert any("--reference holds 8 sequences" in each for each in few["warnings"])
+    others = random_sequences(22, 30, 60, seed=99)
+    more = [ProteinRecord(f"o{number}", each) for number, each in enumerate(others)]
+    write_fasta(reference, [*NATURAL, *more])
+    result = score(replace(options, reference=reference, training=training, overwrite=True))
     rows = result.table.set_index("id")
     assert rows.loc["natural_0", "nearest_reference"] == "natural_0"
     assert rows.loc["natural_0", "nearest_reference_identity"] == 1.0
     assert pd.isna(rows.loc["d0", "nearest_reference_identity"])
     figures = result.summary["set"]
     assert figures["precision"]["mean"] == pytest.approx(2 / 14)
-    assert figures["recall"]["mean"] == pytest.approx(2 / 8)
+    assert figures["recall"]["mean"] == pytest.approx(2 / 30)
     assert figures["copies"]["mean"] == pytest.approx(1 / 14)
-    assert result.summary["reference"] == {"file": str(reference), "num_sequences": 8}
+    assert result.summary["reference"] == {"file": str(reference), "num_sequences": 30}
     rows_of_judge = result.summary["reference_rows"]
     assert list(rows_of_judge) == ["natural_held_out", "natural_training", "residue_shuffled"]
     assert {"precision", "recall", "copies", "num_clusters"} <= set(result.summary["definitions"])
