@@ -96,6 +96,7 @@ def load_esmc(folder: Path, device: torch.device | str, called: str) -> EsmcDeno
     Raises:
         UserError: transformers is too old, or the config or the weights are not an ESMC's.
     """
+
     if not hasattr(transformers, "EsmcForMaskedLM"):
         raise UserError(
             f"{called} is an ESMC, which transformers {transformers.__version__} does not have: "
@@ -124,8 +125,10 @@ def _library_config(content: dict[str, Any], called: str) -> Any:
     Raises:
         UserError: the sizes do not go together, or the vocabulary is another.
     """
+    from transformers import EsmcConfig
+
     try:
-        config = transformers.EsmcConfig.from_dict(content)
+        config = EsmcConfig.from_dict(content)
     except (StrictDataclassError, ArithmeticError) as error:
         why = " ".join(str(error).split())
         raise UserError(f"{called}: its config.json describes no ESMC: {why}") from error

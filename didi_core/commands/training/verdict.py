@@ -28,6 +28,9 @@ from didi_core.evaluation.bootstrap import (
 from didi_core.progress import counted
 
 MUST_BEAT = ("unigram", "bigram")
+SMALLEST_GAIN = 0.01
+"""Nats a token. What a run adds to the weights it started from is no news below it, however sure:
+pairs of the same sequences show a thousandth."""
 """Models that only count, above which nothing was learnt."""
 LONGER = 4
 """How many times the updates a run that has not learnt is told to have."""
@@ -73,8 +76,8 @@ class Before:
 
     @property
     def is_better(self) -> bool:
-        """Whether the model is better than these weights, with the whole interval."""
-        return self.change.difference.high < 0
+        """Whether the model is better than these weights: the whole interval, by enough to count."""
+        return self.change.difference.high < 0 and self.change.difference.mean <= -SMALLEST_GAIN
 
     def __str__(self) -> str:
         change, start = self.change.difference, self.change.name
@@ -82,6 +85,8 @@ class Before:
             said = "this run made held-out sequences likelier"
         elif change.low > 0:
             said = "this run made held-out sequences less likely"
+        elif change.high < 0:
+            said = f"this run changed less than {SMALLEST_GAIN:g}"
         else:
             said = "what this run changed is not clear of zero"
         had = ", ".join(map(str, self.found))

@@ -103,6 +103,7 @@ def test_a_start_from_others_weights_is_told_with_where_it_came_from() -> None:
         (-1.0, 0.0, 4.0, 40, "Learnt: ", "0.100 below init=X (95% 0.100 to 0.100)"),
         (-0.1, 5.0, 4.0, 40, "Not learnt: ", "0.010 below init=X (95% -"),
         (0.0, 0.0, 4.0, 40, "Not learnt: ", "not clear of zero"),
+        (-0.05, 0.0, 4.0, 40, "Not learnt: ", "less than 0.01: 0.005 below init=X"),
         (1.0, 0.0, 4.0, 40, "Not learnt: ", "less likely: 0.100 above init=X"),
         (-1.0, 0.0, -2.0, 40, "Not learnt: ", "likelier: 0.100 below init=X"),
         (-1.0, 0.0, 4.0, 12, "Not shown: ", "Only 12 held-out sequences"),
