@@ -76,7 +76,7 @@ class Before:
 
     @property
     def is_better(self) -> bool:
-        """Whether the model is better than these weights: the whole interval, by enough to count."""
+        """Whether it is better than these weights by enough, with the whole interval."""
         return self.change.difference.high < 0 and self.change.difference.mean <= -SMALLEST_GAIN
 
     def __str__(self) -> str:
