@@ -23,7 +23,8 @@ from didi_protein.scoring.structure_measures import (
     StructureRequest,
     measure_structures,
 )
-from didi_protein.scoring.summary import SummaryParts, build_summary
+from didi_protein.scoring.summary import build_summary
+from didi_protein.scoring.summary_parts import SummaryParts
 from didi_protein.scoring.table import build_table, summary_path, write_scores
 from didi_protein.scoring.training import (
     NONE,

@@ -40,11 +40,11 @@ from didi_core.commands.training.model_card import (
     told_nats,
 )
 from didi_core.commands.training.outcome import Begun, Outcome
+from didi_core.commands.training.pretrain_checks import pretrain_problems
 from didi_core.commands.training.run_folder import (
     check_run_folder,
     loop_settings,
     prepared_run,
-    run_problems,
     training_fabric,
 )
 from didi_core.commands.training.settings import PretrainSettings
@@ -53,8 +53,6 @@ from didi_core.data.length_ranges import TRAINED_LENGTHS, LengthRanges
 from didi_core.diffusion.draws import Stream, keyed_generator
 from didi_core.diffusion.process import (
     DEFAULT_PROCESS,
-    IN_WORDS,
-    PROCESSES,
     article_of,
     kind_of,
 )
@@ -66,11 +64,7 @@ from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel
 from didi_core.models.without_weights import without_weights
 from didi_core.number_checks import (
-    decay_errors,
-    negative_errors,
     percentage,
-    positive_int_errors,
-    seed_errors,
 )
 from didi_core.training.loop import train
 from didi_core.training.patience import Patience
@@ -369,56 +363,3 @@ def _start_fact(start: Start | None) -> dict[str, str]:
     if start is None:
         return {}
     return {"Started from": f"`{start.model.name}` (weights {start.digest})"}
-
-
-# What can be wrong with the settings of `pretrain`, found before anything is loaded.
-
-
-def pretrain_problems(settings: PretrainSettings) -> list[str]:
-    """Return every complaint, each with the setting's name; a program adds its own."""
-    wrong = positive_int_errors(settings, "steps", "tokens_per_batch", "devices", "log_every")
-    wrong += positive_int_errors(settings, "checkpoints_kept")
-    wrong += negative_errors(settings, "max_seconds", "patience") + seed_errors(
-        settings.seed, "seed="
-    )
-    if settings.patience and not settings.valid:
-        wrong.append(f"patience={settings.patience} needs held-out sequences: give valid=")
-    wrong += _kind_problems(settings) + _curriculum_problems(settings)
-    wrong += decay_errors(settings, "ema", "input_noise")
-    if settings.input_noise and settings.model.kind == "masked":
-        wrong.append(f"input_noise={settings.input_noise} is for model.kind=autoregressive")
-    for group in ("model", "curriculum", "gaussian", "optimizer"):
-        wrong += [f"{group}.{each}" for each in getattr(settings, group).problems()]
-    return wrong + run_problems(settings)
-
-
-def _kind_problems(settings: PretrainSettings) -> list[str]:
-    kind, process = settings.model.kind, settings.process
-    wrong = []
-    if kind not in ("masked", "autoregressive"):
-        wrong.append(f"model.kind={kind} must be masked or autoregressive")
-    if process not in PROCESSES:
-        known = ", ".join(f"{name} ({IN_WORDS[name]})" for name in PROCESSES)
-        wrong.append(f"process={process} must be one of {known}")
-    elif process != DEFAULT_PROCESS and kind != "masked":
-        wrong.append(
-            f"process={process} is for diffusion models, and model.kind is {kind}, as of "
-            "model=judge: take another model=, or leave process= out"
-        )
-    return wrong
-
-
-def _curriculum_problems(settings: PretrainSettings) -> list[str]:
-    wrong = []
-    if settings.gaussian.steps > 0 and settings.process != "uniform":
-        wrong.append(f"gaussian.steps={settings.gaussian.steps} is for process=uniform")
-    if settings.gaussian.steps > 0 and settings.curriculum.steps > 0:
-        wrong.append("gaussian.steps and curriculum.steps exclude each other")
-    for name in ("curriculum", "gaussian"):
-        if (first := getattr(settings, name).steps) >= settings.steps > 0:
-            wrong.append(
-                f"{name}.steps={first} leaves none of steps={settings.steps} for the bound itself"
-            )
-    if settings.curriculum.steps > 0 and settings.model.kind == "autoregressive":
-        wrong.append(f"curriculum.steps={settings.curriculum.steps} is for model.kind=masked")
-    return wrong

@@ -27,7 +27,7 @@ from pathlib import Path
 from didi_protein.filter import FilterOptions, filter_designs
 from didi_protein.report import write_report
 from didi_protein.score import ScoreOptions, score
-from didi_protein.scoring.summary import print_summary
+from didi_protein.scoring.show import print_summary
 
 quick = {"judge": "none", "pseudo": "none", "device": "cpu", "quiet": True}
 old = ScoreOptions(inputs=["d.fasta"], out=Path("old.csv"), resume=True, **quick)
