@@ -104,7 +104,6 @@ class ProteinPretraining:
                 mask_id=PROTEIN.mask_id,
                 max_tokens=model.max_residues + PROTEIN.num_special_per_sequence,
                 time_conditioned=time_conditioned,
-                time_at_input=time_conditioned,
             )
         )
 

@@ -2,9 +2,8 @@
 
 Ours may be conditioned on time, as uniform-state models need: every norm of the trunk is followed
 by a shift and a scale made of the embedded sigma = -log alpha of the row, as a DiT's are (its gates
-are left out), by matrices that start at zero. A network with `time_at_input` adds it to the input
-too, never more than the tokens have. (Unbounded there, the time grew in training until the tokens
-were lost beside it.)
+are left out), by matrices that start at zero. (Added to the input instead, the time grew in
+training until the tokens were lost beside it.)
 
 Trunk (tokens to hidden states) and head (hidden states at chosen positions to logits) are
 separate calls, because most of a step's positions need no logits. One embedding function serves
@@ -60,8 +59,6 @@ class EsmSettings:
     """Whether the network is told the alpha of each row; never so in published folders."""
     conditioning_size: int = 128
     """Width of the embedded time."""
-    time_at_input: bool = False
-    """Whether a network conditioned on time has it at its input too, beside the norms."""
 
 
 class TimedNorm(nn.LayerNorm):
@@ -132,16 +129,13 @@ class EsmDenoiser(HeadAtPositions):
         self.output_matrix = None if own is None else nn.Parameter(own)
         if settings.time_conditioned:
             self.sigma_embedding = SigmaEmbedding(settings.conditioning_size)
-        self.time_input: nn.Linear | None = None
-        if settings.time_conditioned and settings.time_at_input:
-            self.time_input = nn.Linear(settings.conditioning_size, width)
         self._rotary = RotaryCache(width // settings.num_heads)
         self.checkpoint_activations = False
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw fresh weights: normal, deviation 0.02, smaller where a block writes to the stream.
 
-        What the time does to the norms and to the input starts at zero.
+        What the time does to the norms starts at zero.
         """
         # Two branches a block add to the stream: all together as much as one of them at 0.02.
         residual = 0.02 / (2 * self.settings.num_layers) ** 0.5
@@ -149,7 +143,7 @@ class EsmDenoiser(HeadAtPositions):
             if parameter.ndim < 2:
                 continue
             writes = name.endswith(("attention_out.weight", "mlp_out.weight"))
-            timed = name.endswith(("modulation.weight", "time_input.weight"))
+            timed = name.endswith("modulation.weight")
             std = 0.0 if timed else residual if writes else 0.02
             nn.init.normal_(parameter, std=std, generator=generator)
         for module in self.modules():
@@ -216,8 +210,6 @@ class EsmDenoiser(HeadAtPositions):
         layout = choose_layout(*where, mask_full_rows=True)
         condition = self._condition(alpha) if self.settings.time_conditioned else None
         hidden = layout.enter(self.embed(tokens, lengths, soft, noise))
-        if self.time_input is not None and condition is not None:
-            hidden = hidden + layout.by_token(self._time_at_input(condition))
         for block in self.blocks:
             inputs = (hidden, condition, layout)
             hidden = call_block(block, *inputs, again=self.checkpoint_activations)
@@ -226,17 +218,6 @@ class EsmDenoiser(HeadAtPositions):
     def _condition(self, alpha: Float[Tensor, "batch"] | None) -> Float[Tensor, "batch condition"]:
         """Embed the time of each row."""
         return self.sigma_embedding(sigma_of_alpha(require_alpha(alpha)))
-
-    def _time_at_input(
-        self, condition: Float[Tensor, "batch condition"]
-    ) -> Float[Tensor, "batch hidden"]:
-        """Return what the time adds to each token of a row, at most a token's root mean square.
-
-        Bounded by what the table of tokens has at the moment, it cannot outgrow them.
-        """
-        assert self.time_input is not None
-        table = self.embedding.weight.detach()
-        return torch.tanh(self.time_input(condition)) * table.square().mean().sqrt()
 
     def head(self, hidden: Float[Tensor, "n hidden"]) -> Float[Tensor, "n vocabulary"]:
         """Return logits at chosen positions: gather them from the trunk's output first."""

@@ -88,7 +88,6 @@ def settings_from_config(config: Mapping[str, Any], source: str) -> EsmSettings:
         logit_cap=_DSM_LOGIT_CAP if dsm else None,
         time_conditioned=config["model_type"] == TIMED_MODEL_TYPE,
         conditioning_size=config.get("conditioning_size", 128),
-        time_at_input=bool(config.get("time_at_input", False)),
     )
 
 
@@ -148,13 +147,11 @@ def config_from_settings(
     timed = settings.time_conditioned
     kind = "esm" if settings.logit_cap is None else DSM_MODEL_TYPES[0]
     kind = TIMED_MODEL_TYPE if timed else kind
-    time = {"conditioning_size": settings.conditioning_size}
-    time |= {"time_at_input": settings.time_at_input}
     dtype_name = str(dtype).removeprefix("torch.")
     return {
         "model_type": kind,
         "architectures": [ARCHITECTURES[kind][0]],
-        **(time if timed else {}),
+        **({"conditioning_size": settings.conditioning_size} if timed else {}),
         "vocab_size": settings.vocabulary_size,
         "mask_token_id": settings.mask_id,
         "pad_token_id": vocabulary.pad_id,

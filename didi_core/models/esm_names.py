@@ -31,7 +31,6 @@ _MODULE_NAMES = {
     # Of ours alone, where the network is conditioned on time.
     "sigma_embedding.mlp_in": "esm.time_embedding.mlp.0",
     "sigma_embedding.mlp_out": "esm.time_embedding.mlp.2",
-    "time_input": "esm.time_embedding.input",
     "final_norm.modulation": "esm.encoder.emb_layer_norm_after.modulation",
 }
 _BLOCK_MODULE_NAMES = {

@@ -63,8 +63,8 @@ def as_teacher(
 def timed_esm(seed: int = 0, num_layers: int = 1, width: int = 8) -> EsmDenoiser:
     """The same, told the time."""
     plain = tiny_denoiser(num_layers=num_layers, width=width)
-    timed = {"time_conditioned": True, "time_at_input": True, "conditioning_size": 6}
-    denoiser = EsmDenoiser(replace(plain.settings, **timed))
+    settings = replace(plain.settings, time_conditioned=True, conditioning_size=6)
+    denoiser = EsmDenoiser(settings)
     randomise(denoiser, seed)
     return denoiser.eval()
 

