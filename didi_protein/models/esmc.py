@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 
@@ -96,6 +95,8 @@ def load_esmc(folder: Path, device: torch.device | str, called: str) -> EsmcDeno
     Raises:
         UserError: transformers is too old, or the config or the weights are not an ESMC's.
     """
+
+    import transformers  # slow to import, and most scores need none of it
 
     if not hasattr(transformers, "EsmcForMaskedLM"):
         raise UserError(

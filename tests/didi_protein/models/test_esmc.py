@@ -5,6 +5,7 @@ And ESM++ (FastPLMs), its tensors under their exact names, against its equations
 
 import json
 import math
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,6 @@ from torch.nn import functional as F
 
 from didi_core.errors import UserError
 from didi_core.evaluation.pseudo import exact_pseudo_nll
-from didi_protein.models import esmc
 from didi_protein.models.judges import open_masked_scorer
 from didi_protein.models.load import open_model
 from didi_protein.scoring.embedding import embed_sequences
@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_refused(folder, tmp_path, monkeypatch):
         open_masked_scorer(str(tmp_path))
     with pytest.raises(UserError, match="didi-protein download biohub/ESMC-300M"):
         open_masked_scorer("esmc_300m", offline=True)
-    monkeypatch.setattr(esmc, "transformers", SimpleNamespace(__version__="5.3.0"))
+    monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(__version__="5.3.0"))
     with pytest.raises(UserError, match=r"--embedding .* pip install -U 'transformers>=5\.16'"):
         open_masked_scorer(str(folder), flag="--embedding")
 
