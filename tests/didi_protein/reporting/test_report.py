@@ -47,7 +47,8 @@ class TableReader(HTMLParser):
         super().__init__()
         self.rows: list[list[str]] = []
         self._inside = False
-        self.feed(page[page.index("<table") : page.index("</table>")])
+        start = page.index("<table", page.index('<section id="comparison"'))
+        self.feed(page[start : page.index("</table>", start)])
 
     def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002
         if tag == "tr":
