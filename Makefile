@@ -22,8 +22,9 @@ quickstart: .venv/installed-quickstart
 	HF_HUB_OFFLINE=1 $(BIN)/didi-protein quickstart $(ARGS)
 
 # One thread a worker: two workers with all threads each would wait for one another.
+# By worksteal neighbours stay in one process, and what a module sets up is set up once.
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -39,7 +40,7 @@ TYPED := data/test_batch_plan distill/test_contrast distill/test_dcd distill/tes
 	training/test_precision $(addprefix diffusion/test_,absorbing draws duality gaussian uniform)
 
 types: .venv/installed-dev
-	DIDI_CHECK_TYPES=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m "not slow" \
+	DIDI_CHECK_TYPES=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow" \
 		$(TYPED:%=tests/didi_core/%.py) $(ARGS)
 
 docs: .venv/installed-docs
@@ -47,7 +48,7 @@ docs: .venv/installed-docs
 
 tables: .venv/installed-dev
 	$(BIN)/python docs/tables.py
-	$(BIN)/python -m didi_protein.scoring.columns docs/outputs.md docs/filter.md
+	$(BIN)/python docs/column_tables.py docs/outputs.md docs/filter.md
 
 # Writes benchmarks/results/chaos.json; ARGS="--kills 50 --jobs generate --seed 1" for more.
 chaos: .venv/installed-dev

@@ -24,7 +24,7 @@ def measure_memory(model: EsmFold, length: int, arguments: argparse.Namespace) -
     }
     if length > arguments.alone_up_to:
         del paths["alone"]
-    found = {name: peak_bytes(work, model.device) for name, work in paths.items()}
+    found = {name: peak_bytes(work, model.network.device) for name, work in paths.items()}
     return {
         "length": length,
         **{f"{name}_bytes": each for name, each in found.items()},

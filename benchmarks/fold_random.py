@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import EsmConfig, EsmForProteinFolding
 
+from didi_core.models.fingerprint import count_parameters
 from didi_protein.folding.esmfold import EsmFold
 from didi_protein.folding.loading import PRECISIONS
 from didi_protein.sequences.alphabet import ESM_TOKENS
@@ -101,7 +102,7 @@ def describe_model(model: EsmFold, arguments: argparse.Namespace) -> dict[str, A
         "sequence_channels": trunk.sequence_state_dim,
         "pair_channels": trunk.pairwise_state_dim,
         "structure_blocks": trunk.structure_module.num_blocks,
-        "num_parameters": model.num_parameters,
+        "num_parameters": count_parameters(model.network),
         "language_model_precision": model.precision,
         "recycles": arguments.recycles,
         "chunk_size": arguments.chunk_size,

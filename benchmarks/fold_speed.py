@@ -97,7 +97,7 @@ def measure_throughput(model: EsmFold, arguments: argparse.Namespace) -> dict[st
         for _ in range(arguments.num)
     ]
     lengths = [len(record.sequence) for record in records]
-    budget = arguments.pairs or PAIR_BUDGETS[model.device.type]
+    budget = arguments.pairs or PAIR_BUDGETS[model.network.device.type]
     batches = plan_pair_batches(lengths, budget)
     model.network.trunk.set_chunk_size(arguments.chunk_size)
 
@@ -114,7 +114,7 @@ def measure_throughput(model: EsmFold, arguments: argparse.Namespace) -> dict[st
     shortest = min(records, key=lambda record: len(record.sequence))
     model.fold_batch([shortest.sequence], arguments.chunk_size)
     single_confidence(model, shortest.sequence)
-    times, folds, references = take_turns(ours, alone, model.device, arguments)
+    times, folds, references = take_turns(ours, alone, model.network.device, arguments)
     return {
         "num_sequences": len(records),
         "lengths": lengths,

@@ -27,6 +27,8 @@ from didi_core.io.files import write_json
 from didi_core.training.run_folder import git_revision, package_versions
 
 BARE = "import torch, transformers"
+CLASSES = "import torch; from transformers import LlamaForCausalLM"
+"""A class of transformers's models, as a judge is one: most of its package is imported with it."""
 PROGRAM = "from didi_protein.app import main; main()"
 DESIGN = "tiny-student --num 1 --length 75 --steps 1"
 TABLE = "id,status,sequence,judge_nll\na,ok,GLGFSIVGG,2.5\n"
@@ -60,9 +62,8 @@ def jobs_in(folder: Path) -> dict[str, list[str]]:
     again = {
         name: f"{text} --overwrite" if "--out" in text else text for name, text in verbs.items()
     }
-    return {BARE: ["-c", BARE]} | {
-        name: ["-c", PROGRAM, *text.split()] for name, text in again.items()
-    }
+    imports = {each: ["-c", each] for each in (BARE, CLASSES)}
+    return imports | {name: ["-c", PROGRAM, *text.split()] for name, text in again.items()}
 
 
 def processor_seconds(arguments: list[str]) -> float:

@@ -194,7 +194,7 @@ TRAINING = TrainingDomain(
     students={
         "masked": "A few-step student of a masked-diffusion protein language model. Sample it with "
         "`didi-protein generate --model FOLDER --steps 8`; `transformers.AutoModelForMaskedLM` "
-        "opens it as well.",
+        "opens it as well, unless the teacher was a DSM.",
         "uniform": "A few-step student of a uniform-state diffusion protein language model. Sample "
         "it with `didi-protein generate --model FOLDER --steps 8`.",
     },
@@ -207,7 +207,8 @@ TRAINING = TrainingDomain(
     pretraining=ProteinPretraining,
     settle_pretrain=settled,
     length_flags=lambda data: " --length 100-200" if data == UNIREF50 else f" --length from:{data}",
-    judge_command="score designs.fasta --judge {model} --out scores.csv",
+    judge_command="score designs.fasta --judge {model}",
+    judge_output="scores.csv",
     output="designs.fasta",
     samplers={"dmmd": "momentum"},
     open_model=open_model,

@@ -117,7 +117,8 @@ def _item(place: int, given: object, name: str) -> "ProteinRecord | str":
 
 def _rows(table: "pd.DataFrame", name: str) -> Iterator[ProteinRecord]:
     """Yield the records of a table that `score` made, with their headers, or of any other."""
-    from didi_protein.scoring.table import header_of_row, plain_rows  # needs pandas
+    from didi_protein.scoring.ids import header_of_row
+    from didi_protein.scoring.table import plain_rows  # needs pandas
 
     if "sequence" not in table.columns:
         raise UserError(f"{name}: the table has no column sequence.")

@@ -39,15 +39,20 @@ DESIGNS = Path("designs.fasta")
 
 
 def after_generate(options: GenerateOptions, result: GenerateResult) -> str | None:
-    """Score the designs: variants against their parents, so that these are known by their ids."""
+    """Score the designs: variants against their parents, so that these are known by their ids.
+
+    Designs around a motif are folded, so that it can be looked for in the structures.
+    """
     if options.shard is not None:
         return _merge_all(options.shard, result.fasta)
     if not result.num_designs:
         return None
-    return _score(result.fasta, options.start if mmseqs.is_available() else None)
+    reference = options.start if mmseqs.is_available() else None
+    motif = None if options.motif is None else Path(options.motif.rpartition(":")[0])
+    return _score(result.fasta, reference, motif)
 
 
-def _score(fasta: Path, reference: Path | None = None) -> str:
+def _score(fasta: Path, reference: Path | None = None, motif: Path | None = None) -> str:
     """Score against the family where it ships, and without the slow exact pseudo-perplexity."""
     table = fresh_path(_bare(fasta).with_suffix(".csv"), ".summary.json", ".csv.partial")
     scored = ScoreOptions(
@@ -56,6 +61,8 @@ def _score(fasta: Path, reference: Path | None = None) -> str:
         reference=reference,
         family=_family_of(fasta),
         pseudo="none",
+        fold="none" if motif is None else "esmfold",
+        motif=motif,
     )
     return command_line("didi-protein", "score", scored)
 
@@ -79,22 +86,28 @@ def _family_of(fasta: Path) -> Path | None:
 
 
 def after_score(options: ScoreOptions, result: ScoreResult) -> str | None:
-    """Choose the best designs, of those that fold where any does."""
+    """Choose the best designs, of those that fold where any does; first by their motif."""
     if options.shard is not None:
         return _merge_all(options.shard, result.out)
     ok = result.table[result.table["status"] == "ok"]
     if not len(ok):
         return None
     folds = bool(ok["foldable"].fillna(False).astype(bool).any())
-    return _filter(result.out, foldable=folds, top=PLATE if len(ok) > PLATE else None)
+    by = "motif_rmsd" if "motif_rmsd" in ok and ok["motif_rmsd"].notna().any() else None
+    top = PLATE if len(ok) > PLATE else None
+    return _filter(result.out, foldable=folds, top=top, sort_by=by)
 
 
-def _filter(table: Path, *, foldable: bool = False, top: int | None = None) -> str:
+def _filter(
+    table: Path, *, foldable: bool = False, top: int | None = None, sort_by: str | None = None
+) -> str:
     out = fresh_path(
         table.with_name(f"{table.stem}.best.fasta"),
         *(".selected.csv", ".selected.summary.json", ".rejected.csv", ".filter.json"),
     )
-    chosen = FilterOptions(table=Path(_argument(table)), out=out, foldable=foldable, top=top)
+    chosen = FilterOptions(
+        table=Path(_argument(table)), out=out, foldable=foldable, top=top, sort_by=sort_by
+    )
     return command_line("didi-protein", "filter", chosen)
 
 
@@ -222,14 +235,17 @@ def _vary(summary: Mapping[str, Any]) -> str | None:
 
 
 def _kept(summary: Mapping[str, Any]) -> str | None:
-    """Return what to keep of one protein: what the model is surest of, and what was not scanned.
+    """Return what to keep of one protein: its surest positions, its ends, what was not scanned.
 
-    None of several, whose positions differ.
+    Near the ends tolerance says little. None of several proteins, whose positions differ.
     """
+    from didi_protein.scanning.substitutions import near_ends  # imports torch, as above
+
     if len(summary["sequences"]) != 1:
         return None
     (only,) = summary["sequences"]
     kept = {position - 1 for position in only.get("least_tolerant", ())}
+    kept |= near_ends(len(only["sequence"]))
     if scanned := summary["settings"]["scan"]["positions"]:
         kept |= {*range(len(only["sequence"]))} - {*parse_positions(scanned, "--positions")}
     return positions_text(kept) or None

@@ -18,10 +18,10 @@ __all__ = ["ReportOptions", "ReportResult", "report_command", "require_packages"
 
 
 def counted_in_words(result: ReportResult) -> str:
-    """How many designs and rows the page holds."""
+    """Return how many designs and sets the page holds."""
     designs = "1 design" if result.num_designs == 1 else f"{result.num_designs:,} designs"
-    rows = "1 row" if result.num_cells == 1 else f"{result.num_cells} rows compared"
-    return f"{designs}, {rows}"
+    sets = "1 set" if result.num_cells == 1 else f"{result.num_cells} sets compared"
+    return f"{designs}, {sets}"
 
 
 def _run_command(options: ReportOptions) -> None:

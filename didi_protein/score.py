@@ -48,7 +48,7 @@ def _run_command(options: ScoreOptions) -> None:
     else:
         from didi_core.cli.next_command import show_next
         from didi_protein.next_commands import after_score
-        from didi_protein.scoring.summary import print_summary
+        from didi_protein.scoring.show import print_summary
 
         print_summary(result)
         show_next(after_score(options, result))

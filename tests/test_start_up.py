@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("torch", "transformers", "pandas", "numpy", "hydra", "Bio", "dnachisel")
-MOST_MODULES = 60
+MOST_MODULES = 70
 VERBS = {
     "didi_protein": (
         "generate",

@@ -14,6 +14,8 @@ from benchmarks.fold_random import FULL_SIZE, MODERATE, build_model, random_reco
 from benchmarks.fold_speed import measure_throughput, parse_arguments
 from benchmarks.gpu.runner import Bench, Row, Rows, measured
 from benchmarks.speed.alternate import alternate
+from didi_core.models.fingerprint import count_parameters
+from didi_protein.folding.memory import fold_or_shrink
 
 SECOND_MODEL = "didi_protein.folding.esmfold2"
 SMALL_ATOMS = {
@@ -63,7 +65,9 @@ def esmfold(bench: Bench) -> Rows:
     model = build_model(MODERATE if bench.dry else FULL_SIZE, arguments, bench.device)
 
     def throughput() -> Row:
-        return measure_throughput(model, arguments) | {"num_parameters": model.num_parameters}
+        return measure_throughput(model, arguments) | {
+            "num_parameters": count_parameters(model.network)
+        }
 
     length = 12 if bench.dry else 512
     yield from measured(
@@ -104,9 +108,9 @@ def _esmfold2(bench: Bench) -> Row:
     lengths = sorted(generator.randint(longest // 4, longest) for _ in range(2 if bench.dry else 6))
     sequences = [random_record(generator, length).sequence for length in lengths]
     contestants = {
-        "ours": lambda: model.fold(sequences),
-        "alone": lambda: [model.fold([each]) for each in sequences],
+        "ours": lambda: fold_or_shrink(model, sequences),
+        "alone": lambda: [fold_or_shrink(model, [each]) for each in sequences],
     }
     timed = alternate(contestants, 1, bench.device)
-    shares = {"lengths": lengths, "num_parameters": model.num_parameters}
+    shares = {"lengths": lengths, "num_parameters": count_parameters(model.network)}
     return shares | timed.record([("alone", "ours")])

@@ -21,3 +21,12 @@ def fresh_path(path: Path, *beside: str) -> Path:
         number += 1
         free = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return free
+
+
+def fresh_folder(path: Path) -> Path:
+    """Return the folder, or where there is one, the first of `NAME-2`, `NAME-3` that is free."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free

@@ -1,4 +1,4 @@
-"""A denoiser in the ESM-2 layout, which DPLM shares: rotary positions, and no time input there.
+"""A denoiser in the ESM-2 layout, as DPLM and DSM have it: rotary positions, no time input there.
 
 Ours may be conditioned on time, as uniform-state models need: every norm of the trunk is followed
 by a shift and a scale made of the embedded sigma = -log alpha of the row, as a DiT's are (its gates
@@ -51,6 +51,10 @@ class EsmSettings:
     token_dropout: bool = False
     """ESM-2's rescaling by the share of masks (METHODS 5); follow the folder's own config."""
     layer_norm_eps: float = 1e-5
+    own_output_matrix: bool = False
+    """Whether a matrix of its own, not the embedding, makes the logits, as in FastPLMs' folders."""
+    logit_cap: float | None = None
+    """Logits x leave as cap * tanh(x / cap), as DSM's do; None: as they are."""
     time_conditioned: bool = False
     """Whether the network is told the alpha of each row; never so in published folders."""
     conditioning_size: int = 128
@@ -121,6 +125,8 @@ class EsmDenoiser(HeadAtPositions):
         self.head_dense = nn.Linear(width, width)
         self.head_norm = nn.LayerNorm(width, eps=eps)
         self.head_bias = nn.Parameter(torch.zeros(settings.vocabulary_size))
+        own = torch.zeros(settings.vocabulary_size, width) if settings.own_output_matrix else None
+        self.output_matrix = None if own is None else nn.Parameter(own)
         if settings.time_conditioned:
             self.sigma_embedding = SigmaEmbedding(settings.conditioning_size)
         self._rotary = RotaryCache(width // settings.num_heads)
@@ -146,7 +152,7 @@ class EsmDenoiser(HeadAtPositions):
 
     def drop_output_layer(self) -> None:
         """Leave out what turns hidden states into logits, which a discriminator does not use."""
-        for name in ("head_dense", "head_norm", "head_bias"):
+        for name in ("head_dense", "head_norm", "head_bias", "output_matrix"):
             delattr(self, name)
 
     def embed(
@@ -215,6 +221,9 @@ class EsmDenoiser(HeadAtPositions):
 
     def head(self, hidden: Float[Tensor, "n hidden"]) -> Float[Tensor, "n vocabulary"]:
         """Return logits at chosen positions: gather them from the trunk's output first."""
-        # ESM-2's head, whose output matrix is the embedding's (tied).
         features = self.head_norm(F.gelu(self.head_dense(hidden)))
-        return F.linear(features, self.embedding.weight, self.head_bias)
+        # ESM-2's output matrix is the embedding's (tied).
+        matrix = self.embedding.weight if self.output_matrix is None else self.output_matrix
+        logits = F.linear(features, matrix, self.head_bias)
+        cap = self.settings.logit_cap
+        return logits if cap is None else cap * torch.tanh(logits / cap)

@@ -1,4 +1,10 @@
-"""`config.json` of an ESM-2 or DPLM folder, to and from `EsmSettings`.
+"""`config.json` of an ESM-2, DPLM, DSM or FastPLMs folder, to and from `EsmSettings`.
+
+DSM (arXiv 2506.08293) is ESM-2's trunk under a head of its own: logits capped at 30, a bias of the
+output matrix. Its config keeps `token_dropout` of the ESM-2 that it began as, but the code that it
+was trained and is drawn with (Gleghorn-Lab/DSM, with Synthyra/FastPLMs as of June 2025) neither
+zeroes masks nor rescales, and so it is never done here. FastPLMs' copies of ESM-2 and DPLM have an
+output matrix apart from the embedding, and are otherwise what they are copies of.
 
 A network conditioned on time has a type of ours, `didi_esm`, which `transformers` does not know and
 so refuses: opened as an ESM-2 it would silently answer for no time at all.
@@ -16,9 +22,20 @@ from didi_core.data.vocabulary import Vocabulary
 from didi_core.errors import UserError
 from didi_core.models.esm import EsmSettings
 
-ARCHITECTURES = ("EsmForMaskedLM", "EsmForDPLM")
 TIMED_MODEL_TYPE = "didi_esm"
-TIMED_ARCHITECTURE = "DidiEsmForTimeConditionedDiffusion"
+DSM_MODEL_TYPES = ("esm_diff", "dsm")
+"""As the published folders say, and as the code of today does."""
+ARCHITECTURES = {
+    "esm": ("EsmForMaskedLM", "EsmForDPLM"),
+    "fast_esm": ("FastEsmForMaskedLM",),
+    "dplm": ("DPLMForMaskedLM",),
+    "esm_diff": ("ESM_Diff",),
+    "dsm": ("DSM",),
+    TIMED_MODEL_TYPE: ("DidiEsmForTimeConditionedDiffusion",),
+}
+"""Masked models by `model_type`; the first is what is written."""
+_DSM_LOGIT_CAP = 30.0
+_OF_ESMC = ("esmc", "ESMplusplus")
 _REQUIRED = (
     "vocab_size",
     "mask_token_id",
@@ -31,11 +48,15 @@ _REQUIRED = (
 _ONLY = {
     "position_embedding_type": (("rotary",), "absolute", "positions other than rotary"),
     "emb_layer_norm_before": ((False, None), None, "a layer norm before the first block"),
-    "tie_word_embeddings": ((True,), True, "an output matrix apart from the embedding"),
+    "tie_word_embeddings": ((True, False), True, "neither true nor false"),
     "is_folding_model": ((False, None), None, "a folding model"),
     "is_decoder": ((False, None), None, "a decoder"),
     "add_cross_attention": ((False, None), None, "cross-attention"),
     "rope_theta": ((10_000, None), None, "another rotary base than 10000"),
+}
+_ONLY_IN_DSM = {
+    "layer_norm_eps": ((1e-5,), 1e-12, "another constant than 1e-05, which its head's norm has"),
+    "lora": ((False, None), None, "adapters beside its weights"),
 }
 
 
@@ -46,6 +67,7 @@ def settings_from_config(config: Mapping[str, Any], source: str) -> EsmSettings:
         UserError: another kind of model, a feature this network lacks, or a key left out.
     """
     _require_supported(config, source)
+    dsm = _is_dsm(config)
     _require_numbers(config, source)
     if config["hidden_size"] % (2 * config["num_attention_heads"]):
         raise UserError(
@@ -60,11 +82,17 @@ def settings_from_config(config: Mapping[str, Any], source: str) -> EsmSettings:
         intermediate_size=config["intermediate_size"],
         mask_id=config["mask_token_id"],
         max_tokens=config.get("max_position_embeddings", 1026),
-        token_dropout=bool(config.get("token_dropout", False)),
+        token_dropout=not dsm and bool(config.get("token_dropout", False)),
         layer_norm_eps=config.get("layer_norm_eps", 1e-12),
+        own_output_matrix=not config.get("tie_word_embeddings", True),
+        logit_cap=_DSM_LOGIT_CAP if dsm else None,
         time_conditioned=config["model_type"] == TIMED_MODEL_TYPE,
         conditioning_size=config.get("conditioning_size", 128),
     )
+
+
+def _is_dsm(config: Mapping[str, Any]) -> bool:
+    return config.get("model_type") in DSM_MODEL_TYPES
 
 
 def _require_numbers(config: Mapping[str, Any], source: str) -> None:
@@ -81,23 +109,27 @@ def _require_numbers(config: Mapping[str, Any], source: str) -> None:
 
 
 def _require_supported(config: Mapping[str, Any], source: str) -> None:
-    if config.get("model_type") == TIMED_MODEL_TYPE:
-        accepted: tuple[str, ...] = (TIMED_ARCHITECTURE,)
-    elif config.get("model_type") == "esm":
-        accepted = ARCHITECTURES
-    else:
+    kind = config.get("model_type")
+    if kind in _OF_ESMC:
         raise UserError(
-            f"{source}: model_type {config.get('model_type')!r} in config.json is not 'esm'; "
-            "models in the ESM-2 or DPLM layout are read here."
+            f"{source}: model_type {kind!r} in config.json is an ESMC, which is another network: "
+            "it scores (pseudo-perplexity, embeddings), but is neither drawn from nor trained here."
+        )
+    accepted = ARCHITECTURES.get(kind) if isinstance(kind, str) else None
+    if accepted is None:
+        raise UserError(
+            f"{source}: model_type {kind!r} in config.json is none of {', '.join(ARCHITECTURES)}; "
+            "masked models in the layout of ESM-2, DPLM, DSM or FastPLMs are read here."
         )
     architectures = config.get("architectures") or [accepted[0]]
     listed = architectures if isinstance(architectures, list) else [architectures]
     if not any(each in accepted for each in listed):
         raise UserError(
-            f"{source}: architectures {architectures} in config.json has no masked-language head; "
-            f"one of {', '.join(accepted)} is needed."
+            f"{source}: architectures {architectures} in config.json is no masked model of one "
+            f"sequence; {' or '.join(accepted)} is needed."
         )
-    for key, (possible, default, meaning) in _ONLY.items():
+    only = {**_ONLY, **(_ONLY_IN_DSM if _is_dsm(config) else {})}
+    for key, (possible, default, meaning) in only.items():
         value = config.get(key, default)
         if value not in possible:
             raise UserError(
@@ -110,13 +142,15 @@ def config_from_settings(
 ) -> dict[str, Any]:
     """Return the `config.json` with which `transformers.AutoModelForMaskedLM` opens the folder.
 
-    It refuses that of a network conditioned on time.
+    It refuses that of a network conditioned on time, or of DSM's, as a type it does not know.
     """
     timed = settings.time_conditioned
+    kind = "esm" if settings.logit_cap is None else DSM_MODEL_TYPES[0]
+    kind = TIMED_MODEL_TYPE if timed else kind
     dtype_name = str(dtype).removeprefix("torch.")
     return {
-        "model_type": TIMED_MODEL_TYPE if timed else "esm",
-        "architectures": [TIMED_ARCHITECTURE if timed else ARCHITECTURES[0]],
+        "model_type": kind,
+        "architectures": [ARCHITECTURES[kind][0]],
         **({"conditioning_size": settings.conditioning_size} if timed else {}),
         "vocab_size": settings.vocabulary_size,
         "mask_token_id": settings.mask_id,
@@ -132,7 +166,7 @@ def config_from_settings(
         "position_embedding_type": "rotary",
         "emb_layer_norm_before": False,
         "token_dropout": settings.token_dropout,
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": not settings.own_output_matrix,
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
         "initializer_range": 0.02,

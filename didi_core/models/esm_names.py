@@ -1,11 +1,13 @@
 """Tensor names: this package's ESM layout to and from those of `transformers` `EsmForMaskedLM`.
 
 The published layout keeps query, key and value apart; here they are one matrix, `qkv`, stacked in
-that order along its first axis. DPLM (arXiv 2402.18567) uses the published names unchanged.
+that order along its first axis. DPLM (arXiv 2402.18567) and FastPLMs use the published names
+unchanged; DSM calls the bias of the logits `lm_head.decoder.bias`.
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -42,20 +44,22 @@ _BLOCK_MODULE_NAMES = {
 }
 _QKV_NAMES = ("query", "key", "value")
 _TIME_AT_INPUT = "esm.time_embedding.out.weight"
-_TIED = "lm_head.decoder.weight"
+_OUTPUT = "lm_head.decoder.weight"
 _EMBEDDING = "esm.embeddings.word_embeddings.weight"
 _NORM_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 _NORM_ALIAS = re.compile(r"LayerNorm\.(gamma|beta)$")
 _IGNORED = re.compile(
     r"(.*\.)?inv_freq|esm\.embeddings\.position_ids|esm\.embeddings\.position_embeddings\.weight"
-    r"|esm\.contact_head\..*|esm\.pooler\..*|lm_head\.decoder\.weight"
+    r"|esm\.contact_head\..*|(esm\.)?pooler\..*|lm_head\.decoder\.weight"
 )
 
 
-def published_names(name: str) -> list[str]:
+def published_names(name: str, settings: EsmSettings) -> list[str]:
     """Return the published tensor or tensors that make up our tensor `name`, in stacking order."""
     if name == "head_bias":
-        return ["lm_head.bias"]
+        return ["lm_head.bias" if settings.logit_cap is None else "lm_head.decoder.bias"]
+    if name == "output_matrix":
+        return [_OUTPUT]
     module, _, kind = name.rpartition(".")
     if module in _MODULE_NAMES:
         return [f"{_MODULE_NAMES[module]}.{kind}"]
@@ -69,8 +73,8 @@ def published_names(name: str) -> list[str]:
 def to_published(denoiser: EsmDenoiser, dtype: torch.dtype) -> dict[str, Tensor]:
     """Give the weights their published names, cast to `dtype`, on the CPU.
 
-    The head that predicts contacts, which this network lacks, is written as zeros. The output
-    matrix is the embedding and is not written twice. Rotary frequencies are written for each
+    The head that predicts contacts, which this network lacks, is written as zeros. An output
+    matrix that is the embedding is not written twice. Rotary frequencies are written for each
     layer, in float32: transformers 4 and 5 read them so, and complain of a file without.
 
     Raises:
@@ -78,7 +82,7 @@ def to_published(denoiser: EsmDenoiser, dtype: torch.dtype) -> dict[str, Tensor]
     """
     published: dict[str, Tensor] = {}
     for name, tensor in denoiser.state_dict().items():
-        names = published_names(name)
+        names = published_names(name, denoiser.settings)
         for target, part in zip(names, tensor.chunk(len(names)), strict=True):
             published[target] = part.detach().to("cpu", dtype).contiguous().clone()
     settings = denoiser.settings
@@ -112,30 +116,35 @@ def from_published(
             f"{source}: an earlier version made this model, in which the time was added to the "
             "input and could outgrow it. It cannot be read any more: train it again."
         )
+    if settings.logit_cap is not None and _OUTPUT not in weights:
+        settings = replace(settings, own_output_matrix=False)  # DSM's code ties it on its own
     require_layers(settings.num_layers, weights, source)
     with without_weights():
         denoiser = EsmDenoiser(settings)
     shapes = {name: tensor.shape for name, tensor in denoiser.state_dict().items()}
-    expected = _published_shapes(shapes)
-    names = {name for name in weights if not _IGNORED.fullmatch(name)}
+    expected = _published_shapes(shapes, settings)
+    names = {name for name in weights if name in expected or not _IGNORED.fullmatch(name)}
     require_same_names(expected, names, source)
     used = {name: weights[name] for name in expected}
-    _require_tied(weights, source)
+    if not settings.own_output_matrix:
+        _require_tied(weights, source)
     require_shapes(used, expected, source)
     require_finite(used, source)
     state = {}
     for name in shapes:
-        parts = [used.pop(published).float() for published in published_names(name)]
+        parts = [used.pop(published).float() for published in published_names(name, settings)]
         state[name] = torch.cat(parts)
     denoiser.load_state_dict(state, strict=True, assign=True)
     return denoiser
 
 
-def _published_shapes(shapes: Mapping[str, torch.Size]) -> dict[str, torch.Size]:
+def _published_shapes(
+    shapes: Mapping[str, torch.Size], settings: EsmSettings
+) -> dict[str, torch.Size]:
     """Return what the file must hold, from the shapes of our tensors."""
     expected = {}
     for name, shape in shapes.items():
-        parts = published_names(name)
+        parts = published_names(name, settings)
         expected.update(dict.fromkeys(parts, torch.Size([shape[0] // len(parts), *shape[1:]])))
     return expected
 
@@ -156,8 +165,8 @@ def _with_usual_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _require_tied(weights: Mapping[str, Tensor], source: str) -> None:
-    if _TIED in weights and not torch.equal(weights[_TIED], weights[_EMBEDDING]):
+    if _OUTPUT in weights and not torch.equal(weights[_OUTPUT], weights[_EMBEDDING]):
         raise UserError(
-            f"{source}: {_TIED} differs from {_EMBEDDING}; models with an output matrix of "
-            "their own (such as DPLM-2) cannot be read."
+            f"{source}: {_OUTPUT} differs from {_EMBEDDING}, though tie_word_embeddings in "
+            "config.json does not say false: which one makes the logits is not known."
         )

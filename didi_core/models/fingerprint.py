@@ -1,4 +1,4 @@
-"""A short name for the values of a network's weights, to tell whether a model has changed."""
+"""A network's weights in short: their number, and a name for their values that tells changes."""
 
 import hashlib
 
@@ -7,6 +7,11 @@ from torch import nn
 
 SAMPLED_VALUES = 64
 """Values looked at in each tensor: any training step changes some of them."""
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of weights of all parts, trained or not."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def weights_digest(network: nn.Module) -> str:

@@ -2,8 +2,8 @@
 
 A folder holds `config.json`, `model.safetensors`, `vocab.txt` or a tokenizer, a card (`README.md`)
 and `run.json`. `transformers.AutoModelForMaskedLM` opens one in the ESM-2/DPLM layout without this
-package, and refuses one in the DiT layout or with a network conditioned on time. `config.json` is
-written last: a folder of ours without it was not finished.
+package, and refuses one in the DiT layout, with a network conditioned on time, or with DSM's.
+`config.json` is written last: a folder of ours without it was not finished.
 """
 
 import json
@@ -141,8 +141,8 @@ def load_denoiser(
 ) -> LoadedModel:
     """Open a model folder, the hub repository of that name, or a training checkpoint.
 
-    Read are folders of ours, of DPLM and ESM-2, of MDLM and DiDi-Instruct, and `.ckpt` files of
-    the Duo code base.
+    Read are folders of ours, of DPLM, DSM, ESM-2 and FastPLMs, of MDLM and DiDi-Instruct,
+    and `.ckpt` files of the Duo code base.
 
     Args:
         dtype: of the network in memory; half-precision files are read into float32 first.

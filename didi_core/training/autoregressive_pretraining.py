@@ -68,8 +68,9 @@ class AutoregressivePretraining(Pretraining):
     def validation_loss(self, data: CorpusBatches) -> float:
         """Return the mean nats a token of the averaged model over one epoch of `data`."""
         total = count = 0.0
+        device = next(self.ema.module.parameters()).device
         for step in range(data.plan.batches_per_epoch()):
-            batch = data.batch(data.records(step), step).to(self.fabric.device)
+            batch = data.batch(data.records(step), step).to(device)
             total += float(_total_nll(self.ema.module, batch.tokens, batch))
             count += float(_scored(batch).sum())
         return total / count
@@ -81,10 +82,11 @@ class AutoregressivePretraining(Pretraining):
         Returns:
             Two arrays [sequences], in the order of the corpus.
         """
+        device = next(self.ema.module.parameters()).device
         nats, tokens = np.zeros(len(data.corpus)), np.zeros(len(data.corpus), dtype=np.int64)
         for step in range(data.plan.batches_per_epoch()):
             records = data.records(step)
-            batch = data.batch(records, step).to(self.fabric.device)
+            batch = data.batch(records, step).to(device)
             logits = self.ema.module(input_ids=batch.tokens[:, :-1]).logits.float()
             scored = _scored(batch)
             loss = F.cross_entropy(logits.transpose(1, 2), batch.tokens[:, 1:], reduction="none")

@@ -52,8 +52,8 @@ class LoopSettings:
     """What takes the metrics beside metrics.jsonl: tensorboard, wandb or none."""
     offline: bool = False
     """Never use the network."""
-    validate_first: bool = False
-    """Whether to validate before the first update, too: of weights that others trained."""
+    first_look: Validate | None = None
+    """Held-out figures before the first update, of weights that others trained; None for none."""
     tokens_per_update: int | None = None
     """At most; for the estimate of the time that the run will take, which is left out with None."""
 
@@ -91,8 +91,8 @@ def train(
         look_every=settings.validate_every if validate else 0,
     )
     with logs as write_metrics, shown as progress, _deferred_signals() as arrived:
-        if validate and settings.validate_first and run.done == 0:
-            write_metrics(0, run.validated(validate, progress))
+        if settings.first_look and run.done == 0:
+            write_metrics(0, run.noted(settings.first_look()))
         while not run.is_over:
             planned = run.planned_steps()
             figures = run.step(planned)
@@ -195,10 +195,15 @@ class _Run:
         return figures
 
     def validated(self, validate: Validate, progress: TrainingProgress) -> dict[str, float]:
-        """Return the held-out figures now, if they are finite; patience takes note of them."""
+        """Return the held-out figures now; see `noted`."""
         started = time.monotonic()
-        figures = self.checked(validate())
+        found = validate()
         progress.looked(time.monotonic() - started)
+        return self.noted(found)
+
+    def noted(self, found: dict[str, float]) -> dict[str, float]:
+        """Return held-out figures, if they are finite; patience takes note of them."""
+        figures = self.checked(found)
         if self.patience is None:
             return figures
         self.patience.look(self.done, next(iter(figures.values())), self.fabric)

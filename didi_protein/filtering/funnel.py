@@ -18,6 +18,8 @@ from didi_protein.scoring.columns import COLUMN
 if TYPE_CHECKING:
     from didi_protein.filtering.options import FilterResult
 
+PARENTS_SHOWN = 3
+"""Parents that the terminal shows; `F.filter.json` has all."""
 REJECTED_COLUMNS = ("id", "filter", "column", "value", "threshold", "reason")
 
 
@@ -97,6 +99,11 @@ def print_funnel(result: "FilterResult") -> None:
     if (beyond := summary["beyond_nature"]) is not None:
         print(_beyond_in_words(beyond))
     print(_copies_in_words(summary["copies"], summary["num_scored"]))
+    for each in summary["parents"][:PARENTS_SHOWN]:
+        print(
+            f"Parent {each['parent']}: {each['column']} {each['value']:.4g}; of its "
+            f"{counted(each['of'], 'variant')} kept {each['better']:,} do better."
+        )
     for warning in summary["warnings"]:
         print(warning)
     if not kept:

@@ -9,7 +9,8 @@ import pandas as pd
 
 from didi_core.errors import UserError
 from didi_protein.filtering.options import FilterOptions
-from didi_protein.scoring.columns import COLUMN, ScoreColumn
+from didi_protein.scoring.columns import COLUMN
+from didi_protein.scoring.score_column import ScoreColumn
 from didi_protein.scoring.table import numbers_of
 
 

@@ -16,7 +16,7 @@ from didi_core.models.weight_files import read_folder_weights
 from didi_protein.folding.confidence import read_folds
 from didi_protein.folding.fold import Fold, FoldRequest
 from didi_protein.folding.loading import PRECISIONS, load_network
-from didi_protein.folding.memory import bytes_per_pair, fold_or_shrink, require_memory
+from didi_protein.folding.memory import bytes_per_pair, require_memory
 from didi_protein.folding.trunk import run_network
 
 _NEVER_REQUIRED = (".inv_freq", ".position_ids", "af2_to_esm")
@@ -38,14 +38,6 @@ class EsmFold:
     """Passes after the first."""
 
     @property
-    def device(self) -> torch.device:
-        return self.network.esm_s_combine.device
-
-    @property
-    def num_parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.network.parameters())
-
-    @property
     def draws(self) -> bool:
         return False
 
@@ -53,17 +45,11 @@ class EsmFold:
     def settings(self) -> dict[str, Any]:
         return {"recycles": self.recycles}
 
-    def fold(self, sequences: Sequence[str], chunk_size: int | None = None) -> list[Fold]:
-        """Fold sequences in one padded batch, one alone with ever smaller chunks.
-
-        See `FoldingModel.fold`.
-        """
-        return fold_or_shrink(self.fold_batch, sequences, chunk_size)
-
     def fold_batch(self, sequences: Sequence[str], chunk_size: int | None) -> list[Fold]:
         """Fold sequences in one padded batch, in chunks of this size."""
         width = max(map(len, sequences))
-        require_memory(bytes_per_pair(self.network.config), len(sequences), width, self.device)
+        pair_bytes = bytes_per_pair(self.network.config)
+        require_memory(pair_bytes, len(sequences), width, self.network.device)
         encoded = [self._encode(each) for each in sequences]
         batch = run_network(self.network, encoded, self.recycles, chunk_size)
         return read_folds(self.network, batch)
@@ -71,7 +57,7 @@ class EsmFold:
     def _encode(self, sequence: str) -> Tensor:
         """Return AlphaFold's residue numbers [length] of the residues, on the network's device."""
         order = residue_constants.restype_order
-        return torch.tensor([order[residue] for residue in sequence], device=self.device)
+        return torch.tensor([order[residue] for residue in sequence], device=self.network.device)
 
 
 def open_esmfold(

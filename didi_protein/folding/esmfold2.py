@@ -38,7 +38,7 @@ from didi_core.models.weight_files import read_folder_weights
 from didi_protein.folding.esmfold2_trunk import run_trunk
 from didi_protein.folding.fold import NUM_ATOMS, Fold, FoldRequest
 from didi_protein.folding.loading import PRECISIONS, load_network
-from didi_protein.folding.memory import fold_or_shrink, require_memory
+from didi_protein.folding.memory import require_memory
 
 TAKEN = "highest pTM"
 """Which of the structures drawn is taken, as the library does that writes one."""
@@ -65,14 +65,6 @@ class EsmFold2:
     seed: int
 
     @property
-    def device(self) -> torch.device:
-        return self.network.device
-
-    @property
-    def num_parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.network.parameters())
-
-    @property
     def draws(self) -> bool:
         return True
 
@@ -87,22 +79,16 @@ class EsmFold2:
             "seed": self.seed,
         }
 
-    def fold(self, sequences: Sequence[str], chunk_size: int | None = None) -> list[Fold]:
-        """Fold sequences in one padded batch, one alone with ever smaller chunks.
-
-        See `FoldingModel.fold`.
-        """
-        return fold_or_shrink(self.fold_batch, sequences, chunk_size)
-
     @torch.no_grad()
     def fold_batch(self, sequences: Sequence[str], chunk_size: int | None) -> list[Fold]:
         """Fold sequences, the trunk in one padded batch, in chunks of this size."""
         width = max(map(len, sequences))
-        require_memory(bytes_per_pair(self.network.config), len(sequences), width, self.device)
+        pair_bytes, device = bytes_per_pair(self.network.config), self.network.device
+        require_memory(pair_bytes, len(sequences), width, device)
         set_chunk_size(self.network, chunk_size)
-        features = [prepare_protein_features(each, device=self.device) for each in sequences]
+        features = [prepare_protein_features(each, device=device) for each in sequences]
         keys = [draw_seed(self.seed, each) for each in sequences]
-        draws = [torch.Generator(self.device).manual_seed(key) for key in keys]
+        draws = [torch.Generator(device).manual_seed(key) for key in keys]
         trunks = run_trunk(self.network, features, draws, self.recycles)
         parts = zip(sequences, features, trunks, draws, strict=True)
         return [self._take_best(*part) for part in parts]

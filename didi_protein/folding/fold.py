@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.models.esm.openfold_utils import residue_constants
 
 NUM_ATOMS = 37
@@ -95,8 +95,8 @@ class FoldingModel(Protocol):
         """Of its weights: confidences of different weights never mix."""
 
     @property
-    def num_parameters(self) -> int:
-        """Of all its parts."""
+    def network(self) -> nn.Module:
+        """All its parts."""
 
     @property
     def draws(self) -> bool:
@@ -106,14 +106,14 @@ class FoldingModel(Protocol):
     def settings(self) -> Mapping[str, Any]:
         """What else its structures depend on beside the sequence; for the summary too."""
 
-    def fold(self, sequences: Sequence[str], chunk_size: int | None = None) -> list[Fold]:
-        """Fold sequences, each as if it were alone.
+    def fold_batch(self, sequences: Sequence[str], chunk_size: int | None) -> list[Fold]:
+        """Fold sequences in one padded batch, each as if it were alone.
 
         Args:
             sequences: of the 20 residues.
-            chunk_size: most rows of residue pairs expanded at once, fewer where one sequence alone
-                does not fit; None for as many as suit the device.
+            chunk_size: most rows of residue pairs expanded at once; None for as many as suit the
+                device.
 
         Raises:
-            MemoryError: too little memory; fewer sequences at once may do.
+            MemoryError: too little memory; fewer sequences at once, or smaller chunks, may do.
         """

@@ -12,6 +12,7 @@ import torch
 from transformers import EsmConfig
 
 from didi_core.peak_memory import is_out_of_memory, release_cached_memory
+from didi_protein.folding.fold import Fold, FoldingModel
 
 Result = TypeVar("Result")
 
@@ -116,14 +117,16 @@ def with_smaller_chunks(
 
 
 def fold_or_shrink(
-    fold: Callable[[Sequence[str], int | None], Result],
-    sequences: Sequence[str],
-    chunk_size: int | None,
-) -> Result:
-    """Fold a batch in chunks of this size; one sequence alone in ever smaller ones."""
+    model: FoldingModel, sequences: Sequence[str], chunk_size: int | None = None
+) -> list[Fold]:
+    """Fold a batch in chunks of this size; one sequence alone in ever smaller ones.
+
+    Raises:
+        MemoryError: too little memory; fewer sequences at once may do.
+    """
     if len(sequences) > 1:
-        return fold(sequences, chunk_size)
-    return with_smaller_chunks(lambda size: fold(sequences, size), chunk_size)[0]
+        return model.fold_batch(sequences, chunk_size)
+    return with_smaller_chunks(lambda size: model.fold_batch(sequences, size), chunk_size)[0]
 
 
 # Which sequences are folded together: by length, under a budget of pairs and a limit of padding.

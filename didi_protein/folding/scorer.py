@@ -6,6 +6,7 @@ from typing import Any
 
 from didi_core.models.hub_names import last_name
 from didi_protein.folding.fold import Fold, FoldingModel
+from didi_protein.folding.memory import fold_or_shrink
 from didi_protein.folding.structure_files import FoldFiles
 from didi_protein.scoring.columns import SECOND_PLDDT, names_by
 from didi_protein.sequences.fasta import ProteinRecord
@@ -22,7 +23,7 @@ class FoldScorer:
     model: FoldingModel
     files: FoldFiles
     chunk_size: int | None = None
-    """See `FoldingModel.fold`; the first that is tried."""
+    """See `FoldingModel.fold_batch`; the first that is tried."""
     folded: dict[str, Fold] = field(default_factory=dict)
     """What was folded last, by sequence: a second model looks at it again."""
     name: str = "fold"
@@ -58,8 +59,8 @@ class FoldScorer:
         ]
 
     def folds(self, records: Sequence[ProteinRecord]) -> list[Fold]:
-        """Fold records, files aside; see `FoldingModel.fold`."""
-        return self.model.fold([record.sequence for record in records], self.chunk_size)
+        """Fold records, files aside; see `fold_or_shrink`."""
+        return fold_or_shrink(self.model, [each.sequence for each in records], self.chunk_size)
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class AgreementScorer:
             found = self.first.folds(missing)
             known |= {each.sequence: fold for each, fold in zip(missing, found, strict=True)}
         sequences = [each.sequence for each in records]
-        folds = self.model.fold(sequences, self.first.chunk_size)
+        folds = fold_or_shrink(self.model, sequences, self.first.chunk_size)
         pairs = zip(sequences, folds, strict=True)
         values = [(fold.mean_plddt, _tm(each, known[each], fold)) for each, fold in pairs]
         return [dict(zip(self.columns, each, strict=True)) for each in values]

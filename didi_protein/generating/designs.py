@@ -12,11 +12,12 @@ from didi_core.commands.generating.domain import (
     length_limit,
     length_warning,
 )
+from didi_core.commands.processes import join_processes
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.process import DEFAULT_PROCESS, article_of
 from didi_core.errors import UserError, refused_by
 from didi_core.models.folder import LoadedModel
-from didi_core.progress import counted
+from didi_core.progress import counted, say_once
 from didi_core.sampling.forbidden import ForbiddenIds
 from didi_core.training.devices import TORCH_TYPES, resolve_device
 from didi_protein.generating.guides import guide_settings, guided_draw, open_guide
@@ -154,6 +155,8 @@ def _redesign(options: GenerateOptions, model: LoadedModel) -> Redesign | None:
         UserError: see `read_redesign`, or tolerant positions asked of a model that is not masked.
     """
     redesign = read_redesign(options, length_limit(model))
+    if redesign is not None and join_processes().is_first:
+        say_once(_parents_in_words(options, redesign))
     if redesign is None or redesign.tolerant is None:
         return redesign
     if model.process != DEFAULT_PROCESS:
@@ -163,6 +166,18 @@ def _redesign(options: GenerateOptions, model: LoadedModel) -> Redesign | None:
             "masked-diffusion model."
         )
     return with_tolerant_positions(redesign, model.denoiser, model.vocabulary, options.batch_tokens)
+
+
+def _parents_in_words(options: GenerateOptions, redesign: Redesign) -> str:
+    """Say how many parents a file gives, before any work: each of its records is one."""
+    parents, num = redesign.parents, options.num
+    if len(parents) == 1:
+        return f"--start {options.start}: parent {parents[0].name}, {counted(num, 'variant')}."
+    return (
+        f"--start {options.start}: {counted(len(parents), 'parent')}, each record one, and "
+        f"{counted(num, 'variant')} of each: {counted(num * len(parents), 'design')}. To redesign "
+        "one of them, put it into a file of its own."
+    )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ A judge is any Hugging Face causal LM whose vocabulary (`vocab.txt`, a token a l
 residues as single tokens. It is opened from safetensors alone, and never runs code of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,7 @@ from didi_core.evaluation.judge import BATCH_TOKENS, causal_nll
 from didi_core.io.files import at_home
 from didi_core.models.causal import position_limit
 from didi_core.models.causal_folder import REFERENCE_ROWS, read_reference_rows
-from didi_core.models.fingerprint import weights_digest
+from didi_core.models.fingerprint import count_parameters, weights_digest
 from didi_core.models.folder import LoadedModel, read_trained_lengths
 from didi_core.models.hub import is_cached
 from didi_core.models.named import find_denoiser, find_judge
@@ -70,7 +70,7 @@ class Judge:
 
     @property
     def num_parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.model.parameters())
+        return count_parameters(self.model)
 
     def nll(
         self,
@@ -100,7 +100,7 @@ class MaskedScorer:
 
     @property
     def num_parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.denoiser.parameters())
+        return count_parameters(self.denoiser)
 
 
 def open_judge(name: str, device: torch.device | str = "cpu", *, offline: bool = False) -> Judge:
@@ -172,6 +172,12 @@ def masked_scorer(loaded: LoadedModel, flag: str = "--pseudo") -> MaskedScorer:
         vocabulary=loaded.vocabulary,
         max_length=length_limit(loaded),
         fingerprint=weights_digest(loaded.denoiser),
-        predicts_visible=not {"didi", "dplm_type"} & set(loaded.config),
+        predicts_visible=_is_esm2(loaded.config),
         trained_lengths=loaded.trained_lengths,
     )
+
+
+def _is_esm2(config: Mapping[str, Any]) -> bool:
+    """Return whether a folder's model is ESM-2, whose training asked for visible residues too."""
+    is_esm = config.get("model_type") in ("esm", "fast_esm")
+    return is_esm and not {"didi", "dplm_type"} & set(config)

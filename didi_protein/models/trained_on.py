@@ -7,7 +7,7 @@ where the data are not at hand.
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from didi_core.commands.training.domain import TrainedOn
@@ -28,25 +28,30 @@ def record_data(folder: Path, trained_on: TrainedOn) -> list[str]:
     Returns:
         Names of the data, as `config.json` has them.
     """
-    parts, names, total = [], [], 0
+    parts: dict[str, Sketch] = {}
+    names, total = [], 0
     teacher = trained_on.teacher
     if teacher is not None:
         names += [_seen_from(folder, each) for each in data_of(teacher.folder)]
         if (sketch := _sketch_of_model(teacher.folder)) is not None:
-            parts.append(sketch)
+            parts[f"what {teacher.name} had learnt from"] = sketch
             total += len(sketch)
     if trained_on.data is not None:
         names.append(_seen_from(folder, trained_on.data))
     if (corpus := trained_on.corpus) is not None:
         total += len(corpus)
         if total <= MOST_SKETCHED:
-            parts.append(Sketch.of(letters_of(corpus)))
+            parts["data="] = Sketch.of(letters_of(corpus))
     _write(folder / TRAINING_SKETCH, parts, total)
     return list(dict.fromkeys(names))
 
 
-def _write(path: Path, parts: list[Sketch], total: int) -> None:
-    """Write one sketch of all parts, and say how large it is, or why there is none."""
+def _write(path: Path, parts: Mapping[str, Sketch], total: int) -> None:
+    """Write one sketch of all parts, and say what it holds, or why there is none.
+
+    Args:
+        parts: by where their sequences are from.
+    """
     path.unlink(missing_ok=True)
     if total > MOST_SKETCHED:
         print(
@@ -55,11 +60,12 @@ def _write(path: Path, parts: list[Sketch], total: int) -> None:
             file=sys.stderr,
         )
     elif parts:
-        sketch = parts[0].joined(*parts[1:])
-        sketch.save(path)
+        first, *others = parts.values()
+        first.joined(*others).save(path)
+        sources = " and ".join(f"{len(each):,} of {name}" for name, each in parts.items())
         print(
-            f"{path.name}: {len(sketch):,} different training sequences, "
-            f"{path.stat().st_size / 1e3:,.0f} kB.",
+            f"{path.name}: fingerprints of the different sequences that the model knows, "
+            f"{sources}, by which score counts copies ({path.stat().st_size / 1e3:,.0f} kB).",
             file=sys.stderr,
         )
 

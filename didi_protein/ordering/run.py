@@ -21,15 +21,14 @@ from didi_protein.ordering.options import OrderOptions, OrderResult
 from didi_protein.ordering.plates import OrderFiles, Sheet, Well
 from didi_protein.ordering.rules import gc_counts, longest_run, rules_of, sites_of
 from didi_protein.ordering.summary import notes_on, summary_of
+from didi_protein.scoring.ids import check_ids, with_words_as_ids
 from didi_protein.scoring.properties import developability
 from didi_protein.scoring.table import (
     SUFFIXES,
-    check_ids,
     is_missing,
     is_native,
     read_scores,
     rounded,
-    with_words_as_ids,
     write_scores,
 )
 from didi_protein.sequences.design_ids import OTHER_PREFIX, shared_ids

@@ -28,6 +28,7 @@ from didi_protein.reporting.tables import ScoreTable
 from didi_protein.scoring.length_bins import OWN_LENGTHS, mean_row
 from didi_protein.scoring.natural_range import NaturalRange, natural_ranges_of
 from didi_protein.scoring.own_shuffles import foreign_to_judge
+from didi_protein.scoring.set_measures import FEWEST_REFERENCES
 from didi_protein.scoring.table import are_designs
 
 PLAIN_SAMPLER = "ancestral"  # of every model that has a limit
@@ -180,10 +181,12 @@ def _summarises(table: ScoreTable) -> bool:
 
 
 def _has_reference(table: ScoreTable) -> bool:
-    """Whether the rows were compared with natural sequences, even where none is near."""
+    """Whether the rows were compared with enough natural sequences, even where none is near."""
     column = "nearest_reference_identity"
-    stated = (table.summary or {}).get("reference") is not None
-    return stated or bool(table.rows[column].notna().any())
+    stated = (table.summary or {}).get("reference")
+    if stated is not None:  # of a handful of natural sequences the shares are chance
+        return bool(stated["num_sequences"] >= FEWEST_REFERENCES)
+    return bool(table.rows[column].notna().any())
 
 
 def _groups(table: ScoreTable) -> Iterator[tuple[tuple[str, str, int | None], pd.DataFrame]]:

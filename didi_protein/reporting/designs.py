@@ -15,9 +15,10 @@ from didi_protein.filtering.ranking import JUDGED, SortKey, default_sort, ranked
 from didi_protein.reporting.cells import OPTIONS, Cell
 from didi_protein.reporting.filters import FilterOutcome, ranks_of, rejected_everywhere
 from didi_protein.reporting.structures import Backbone, described, read_backbone
-from didi_protein.scoring.columns import COLUMN, ScoreColumn
+from didi_protein.scoring.columns import COLUMN
+from didi_protein.scoring.ids import HEADER_PREFIX
 from didi_protein.scoring.natural_range import NaturalRange
-from didi_protein.scoring.table import HEADER_PREFIX
+from didi_protein.scoring.score_column import ScoreColumn
 from didi_protein.sequences.fasta import NAME_KEY, ProteinRecord, unique_ids
 from didi_protein.similarity.neighbours import COPY_IDENTITY
 

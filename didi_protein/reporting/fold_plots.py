@@ -1,7 +1,8 @@
 """The plots of folding: the foldable share, and pLDDT against judge perplexity and length."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,15 +19,10 @@ from didi_protein.reporting.styles import (
     inline_svg,
     new_axes,
 )
+from didi_protein.reporting.tables import ScoreTable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
-from didi_protein.reporting.tables import ScoreTable
 
 MOST_POINTS = 1_000
 """Designs drawn in one plot; more would make the page heavy and the plot no clearer."""
@@ -109,7 +105,7 @@ def plddt_by_perplexity(
             figure, "plddt-perplexity", "pLDDT against judge perplexity", ". ".join(told)
         ),
         legend=styles.model_legend(shown),
-        caption=f"One point a design{_thinned(share)}. Shaded: the pLDDT that foldable asks for. "
+        caption=f"One point a design{thinned(share)}. Shaded: the pLDDT that foldable asks for. "
         f"Filled: foldable ({rule.in_words()}). Hollow: not. Best is high and left; high and far "
         "left of natural may be repeats, which folding models trust too.",
     )
@@ -140,7 +136,7 @@ def plddt_by_length(cells: Sequence[Cell], styles: SeriesStyles, rule: FoldRule)
         title="pLDDT by length",
         svg=inline_svg(figure, "plddt-length", "pLDDT by length", ". ".join(told)),
         legend=styles.model_legend(shown),
-        caption=f"One point a design{_thinned(share)}; filled where foldable. Lines are means over "
+        caption=f"One point a design{thinned(share)}; filled where foldable. Lines are means over "
         f"bins of lengths with at least {FEWEST_FOR_MEAN} designs. Shaded: the pLDDT that "
         "foldable asks for.",
     )
@@ -164,24 +160,34 @@ def _with_both(cells: Sequence[Cell], column: str) -> tuple[list[Cell], float]:
 
 def _points(cells: Sequence[Cell], share: float) -> pd.DataFrame:
     """The designs to draw: evenly spaced ones where there are too many."""
-    designs = pd.concat([_folded(cell) for cell in cells], ignore_index=True)
-    places = np.unique(
-        np.linspace(0, len(designs) - 1, max(1, round(share * len(designs)))).round()
-    )
-    return designs.iloc[places.astype(int)]
+    return evenly_spaced(pd.concat([_folded(cell) for cell in cells], ignore_index=True), share)
 
 
-def _thinned(share: float) -> str:
+def evenly_spaced(designs: pd.DataFrame, share: float) -> pd.DataFrame:
+    """Return a share (0 to 1) of the rows, evenly spaced; one at least."""
+    places = np.linspace(0, len(designs) - 1, max(1, round(share * len(designs)))).round()
+    return designs.iloc[np.unique(places.astype(int))]
+
+
+def thinned(share: float) -> str:
+    """Say in a caption which share of the designs is drawn, where it is not all."""
     return "" if share == 1 else f" ({share:.0%} of them drawn)"
 
 
 def _draw_designs(
     axes: "Axes", x: pd.Series, points: pd.DataFrame, colour: str, marker: str
 ) -> None:
-    filled = (points["foldable"] != 0).to_numpy()  # unknown counts as filled
+    filled = points["foldable"] != 0  # unknown counts as filled
+    draw_points(axes, x, points["mean_plddt"], filled.to_numpy(), colour, marker)
+
+
+def draw_points(
+    axes: "Axes", x: pd.Series, y: pd.Series, filled: np.ndarray, colour: str, marker: str
+) -> None:
+    """Draw a point a design, hollow where `filled` [designs] is false."""
     for chosen, face in ((filled, colour), (~filled, "none")):
         axes.plot(
-            x[chosen], points["mean_plddt"][chosen], marker, color=colour, markerfacecolor=face,
+            x[chosen], y[chosen], marker, color=colour, markerfacecolor=face,
             markersize=4, markeredgewidth=0.9, alpha=0.7, zorder=3,
         )  # fmt: skip
 

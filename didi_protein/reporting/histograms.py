@@ -21,8 +21,8 @@ from didi_protein.reporting.styles import (
     new_axes,
 )
 from didi_protein.reporting.tables import ScoreTable
-from didi_protein.scoring.columns import ScoreColumn
 from didi_protein.scoring.natural_range import NaturalRange, natural_range
+from didi_protein.scoring.score_column import ScoreColumn
 from didi_protein.scoring.table import are_designs, numbers_of
 
 if TYPE_CHECKING:

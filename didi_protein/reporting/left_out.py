@@ -8,10 +8,11 @@ from didi_protein.reporting.cells import Cell
 from didi_protein.reporting.figures import COLUMNS
 from didi_protein.reporting.plots import FEWEST_POINTS, Plot
 from didi_protein.scoring.columns import COLUMN
+from didi_protein.scoring.set_measures import FEWEST_REFERENCES
 
 _FIGURES = {
-    "precision": "--reference NATURAL.fasta",
-    "recall": "--reference NATURAL.fasta",
+    "precision": f"--reference NATURAL.fasta, of {FEWEST_REFERENCES} sequences or more",
+    "recall": f"--reference NATURAL.fasta, of {FEWEST_REFERENCES} sequences or more",
     "copies": "--training F.fasta",
     "fbd": "--reference NATURAL.fasta",
 }

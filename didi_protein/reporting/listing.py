@@ -14,7 +14,9 @@ from didi_core.progress import counted
 from didi_protein.reporting.designs import is_own, own_heading
 from didi_protein.reporting.filters import FilterOutcome
 from didi_protein.reporting.tables import ScoreTable
-from didi_protein.scoring.columns import COLUMN, ScoreColumn
+from didi_protein.scoring.columns import COLUMN
+from didi_protein.scoring.parents import PARENTS
+from didi_protein.scoring.score_column import ScoreColumn
 from didi_protein.scoring.table import are_designs, numbers_of
 
 FEWEST_VALUES = 2
@@ -26,6 +28,8 @@ TEXTS = ("parent", "motif")
 """Columns of ours that hold text and are shown."""
 NATIVE = "native input"
 """Note of what an inverse folder was given: no design."""
+PARENT = "parent, no design"
+"""Note of what variants were made from."""
 NO_SCORES = ("id", "length", "native", "rank", "steps", "nfe", "seed", "cluster",
              "structure_cluster")  # fmt: skip
 """Numbers of ours that rank and tell no design."""
@@ -49,7 +53,7 @@ class ListedDesign:
     Attributes:
         identifier: its id.
         title: of its FASTA record: the id, followed by the table where several tables have it.
-        note: `NATIVE`, why it was not scored, or "".
+        note: `NATIVE`, `PARENT`, why it was not scored, or "".
         choices: of each run of `filter`, (value to sort by, text, whether it was kept).
         cells: of each column, (value to sort by where the text is another, text).
         sequence: one-letter residues.
@@ -66,6 +70,10 @@ class ListedDesign:
     def is_native(self) -> bool:
         return self.note == NATIVE
 
+    @property
+    def is_design(self) -> bool:
+        return self.note not in (NATIVE, PARENT)
+
 
 @dataclass(frozen=True)
 class DesignList:
@@ -80,13 +88,17 @@ class DesignList:
     def counts(self) -> str:
         """Return how many rows of what there are, in words."""
         natives = sum(row.is_native for row in self.rows)
-        designs = counted(len(self.rows) - natives, "design")
-        return f"{designs} and {counted(natives, 'native input')}" if natives else designs
+        designs = sum(row.is_design for row in self.rows)
+        parents = len(self.rows) - natives - designs
+        found = [counted(designs, "design")]
+        found += [counted(natives, "native input")] if natives else []
+        return " and ".join(found + ([counted(parents, "parent")] if parents else []))
 
 
 def list_designs(tables: Sequence[ScoreTable], outcomes: Sequence[FilterOutcome]) -> DesignList:
     """Return every row of the tables: those kept first, by rank, and natives last."""
-    merged = pd.concat([_numbered(table) for table in tables], ignore_index=True)
+    frames = [_numbered(table) for table in tables]
+    merged = pd.concat([*frames, *_parents(tables)], ignore_index=True)
     columns = _columns(merged)
     names = [str(table.path.resolve()) for table in tables]
     known = [each for each in outcomes if str(each.table) in names]
@@ -132,6 +144,18 @@ def _numbered(table: ScoreTable) -> pd.DataFrame:
     for column in numeric_columns(rows):
         rows[column.name] = numbers_of(rows, column.name, f"INPUT {table.path}")
     return rows.assign(_label=table.label, _path=str(table.path.resolve()))
+
+
+def _parents(tables: Sequence[ScoreTable]) -> Iterator[pd.DataFrame]:
+    """Yield the parents of variants as rows, each of the first table whose summary has it."""
+    seen: set[tuple[str, str]] = set()
+    for table in tables:
+        for name, scores in ((table.summary or {}).get(PARENTS) or {}).items():
+            key = (name, scores["sequence"])
+            if key not in seen and not (table.rows["id"] == name).any():
+                seen.add(key)
+                row = {**scores, "id": name, "status": "ok", "_note": PARENT}
+                yield pd.DataFrame([row]).assign(_label=table.label, _path="")
 
 
 def _columns(rows: pd.DataFrame) -> list[str]:
@@ -201,16 +225,23 @@ def _choice(
 
 
 def _notes(rows: pd.DataFrame) -> Iterator[str]:
-    for native, status, error in zip(
-        ~are_designs(rows), rows["status"], rows.get("error", rows["status"]), strict=True
+    parents = rows["_note"] if "_note" in rows else pd.Series("", index=rows.index)
+    for native, parent, status, error in zip(
+        ~are_designs(rows),
+        parents == PARENT,
+        rows["status"],
+        rows.get("error", rows["status"]),
+        strict=True,
     ):
         if native:
             yield NATIVE
+        elif parent:
+            yield PARENT
         else:
             yield "" if status == "ok" else f"{status}: {error}"
 
 
 def _place(row: ListedDesign) -> tuple[bool, bool, float]:
-    """Return what puts a row before others: kept, by rank, before rejected, and natives last."""
+    """Return what puts a row before others: kept, by rank, rejected, and last what is no design."""
     first = row.choices[0] if row.choices else ("", "", True)
-    return row.is_native, not first[2], float(first[0] or math.inf)
+    return not row.is_design, not first[2], float(first[0] or math.inf)

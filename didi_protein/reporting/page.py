@@ -22,6 +22,7 @@ from didi_protein.reporting.designs import (
 from didi_protein.reporting.families import columns_of, family_sections
 from didi_protein.reporting.figures import columns_for
 from didi_protein.reporting.filters import MOST_SHOWN, FilterOutcome
+from didi_protein.reporting.fold_agreement import plddt_of_two_models
 from didi_protein.reporting.fold_plots import (
     fold_rule,
     foldable_share,
@@ -177,6 +178,7 @@ def _plots(
         foldable_share(cells, styles, rule),
         plddt_by_perplexity(cells, references, styles, rule),
         plddt_by_length(cells, styles, rule),
+        plddt_of_two_models(cells, styles, rule),
         length_histogram(cells, styles),
         composition_plot(cells, natural_row(references), styles),
     ]

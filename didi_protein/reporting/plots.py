@@ -1,37 +1,30 @@
 """Quality against cost: judge NLL over calls, and over seconds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-from didi_protein.reporting.cells import Cell, ReferenceRow
-from didi_protein.reporting.styles import NATURAL, SeriesStyles, inline_svg, new_axes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from didi_core.evaluation.frontier_plot import error_bars
 from didi_core.evaluation.frontier_record import COPIES
+from didi_protein.reporting.cells import Cell, ReferenceRow
 from didi_protein.reporting.styles import (
     FAINT,
     INK,
+    NATURAL,
     LegendEntry,
+    SeriesStyles,
     by_model,
+    inline_svg,
+    new_axes,
 )
 from didi_protein.scoring.properties import residue_composition
 from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
 
 FEWEST_POINTS = 2
 """One point is no plot: its figures stand in the table."""

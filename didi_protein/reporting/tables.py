@@ -19,6 +19,7 @@ from didi_core.io.tables import check_separator, csv_header
 from didi_core.io.text_files import UTF_8
 from didi_protein.scoring.columns import COLUMN
 from didi_protein.scoring.family import family_path
+from didi_protein.scoring.ids import with_words_as_ids
 from didi_protein.scoring.table import (
     SUFFIXES,
     UNREADABLE,
@@ -26,7 +27,6 @@ from didi_protein.scoring.table import (
     read_scores,
     spreadsheet_explained,
     summary_path,
-    with_words_as_ids,
 )
 
 NEEDED = ("id", "sequence")

@@ -156,6 +156,19 @@ def _columns(residues: str) -> list[int]:
     return [CANONICAL_RESIDUES.index(letter) for letter in residues]
 
 
+END = 3
+"""Positions from either end of a sequence at which tolerance says little: context is one-sided."""
+
+
+def near_ends(length: int) -> frozenset[int]:
+    """Return the positions, from 0, that lie within `END` of an end of so many residues.
+
+    >>> sorted(near_ends(8)), sorted(near_ends(2))
+    ([0, 1, 2, 5, 6, 7], [0, 1])
+    """
+    return frozenset([*range(length)][:END] + [*range(length)][-END:])
+
+
 FEWEST_POSITIONS = 30
 """Below these it is chance whether a model guesses residues better than counting does."""
 

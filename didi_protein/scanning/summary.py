@@ -1,6 +1,7 @@
 """`NAME.summary.json` of a scan: how it was made, what stands out, and what to be wary of."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,13 @@ from didi_core.progress import counted
 from didi_core.training.run_folder import package_versions
 from didi_protein.scanning.options import FORMAT, ScanOptions, ScanResult
 from didi_protein.scanning.scorer import ScanScorer
-from didi_protein.scanning.substitutions import FEWEST_POSITIONS, SequenceScan, is_known
+from didi_protein.scanning.substitutions import (
+    END,
+    FEWEST_POSITIONS,
+    SequenceScan,
+    is_known,
+    near_ends,
+)
 from didi_protein.scoring.rows import Row
 from didi_protein.scoring.table import rounded
 from didi_protein.sequences.residues import hint_of
@@ -46,13 +53,16 @@ class ScannedRow:
         about = {"id": self.id, "status": self.row.status, "sequence": sequence}
         if self.scan is None:
             return {**about, "error": self.row.error}
+        most, least = self.scan.most_tolerant(NAMED), self.scan.least_tolerant(NAMED)
+        ends = near_ends(len(sequence)).intersection(most + least)
         return {
             **about,
             "num_positions": len(self.scan.positions),
             "mean_nll": rounded(self.scan.mean_nll),
             "known": self.known,
-            "most_tolerant": [at + 1 for at in self.scan.most_tolerant(NAMED)],
-            "least_tolerant": [at + 1 for at in self.scan.least_tolerant(NAMED)],
+            "most_tolerant": [at + 1 for at in most],
+            "least_tolerant": [at + 1 for at in least],
+            "near_ends": [at + 1 for at in sorted(ends)],
             "best": {str(each): each.score for each in self.scan.best(NAMED)},
         }
 
@@ -172,15 +182,27 @@ def read_stored(path: Path) -> StoredScan:
         return StoredScan(None, {})
 
 
+def _tolerant_in_words(sequence: Mapping[str, Any]) -> str:
+    """Name the most tolerant positions, those near the ends apart.
+
+    >>> _tolerant_in_words({"most_tolerant": [1, 9, 12], "near_ends": [1, 2]})
+    '9, 12 (near an end: 1)'
+    """
+    ends = [at for at in sequence["most_tolerant"] if at in sequence.get("near_ends", ())]
+    inside = [at for at in sequence["most_tolerant"] if at not in ends]
+    apart = f" (near an end: {', '.join(map(str, ends))})" if ends else ""
+    return (", ".join(map(str, inside)) or "none inside") + apart
+
+
 def print_summary(result: ScanResult) -> None:
     """Print what stands out of the first sequences, what to be wary of, and where all of it is."""
     shown = [each for each in result.summary["sequences"] if each["status"] == "ok"][:NAMED]
     for each in shown:
-        places = ", ".join(str(at) for at in each["most_tolerant"])
         best = ", ".join(f"{name} ({score:+.2f})" for name, score in list(each["best"].items())[:5])
         print(
-            f"{each['id']}: most tolerant positions {places}; substitutions the model finds "
-            f"likeliest (nats, nothing measured) {best}"
+            f"{each['id']}: most tolerant positions {_tolerant_in_words(each)}; substitutions the "
+            f"model finds likeliest (nats, nothing measured) {best}; the protein as it is: "
+            f"pseudo-perplexity {math.exp(each['mean_nll']):.2f}"
         )
     for warning in result.summary["warnings"]:
         print(warning)
@@ -191,7 +213,9 @@ def print_summary(result: ScanResult) -> None:
     if any(each["known"] for each in shown):
         print(
             "Before you vary: a residue that is unusual in its family looks tolerant, whatever it "
-            "is there for. Add to --keep what you know to matter: an active site, a contact."
+            "is there for. Add to --keep what you know to matter: an active site, a contact. "
+            f"Within {END} positions of an end the model sees little context, and tolerance says "
+            "little: keep those, too."
         )
     if result.plots:
         more = f" and {len(result.plots) - 1:,} more" if len(result.plots) > 1 else ""

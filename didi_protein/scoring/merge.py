@@ -20,6 +20,7 @@ from didi_protein.scanning.options import is_of_scan
 from didi_protein.scanning.summary import merged_summary
 from didi_protein.scanning.table import Cells, read_table, write_table
 from didi_protein.scoring.own_shuffles import JUDGE_DOMAIN, merged_domain
+from didi_protein.scoring.parents import PARENTS
 from didi_protein.scoring.table import (
     SUFFIXES,
     build_table,
@@ -151,4 +152,7 @@ def _merged_table_summary(shards: Sequence[ShardFile]) -> dict[str, Any]:
     """What the shards' summaries share; the figures of a set are no sums of its parts'."""
     shared = without_figures(shards[0].side)
     domain = merged_domain([shard.side.get(JUDGE_DOMAIN) for shard in shards])
+    known = [shard.side.get(PARENTS) or {} for shard in shards]
+    parents = {name: scores for each in known for name, scores in each.items()}
+    shared |= {PARENTS: parents} if parents else {}
     return {**shared, JUDGE_DOMAIN: domain, "num_shards": len(shards)}

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from didi_protein.scoring.columns import COLUMN, ScoreColumn
+from didi_protein.scoring.columns import COLUMN
+from didi_protein.scoring.score_column import ScoreColumn
 
 RANGES = "natural_ranges"
 """Key of the ranges in the summary of rows that `filter` kept, which has no reference rows."""
@@ -31,9 +32,11 @@ class NaturalRange:
         >>> NaturalRange(3, 9, "natural").beside(2.5, COLUMN["judge_perplexity"])
         "below nature's 3.00"
         """
-        if value < self.low:
-            return f"below nature's {column.write(self.low)}"
-        return f"above nature's {column.write(self.high)}" if value > self.high else ""
+        side, end = ("below", self.low) if value < self.low else ("above", self.high)
+        outside = value < self.low or value > self.high
+        # Not where both are written alike: 98% is not above 98%.
+        differs = column.write(value) != column.write(end)
+        return f"{side} nature's {column.write(end)}" if outside and differs else ""
 
 
 def natural_range(summary: Mapping[str, Any] | None, column: str) -> NaturalRange | None:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
+from didi_core.evaluation.bootstrap import ENOUGH_RECORDS, Interval, bootstrap_mean
 from didi_core.evaluation.entropy import pooled_kmer_entropy
 from didi_core.evaluation.judge import BATCH_TOKENS
 from didi_protein.models.judges import Judge
@@ -39,6 +39,8 @@ from didi_protein.similarity.neighbours import (
 )
 
 KMER = 3
+FEWEST_REFERENCES = ENOUGH_RECORDS
+"""Natural sequences below which `score` gives no precision and no recall."""
 REPEATED_WORDS = (2, 5)
 """Lengths n of the words of Rep-n."""
 CLUSTER_FIGURES = ("num_clusters", "num_clusters_50", "num_clusters_95")

@@ -17,9 +17,7 @@ from didi_core.evaluation.bootstrap import bootstrap_mean
 from didi_core.io.files import shown
 from didi_core.progress import progress_bar
 from didi_protein.scoring.rows import Row
-from didi_protein.similarity import foldseek
-from didi_protein.similarity import tm_score as tm_diversity
-from didi_protein.similarity import tm_score as tm_scores
+from didi_protein.similarity import foldseek, tm_score
 from didi_protein.similarity.tm_score import Trace
 from didi_protein.structures.parse import STRUCTURE_SUFFIXES, alpha_trace, parse_structure
 from didi_protein.structures.read import CHAIN_COLUMN, file_of_cell
@@ -70,7 +68,7 @@ def measure_structures(rows: Sequence[Row], request: StructureRequest) -> Struct
     members, chains = [row for row, _ in placed], [chain for _, chain in placed]
     measures = StructureMeasures()
     _add_secondary(chains, request, measures)
-    if request.whole_set and request.max_pairs and tm_scores.is_available():
+    if request.whole_set and request.max_pairs and tm_score.is_available():
         _add_diversity(chains, request, measures)
     if foldseek.is_available():
         _add_foldseek(members, chains, request, measures)
@@ -129,15 +127,15 @@ def _add_diversity(
 ) -> None:
     traces = [Trace(*alpha_trace(chain)) for chain in chains]
     lengths = [len(trace) for trace in traces]
-    planned = tm_diversity.plan_pairs(lengths, request.max_pairs, request.seed)
+    planned = tm_score.plan_pairs(lengths, request.max_pairs, request.seed)
     total = sum(len(each.pairs) for each in planned)
     shown = nullcontext() if request.quiet else progress_bar("comparing structures", total)
     with shown as on_progress:
-        found = tm_diversity.mean_pairwise_tm(traces, request.max_pairs, request.seed, on_progress)
+        found = tm_score.mean_pairwise_tm(traces, request.max_pairs, request.seed, on_progress)
     if found is not None:
         measures.figures["mean_pairwise_tm"] = found.as_dict()
-        measures.definitions["mean_pairwise_tm"] = tm_diversity.definition(request.max_pairs)
-        measures.versions["tmtools"] = tm_scores.version()
+        measures.definitions["mean_pairwise_tm"] = tm_score.definition(request.max_pairs)
+        measures.versions["tmtools"] = tm_score.version()
 
 
 def _add_foldseek(

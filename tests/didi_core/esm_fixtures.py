@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import EsmConfig, EsmForMaskedLM
 
 from didi_core.data.vocabulary import Vocabulary
@@ -51,6 +53,16 @@ def reference_model(*, token_dropout: bool, seed: int = 0) -> EsmForMaskedLM:
             drawn = torch.randn(parameter.shape, generator=generator) * 0.3
             parameter.copy_(drawn + near_one)
     return model
+
+
+def dsm_logits(hidden: Tensor, weights: dict[str, Tensor]) -> Tensor:
+    """What DSM's head makes of hidden states [..., hidden], by the tensors of its folder."""
+    named = {name.removeprefix("lm_head."): each for name, each in weights.items()}
+    hidden = F.gelu(F.linear(hidden, named["dense.weight"], named["dense.bias"]))
+    norm = (named["layer_norm.weight"], named["layer_norm.bias"], 1e-5)
+    hidden = F.layer_norm(hidden, hidden.shape[-1:], *norm)
+    matrix = named.get("decoder.weight", weights["esm.embeddings.word_embeddings.weight"])
+    return 30.0 * torch.tanh(F.linear(hidden, matrix, named["decoder.bias"]) / 30.0)
 
 
 def our_copy(model: EsmForMaskedLM) -> EsmDenoiser:
@@ -142,3 +154,96 @@ def write_dplm_folder(folder: Path, model: EsmForMaskedLM) -> Path:
     (folder / "config.json").write_text(json.dumps(config))
     torch.save(weights, folder / "pytorch_model.bin")
     return folder
+
+
+def published_config(**changes: object) -> dict[str, object]:
+    """What the configs of DSM (GleghornLab/DSM_650) and FastPLMs (Synthyra) have in common.
+
+    Both say that token dropout is on. They name code of their own (`auto_map`), never run here.
+    """
+    code = "Synthyra/ESM2-650M--modeling_fastesm"
+    return {
+        "attention_probs_dropout_prob": 0.0,
+        "auto_map": {
+            "AutoConfig": f"{code}.FastEsmConfig",
+            "AutoModelForMaskedLM": f"{code}.FastEsmForMaskedLM",
+        },
+        "classifier_dropout": None,
+        "emb_layer_norm_before": False,
+        "esmfold_config": None,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.0,
+        "hidden_size": HIDDEN,
+        "initializer_range": 0.02,
+        "intermediate_size": INNER,
+        "is_folding_model": False,
+        "layer_norm_eps": 1e-05,
+        "mask_token_id": MASK,
+        "max_position_embeddings": 130,
+        "num_attention_heads": HEADS,
+        "num_hidden_layers": NUM_LAYERS,
+        "pad_token_id": PAD,
+        "position_embedding_type": "rotary",
+        "tie_word_embeddings": False,
+        "token_dropout": True,
+        "torch_dtype": "float32",
+        "transformers_version": "4.51.3",
+        "use_cache": True,
+        "vocab_list": None,
+        "vocab_size": VOCABULARY,
+        **changes,
+    }
+
+
+def published_weights(model: EsmForMaskedLM) -> dict[str, Tensor]:
+    """The tensors of FastPLMs' copies: an output matrix apart, rotary frequencies in each layer."""
+    weights = {name: each.detach().clone() for name, each in model.state_dict().items()}
+    generator = torch.Generator().manual_seed(5)
+    weights["lm_head.decoder.weight"] = torch.randn(VOCABULARY, HIDDEN, generator=generator) * 0.3
+    for layer in range(model.config.num_hidden_layers):
+        name = f"esm.encoder.layer.{layer}.attention.self.rotary_embeddings.inv_freq"
+        weights[name] = torch.full((HIDDEN // HEADS // 2,), 0.5)  # wrong: computed anew
+    return weights
+
+
+def write_folder(folder: Path, config: dict[str, object], weights: dict[str, Tensor]) -> Path:
+    """A folder as the hub holds it: no `vocab.txt`."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def write_fast_esm_folder(folder: Path, model: EsmForMaskedLM, **changes: object) -> Path:
+    """As `Synthyra/ESM2-8M` and its larger siblings."""
+    config = published_config(architectures=["FastEsmForMaskedLM"], model_type="fast_esm")
+    return write_folder(folder, config | changes, published_weights(model))
+
+
+def write_dplm_copy(folder: Path, model: EsmForMaskedLM) -> Path:
+    """As `Synthyra/DPLM-150M` and its larger siblings."""
+    changes = {"architectures": ["DPLMForMaskedLM"], "model_type": "dplm", "dplm_type": "dplm_esm"}
+    return write_fast_esm_folder(folder, model, **changes)
+
+
+def dsm_weights(model: EsmForMaskedLM, *, tied: bool = False) -> dict[str, Tensor]:
+    """The tensors of DSM's class (Gleghorn-Lab/DSM at 4d56058): its pooler is never used.
+
+    Args:
+        tied: leave the output matrix out, as where it was saved as the embedding itself.
+    """
+    weights = published_weights(model)
+    weights["lm_head.decoder.bias"] = 20 * weights.pop("lm_head.bias")  # so that the cap is felt
+    weights["pooler.dense.weight"] = torch.full((HIDDEN, HIDDEN), torch.nan)
+    weights["pooler.dense.bias"] = torch.zeros(HIDDEN)
+    if tied:
+        del weights["lm_head.decoder.weight"]
+    return weights
+
+
+def write_dsm_folder(folder: Path, model: EsmForMaskedLM, *, tied: bool = False) -> Path:
+    """As `GleghornLab/DSM_150` and `DSM_650`."""
+    config = published_config(
+        architectures=["ESM_Diff"], model_type="esm_diff", at_vocab_size=30000, num_at_layers=1
+    )
+    return write_folder(folder, config, dsm_weights(model, tied=tied))

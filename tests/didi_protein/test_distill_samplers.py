@@ -1,6 +1,7 @@
 """A student and its designs: the pool, the sampler that settings name, DPLM's own."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from didi_core.commands.comparing.cells import Cell
 from didi_core.commands.comparing.study import ChosenSampler, other_than_own
 from didi_core.commands.training.distill import DistillRun
+from didi_core.commands.training.drawn_pool import draw_pool
 from didi_core.errors import UserError
 from didi_core.models.folder import load_denoiser
 from didi_core.sampling.folder_defaults import OWN, own_sampler
@@ -27,7 +29,9 @@ def test_a_pool_is_reused_only_where_all_that_decides_it_is_the_same(
 
     def pool(folder: Path, **changes: object) -> list[int]:
         run = DistillRun(student_settings(folder, tmp_path, {"name": "didi"}, **changes), TRAINING)
-        return run.build_pool(load_denoiser(folder), tmp_path, fabric).flat.tolist()
+        settings, opened = replace(run.settings, out=str(tmp_path)), load_denoiser(folder)
+        lengths = TRAINING.pool_lengths(settings, run.longest(opened))
+        return draw_pool(opened, lengths, settings, TRAINING.unit, fabric).flat.tolist()
 
     plain = pool(teacher)
     assert pool(teacher) == plain

@@ -48,6 +48,12 @@ def next_of(printed: str) -> str:
     return last.removeprefix("Next: ")
 
 
+def next_report(run: Run, printed: str) -> str:
+    """The page that `filter` ended with, once it is written."""
+    run(command := next_of(printed))
+    return shlex.split(command)[-1]
+
+
 def verb(command: str) -> str:
     return shlex.split(command)[1]
 
@@ -98,8 +104,26 @@ def test_variants_are_scored_against_their_parents(run: Run) -> None:
     generate = next_of(scan)
     assert "tolerant:20%" in generate and "--keep " in generate
     assert "41-74" in generate, "what was not scanned is kept"
+    assert "near an end" in scan and "--keep 1-3," in generate, "tolerance says little there"
     score = next_of(run(generate))
     assert "--reference parent.fasta" in score
+    score = score.replace("--pseudo none", "--pseudo none --training none")
+    chosen = run(next_of(run(score)))
+    assert "Parent PDZ3: judge_perplexity" in chosen, "the parent stands beside its variants"
+    summary = json.loads(Path("variants.summary.json").read_text())
+    assert summary["parents"]["PDZ3"]["sequence"] == sequence
+    assert "1 parent" in summary["family"]["statistics"]["reason"]
+    assert "parent, no design" in Path(next_report(run, chosen)).read_text()
+
+
+def test_designs_around_a_motif_are_folded_and_ranked_by_it() -> None:
+    asked = next_commands.GenerateOptions(model="m", num=1, out=Path("d.fasta"), motif="a b.pdb:A7")
+    made: Any = SimpleNamespace(fasta=Path("d.fasta"), num_designs=1)
+    found = shlex.split(next_commands.after_generate(asked, made) or "")
+    assert found[found.index("--motif") + 1] == "a b.pdb" and "esmfold" in found
+    options = ScoreOptions(inputs=["d.fasta"], out=Path("s.csv"))
+    folded = next_commands.after_score(options, scored(motif_rmsd=[0.5] * 100))
+    assert "--sort-by motif_rmsd" in (folded or "")
 
 
 def test_headroom_ends_with_designs_of_the_lengths_measured(run: Run) -> None:

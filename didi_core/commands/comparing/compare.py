@@ -43,7 +43,8 @@ from didi_core.commands.generating.domain import length_limit
 from didi_core.commands.generating.options import GenerationResult, SamplingOptions
 from didi_core.commands.generating.run import batch_writer
 from didi_core.commands.headroom.estimate import teacher_line
-from didi_core.commands.training.distill import DistillRun, check_process, distill
+from didi_core.commands.training.distill import DistillRun, distill
+from didi_core.commands.training.distill_checks import check_process
 from didi_core.commands.training.domain import TrainingDomain
 from didi_core.commands.training.settings import DistillSettings
 from didi_core.data.corpus import Corpus

@@ -16,6 +16,7 @@ from didi_core.diffusion.process import DEFAULT_PROCESS
 from didi_core.errors import UserError
 from didi_core.evaluation.headroom import Curve, even_grid, masked_shares, masked_sums
 from didi_core.evaluation.headroom_record import read_curve
+from didi_core.models.fingerprint import count_parameters
 from didi_core.models.folder import LoadedModel
 from didi_core.progress import counted
 
@@ -92,8 +93,8 @@ def estimated_line(
 
 def _work(network: nn.Module, sequences: Sequence[Sequence[int]]) -> float:
     """Return about how many multiplications and additions an estimate takes."""
-    parameters = sum(each.numel() for each in network.parameters())
-    return 2.0 * parameters * len(SHARES) * sum(bucket_width(len(each)) for each in sequences)
+    positions = sum(bucket_width(len(each)) for each in sequences)
+    return 2.0 * count_parameters(network) * len(SHARES) * positions
 
 
 def _line(name: str, curve: Curve, unit: str, num: int, source: str, calls: Sequence[int]) -> str:

@@ -3,7 +3,6 @@
 A program's `TrainingDomain` says how the teacher and the reference data are opened.
 """
 
-import hashlib
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -16,9 +15,15 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from didi_core.cli.hydra_app import as_plain
-from didi_core.commands.generating.domain import length_limit, length_warning
+from didi_core.commands.generating.domain import length_limit
 from didi_core.commands.headroom.estimate import teacher_line
+from didi_core.commands.training.distill_checks import (
+    check_apart,
+    check_process,
+    distill_problems,
+)
 from didi_core.commands.training.domain import D, P, TrainedOn, TrainingDomain
+from didi_core.commands.training.drawn_pool import draw_pool
 from didi_core.commands.training.memory import print_plan, say_memory, settled
 from didi_core.commands.training.model_card import (
     added_section,
@@ -32,45 +37,29 @@ from didi_core.commands.training.run_folder import (
     opening_device,
     passes_of,
     prepared_run,
-    run_problems,
     training_fabric,
 )
 from didi_core.commands.training.settings import DistillSettings
 from didi_core.commands.training.student_verdict import compare_command, student_verdict
 from didi_core.data.corpus import Corpus
 from didi_core.data.length_ranges import TRAINED_LENGTHS, LengthRanges
-from didi_core.diffusion.process import DEFAULT_PROCESS, IN_WORDS, article_of, kind_of
-from didi_core.distill.joint_head import ENTRY as HEAD_ENTRY
+from didi_core.diffusion.process import DEFAULT_PROCESS, article_of, kind_of
 from didi_core.distill.joint_head import NAME as JOINT_HEAD
 from didi_core.distill.joint_head import JointHeadSettings, WithJointHead
 from didi_core.distill.method import Distillation, Method, SharedSettings
-from didi_core.distill.pool import POOL_RECORDS, check_pool_steps, teacher_pool
+from didi_core.distill.pool import check_pool_steps
 from didi_core.distill.reference import GroupedReference
 from didi_core.distill.registry import METHODS, method_settings
 from didi_core.distill.student import DistilledStudent
 from didi_core.errors import UserError
-from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel, save_model_folder
 from didi_core.models.hub import HEADROOM, TRAINING_SKETCH
 from didi_core.models.noise import MaskNoise, without_noise
 from didi_core.models.noise_file import save_noise
 from didi_core.models.recompute import checkpoint_activations
 from didi_core.models.weight_files import EXTRA_FILES
-from didi_core.number_checks import (
-    negative_errors,
-    positive_int_errors,
-    seed_errors,
-    too_many,
-)
-from didi_core.progress import say_once
-from didi_core.sampling.folder_defaults import PLAIN_SAMPLER
-from didi_core.sampling.registry import SAMPLERS
 from didi_core.sampling.request import SampleSettings
-from didi_core.sampling.sampler_options import split_name
 from didi_core.training.loop import train
-
-POOL_BATCH_TOKENS = 16_384
-"""Most tokens of a batch of the teacher's own samples."""
 
 
 def distill(settings: D, domain: TrainingDomain[P, D]) -> Path:
@@ -100,54 +89,13 @@ class DistillRun:
         # From Python it may be given in part; what is recorded and compared is the whole of it.
         method = {"name": self.name, **as_plain(self.chosen)}
         self.settings = settled(replace(settings, method=method))
-        if wrong := self._problems():
+        if wrong := distill_problems(self.settings, self.name, self.shared, self.sampler):
             raise UserError("; ".join(wrong) + ".")
-
-    def _problems(self) -> list[str]:
-        """Return what is wrong with the settings."""
-        settings = self.settings
-        wrong = []
-        if settings.reference not in ("data", "pool"):
-            wrong.append(f"reference={settings.reference} must be data or pool")
-        if settings.reference == "data" and not settings.data:
-            wrong.append("reference=data needs data=FILE (or reference=pool, which needs no data)")
-        wrong += positive_int_errors(
-            settings, "steps", "tokens_per_batch", "pool_size", "max_length", "devices"
-        )
-        counts = ("pool_size", "pool_steps", "tokens_per_batch")
-        large = (too_many(name, getattr(settings, name) or 1, f"{name}=") for name in counts)
-        wrong += [each for each in large if each]
-        wrong += positive_int_errors(settings, "checkpoints_kept")
-        if settings.joint_head and METHODS[self.name].process != DEFAULT_PROCESS:
-            wrong.append(f"joint_head=true is for masked teachers, not for method={self.name}")
-        if settings.joint_head and (unread := self._sampler_without_head()):
-            wrong.append(
-                f"joint_head=true is not read by {unread}, which would draw this student: leave it "
-                "out, or give another method.sampler"
-            )
-        if settings.joint_head and self.name == HEAD_ENTRY.name:
-            wrong.append(f"method={self.name} trains a joint head: leave joint_head=true out")
-        wrong += negative_errors(settings, "max_seconds") + seed_errors(settings.seed, "seed=")
-        if settings.pool_steps is not None and settings.pool_steps < 1:
-            wrong.append(
-                f"pool_steps={settings.pool_steps} must be at least 1, or null for the limit"
-            )
-        if 1 <= settings.steps < (rounds := self.shared.rounds):
-            wrong.append(
-                f"steps={settings.steps} must be at least method.rounds={rounds}, or lower that"
-            )
-        return wrong + run_problems(settings)
 
     @property
     def sampler(self) -> str | None:
         """What the student's folder names for `generate`; None: the plain one."""
         return self.shared.sampler or self.domain.samplers.get(self.name)
-
-    def _sampler_without_head(self) -> str | None:
-        """Name the student's sampler if it draws every token for itself, with a head or without."""
-        name = split_name(self.sampler or PLAIN_SAMPLER)[0]
-        known = SAMPLERS.get(name)  # a method's own check refuses others
-        return name if known is not None and not known.reads_joint_head else None
 
     def open_teacher(self, device: torch.device) -> LoadedModel:
         """Open the teacher, of the process that the method distils.
@@ -177,7 +125,8 @@ class DistillRun:
             corpus = self.domain.load_corpus(settings, teacher, self.longest(teacher))
         with prepared_run(folder, "distill", settings, fabric):
             if corpus is None:
-                corpus = self.build_pool(teacher, folder, fabric)
+                lengths = self.domain.pool_lengths(settings, self.longest(teacher))
+                corpus = draw_pool(teacher, lengths, settings, self.domain.unit, fabric)
             if settings.checkpoint_activations:
                 checkpoint_activations(teacher.denoiser)  # what trains is copied from it
             method = self.build_method(teacher, corpus)
@@ -202,7 +151,7 @@ class DistillRun:
         return folder
 
     def _print_verdict(self, folder: Path, teacher: LoadedModel, corpus: Corpus) -> None:
-        """Say how the student stands beside its teacher, and how to compare them properly."""
+        """Say how the student stands beside its teacher, and how to draw and to compare."""
         device = next(teacher.denoiser.parameters()).device
         steps, seed = self.shared.student_steps, self.settings.seed
         lengths = corpus.lengths.clip(max=self.longest(teacher)).tolist()
@@ -217,12 +166,20 @@ class DistillRun:
         except Exception as error:  # the student is written: nothing here may fail its run
             reason = str(error) or type(error).__name__
             print(f"No quick verdict: {reason.splitlines()[0]}", file=sys.stderr)
-        data = self.settings.data if self.settings.reference == "data" else None
-        length_flags = self.domain.length_flags(shlex.quote(data)) if data else ""
-        command = compare_command(
-            self.domain.program, self.settings.teacher, str(folder), steps, length_flags
-        )
-        print(f"Next: {command}", file=sys.stderr)
+        lengths, domain = self._length_flags(), self.domain
+        for command in (
+            domain.generate_command(str(folder), steps, lengths),
+            compare_command(domain.program, self.settings.teacher, str(folder), steps, lengths),
+        ):
+            print(f"Next: {command}", file=sys.stderr)
+
+    def _length_flags(self) -> str:
+        """Return flags that ask `generate` for lengths as of the reference; may be empty."""
+        settings = self.settings
+        if settings.reference == "data" and settings.data:
+            return self.domain.length_flags(shlex.quote(settings.data))
+        asked = settings.pool_length
+        return "" if asked is None else f" --length {shlex.quote(asked)}"
 
     def _say_small_batches(self, fewest_groups: int, fabric: Fabric) -> None:
         """Every process needs a group: with fewer a batch is larger than one process's."""
@@ -251,44 +208,6 @@ class DistillRun:
     def longest(self, teacher: LoadedModel) -> int:
         """Return the most tokens of a sequence, framing left out."""
         return min(self.settings.max_length, length_limit(teacher))
-
-    def build_pool(self, teacher: LoadedModel, folder: Path, fabric: Fabric) -> Corpus:
-        """Draw the teacher's own samples; each process makes its share and reads all.
-
-        Args:
-            folder: of the run; parts of the same pool that are there are kept.
-        """
-        settings = self.settings
-        lengths = self.domain.pool_lengths(settings, self.longest(teacher))
-        asked = "pool_length= (reference=pool)"
-        warning = length_warning(asked, lengths, teacher, "sample", self.domain.unit)
-        if warning is not None and fabric.is_global_zero:
-            say_once(warning)
-        # Everything that decides the samples: parts of another pool must never be taken for ours.
-        decided = (
-            weights_digest(teacher.denoiser),
-            settings.pool_steps,
-            settings.seed,
-            lengths,
-            POOL_RECORDS,
-            settings.precision,
-        )
-        key = hashlib.sha256(repr(decided).encode()).hexdigest()[:16]
-        opened_on = next(teacher.denoiser.parameters()).device
-        teacher.denoiser.to(fabric.device)
-        with fabric.autocast():
-            pool = teacher_pool(
-                teacher,
-                lengths,
-                settings.pool_steps,
-                settings.seed,
-                POOL_BATCH_TOKENS,
-                folder / "pool" / key,
-                (fabric.global_rank, fabric.world_size),
-                fabric.barrier,
-            )
-        teacher.denoiser.to(opened_on)
-        return pool
 
     def build_method(self, teacher: LoadedModel, corpus: Corpus) -> Distillation:
         """Build the method of that name, with its reference."""
@@ -437,35 +356,3 @@ def without_data(
         run.save(folder, method.result(), extras, teacher, text, own)
 
     return method, save
-
-
-# Whether a teacher and the run that would distil it go together.
-
-_SETTINGS = ("method=", "teacher=")
-
-
-def check_process(method: str, teacher: LoadedModel, flags: tuple[str, str] = _SETTINGS) -> None:
-    """Raise UserError unless `method` distils models of the teacher's process.
-
-    Args:
-        flags: how the method and the teacher are given, up to their values.
-    """
-    method_flag, teacher_flag = flags
-    wanted = METHODS[method].process
-    if teacher.process != wanted:
-        fitting = [name for name, each in METHODS.items() if each.process == teacher.process]
-        kind = article_of(teacher.process)
-        raise UserError(
-            f"{method_flag}{method} distils {IN_WORDS[wanted]} models, and "
-            f"{teacher_flag}{teacher.name} is {kind} one: take another teacher"
-            + (f", or {method_flag}{' or '.join(fitting)}." if fitting else ".")
-        )
-
-
-def check_apart(settings: DistillSettings, teacher: LoadedModel) -> None:
-    """Raise UserError where the run would put its student in the teacher's place."""
-    out = Path(settings.out)
-    if settings.overwrite and teacher.folder.resolve() == out.resolve():
-        raise UserError(
-            f"overwrite=true would remove the teacher, which is in out={out}: choose another out=."
-        )

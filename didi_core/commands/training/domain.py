@@ -4,6 +4,7 @@ Each program has one `TrainingDomain`: its words, its settings, and the function
 and write what is its own.
 """
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from didi_core.cli.next_command import fresh_path
 from didi_core.commands.training.settings import DistillSettings, PretrainSettings
 from didi_core.data.corpus import Corpus
 from didi_core.data.vocabulary import Vocabulary
@@ -159,6 +161,8 @@ class TrainingDomain(Generic[P, D]):
     """Flags of `generate` that ask for sequences as long as those of `data=`; may be empty."""
     judge_command: str
     """What an autoregressive model is used for, after the program's name; {model} is its folder."""
+    judge_output: str
+    """A name for what that command writes."""
     output: str
     """A name for the sequences that `generate` writes."""
 
@@ -184,6 +188,16 @@ class TrainingDomain(Generic[P, D]):
     """Completes settings of `pretrain` by the model that training starts from."""
     samplers: Mapping[str, str] = field(default_factory=dict)
     """What students of a method are drawn with where that was found better than ancestral."""
+
+    def generate_command(self, model: str, steps: int, lengths: str) -> str:
+        """Return the command that draws from a model, into a file that is not there yet.
+
+        Args:
+            lengths: flags that ask for the lengths; may be empty.
+        """
+        words = [self.program, "generate", "--model", model, "--num", "100"]
+        out = fresh_path(Path(self.output), ".generate.json")
+        return f"{shlex.join(words)}{lengths} --steps {steps} --out {out}"
 
     def config_of_data(self, folder: Path, trained_on: TrainedOn) -> dict[str, Any]:
         """Write what is kept of the training data, and return what `config.json` says of them."""

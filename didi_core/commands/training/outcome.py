@@ -4,14 +4,30 @@ import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from didi_core.cli.next_command import fresh_folder, fresh_path
 from didi_core.commands.training.domain import Corpora, D, P, PretrainTask, TrainingDomain
 from didi_core.commands.training.held_out import HeldOutNats
 from didi_core.commands.training.model_card import command_line
-from didi_core.commands.training.verdict import LONGER, has_learnt, standings, verdict
+from didi_core.commands.training.verdict import (
+    LONGER,
+    Before,
+    has_learnt,
+    standings,
+    verdict,
+)
 from didi_core.diffusion.process import DEFAULT_PROCESS
 from didi_core.distill.registry import METHODS
 from didi_core.models.folder import LoadedModel
 from didi_core.training.run_folder import read_metrics
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a training started from."""
+
+    model: LoadedModel
+    measured: HeldOutNats | None
+    """Held-out sequences under its weights as they were; None where that was not measured."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +48,12 @@ class Outcome:
         task: PretrainTask,
         corpora: Corpora,
         measured: HeldOutNats | None,
-        start: LoadedModel | None,
+        begun: Begun | None,
     ) -> "Outcome":
         """Hold the model against models that only count.
 
         Args:
-            start: the model that training started from.
+            begun: the model that training started from.
         """
         onwards = _next_commands(settings, domain, corpora)
         if measured is None or corpora.held_out is None:
@@ -49,14 +65,24 @@ class Outcome:
             name: float(nats.sum() / tokens) for name, nats in others.items()
         }
         found = standings(measured, others, held_out.lengths)
+        before = None
+        if begun is not None and begun.measured is not None:
+            own = standings(begun.measured, others, held_out.lengths)
+            before = Before.of(f"init={begun.model.name}", measured, begun.measured, own)
         lines = read_metrics(Path(settings.out))
-        text = verdict(found, measured, lines, settings, domain.unit)
-        if start is not None and (known := task.known_before(start, held_out)):
+        text = verdict(found, measured, lines, settings, domain.unit, before)
+        if begun is not None and begun.measured is None:
             text += (
-                f" {known:,} of the held-out sequences were training data of init={start.name}: "
-                "these figures flatter the model."
+                f" How much of this init={begun.model.name} already had was not measured: "
+                "processes share the network."
             )
-        return cls(scores, text, onwards if has_learnt(found) else (_longer(settings, domain),))
+        if begun is not None and (known := task.known_before(begun.model, held_out)):
+            text += (
+                f" {known:,} of the held-out sequences were training data of "
+                f"init={begun.model.name}: these figures flatter the model."
+            )
+        goes_on = has_learnt(found, before)
+        return cls(scores, text, onwards if goes_on else (_longer(settings, domain),))
 
     @property
     def lines(self) -> list[str]:
@@ -71,20 +97,19 @@ def _next_commands(settings: P, domain: TrainingDomain[P, D], corpora: Corpora) 
     out, data = shlex.quote(settings.out), shlex.quote(trained_on)
     program = domain.program
     if settings.model.kind == "autoregressive":
-        return (f"{program} {domain.judge_command.format(model=out)}",)
+        table = fresh_path(Path(domain.judge_output), ".summary.json")
+        return (f"{program} {domain.judge_command.format(model=out)} --out {table}",)
     fitting = [name for name, each in METHODS.items() if each.process == settings.process]
     method = "best" if settings.process == DEFAULT_PROCESS else next(iter(fitting), None)
     commands = []
     if method is not None:
-        student = shlex.quote(f"{settings.out}-student")
+        student = shlex.quote(str(fresh_folder(Path(f"{settings.out}-student"))))
         commands.append(
             f"{program} distill teacher={out} method={method} data={data} out={student}"
         )
     if settings.process == DEFAULT_PROCESS:
         commands.append(f"{program} headroom {out} --data {shlex.quote(held_out or trained_on)}")
-    lengths = domain.length_flags(data)
-    generate = f"{program} generate --model {out} --num 100{lengths} --steps 64"
-    return (*commands, f"{generate} --out {domain.output}")
+    return (*commands, domain.generate_command(settings.out, 64, domain.length_flags(data)))
 
 
 def _longer(settings: P, domain: TrainingDomain[P, D]) -> str:

@@ -27,6 +27,7 @@ from didi_core.commands.training.domain import (
 )
 from didi_core.commands.training.held_out import (
     HeldOut,
+    HeldOutNats,
     autoregressive_method,
     diffusion_method,
 )
@@ -38,12 +39,12 @@ from didi_core.commands.training.model_card import (
     scores_table,
     told_nats,
 )
-from didi_core.commands.training.outcome import Outcome
+from didi_core.commands.training.outcome import Begun, Outcome
+from didi_core.commands.training.pretrain_checks import pretrain_problems
 from didi_core.commands.training.run_folder import (
     check_run_folder,
     loop_settings,
     prepared_run,
-    run_problems,
     training_fabric,
 )
 from didi_core.commands.training.settings import PretrainSettings
@@ -52,23 +53,18 @@ from didi_core.data.length_ranges import TRAINED_LENGTHS, LengthRanges
 from didi_core.diffusion.draws import Stream, keyed_generator
 from didi_core.diffusion.process import (
     DEFAULT_PROCESS,
-    IN_WORDS,
-    PROCESSES,
     article_of,
     kind_of,
 )
 from didi_core.distill.method import Method, Network
+from didi_core.distill.updates import mesh_of
 from didi_core.errors import UserError
 from didi_core.models.denoiser import Denoiser
 from didi_core.models.fingerprint import weights_digest
 from didi_core.models.folder import LoadedModel
 from didi_core.models.without_weights import without_weights
 from didi_core.number_checks import (
-    decay_errors,
-    negative_errors,
     percentage,
-    positive_int_errors,
-    seed_errors,
 )
 from didi_core.training.loop import train
 from didi_core.training.patience import Patience
@@ -104,14 +100,17 @@ def pretrain(settings: P, domain: TrainingDomain[P, D]) -> Path:
     if corpora.save is not None and fabric.is_global_zero:
         corpora.save(folder)
     loop = loop_settings(settings, settings.validate_every if held_out else 0)
-    loop = replace(loop, validate_first=start is not None)
+    before = None
+    if start is not None and held_out is not None:
+        before = _measured_before(method, held_out, fabric)
+        loop = replace(loop, first_look=held_out if before is None else lambda: before.figures)
     patience = Patience(settings.patience, method.ema) if settings.patience else None
     done = train(method, loop, folder, fabric, held_out, patience)
     # Of networks in shards every process has to ask for the whole.
     measured, model = held_out.measure() if held_out else None, method.result()
     if fabric.is_global_zero:
-        earlier = None if start is None else start.model
-        outcome = Outcome.of(settings, domain, task, corpora, measured, earlier)
+        begun = None if start is None else Begun(start.model, before)
+        outcome = Outcome.of(settings, domain, task, corpora, measured, begun)
         _print_scores(outcome.scores, domain.unit)
         updates = f"{done:,} updates{_kept_weights(patience, done)}"
         _save(settings, domain, task, start, corpora, model, updates, outcome)
@@ -122,6 +121,19 @@ def pretrain(settings: P, domain: TrainingDomain[P, D]) -> Path:
         for line in outcome.lines:
             print(line, file=sys.stderr)
     return folder
+
+
+def _measured_before(method: Pretraining, held_out: HeldOut, fabric: Fabric) -> HeldOutNats | None:
+    """Score held-out sequences with the weights that training starts from.
+
+    Returns:
+        None where processes share the network, which is whole on none of their devices.
+    """
+    mesh = mesh_of(fabric)
+    if mesh is not None:
+        return None
+    method.ema.place(fabric.device, mesh)
+    return held_out.measure()
 
 
 def _save(
@@ -351,56 +363,3 @@ def _start_fact(start: Start | None) -> dict[str, str]:
     if start is None:
         return {}
     return {"Started from": f"`{start.model.name}` (weights {start.digest})"}
-
-
-# What can be wrong with the settings of `pretrain`, found before anything is loaded.
-
-
-def pretrain_problems(settings: PretrainSettings) -> list[str]:
-    """Return every complaint, each with the setting's name; a program adds its own."""
-    wrong = positive_int_errors(settings, "steps", "tokens_per_batch", "devices", "log_every")
-    wrong += positive_int_errors(settings, "checkpoints_kept")
-    wrong += negative_errors(settings, "max_seconds", "patience") + seed_errors(
-        settings.seed, "seed="
-    )
-    if settings.patience and not settings.valid:
-        wrong.append(f"patience={settings.patience} needs held-out sequences: give valid=")
-    wrong += _kind_problems(settings) + _curriculum_problems(settings)
-    wrong += decay_errors(settings, "ema", "input_noise")
-    if settings.input_noise and settings.model.kind == "masked":
-        wrong.append(f"input_noise={settings.input_noise} is for model.kind=autoregressive")
-    for group in ("model", "curriculum", "gaussian", "optimizer"):
-        wrong += [f"{group}.{each}" for each in getattr(settings, group).problems()]
-    return wrong + run_problems(settings)
-
-
-def _kind_problems(settings: PretrainSettings) -> list[str]:
-    kind, process = settings.model.kind, settings.process
-    wrong = []
-    if kind not in ("masked", "autoregressive"):
-        wrong.append(f"model.kind={kind} must be masked or autoregressive")
-    if process not in PROCESSES:
-        known = ", ".join(f"{name} ({IN_WORDS[name]})" for name in PROCESSES)
-        wrong.append(f"process={process} must be one of {known}")
-    elif process != DEFAULT_PROCESS and kind != "masked":
-        wrong.append(
-            f"process={process} is for diffusion models, and model.kind is {kind}, as of "
-            "model=judge: take another model=, or leave process= out"
-        )
-    return wrong
-
-
-def _curriculum_problems(settings: PretrainSettings) -> list[str]:
-    wrong = []
-    if settings.gaussian.steps > 0 and settings.process != "uniform":
-        wrong.append(f"gaussian.steps={settings.gaussian.steps} is for process=uniform")
-    if settings.gaussian.steps > 0 and settings.curriculum.steps > 0:
-        wrong.append("gaussian.steps and curriculum.steps exclude each other")
-    for name in ("curriculum", "gaussian"):
-        if (first := getattr(settings, name).steps) >= settings.steps > 0:
-            wrong.append(
-                f"{name}.steps={first} leaves none of steps={settings.steps} for the bound itself"
-            )
-    if settings.curriculum.steps > 0 and settings.model.kind == "autoregressive":
-        wrong.append(f"curriculum.steps={settings.curriculum.steps} is for model.kind=masked")
-    return wrong

@@ -13,11 +13,13 @@ better. The teacher is no independent judge, and 64 samples are few: `compare` s
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from didi_core.cli.next_command import fresh_folder
 from didi_core.data.vocabulary import Vocabulary
 from didi_core.diffusion.draws import Stream, keyed_generator
 from didi_core.diffusion.process import DEFAULT_PROCESS
@@ -170,7 +172,7 @@ def compare_command(program: str, teacher: str, student: str, steps: int, length
     """
     models = ["--teacher", teacher, "--students", student, "--methods", ""]
     many = ["--samplers", "own", "--steps", str(steps), "--num", "2048"]
-    out = shlex.join(["--out", f"{student}-compared"])
+    out = shlex.join(["--out", str(fresh_folder(Path(f"{student}-compared")))])
     return f"{shlex.join([program, 'compare', *models, *many])}{lengths} {out}"
 
 

@@ -101,8 +101,8 @@ def test_a_look_before_the_first_update_counts(tmp_path: Path) -> None:
     method = pretraining(CONSTANT)
     before = {name: each.clone() for name, each in method.ema.module.state_dict().items()}
     patience = Patience(2, method.ema)
-    settings = LoopSettings(steps=9, log_every=9, validate_every=1, validate_first=True)
     rising = losses([1.0, 2.0, 3.0])
+    settings = LoopSettings(steps=9, log_every=9, validate_every=1, first_look=rising)
     assert train(method, settings, tmp_path, cpu_fabric(), rising, patience) == 2
     assert same(before, method.result().state_dict()), "weights that training made worse are kept"
     lines = [json.loads(each) for each in (tmp_path / "metrics.jsonl").open()]

@@ -21,6 +21,7 @@ from didi_protein.folding import esmfold2, esmfold2_trunk, memory, network
 from didi_protein.folding.esmfold2 import EsmFold2, draw_seed
 from didi_protein.folding.esmfold2_trunk import stack_features
 from didi_protein.folding.fold import ALPHA_CARBON, FoldRequest
+from didi_protein.folding.memory import fold_or_shrink
 from didi_protein.folding.network import open_folding_model
 from didi_protein.folding.structure_files import pdb_text
 
@@ -82,7 +83,7 @@ def distance(folds, outputs):
 @pytest.mark.parametrize("batches", [[[0, 1, 2, 3]], [[3, 0], [2], [1]]])
 def test_every_batch_gives_what_the_library_gives_alone(model, singles, batches):
     for batch in batches:
-        folds = model.fold([SEQUENCES[i] for i in batch])
+        folds = fold_or_shrink(model, [SEQUENCES[i] for i in batch])
         assert (distance(folds, [singles[i] for i in batch]) < TOLERANCES).all()
 
 
@@ -96,7 +97,7 @@ def test_the_librarys_own_batch_draws_other_structures(library, singles):
 
 def test_atoms_and_their_plddt_are_those_of_the_librarys_best_sample(model, singles):
     for sequence, output in zip(SEQUENCES, singles, strict=True):
-        features, fold = prepare_protein_features(sequence), model.fold([sequence])[0]
+        features, fold = prepare_protein_features(sequence), fold_or_shrink(model, [sequence])[0]
         theirs = {_atom(line): line for line in output_to_pdb(output, features).splitlines()}
         ours = {_atom(line): line for line in pdb_text(fold, "a", "b").splitlines()}
         atoms = [atom for atom in ours if atom is not None]
@@ -114,7 +115,7 @@ def _atom(line):
 
 def test_plddt_is_of_alpha_carbons_where_the_librarys_is_of_beta_carbons(model, singles):
     glycines = torch.tensor([letter == "G" for letter in SEQUENCES[-1]])
-    fold, output = model.fold(SEQUENCES[-1:])[0], singles[-1]
+    fold, output = fold_or_shrink(model, SEQUENCES[-1:])[0], singles[-1]
     theirs = 100 * output.plddt_ca[int(output.ptm.argmax())]
     assert fold.plddt.tolist() == fold.atom_plddt[:, ALPHA_CARBON].tolist()
     torch.testing.assert_close(fold.plddt[glycines], theirs[glycines])
@@ -122,10 +123,10 @@ def test_plddt_is_of_alpha_carbons_where_the_librarys_is_of_beta_carbons(model, 
 
 
 def test_nobody_elses_draws_are_touched_and_none_of_theirs_matter(model):
-    one = model.fold(SEQUENCES[1:3])
+    one = fold_or_shrink(model, SEQUENCES[1:3])
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    for fold, again in zip(one, model.fold(SEQUENCES[1:3]), strict=True):
+    for fold, again in zip(one, fold_or_shrink(model, SEQUENCES[1:3]), strict=True):
         assert torch.equal(fold.atoms, again.atoms) and fold.ptm == again.ptm
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -138,7 +139,7 @@ def test_nobody_elses_draws_are_touched_and_none_of_theirs_matter(model):
     ],
 )
 def test_loops_samples_and_seed_are_the_librarys(library, folder, request_of, settings):
-    folds = open_folding_model(str(folder), request=request_of).fold(SEQUENCES)
+    folds = fold_or_shrink(open_folding_model(str(folder), request=request_of), SEQUENCES)
     assert (distance(folds, references(library, **settings)) < TOLERANCES).all()
 
 
@@ -172,12 +173,13 @@ def test_negative_control_a_wrong_network_fails_by_far(model, singles, spoil):
     wrong = copy.deepcopy(model.network)
     with torch.no_grad():
         spoil(wrong)
-    folds = _with(model, network=wrong).fold(SEQUENCES)
+    folds = fold_or_shrink(_with(model, network=wrong), SEQUENCES)
     assert (distance(folds, singles) > 100 * TOLERANCES).all()
 
 
 def test_negative_control_another_seed_fails_by_far(model, singles):
-    assert (distance(_with(model, seed=1).fold(SEQUENCES), singles) > 100 * TOLERANCES).all()
+    folds = fold_or_shrink(_with(model, seed=1), SEQUENCES)
+    assert (distance(folds, singles) > 100 * TOLERANCES).all()
 
 
 def _with(model, **changes):
@@ -189,11 +191,11 @@ def test_negative_control_without_the_mask_it_fails_by_far(model, singles, monke
     monkeypatch.setattr(
         esmfold2_trunk, "pair_mask", lambda mask: torch.ones(*mask.shape, mask.shape[1])
     )
-    assert (distance(model.fold(SEQUENCES), singles) > 100 * TOLERANCES).all()
+    assert (distance(fold_or_shrink(model, SEQUENCES), singles) > 100 * TOLERANCES).all()
 
 
 def test_chunks_change_no_result_and_shrink_where_memory_runs_out(model, singles, monkeypatch):
-    folds = model.fold(SEQUENCES, chunk_size=3)
+    folds = fold_or_shrink(model, SEQUENCES, chunk_size=3)
     assert (distance(folds, singles) < TOLERANCES).all()
     tried, run = [], esmfold2.run_trunk
 
@@ -204,11 +206,11 @@ def test_chunks_change_no_result_and_shrink_where_memory_runs_out(model, singles
         return run(network, features, draws, recycles)
 
     monkeypatch.setattr(esmfold2, "run_trunk", limited)
-    assert model.fold(SEQUENCES[:1], 64)[0].ptm == pytest.approx(folds[0].ptm, abs=1e-5)
+    assert fold_or_shrink(model, SEQUENCES[:1], 64)[0].ptm == pytest.approx(folds[0].ptm, abs=1e-5)
     assert tried == [64, 32, 16]
     monkeypatch.setattr(memory, "available_memory", lambda: 1000)
     with pytest.raises(MemoryError, match="4 x 20 residues need about"):
-        model.fold(SEQUENCES)
+        fold_or_shrink(model, SEQUENCES)
 
 
 def test_the_language_model_alone_is_in_bf16(folder, model):
@@ -217,7 +219,7 @@ def test_the_language_model_alone_is_in_bf16(folder, model):
     assert dtypes == {torch.bfloat16, torch.float32}  # norms stay
     others = [each for name, each in half.network.named_parameters() if "esmc." not in name]
     assert {each.dtype for each in others} == {torch.float32}
-    folds = half.fold(SEQUENCES)
+    folds = fold_or_shrink(half, SEQUENCES)
     assert (distance(folds, references(half.network)) < TOLERANCES).all()
     assert (distance(folds, references(model.network)) > TOLERANCES).all()
     assert half.fingerprint == model.fingerprint
@@ -236,7 +238,7 @@ def test_a_folder_s_pickled_ligands_are_never_read(folder, tmp_path):
         (tmp_path / path.name).symlink_to(path)
     ligands = tmp_path / "ccd.pkl"
     ligands.write_bytes(pickle.dumps(_Mischief(tmp_path / "done")))
-    assert open_folding_model(str(tmp_path)).fold(["GA"])
+    assert fold_or_shrink(open_folding_model(str(tmp_path)), ["GA"])
     assert not (tmp_path / "done").exists()
 
 

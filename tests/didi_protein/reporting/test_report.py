@@ -468,7 +468,7 @@ def test_rows_of_different_judges_have_no_best(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("designs", "rows", "words"),
-    [(1, 1, "1 design, 1 row"), (1200, 2, "1,200 designs, 2 rows compared")],
+    [(1, 1, "1 design, 1 set"), (1200, 2, "1,200 designs, 2 sets compared")],
 )
 def test_what_the_page_holds_is_said_in_words(designs: int, rows: int, words: str) -> None:
     assert counted_in_words(ReportResult(Path("r.html"), 1, rows, designs)) == words
@@ -586,7 +586,7 @@ def test_flags_act(tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     arguments = [str(tmp_path / "in"), "--out", str(out), "--title", "Kinases", "--top", "3"]
     first = CliRunner().invoke(app, arguments)
-    assert first.exit_code == 0 and "640 designs, 10 rows compared" in first.output
+    assert first.exit_code == 0 and "640 designs, 10 sets compared" in first.output
     text = out.read_text()
     assert "<h1>Kinases</h1>" in text and text.count("<article") == 3
     again = CliRunner().invoke(app, [*arguments, "--overwrite", "--max-repeat", "0", "--json"])

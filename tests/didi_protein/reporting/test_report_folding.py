@@ -11,6 +11,7 @@ from report_fixtures import rows, summary, write_table
 
 from didi_protein.report import write_report
 from didi_protein.reporting.cells import Cell, cells_of, references_of
+from didi_protein.reporting.fold_agreement import plddt_of_two_models
 from didi_protein.reporting.fold_plots import (
     MOST_POINTS,
     FoldRule,
@@ -145,3 +146,20 @@ def test_columns_of_folding_stand_alone(tmp_path: Path, missing: str) -> None:
     (cell,) = cells_of(read_tables([tmp_path]))
     present = {"mean_plddt", "ptm", "mean_pae", "foldable"} & cell.figures.keys()
     assert present == {"mean_plddt", "ptm", "mean_pae", "foldable"} - {missing}
+
+
+def test_two_folding_models_are_held_against_each_other(tmp_path: Path) -> None:
+    path = folded(tmp_path)
+    _, cells, styles = drawn(tmp_path)
+    assert plddt_of_two_models(cells, styles, RULE) is None
+    table = pd.read_csv(path).assign(mean_plddt_esmfold2=85.0, fold_agreement_tm=0.9)
+    table.loc[:3, "mean_plddt_esmfold2"] = np.nan  # not folded by both: not drawn
+    table.loc[30:, "fold_agreement_tm"] = 0.3
+    table.loc[[4, 39], "fold_agreement_tm"] = np.nan
+    table.to_csv(path, index=False)
+    _, cells, styles = drawn(tmp_path)
+    plot = plddt_of_two_models(cells, styles, RULE)
+    assert markers(plot.svg) == (27, 9)
+    above = int((table["mean_plddt"] > 80).sum())
+    assert f"{above} of 36 designs above pLDDT 80 by both models, 1 of them" in plot.svg
+    assert "mean pLDDT of esmfold2" in plot.svg

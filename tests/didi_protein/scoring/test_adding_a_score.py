@@ -27,7 +27,7 @@ from pathlib import Path
 from didi_protein.filter import FilterOptions, filter_designs
 from didi_protein.report import write_report
 from didi_protein.score import ScoreOptions, score
-from didi_protein.scoring.summary import print_summary
+from didi_protein.scoring.show import print_summary
 
 quick = {"judge": "none", "pseudo": "none", "device": "cpu", "quiet": True}
 old = ScoreOptions(inputs=["d.fasta"], out=Path("old.csv"), resume=True, **quick)
@@ -93,8 +93,6 @@ def test_table_summary_filter_report_and_terminal_have_it(copy: Path) -> None:
 
 
 def test_the_pages_get_it(copy: Path) -> None:
-    told = run_python(
-        copy, "-m", "didi_protein.scoring.columns", "docs/outputs.md", "docs/filter.md"
-    )
+    told = run_python(copy, "docs/column_tables.py", "docs/outputs.md", "docs/filter.md")
     assert told.split() == ["docs/outputs.md"]
     assert "| `aromatic_fraction` | 0 to 1 | lowest |" in (copy / "docs/outputs.md").read_text()

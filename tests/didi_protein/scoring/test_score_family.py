@@ -14,7 +14,7 @@ from didi_protein.families import ContactMap, FamilyProfile, measure_family
 from didi_protein.score import ScoreOptions, score
 from didi_protein.scoring.columns import names_by
 from didi_protein.scoring.family import known_or_none
-from didi_protein.scoring.summary import print_summary
+from didi_protein.scoring.show import print_summary
 
 pytest.importorskip("pyhmmer")
 RESIDUES = np.array(list("ACDEFGHIKLMNPQRSTVWY"))

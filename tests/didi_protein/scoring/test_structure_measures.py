@@ -23,7 +23,7 @@ from scoring_fixtures import quick_scores
 
 from didi_core.errors import UserError
 from didi_protein.score import score
-from didi_protein.scoring.summary import print_summary
+from didi_protein.scoring.show import print_summary
 from didi_protein.scoring.table import read_scores
 from didi_protein.similarity import foldseek
 from didi_protein.structures.parse import alpha_trace, parse_structure

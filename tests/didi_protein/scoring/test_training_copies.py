@@ -24,7 +24,7 @@ from didi_protein.models.trained_on import MOST_SKETCHED, data_of, record_data
 from didi_protein.pretrain import pretrain
 from didi_protein.score import score
 from didi_protein.scoring.options import ScoreOptions, ScoreResult
-from didi_protein.scoring.summary import copies_in_words
+from didi_protein.scoring.show import copies_in_words
 from didi_protein.scoring.table import build_table, write_scores
 from didi_protein.sequences.alphabet import PROTEIN
 from didi_protein.sequences.fasta import ProteinRecord, read_records, write_fasta

@@ -35,7 +35,7 @@ from didi_protein.scoring.own_shuffles import (
     shuffle_of,
 )
 from didi_protein.scoring.set_measures import measure_reference_rows
-from didi_protein.scoring.summary import print_summary
+from didi_protein.scoring.show import print_summary
 from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 # Reference rows by length.

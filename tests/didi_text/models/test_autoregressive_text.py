@@ -10,7 +10,7 @@ import pytest
 from text_fixtures import autoregressive_ids, save_causal, tiny_tokenizer
 from text_models import sample, write_tiny_model
 
-from didi_core.commands.training.distill import check_process
+from didi_core.commands.training.distill_checks import check_process
 from didi_core.errors import UserError
 from didi_text.compare import CompareResult, compare
 from didi_text.comparing.compare import curves_of, print_result

@@ -6,7 +6,13 @@ import pytest
 from didi_core.commands.training.held_out import HeldOutNats
 from didi_core.commands.training.settings import NetworkSettings, PretrainSettings
 from didi_core.commands.training.student_verdict import Drawn, compare_command, judged
-from didi_core.commands.training.verdict import has_learnt, held_out_history, standings, verdict
+from didi_core.commands.training.verdict import (
+    Before,
+    has_learnt,
+    held_out_history,
+    standings,
+    verdict,
+)
 from didi_core.evaluation.bootstrap import Interval
 from didi_core.evaluation.ngrams import ngram_nats
 
@@ -89,6 +95,40 @@ def test_a_start_from_others_weights_is_told_with_where_it_came_from() -> None:
     assert held_out_history(history) == [(0, 2.75), (1, 2.5)]
     text = verdict(found, measured(own), history, settings(), "residue")
     assert "2.750 before the first update, 2.000 now" in text and "steps=400" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "spread", "bigram", "count", "word", "named"),
+    [
+        (-1.0, 0.0, 4.0, 40, "Learnt: ", "0.100 below init=X (95% 0.100 to 0.100)"),
+        (-0.1, 5.0, 4.0, 40, "Not learnt: ", "0.010 below init=X (95% -"),
+        (0.0, 0.0, 4.0, 40, "Not learnt: ", "not clear of zero"),
+        (-0.05, 0.0, 4.0, 40, "Not learnt: ", "less than 0.01: 0.005 below init=X"),
+        (1.0, 0.0, 4.0, 40, "Not learnt: ", "less likely: 0.100 above init=X"),
+        (-1.0, 0.0, -2.0, 40, "Not learnt: ", "likelier: 0.100 below init=X"),
+        (-1.0, 0.0, 4.0, 12, "Not shown: ", "Only 12 held-out sequences"),
+    ],
+)
+def test_only_what_a_run_changed_of_its_start_is_claimed(
+    change: float, spread: float, bigram: float, count: int, word: str, named: str
+) -> None:
+    lengths = np.full(count, 10)
+    then = np.full(count, 20.0)
+    now = then + change + spread * np.resize([1.0, -1.0], count)
+    others = {"unigram": now + 5.0, "bigram": now + bigram}
+    found, had = (
+        standings(HeldOutNats({}, nats, lengths), others, lengths) for nats in (now, then)
+    )
+    own, start = (
+        HeldOutNats({"validation_bound": 2.0}, now, lengths),
+        HeldOutNats({}, then, lengths),
+    )
+    before = Before.of("init=X", own, start, had)
+    assert has_learnt(found, before) is (word != "Not learnt: ")
+    text = verdict(found, own, lines(2.5, 2.4, 2.45, first=0), settings(), "residue", before)
+    assert text.startswith(word) and named in text
+    assert "init=X was " in text and "unigram" in text, "what the start had is said"
+    assert "num_layers" not in text, "a shape that is the start's is not for this run to choose"
 
 
 def test_ngrams_by_hand() -> None:

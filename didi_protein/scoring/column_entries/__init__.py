@@ -1,0 +1,1 @@
+"""The entries of all columns of the table of scores."""
