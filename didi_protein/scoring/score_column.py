@@ -82,6 +82,7 @@ class ScoreColumn:
     def write(self, value: float) -> str:
         """Return a value as the report writes it.
 
+        >>> from didi_protein.scoring.columns import COLUMN
         >>> COLUMN["ptm"].write(0), COLUMN["training_identity"].write(0)
         ('0.00', 'none alike')
         """
@@ -91,6 +92,7 @@ class ScoreColumn:
     def range(self) -> str:
         """Return the range in words, without the unit; "" where there is none.
 
+        >>> from didi_protein.scoring.columns import COLUMN
         >>> COLUMN["ptm"].range, COLUMN["judge_perplexity"].range, COLUMN["gravy"].range
         ('0 to 1', '1 and up', '-4.5 to 4.5')
         """
@@ -116,6 +118,7 @@ class ScoreColumn:
     def plainly_better(self) -> Literal["highest", "lowest", ""]:
         """Return the end that is best for a designer without limit; "" where neither is.
 
+        >>> from didi_protein.scoring.columns import COLUMN
         >>> COLUMN["mean_pae"].plainly_better, COLUMN["gravy"].plainly_better
         ('lowest', '')
         """

@@ -92,8 +92,9 @@ def test_figures_are_those_of_the_score_tables(finished: CompareResult) -> None:
     assert row["nll_minus_limit"] == pytest.approx(difference.mean())
     assert row["judge_nll"] == pytest.approx(np.log(guided["judge_perplexity"]).mean())
     assert row["discriminator_calls"] > 0
-    assert {"precision", "recall", "pooled_3mer_entropy"} <= set(finished.table)
-    assert not {"mean_plddt", "foldable_share"} & set(finished.table)
+    assert "pooled_3mer_entropy" in finished.table
+    withheld = {"precision", "recall"}  # of eight natural sequences
+    assert not ({"mean_plddt", "foldable_share"} | withheld) & set(finished.table)
 
 
 def test_a_note_says_what_few_calls_of_the_teacher_lose(finished: CompareResult) -> None:

@@ -614,7 +614,7 @@ def test_models_given_as_paths_go_by_their_folder(tmp_path: Path) -> None:
 def test_real_scores_make_a_page(tmp_path: Path) -> None:
     """FASTA of designs -> `score` with a judge -> the report shows the summary's figures."""
     judge = write_judge(tmp_path / "judge", max_length=160)
-    natural = random_sequences(12, seed=9)
+    natural = random_sequences(30, seed=9)
     (tmp_path / "natural.fasta").write_text(fasta(natural))
     designs = [natural[0], *random_sequences(6, seed=4), "MKXB"]
     words = "model=tiny sampler=ancestral steps=8 nfe=8 seed=3"
@@ -627,7 +627,7 @@ def test_real_scores_make_a_page(tmp_path: Path) -> None:
     assert row["n"] == "7 of 8" and row["Calls"] == "8"
     assert row["Judge perplexity"].startswith(f"{figures['judge_perplexity']['mean']:.2f} ")
     assert row["Copies"].startswith("14% ")
-    assert row["Recall"].endswith("n = 12")
+    assert row["Recall"].endswith("n = 30")
     assert float(row["3-mer entropy"].split()[0]) == pytest.approx(
         figures["pooled_3mer_entropy"]["mean"], abs=0.006
     )

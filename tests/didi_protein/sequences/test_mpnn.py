@@ -98,7 +98,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 def test_natives_are_scored_and_no_part_of_the_set(tmp_path: Path) -> None:
     (tmp_path / "m.fa").write_text(PROTEIN_MPNN)
-    (tmp_path / "n.fasta").write_text(f">n\n{ONE}\n>o\n{OTHER}\n")
+    # As many as figures beside natural sequences need, of two kinds.
+    natural = [ONE] * 20 + [OTHER] * 10
+    (tmp_path / "n.fasta").write_text("".join(f">n{i}\n{s}\n" for i, s in enumerate(natural)))
     options = quick_scores(
         tmp_path / "m.fa", tmp_path / "s.csv", reference=tmp_path / "n.fasta", training=Path("none")
     )
@@ -110,14 +112,14 @@ def test_natives_are_scored_and_no_part_of_the_set(tmp_path: Path) -> None:
     assert (
         table["model"].tolist()[1:] == ["v_48_020"] * 3 and table["seed"].tolist()[1:] == [37] * 3
     )
-    assert table.loc["6MRR", "nearest_reference"] == "n"
+    assert table.loc["6MRR", "nearest_reference"] == "n0"
     assert table["header_score"].tolist() == ["1.5322", "0.7291", "0.7414", "0.8"]
     assert (summary["num_records"], summary["num_ok"], summary["num_natives"]) == (4, 3, 1)
     figures, designs = summary["set"], table.iloc[1:]
     assert figures["n"] == 3
     assert figures["mean_length"] == pytest.approx(designs["length"].mean())
     assert figures["precision"]["mean"] == pytest.approx(2 / 3)
-    assert figures["recall"]["mean"] == pytest.approx(1 / 2)  # not n, which is the native itself
+    assert figures["recall"]["mean"] == pytest.approx(1 / 3)  # not ONE, which is the native itself
     assert figures["num_clusters"] == 2 and table["cluster"].isna().tolist()[0]
 
 

@@ -20,7 +20,7 @@ from didi_core.errors import UserError
 from didi_core.evaluation.bootstrap import bootstrap_ratio
 from didi_core.models.bundled import BundledModels
 from didi_text.benchmark import benchmark
-from didi_text.benchmarking import run as benchmark_run
+from didi_text.benchmarking import cell_runner
 from didi_text.benchmarking.options import BenchmarkOptions, BenchmarkResult
 from didi_text.benchmarking.run import run_benchmark
 from didi_text.benchmarking.study import open_study, parse_study
@@ -156,7 +156,7 @@ def test_what_is_timed_writes_the_samples_that_are_judged(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: dict[int, list[int]] = {}
-    real = benchmark_run.batch_writer
+    real = cell_runner.batch_writer
 
     def spied(*given: Any) -> Any:
         write = real(*given)
@@ -168,7 +168,7 @@ def test_what_is_timed_writes_the_samples_that_are_judged(
 
         return watched
 
-    monkeypatch.setattr(benchmark_run, "batch_writer", spied)
+    monkeypatch.setattr(cell_runner, "batch_writer", spied)
     given = options(models, tmp_path / "s", models=str(models / "teacher"), steps="5", max_batch=4)
     benchmark(replace(given, baseline="none", seed=3))
     samples = read_samples(tmp_path / "s" / "samples" / "teacher_5.jsonl")
@@ -195,7 +195,7 @@ def test_a_folder_is_refused_then_resumed_cell_by_cell(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = options(models, tmp_path / "study")
-    real, measured = benchmark_run.measure_latency, []
+    real, measured = cell_runner.measure_latency, []
 
     def stops_at_the_third(*more: Any) -> Any:
         measured.append(1)
@@ -203,7 +203,7 @@ def test_a_folder_is_refused_then_resumed_cell_by_cell(
             raise KeyboardInterrupt
         return real(*more)
 
-    monkeypatch.setattr(benchmark_run, "measure_latency", stops_at_the_third)
+    monkeypatch.setattr(cell_runner, "measure_latency", stops_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         benchmark(given)
     record = json.loads((given.out / "benchmark.json").read_text())
@@ -242,7 +242,7 @@ def test_every_setting_changes_the_samples(
 def test_a_cell_without_figures_becomes_a_row(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = benchmark_run.measure_samples
+    real = cell_runner.measure_samples
     failures = [torch.OutOfMemoryError("CUDA out of memory"), UserError("nothing to judge.")]
 
     def fails_twice(*given: Any, **named: Any) -> Any:
@@ -250,7 +250,7 @@ def test_a_cell_without_figures_becomes_a_row(
             raise failures.pop(0)
         return real(*given, **named)
 
-    monkeypatch.setattr(benchmark_run, "measure_samples", fails_twice)
+    monkeypatch.setattr(cell_runner, "measure_samples", fails_twice)
     teacher = str(models / "teacher")
     given = options(models, tmp_path / "s", models=teacher, steps="3,4,5", baseline="none")
     result = benchmark(given)

@@ -19,7 +19,7 @@ from didi_core.errors import UserError
 from didi_core.evaluation.frontier import Level
 from didi_core.evaluation.ratio import Ratio
 from didi_text.benchmark import benchmark
-from didi_text.benchmarking import run as benchmark_run
+from didi_text.benchmarking import cell_runner
 from didi_text.benchmarking.matched import (
     MATCHED_COLUMNS,
     MATCHED_FILE,
@@ -320,7 +320,7 @@ def test_a_finished_sweep_is_compared_at_natural_text(
 
 def fail_at_first(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Let the first measurement fail; the list grows by one a measurement."""
-    real, calls = benchmark_run.measure_samples, []
+    real, calls = cell_runner.measure_samples, []
 
     def fails_at_first(*arguments: Any, **named: Any) -> Any:
         calls.append(arguments)
@@ -328,7 +328,7 @@ def fail_at_first(monkeypatch: pytest.MonkeyPatch) -> list[object]:
             raise UserError("nothing to judge.")
         return real(*arguments, **named)
 
-    monkeypatch.setattr(benchmark_run, "measure_samples", fails_at_first)
+    monkeypatch.setattr(cell_runner, "measure_samples", fails_at_first)
     return calls
 
 
