@@ -4,7 +4,7 @@ import math
 
 from didi_protein.scoring.score_column import ScoreColumn, Topic
 
-_READS = "Lower reads more natural; far below nature it may be repeats or copies"
+_READS = "Lower reads more natural, and below nature's range no better: repeats, perhaps, or copies"
 
 
 def _motif(name: str, meaning: str) -> ScoreColumn:

@@ -102,6 +102,17 @@ def test_only_the_table_scrolls_sideways(page) -> None:
     assert box[0] <= box[1] + 1, "the last column can be reached"
 
 
+def test_perplexity_is_seen_without_scrolling(page) -> None:
+    """On a phone too: neither cut off nor under the shadow that says that more columns follow."""
+    ends = page.evaluate(
+        """() => { const box = document.querySelector("#comparison .scroll");
+                   const cells = Array.from(box.querySelectorAll("thead th"));
+                   const own = cells.find((each) => each.innerText.startsWith("Judge"));
+                   return [own, box].map((each) => each.getBoundingClientRect().right); }"""
+    )
+    assert ends[0] <= ends[1] - 8
+
+
 def test_text_of_the_plots_is_large_enough(page) -> None:
     sizes = page.evaluate(
         """() => Array.from(document.querySelectorAll("figure svg text"))
