@@ -84,6 +84,8 @@ def notes_on(
 def print_summary(result: OrderResult, options: OrderOptions) -> None:
     """Print what can be ordered, what cannot and why, and what to look at."""
     summary, table = result.summary, Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(overflow="fold")  # a long path is broken, never cut off
     table.add_row("can be ordered", _orderable(summary))
     for status in ("failed", "invalid"):
         if number := summary["by_status"].get(status):
