@@ -45,7 +45,7 @@ def warnings_of_few(num_records: int, what: str) -> list[str]:
     """Say what to print beside intervals from few records; nothing where there are enough.
 
     Args:
-        what: the records, in the plural: "designs", "samples a row".
+        what: the records, in the plural: "designs", "samples a set".
 
     >>> warnings_of_few(6, "designs")
     ['Only 6 designs: intervals from fewer than 30 are too narrow, and differences show nothing.']

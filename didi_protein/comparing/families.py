@@ -201,7 +201,7 @@ def family_notes(table: pd.DataFrame) -> list[str]:
             span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
             worth = "are mostly noise" if low < TOO_FEW_DESIGNS else "compare at equal n only"
             notes.append(
-                f"{name}: covariances and contacts of {span} designs a row {worth}; "
+                f"{name}: covariances and contacts of {span} designs a set {worth}; "
                 f"{ENOUGH_DESIGNS:,} are enough (--num), and nature at the same n stands beside."
             )
         if lost := int((given - counts).sum()):

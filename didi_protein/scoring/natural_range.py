@@ -15,6 +15,8 @@ from didi_protein.scoring.score_column import ScoreColumn
 RANGES = "natural_ranges"
 """Key of the ranges in the summary of rows that `filter` kept, which has no reference rows."""
 _ROWS = {"natural_held_out": "natural, held out", "natural_training": "natural"}
+_BETTER = {"below": "lowest", "above": "highest"}
+"""The end of a column that is better where values on that side of a range are."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,17 @@ class NaturalRange:
     def beside(self, value: float, column: ScoreColumn) -> str:
         """Return in words on which side of it a value lies; "" where within.
 
+        Beyond the better end of some columns there is nothing to look at.
+
         >>> NaturalRange(3, 9, "natural").beside(2.5, COLUMN["judge_perplexity"])
         "below nature's 3.00"
+        >>> NaturalRange(7, 62, "natural").beside(6, COLUMN["instability_index"])
+        ''
         """
         side, end = ("below", self.low) if value < self.low else ("above", self.high)
         outside = value < self.low or value > self.high
+        if column.best_without_limit and column.better == _BETTER[side]:
+            return ""
         # Not where both are written alike: 98% is not above 98%.
         differs = column.write(value) != column.write(end)
         return f"{side} nature's {column.write(end)}" if outside and differs else ""

@@ -54,6 +54,8 @@ class ScoreColumn:
     """The end that ranks designs first; "" where that is not plain."""
     advice: str = ""
     """What a designer should look for, where that end is not best without limit."""
+    best_without_limit: bool = False
+    """Whether a value that is better than nature's is no reason to look twice."""
     over_residues: bool = False
     """Whether it is a mean over the residues of a design: of few residues it is chance."""
     rewards_memory: bool = False

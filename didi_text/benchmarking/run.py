@@ -238,7 +238,7 @@ def _setting(opened: Opened, options: BenchmarkOptions) -> StudySetting:
 
 def _notes(opened: Opened, num: int) -> list[str]:
     """What a reader must know about this choice of models and of numbers."""
-    notes = warnings_of_few(num, "samples a row")
+    notes = warnings_of_few(num, "samples a set")
     digests = {model.tokenizer.digest for model in opened.models.values()}
     if len(digests) > 1:
         notes.append(

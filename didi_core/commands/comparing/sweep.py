@@ -171,7 +171,7 @@ def reading_of(record: Mapping[str, Any], flag: str = "--reference") -> list[str
     spread = level["diversity"]
     width = f" ({spread['low']:.3f} to {spread['high']:.3f}, n={level['n']})" if spread else ""
     notes = [
-        f"Equal entropy: judge NLL where a row's curve over the temperatures passes {at:.3f} nats "
+        f"Equal entropy: judge NLL where a curve over the temperatures passes {at:.3f} nats "
         f"of entropy{width}, {level['source']}, less that of {record['baseline']} there, with its "
         "95% interval, in which the entropy compared at is resampled where it was measured."
     ]

@@ -90,7 +90,7 @@ def table_of(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
 def warnings_of(table: pd.DataFrame) -> list[str]:
     """What must stand beside the intervals of a comparison."""
     counts = table["n"][table["n"] > 0]  # a row of which none was judged says so itself
-    return warnings_of_few(int(counts.min()), "sequences a row") if len(counts) else []
+    return warnings_of_few(int(counts.min()), "sequences a set") if len(counts) else []
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

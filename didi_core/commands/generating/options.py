@@ -158,7 +158,8 @@ def report_generation(
         show_next(following)
     if result.failed:
         total = result.num_made + len(result.failed)
-        raise RecordsFailed(len(result.failed), total, str(result.summary))
+        first = f"{result.failed[0].id}: {result.failed[0].reason}"
+        raise RecordsFailed(len(result.failed), total, str(result.summary), first)
 
 
 def _in_words(result: GenerationResult, noun: str) -> str:

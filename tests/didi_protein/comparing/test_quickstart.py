@@ -128,5 +128,5 @@ def test_printed_result_names_every_set_and_place(
     assert "limit" in printed
     assert str(finished.report) in printed
     assert findings(finished, WORDS) in printed
-    assert "Only 6 sequences a row: intervals from fewer than 30 are too narrow" in printed
+    assert "Only 6 sequences a set: intervals from fewer than 30 are too narrow" in printed
     assert max(map(len, printed.split("Report  ")[0].splitlines())) <= 80

@@ -404,7 +404,7 @@ def test_paired_differences_are_kept_and_printed(done: BenchmarkResult) -> None:
     assert stored["student_3 - teacher_3"]["mean"] == pytest.approx(own, abs=1e-6)
     text = printed(done)
     assert "student_3 - teacher_limit" in text
-    assert "Only 6 samples a row: intervals from fewer than 30 are too narrow" in text
+    assert "Only 6 samples a set: intervals from fewer than 30 are too narrow" in text
 
 
 def test_printed_table_is_markdown_with_marked_rows(done: BenchmarkResult) -> None:
