@@ -215,7 +215,8 @@ def test_designs_that_cannot_be_made_are_listed(model: Path, tmp_path: Path) -> 
         *("--bias", tmp_path / "w.json", "--max-repeat", 0.5, "--out", tmp_path / "d.fasta"),
     )
     assert done.returncode == 1, done.stderr
-    assert "3 of 3 records failed; they are listed in" in done.stderr
+    reason = "the first: design_000001: repeat fraction 1.000 above 0.5"
+    assert f"3 of 3 records failed ({reason}); they are listed in" in done.stderr
     summary = json.loads((tmp_path / "d.generate.json").read_text())
     assert summary["failed"][0] == {
         "id": "design_000001",
