@@ -142,7 +142,6 @@ def student_settings(job: Job, teacher: Path, runs: Path, scale: Scale) -> Disti
     """What `didi-protein distill` is told, as its command line would compose it."""
     updates = UPDATES.get(job.model, scale.student_updates)
     overrides = [
-        *METHODS[job.model],
         f"teacher={teacher}",
         f"out={job.model_folder(runs)}",
         "reference=data",
@@ -155,6 +154,7 @@ def student_settings(job: Job, teacher: Path, runs: Path, scale: Scale) -> Disti
         f"tokens_per_batch={scale.student_tokens}",
         f"max_length={PROCESSES[job.process]().max_length}",
         f"checkpoint_every={max(1, updates // 4)}",
+        *METHODS[job.model],
     ]
     settings = compose_settings("distill", DistillSettings, overrides)
     for name in ("student", "discriminator", "auxiliary"):
