@@ -34,6 +34,8 @@ OUR_CAUSAL_TYPE = "llama"
 def settled(settings: PretrainSettings) -> PretrainSettings:
     """Return the settings with the shape, kind and process of what `init=` names.
 
+    A length that nobody asked for is the model's own where that is shorter.
+
     Raises:
         UserError: it is no model that training can start from, or settings that were given
             contradict it.
@@ -58,7 +60,10 @@ def settled(settings: PretrainSettings) -> PretrainSettings:
             f"init={settings.init} has a shape of its own, which {', '.join(wrong)} contradicts: "
             "leave model= and process= out, or init=."
         )
-    return replace(settings, model=shape, process=process)
+    longest = settings.max_length
+    if not _is_given("max_length", longest, usual["max_length"], given):
+        longest = min(longest, shape.max_residues)
+    return replace(settings, model=shape, process=process, max_length=longest)
 
 
 def open_initial(settings: PretrainSettings) -> LoadedModel | None:

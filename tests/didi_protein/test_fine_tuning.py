@@ -21,6 +21,7 @@ from didi_core.models.folder import load_denoiser
 from didi_protein import domain
 from didi_protein.distill import distill
 from didi_protein.families.likelihood import open_baseline, profile_nats
+from didi_protein.models.initial import settled
 from didi_protein.models.load import open_model
 from didi_protein.models.trained_on import count_known, data_of
 from didi_protein.pretrain import pretrain
@@ -284,6 +285,18 @@ def test_a_shape_that_is_asked_for_contradicts_though_it_is_the_usual_one(
             run(given, f"out={tmp_path / 'refused'}")
     run(f"out={tmp_path / 'm'}")
     assert load_denoiser(tmp_path / "m").denoiser.settings.num_layers == 1
+
+
+def test_a_length_that_nobody_asked_for_is_at_most_the_models_own(
+    fasta: Path, tmp_path: Path
+) -> None:
+    narrow = ModelSettings(**SHAPE, max_residues=48)
+    short = pretrain(settings_for(fasta, tmp_path / "short", model=narrow))
+    usual = tuned(short, fasta, tmp_path / "m", max_length=PretrainSettings.max_length)
+    assert settled(usual).max_length == 48
+    assert config(pretrain(usual))["max_position_embeddings"] == 50
+    with pytest.raises(UserError, match=r"^max_length=100 is past model.max_residues=48"):
+        pretrain(replace(usual, max_length=100))
 
 
 def test_without_mmseqs_a_share_is_refused_by_what_installs_it(
