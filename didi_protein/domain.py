@@ -1,5 +1,6 @@
 """Proteins as training knows them: words, data, networks in the ESM-2 layout or as a Llama."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ from didi_protein.settings import DistillSettings, PretrainSettings
 from didi_protein.similarity.mmseqs import is_available
 from didi_protein.similarity.splits import (
     HELD_OUT_FILE,
+    IDENTITIES,
     TRAINING_FILE,
     Split,
     split_as_before,
@@ -79,7 +81,12 @@ class ProteinPretraining:
         records = read_training_sequences(settings.data)
         warn_of_few(settings.data, len(records))
         before = split_as_before(records, folder / SPLIT) if settings.resume else None
-        return before or split_by_cluster(records, share, settings.seed, f"valid={settings.valid}")
+        if before:
+            return before
+        asked = f"valid={settings.valid}"
+        split = split_by_cluster(records, share, settings.seed, asked)
+        _say_how_near(split, asked)
+        return split
 
     def _load(self, source: str, name: str) -> Corpus:
         return self._fitting(load_corpus(source, name), f"{name}{source}")
@@ -134,6 +141,18 @@ class ProteinPretraining:
             save_model_folder(folder, model, PROTEIN, card=card, extra_config=extra_config)
         else:
             save_causal_folder(folder, model, PROTEIN, card=card, extra_config=extra_config)
+
+
+def _say_how_near(split: Split, asked: str) -> None:
+    """Say that what is held out has closer relatives in training than usual, if it has."""
+    if split.identity is not None and split.identity > IDENTITIES[0]:
+        print(
+            f"{asked}: your sequences are so alike that at {IDENTITIES[0]:.0%} identity there are "
+            f"too few clusters to hold some out, so they are made at {split.identity:.0%}: what is "
+            "held out has relatives as near as that in training, and the model looks better on it "
+            "than on members that are new.",
+            file=sys.stderr,
+        )
 
 
 def _pretrain_problems(settings: PretrainSettings) -> list[str]:

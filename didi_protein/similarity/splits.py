@@ -1,19 +1,21 @@
 """Sequences held out of a file by whole clusters, so that relatives of them are not trained on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from didi_core.errors import UserError
+from didi_core.progress import counted
 from didi_protein.sequences.fasta import ProteinRecord, unique_ids, write_fasta
 from didi_protein.sequences.training_data import read_training_sequences
 from didi_protein.similarity import mmseqs
 
-IDENTITY = 0.5
-"""Least identity of a sequence to the founder of its cluster."""
+IDENTITIES = (0.5, 0.7, 0.9)
+"""Least identity of a sequence to the founder of its cluster: the first of them at which the
+clusters are many and small enough. A family of close relatives is one cluster at 50%."""
 COVERAGE = 0.8
 """Least part of both of them that is aligned."""
 FEWEST_CLUSTERS = 10
@@ -29,6 +31,8 @@ class Split:
 
     training: list[Record]
     held_out: list[Record]
+    identity: float | None = field(default=None, compare=False)
+    """Of the clusters; None where it was read back from its files."""
 
     def write(self, folder: Path) -> None:
         """Write `train.fasta` and `valid.fasta`, each whole or not at all."""
@@ -57,7 +61,8 @@ def split_as_before(records: Sequence[Record], folder: Path) -> Split | None:
 def split_by_cluster(records: Sequence[Record], share: float, seed: int, asked: str) -> Split:
     """Hold out about `share` of the records, in whole clusters drawn at random.
 
-    A cluster that would pass the share stays with what is trained on.
+    A cluster that would pass the share stays with what is trained on. Clusters are as wide as
+    leaves enough of them.
 
     Args:
         asked: the setting, as messages call it: `valid=10%`.
@@ -66,19 +71,21 @@ def split_by_cluster(records: Sequence[Record], share: float, seed: int, asked: 
         UserError: MMseqs2 is missing, or the clusters are too few or too large.
     """
     sequences = list(dict.fromkeys(sequence for _, sequence in records))
-    founders = mmseqs.cluster_founders(sequences, IDENTITY, COVERAGE)
-    numbers, clusters = np.unique(founders, return_inverse=True)
-    copies = np.zeros(len(numbers), dtype=np.int64)
     place = {sequence: at for at, sequence in enumerate(sequences)}
-    np.add.at(copies, clusters[[place[sequence] for _, sequence in records]], 1)
-    chosen = choose_clusters(copies, share, seed)
-    if len(numbers) < FEWEST_CLUSTERS or not chosen.any():
-        raise UserError(
-            f"{asked}: the sequences fall into {len(numbers):,} clusters at {IDENTITY:.0%} "
-            f"identity, of {copies.max():,} sequences at most: too few to hold some out. Give "
-            "valid=FILE, or more sequences."
-        )
-    return _split(records, {sequences[at] for at in np.flatnonzero(chosen[clusters])})
+    members = [place[sequence] for _, sequence in records]
+    for identity in IDENTITIES:
+        founders = mmseqs.cluster_founders(sequences, identity, COVERAGE)
+        numbers, clusters = np.unique(founders, return_inverse=True)
+        copies = np.bincount(clusters[members])
+        chosen = choose_clusters(copies, share, seed)
+        if len(numbers) >= FEWEST_CLUSTERS and chosen.any():
+            held_out = {sequences[at] for at in np.flatnonzero(chosen[clusters])}
+            return replace(_split(records, held_out), identity=identity)
+    raise UserError(
+        f"{asked}: the sequences fall into {counted(len(numbers), 'cluster')} even at "
+        f"{identity:.0%} identity, of {copies.max():,} sequences at most: too few to hold some "
+        "out. Give valid=FILE, or more sequences."
+    )
 
 
 def choose_clusters(sizes: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:

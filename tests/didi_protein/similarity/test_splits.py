@@ -15,7 +15,7 @@ from didi_protein.similarity import mmseqs
 from didi_protein.similarity.mmseqs import cluster_founders
 from didi_protein.similarity.splits import (
     COVERAGE,
-    IDENTITY,
+    IDENTITIES,
     Record,
     choose_clusters,
     split_as_before,
@@ -77,11 +77,11 @@ def test_clusters_are_those_of_the_families_at_once_and_by_the_cascade(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sequences = [sequence for _, sequence in RECORDS]
-    at_once = mmseqs.cluster_founders(sequences, IDENTITY, COVERAGE)
+    at_once = mmseqs.cluster_founders(sequences, IDENTITIES[0], COVERAGE)
     assert [founder // 4 for founder in at_once] == [place // 4 for place in range(60)]
     assert all(at_once[founder] == founder for founder in at_once)
     monkeypatch.setattr(mmseqs, "MOST_AT_ONCE", 10)
-    by_cascade = cluster_founders(sequences, IDENTITY, COVERAGE)
+    by_cascade = cluster_founders(sequences, IDENTITIES[0], COVERAGE)
     assert [founder // 4 for founder in by_cascade] == [founder // 4 for founder in at_once]
 
 
@@ -100,5 +100,13 @@ def test_files_give_the_split_back(tmp_path: Path) -> None:
     [(5, 3), (1, 20)],  # too few clusters, and one that holds nearly all
 )
 def test_too_few_clusters_are_refused(number: int, members: int) -> None:
-    with pytest.raises(UserError, match=r"^valid=10%: .* clusters .*valid=FILE"):
-        split_by_cluster(families(number, members), 0.1, 0, "valid=10%")
+    near = families(number, members, changed=0.02)
+    with pytest.raises(UserError, match=r"^valid=10%: .* clusters? even at 90% .*valid=FILE"):
+        split_by_cluster(near, 0.1, 0, "valid=10%")
+
+
+def test_clusters_of_close_relatives_are_narrower() -> None:
+    """Members are 81% identical: four clusters at 70% and below, and many at 90%."""
+    split = split_by_cluster(families(4, 8), 0.2, 0, "valid=20%")
+    assert split.identity == 0.9 and split_by_cluster(RECORDS, 0.2, 0, "").identity == 0.5
+    assert 3 <= len(split.held_out) <= 6
