@@ -50,6 +50,11 @@ def sequences_named(place: str | os.PathLike[str], name: str) -> list[Path]:
     return bundled
 
 
+def is_bundled(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file is one of those that a bundled name stands for: with gaps, aligned."""
+    return Path(path).parent == families_folder()
+
+
 def bundled_contacts(name: str | os.PathLike[str] | None) -> Path | None:
     """Return the contact table of one bundled family; None for any other name."""
     return families_folder() / f"{name}_contacts.tsv.gz" if str(name) in FAMILIES else None

@@ -25,7 +25,7 @@ from Bio.SeqIO.FastaIO import SimpleFastaParser
 from didi_core.errors import UserError, as_written
 from didi_core.io.files import shown
 from didi_core.io.text_files import damage_explained, open_text, text_writer
-from didi_protein.sequences.bundled import sequences_named
+from didi_protein.sequences.bundled import is_bundled, sequences_named
 from didi_protein.sequences.design_ids import SharedIds, shared_ids
 from didi_protein.sequences.mpnn import MpnnRecord, mpnn_records
 from didi_protein.sequences.tables import (
@@ -258,8 +258,10 @@ def _read_one(path: str | os.PathLike[str], name: str, reading: Reading) -> Iter
     if name == INPUT:
         refuse_scores(path, name)
     said_by_name = header_of_name(path)
+    aligned = is_bundled(path)
     for record in fasta_records(path, name):
-        yield replace(record, header=said_by_name | record.header)
+        sequence = record.sequence.replace("-", "") if aligned else record.sequence
+        yield replace(record, sequence=sequence, header=said_by_name | record.header)
 
 
 def fasta_records(path: str | os.PathLike[str], name: str) -> Iterator[ProteinRecord]:

@@ -21,6 +21,11 @@ from didi_protein.sequences.training_data import load_corpus, read_training_sequ
 TWO = ">a steps=8 model=tiny free text\nMKT\nAYI\n\n>b\nGGG\n"
 
 
+def test_bundled_families_are_read_without_the_gaps_of_their_alignment():
+    found = read_records(["PF00595-held-out"])
+    assert len(found) == 1_643 and all(is_canonical(each.sequence) for each in found)
+
+
 def test_header_words_with_an_equals_sign_become_pairs():
     title = "design_000017 length=143 model=tiny-student sampler=ancestral steps=8 nfe=8 seed=3"
     record_id, pairs = parse_header(title)
