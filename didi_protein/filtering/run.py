@@ -12,6 +12,7 @@ from didi_core import __version__
 from didi_core.cli.run import check_output
 from didi_core.errors import UserError
 from didi_core.io.files import check_writable, path_from, write_json
+from didi_protein.filtering.criteria import OnePer
 from didi_protein.filtering.from_flags import add_counts, build_filters, in_order, sort_keys
 from didi_protein.filtering.funnel import Funnel, rejected_table, run_funnel
 from didi_protein.filtering.memory import Memory
@@ -120,6 +121,7 @@ def run_filter(options: FilterOptions) -> FilterResult:
     rejected, selected = rejected_table(table, funnel), _selected(funnel.kept, options)
     summary = _summary(options, files, table, funnel, keys)
     summary["warnings"] = _about_the_judge(foreign, scored, keys, bounds)
+    summary["warnings"] += _about_one_group(funnel)
     summary["parents"] = _beside_parents(scoring, selected, keys)
     _write(files, selected, rejected, summary, scoring)
     return FilterResult(selected, rejected, funnel.steps, summary, options.out)
@@ -184,6 +186,20 @@ def _about_the_judge(
         return []
     order = f"by {', '.join(key.in_words() for key in keys)}" if keys else "that of the table"
     return [f"{foreign}, so that {JUDGED} does not rank them: the order is {order}."]
+
+
+def _about_one_group(funnel: Funnel) -> list[str]:
+    """Say why of many designs one was left, where all were of one group."""
+    before, found = None, []
+    for step in funnel.steps:
+        if step.filter == OnePer.name and step.left == 1 and before is not None and before > 1:
+            found.append(
+                f"All {before:,} designs that came to {step.filter} {step.column} are of one "
+                f"{step.column}, as the variants of one parent are, so that one is left: leave it "
+                "out to keep more."
+            )
+        before = step.left
+    return found
 
 
 def _selected(kept: pd.DataFrame, options: FilterOptions) -> pd.DataFrame:

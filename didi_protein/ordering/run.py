@@ -97,7 +97,7 @@ def run_order(options: OrderOptions) -> OrderResult:
             record = _cleaned(record) if options.clean else record
             designs.append(_ordered(record, frame, translator, options.seed))
     table = _table(designs, sheet, usage)
-    notes = notes_on(table, frame, sites, num_natives)
+    notes = notes_on(table, records, frame, sites, num_natives)
     summary = summary_of(options, table, usage, notes)
     uploads = _write(files, table, sheet, summary)
     failed = int((table["status"] != "ok").sum())
@@ -144,11 +144,17 @@ def _read_one(place: Place) -> list[ProteinRecord]:
         ProteinRecord(
             row["id"],
             row["sequence"],
-            {NATIVE_KEY: str(row.get(NATIVE_KEY))},
+            _origin(row),
             problem=_problem_of(row),
         )
         for row in table.to_dict("records")
     ]
+
+
+def _origin(row: dict[Any, Any]) -> dict[str, str]:
+    """Return what of a row's origin a header would say, where it is known."""
+    values = {name: row.get(name) for name in (NATIVE_KEY, "model", "parent")}
+    return {name: str(value) for name, value in values.items() if not is_missing(value)}
 
 
 def _problem_of(row: dict[Any, Any]) -> str | None:

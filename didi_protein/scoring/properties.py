@@ -12,6 +12,7 @@ import numpy as np
 from Bio.SeqUtils.ProtParam import ProteinAnalysis
 from numpy.typing import NDArray
 
+from didi_core.evaluation.bootstrap import ENOUGH_RECORDS
 from didi_protein.sequences.residues import CANONICAL_RESIDUES
 
 REPEAT_WORD = 4
@@ -51,15 +52,16 @@ def sequence_properties(sequence: str) -> dict[str, float]:
 def natural_ranges(sequences: Sequence[str]) -> dict[str, list[float]]:
     """Return the 5th and 95th percentile of every property over natural sequences.
 
-    Of more than `MOST_FOR_RANGES`, evenly spaced ones are measured.
+    Of more than `MOST_FOR_RANGES`, evenly spaced ones are measured. A handful is no nature: of
+    fewer than `ENOUGH_RECORDS` there is no range.
 
     Args:
         sequences: those with letters that are no canonical residue are left out.
     """
     known = [each for each in sequences if each and set(each) <= set(CANONICAL_RESIDUES)]
-    measured = [sequence_properties(each) for each in known[:: _stride(len(known))]]
-    if not measured:
+    if len(known) < ENOUGH_RECORDS:
         return {}
+    measured = [sequence_properties(each) for each in known[:: _stride(len(known))]]
     columns = {name: [each[name] for each in measured] for name in measured[0]}
     return {name: np.quantile(values, RANGE).tolist() for name, values in columns.items()}
 

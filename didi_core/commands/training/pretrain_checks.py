@@ -49,7 +49,9 @@ def _curriculum_problems(settings: PretrainSettings) -> list[str]:
     for name in ("curriculum", "gaussian"):
         if (first := getattr(settings, name).steps) >= settings.steps > 0:
             wrong.append(
-                f"{name}.steps={first} leaves none of steps={settings.steps} for the bound itself"
+                f"{name}.steps={first} leaves none of steps={settings.steps} for the bound "
+                f"itself, which comes after them: give more steps, or {name}.steps="
+                f"{settings.steps // 2}"
             )
     if settings.curriculum.steps > 0 and settings.model.kind == "autoregressive":
         wrong.append(f"curriculum.steps={settings.curriculum.steps} is for model.kind=masked")

@@ -253,6 +253,15 @@ def test_no_structure_alike_is_zero_only_where_there_is_a_structure(tmp_path: Pa
     assert again.selected["id"].tolist() == ["new"]
 
 
+def test_one_design_left_of_one_group_says_why(tmp_path: Path) -> None:
+    rows = [row(f"d{place}", OTHER[place:], cluster=1) for place in range(3)]
+    result = run(table_at(tmp_path, rows), one_per="cluster")
+    (told,) = result.summary["warnings"]
+    assert told.startswith("All 3 designs that came to --one-per cluster are of one cluster")
+    rows[0]["cluster"] = 2
+    assert not run(table_at(tmp_path, rows), one_per="cluster", overwrite=True).summary["warnings"]
+
+
 def test_one_per_any_column(tmp_path: Path) -> None:
     rows = [
         row(name, OTHER[place:], structure_cluster=cluster)

@@ -236,6 +236,17 @@ def test_a_start_that_breaks_a_rule_at_the_flank_is_refused(
     assert run(path, **options, no_start=True, overwrite=True).table["status"][0] == "ok"
 
 
+def test_domains_of_bundled_models_are_called_no_whole_proteins(tmp_path: Path) -> None:
+    designs = {
+        "a model=tiny-student": "MKTAYIAKQR",
+        "b model=tiny": "MKTAYIAKQW",
+        "c model=tiny parent=mine": "MKTAYIAKQY",
+        "d model=my-student": "MKTAYIAKQF",
+    }
+    (note,) = run(fasta_at(tmp_path, designs)).summary["notes"]
+    assert note.startswith("2 designs of a bundled model") and "none is a whole protein" in note
+
+
 def test_names_that_a_vendor_may_refuse_are_noted(tmp_path: Path) -> None:
     made = run(fasta_at(tmp_path, {"a_1": "AAK", "a#2": "AAR"}))
     (note,) = made.summary["notes"]

@@ -209,11 +209,12 @@ def test_the_menu_follows_what_a_reader_does(
 
 
 def test_natural_ranges_by_hand() -> None:
-    sequences = ["ACDEFGHIKL" * 2, "MKTAYIAKQR", "MNPQRSTVWY", "AX"]
-    found = natural_ranges(sequences)
-    known = [sequence_properties(each)["gravy"] for each in sequences[:3]]
+    sequences = [each * number for each in ("ACDEFGHIKL", "MKTAYIAKQR", "MNPQRSTVWY")
+                 for number in range(1, 11)]  # fmt: skip
+    found = natural_ranges([*sequences, "AX"])
+    known = [sequence_properties(each)["gravy"] for each in sequences]
     assert found["gravy"] == pytest.approx(np.quantile(known, (0.05, 0.95)).tolist())
-    assert natural_ranges(["XX"]) == {} == natural_ranges([])
+    assert natural_ranges(sequences[1:]) == {}, "29 are a handful"
 
 
 def test_range_of_the_judge_holds_spread_within_and_between_bins() -> None:
