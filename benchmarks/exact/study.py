@@ -130,6 +130,7 @@ SWEEPS = {
         ("teacher", "many"),
         ("teacher", "-apart-late"),
         ("teacher", "-momentum-apart-late"),
+        ("joint-head-long", "-momentum-apart-late"),
         ("contrast", "-momentum-apart-late"),
         ("dmmd", "-momentum-apart-late"),
     ],
