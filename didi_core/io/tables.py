@@ -109,7 +109,8 @@ def _filled(row: list[str], width: int, place: str) -> list[str]:
 # Tables of others: whatever spreadsheets of any language write as CSV.
 
 _SEPARATORS = (",", ";", "\t", "|")
-_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?(?:\d*|\d{1,3}(?:\.\d{3})+),\d+(?:[eE][+-]?\d+)?")
+"""0,5 and, with points between thousands, 1.200,5."""
 _WHOLE = re.compile(r"[+-]?\d+(?:[eE][+-]?\d+)?")
 
 
@@ -165,10 +166,18 @@ def _separator_of(text: str, needs: Collection[str]) -> str:
 
 
 def _with_points(cells: list[str]) -> list[str]:
-    """Return numbers with decimal points, where all cells are numbers and any has a comma."""
+    """Return numbers with decimal points, where most cells are numbers; the others as they are.
+
+    >>> _with_points(["0,5", "n.d.", "1.200,5", "3"]), _with_points(["1,2", "a", "b"])
+    (['0.5', 'n.d.', '1200.5', '3'], ['1,2', 'a', 'b'])
+    """
     filled = [cell for cell in cells if cell]
-    are_numbers = all(_DECIMAL_COMMA.fullmatch(cell) or _WHOLE.fullmatch(cell) for cell in filled)
-    return [cell.replace(",", ".") for cell in cells] if are_numbers else cells
+    decimals = {cell for cell in filled if _DECIMAL_COMMA.fullmatch(cell)}
+    num_numbers = sum(cell in decimals or bool(_WHOLE.fullmatch(cell)) for cell in filled)
+    if 2 * num_numbers <= len(filled):
+        return cells
+    pointed = {cell: cell.replace(".", "").replace(",", ".") for cell in decimals}
+    return [pointed.get(cell, cell) for cell in cells]
 
 
 def read_json_lines(path: Path, name: str) -> Columns:

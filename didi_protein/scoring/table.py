@@ -163,8 +163,12 @@ def typed(name: str, value: object) -> Any:
     return convert(value)
 
 
+NOT_MEASURED = ("n.d.", "nd", "n.a.", "na", "n/a", "#n/a", "nan", "none", "-")
+"""What people write where they have no number, in any case of the letters."""
+
+
 def numbers_of(table: pd.DataFrame, column: str, called: str) -> pd.Series:
-    """Return a column as floats, empty cells NaN; yes counts 1 and no 0.
+    """Return a column as floats, empty cells and `NOT_MEASURED` NaN; yes counts 1 and no 0.
 
     Args:
         called: what asks for numbers, for messages.
@@ -187,10 +191,12 @@ def numbers_of(table: pd.DataFrame, column: str, called: str) -> pd.Series:
 
 
 def _number_asked_for(value: object) -> float | None:
-    """NaN of an empty cell; None of a text that is no number."""
+    """NaN of a cell that says there is none; None of a text that is no number."""
     if not _says(value):
         return math.nan
     text = text_of(value)
+    if text.strip().lower() in NOT_MEASURED:
+        return math.nan
     if text.lower() in ("true", "false"):
         return float(text.lower() == "true")
     if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):

@@ -13,6 +13,10 @@ CANONICAL_RESIDUES = "LAGVSERTIDPKQNFYMHWC"
 
 _NOT_CANONICAL = re.compile(f"[^{CANONICAL_RESIDUES}]")
 _GAPS = str.maketrans("", "", "-. \t")
+SHORTEST_DNA = 20
+"""Below it alanine, cysteine, glycine and threonine alone are a peptide."""
+DNA = "reads as DNA (nothing but A, C, G and T): give the protein, translated"
+"""Why a sequence is refused that happens to have residues only."""
 MENDED = "--clean mends this"
 """Ends the reason of a sequence that `clean_sequence` would make scorable."""
 
@@ -35,12 +39,17 @@ def find_problem(sequence: str) -> str | None:
     if not sequence:
         return "the sequence is empty"
     if is_canonical(sequence):
-        return None
+        return DNA if reads_as_dna(sequence) else None
     classes: dict[str, list[int]] = {}
     for match in _NOT_CANONICAL.finditer(sequence):
         classes.setdefault(_class_of(match.group()), []).append(match.start() + 1)
     problem = ", ".join(_describe(name, positions) for name, positions in classes.items())
     return problem + (f"; {MENDED}" if is_canonical(clean_sequence(sequence)) else "")
+
+
+def reads_as_dna(sequence: str) -> bool:
+    """Tell a gene from a protein that is rich in four residues: it has all four, and no others."""
+    return len(sequence) >= SHORTEST_DNA and set("ACGT") <= set(sequence) <= set("ACGTN")
 
 
 def hint_of(errors: Iterable[object]) -> str | None:

@@ -18,7 +18,7 @@ from didi_protein.sequences.fasta import (
     fasta_records,
     is_structure_file,
 )
-from didi_protein.sequences.residues import clean_sequence, is_canonical
+from didi_protein.sequences.residues import clean_sequence, is_canonical, reads_as_dna
 from didi_protein.structures.read import read_structure
 
 
@@ -68,6 +68,8 @@ def _why_dropped(sequence: str, min_length: int, max_length: int | None) -> str 
         return "empty"
     if not is_canonical(sequence):
         return "with non-standard residues"
+    if reads_as_dna(sequence):
+        return "that read as DNA"
     if len(sequence) < min_length:
         return f"shorter than {min_length}"
     if max_length is not None and len(sequence) > max_length:

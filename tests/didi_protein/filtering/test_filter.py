@@ -253,6 +253,13 @@ def test_no_structure_alike_is_zero_only_where_there_is_a_structure(tmp_path: Pa
     assert again.selected["id"].tolist() == ["new"]
 
 
+def test_what_was_not_measured_has_no_value(tmp_path: Path) -> None:
+    rows = [row(f"d{place}", OTHER[place:], header_Kd=value)
+            for place, value in enumerate(["0.5", "n.d.", "NA", "20"])]  # fmt: skip
+    result = run(table_at(tmp_path, rows), maximum=["header_Kd=10"])
+    assert result.selected["id"].tolist() == ["d0"]
+
+
 def test_one_design_left_of_one_group_says_why(tmp_path: Path) -> None:
     rows = [row(f"d{place}", OTHER[place:], cluster=1) for place in range(3)]
     result = run(table_at(tmp_path, rows), one_per="cluster")

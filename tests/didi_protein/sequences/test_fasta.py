@@ -173,6 +173,12 @@ def test_problems_are_named_with_their_first_position():
     assert find_problem("MK7") == "character '7' at position 3"
 
 
+def test_dna_is_no_protein():
+    gene = "ATGGTTCACCTGACTCCTGAGGAGAAGTCT"
+    assert find_problem(gene).startswith("reads as DNA") and find_problem(f"M{gene}") is None
+    assert find_problem("AG" * 40) is None and find_problem(gene[:19]) is None
+
+
 def test_cleaning_mends_only_what_is_safe():
     assert clean_sequence("mk-t.a yi**") == "MKTAYI"
     assert clean_sequence("M*T") == "M*T"

@@ -59,12 +59,14 @@ def test_whatever_spreadsheets_write_reads_alike(name: str, content: bytes, tmp_
     ]
 
 
-def test_decimal_commas_are_points_only_where_all_cells_are_numbers(tmp_path: Path) -> None:
+def test_decimal_commas_are_points_only_where_most_cells_are_numbers(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"Seq;x;y;z\n{ONE};-1,5;1,5;1,000\n{TWO};2;1,5 nM;1,2,3\n")
     first, second = [each.header for each in read(path, names=None)]
     assert first == {"x": "-1.5", "y": "1,5", "z": "1,000"}
     assert second == {"x": "2", "y": "1,5 nM", "z": "1,2,3"}
+    path.write_text(f"Seq;x\n{ONE};0,5\n{TWO};n.d.\n{ONE};1.200,5\n")
+    assert [each.header["x"] for each in read(path, names=None)] == ["0.5", "n.d.", "1200.5"]
 
 
 @pytest.mark.parametrize(
