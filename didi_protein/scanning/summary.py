@@ -199,10 +199,11 @@ def print_summary(result: ScanResult) -> None:
     shown = [each for each in result.summary["sequences"] if each["status"] == "ok"][:NAMED]
     for each in shown:
         best = ", ".join(f"{name} ({score:+.2f})" for name, score in list(each["best"].items())[:5])
+        least = ", ".join(map(str, each["least_tolerant"]))
         print(
-            f"{each['id']}: most tolerant positions {_tolerant_in_words(each)}; substitutions the "
-            f"model finds likeliest (nats, nothing measured) {best}; the protein as it is: "
-            f"pseudo-perplexity {math.exp(each['mean_nll']):.2f}"
+            f"{each['id']}: most tolerant positions {_tolerant_in_words(each)}; least tolerant "
+            f"{least}; substitutions the model finds likeliest (nats, nothing measured) {best}; "
+            f"the protein as it is: pseudo-perplexity {math.exp(each['mean_nll']):.2f}"
         )
     for warning in result.summary["warnings"]:
         print(warning)

@@ -193,6 +193,8 @@ def test_json_is_the_summary_and_help_of_the_verb_is_there(
     assert json.loads(printed) == json.loads((tmp_path / "s.summary.json").read_text())
     shown = CliRunner().invoke(app, [*asked[:-1], "--overwrite"]).stdout
     assert "a: most tolerant positions" in shown and str(out) in shown
+    least = json.loads(printed)["sequences"][0]["least_tolerant"]
+    assert f"; least tolerant {', '.join(map(str, least))}; substitutions" in shown
 
 
 # Interrupted, resumed, shared.
