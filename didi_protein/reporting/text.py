@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from didi_core.evaluation.bootstrap import Interval, bootstrap_mean
+from didi_core.evaluation.bootstrap import ENOUGH_RECORDS, Interval, bootstrap_mean
 from didi_core.progress import counted
 from didi_protein.filtering.memory import Memory
 from didi_protein.reporting.cells import PLAIN_SAMPLER, Cell, ReferenceRow, natural_row
@@ -50,9 +50,8 @@ def highlights(tables: Sequence[ScoreTable], cells: Sequence[Cell]) -> list[str]
     if alike and len(cells) == 2 and (sentence := which_is_better(*cells)):
         found.append(sentence)
     elif one_judge and len(fast) > 1:
-        best = min(fast, key=lambda cell: cell.figures["judge_perplexity"].mean)
         aside = " (limits aside)" if any(cell.is_limit for cell in judged) else ""
-        found.append(f"Best{aside}: {name_of(best)}: {_told(best)}.")
+        found.append(_best_of(fast, aside))
     limits = [cell for cell in judged if cell.is_limit]
     found += [
         f"{cell.model} at its limit, one residue at a time: {_told(cell)}." for cell in limits
@@ -61,6 +60,17 @@ def highlights(tables: Sequence[ScoreTable], cells: Sequence[Cell]) -> list[str]
         found += paired_lines(judged, limits[0].model)
         found += _gaps_closed(judged, limits[0])
     return found
+
+
+def _best_of(cells: Sequence[Cell], aside: str) -> str:
+    """Name the set of lowest judge perplexity; the best only where chance does not explain it."""
+    first, second, *_ = sorted(cells, key=lambda cell: cell.figures["judge_perplexity"].mean)
+    figures = [cell.figures["judge_perplexity"] for cell in (second, first)]
+    if min(len(first.designs), len(second.designs)) < ENOUGH_RECORDS:
+        return f"Lowest{aside}: {name_of(first)}: {_told(first)}; too few designs to call it best."
+    if not _is_above(*figures):
+        return f"Lowest{aside}: {name_of(first)}: {_told(first)}; within chance of the next."
+    return f"Best{aside}: {name_of(first)}: {_told(first)}."
 
 
 def _told(cell: Cell) -> str:

@@ -46,6 +46,7 @@ MOST_SECONDS = 60.0
 BOUND_DRAWS = 4
 """Orders of each sample in its bound."""
 BATCH_TOKENS = 8_192
+LESS_VARIED = "likelier but less varied than"
 KMER = 3
 LIMIT = "first-hitting"
 """The exact sampler of masked models, one call a token."""
@@ -142,10 +143,12 @@ def student_verdict(
     found = [(side.name, _measure(side.draw(rows), teacher, seed)) for side in sides]
     beside = ", ".join(judged(name, first, other) for name, other in found)
     entropies = " and ".join(f"{other.entropy.mean:.2f}" for _, other in found)
+    # A cooler teacher is likelier and less varied, too.
+    open_question = " Likelier and less varied is no proof: compare with --temperatures."
     return (
         f"Quick verdict: in {steps} steps the student is {beside} (teacher's bound on {SAMPLES} "
         f"samples of each, nats a {unit}; entropy of 3-mers {first.entropy.mean:.2f} against "
-        f"{entropies} nats)."
+        f"{entropies} nats).{open_question if LESS_VARIED in beside else ''}"
     )
 
 
@@ -158,7 +161,7 @@ def judged(name: str, student: Drawn, other: Drawn) -> str:
     elif low > 0:
         word = "worse than"
     elif student.entropy.high < other.entropy.low:
-        word = "likelier but less varied than"
+        word = LESS_VARIED
     else:
         word = "better than"
     return f"{word} {name} ({difference.mean:+.3f}, 95% {low:+.3f} to {high:+.3f})"

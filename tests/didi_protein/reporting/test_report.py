@@ -335,6 +335,16 @@ def test_a_gap_within_chance_is_not_shared_out(tmp_path: Path) -> None:
     told = highlights([], loose)
     assert any("at its limit" in each for each in told)
     assert not any("closes" in each for each in told)
+    assert told[0].startswith("Lowest") and told[0].endswith("within chance of the next.")
+
+
+def test_few_designs_are_not_called_best(tmp_path: Path) -> None:
+    for place, perplexity in enumerate((2.0, 6.0, 9.0)):
+        made = rows("tiny", "ancestral", 2**place, perplexity, 5)
+        write_table(tmp_path / "in", f"t{place}", made, None, None)
+    tables = read_tables([tmp_path / "in"])
+    (told,) = highlights(tables, cells_of(tables))
+    assert told.startswith("Lowest: tiny, ancestral, 1 step") and told.endswith("too few designs to call it best.")
 
 
 def test_the_judge_s_own_designs_are_neither_best_nor_ranked(tmp_path: Path) -> None:
