@@ -308,8 +308,8 @@ def _parent_warning(options: GenerateOptions, redesign: Redesign, model: LoadedM
     if not unknown:
         return None
     return (
-        f"--start {options.start}: {options.model} guesses the residues of {', '.join(unknown)} no "
-        "better than counting them does, so it does not know such proteins, and what it writes "
+        f"--start {options.start}: {options.model} guesses the residues of {', '.join(unknown)} "
+        "hardly better than counting them does, so it does not know such proteins, and what it writes "
         "into them means nothing: use a model that was trained on their family."
     )
 

@@ -63,17 +63,17 @@ class SequenceScan:
     def tolerance(self) -> NDArray[np.float64]:
         """[positions] 1 - p(wild type), 0 to 1."""
         # All p sum to 1, so the odds p / p(wild type) sum to 1 / p(wild type).
-        return -np.expm1(-self._own_nats)
+        return -np.expm1(-self.own_nats)
 
     @cached_property
-    def _own_nats(self) -> NDArray[np.float64]:
+    def own_nats(self) -> NDArray[np.float64]:
         """[positions] -log p(wild type)."""
         return np.logaddexp.reduce(self.log_odds, axis=1)
 
     @property
     def mean_nll(self) -> float:
         """-log p(wild type) over the positions, nats a residue."""
-        return float(self._own_nats.mean())
+        return float(self.own_nats.mean())
 
     @cached_property
     def ranks(self) -> NDArray[np.int64]:
@@ -173,23 +173,32 @@ FEWEST_POSITIONS = 30
 """Below these it is chance whether a model guesses residues better than counting does."""
 
 
+LEAST_GAIN = 0.1
+"""Nats a residue by which a model that knows a protein beats counting, at least."""
+
+
 def is_known(sequence: str, scan: SequenceScan) -> bool | None:
     """Return whether the model guesses the residues of a sequence better than counting them does.
+
+    Better by chance, or hardly, is not better: the mean difference must be above its standard
+    error and `LEAST_GAIN`. (The bundled teacher on members held out: 0.9 to 1.5 nats; on the whole
+    of TEM-1, of whose family it knows the core alone: 0.03.)
 
     Args:
         scan: of the sequence; with fewer positions than `FEWEST_POSITIONS` the answer is None.
     """
     if len(scan.positions) < FEWEST_POSITIONS:
         return None
-    return scan.mean_nll < composition_nll(sequence, scan.positions)
+    gain = composition_nats(sequence, scan.positions) - scan.own_nats
+    return bool(gain.mean() > max(LEAST_GAIN, gain.std(ddof=1) / math.sqrt(len(gain))))
 
 
-def composition_nll(sequence: str, positions: Sequence[int]) -> float:
-    """Return the mean nats of residues, each guessed by counting the others of its sequence.
+def composition_nats(sequence: str, positions: Sequence[int]) -> NDArray[np.float64]:
+    """Return the nats of each residue [positions], guessed by counting the others of its sequence.
 
     A residue of which the sequence has n among L is guessed with (n - 1 + 1) / (L - 1 + 20): it is
     left out of the count, and one more of each of the 20 is put in. A model that does no better
     knows nothing of the order of this protein.
     """
     count, room = Counter(sequence), len(sequence) + 19
-    return sum(-math.log(count[sequence[at]] / room) for at in positions) / len(positions)
+    return np.array([-math.log(count[sequence[at]] / room) for at in positions])

@@ -133,7 +133,7 @@ def warnings_of(model: str, trained: LengthRanges | None, rows: Sequence[Scanned
     foreign = [each.id for each in scanned if each.known is False]
     if foreign:
         found.append(
-            f"{len(foreign):,} of {total} ({_named(foreign)}): {model} guesses the residues no "
+            f"{len(foreign):,} of {total} ({_named(foreign)}): {model} guesses the residues hardly "
             "better than counting them does, so it does not know such proteins, and its scores "
             "say nothing of them: use a model that was trained on their family."
         )

@@ -54,6 +54,8 @@ from didi_protein.structures.read import (
 FASTA_SUFFIXES = (".fasta", ".fa", ".faa", ".fas", ".fsa")
 
 
+MPNN_FOLDER = "seqs"
+"""Where ProteinMPNN and LigandMPNN put FASTA below the folder that they are told to write to."""
 INPUT = "INPUT"
 """What messages call what `score` and `scan` are given."""
 NAME_KEY = "name"
@@ -343,7 +345,10 @@ def _files_of_folder(
     """Return the sequence files of a folder that are not `found` as predictions already."""
     tables = () if reading.columns is None else SURE_SUFFIXES
     known = (*FASTA_SUFFIXES, *STRUCTURE_SUFFIXES, *tables)
-    files = [path for path in shown(Path(place).iterdir()) if _bare_suffix(path) in known]
+    folder = Path(place)
+    files = [path for path in shown(folder.iterdir()) if _bare_suffix(path) in known]
+    if not files and (own := folder / MPNN_FOLDER).is_dir():
+        files = [path for path in shown(own.iterdir()) if _bare_suffix(path) in FASTA_SUFFIXES]
     if not files and not found.designs:
         packed = next((path.name for path in shown(Path(place).glob("*.zip"))), None)
         raise UserError(

@@ -56,7 +56,7 @@ def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(designs) == 3
     for each in designs:
         assert re.search("STFK.{56}SDN.{33}E.{67}KSG", each.sequence)
-        assert 180 <= len(each.sequence) <= 200
+        assert 199 <= len(each.sequence) <= 202
         assert re.fullmatch(
             r"A70-73>\d+-\d+,A130-132>\d+-\d+,A166>\d+,A234-236>\d+-\d+", each.header["motif"]
         )

@@ -14,7 +14,7 @@ from didi_core.data.vocabulary import Vocabulary
 from didi_core.models.esm import EsmDenoiser, EsmSettings
 from didi_protein.scanning.substitutions import (
     SequenceScan,
-    composition_nll,
+    composition_nats,
     scan_of,
     scan_sequences,
 )
@@ -158,5 +158,5 @@ def test_no_scan_depends_on_its_batch() -> None:
 def test_counting_leaves_the_residue_itself_out() -> None:
     # Of AAC each A sees one A of two, with a pseudo-count of 1 each of 20: (1 + 1) / (2 + 20).
     expected = [math.log(22 / 2), math.log(22 / 2), math.log(22 / 1)]
-    assert composition_nll("AAC", (0, 1, 2)) == pytest.approx(sum(expected) / 3)
-    assert composition_nll("AAC", (2,)) == pytest.approx(expected[2])
+    assert composition_nats("AAC", (0, 1, 2)) == pytest.approx(expected)
+    assert composition_nats("AAC", (2,)) == pytest.approx(expected[2:])
