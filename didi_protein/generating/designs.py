@@ -309,8 +309,8 @@ def _parent_warning(options: GenerateOptions, redesign: Redesign, model: LoadedM
         return None
     return (
         f"--start {options.start}: {options.model} guesses the residues of {', '.join(unknown)} "
-        "hardly better than counting them does, so it does not know such proteins, and what it writes "
-        "into them means nothing: use a model that was trained on their family."
+        "hardly better than counting them does, so it does not know such proteins, and what it "
+        "writes into them means nothing: use a model that was trained on their family."
     )
 
 

@@ -12,12 +12,12 @@ from rich.table import Table
 from didi_core import __version__
 from didi_core.cli.command_options import command_line
 from didi_core.cli.run import print_table
-from didi_core.models.bundled import BundledModels
 from didi_core.progress import counted
 from didi_protein.ordering.construct import Frame
 from didi_protein.ordering.hosts import CodonUsage
 from didi_protein.ordering.options import OrderOptions, OrderResult
 from didi_protein.ordering.rules import ForbiddenSite
+from didi_protein.sequences.bundled import FRAGMENTS, writes_fragments
 from didi_protein.sequences.fasta import ProteinRecord
 
 FORMAT = "didi-protein order 1"
@@ -77,12 +77,9 @@ def notes_on(
         for site in sites
         if site.places(flank, 0, 0)
     ]
-    if bundled := sum(map(_is_of_a_cut_family, records)):
-        notes.append(
-            f"{counted(bundled, 'design')} of a bundled model: domains cut to Pfam's columns, "
-            "whose ends and loops are missing, so that none is a whole protein; to learn with, not "
-            "for the bench"
-        )
+    origins = [(each.header.get("model"), each.header.get("parent")) for each in records]
+    if fragments := sum(writes_fragments(*each) for each in origins):
+        notes.append(f"{counted(fragments, 'design')} of a bundled model: {FRAGMENTS}")
     if num_natives:
         given = counted(num_natives, "sequence")
         notes.append(f"{given} that an inverse folder was given, no design: left out")
@@ -96,13 +93,6 @@ def notes_on(
     if twins:
         notes.append(f"{counted(twins, 'design')} of a protein that another row orders too")
     return notes
-
-
-def _is_of_a_cut_family(record: ProteinRecord) -> bool:
-    """Tell a design that a bundled model wrote anew; a variant is as whole as its parent."""
-    return record.header.get("model") in BundledModels("didi_protein").denoisers and (
-        "parent" not in record.header
-    )
 
 
 def print_summary(result: OrderResult, options: OrderOptions) -> None:

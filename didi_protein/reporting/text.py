@@ -11,6 +11,7 @@ from didi_protein.filtering.memory import Memory
 from didi_protein.reporting.cells import PLAIN_SAMPLER, Cell, ReferenceRow, natural_row
 from didi_protein.reporting.figures import Estimate
 from didi_protein.reporting.tables import ScoreTable
+from didi_protein.sequences.bundled import FRAGMENTS, writes_fragments
 from didi_protein.similarity.neighbours import COPY_IDENTITY
 
 ENOUGH_DESIGNS = 512  # below this, set figures are too loose to conclude from
@@ -125,6 +126,7 @@ def cautions(
     """What would mislead a reader who did not know it."""
     natural = natural_row(references)
     return [
+        *_about_fragments(cells),
         *_about_counts(cells),
         *_about_comparability(tables),
         *_about_the_judge(cells),
@@ -134,12 +136,26 @@ def cautions(
     ]
 
 
+def _about_fragments(cells: Sequence[Cell]) -> Iterator[str]:
+    """Say once what the bundled models write, where designs of theirs are shown."""
+    for cell in cells:
+        anew = "parent" not in cell.designs or cell.designs["parent"].isna().all()
+        if anew and writes_fragments(cell.model):
+            yield f"{cell.model} writes {FRAGMENTS}."
+            return
+
+
 def _about_counts(cells: Sequence[Cell]) -> Iterator[str]:
     counts = sorted({len(cell.designs) for cell in cells})
     if counts == [0]:
         yield (
             "No record of these tables was scored (none has the status ok), so there is nothing to "
             "compare: the reasons stand in their column error."
+        )
+    elif counts[0] < ENOUGH_DESIGNS and len(cells) == 1:
+        yield (
+            f"Means and shares of {counted(counts[0], 'design')} are loose: they take "
+            f"{ENOUGH_DESIGNS} or more. The scores of each design are not touched by that."
         )
     elif counts[0] < ENOUGH_DESIGNS:
         each = f"{counts[0]}" if len(counts) == 1 else f"between {counts[0]} and {counts[-1]}"

@@ -9,11 +9,17 @@ from importlib.resources import files
 from pathlib import Path
 
 from didi_core.errors import UserError, as_written
+from didi_core.models.bundled import BundledModels
 
 FAMILIES = {"PF00595": "PDZ domains", "PF13354": "class A beta-lactamases"}
 """Pfam accession and what the family is."""
 FAMILY_LENGTHS = {"PF00595": (64, 82), "PF13354": (162, 202)}
 """Fewest and most residues of what the bundled models learnt of each."""
+FRAGMENTS = (
+    "domains cut to Pfam's columns, whose ends and loops are missing, so that none is a whole "
+    "protein; to learn with, not for the bench"
+)
+"""What the bundled models write."""
 ALL = "families"
 HELD_OUT = "-held-out"
 """Ends the name of sequences whose clusters at 60% identity have no member in training."""
@@ -48,6 +54,16 @@ def sequences_named(place: str | os.PathLike[str], name: str) -> list[Path]:
             "yours, or give it by its absolute path."
         )
     return bundled
+
+
+def writes_fragments(model: object, parent: object = None) -> bool:
+    """Return whether designs are what `FRAGMENTS` says: a variant is as whole as its parent.
+
+    Args:
+        model: that wrote them, as their headers name it.
+        parent: that they are variants of; None where they were written anew.
+    """
+    return model in BundledModels("didi_protein").denoisers and parent is None
 
 
 def is_bundled(path: str | os.PathLike[str]) -> bool:

@@ -40,7 +40,12 @@ from didi_core.commands.training.run_folder import (
     training_fabric,
 )
 from didi_core.commands.training.settings import DistillSettings
-from didi_core.commands.training.student_verdict import compare_command, student_verdict
+from didi_core.commands.training.student_verdict import (
+    COMPARED,
+    compare_command,
+    comparison_seconds,
+    student_verdict,
+)
 from didi_core.data.corpus import Corpus
 from didi_core.data.length_ranges import TRAINED_LENGTHS, LengthRanges
 from didi_core.diffusion.process import DEFAULT_PROCESS, article_of, kind_of
@@ -58,8 +63,12 @@ from didi_core.models.noise import MaskNoise, without_noise
 from didi_core.models.noise_file import save_noise
 from didi_core.models.recompute import checkpoint_activations
 from didi_core.models.weight_files import EXTRA_FILES
+from didi_core.progress import readable_time
 from didi_core.sampling.request import SampleSettings
 from didi_core.training.loop import train
+
+LONG_COMPARISON = 600.0
+"""Seconds from which the command that compares is printed with the time it takes."""
 
 
 def distill(settings: D, domain: TrainingDomain[P, D]) -> Path:
@@ -153,7 +162,7 @@ class DistillRun:
     def _print_verdict(self, folder: Path, teacher: LoadedModel, corpus: Corpus) -> None:
         """Say how the student stands beside its teacher, and how to draw and to compare."""
         device = next(teacher.denoiser.parameters()).device
-        steps, seed = self.shared.student_steps, self.settings.seed
+        steps, seed, seconds = self.shared.student_steps, self.settings.seed, 0.0
         lengths = corpus.lengths.clip(max=self.longest(teacher)).tolist()
         try:
             student = self.domain.open_model(
@@ -163,6 +172,7 @@ class DistillRun:
                 student_verdict(student, teacher, lengths, steps, seed, self.domain.unit),
                 file=sys.stderr,
             )
+            seconds = comparison_seconds(student, teacher, lengths, steps, seed)
         except Exception as error:  # the student is written: nothing here may fail its run
             reason = str(error) or type(error).__name__
             print(f"No quick verdict: {reason.splitlines()[0]}", file=sys.stderr)
@@ -172,6 +182,12 @@ class DistillRun:
             compare_command(domain.program, self.settings.teacher, str(folder), steps, lengths),
         ):
             print(f"Next: {command}", file=sys.stderr)
+        if seconds > LONG_COMPARISON:
+            print(
+                f"The comparison takes about {readable_time(seconds)} on this machine, mostly its "
+                f"teacher's limit; --num 256 takes {256 / COMPARED:.0%} of that.",
+                file=sys.stderr,
+            )
 
     def _length_flags(self) -> str:
         """Return flags that ask `generate` for lengths as of the reference; may be empty."""

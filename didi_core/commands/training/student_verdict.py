@@ -46,6 +46,8 @@ MOST_SECONDS = 60.0
 BOUND_DRAWS = 4
 """Orders of each sample in its bound."""
 BATCH_TOKENS = 8_192
+COMPARED = 2048
+"""Samples of each model by the command that compares properly."""
 LESS_VARIED = "likelier but less varied than"
 KMER = 3
 LIMIT = "first-hitting"
@@ -167,6 +169,17 @@ def judged(name: str, student: Drawn, other: Drawn) -> str:
     return f"{word} {name} ({difference.mean:+.3f}, 95% {low:+.3f} to {high:+.3f})"
 
 
+def comparison_seconds(
+    student: LoadedModel, teacher: LoadedModel, lengths: Sequence[int], steps: int, seed: int
+) -> float:
+    """Estimate how long the samples of `compare_command` take, by a few calls of each model."""
+    rows = _rows(lengths, teacher.vocabulary, seed)
+    sides = [Side.of("", student, steps, seed), Side.of("", teacher, steps, seed)]
+    if teacher.process == DEFAULT_PROCESS:
+        sides.append(Side.of("", teacher, steps, seed, LIMIT))
+    return sum(side.seconds(rows) for side in sides) * COMPARED / SAMPLES
+
+
 def compare_command(program: str, teacher: str, student: str, steps: int, lengths: str) -> str:
     """Return the command that compares properly.
 
@@ -174,7 +187,7 @@ def compare_command(program: str, teacher: str, student: str, steps: int, length
         lengths: flags that ask for sequences as long as the reference's; may be empty.
     """
     models = ["--teacher", teacher, "--students", student, "--methods", ""]
-    many = ["--samplers", "own", "--steps", str(steps), "--num", "2048"]
+    many = ["--samplers", "own", "--steps", str(steps), "--num", str(COMPARED)]
     out = shlex.join(["--out", str(fresh_folder(Path(f"{student}-compared")))])
     return f"{shlex.join([program, 'compare', *models, *many])}{lengths} {out}"
 

@@ -344,7 +344,9 @@ def test_few_designs_are_not_called_best(tmp_path: Path) -> None:
         write_table(tmp_path / "in", f"t{place}", made, None, None)
     tables = read_tables([tmp_path / "in"])
     (told,) = highlights(tables, cells_of(tables))
-    assert told.startswith("Lowest: tiny, ancestral, 1 step") and told.endswith("too few designs to call it best.")
+    assert told.startswith("Lowest: tiny, ancestral, 1 step") and told.endswith(
+        "too few designs to call it best."
+    )
 
 
 def test_the_judge_s_own_designs_are_neither_best_nor_ranked(tmp_path: Path) -> None:
