@@ -155,6 +155,24 @@ def residues_of_columns(profile: FamilyProfile, sequence: str) -> Int[ndarray, "
     return np.array(places)
 
 
+def extents(profile: FamilyProfile, sequences: Sequence[str]) -> Int[ndarray, "sequences ends"]:
+    """Return the first and the last residue of each sequence, from 1, that fills a match column.
+
+    What stands before and behind is not of the family's domain.
+
+    Args:
+        sequences: that align to the profile.
+    """
+    found = np.zeros((len(sequences), 2), dtype=np.int64)
+    for start in range(0, len(sequences), _AT_ONCE):
+        part = list(sequences[start : start + _AT_ONCE])
+        for place, row in enumerate(_msa_rows(profile.hmm, part), start=start):
+            letters = row.replace("-", "").replace(".", "")
+            filled = [at for at, letter in enumerate(letters, start=1) if letter.isupper()]
+            found[place] = (filled[0], filled[-1]) if filled else (0, 0)
+    return found
+
+
 def encode_rows(rows: Sequence[str]) -> UInt8[ndarray, "sequences columns"]:
     """Return rows of match columns as numbers, as in `FamilyAlignment.rows`."""
     letters = [np.frombuffer(row.encode("ascii"), dtype=np.uint8) for row in rows]

@@ -310,7 +310,8 @@ def _parent_warning(options: GenerateOptions, redesign: Redesign, model: LoadedM
     return (
         f"--start {options.start}: {options.model} guesses the residues of {', '.join(unknown)} "
         "hardly better than counting them does, so it does not know such proteins, and what it "
-        "writes into them means nothing: use a model that was trained on their family."
+        "writes into them means nothing: use a model that was trained on their family, or give the "
+        "domain that it knows alone (score --family says where: family_start, family_end)."
     )
 
 

@@ -135,7 +135,8 @@ def warnings_of(model: str, trained: LengthRanges | None, rows: Sequence[Scanned
         found.append(
             f"{len(foreign):,} of {total} ({_named(foreign)}): {model} guesses the residues hardly "
             "better than counting them does, so it does not know such proteins, and its scores "
-            "say nothing of them: use a model that was trained on their family."
+            "say nothing of them: use a model that was trained on their family, or give the "
+            "domain that it knows alone (score --family says where: family_start, family_end)."
         )
     if any(each.known is None for each in scanned):
         found.append(

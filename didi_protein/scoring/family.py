@@ -16,7 +16,7 @@ from rich.table import Table
 from didi_core.errors import UserError
 from didi_core.progress import announce, counted, progress_bar
 from didi_protein.families.contacts import ContactMap, coupling_scores
-from didi_protein.families.profile import FamilyAlignment, FamilyProfile
+from didi_protein.families.profile import FamilyAlignment, FamilyProfile, extents
 from didi_protein.families.statistics import (
     MAX_COLUMNS,
     FamilyStatistics,
@@ -30,7 +30,8 @@ from didi_protein.sequences.bundled import bundled_contacts, sequences_named
 if TYPE_CHECKING:
     from didi_protein.sequences.fasta import ProteinRecord
 
-FAMILY_VERSION = 1
+_ENDS = ("family_start", "family_end")
+FAMILY_VERSION = 2
 """Raised when a definition of the columns changes: old rows are then aligned again."""
 
 
@@ -56,11 +57,11 @@ class FamilyScorer:
 
     def score(self, records: Sequence["ProteinRecord"]) -> list[dict[str, Any]]:
         found = self.profile.align([record.sequence for record in records], self.threads)
-        numbers = zip(found.bits, found.evalue, found.coverage, strict=True)
-        return [
-            {name: known_or_none(value) for name, value in zip(self.columns, each, strict=True)}
-            for each in numbers
-        ]
+        ends = np.full((len(records), 2), np.nan)
+        ends[found.aligned] = extents(self.profile, found.take(found.aligned).sequences)
+        numbers = zip(found.bits, found.evalue, found.coverage, *ends.T, strict=True)
+        rows = [dict(zip(self.columns, map(known_or_none, each), strict=True)) for each in numbers]
+        return [row | {name: _whole(row[name]) for name in _ENDS} for row in rows]
 
     def measure(
         self, sequences: Sequence[str], seed: int, *, quiet: bool = False
@@ -117,6 +118,10 @@ class FamilyScorer:
             "(alignment, dependence of positions, intervals by bootstrap)",
             seconds,
         )
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def open_family_scorer(

@@ -109,6 +109,28 @@ FAMILY = (
         on_card=True,
         score_flag="--family ALIGNMENT",
     ),
+    ScoreColumn(
+        name="family_start",
+        type="integer",
+        topic=Topic.FAMILY,
+        meaning="First residue, from 1, that fills a match column of the profile: where the "
+        "family's domain begins in the sequence.",
+        computed_by="family",
+        always=False,
+        low=1,
+        score_flag="--family ALIGNMENT",
+    ),
+    ScoreColumn(
+        name="family_end",
+        type="integer",
+        topic=Topic.FAMILY,
+        meaning="The last such residue. A model of the family knows what stands between the two: "
+        "cut a whole protein there for `scan` and for `generate --start`.",
+        computed_by="family",
+        always=False,
+        low=1,
+        score_flag="--family ALIGNMENT",
+    ),
 )
 
 TRAINING = (

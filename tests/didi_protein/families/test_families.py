@@ -36,9 +36,11 @@ from didi_protein.families.covariances import (
     site_frequencies,
 )
 from didi_protein.families.intervals import bootstrap_weights, normal_interval
-from didi_protein.families.profile import GAP, encode_rows
+from didi_protein.families.profile import GAP, encode_rows, extents
 from didi_protein.families.statistics import draw_independent_columns
+from didi_protein.sequences.bundled import bundled_sequences
 from didi_protein.sequences.residues import CANONICAL_RESIDUES
+from didi_protein.sequences.training_data import read_training_sequences
 
 CASES = settings(max_examples=20, derandomize=True, deadline=None, database=None)
 
@@ -64,6 +66,17 @@ def coupled_rows(count: int, seed: int, strength: float = 1.0) -> list[str]:
         letters[same, second] = letters[same, first]
     letters[generator.random((count, 12)) < 0.05] = "-"
     return ["".join(row) for row in letters]
+
+
+def test_the_domain_of_a_longer_protein_is_found() -> None:
+    profile = FamilyProfile.read(bundled_sequences("PF00595")[0])
+    member = read_training_sequences("PF00595")[0][1]
+    around = "GSGSGSGSGS" + member + "GGGGG"
+    ends = extents(profile, [member, around])
+    low, high = ends[0].tolist()
+    assert 1 <= low < 5 and len(member) - 5 < high <= len(member)
+    assert (ends[1] - ends[0]).tolist() == [10, 10]
+    assert len(extents(profile, [])) == 0
 
 
 PAIRS = ((0, 6), (1, 8), (3, 11))

@@ -11,6 +11,7 @@ from scoring_fixtures import quick_scores
 
 from didi_core.errors import UserError
 from didi_protein.families import ContactMap, FamilyProfile, measure_family
+from didi_protein.families.profile import extents
 from didi_protein.score import ScoreOptions, score
 from didi_protein.scoring.columns import names_by
 from didi_protein.scoring.family import known_or_none
@@ -58,7 +59,9 @@ def test_columns_and_statistics_are_those_of_the_family(
     assert result is not None and options.family is not None and options.contacts is not None
     profile = FamilyProfile.read(options.family)
     aligned = profile.align(DESIGNS, threads=1)
-    expected = np.stack([aligned.bits, aligned.evalue, aligned.coverage], axis=1)
+    measured = np.stack([aligned.bits, aligned.evalue, aligned.coverage], axis=1)
+    ends = extents(profile, DESIGNS[:-1])  # the last is of no family
+    expected = np.hstack([measured, np.vstack([ends, [[np.nan, np.nan]]])])
     np.testing.assert_allclose(result.table[COLUMNS].to_numpy(float), expected, rtol=1e-5)
     assert result.table[COLUMNS].isna().iloc[-1].all() and result.table["status"].eq("ok").all()
     assert result.table[COLUMNS].notna().iloc[:-1].all(axis=None)
