@@ -47,8 +47,12 @@ class ScannedRow:
         """Whether the model knows such a sequence; None where too little was scanned to tell."""
         return None if self.scan is None else is_known(self.row.record.sequence, self.scan)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return what the summary says of it."""
+    def as_json(self, trained: LengthRanges | None) -> dict[str, Any]:
+        """Return what the summary says of it.
+
+        Args:
+            trained: the lengths that the model was trained on; None where that is not known.
+        """
         sequence = self.row.record.sequence
         about = {"id": self.id, "status": self.row.status, "sequence": sequence}
         if self.scan is None:
@@ -60,6 +64,7 @@ class ScannedRow:
             "num_positions": len(self.scan.positions),
             "mean_nll": rounded(self.scan.mean_nll),
             "known": self.known,
+            "length_known": None if trained is None else trained.knows(len(sequence)),
             "most_tolerant": [at + 1 for at in most],
             "least_tolerant": [at + 1 for at in least],
             "near_ends": [at + 1 for at in sorted(ends)],
@@ -82,12 +87,16 @@ def build_summary(
         places: place of each row among all records.
         num_records: of the whole request.
     """
+    trained = scorer.model.trained_lengths
+    sequences = [each.as_json(trained) for each in rows]
+    model = {"name": options.model, "trained_lengths": None if trained is None else str(trained)}
     summary = {
         "format": FORMAT,
         "inputs": [str(each) for each in options.inputs],
         **_counts([each.row.status for each in rows]),
-        "sequences": [each.as_json() for each in rows],
-        "warnings": warnings_of(options.model, scorer.model.trained_lengths, rows),
+        "sequences": sequences,
+        "model": model,
+        "warnings": warnings_of(model, sequences),
         "settings": {"scan": scorer.settings, "clean": options.clean},
         "versions": package_versions(),
     }
@@ -116,42 +125,42 @@ def merged_summary(
         sequences: what they say of each record, in the order of the whole.
     """
     shared = {name: each for name, each in shards[0].items() if name != SHARD_KEY}
-    warnings = dict.fromkeys(each for shard in shards for each in shard["warnings"])
     return {
         **shared,
         **_counts([each["status"] for each in sequences]),
         "sequences": list(sequences),
-        "warnings": list(warnings),
+        "warnings": warnings_of(shared["model"], sequences),
         "num_shards": len(shards),
     }
 
 
-def warnings_of(model: str, trained: LengthRanges | None, rows: Sequence[ScannedRow]) -> list[str]:
-    """Say which sequences are none that the model knows."""
-    scanned = [each for each in rows if each.scan is not None]
-    total, found = counted(len(scanned), "sequence"), []
-    foreign = [each.id for each in scanned if each.known is False]
+def warnings_of(model: Mapping[str, Any], sequences: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say which sequences are none that the model knows.
+
+    Args:
+        model: its name, and the lengths that it was trained on in words, if they are known.
+        sequences: what the summary says of each.
+    """
+    scanned = [each for each in sequences if each["status"] == "ok"]
+    total, found, name = counted(len(scanned), "sequence"), [], model["name"]
+    foreign = [each["id"] for each in scanned if each["known"] is False]
     if foreign:
         found.append(
-            f"{len(foreign):,} of {total} ({_named(foreign)}): {model} guesses the residues hardly "
+            f"{len(foreign):,} of {total} ({_named(foreign)}): {name} guesses the residues hardly "
             "better than counting them does, so it does not know such proteins, and its scores "
             "say nothing of them: use a model that was trained on their family, or give the "
             "domain that it knows alone (score --family says where: family_start, family_end)."
         )
-    if any(each.known is None for each in scanned):
+    if any(each["known"] is None for each in scanned):
         found.append(
-            f"Fewer than {FEWEST_POSITIONS} positions do not tell whether {model} knows a protein "
+            f"Fewer than {FEWEST_POSITIONS} positions do not tell whether {name} knows a protein "
             "at all; a scan of the whole sequence does."
         )
-    other = [
-        each.id
-        for each in scanned
-        if trained is not None and not trained.knows(len(each.row.record.sequence))
-    ]
+    other = [each["id"] for each in scanned if each["length_known"] is False]
     if other:
         found.append(
-            f"{len(other):,} of {total} ({_named(other)}) of a length that {model} was not "
-            f"trained on: it knows {trained} residues."
+            f"{len(other):,} of {total} ({_named(other)}) of a length that {name} was not "
+            f"trained on: it knows {model['trained_lengths']} residues."
         )
     return found
 

@@ -10,7 +10,8 @@ import pytest
 from Bio.Seq import Seq
 from doc_commands import ROOT
 
-from didi_protein.sequences.fasta import read_records
+from didi_protein.sequences.bundled import bundled_sequences
+from didi_protein.sequences.fasta import fasta_records
 
 FOLDER = ROOT / "docs" / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -61,7 +62,9 @@ def test_a_campaign_ends_in_dna_of_what_was_chosen(tmp_path: Path) -> None:
     places = []
     for name, every in (("PF00595", 50), ("PF00595-held-out", 5)):
         places.append(str(tmp_path / f"{name}.fasta"))
-        records = [f">{each.id}\n{each.sequence}\n" for each in read_records([name])[::every]]
+        (aligned,) = bundled_sequences(name)
+        members = list(fasta_records(aligned, "family"))[::every]
+        records = [f">{each.id}\n{each.sequence}\n" for each in members]
         Path(places[-1]).write_text("".join(records))
     quicker = {
         '"PF00595", "PF00595-held-out"': ", ".join(map(repr, places)),
