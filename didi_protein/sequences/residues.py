@@ -15,7 +15,7 @@ _NOT_CANONICAL = re.compile(f"[^{CANONICAL_RESIDUES}]")
 _GAPS = str.maketrans("", "", "-. \t")
 SHORTEST_DNA = 20
 """Below it alanine, cysteine, glycine and threonine alone are a peptide."""
-DNA = "reads as DNA (nothing but A, C, G and T): give the protein, translated"
+DNA = "reads as DNA (nothing but A, C, G, T and N): give the protein, translated"
 """Why a sequence is refused that happens to have residues only."""
 MENDED = "--clean mends this"
 """Ends the reason of a sequence that `clean_sequence` would make scorable."""
